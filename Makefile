@@ -1,0 +1,38 @@
+# synguard: the commands of its developers; bare `make` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+STAMP := .venv/.installed
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## install system packages and the development environment (.venv)
+
+$(STAMP): pyproject.toml .ci/system-packages
+	.ci/system-packages
+	test -x $(PY) || python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+run: setup ## set up everything and run the agent in dry-run on this host (Ctrl-C ends it)
+	.venv/bin/synguard run --dry-run
+
+lint: setup ## ruff and mypy --strict
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+test: lint ## set up everything, then lint and run every test, those in the kernel too
+	$(PY) -m pytest -m 'not bench and not soak'
+
+bench: setup ## benchmarks side by side, as ratios (SHORT=1 for the short form)
+	$(PY) -m pytest -m bench -s --timeout 1800
+
+demo: setup ## a flood, the agent, who gets through: before and after, in under a minute
+	$(PY) -m tests.support.demo
+
+clean: ## remove what the targets above made
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: help setup run lint test bench demo clean

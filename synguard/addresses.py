@@ -1,0 +1,129 @@
+"""Addresses and networks, where IPv4-mapped IPv6 is IPv4, always."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final, TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
+WIDEST_BY_VERSION: Final = {4: 8, 6: 32}
+"""Prefix lengths below these are absurd as a ban: a /7 is 1/128 of the IPv4 internet."""
+
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+
+
+def parse_address(text: str) -> Address:
+    """Return the address, with an IPv4-mapped one as IPv4 and a zone (``%eth0``) dropped.
+
+    Raises:
+        ValueError: The text is not an address.
+    """
+    return unmapped(ip_address(text.strip().split("%", 1)[0]))
+
+
+def parse_network(text: str) -> Network:
+    """Return the network for an address or prefix; host bits are an error, since they are mostly typing slips.
+
+    Raises:
+        ValueError: The text is neither, or has host bits set; the text suggests the network.
+    """
+    word = text.strip()
+    try:
+        network = ip_network(word, strict=False)
+    except ValueError:
+        raise ValueError(f'"{text[:60]}" is not an address or prefix, like 192.0.2.7 or 2001:db8::/64') from None
+    if "/" in word and ip_address(word.split("/", 1)[0]) != network.network_address:
+        raise ValueError(f'"{text[:60]}" has bits beyond its prefix length; did you mean {network}?')
+    return unmapped_network(network)
+
+
+def unmapped(address: Address) -> Address:
+    """Return ``192.0.2.1`` for ``::ffff:192.0.2.1``, and any other address as it is."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def unmapped_network(network: Network) -> Network:
+    """Return ``192.0.2.0/24`` for ``::ffff:192.0.2.0/120``, and any other network as it is."""
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.subnet_of(_MAPPED):
+        low = int(network.network_address) & 0xFFFFFFFF
+        return IPv4Network((low, network.prefixlen - 96))
+    return network
+
+
+def host_network(address: Address) -> Network:
+    """Return the /32 or /128 of one address."""
+    return IPv4Network(address) if isinstance(address, IPv4Address) else IPv6Network(address)
+
+
+def covers(outer: Network, inner: Network) -> bool:
+    """Return whether every address of ``inner`` lies in ``outer``; families never cover each other."""
+    if isinstance(outer, IPv4Network):
+        return isinstance(inner, IPv4Network) and inner.subnet_of(outer)
+    return isinstance(inner, IPv6Network) and inner.subnet_of(outer)
+
+
+def overlaps(one: Network, other: Network) -> bool:
+    """Return whether the two networks share an address."""
+    return covers(one, other) or covers(other, one)
+
+
+def format_network(network: Network) -> str:
+    """Return ``192.0.2.7`` for a single address and ``192.0.2.0/24`` for a wider network."""
+    if network.prefixlen == network.max_prefixlen:
+        return str(network.network_address)
+    return str(network)
+
+
+class NetworkIndex:
+    """Which of many networks cover, or lie inside, a given one; a lookup costs one probe per prefix length.
+
+    Built once and asked often: the allow-list may hold thousands of networks and each is asked of every
+    candidate for a ban.
+    """
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        self._by_length: dict[tuple[int, int], set[int]] = {}
+        self._sorted: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+        for network in networks:
+            start = int(network.network_address)
+            self._by_length.setdefault((network.version, network.prefixlen), set()).add(start)
+            self._sorted[network.version].append((start, network.prefixlen))
+        for starts in self._sorted.values():
+            starts.sort()
+
+    def covering(self, network: Network) -> Network | None:
+        """Return the widest indexed network that covers all of ``network``, or None."""
+        start = int(network.network_address)
+        for (version, length), starts in sorted(self._by_length.items()):
+            if version == network.version and length <= network.prefixlen:
+                host_bits = network.max_prefixlen - length
+                candidate = start >> host_bits << host_bits
+                if candidate in starts:
+                    return _network(version, candidate, length)
+        return None
+
+    def inside(self, network: Network) -> Network | None:
+        """Return one indexed network that lies inside ``network``, or None."""
+        entries = self._sorted[network.version]
+        first = int(network.network_address)
+        last = first + network.num_addresses - 1
+        position = bisect_left(entries, (first, 0))
+        while position < len(entries) and entries[position][0] <= last:
+            start, length = entries[position]
+            if length >= network.prefixlen:
+                return _network(network.version, start, length)
+            position += 1
+        return None
+
+    def overlapping(self, network: Network) -> Network | None:
+        """Return one indexed network that shares an address with ``network``, or None."""
+        return self.covering(network) or self.inside(network)
+
+
+def _network(version: int, start: int, length: int) -> Network:
+    return IPv4Network((start, length)) if version == 4 else IPv6Network((start, length))

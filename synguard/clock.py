@@ -1,0 +1,51 @@
+"""Time as the agent sees it; tests hold a clock that they turn by hand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the agent needs of time. ``detector`` and ``decision`` are given ``now`` instead."""
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow; for intervals."""
+
+    def utcnow(self) -> datetime:
+        """Return the time of day, aware, in UTC; for people and for the kernel's expiries."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds; return True as soon as the wait was interrupted."""
+
+
+class SystemClock:
+    """The machine's clock; ``interrupt()`` ends a wait at once, also from a signal handler."""
+
+    def __init__(self) -> None:
+        self._interrupted = threading.Event()
+
+    def monotonic(self) -> float:
+        """Return ``CLOCK_MONOTONIC`` in seconds."""
+        return time.monotonic()
+
+    def utcnow(self) -> datetime:
+        """Return the time of day, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds; return True as soon as the wait was interrupted."""
+        interrupted = self._interrupted.wait(max(timeout, 0.0))
+        self._interrupted.clear()
+        return interrupted
+
+    def interrupt(self) -> None:
+        """End the present or the next wait at once."""
+        self._interrupted.set()
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return an aware time as RFC 3339 in UTC with milliseconds: ``2026-03-01T12:00:00.000Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""Evidence to verdicts to bans: scores, prefixes, spoofing, protection, escalation, budget. Pure."""

@@ -1,0 +1,1 @@
+"""Wanted against actual, and the planes that hold rules in the kernel."""

@@ -1,0 +1,122 @@
+"""The port between decisions and one place in the kernel that can hold rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from synguard.addresses import Network, NetworkIndex
+from synguard.model import Ban, Held, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Everything the kernel should hold for us: the ledger's view."""
+
+    bans: Mapping[str, Ban] = field(default_factory=dict)
+    """Ban id → ban; only bans that still stand."""
+    allow: frozenset[Network] = frozenset()
+    """Protected and allow-listed: returned first, before every drop."""
+    proven: frozenset[Network] = frozenset()
+    """Proven peers inside a wanted prefix ban of scope ``new``: returned before the ``new`` drops."""
+
+    @classmethod
+    def of(cls, bans: Iterable[Ban], protected: Iterable[Network], proven: Iterable[Network], now: datetime) -> Wanted:
+        """Return what the kernel should hold for these bans at ``now``.
+
+        Would-be and lapsed bans are left out. Protected parties are all let through, but for those that a
+        person's forced ban names; of the proven peers only those that a ``new`` ban covers.
+        """
+        standing = {ban.id: ban for ban in bans if ban.active(now) and not ban.dry_run}
+        forced = NetworkIndex(ban.target for ban in standing.values() if ban.forced)
+        closed = NetworkIndex(ban.target for ban in standing.values() if ban.scope is Scope.NEW)
+        return cls(
+            bans=standing,
+            allow=frozenset(party for party in protected if not forced.overlapping(party)),
+            proven=frozenset(peer for peer in proven if closed.covering(peer)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """Everything the kernel holds of ours: one full read-back."""
+
+    bans: Mapping[str, Held] = field(default_factory=dict)
+    allow: frozenset[Network] = frozenset()
+    proven: frozenset[Network] = frozenset()
+    intact: bool = False
+    """Whether every chain, jump, set and fixed rule of ours is there and in order."""
+    missing: tuple[str, ...] = ()
+    """What of the frame is missing or out of place, one phrase each; empty when ``intact``."""
+    strangers: tuple[str, ...] = ()
+    """Entries in our chains that are not ours; reported, never removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The difference to apply. ``remove`` holds what the plane itself read, so that it can find it again."""
+
+    add: tuple[Ban, ...] = ()
+    remove: tuple[Held, ...] = ()
+    allow_add: frozenset[Network] = frozenset()
+    allow_remove: frozenset[Network] = frozenset()
+    proven_add: frozenset[Network] = frozenset()
+    proven_remove: frozenset[Network] = frozenset()
+    frame: bool = False
+    """Build or mend chains, jumps, sets and fixed rules first."""
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.add
+            or self.remove
+            or self.allow_add
+            or self.allow_remove
+            or self.proven_add
+            or self.proven_remove
+            or self.frame
+        )
+
+
+class Plane(Protocol):
+    """One place in the kernel, or a stand-in for it; both pass tests/contract/.
+
+    A plane keeps no wishes: ``Reconciler`` compares, a plane reads and applies.
+    """
+
+    @property
+    def name(self) -> str:
+        """``iptables-sets``, ``iptables-rules``, ``nftables``, ``dry-run``."""
+
+    @property
+    def show_command(self) -> str:
+        """The command that shows an operator our rules."""
+
+    def check(self) -> None:
+        """Return if the plane works here.
+
+        Raises:
+            PlaneUnavailableError: It cannot work on this host; says what is missing and how to get it.
+            NotPermittedError: The process lacks CAP_NET_ADMIN or CAP_NET_RAW.
+        """
+
+    def read(self) -> Actual:
+        """Read back all that is ours, counters included.
+
+        Raises:
+            PlaneError: The kernel could not be asked.
+        """
+
+    def apply(self, change: Change) -> None:
+        """Make the change: sets before the rules that use them, rules gone before their sets.
+
+        Applying the same change twice leaves the kernel as once. An empty change makes no call.
+
+        Raises:
+            ChangedUnderneathError: Others kept changing the table through every retry.
+            PlaneError: The kernel refused; what was applied so far shows in the next ``read``.
+        """
+
+    def flush(self) -> None:
+        """Remove everything of ours and nothing else; needs no ledger and no config."""

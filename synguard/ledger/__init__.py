@@ -1,0 +1,1 @@
+"""What synguard wants and what it has done, in SQLite."""

@@ -1,0 +1,1 @@
+"""Config and policies: pydantic models, loading, and errors with the path as the operator typed it."""

@@ -1,0 +1,180 @@
+"""What sensors saw at one moment: plain values that any attack can be replayed with.
+
+Addresses are two ``uint64`` columns, the high and low half of the IPv6 form; IPv4 is
+``::ffff:a.b.c.d``, so one pair of columns carries both families and nothing is a Python object per socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from synguard.addresses import Address, Network
+
+U64: TypeAlias = npt.NDArray[np.uint64]
+U32: TypeAlias = npt.NDArray[np.uint32]
+U16: TypeAlias = npt.NDArray[np.uint16]
+U8: TypeAlias = npt.NDArray[np.uint8]
+
+V4_PREFIX: Final = 0xFFFF
+"""``low >> 32`` of an IPv4 address, whose ``high`` is 0."""
+
+
+class TcpState(IntEnum):
+    """TCP states as the kernel numbers them (include/net/tcp_states.h); names as ``ss`` and ``netstat`` know them."""
+
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECV = 3
+    FIN_WAIT1 = 4
+    FIN_WAIT2 = 5
+    TIME_WAIT = 6
+    CLOSE = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+
+
+CONNECTED: Final = frozenset(
+    {
+        TcpState.ESTABLISHED,
+        TcpState.FIN_WAIT1,
+        TcpState.FIN_WAIT2,
+        TcpState.CLOSE_WAIT,
+        TcpState.LAST_ACK,
+        TcpState.CLOSING,
+    }
+)
+"""States that only a completed handshake reaches and that still hold a socket; ``TIME_WAIT`` is counted apart,
+since on a server that closes first it is a minute's history of honest clients."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketTable:
+    """Sockets as columns of equal length, one row a socket, in the order the kernel gave them."""
+
+    state: U8
+    local_high: U64
+    local_low: U64
+    local_port: U16
+    remote_high: U64
+    remote_low: U64
+    remote_port: U16
+    recv_queue: U32
+    """Bytes unread; for ``LISTEN`` the connections waiting for ``accept()``."""
+    send_queue: U32
+    """Bytes unacknowledged; for ``LISTEN`` the backlog, ``min(backlog, somaxconn)``."""
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> SocketTable:
+        """Return the rows where ``mask`` (bool, one per row) is true."""
+        return SocketTable(
+            *(getattr(self, name)[mask] for name in SocketTable.__slots__)  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One listening TCP socket."""
+
+    address: Address
+    """The unspecified address where it listens on all."""
+    port: int
+    backlog: int
+    """The most connections that may wait, ``min(backlog, somaxconn)``; also bounds its half-open sockets."""
+    accept_queue: int
+    process: str = ""
+    """Name and pid, ``nginx[812]``; empty where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketReading:
+    """A whole socket table for some states; sensors raise rather than pass off a part of one."""
+
+    at: float
+    """Monotonic seconds at the start of the dump."""
+    table: SocketTable
+    source: str
+    """``sock_diag`` or ``psutil``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CounterReading:
+    """Kernel TCP counters, absolute: name as in ``/proc/net/netstat`` without its group → value."""
+
+    at: float
+    values: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SynSample:
+    """SYNs kept by the in-kernel filter since the last read; each stands for ``one_in`` on the wire."""
+
+    at: float
+    window_s: float
+    """Time covered, seconds; the first sample of a run covers the time since the sampler was opened."""
+    one_in: int
+    source_high: U64
+    source_low: U64
+    local_port: U16
+    ttl: U8
+    """TTL or hop limit as received."""
+    tcp_window: U16
+    lost: int = 0
+    """Kept by the filter but not read, because the ring was full."""
+
+    def __len__(self) -> int:
+        return len(self.source_low)
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """Who may never be banned, and what could not be learnt.
+
+    ``networks`` maps each to the reason an operator is told, ``own address of eth0``.
+    ``problems`` suspends automatic bans while it is not empty: not knowing whom to spare is no licence to shoot.
+    """
+
+    networks: Mapping[Network, str]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """All that one tick knows. A sensor that is not due gives None; one that failed is named in ``failures``."""
+
+    at: float
+    half_open: SocketReading | None = None
+    """Sockets in ``SYN_RECV`` whose local port listens."""
+    connections: SocketReading | None = None
+    """Sockets in ``CONNECTED`` states and ``TIME_WAIT`` whose local port listens."""
+    listeners: tuple[Listener, ...] = ()
+    counters: CounterReading | None = None
+    syns: SynSample | None = None
+    proven: tuple[U64, U64] | None = None
+    """Remote addresses (high, low) that completed a handshake lately, by other memory than the socket table."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Sensor name → one sentence."""
+
+
+def empty_table() -> SocketTable:
+    """Return a table of no sockets."""
+    return SocketTable(
+        state=np.empty(0, np.uint8),
+        local_high=np.empty(0, np.uint64),
+        local_low=np.empty(0, np.uint64),
+        local_port=np.empty(0, np.uint16),
+        remote_high=np.empty(0, np.uint64),
+        remote_low=np.empty(0, np.uint64),
+        remote_port=np.empty(0, np.uint16),
+        recv_queue=np.empty(0, np.uint32),
+        send_queue=np.empty(0, np.uint32),
+    )

@@ -1,0 +1,134 @@
+"""The status file: what a running agent tells the other verbs, rewritten whole about once a second."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from synguard.errors import SynguardError
+from synguard.model import Mode, Phase, VerdictKind
+
+STATUS_FILE: Final = "status.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ListenerStatus(_Part):
+    """Pressure on one listening port."""
+
+    port: int
+    process: str
+    half_open: int
+    backlog: int
+    fill: float
+    """Half-open sockets over backlog, 0 to about 1."""
+    censored: bool
+    """The SYN queue is full: the count no longer grows with the flood."""
+    accept_queue: int
+    """Connections that wait for the application."""
+
+
+class FloodStatus(_Part):
+    """Host-wide figures, per second unless said otherwise."""
+
+    half_open: int = 0
+    """Sockets in SYN_RECV now."""
+    connections: int = 0
+    """Sockets past the handshake now."""
+    syn_pps: float = 0.0
+    """Sampled on the wire; 0 while the sampler rests."""
+    completed_pps: float = 0.0
+    cookies_sent_pps: float = 0.0
+    cookies_received_pps: float = 0.0
+    dropped_pps: float = 0.0
+    """SYNs dropped because the SYN queue was full."""
+    accept_overflows_pps: float = 0.0
+    """Handshakes lost because the application is slow to accept."""
+
+
+class TargetStatus(_Part):
+    """What the engine says of one target now."""
+
+    target: str
+    kind: VerdictKind
+    score: float
+    policy: str
+    reason: str
+
+
+class IncidentStatus(_Part):
+    """The incident under way."""
+
+    id: str
+    phase: Phase
+    kind: str
+    started_at: datetime
+    note: str
+    bans: int
+    spared: int
+
+
+class SensorStatus(_Part):
+    """Health of one sensor."""
+
+    ok: bool
+    detail: str = ""
+
+
+class Status(_Part):
+    """All of it; ``status --json`` prints exactly these keys."""
+
+    mode: Mode
+    plane: str
+    show_command: str
+    healthy: bool
+    problems: tuple[str, ...] = ()
+    """One sentence each, worst first: why not healthy, why automatic bans are suspended."""
+    pid: int
+    started_at: datetime
+    last_reading_at: datetime | None
+    policies: tuple[str, ...]
+    pressure: tuple[ListenerStatus, ...] = ()
+    flood: FloodStatus = FloodStatus()
+    verdict: str = ""
+    """The verdict about the whole flood, ``spoofed: …`` or ``slow application: …``; empty while calm."""
+    targets: tuple[TargetStatus, ...] = ()
+    """The highest scores now, at most 20."""
+    incidents: tuple[IncidentStatus, ...] = ()
+    bans_active: int = 0
+    """Bans in force, manual ones included; in dry-run, would-be bans."""
+    proven_peers: int = 0
+    sensors: dict[str, SensorStatus] = {}
+
+
+def write_status(runtime_dir: Path, status: Status) -> None:
+    """Replace the status file at once, so that no reader sees a half-written one.
+
+    Raises:
+        OSError: The directory cannot be written.
+    """
+    path = runtime_dir / STATUS_FILE
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_text(status.model_dump_json(), encoding="utf-8")
+    draft.replace(path)
+
+
+def read_status(runtime_dir: Path) -> Status | None:
+    """Return what the agent last wrote, or None where none has run since boot.
+
+    Raises:
+        SynguardError: The file is there but is not a status.
+    """
+    path = runtime_dir / STATUS_FILE
+    try:
+        return Status.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise SynguardError(f"{path} cannot be read as a status: restart the agent to write it anew") from error

@@ -1,0 +1,66 @@
+"""Durations and port lists as operators write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
+_WHOLE: Final = re.compile(rf"{_PART.pattern}(?: ?{_PART.pattern})*", re.ASCII)
+_MAX_PORT: Final = 65535
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds for ``"30s"``, ``"10m"``, ``"1h30m"``, ``"250ms"``.
+
+    Raises:
+        ValueError: No unit, an unknown unit, or nothing at all; the text names the form.
+    """
+    word = text.strip()
+    if len(word) > 32 or not _WHOLE.fullmatch(word):  # longest sensible form is far shorter
+        raise ValueError(f'"{text[:40]}" is not a duration: write a number with a unit, like 30s, 10m, 1h30m')
+    return sum(float(number) * _UNIT_S[unit] for number, unit in _PART.findall(word))
+
+
+def format_duration(seconds: float) -> str:
+    """Return the two largest units of a duration, as people read it: ``"2m 5s"``, ``"1d 3h"``, ``"200ms"``."""
+    if seconds < 1:
+        return f"{round(max(seconds, 0.0) * 1000)}ms" if seconds > 0 else "0s"
+    if seconds < 10:
+        return f"{seconds:.1f}s".replace(".0s", "s")
+    left = round(seconds)
+    parts = []
+    for unit in ("w", "d", "h", "m", "s"):
+        size = int(_UNIT_S[unit])
+        if left >= size:
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return " ".join(parts[:2])
+
+
+def parse_ports(text: str) -> tuple[range, ...]:
+    """Return port ranges for ``"80,443,8000-8100"``, or for ``"any"`` the range of all ports.
+
+    Raises:
+        ValueError: A word that is no port or range of ports between 1 and 65535.
+    """
+    if text.strip() == "any":
+        return (range(1, _MAX_PORT + 1),)
+    return tuple(_parse_port_range(word.strip()) for word in text.split(","))
+
+
+def _parse_port_range(word: str) -> range:
+    match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", word, re.ASCII)
+    if match:
+        first = int(match[1])
+        last = int(match[2] or first)
+        if 1 <= first <= last <= _MAX_PORT:
+            return range(first, last + 1)
+    raise ValueError(f'"{word[:40]}" is not a port: write a number from 1 to 65535, a range like 8000-8100, or any')
+
+
+def format_ports(ports: Iterable[int]) -> str:
+    """Return ports as an operator types them, ``"80,443"``; no ports means all of them: ``"any"``."""
+    return ",".join(str(port) for port in sorted(ports)) or "any"
