@@ -1,0 +1,105 @@
+"""The ``synguard`` command: which verbs there are, and the way into them.
+
+A verb is one file ``synguard/cli/<verb>.py`` with one function of the verb's name, listed in ``VERBS`` with
+its line of help. Only the verb that is asked for is imported, and verbs import what is heavy when they run,
+so ``--help`` stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from synguard import __version__
+from synguard.cli.groups import Verb, VerbGroup
+
+VERBS: Final = (
+    Verb("run", "The agent in the foreground; dry-run unless told to enforce"),
+    Verb("status", "Health, mode, pressure, incidents"),
+    Verb("bans", "What is banned now, until when, and what it stopped"),
+    Verb("ban", "Ban an address or prefix by hand"),
+    Verb("unban", "Lift a ban"),
+    Verb("review", "What ends soon: still hitting or quiet; extend or release"),
+    Verb("report", "What was banned or would have been, why, who was spared"),
+    Verb("why", "Everything known about one address"),
+    Verb("connections", "Who is connected, in which state, to what"),
+    Verb("policy", "Check policy files, show the values in effect", parts=("check", "show")),
+    Verb("doctor", "Whether this host can protect itself, and the fix where not"),
+    Verb("flush", "Panic: take everything of synguard's out of the kernel"),
+)
+
+EXAMPLES: Final = """\
+synguard keeps a Linux server reachable under SYN and connection floods.
+
+Examples:
+  synguard run                          watch and tell what it would ban
+  synguard run --enforce                watch and ban
+  synguard report                       what was or would have been banned, and why
+  synguard ban 203.0.113.0/24 --for 2h  ban by hand; it ends by itself
+  synguard bans                         what is banned, until when
+  synguard review                       what ends soon; extend or release it
+  synguard unban 203.0.113.0/24         lift a ban
+  synguard why 203.0.113.7              everything known about an address
+  synguard doctor                       can this host protect itself?
+"""
+
+EPILOG: Final = """\
+"synguard VERB --help" tells more about a verb. --config, --json and --debug may stand before or after it.
+
+Exit codes: 0 ok, 1 failure, 2 usage or bad config, 3 refused for safety, 4 not permitted, 5 no backend.
+"""
+
+
+class Root(VerbGroup):
+    """All verbs."""
+
+    verbs = VERBS
+    package = "synguard.cli"
+
+
+app = typer.Typer(
+    cls=Root,
+    help=EXAMPLES,
+    epilog=EPILOG,
+    add_completion=False,
+    subcommand_metavar="VERB ...",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"synguard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", help="Config file; else SYNGUARD_CONFIG, else the default."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; also SYNGUARD_DEBUG=1.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hand the options that stand before the verb on to it, as the defaults of its own."""
+    given: dict[str, Any] = {}
+    if config is not None:
+        given["config"] = config
+    if json:
+        given["json"] = True
+    context.default_map = {verb.name: given | dict.fromkeys(verb.parts, given) for verb in VERBS}
+
+
+def run() -> None:
+    """Run the command line and exit; the console script."""
+    app()

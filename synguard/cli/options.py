@@ -1,0 +1,28 @@
+"""Options that verbs share, and the config they lead to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from synguard.policy.models import Config
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Config file; else SYNGUARD_CONFIG, else the default.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def loaded(config: Path | None) -> Config:
+    """Return the configuration that ``--config``, SYNGUARD_CONFIG or the default place holds.
+
+    Raises:
+        ConfigError: It cannot be read or has faults; all of them are told.
+    """
+    from synguard.policy.load import load_config
+
+    return load_config(config)

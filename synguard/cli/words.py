@@ -1,0 +1,71 @@
+"""Words from and to the terminal: what operators type, and text of others made harmless."""
+
+from __future__ import annotations
+
+from synguard.addresses import Address, Network, parse_address, parse_network
+from synguard.errors import UsageError
+from synguard.units import parse_duration, parse_ports
+
+
+def printable(text: str) -> str:
+    """Return the text with control characters escaped: names of processes and files come from others.
+
+    A terminal would obey ``ESC ]`` and its like; line breaks become ``\\n``.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def network(word: str) -> Network:
+    """Return the address or prefix an operator typed.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    try:
+        return parse_network(word)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def address(word: str) -> Address:
+    """Return the single address an operator typed.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return parse_address(word)
+    except ValueError as error:
+        raise UsageError(f'"{word[:60]}" is not an address, like 192.0.2.7 or 2001:db8::7') from error
+
+
+def duration(word: str) -> float:
+    """Return the seconds of a duration an operator typed; nothing (``0s``) is refused.
+
+    Raises:
+        UsageError: It is no duration, or no time at all.
+    """
+    try:
+        seconds = parse_duration(word)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if seconds <= 0:
+        raise UsageError(f'"{word}" is no time at all: write a duration like 30s, 10m, 1h30m')
+    return seconds
+
+
+def ports(word: str, at_most: int) -> tuple[int, ...]:
+    """Return the ports an operator typed, in order and once each; ``any`` gives none, which means all.
+
+    Raises:
+        UsageError: A word is no port, or there are more than ``at_most``.
+    """
+    if word.strip() == "any":
+        return ()
+    try:
+        found = sorted({port for ports in parse_ports(word) for port in ports})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if len(found) > at_most:
+        raise UsageError(f'"{word[:40]}" names {len(found)} ports: name at most {at_most}, or any')
+    return tuple(found)
