@@ -1,0 +1,179 @@
+"""The ledger: what we want, what was decided and why, in one SQLite file that agent and verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from synguard.addresses import Network
+from synguard.ledger import bans, pruning, verdicts
+from synguard.ledger.database import Database
+from synguard.ledger.records import ActionRecord, BanRecord, Offence, VerdictRecord
+from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
+from synguard.model import Ban, Hits, Incident, Verdict
+from synguard.policy.models import LedgerLimits
+
+LEDGER_FILE: Final = "ledger.db"
+"""Its name in the state directory."""
+
+_SAVE_INCIDENT: Final = (
+    f"INSERT INTO incident ({INCIDENT_COLUMNS}) VALUES ({', '.join('?' * len(INCIDENT_COLUMNS.split(',')))}) "  # noqa: S608  # constants only
+    "ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in INCIDENT_COLUMNS.split(", ")[1:])
+)
+
+
+class Ledger:
+    """One connection to the ledger; every method that writes is one transaction: all of it happens, or none.
+
+    Every method raises ``LedgerError`` where the file is locked for longer than patience lasts, full, read-only
+    or damaged; the text says which and what to do. Times are aware. A connection belongs to one thread.
+    """
+
+    def __init__(self, database: Database, limits: LedgerLimits) -> None:
+        self._database = database
+        self._limits = limits
+
+    @classmethod
+    def open(cls, path: Path, limits: LedgerLimits = LedgerLimits(), patience_s: float = 5.0) -> Ledger:  # noqa: B008  # frozen
+        """Open or create the ledger; its directory is made for its owner alone, and so is the file.
+
+        Other processes may have it open too. ``patience_s`` is how long to wait for their writes.
+
+        Raises:
+            LedgerError: The file is damaged, of a newer version, of another program, or cannot be opened.
+                A file that is there is never recreated.
+        """
+        return cls(Database(path, patience_s), limits)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    def close(self) -> None:
+        """Close the connection; closing twice is fine."""
+        self._database.close()
+
+    def changed(self) -> bool:
+        """Return whether another connection committed since this was last asked, or since opening; microseconds."""
+        return self._database.changed()
+
+    def check(self) -> None:
+        """Read the whole file once, which takes seconds for a large one, and raise where a page is damaged."""
+        self._database.check()
+
+    def add_bans(self, bans_: Sequence[Ban]) -> None:
+        """Write bans; a standing ban of the same target, scope, ports and dry-run is ended as ``replaced``.
+
+        An automatic ban does not replace a person's standing order: it is recorded as ended at once.
+
+        Raises:
+            LedgerError: Also where an id is already taken; nothing is written then.
+        """
+        with self._database.write() as db:
+            bans.add_bans(db, bans_)
+
+    def end_bans(self, ids: Iterable[str], at: datetime, why: str) -> None:
+        """End standing bans ahead of their expiry; ids unknown or already ended are left as they are."""
+        with self._database.write() as db:
+            bans.end_bans(db, ids, at, why)
+
+    def change_expiry(self, ban_id: str, expires_at: datetime | None, at: datetime) -> None:
+        """Move the expiry of a standing ban; None makes a manual one permanent.
+
+        Raises:
+            LedgerError: No ban of this id stands at ``at``, or an automatic one would never expire.
+        """
+        with self._database.write() as db:
+            bans.change_expiry(db, ban_id, expires_at, at)
+
+    def active_bans(self, now: datetime, dry_run: bool = False) -> dict[str, Ban]:
+        """Return id → ban of those that stand at ``now``, oldest first: the real ones, or the would-be ones."""
+        with self._database.read() as db:
+            return bans.active_bans(db, now, dry_run)
+
+    def bans_since(self, since: datetime, limit: int = 1000, offset: int = 0) -> list[BanRecord]:
+        """Return bans that began at ``since`` or later, newest first, the would-be ones too."""
+        with self._database.read() as db:
+            return bans.bans_since(db, since, limit, offset)
+
+    def bans_of(self, network: Network, limit: int = 1000) -> list[BanRecord]:
+        """Return bans whose target shares an address with ``network``, newest first, the would-be ones too."""
+        with self._database.read() as db:
+            return bans.bans_of(db, network, limit)
+
+    def offences(self, since: datetime, dry_run: bool = False) -> dict[Network, Offence]:
+        """Return target → how often it was banned automatically at ``since`` or later.
+
+        Dry-run counts would-be bans and enforcing counts real ones, so that a rehearsal costs nobody a longer ban.
+        """
+        with self._database.read() as db:
+            return bans.offences(db, since, dry_run)
+
+    def record_hits(self, hits: Mapping[str, Hits], at: datetime) -> None:
+        """Keep what the kernel counted, ban id → hits since it was inserted there; sums survive a restart."""
+        with self._database.write() as db:
+            bans.record_hits(db, hits, at)
+
+    def record_verdicts(self, verdicts_: Sequence[Verdict], at: datetime, incident: str | None = None) -> None:
+        """Keep verdicts, one row per incident, kind, target and policy; beyond a bound they are only counted."""
+        with self._database.write() as db:
+            verdicts.record_verdicts(db, verdicts_, at, incident)
+
+    def verdicts_since(self, since: datetime, limit: int = 20_000) -> list[VerdictRecord]:
+        """Return verdicts last given at ``since`` or later, latest first."""
+        with self._database.read() as db:
+            return verdicts.verdicts_since(db, since, limit)
+
+    def verdicts_of(self, network: Network, limit: int = 1000) -> list[VerdictRecord]:
+        """Return verdicts about targets that share an address with ``network``, latest first."""
+        with self._database.read() as db:
+            return verdicts.verdicts_of(db, network, limit)
+
+    def save_incident(self, incident: Incident) -> None:
+        """Write an incident, or its present state over what was written of it before."""
+        with self._database.write() as db:
+            db.execute(_SAVE_INCIDENT, incident_row(incident))
+
+    def incidents_since(self, since: datetime, limit: int = 1000) -> list[Incident]:
+        """Return incidents that were under way at ``since`` or later, the latest begun first."""
+        with self._database.read() as db:
+            rows = db.execute(
+                f"SELECT {INCIDENT_COLUMNS} FROM incident WHERE ended_at IS NULL OR ended_at >= ? "  # noqa: S608  # constants only
+                "ORDER BY started_at DESC, seq DESC LIMIT ?",
+                (to_us(since), limit),
+            )
+            return [incident_of(row) for row in rows]
+
+    def record_action(self, at: datetime, kind: str, text: str) -> None:
+        """Keep one sentence about what synguard or a person did."""
+        with self._database.write() as db:
+            db.execute("INSERT INTO action (at, kind, text) VALUES (?, ?, ?)", (to_us(at), kind, text))
+
+    def actions_since(self, since: datetime, limit: int = 1000) -> list[ActionRecord]:
+        """Return actions at ``since`` or later, latest first."""
+        with self._database.read() as db:
+            rows = db.execute(
+                "SELECT at, kind, text FROM action WHERE at >= ? ORDER BY seq DESC LIMIT ?", (to_us(since), limit)
+            )
+            return [ActionRecord(from_us(at), kind, text) for at, kind, text in rows]
+
+    def prune(self, now: datetime) -> int:
+        """Drop what is older or more than the limits allow, a bounded piece a call; return how many rows went.
+
+        Standing bans stay whatever the limits say.
+        """
+        with self._database.write() as db:
+            return pruning.prune(db, self._limits, now)

@@ -1,0 +1,186 @@
+"""Between the model's types and table rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, Final, TypeAlias
+
+from synguard.addresses import Network, format_network
+from synguard.ledger.records import BanRecord, VerdictRecord
+from synguard.model import Action, Ban, Evidence, Incident, Origin, Phase, Scope, Signal, Verdict, VerdictKind
+
+Row: TypeAlias = tuple[Any, ...]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+BAN_COLUMNS: Final = (
+    "id, target, version, prefixlen, first_address, last_address, scope, action, origin, policy, reason, "
+    "created_at, expires_at, ports, score, times, evidence, dry_run, forced, ended_at, ended_why"
+)
+BAN_READ: Final = (
+    "id, version, prefixlen, first_address, scope, action, origin, policy, reason, created_at, expires_at, ports, "
+    "score, times, evidence, dry_run, forced, ended_at, ended_why, packets, bytes, last_hit_at"
+)
+VERDICT_READ: Final = "incident, kind, version, prefixlen, first_address, policy, others, first_at, last_at, times, peak, "
+    "reason, evidence"
+INCIDENT_COLUMNS: Final = (
+    "id, phase, kind, started_at, ended_at, peak_half_open, peak_syn_pps, peak_connections, sources, bans, spared, note"
+)
+
+
+def to_us(moment: datetime) -> int:
+    """Return an aware time as UTC microseconds since 1970; a naive one is a programmer's mistake (TypeError)."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_us(value: int) -> datetime:
+    """Return the aware UTC time of microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def _maybe_us(moment: datetime | None) -> int | None:
+    return None if moment is None else to_us(moment)
+
+
+def _maybe_time(value: int | None) -> datetime | None:
+    return None if value is None else from_us(value)
+
+
+def network_columns(network: Network) -> tuple[int, int, bytes, bytes]:
+    """Return version, prefix length, first and last address as bytes that sort as addresses do."""
+    first, last = network.network_address, network.broadcast_address
+    return network.version, network.prefixlen, first.packed, last.packed
+
+
+def network_of(version: int, prefixlen: int, first: bytes) -> Network:
+    """Return the network that ``network_columns`` took apart."""
+    start = int.from_bytes(first, "big")
+    return IPv4Network((start, prefixlen)) if version == 4 else IPv6Network((start, prefixlen))
+
+
+def ports_text(ports: Sequence[int]) -> str:
+    """Return ports as one sorted word, so that equal sets are equal text; no ports is the empty word."""
+    return ",".join(map(str, sorted(set(ports))))
+
+
+def _ports_of(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(","))) if text else ()
+
+
+def evidence_text(evidence: Sequence[Evidence]) -> str:
+    """Return evidence as a JSON list of objects with the fields' own names."""
+    if not evidence:
+        return "[]"
+    return json.dumps(
+        [
+            {
+                "signal": one.signal.value,
+                "value": one.value,
+                "limit": one.limit,
+                "ports": one.ports,
+                "sources": one.sources,
+                "error": one.error,
+            }
+            for one in evidence
+        ],
+        separators=(",", ":"),
+    )
+
+
+def _evidence_of(text: str) -> tuple[Evidence, ...]:
+    if text == "[]":
+        return ()
+    return tuple(
+        Evidence(Signal(one["signal"]), one["value"], one["limit"], tuple(one["ports"]), one["sources"], one["error"])
+        for one in json.loads(text)
+    )
+
+
+def ban_row(ban: Ban, ended_at: datetime | None, ended_why: str) -> Row:
+    """Return ``BAN_COLUMNS`` of one ban."""
+    return (
+        ban.id,
+        format_network(ban.target),
+        *network_columns(ban.target),
+        ban.scope.value,
+        ban.action.value,
+        ban.origin.value,
+        ban.policy,
+        ban.reason,
+        to_us(ban.created_at),
+        _maybe_us(ban.expires_at),
+        ports_text(ban.ports),
+        ban.score,
+        ban.times,
+        evidence_text(ban.evidence),
+        int(ban.dry_run),
+        int(ban.forced),
+        _maybe_us(ended_at),
+        ended_why,
+    )
+
+
+def ban_record(row: Row) -> BanRecord:
+    """Return the record of one row of ``BAN_READ``."""
+    (id_, version, prefixlen, first, scope, action, origin, policy, reason, created, expires, ports, *rest) = row
+    (score, times, evidence, dry_run, forced, ended_at, ended_why, packets, bytes_, last_hit_at) = rest
+    ban = Ban(
+        id=id_,
+        target=network_of(version, prefixlen, first),
+        scope=Scope(scope),
+        action=Action(action),
+        origin=Origin(origin),
+        policy=policy,
+        reason=reason,
+        created_at=from_us(created),
+        expires_at=_maybe_time(expires),
+        ports=_ports_of(ports),
+        score=score,
+        times=times,
+        evidence=_evidence_of(evidence),
+        dry_run=bool(dry_run),
+        forced=bool(forced),
+    )
+    return BanRecord(ban, _maybe_time(ended_at), ended_why, packets, bytes_, _maybe_time(last_hit_at))
+
+
+def verdict_record(row: Row) -> VerdictRecord:
+    """Return the record of one row of ``VERDICT_READ``."""
+    (incident, kind, version, prefixlen, first, policy, others, first_at, last_at, times, peak, reason, evidence) = row
+    verdict = Verdict(
+        kind=VerdictKind(kind),
+        target=None if version is None else network_of(version, prefixlen, first),
+        score=peak,
+        policy=policy,
+        reason=reason,
+        evidence=_evidence_of(evidence),
+    )
+    return VerdictRecord(verdict, from_us(first_at), from_us(last_at), times, incident, bool(others))
+
+
+def incident_row(incident: Incident) -> Row:
+    """Return ``INCIDENT_COLUMNS`` of one incident."""
+    return (
+        incident.id,
+        incident.phase.value,
+        incident.kind,
+        to_us(incident.started_at),
+        _maybe_us(incident.ended_at),
+        incident.peak_half_open,
+        incident.peak_syn_pps,
+        incident.peak_connections,
+        incident.sources,
+        incident.bans,
+        incident.spared,
+        incident.note,
+    )
+
+
+def incident_of(row: Row) -> Incident:
+    """Return the incident of one row of ``INCIDENT_COLUMNS``."""
+    id_, phase, kind, started_at, ended_at, *figures = row
+    return Incident(id_, Phase(phase), kind, from_us(started_at), _maybe_time(ended_at), *figures)
