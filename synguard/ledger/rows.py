@@ -25,8 +25,10 @@ BAN_READ: Final = (
     "id, version, prefixlen, first_address, scope, action, origin, policy, reason, created_at, expires_at, ports, "
     "score, times, evidence, dry_run, forced, ended_at, ended_why, packets, bytes, last_hit_at"
 )
-VERDICT_READ: Final = "incident, kind, version, prefixlen, first_address, policy, others, first_at, last_at, times, peak, "
-    "reason, evidence"
+VERDICT_READ: Final = (
+    "incident, kind, version, prefixlen, first_address, policy, others, "
+    "first_at, last_at, times, peak, reason, evidence"
+)
 INCIDENT_COLUMNS: Final = (
     "id, phase, kind, started_at, ended_at, peak_half_open, peak_syn_pps, peak_connections, sources, bans, spared, note"
 )
