@@ -1,0 +1,87 @@
+"""Which process listens: socket inode → ``nginx[812]``, found at a slow cadence and in bounded time.
+
+A server's workers may hold a hundred thousand descriptors during a connection flood, so a scan looks at the first
+descriptors of each process only (listening sockets are opened early), stops when every name is known, and stops
+when its time is up; the next one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+import psutil
+
+from synguard.readings import U32
+
+RESCAN_S: Final = 5.0
+SCAN_FOR_S: Final = 0.1
+"""What naming listeners may cost at a time: a fiftieth of one core at worst."""
+DESCRIPTORS: Final = 256
+"""Descriptors looked at per process."""
+
+
+class ListenerNames:
+    """Remembers names while their sockets live; a socket nobody here may look at stays nameless."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._scanned_at = float("-inf")
+        self._pids: list[int] = []
+
+    def names(self, inodes: U32, now: float) -> list[str]:
+        """Return a name for each socket inode, in order; empty where unknown.
+
+        Scans only when a socket is unknown, and not within ``RESCAN_S`` of the last time.
+        """
+        wanted = {int(inode) for inode in inodes}
+        self._names = {inode: name for inode, name in self._names.items() if inode in wanted}
+        missing = wanted - self._names.keys()
+        if missing and now - self._scanned_at >= RESCAN_S:
+            self._scanned_at = now
+            self._scan(missing)
+        return [self._names.get(int(inode), "") for inode in inodes]
+
+    def _scan(self, missing: set[int]) -> None:
+        until = time.monotonic() + SCAN_FOR_S
+        if not self._pids:
+            self._pids = sorted(psutil.pids(), reverse=True)
+        while self._pids and missing and time.monotonic() < until:
+            pid = self._pids.pop()
+            held = missing & _socket_inodes(pid)
+            if held:
+                name = _process_name(pid)
+                self._names.update((inode, name) for inode in held)
+                missing -= held
+        if not missing:
+            self._pids = []
+
+
+def _socket_inodes(pid: int) -> set[int]:
+    """Return the socket inodes among a process's first descriptors; none where we may not look or it is gone."""
+    inodes: set[int] = set()
+    try:
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in islice(entries, DESCRIPTORS):
+                inodes.update(_inode(entry.path))
+    except OSError:
+        pass  # gone, or another user's: what was seen so far still counts
+    return inodes
+
+
+def _inode(path: str) -> Iterable[int]:
+    try:
+        target = os.readlink(path)
+    except OSError:
+        return ()
+    return (int(target[8:-1]),) if target.startswith("socket:[") else ()
+
+
+def _process_name(pid: int) -> str:
+    try:
+        return f"{psutil.Process(pid).name()}[{pid}]"
+    except psutil.Error:
+        return f"[{pid}]"

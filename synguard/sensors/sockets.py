@@ -1,0 +1,143 @@
+"""Who is connected to what listens here: readings of the socket table for the agent and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from synguard.addresses import Address
+from synguard.errors import SensorError
+from synguard.readings import CONNECTED, U32, V4_PREFIX, Listener, SocketReading, SocketTable, TcpState
+from synguard.sensors import psutil_tables
+from synguard.sensors.inet_diag import SocketRows, UnavailableError
+from synguard.sensors.listener_names import ListenerNames
+from synguard.sensors.sock_diag import SockDiag
+
+_LISTENING: Final = frozenset({TcpState.LISTEN})
+_HALF_OPEN: Final = frozenset({TcpState.SYN_RECV})
+_COMPLETED: Final = CONNECTED | {TcpState.TIME_WAIT}
+
+
+class Sockets:
+    """The socket table of this network namespace, by sock_diag, or by psutil once that is refused.
+
+    "Listens" means in this namespace: connections to containers, and those this host opened, are not counted.
+    """
+
+    def __init__(self, diag: SockDiag | None = None) -> None:
+        self._diag = diag or SockDiag()
+        self._refusal: UnavailableError | None = None
+        self._names = ListenerNames()
+        self._listening: tuple[float, SocketRows] | None = None
+
+    @property
+    def source(self) -> str:
+        """``sock_diag``, or ``psutil`` once the kernel has refused that."""
+        return "psutil" if self._refusal else "sock_diag"
+
+    @property
+    def refusal(self) -> str:
+        """Why sock_diag is not used, one sentence; empty while it is."""
+        return str(self._refusal or "")
+
+    def half_open(self, now: float) -> SocketReading:
+        """Return sockets in ``SYN_RECV`` whose local port listens.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        return self._to_listeners(now, _HALF_OPEN)
+
+    def connections(self, now: float) -> SocketReading:
+        """Return sockets past the handshake, ``TIME_WAIT`` included, whose local port listens.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        return self._to_listeners(now, _COMPLETED)
+
+    def listeners(self, now: float) -> tuple[Listener, ...]:
+        """Return every listening TCP socket, by port; names are looked for at a slow cadence.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        rows = self._listening_rows(now)
+        table = rows.table
+        names = self._names.names(rows.inode, now)
+        found = [
+            Listener(
+                address=address_of(int(table.local_high[row]), int(table.local_low[row])),
+                port=int(table.local_port[row]),
+                backlog=int(table.send_queue[row]),
+                accept_queue=int(table.recv_queue[row]),
+                process=names[row],
+            )
+            for row in range(len(table))
+        ]
+        return tuple(sorted(found, key=lambda listener: (listener.port, listener.address.version, listener.address)))
+
+    def tcp(self, states: Iterable[TcpState]) -> SocketTable:
+        """Return every TCP socket in one of ``states``, whichever end opened it.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        return self._tcp(frozenset(states)).table
+
+    def udp(self) -> SocketTable:
+        """Return every UDP socket: connected ones ``ESTABLISHED``, the others ``CLOSE``.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        if not self._refusal:
+            try:
+                return self._diag.udp().table
+            except UnavailableError:  # udp_diag may be missing where tcp_diag works
+                return psutil_tables.udp_table()
+        return psutil_tables.udp_table()
+
+    def close(self) -> None:
+        """Give back what the sensor holds open."""
+        self._diag.close()
+
+    def _to_listeners(self, now: float, states: frozenset[TcpState]) -> SocketReading:
+        listening = np.zeros(1 << 16, np.bool_)
+        listening[self._listening_rows(now).table.local_port] = True
+        table = self._tcp(states).table
+        return SocketReading(now, table.where(listening[table.local_port]), self.source)
+
+    def _listening_rows(self, now: float) -> SocketRows:
+        """Return the listening sockets, read once per moment ``now``."""
+        if self._listening is None or self._listening[0] != now:
+            self._listening = (now, self._tcp(_LISTENING))
+        return self._listening[1]
+
+    def _tcp(self, states: frozenset[TcpState]) -> SocketRows:
+        if not self._refusal:
+            try:
+                return self._diag.tcp(states)
+            except UnavailableError as refusal:
+                self._refusal = refusal
+        try:
+            return _without_inodes(psutil_tables.tcp_table(states))
+        except SensorError as error:
+            raise SensorError(f"{self.refusal}; {error}") from error
+
+
+def address_of(high: int, low: int) -> Address:
+    """Return the address whose IPv6 form has these halves; an IPv4-mapped one as IPv4."""
+    if high == 0 and low >> 32 == V4_PREFIX:
+        return IPv4Address(low & 0xFFFF_FFFF)
+    return IPv6Address(high << 64 | low)
+
+
+def _without_inodes(table: SocketTable) -> SocketRows:
+    nothing: npt.NDArray[np.uint32] = np.zeros(len(table), np.uint32)
+    inode: U32 = nothing
+    return SocketRows(table, inode)
