@@ -120,6 +120,15 @@ def active_bans(db: sqlite3.Connection, now: datetime, dry_run: bool) -> dict[st
     return {row[0]: ban_record(row).ban for row in rows}
 
 
+def standing(db: sqlite3.Connection, now: datetime) -> list[BanRecord]:
+    """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""
+    rows = db.execute(
+        f"SELECT {BAN_READ} FROM ban WHERE dry_run IN (0, 1) AND {_STANDING} ORDER BY seq",  # noqa: S608  # constants only
+        {"now": to_us(now)},
+    )
+    return [ban_record(row) for row in rows]
+
+
 def bans_since(db: sqlite3.Connection, since: datetime, limit: int, offset: int) -> list[BanRecord]:
     """Return bans that began at ``since`` or later, newest first."""
     rows = db.execute(

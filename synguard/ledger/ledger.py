@@ -104,6 +104,11 @@ class Ledger:
         with self._database.read() as db:
             return bans.active_bans(db, now, dry_run)
 
+    def standing(self, now: datetime) -> list[BanRecord]:
+        """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""
+        with self._database.read() as db:
+            return bans.standing(db, now)
+
     def bans_since(self, since: datetime, limit: int = 1000, offset: int = 0) -> list[BanRecord]:
         """Return bans that began at ``since`` or later, newest first, the would-be ones too."""
         with self._database.read() as db:
