@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
-from synguard.addresses import Network
+from synguard.addresses import Network, format_network
 from synguard.errors import LedgerError
 from synguard.ledger.records import BanRecord, Offence
 from synguard.ledger.rows import (
     BAN_COLUMNS,
     BAN_READ,
+    Row,
     ban_record,
     ban_row,
     from_us,
@@ -28,17 +30,26 @@ from synguard.ledger.rows import (
 )
 from synguard.model import Ban, Hits, Origin
 
+Key: TypeAlias = tuple[str, str, str, int]
+"""Target, scope, ports and dry-run, as they stand in the table."""
+
 _MOST: Final = 2**63 - 1
 """The largest integer SQLite holds."""
 
 _INSERT: Final = f"INSERT INTO ban ({BAN_COLUMNS}) VALUES ({', '.join('?' * len(BAN_COLUMNS.split(',')))})"  # noqa: S608  # constants only
 _END: Final = """
-    UPDATE ban SET
-        ended_at = min(coalesce(expires_at, :at), :at),
-        ended_why = CASE WHEN expires_at <= :at THEN 'expired' ELSE :why END
+    UPDATE ban SET ended_at = min(coalesce(expires_at, ?1), ?1),
+                   ended_why = CASE WHEN expires_at <= ?1 THEN 'expired' ELSE ?2 END
     WHERE ended_at IS NULL AND """
-_SAME: Final = "target = :target AND scope = :scope AND ports = :ports AND dry_run = :dry_run"
+_END_ONE: Final = _END + "id = ?3"
+_REPLACE: Final = _END + "target = ?3 AND scope = ?4 AND ports = ?5 AND dry_run = ?6"
+_ORDERED: Final = """
+    SELECT 1 FROM ban WHERE ended_at IS NULL AND target = ?1 AND scope = ?2 AND ports = ?3 AND dry_run = ?4
+                        AND origin = 'manual' AND (expires_at IS NULL OR expires_at > ?5)"""
 _STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
+
+_READ_STANDING: Final = f"SELECT id, expires_at FROM ban WHERE dry_run = :dry_run AND {_STANDING} ORDER BY seq"  # noqa: S608  # constants only
+_READ_ONE: Final = f"SELECT {BAN_READ} FROM ban WHERE id = ?"  # noqa: S608  # constants only
 
 _ADD_HITS: Final = """
     UPDATE ban SET
@@ -51,47 +62,48 @@ _ADD_HITS: Final = """
     WHERE id = :id AND (kernel_packets != :packets OR kernel_bytes != :bytes)"""
 
 
-def add_bans(db: sqlite3.Connection, bans: Sequence[Ban]) -> None:
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A batch of bans made ready before the lock is taken, so that others wait for the writing alone."""
+
+    rows: tuple[tuple[Ban, Key, Row], ...]
+    last: Mapping[Key, str]
+    """Key → id of the last ban in the batch that has it; that one stands."""
+
+    @classmethod
+    def of(cls, bans: Sequence[Ban]) -> Addition:
+        """Prepare bans, later ones replacing earlier ones of the same key."""
+        rows = tuple((ban, _key(ban), ban_row(ban)) for ban in bans)
+        return cls(rows, {key: ban.id for ban, key, _ in rows})
+
+
+def _key(ban: Ban) -> Key:
+    return format_network(ban.target), ban.scope.value, ports_text(ban.ports), int(ban.dry_run)
+
+
+def add_bans(db: sqlite3.Connection, batch: Addition) -> None:
     """Insert bans, each in place of the standing one of the same target, scope, ports and dry-run.
 
     A person's standing order is not replaced by an automatic ban: that one is recorded as ended at once.
     """
-    keys = [_key(ban) for ban in bans]
-    last = {tuple(key.values()): ban.id for key, ban in zip(keys, bans, strict=True)}
-    rows, replacing = [], []
-    for key, ban in zip(keys, bans, strict=True):
-        if last[tuple(key.values())] != ban.id:
-            rows.append(ban_row(ban, ban.created_at, "replaced"))
-        elif ban.origin is Origin.AUTO and _ordered_by_a_person(db, key, ban.created_at):
-            rows.append(ban_row(ban, ban.created_at, "a manual ban stands"))
+    rows: list[Row] = []
+    replacing: list[Row] = []
+    for ban, key, row in batch.rows:
+        created_at = to_us(ban.created_at)
+        if batch.last[key] != ban.id:
+            rows.append((*row, created_at, "replaced"))
+        elif ban.origin is Origin.AUTO and db.execute(_ORDERED, (*key, created_at)).fetchone():
+            rows.append((*row, created_at, "a manual ban stands"))
         else:
-            replacing.append({**key, "at": to_us(ban.created_at), "why": "replaced"})
-            rows.append(ban_row(ban, None, ""))
-    db.executemany(_END + _SAME, replacing)
+            replacing.append((created_at, "replaced", *key))
+            rows.append((*row, None, ""))
+    db.executemany(_REPLACE, replacing)
     db.executemany(_INSERT, rows)
-
-
-def _key(ban: Ban) -> dict[str, object]:
-    target = str(ban.target.network_address) if ban.target.num_addresses == 1 else str(ban.target)
-    return {
-        "target": target,
-        "scope": ban.scope.value,
-        "ports": ports_text(ban.ports),
-        "dry_run": int(ban.dry_run),
-    }
-
-
-def _ordered_by_a_person(db: sqlite3.Connection, key: Mapping[str, object], now: datetime) -> bool:
-    found = db.execute(
-        f"SELECT 1 FROM ban WHERE {_SAME} AND {_STANDING} AND origin = 'manual'",  # noqa: S608  # constants only
-        {**key, "now": to_us(now)},
-    )
-    return found.fetchone() is not None
 
 
 def end_bans(db: sqlite3.Connection, ids: Iterable[str], at: datetime, why: str) -> None:
     """End standing bans; ids that are unknown or already ended are left as they are."""
-    db.executemany(_END + "id = :id", ({"id": id_, "at": to_us(at), "why": why} for id_ in ids))
+    db.executemany(_END_ONE, [(to_us(at), why, ban_id) for ban_id in ids])
 
 
 def change_expiry(db: sqlite3.Connection, id_: str, expires_at: datetime | None, at: datetime) -> None:
@@ -111,13 +123,27 @@ def change_expiry(db: sqlite3.Connection, id_: str, expires_at: datetime | None,
     db.execute("UPDATE ban SET expires_at = ? WHERE id = ?", (None if expires_at is None else to_us(expires_at), id_))
 
 
-def active_bans(db: sqlite3.Connection, now: datetime, dry_run: bool) -> dict[str, Ban]:
-    """Return id → ban of those that stand at ``now``, oldest first."""
-    rows = db.execute(
-        f"SELECT {BAN_READ} FROM ban WHERE dry_run = :dry_run AND {_STANDING} ORDER BY seq",  # noqa: S608  # constants only
-        {"dry_run": int(dry_run), "now": to_us(now)},
-    )
-    return {row[0]: ban_record(row).ban for row in rows}
+class StandingBans:
+    """Reads standing bans again and again, taking apart only those rows that it has not seen before.
+
+    20,000 bans cost 0.4 s to take apart and 20 ms to recognise.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[bool, dict[str, tuple[int | None, Ban]]] = {False: {}, True: {}}
+
+    def read(self, db: sqlite3.Connection, now: datetime, dry_run: bool) -> dict[str, Ban]:
+        """Return id → ban of those that stand at ``now``, oldest first."""
+        seen = self._seen[dry_run]
+        present: dict[str, tuple[int | None, Ban]] = {}
+        for ban_id, expires_at in db.execute(_READ_STANDING, {"dry_run": int(dry_run), "now": to_us(now)}).fetchall():
+            entry = seen.get(ban_id)
+            if entry is None or entry[0] != expires_at:
+                row = db.execute(_READ_ONE, (ban_id,)).fetchone()
+                entry = (expires_at, ban_record(row).ban)
+            present[ban_id] = entry
+        self._seen[dry_run] = present
+        return {ban_id: ban for ban_id, (_, ban) in present.items()}
 
 
 def standing(db: sqlite3.Connection, now: datetime) -> list[BanRecord]:

@@ -68,6 +68,16 @@ class Database:
         with self._translated("read"):
             yield self._connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection for several reads that see one state of the file.
+
+        Raises:
+            LedgerError: The file cannot be read.
+        """
+        with self._translated("read"), self._transaction("BEGIN"):
+            yield self._connection
+
     def changed(self) -> bool:
         """Return whether another connection committed since this was last asked, or since opening."""
         before, self._data_version = self._data_version, self._read_data_version()
@@ -89,8 +99,8 @@ class Database:
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+        self._connection.execute(begin)
         try:
             yield
             self._connection.execute("COMMIT")

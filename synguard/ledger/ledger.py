@@ -36,6 +36,7 @@ class Ledger:
     def __init__(self, database: Database, limits: LedgerLimits) -> None:
         self._database = database
         self._limits = limits
+        self._standing = bans.StandingBans()
 
     @classmethod
     def open(cls, path: Path, limits: LedgerLimits = LedgerLimits(), patience_s: float = 5.0) -> Ledger:  # noqa: B008  # frozen
@@ -82,8 +83,9 @@ class Ledger:
         Raises:
             LedgerError: Also where an id is already taken; nothing is written then.
         """
+        batch = bans.Addition.of(bans_)
         with self._database.write() as db:
-            bans.add_bans(db, bans_)
+            bans.add_bans(db, batch)
 
     def end_bans(self, ids: Iterable[str], at: datetime, why: str) -> None:
         """End standing bans ahead of their expiry; ids unknown or already ended are left as they are."""
@@ -101,8 +103,8 @@ class Ledger:
 
     def active_bans(self, now: datetime, dry_run: bool = False) -> dict[str, Ban]:
         """Return id → ban of those that stand at ``now``, oldest first: the real ones, or the would-be ones."""
-        with self._database.read() as db:
-            return bans.active_bans(db, now, dry_run)
+        with self._database.snapshot() as db:
+            return self._standing.read(db, now, dry_run)
 
     def standing(self, now: datetime) -> list[BanRecord]:
         """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""

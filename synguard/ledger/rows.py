@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, TypeAlias
 
@@ -54,8 +55,11 @@ def _maybe_time(value: int | None) -> datetime | None:
 
 def network_columns(network: Network) -> tuple[int, int, bytes, bytes]:
     """Return version, prefix length, first and last address as bytes that sort as addresses do."""
-    first, last = network.network_address, network.broadcast_address
-    return network.version, network.prefixlen, first.packed, last.packed
+    version, prefixlen = network.version, network.prefixlen
+    size = 4 if version == 4 else 16
+    first = int(network.network_address)
+    last = first | ((1 << (size * 8 - prefixlen)) - 1)  # broadcast_address costs five times as much
+    return version, prefixlen, first.to_bytes(size, "big"), last.to_bytes(size, "big")
 
 
 def network_of(version: int, prefixlen: int, first: bytes) -> Network:
@@ -66,9 +70,12 @@ def network_of(version: int, prefixlen: int, first: bytes) -> Network:
 
 def ports_text(ports: Sequence[int]) -> str:
     """Return ports as one sorted word, so that equal sets are equal text; no ports is the empty word."""
+    if not ports:
+        return ""
     return ",".join(map(str, sorted(set(ports))))
 
 
+@lru_cache(maxsize=256)
 def _ports_of(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(","))) if text else ()
 
@@ -102,8 +109,8 @@ def _evidence_of(text: str) -> tuple[Evidence, ...]:
     )
 
 
-def ban_row(ban: Ban, ended_at: datetime | None, ended_why: str) -> Row:
-    """Return ``BAN_COLUMNS`` of one ban."""
+def ban_row(ban: Ban) -> Row:
+    """Return ``BAN_COLUMNS`` of one ban but for the last two, which say that it has ended."""
     return (
         ban.id,
         format_network(ban.target),
@@ -121,8 +128,6 @@ def ban_row(ban: Ban, ended_at: datetime | None, ended_why: str) -> Row:
         evidence_text(ban.evidence),
         int(ban.dry_run),
         int(ban.forced),
-        _maybe_us(ended_at),
-        ended_why,
     )
 
 
