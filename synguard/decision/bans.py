@@ -1,0 +1,123 @@
+"""What stands, who came back, and how much the agent may still do by itself."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from synguard.addresses import Network
+from synguard.model import Ban, Origin, Scope
+from synguard.policy.models import BanTimes, Budget
+
+OFFENDERS_REMEMBERED: Final = 65_536
+
+
+class StandingBans:
+    """The bans in force, by target; a look-up costs one probe per prefix length in use."""
+
+    def __init__(self, bans: Iterable[Ban] = ()) -> None:
+        self._by_target: dict[Network, list[Ban]] = {}
+        self._lengths: Counter[tuple[int, int]] = Counter()
+        self.automatic = 0
+        for ban in bans:
+            self.add(ban)
+
+    def add(self, ban: Ban) -> None:
+        """Take in one more ban; one of the same target, scope and ports gives way to it."""
+        target = ban.target
+        bans = self._by_target.setdefault(target, [])
+        if not bans:
+            self._lengths[target.version, target.prefixlen] += 1
+        kept = [old for old in bans if (old.scope, old.ports) != (ban.scope, ban.ports)]
+        self.automatic += _automatic([ban]) - (_automatic(bans) - _automatic(kept))
+        bans[:] = [*kept, ban]
+
+    def covering(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
+        """Return the longest-standing ban at ``now`` that stops all that a ban with this reach would, or None."""
+        found: Ban | None = None
+        for version, prefixlen in self._lengths:
+            if version == target.version and prefixlen <= target.prefixlen:
+                for ban in self._by_target.get(target.supernet(new_prefix=prefixlen), ()):
+                    if ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
+                        found = ban
+        return found
+
+
+def _automatic(bans: list[Ban]) -> int:
+    return sum(ban.origin is Origin.AUTO for ban in bans)
+
+
+def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
+    if ban.scope is Scope.ALL:
+        return True
+    return scope is Scope.NEW and (not ban.ports or (bool(ports) and set(ports) <= set(ban.ports)))
+
+
+def _outlasts(ban: Ban, other: Ban | None) -> bool:
+    if other is None or ban.expires_at is None:
+        return True
+    return other.expires_at is not None and ban.expires_at > other.expires_at
+
+
+class Offenders:
+    """How often each target was banned and when last; bounded, the longest quiet are forgotten first."""
+
+    def __init__(self, known: Mapping[Network, tuple[int, datetime]]) -> None:
+        self._known = dict(sorted(known.items(), key=lambda item: item[1][1])[-OFFENDERS_REMEMBERED:])
+
+    def next_time(self, target: Network, memory_s: float, now: datetime) -> int:
+        """Return which time it would be now: 1 for a target not banned within ``memory_s``."""
+        times, last = self._known.get(target, (0, now))
+        return times + 1 if now - last <= timedelta(seconds=memory_s) else 1
+
+    def note(self, ban: Ban) -> None:
+        """Remember one more ban."""
+        self._known.pop(ban.target, None)
+        self._known[ban.target] = (ban.times, ban.created_at)
+        if len(self._known) > OFFENDERS_REMEMBERED:
+            del self._known[next(iter(self._known))]
+
+
+def ban_seconds(times: BanTimes, nth: int, *, forgeable: bool, chance: random.Random) -> float:
+    """Return how long the ``nth`` ban of a target lasts: grown, capped, then jittered, never past the cap."""
+    first, cap = (times.first_forgeable, times.cap_forgeable) if forgeable else (times.first, times.cap)
+    growths = min(nth - 1, 64)  # beyond that every growth has long met the cap
+    lasts = min(cap, first * times.growth**growths)
+    return max(min(cap, lasts * chance.uniform(1 - times.jitter, 1 + times.jitter)), 1.0)
+
+
+class BudgetGate:
+    """Says whether one more automatic ban may be added; past the budget it says why not."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._granted_at: deque[float] = deque()
+
+    def refusal(self, now: float, *, automatic: int, touched: int, served: int) -> str | None:
+        """Return why no ban may be added, or None if one may.
+
+        Args:
+            now: Monotonic seconds.
+            automatic: Automatic bans that stand.
+            touched: Recently served clients whom this ban would touch.
+            served: Recently served clients in all.
+        """
+        while self._granted_at and self._granted_at[0] <= now - 60:
+            self._granted_at.popleft()
+        if len(self._granted_at) >= self._budget.bans_per_minute:
+            return f"the budget of {self._budget.bans_per_minute} bans a minute is spent (budget.bans_per_minute)"
+        if automatic >= self._budget.active_bans:
+            return f"{automatic} automatic bans stand, as many as allowed (budget.active_bans)"
+        if touched and touched > self._budget.proven_share * served:
+            return (
+                f"it would touch {touched} of {served} recently served clients, more than "
+                f"{self._budget.proven_share:.0%} (budget.proven_share)"
+            )
+        return None
+
+    def grant(self, now: float) -> None:
+        """Count one ban against the budget."""
+        self._granted_at.append(now)

@@ -1,0 +1,179 @@
+"""One tick's condemned targets, heard one by one: spared, held already, refused, or banned."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from synguard.addresses import NetworkIndex, format_network
+from synguard.decision.bans import BudgetGate, Offenders, StandingBans, ban_seconds
+from synguard.decision.cover import Condemned
+from synguard.decision.incident import Tally
+from synguard.decision.proven import ProvenPeers
+from synguard.decision.spoofing import MEANINGFUL_SHARE
+from synguard.detector.assessment import Assessment
+from synguard.model import Ban, Origin, Scope, Signal, Verdict, VerdictKind
+from synguard.policy.models import Policy
+from synguard.readings import Protected
+from synguard.units import format_duration, format_ports
+
+RENEW_WITHIN: Final = timedelta(seconds=2)
+"""A ban this close to its end whose target is still condemned is renewed, so that no gap opens."""
+EXCEPTIONS: Final = 4096
+"""Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
+
+
+@dataclass(slots=True)
+class Court:
+    """What a verdict on a condemned target depends on, beside the evidence; lives as long as the engine."""
+
+    new_id: Callable[[], str]
+    chance: random.Random
+    dry_run: bool
+    budget: BudgetGate
+    offenders: Offenders
+    proven: ProvenPeers
+    standing: StandingBans = field(default_factory=StandingBans)
+    protected: Protected = field(default_factory=lambda: Protected({}))
+    protected_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
+
+    def protect(self, protected: Protected) -> None:
+        """Take in who may never be banned from now on."""
+        if protected != self.protected:
+            self.protected = protected
+            self.protected_index = NetworkIndex(protected.networks)
+
+
+class Docket:
+    """One tick's condemned targets, heard one by one."""
+
+    def __init__(self, court: Court, assessment: Assessment, now: datetime, spoofed: str | None) -> None:
+        self._court = court
+        self._assessment = assessment
+        self._now = now
+        self._spoofed = spoofed
+        self._heard = 0
+        self._sources = 0
+        self.bans: list[Ban] = []
+        self.verdicts: list[Verdict] = []
+        self.refusals: list[str] = []
+
+    def hear(self, item: Condemned, policy: Policy) -> None:
+        """Give a verdict on one target, and a ban where nothing stands against it."""
+        self._heard += 1
+        self._sources += max(evidence.sources for evidence in item.evidence)
+        scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
+        ports = item.ports if scope is Scope.NEW else ()
+        spared = self._why_spared(item, policy)
+        if spared:
+            self._say(VerdictKind.SPARE, item, policy, spared)
+            return
+        standing = self._court.standing.covering(item.target, scope, ports, self._now)
+        if standing is not None and (standing.expires_at is None or standing.expires_at - self._now > RENEW_WITHIN):
+            self._say(VerdictKind.BAN, item, policy, f"held by ban {standing.id} until {_until(standing)}")
+            return
+        refusal = self._why_refused(item, scope)
+        if refusal:
+            self.refusals.append(refusal)
+            self._say(VerdictKind.WATCH, item, policy, f"not banned: {refusal}")
+            return
+        self._ban(item, policy, scope, ports)
+
+    def tally(self) -> Tally:
+        """Return what the tick adds to the incident."""
+        kind = None
+        if self._spoofed:
+            kind = "spoofed-flood"
+        elif any(not item.signal.forgeable for verdict in self.verdicts for item in verdict.evidence):
+            kind = "connection-flood"
+        elif self.verdicts:
+            kind = "syn-flood"
+        spared = sum(verdict.kind is VerdictKind.SPARE for verdict in self.verdicts)
+        return Tally(kind, self._sources, len(self.bans), spared, self._spoofed or "")
+
+    def _why_spared(self, item: Condemned, policy: Policy) -> str | None:
+        target, court = item.target, self._court
+        covering = court.protected_index.covering(target)
+        if covering is not None:
+            return f"protected: {court.protected.networks[covering]}"
+        inside = court.protected_index.inside(target)
+        if inside is not None:
+            return f"it holds {format_network(inside)}, protected: {court.protected.networks[inside]}"
+        if not item.forgeable:
+            return None
+        return self._why_doubted(item, policy)
+
+    def _why_doubted(self, item: Condemned, policy: Policy) -> str | None:
+        """Return why forgeable evidence does not suffice against this target, or None if it does."""
+        target, court = item.target, self._court
+        proven = court.proven.inside(target, EXCEPTIONS + 1)
+        if proven and len(proven) >= item.addresses:
+            seen_at = court.proven.seen_at(proven[0]) or self._assessment.at
+            ago = format_duration(max(self._assessment.at - seen_at, 0.0))
+            return f"proven: completed a handshake {ago} ago, and half-open sockets and SYNs can be forged"
+        if len(proven) > EXCEPTIONS:
+            return f"more than {EXCEPTIONS} recently served clients live in it"
+        is_prefix = target.prefixlen < policy.prefixes.lengths(target.version)[0]
+        if self._spoofed and is_prefix and self._share(item) < MEANINGFUL_SHARE:
+            return f"carries only {self._share(item):.1%} of a flood whose sources are forged"
+        return None
+
+    def _share(self, item: Condemned) -> float:
+        flood = self._assessment.flood
+        of = {Signal.SYN_RATE: flood.syn_pps, Signal.HALF_OPEN: float(flood.half_open)}
+        return max((e.value / of[e.signal] for e in item.evidence if of.get(e.signal)), default=1.0)
+
+    def _why_refused(self, item: Condemned, scope: Scope) -> str | None:
+        court = self._court
+        if court.protected.problems:
+            return f"automatic bans are suspended: {court.protected.problems[0]}"
+        served = len(court.proven)
+        touched = 0
+        if scope is Scope.ALL and item.target.prefixlen < item.target.max_prefixlen:
+            sources = max(evidence.sources for evidence in item.evidence)
+            touched = max(len(court.proven.inside(item.target, served)) - sources, 0)
+        return court.budget.refusal(
+            self._assessment.at, automatic=court.standing.automatic, touched=touched, served=served
+        )
+
+    def _ban(self, item: Condemned, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> None:
+        court = self._court
+        nth = court.offenders.next_time(item.target, policy.bans.memory, self._now)
+        seconds = ban_seconds(policy.bans, nth, forgeable=item.forgeable, chance=court.chance)
+        reason = _reason(item, ports)
+        ban = Ban(
+            id=court.new_id(),
+            target=item.target,
+            scope=scope,
+            action=policy.action,
+            origin=Origin.AUTO,
+            policy=policy.name,
+            reason=reason,
+            created_at=self._now,
+            expires_at=self._now + timedelta(seconds=seconds),
+            ports=ports,
+            score=item.score,
+            times=nth,
+            evidence=item.evidence,
+            dry_run=court.dry_run,
+        )
+        court.budget.grant(self._assessment.at)
+        court.offenders.note(ban)
+        court.standing.add(ban)
+        self.bans.append(ban)
+        self._say(VerdictKind.BAN, item, policy, reason)
+
+    def _say(self, kind: VerdictKind, item: Condemned, policy: Policy, reason: str) -> None:
+        self.verdicts.append(Verdict(kind, item.target, item.score, policy.name, reason, item.evidence))
+
+
+def _reason(item: Condemned, ports: tuple[int, ...]) -> str:
+    where = f" on port {format_ports(ports)}" if ports else ""
+    return " and ".join(str(evidence) for evidence in item.evidence) + where
+
+
+def _until(ban: Ban) -> str:
+    return "released by hand" if ban.expires_at is None else f"{ban.expires_at:%H:%M:%S} UTC"

@@ -1,0 +1,132 @@
+"""Assessment to verdicts to bans: the one door of this package."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from synguard.addresses import Network
+from synguard.decision.bans import BudgetGate, Offenders
+from synguard.decision.cover import Condemned, narrowest_cover
+from synguard.decision.docket import EXCEPTIONS, Court, Docket
+from synguard.decision.incident import IncidentTracker
+from synguard.decision.proven import ProvenPeers
+from synguard.decision.scores import Key, Score, Scores
+from synguard.decision.spoofing import spoofed_reason
+from synguard.detector.assessment import Assessment
+from synguard.model import Ban, Incident, Mode, Phase, Scope, Signal, Verdict
+from synguard.policy.models import Config, Policy
+
+STRAINED: Final = 0.25
+"""Fill of a SYN queue from which SYNs are sampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one tick comes to."""
+
+    bans: tuple[Ban, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    """One for every condemned target, whether banned, held already, spared or only watched."""
+    flood_verdict: str = ""
+    """About the flood as a whole, ``spoofed: …`` or ``slow application: …``."""
+    incident: Incident | None = None
+    """The incident under way; with ``ended_at`` set at the tick that ends it."""
+    phase: Phase = Phase.CALM
+    wants_sampler: bool = False
+    refusals: tuple[str, ...] = ()
+    """Why condemned targets were not banned although nothing spares them: suspension, budget."""
+
+
+class Engine:
+    """Holds scores, proven peers, offenders and the incident between ticks; touches nothing outside itself."""
+
+    def __init__(
+        self,
+        config: Config,
+        policies: Sequence[Policy],
+        *,
+        new_id: Callable[[], str],
+        chance: random.Random,
+        offenders: Mapping[Network, tuple[int, datetime]] | None = None,
+    ) -> None:
+        self._policies = {policy.name: policy for policy in policies}
+        self._sampler_linger_s = config.sampler.linger
+        self._sampling_until = float("-inf")
+        self._incidents = IncidentTracker(config.incident, new_id)
+        self.scores = Scores({p.name: {signal: p.hold.of(signal) for signal in Signal} for p in policies})
+        self.court = Court(
+            new_id=new_id,
+            chance=chance,
+            dry_run=config.mode is Mode.DRY_RUN,
+            budget=BudgetGate(config.budget),
+            offenders=Offenders(offenders or {}),
+            proven=ProvenPeers(config.proven.lifetime, config.proven.at_most),
+        )
+
+    def decide(self, assessment: Assessment, now: datetime) -> Decision:
+        """Return what to do about one tick."""
+        if assessment.completed is not None:
+            self.court.proven.add(assessment.completed, assessment.at)
+        self.scores.advance(assessment.observations, assessment.elapsed)
+        spoofed = spoofed_reason(assessment)
+        docket = Docket(self.court, assessment, now, spoofed)
+        for policy_name, condemned in self._condemned().items():
+            policy = self._policies[policy_name]
+            for forgeable in (False, True):
+                kind = [item for item in condemned if item.forgeable is forgeable]
+                for item in narrowest_cover(kind, policy):
+                    docket.hear(item, policy)
+        flood_verdict = spoofed or (_slow_application(assessment) if assessment.slow_application else "")
+        incident = self._incidents.follow(assessment, docket.tally(), now)
+        return Decision(
+            bans=tuple(docket.bans),
+            verdicts=tuple(docket.verdicts),
+            flood_verdict=flood_verdict,
+            incident=incident,
+            phase=self._incidents.phase,
+            wants_sampler=self._wants_sampler(assessment),
+            refusals=tuple(docket.refusals),
+        )
+
+    def proven_exceptions(self, bans: Iterable[Ban]) -> frozenset[Network]:
+        """Return the proven peers that need a way through these bans: those inside a ``new`` ban of a prefix."""
+        return frozenset(
+            peer
+            for ban in bans
+            if ban.scope is Scope.NEW and ban.target.prefixlen < ban.target.max_prefixlen
+            for peer in self.court.proven.inside(ban.target, EXCEPTIONS)
+        )
+
+    def _condemned(self) -> Mapping[str, list[Condemned]]:
+        """Return condemned targets by policy, each with all its condemned signals of one kind."""
+        grouped: dict[tuple[str, Network, bool], list[tuple[Key, Score]]] = {}
+        for key, score in self.scores.condemned():
+            grouped.setdefault((key.policy, key.target, key.signal.forgeable), []).append((key, score))
+        by_policy: dict[str, list[Condemned]] = {}
+        for (policy, target, _), scores in grouped.items():
+            by_policy.setdefault(policy, []).append(
+                Condemned(
+                    target=target,
+                    score=max(score.points for _, score in scores),
+                    evidence=tuple(score.evidence for _, score in scores),
+                    addresses=max(score.latest.addresses for _, score in scores),
+                )
+            )
+        return by_policy
+
+    def _wants_sampler(self, assessment: Assessment) -> bool:
+        strained = assessment.fullest >= STRAINED or assessment.flood.overflowing
+        held = any(key.signal is Signal.SYN_RATE for key, _ in self.scores.condemned())
+        if strained or held:
+            self._sampling_until = assessment.at + self._sampler_linger_s
+        return assessment.at < self._sampling_until
+
+
+def _slow_application(assessment: Assessment) -> str:
+    slow = [pressure for pressure in assessment.pressure if not pressure.accepting]
+    names = ", ".join(f"port {p.port}" + (f" ({p.process})" if p.process else "") for p in slow) or "a listener"
+    return f"slow application: the accept queue of {names} is full; that is no flood, and nobody is banned for it"

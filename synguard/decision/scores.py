@@ -1,0 +1,143 @@
+"""Accumulated excess per target and signal: a non-parametric CUSUM.
+
+``score ← max(0, score + 100 · (x - limit) · dt / (limit · hold))``: twice the limit is acted on after ``hold``, ten
+times after a ninth of it, and below the limit the score drains.
+
+Source: Wang, Zhang & Shin, "Detecting SYN flooding attacks", INFOCOM 2002, whose ``y ← max(0, y + X - a)`` this is
+with ``a = limit`` and the threshold ``N = limit · hold``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from synguard.addresses import Network
+from synguard.detector.assessment import Observation
+from synguard.model import Evidence, Signal
+
+ACT: Final = 100.0
+MOST: Final = 300.0
+"""A score stops growing here, so that it drains in at most three holds once the excess has gone."""
+TRACKED: Final = 16_384
+"""Targets with a score; past it the lowest are forgotten, whatever arrives."""
+SIGMAS: Final = 2.0
+"""Standard errors by which a sampled rate must pass its limit before anybody is acted on."""
+
+
+class Key(NamedTuple):
+    """What a score belongs to."""
+
+    policy: str
+    target: Network
+    signal: Signal
+
+
+@dataclass(slots=True)
+class Score:
+    """The standing of one signal of one target."""
+
+    latest: Observation
+    points: float = 0.0
+    seconds: float = 0.0
+    """Time since the score left zero."""
+    amount: float = 0.0
+    """Integral of the value over ``seconds``."""
+    variance: float = 0.0
+    """Of ``amount``."""
+
+    @property
+    def mean(self) -> float:
+        """The value's mean since the score left zero."""
+        return self.amount / self.seconds if self.seconds else self.latest.value
+
+    @property
+    def error(self) -> float:
+        """Half the width of the 95 % interval around ``mean``."""
+        return SIGMAS * math.sqrt(self.variance) / self.seconds if self.seconds else 0.0
+
+    @property
+    def condemned(self) -> bool:
+        """Whether the excess calls for action and is no sampling noise."""
+        return self.points >= ACT and self.mean - self.error > self.latest.limit
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the score rests on: sampled rates as their mean, counts as last seen."""
+        last = self.latest
+        value = self.mean if self.variance else last.value
+        return Evidence(last.signal, value, last.limit, last.ports, last.sources, self.error)
+
+    def advance(self, observation: Observation, dt: float, hold_s: float) -> None:
+        """Take in one measurement that speaks for the last ``dt`` seconds."""
+        gain = ACT * (observation.value - observation.limit) * dt / (observation.limit * hold_s)
+        self.points = min(max(self.points + gain, 0.0), MOST)
+        self.latest = observation
+        if self.points == 0.0:
+            self.seconds = self.amount = self.variance = 0.0
+        else:
+            self.seconds += dt
+            self.amount += observation.value * dt
+            self.variance += observation.variance * dt * dt
+
+    def drain(self, dt: float, hold_s: float) -> None:
+        """Take in that the target was not seen near its limit during ``dt`` seconds."""
+        self.points = max(self.points - ACT * dt / hold_s, 0.0)
+        self.seconds += dt
+
+
+@dataclass(slots=True)
+class Scores:
+    """All scores above zero, in bounded memory."""
+
+    holds: Mapping[str, Mapping[Signal, float]]
+    """Policy → signal → hold in seconds."""
+    _scores: dict[Key, Score] = field(default_factory=dict)
+
+    def advance(self, observations: Iterable[Observation], elapsed: Mapping[Signal, float]) -> None:
+        """Bring every score of the signals in ``elapsed`` (signal → seconds) up to date.
+
+        One reading never speaks for longer than its hold, so that a stalled agent does not condemn on one look.
+        """
+        seen = set()
+        for observation in observations:
+            key = Key(observation.policy, observation.target, observation.signal)
+            seen.add(key)
+            score = self._scores.get(key)
+            if score is None:
+                if observation.value <= observation.limit:
+                    continue
+                score = self._scores[key] = Score(observation)
+            hold_s = self.holds[key.policy][key.signal]
+            score.advance(observation, min(elapsed[key.signal], hold_s), hold_s)
+        self._drain_unseen(seen, elapsed)
+        self._forget_lowest()
+
+    def forget(self, signal: Signal) -> None:
+        """Drop every score of a signal whose sensor has stopped."""
+        self._scores = {key: score for key, score in self._scores.items() if key.signal is not signal}
+
+    def condemned(self) -> Iterator[tuple[Key, Score]]:
+        """Yield the scores that call for action."""
+        return ((key, score) for key, score in self._scores.items() if score.condemned)
+
+    def highest(self, count: int) -> list[tuple[Key, Score]]:
+        """Return the highest scores, highest first."""
+        return sorted(self._scores.items(), key=lambda item: -item[1].points)[:count]
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def _drain_unseen(self, seen: set[Key], elapsed: Mapping[Signal, float]) -> None:
+        for key, score in self._scores.items():
+            if key not in seen and key.signal in elapsed:
+                hold_s = self.holds[key.policy][key.signal]
+                score.drain(min(elapsed[key.signal], hold_s), hold_s)
+        if any(not score.points for score in self._scores.values()):
+            self._scores = {key: score for key, score in self._scores.items() if score.points}
+
+    def _forget_lowest(self) -> None:
+        if len(self._scores) > TRACKED:
+            self._scores = dict(self.highest(TRACKED))

@@ -1,0 +1,75 @@
+"""Address columns: sorting them once, so that every prefix is one run of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from synguard.addresses import Network
+from synguard.readings import U64, V4_PREFIX
+
+_ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Sorted rows cut into runs of one prefix each; all columns have one entry per run.
+
+    ``high`` and ``low`` are the prefix's first address; run ``i`` is rows ``start[i]`` to ``end[i]`` of the order
+    it was cut from.
+    """
+
+    high: U64
+    low: U64
+    start: npt.NDArray[np.intp]
+    end: npt.NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def is_ipv4(high: U64, low: U64) -> npt.NDArray[np.bool_]:
+    """Return which rows are IPv4, that is ``::ffff:0:0/96``."""
+    return np.asarray((high == 0) & (low >> np.uint64(32) == V4_PREFIX), np.bool_)
+
+
+def sorting_order(high: U64, low: U64) -> npt.NDArray[np.intp]:
+    """Return the row numbers in address order; where one half is the same everywhere only the other is sorted."""
+    if not len(high) or (high == high[0]).all():
+        return np.argsort(low, kind="stable")
+    return np.lexsort((low, high))
+
+
+def cut(high: U64, low: U64, version: int, prefixlen: int) -> Runs:
+    """Return the runs of equal prefixes in columns that are in address order and of one family."""
+    high_mask, low_mask = _masks(version, prefixlen)
+    high, low = high & high_mask, low & low_mask
+    if not len(high):
+        nothing = np.empty(0, np.intp)
+        return Runs(high, low, nothing, nothing)
+    begins = np.empty(len(high), np.bool_)
+    begins[0] = True
+    np.not_equal(high[1:], high[:-1], out=begins[1:])
+    begins[1:] |= low[1:] != low[:-1]
+    start = np.flatnonzero(begins)
+    return Runs(high[start], low[start], start, np.append(start[1:], len(high)))
+
+
+def network_at(high: int, low: int, version: int, prefixlen: int) -> Network:
+    """Return the network that begins at one row's address."""
+    if version == 4:
+        return IPv4Network((low & 0xFFFF_FFFF, prefixlen))
+    return IPv6Network((high << 64 | low, prefixlen))
+
+
+def _masks(version: int, prefixlen: int) -> tuple[np.uint64, np.uint64]:
+    bits = prefixlen + 96 if version == 4 else prefixlen
+    high_bits, low_bits = min(bits, 64), max(bits - 64, 0)
+    return (
+        np.uint64(_ALL << (64 - high_bits) & _ALL),
+        np.uint64(_ALL << (64 - low_bits) & _ALL),
+    )

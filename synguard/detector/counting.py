@@ -1,0 +1,132 @@
+"""Rows to observations: counts by source, rolled up the prefix tree, against a policy's limits.
+
+A child over its own limit answers for itself: its share is taken out of what its prefix is judged by, so one loud
+address never condemns its quiet neighbours. What is left must come from ``min_sources`` distinct sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from synguard.detector.assessment import Observation
+from synguard.detector.columns import Runs, cut, is_ipv4, network_at, sorting_order
+from synguard.model import Signal
+from synguard.policy.models import Policy
+from synguard.readings import U16, U64
+
+FLOOR: Final = 0.5
+"""Share of a limit below which a target is not reported: its score could not grow."""
+MOST_REPORTED: Final = 4096
+"""Targets reported per signal, policy, family and width; bounds the engine's work whatever arrives."""
+MOST_PORTS: Final = 15
+"""More attacked ports than this are all ports: 15 is also what one iptables multiport match can hold."""
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is counted: one row a socket or sampled SYN, each worth ``weight`` (dimension of the signal)."""
+
+    high: U64
+    low: U64
+    port: U16
+    weight: float = 1.0
+    sampled: bool = False
+    """Whether a row stands for ``weight`` others that were not looked at."""
+
+    def where(self, mask: Bools) -> Rows:
+        """Return the rows where ``mask`` (bool, one per row) is true."""
+        return replace(self, high=self.high[mask], low=self.low[mask], port=self.port[mask])
+
+
+def observe(rows: Rows, policy: Policy, signal: Signal, *, pressed: bool) -> list[Observation]:
+    """Return the targets among a policy's rows whose count comes near its limit, both families, every prefix length."""
+    if policy.limits.of(signal) is None and policy.prefix_limits.of(signal) is None:
+        return []
+    ipv4 = is_ipv4(rows.high, rows.low)
+    found: list[Observation] = []
+    for version, chosen in ((4, ipv4), (6, ~ipv4)):
+        if chosen.any():
+            found.extend(_Tree(rows.where(chosen), policy, signal, version, pressed).observations())
+    return found
+
+
+def split(rows: Rows, policy: Policy) -> tuple[Rows, Rows]:
+    """Return the rows whose port the policy judges, and the others."""
+    judged = np.zeros(len(rows.port), np.bool_)
+    for ports in policy.port_ranges:
+        judged |= (rows.port >= ports.start) & (rows.port < ports.stop)
+    return rows.where(judged), rows.where(~judged)
+
+
+class _Tree:
+    """One family's rows under one policy, sorted once and cut at each prefix length in turn."""
+
+    def __init__(self, rows: Rows, policy: Policy, signal: Signal, version: int, pressed: bool) -> None:
+        order = sorting_order(rows.high, rows.low)
+        self._high, self._low, self._port = rows.high[order], rows.low[order], rows.port[order]
+        self._rows, self._policy, self._signal, self._version = rows, policy, signal, version
+        self._pressed = policy.pressed if pressed and signal.forgeable else 1.0
+
+    def observations(self) -> Iterator[Observation]:
+        lengths = self._policy.prefixes.lengths(self._version)
+        runs = cut(self._high, self._low, self._version, lengths[0])
+        value: Floats = np.asarray((runs.end - runs.start) * self._rows.weight, np.float64)
+        sources = np.ones(len(runs), np.int64)
+        limit = self._policy.limits.of(self._signal)
+        over = self._over(value, limit)
+        if limit is not None:
+            yield from self._report(runs, value, sources, limit * self._pressed, lengths[0])
+        base = self._policy.prefix_limits.of(self._signal)
+        if base is None:
+            return
+        for prefixlen in lengths[1:]:
+            value, sources = np.where(over, 0.0, value), np.where(over, 0, sources)
+            parents = cut(runs.high, runs.low, self._version, prefixlen)
+            value, sources = np.add.reduceat(value, parents.start), np.add.reduceat(sources, parents.start)
+            runs = Runs(parents.high, parents.low, runs.start[parents.start], runs.end[parents.end - 1])
+            limit = base * 2 ** ((lengths[1] - prefixlen) / 2)
+            enough = sources >= self._policy.prefixes.min_sources
+            over = self._over(value, limit) & enough
+            yield from self._report(runs, np.where(enough, value, 0.0), sources, limit * self._pressed, prefixlen)
+
+    def _over(self, value: Floats, limit: float | None) -> Bools:
+        """Return which values pass the limit; of sampled ones, those that pass it by two standard errors."""
+        if limit is None:
+            return np.zeros(len(value), np.bool_)
+        doubt = 2 * np.sqrt(value * self._rows.weight) if self._rows.sampled else 0.0
+        return np.asarray(value - doubt > limit * self._pressed, np.bool_)
+
+    def _report(
+        self, runs: Runs, value: Floats, sources: npt.NDArray[np.int64], limit: float, prefixlen: int
+    ) -> Iterator[Observation]:
+        near = np.flatnonzero(value >= limit * FLOOR)
+        if len(near) > MOST_REPORTED:
+            near = near[np.argpartition(value[near], -MOST_REPORTED)[-MOST_REPORTED:]]
+        for i in near.tolist():
+            amount = float(value[i])
+            yield Observation(
+                policy=self._policy.name,
+                target=network_at(int(runs.high[i]), int(runs.low[i]), self._version, prefixlen),
+                signal=self._signal,
+                value=amount,
+                limit=limit,
+                ports=self._ports(int(runs.start[i]), int(runs.end[i])),
+                sources=int(sources[i]),
+                addresses=self._addresses(int(runs.start[i]), int(runs.end[i])),
+                variance=amount * self._rows.weight if self._rows.sampled else 0.0,
+            )
+
+    def _addresses(self, start: int, end: int) -> int:
+        return len(cut(self._high[start:end], self._low[start:end], 6, 128))
+
+    def _ports(self, start: int, end: int) -> tuple[int, ...]:
+        ports = np.unique(self._port[start:end])
+        return tuple(ports.tolist()) if len(ports) <= MOST_PORTS else ()
