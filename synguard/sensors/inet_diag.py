@@ -12,16 +12,30 @@ import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from synguard.errors import SensorError
-from synguard.readings import U32, V4_PREFIX, SocketTable, TcpState
+from synguard.readings import U32, V4_PREFIX, SocketTable, TcpState, empty_table
 
 Starts: TypeAlias = npt.NDArray[np.int64]
+
+_TRANSIENT: Final = frozenset({errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.EBUSY})
+_REFUSALS: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EAFNOSUPPORT,
+        errno.ECONNREFUSED,  # nobody in the kernel answers NETLINK_SOCK_DIAG
+        errno.EINVAL,
+        errno.ENOENT,  # no tcp_diag or udp_diag
+        errno.ENOSYS,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTONOSUPPORT,
+    }
+)
 
 AF_UNSPEC: Final = 0
 AF_INET: Final = 2
@@ -34,22 +48,18 @@ _DUMP_INTR: Final = 0x10
 _NEW_SYN_RECV: Final = 12
 """The kernel's own number for a half-open socket. 6.18 answers either bit with state 3; older ones differ, so both
 are asked for and 3 is reported. ``SYN_RECV`` proper is left to TCP Fast Open."""
-_HEADER_WORDS: Final = 4
+_END_WORDS: Final = 5
 _ROW_WORDS: Final = 22
 _ROW_BYTES: Final = 4 * _ROW_WORDS
 
 
-class MessageType(IntEnum):
-    """Netlink message types seen in a dump."""
-
-    NOOP = 1
-    ERROR = 2
-    DONE = 3
-    OVERRUN = 4
-    TCPDIAG = 18
-    """The request of before 3.3: still served, and the only one that dumps both families in one walk of the
-    kernel's hash, which is most of a dump's fixed cost."""
-    BY_FAMILY = 20
+TCPDIAG_GETSOCK: Final = 18
+"""The request of before Linux 3.3: still served, and the only one that dumps both families in one walk of the
+kernel's hash, which is most of a dump's fixed cost."""
+SOCK_DIAG_BY_FAMILY: Final = 20
+NLMSG_ERROR: Final = 2
+NLMSG_DONE: Final = 3
+NLMSG_OVERRUN: Final = 4
 
 
 class UnavailableError(SensorError):
@@ -64,7 +74,7 @@ class InterruptedDumpError(SensorError):
 class Question:
     """What a dump asks for: sockets of one protocol, of one family or of both."""
 
-    message: MessageType
+    message: int
     family: int
     protocol: int
 
@@ -73,7 +83,7 @@ class Question:
         mask = sum(1 << state for state in states)
         if mask & 1 << TcpState.SYN_RECV:
             mask |= 1 << _NEW_SYN_RECV
-        if self.message is MessageType.TCPDIAG:  # struct inet_diag_req
+        if self.message is TCPDIAG_GETSOCK:  # struct inet_diag_req
             body = struct.pack("=BBBB48xII", self.family, 0, 0, 0, mask, 0)
         else:  # struct inet_diag_req_v2
             body = struct.pack("=BBBxI48x", self.family, self.protocol, 0, mask)
@@ -106,9 +116,9 @@ def ends_dump(words: U32, sequence: int) -> bool:
     The kernel sends the end alone, or behind the last rows where it fits (since 4.20), then 20 bytes long.
     """
     kinds = words.view(np.uint16)
-    if len(words) < _HEADER_WORDS or kinds[2] in (MessageType.DONE, MessageType.ERROR):
+    if len(words) < _END_WORDS or kinds[2] in (NLMSG_DONE, NLMSG_ERROR):
         return True
-    return bool(words[-5] == 20 and kinds[-8] == MessageType.DONE and words[-3] == sequence)
+    return bool(words[-5] == 4 * _END_WORDS and kinds[-8] == NLMSG_DONE and words[-3] == sequence)
 
 
 def decode(words: U32, sequence: int) -> Part:
@@ -122,18 +132,31 @@ def decode(words: U32, sequence: int) -> Part:
     starts = _message_starts(words, sequence)
     halves = words.view(np.uint16)
     kinds = halves[2 * starts + 2]
-    ends = np.flatnonzero((kinds == MessageType.DONE) | (kinds == MessageType.ERROR))
+    ends = np.flatnonzero((kinds == NLMSG_DONE) | (kinds == NLMSG_ERROR))
     if len(ends):
         starts, kinds = starts[: ends[0] + 1], kinds[: ends[0] + 1]
-        _raise_refusal(words, int(starts[-1]))
-    if np.any(halves[2 * starts + 3] & _DUMP_INTR) or np.any(kinds == MessageType.OVERRUN):
+        _check_end(words, int(starts[-1]))
+    if np.any(halves[2 * starts + 3] & _DUMP_INTR) or np.any(kinds == NLMSG_OVERRUN):
         raise InterruptedDumpError("the socket table changed while the kernel was dumping it")
-    rows = starts[(kinds == MessageType.TCPDIAG) | (kinds == MessageType.BY_FAMILY)]
-    return Part(_columns(words, rows), done=bool(len(ends)))
+    rows = starts[(kinds == TCPDIAG_GETSOCK) | (kinds == SOCK_DIAG_BY_FAMILY)]
+    if len(rows) + bool(len(ends)) != len(starts):
+        raise SensorError("the kernel's socket dump cannot be read: it holds messages of an unknown type")
+    return Part(_columns(words, rows) if len(rows) else _NOTHING, done=bool(len(ends)))
+
+
+def refusal(number: int) -> SensorError:
+    """Return what errno ``number``, from a dump or from its socket, means to us."""
+    text = os.strerror(number) if number > 0 else f"error {number}"
+    if number in _TRANSIENT:
+        return InterruptedDumpError(f"the kernel broke a socket dump off ({text})")
+    if number in _REFUSALS:
+        return UnavailableError(f"the kernel refuses sock_diag to this process ({text})")
+    return SensorError(f"the kernel cannot dump its sockets ({text})")
 
 
 def join(parts: Sequence[SocketRows]) -> SocketRows:
     """Return the rows of all parts, in order."""
+    parts = [part for part in parts if len(part)] or parts[:1]
     if len(parts) == 1:
         return parts[0]
     names = SocketTable.__slots__  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
@@ -168,18 +191,17 @@ def _walk(words: U32, sequence: int) -> Starts:
     return np.array(starts, np.int64)
 
 
-def _raise_refusal(words: U32, at: int) -> None:
-    """Raise if the ERROR or DONE message at ``at`` carries an error number; a bare end carries none."""
-    number = -int(words.view(np.int32)[at + 4]) if words[at] >= 20 else 0
-    if number == errno.EINTR:
-        raise InterruptedDumpError("the kernel broke the socket dump off")
+def _check_end(words: U32, at: int) -> None:
+    """Return if the ERROR or DONE message at ``at`` ends the dump well: with error number 0, or with none."""
+    number = -int(words.view(np.int32)[at + 4]) if words[at] >= 4 * _END_WORDS else 0
     if number:
-        text = os.strerror(number) if number > 0 else f"error {number}"
-        raise UnavailableError(f"the kernel refuses to dump sockets by sock_diag: {text}")
+        raise refusal(number)
+    if words.view(np.uint16)[2 * at + 2] == NLMSG_ERROR:
+        raise SensorError("the kernel answered the request for a socket dump without a dump")
 
 
 def _columns(words: U32, rows: Starts) -> SocketRows:
-    if len(rows) and words[rows].min() < _ROW_BYTES:
+    if words[rows].min() < _ROW_BYTES:
         raise SensorError("the kernel's socket dump cannot be read: a socket's message is too short")
     matrix = _matrix(words, rows)
     head = np.ascontiguousarray(matrix[:, 4:14])  # family, state, ports, addresses: 40 bytes
@@ -219,3 +241,6 @@ def _matrix(words: U32, rows: Starts) -> U32:
             return block[:, :_ROW_WORDS]
     gathered: U32 = words[rows[:, None] + np.arange(_ROW_WORDS)]
     return gathered
+
+
+_NOTHING: Final = SocketRows(empty_table(), np.empty(0, np.uint32))

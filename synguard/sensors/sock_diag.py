@@ -7,7 +7,6 @@ which decoding is a tenth.
 from __future__ import annotations
 
 import contextlib
-import errno
 import random
 import socket
 import struct
@@ -24,15 +23,17 @@ from synguard.sensors.inet_diag import (
     AF_INET,
     AF_INET6,
     AF_UNSPEC,
+    SOCK_DIAG_BY_FAMILY,
+    TCPDIAG_GETSOCK,
     UDP_STATES,
     InterruptedDumpError,
-    MessageType,
     Question,
     SocketRows,
     UnavailableError,
     decode,
     ends_dump,
     join,
+    refusal,
 )
 
 MOST_SOCKETS: Final = 2_000_000
@@ -47,24 +48,11 @@ _DATAGRAM: Final = 64 << 10
 """Room offered for one datagram; the kernel fills at most 32 KiB and learns from this that it may."""
 _CHUNK: Final = 1 << 20
 """Bytes decoded at a time: large enough that numpy's fixed costs vanish, small enough to stay in cache."""
-_REFUSALS: Final = frozenset(
-    {
-        errno.EACCES,
-        errno.EPERM,
-        errno.EAFNOSUPPORT,
-        errno.EPROTONOSUPPORT,
-        errno.EPROTOTYPE,
-        errno.ENOSYS,
-        errno.ECONNREFUSED,
-        errno.EOPNOTSUPP,
-    }
-)
-
-_TCP_AT_ONCE: Final = (Question(MessageType.TCPDIAG, AF_UNSPEC, socket.IPPROTO_TCP),)
+_TCP_AT_ONCE: Final = (Question(TCPDIAG_GETSOCK, AF_UNSPEC, socket.IPPROTO_TCP),)
 _TCP_BY_FAMILY: Final = tuple(
-    Question(MessageType.BY_FAMILY, family, socket.IPPROTO_TCP) for family in (AF_INET, AF_INET6)
+    Question(SOCK_DIAG_BY_FAMILY, family, socket.IPPROTO_TCP) for family in (AF_INET, AF_INET6)
 )
-_UDP: Final = tuple(Question(MessageType.BY_FAMILY, family, socket.IPPROTO_UDP) for family in (AF_INET, AF_INET6))
+_UDP: Final = tuple(Question(SOCK_DIAG_BY_FAMILY, family, socket.IPPROTO_UDP) for family in (AF_INET, AF_INET6))
 
 
 class DiagSocket(Protocol):
@@ -165,10 +153,7 @@ class SockDiag:
             raise SensorError(f"the kernel did not answer a socket dump within {ANSWER_WITHIN_S:g} s") from error
         except OSError as error:
             self.close()
-            if error.errno == errno.ENOBUFS:
-                raise InterruptedDumpError("the kernel ran out of buffer while dumping sockets") from error
-            kind = UnavailableError if error.errno in _REFUSALS else SensorError
-            raise kind(f"sock_diag cannot be used: {error.strerror or error}") from error
+            raise refusal(error.errno or 0) from error
         except BaseException:
             self.close()
             raise
