@@ -1,0 +1,170 @@
+"""Addresses of people who are logged in over SSH, by whichever memory of logins this host keeps.
+
+Anyone may open a connection to port 22; only a login counts. In this order, each adding to the one before:
+``SSH_CONNECTION`` of this process; utmp, through psutil; the session files of systemd-logind, which hosts
+without utmp keep. Where neither of the last two exists, as in containers, the sshd session processes are looked at:
+sshd gives its process the title ``sshd: alice@pts/0`` only after authentication, and the session holds its connection.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from synguard.addresses import Address, parse_address
+
+_MAX_SESSIONS: Final = 4096
+_MAX_DESCRIPTORS: Final = 256
+_SCREEN: Final = re.compile(r":S\.\d+$")
+_SESSION_TITLE: Final = re.compile(r"^sshd(?:-session)?: (\S+)@(\S+)")
+_SSHD_NAMES: Final = frozenset({"sshd", "sshd-session"})
+_PIDFD_GETFD: Final = 438  # the same number on every architecture
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_UTMP: Final = Path("/run/utmp")
+_LOGIND_SESSIONS: Final = Path("/run/systemd/sessions")
+
+
+def read_ssh_peers(
+    environ: Mapping[str, str] = os.environ, utmp: Path = _UTMP, sessions: Path = _LOGIND_SESSIONS
+) -> dict[Address, str]:
+    """Return address → ``SSH session of alice (pts/0)``; at most 4,096.
+
+    A login that utmp knows by host name (``UseDNS yes``) counts by the connection its session process holds. Nothing is
+    looked up in DNS, and a host that keeps no memory of logins and hides its processes shows nobody.
+
+    Raises:
+        OSError: A memory of logins exists and cannot be read.
+    """
+    peers: dict[Address, str] = {}
+    own = _address(environ.get("SSH_CONNECTION", ""))
+    if own is not None:
+        peers[own] = "SSH session that started synguard"
+    peers.update(_by_utmp())
+    peers.update(_by_logind(sessions))
+    if not utmp.exists() and not sessions.is_dir():
+        peers.update(_by_processes())
+    return peers
+
+
+def _by_utmp() -> Iterator[tuple[Address, str]]:
+    for user, _ in zip(psutil.users(), range(_MAX_SESSIONS), strict=False):
+        reason = f"SSH session of {user.name} ({user.terminal or 'no terminal'})"
+        address = _address(user.host or "")
+        if address is not None:
+            yield address, reason
+        elif user.pid and _looks_like_a_name(user.host):
+            peer = _peer_of_session(user.pid)
+            if peer is not None:
+                yield peer, reason
+
+
+def _address(text: str) -> Address | None:
+    """Return the address that a host field begins with; ``192.0.2.7 via mosh [81]``, ``192.0.2.7:S.0`` of screen."""
+    words = text.split(maxsplit=1)
+    if not words:
+        return None
+    try:
+        return parse_address(_SCREEN.sub("", words[0]))
+    except ValueError:
+        return None
+
+
+def _looks_like_a_name(host: str | None) -> bool:
+    """Return whether a host field is a machine's name, rather than ``:0``, ``tmux(81).%0`` or a kernel version."""
+    return bool(host) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", host or "") is not None
+
+
+def _by_logind(sessions: Path) -> Iterator[tuple[Address, str]]:
+    r"""Read logind's session files, ``REMOTE=1\nUSER=alice\nREMOTE_HOST=192.0.2.7\nTTY=pts/0\n…``.
+
+    The same files that libsystemd's ``sd_session_get_remote_host`` reads, as ``who`` does on hosts without utmp.
+    """
+    if not sessions.is_dir():
+        return
+    for path, _ in zip(sessions.iterdir(), range(_MAX_SESSIONS), strict=False):
+        if path.suffix:  # 12.ref is a pipe that logind holds open
+            continue
+        try:
+            lines = path.read_text(errors="replace").splitlines()
+        except FileNotFoundError:  # logged out meanwhile
+            continue
+        fields = dict(line.split("=", 1) for line in lines if "=" in line)
+        address = _address(fields.get("REMOTE_HOST", ""))
+        if address is not None and fields.get("STATE") != "closing":
+            yield address, f"SSH session of {fields.get('USER', 'unknown')} ({fields.get('TTY', 'no terminal')})"
+
+
+def _by_processes() -> Iterator[tuple[Address, str]]:
+    """Find authenticated sshd sessions by their process titles."""
+    for name in os.listdir("/proc"):
+        title = _session_title(name) if name.isdigit() else None
+        peer = _peer_of_session(int(name)) if title else None
+        if title and peer is not None:
+            yield peer, f"SSH session of {title[1]} ({title[2]})"
+
+
+def _session_title(pid: str) -> re.Match[str] | None:
+    """Return the parts of an sshd session's title; None for any other process, also one that only pretends to be.
+
+    A local user may give a program any name and title, but cannot make a program that root owns say ``alice@``.
+    """
+    try:
+        with open(f"/proc/{pid}/comm") as comm:
+            if comm.readline().strip() not in _SSHD_NAMES:
+                return None
+        program = Path(os.readlink(f"/proc/{pid}/exe"))
+        if program.name not in _SSHD_NAMES or program.stat().st_uid != 0:
+            return None
+        with open(f"/proc/{pid}/cmdline", errors="replace") as cmdline:
+            return _SESSION_TITLE.match(cmdline.read(256).split("\0", 1)[0])
+    except OSError:  # gone meanwhile, or hidden from us
+        return None
+
+
+def _peer_of_session(pid: int) -> Address | None:
+    """Return whom an sshd session speaks to: the peer of its lowest connected TCP descriptor.
+
+    The session is born with its connection; what it forwards comes later. The descriptor is borrowed
+    (``pidfd_getfd``), since finding its inode would mean reading the host's whole socket table during a flood.
+    """
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:
+        return None
+    try:
+        for descriptor in sorted(int(name) for name in os.listdir(f"/proc/{pid}/fd"))[:_MAX_DESCRIPTORS]:
+            if os.readlink(f"/proc/{pid}/fd/{descriptor}").startswith("socket:"):
+                peer = _peer_of(_borrow(pidfd, descriptor))
+                if peer is not None:
+                    return peer
+    except OSError:  # gone meanwhile, or hidden from us
+        return None
+    finally:
+        os.close(pidfd)
+    return None
+
+
+def _borrow(pidfd: int, descriptor: int) -> int:
+    """Return our own descriptor of another process's open file."""
+    ours: int = _LIBC.syscall(_PIDFD_GETFD, pidfd, descriptor, 0)
+    if ours < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    return ours
+
+
+def _peer_of(descriptor: int) -> Address | None:
+    """Return the far end of a TCP connection, or None for any other descriptor; closes it."""
+    with socket.socket(fileno=descriptor) as borrowed:
+        if borrowed.family not in (socket.AF_INET, socket.AF_INET6) or borrowed.type != socket.SOCK_STREAM:
+            return None
+        try:
+            return _address(borrowed.getpeername()[0])
+        except OSError:  # it listens, or was reset
+            return None

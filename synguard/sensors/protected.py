@@ -1,0 +1,125 @@
+"""Who may never be banned: this host and what it lives by, the people logged in, and the allow-list."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from synguard.addresses import Address, Network, host_network, parse_address
+from synguard.errors import ConfigError, SensorError
+from synguard.policy.models import Allow
+from synguard.readings import Protected
+from synguard.sensors.allow_list import read_allow_networks
+from synguard.sensors.gateways import read_default_gateways
+from synguard.sensors.logged_in import read_ssh_peers
+
+ALWAYS: Final[Mapping[Network, str]] = {
+    IPv4Network("127.0.0.0/8"): "loopback",
+    IPv6Network("::1/128"): "loopback",
+    IPv4Network("0.0.0.0/32"): "unspecified address",
+    IPv6Network("::/128"): "unspecified address",
+    IPv4Network("224.0.0.0/4"): "multicast",
+    IPv6Network("ff00::/8"): "multicast",
+    IPv4Network("255.255.255.255/32"): "broadcast",
+}
+"""No honest peer sends from these, and dropping them breaks the host itself."""
+
+_MAX_RESOLV_CONF: Final = 64 * 1024
+_MAX_RESOLVERS: Final = 32
+_ADDRESS_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the parts are read; tests put others here."""
+
+    resolv_conf: tuple[Path, ...] = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
+    """A missing one names no resolvers; the second holds the servers behind systemd-resolved's 127.0.0.53."""
+    ssh_peers: Callable[[], Mapping[Address, str]] = read_ssh_peers
+    gateways: Callable[[], Mapping[Address, str]] = read_default_gateways
+
+
+DEFAULT_PLACES: Final = Places()
+
+
+def read_protected(allow: Allow, places: Places = DEFAULT_PLACES) -> Protected:
+    """Return every network that may never be banned with its reason, and a sentence for each part that is not known.
+
+    Read afresh each time, but for allow-list files, which are parsed again when they change. Of several reasons for
+    one network the gravest stays: what it is to this host, before what a list says of it.
+    """
+    networks: dict[Network, str] = {}
+    problems: list[str] = []
+    for what, read in _parts(allow, places):
+        try:
+            networks.update(read())
+        except ConfigError as error:
+            problems.extend(error.problems)
+        except SensorError as error:
+            problems.append(str(error))
+        except (OSError, psutil.Error) as error:
+            problems.append(f"cannot read {what}: {getattr(error, 'strerror', None) or error}")
+    return Protected(networks, tuple(problems))
+
+
+def _parts(allow: Allow, places: Places) -> list[tuple[str, Callable[[], Mapping[Network, str]]]]:
+    """Return what is read, named for the operator, the gravest last."""
+    return [
+        *((str(path), partial(read_allow_networks, path)) for path in allow.files),
+        ("[allow] addresses", lambda: dict.fromkeys(allow.addresses, "allow-list of the configuration")),
+        *((str(path), partial(resolvers, path)) for path in places.resolv_conf),
+        ("who is logged in over SSH", lambda: _ssh_peers(places)),
+        ("the default gateways", lambda: _gateways(places)),
+        ("this host's own addresses", own_addresses),
+        ("loopback", lambda: ALWAYS),
+    ]
+
+
+def own_addresses() -> dict[Network, str]:
+    """Return each address of this host's interfaces with the reason ``own address of eth0``."""
+    return {
+        host_network(parse_address(each.address)): f"own address of {interface}"
+        for interface, addresses in psutil.net_if_addrs().items()
+        for each in addresses
+        if each.family in _ADDRESS_FAMILIES
+    }
+
+
+def resolvers(path: Path) -> dict[Network, str]:
+    r"""Return the servers that one resolv.conf names; a word that is no address is passed over, as the resolver does.
+
+    A sample: ``# by dhclient\nsearch example.net\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\n``.
+
+    Raises:
+        OSError: The file is there and cannot be read.
+    """
+    found: dict[Network, str] = {}
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            text = file.read(_MAX_RESOLV_CONF).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return found
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0] == "nameserver" and len(found) < _MAX_RESOLVERS:
+            with suppress(ValueError):
+                found[host_network(parse_address(words[1]))] = f"resolver in {path}"
+    return found
+
+
+def _ssh_peers(places: Places) -> dict[Network, str]:
+    return {host_network(address): reason for address, reason in places.ssh_peers().items()}
+
+
+def _gateways(places: Places) -> dict[Network, str]:
+    gateways = places.gateways().items()
+    return {host_network(address): f"default gateway via {interface}" for address, interface in gateways}

@@ -1,0 +1,207 @@
+import os
+import socket
+import struct
+from ipaddress import IPv4Address, ip_address, ip_network
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from synguard.addresses import host_network
+from synguard.errors import SensorError
+from synguard.policy.models import Allow
+from synguard.sensors.gateways import gateways_in
+from synguard.sensors.logged_in import read_ssh_peers
+from synguard.sensors.netlink_dump import attribute
+from synguard.sensors.protected import Places, read_protected, resolvers
+
+ALICE = IPv4Address("192.0.2.81")
+
+
+def places(**others: object) -> Places:
+    chosen: dict[str, object] = {"resolv_conf": (), "ssh_peers": dict, "gateways": dict, **others}
+    return Places(**chosen)  # type: ignore[arg-type]
+
+
+def login(host: str | None, pid: int | None = None) -> SimpleNamespace:
+    return SimpleNamespace(name="alice", terminal="pts/0", host=host, started=0.0, pid=pid)
+
+
+def no_logind(tmp_path: Path) -> Path:
+    return tmp_path / "sessions"
+
+
+def test_the_host_itself_loopback_and_multicast_are_always_protected() -> None:
+    protected = read_protected(Allow(), places())
+    assert protected.problems == ()
+    assert protected.networks[ip_network("127.0.0.0/8")] == "loopback"
+    assert protected.networks[ip_network("::1")] == "loopback"
+    assert protected.networks[ip_network("ff00::/8")] == "multicast"
+    assert protected.networks[ip_network("127.0.0.1")] == "own address of lo"
+
+
+def test_gateways_people_and_the_allow_list_each_come_with_their_reason(tmp_path: Path) -> None:
+    path = tmp_path / "friends"
+    path.write_text("198.51.100.0/24 # office\n")
+    protected = read_protected(
+        Allow(addresses=("203.0.113.0/24",), files=(path,)),  # type: ignore[arg-type]
+        places(
+            ssh_peers=lambda: {ALICE: "SSH session of alice (pts/0)"},
+            gateways=lambda: {ip_address("192.0.2.1"): "eth0", ip_address("fe80::1"): "eth1"},
+        ),
+    )
+    reasons = {str(network): reason for network, reason in protected.networks.items()}
+    assert reasons["192.0.2.81/32"] == "SSH session of alice (pts/0)"
+    assert reasons["192.0.2.1/32"] == "default gateway via eth0"
+    assert reasons["fe80::1/128"] == "default gateway via eth1"
+    assert reasons["198.51.100.0/24"] == f"allow-list {path}: office"
+    assert reasons["203.0.113.0/24"] == "allow-list of the configuration"
+
+
+def test_whatever_cannot_be_read_is_a_problem_and_the_rest_is_still_known(tmp_path: Path) -> None:
+    def hidden() -> dict[IPv4Address, str]:
+        raise SensorError("cannot read the routing tables: Operation not permitted")
+
+    def logins_hidden() -> dict[IPv4Address, str]:
+        raise PermissionError(13, "Permission denied")
+
+    protected = read_protected(
+        Allow(files=(tmp_path / "gone",)),
+        places(gateways=hidden, ssh_peers=logins_hidden, resolv_conf=(tmp_path,)),
+    )
+    assert len(protected.problems) == 4
+    assert "gone: the allow-list cannot be read" in protected.problems[0]
+    assert protected.problems[1] == f"cannot read {tmp_path}: Is a directory"
+    assert protected.problems[2] == "cannot read who is logged in over SSH: Permission denied"
+    assert protected.problems[3] == "cannot read the routing tables: Operation not permitted"
+    assert ip_network("127.0.0.1") in protected.networks
+
+
+def test_every_nameserver_is_a_resolver_and_other_words_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text(
+        "# by dhclient\nsearch example.net\nnameserver 192.0.2.53\nnameserver\t2001:db8::53  # second\n"
+        "nameserver fe80::1%eth0\nnameserver none\nnameserver\noptions edns0\n"
+    )
+    assert {str(network) for network in resolvers(path)} == {"192.0.2.53/32", "2001:db8::53/128", "fe80::1/128"}
+
+
+def test_a_host_without_resolv_conf_has_no_resolvers(tmp_path: Path) -> None:
+    protected = read_protected(Allow(), places(resolv_conf=(tmp_path / "gone", tmp_path / "no" / "such")))
+    assert protected.problems == ()
+
+
+def test_a_resolv_conf_without_end_stays_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("".join(f"nameserver 10.0.{n >> 8}.{n & 255}\n" for n in range(60_000)))
+    assert len(resolvers(path)) == 32
+
+
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("192.0.2.81", True),
+        ("::ffff:192.0.2.81", True),
+        ("192.0.2.81 via mosh [4711]", True),
+        ("192.0.2.81:S.0", True),
+        (":0", False),
+        ("tmux(4711).%0", False),
+        ("", False),
+        (None, False),
+        ("desk.example.net", False),
+    ],
+)
+def test_a_login_protects_the_address_it_came_from(
+    host: str | None, known: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(psutil, "users", lambda: [login(host)])
+    peers = read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path))
+    assert peers == ({ALICE: "SSH session of alice (pts/0)"} if known else {})
+
+
+def test_a_login_known_by_name_counts_by_the_connection_its_session_holds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With ``UseDNS yes`` utmp holds a name, which whoever owns the reverse zone may choose: it is not looked up."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        session, _ = server.accept()
+        with session:
+            monkeypatch.setattr(psutil, "users", lambda: [login("desk.example.net", os.getpid())])
+            peers = read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path))
+            assert client.getpeername()[0] == "127.0.0.1"
+    assert peers == {ip_address("127.0.0.1"): "SSH session of alice (pts/0)"}
+
+
+def test_a_session_that_ended_meanwhile_protects_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(psutil, "users", lambda: [login("desk.example.net", 2**22 + 1)])
+    assert read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path)) == {}
+
+
+def test_who_started_the_agent_over_ssh_is_protected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(psutil, "users", list)
+    environ = {"SSH_CONNECTION": "2001:db8::81 50022 2001:db8::1 22"}
+    peers = read_ssh_peers(environ, utmp=tmp_path, sessions=no_logind(tmp_path))
+    assert peers == {ip_address("2001:db8::81"): "SSH session that started synguard"}
+
+
+def test_logind_names_sessions_on_hosts_without_utmp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(psutil, "users", list)
+    sessions = tmp_path / "sessions"
+    sessions.mkdir()
+    (sessions / "12").write_text("UID=1000\nUSER=alice\nSTATE=active\nREMOTE=1\nREMOTE_HOST=192.0.2.81\nTTY=pts/0\n")
+    (sessions / "13").write_text("UID=1000\nUSER=bob\nSTATE=closing\nREMOTE=1\nREMOTE_HOST=192.0.2.82\n")
+    (sessions / "1").write_text("UID=0\nUSER=root\nSTATE=active\nREMOTE=0\nTTY=tty1\n")
+    os.mkfifo(sessions / "12.ref")
+    peers = read_ssh_peers({}, utmp=tmp_path / "utmp", sessions=sessions)
+    assert peers == {ALICE: "SSH session of alice (pts/0)"}
+
+
+def rtnetlink_route(dst_len: int, *attributes: bytes, kind: int = 1) -> bytes:
+    """Build an RTM_NEWROUTE message as rtnetlink(7) has it."""
+    body = struct.pack("=BBBBBBBBI", socket.AF_INET, dst_len, 0, 0, 254, 4, 0, kind, 0) + b"".join(attributes)
+    return struct.pack("=IHHII", 16 + len(body), 24, 2, 1, 0) + body
+
+
+def gateway(address: str) -> bytes:
+    return attribute(5, ip_address(address).packed)
+
+
+LO = attribute(4, struct.pack("=i", 1))
+
+
+def test_only_default_routes_through_a_gateway_name_one() -> None:
+    datagram = (
+        rtnetlink_route(0, gateway("192.0.2.1"), LO)
+        + rtnetlink_route(24, gateway("192.0.2.2"), LO)
+        + rtnetlink_route(0, LO)
+        + rtnetlink_route(0, gateway("192.0.2.3"), LO, kind=7)
+        + rtnetlink_route(1, gateway("192.0.2.4"), LO)
+    )
+    assert {str(address): name for address, name in gateways_in(datagram).items()} == {
+        "192.0.2.1": "lo",
+        "192.0.2.4": "lo",
+    }
+
+
+def test_every_next_hop_of_a_multipath_route_and_an_ipv6_next_hop_of_ipv4_are_gateways() -> None:
+    hops = b"".join(
+        struct.pack("=HBBi", 8 + len(hop), 0, 0, 1) + hop
+        for hop in (gateway("192.0.2.1"), attribute(18, struct.pack("=H", 10) + ip_address("fe80::1").packed))
+    )
+    datagram = rtnetlink_route(0, attribute(9, hops))
+    assert {str(address) for address in gateways_in(datagram)} == {"192.0.2.1", "fe80::1"}
+
+
+def test_a_torn_routing_message_names_no_gateway_and_raises_nothing() -> None:
+    whole = rtnetlink_route(0, attribute(9, struct.pack("=HBBi", 16, 0, 0, 1) + gateway("192.0.2.1")))
+    for end in range(len(whole)):
+        assert gateways_in(whole[:end]) == {}
+
+
+def test_an_address_of_two_reasons_keeps_what_it_is_to_this_host() -> None:
+    protected = read_protected(
+        Allow(addresses=("192.0.2.1",)),  # type: ignore[arg-type]
+        places(gateways=lambda: {ip_address("192.0.2.1"): "eth0"}),
+    )
+    assert protected.networks[host_network(ip_address("192.0.2.1"))] == "default gateway via eth0"
