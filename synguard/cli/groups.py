@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Final, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from synguard.cli.words import printable
 from synguard.errors import SynguardError
+from synguard.report.tables import printable
 
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells count."""

@@ -1,18 +1,10 @@
-"""Words from and to the terminal: what operators type, and text of others made harmless."""
+"""Words that operators type: addresses, durations, ports."""
 
 from __future__ import annotations
 
 from synguard.addresses import Address, Network, parse_address, parse_network
 from synguard.errors import UsageError
 from synguard.units import parse_duration, parse_ports
-
-
-def printable(text: str) -> str:
-    """Return the text with control characters escaped: names of processes and files come from others.
-
-    A terminal would obey ``ESC ]`` and its like; line breaks become ``\\n``.
-    """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def network(word: str) -> Network:

@@ -1,0 +1,94 @@
+"""What verbs open on this host: the ledger, the plane, and a person's hand on both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from synguard.errors import SynguardError
+
+if TYPE_CHECKING:
+    from synguard.agent.manual import Hand
+    from synguard.enforcer.plane import Plane
+    from synguard.ledger import Ledger
+    from synguard.model import Hits
+    from synguard.policy.models import Config
+    from synguard.readings import Protected
+
+
+def utcnow() -> datetime:
+    """Return the time of day, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@contextmanager
+def opened_ledger(config: Config) -> Iterator[Ledger]:
+    """Open the ledger in the state directory, and close it.
+
+    Raises:
+        LedgerError: It cannot be read; exit code 4 where this user may not.
+    """
+    from synguard.ledger import LEDGER_FILE, Ledger
+
+    with Ledger.open(config.state_dir / LEDGER_FILE, config.ledger) as ledger:
+        yield ledger
+
+
+def protected_here(config: Config) -> Protected:
+    """Return who may never be banned."""
+    from synguard.sensors.protected import read_protected
+
+    return read_protected(config.allow)
+
+
+def working_plane(config: Config) -> Plane:
+    """Return the plane that holds our rules on this host, once it is known to work.
+
+    Raises:
+        NotPermittedError: This user may not change the firewall; says which capability is missing.
+        PlaneUnavailableError: No plane works here.
+    """
+    from synguard.enforcer.choose import choose_plane
+
+    plane = choose_plane(config)
+    plane.check()
+    return plane
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a verb that changes bans needs."""
+
+    ledger: Ledger
+    plane: Plane
+    protected: Protected
+    hand: Hand
+
+
+@contextmanager
+def reaching(config: Config) -> Iterator[Reach]:
+    """Open plane, then ledger: who may not touch the kernel does not touch the ledger either.
+
+    Raises:
+        NotPermittedError: This user may not; nothing was changed.
+    """
+    from synguard.agent.manual import Hand
+    from synguard.enforcer.reconciler import Reconciler
+
+    plane = working_plane(config)
+    config.runtime_dir.mkdir(parents=True, exist_ok=True)
+    protected = protected_here(config)
+    with opened_ledger(config) as ledger:
+        reconciler = Reconciler(plane, config.runtime_dir / "apply.lock")
+        yield Reach(ledger, plane, protected, Hand(ledger, plane, reconciler, protected, utcnow))
+
+
+def kernel_hits(config: Config) -> Mapping[str, Hits] | None:
+    """Return what the kernel counts now, ban id → hits; None where this user may not ask or no plane works."""
+    try:
+        return {ban_id: held.hits for ban_id, held in working_plane(config).read().bans.items()}
+    except SynguardError:
+        return None

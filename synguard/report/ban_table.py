@@ -1,0 +1,58 @@
+"""Bans as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from synguard.addresses import format_network
+from synguard.ledger.records import BanRecord
+from synguard.model import Origin
+from synguard.report.moments import clock_time, left
+from synguard.report.tables import Column, print_table
+
+_COLUMNS: Final = (
+    Column("TARGET"),
+    Column("STATE", spare=1),
+    Column("SCOPE"),
+    Column("ACTION", spare=2),
+    Column("BY", spare=1),
+    Column("SCORE", "right", spare=5),
+    Column("CREATED", "right", spare=4),
+    Column("EXPIRES", "right", spare=3),
+    Column("LEFT", "right"),
+    Column("PACKETS", "right"),
+    Column("ID", spare=6),
+    Column("REASON", spare=7, fold=True),
+)
+
+
+def print_bans(records: Iterable[BanRecord], now: datetime) -> None:
+    """Print bans, one a row; a terminal that is narrow shows less of each."""
+    print_table(_COLUMNS, [_row(record, now) for record in records])
+
+
+def _row(record: BanRecord, now: datetime) -> list[str]:
+    ban = record.ban
+    return [
+        format_network(ban.target),
+        state(record, now),
+        f"{ban.scope}:{','.join(map(str, ban.ports))}" if ban.ports else str(ban.scope),
+        str(ban.action),
+        "hand" if ban.origin is Origin.MANUAL else ban.policy,
+        f"{ban.score:.0f}" if ban.score else "-",
+        clock_time(ban.created_at, now),
+        "never" if ban.expires_at is None else clock_time(ban.expires_at, now),
+        left(ban.left(now)) if record.stands(now) else "-",
+        str(record.packets),
+        ban.id,
+        ban.reason,
+    ]
+
+
+def state(record: BanRecord, now: datetime) -> str:
+    """Return ``banned``, ``would ban`` in a dry run, or how it ended."""
+    if record.stands(now):
+        return "would ban" if record.ban.dry_run else "banned"
+    return record.ended_why or "expired"
