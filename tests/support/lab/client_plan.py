@@ -12,7 +12,7 @@ LONGEST_S = 300.0
 
 
 class ClientPlan(BaseModel):
-    """Some clients; each has one address and one attempt under way at a time."""
+    """Some clients, each with one address."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -20,7 +20,7 @@ class ClientPlan(BaseModel):
     """Addresses, dealt to the clients in turn; all of one family."""
     clients: Annotated[int, Field(gt=0, le=20_000)]
     interval_s: Annotated[float, Field(gt=0)]
-    """Time between the starts of one client's attempts; an attempt still under way puts the next one off."""
+    """Time between the starts of one client's attempts, also while earlier ones are under way."""
     arrive_within_s: Annotated[float, Field(ge=0)]
     """The clients' first attempts are spread evenly over this time."""
     attempts_each: int | None = None

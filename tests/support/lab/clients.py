@@ -30,51 +30,73 @@ class Client:
         self._lost = False
 
     async def live(self, begin: float, end: float, stop: asyncio.Event) -> None:
-        """Make attempts from ``begin`` to ``end``, both on the event loop's clock."""
-        made, due = 0, begin
-        while due < end and made != self._plan.attempts_each:
-            if await _stopped_before(due, stop):
-                break
-            await self._attempt()
+        """Make attempts from ``begin`` to ``end``, both on the event loop's clock.
+
+        New connections begin on time whether or not earlier ones have ended, so that a slow victim is not asked
+        less often and does not look better for it. Exchanges on one kept connection wait for each other.
+        """
+        due, under_way = begin, set[asyncio.Task[None]]()
+        made = 0
+        while due < end and made != self._plan.attempts_each and not await _stopped_before(due, stop):
+            if self._plan.keep_alive:
+                await self._exchange_again()
+            else:
+                under_way.add(asyncio.create_task(self._visit()))
             made += 1
-            due = max(due + self._plan.interval_s, asyncio.get_running_loop().time())
+            due += self._plan.interval_s
+        await asyncio.gather(*under_way)
         if self._kept is not None:
             self._kept.close()
 
-    async def _attempt(self) -> None:
+    async def _visit(self) -> None:
+        """Open a connection, get the page, close."""
         at, connected, outcome = time.monotonic(), None, "ok"
-        fresh = self._kept is None
+        sock = new_socket(self._source)
         try:
-            if self._lost:
-                outcome = "lost"
-            else:
-                async with asyncio.timeout(self._plan.timeout_s):
-                    sock = await self._connection()
-                    connected = time.monotonic() - at
-                    await exchange(sock)
+            async with asyncio.timeout(self._plan.timeout_s):
+                await self._connect(sock)
+                connected = time.monotonic() - at
+                await exchange(sock)
         except (OSError, BadAnswerError) as error:
             outcome = outcome_of(error, connected is not None)
-            self._lost = self._plan.keep_alive
-        if self._kept is not None and not self._plan.keep_alive:
-            self._kept.close()
-            self._kept = None
+        finally:
+            sock.close()
+        self._tell(at, connected, outcome)
+
+    async def _exchange_again(self) -> None:
+        """Get the page over the kept connection, which is opened once and lost for good on the first failure."""
+        at, connected, outcome = time.monotonic(), None, "ok"
+        established = self._kept is not None
+        try:
+            async with asyncio.timeout(self._plan.timeout_s):
+                if self._kept is None:
+                    self._kept = new_socket(self._source)
+                    await self._connect(self._kept)
+                    connected, established = time.monotonic() - at, True
+                if not self._lost:
+                    await exchange(self._kept)
+        except (OSError, BadAnswerError) as error:
+            outcome = outcome_of(error, established)
+        if self._lost:
+            outcome = "lost"
+        self._lost = outcome != "ok"
+        self._tell(at, connected, outcome)
+
+    async def _connect(self, sock: socket.socket) -> None:
+        await asyncio.get_running_loop().sock_connect(sock, (self._plan.target, self._plan.port))
+
+    def _tell(self, at: float, connected: float | None, outcome: str) -> None:
         _say(
             {
                 "event": "attempt",
                 "client": self._number,
                 "source": self._source,
                 "at": at,
-                "connect_s": connected if fresh else None,
+                "connect_s": connected,
                 "total_s": time.monotonic() - at,
                 "outcome": outcome,
             }
         )
-
-    async def _connection(self) -> socket.socket:
-        if self._kept is None:
-            self._kept = new_socket(self._source)
-            await asyncio.get_running_loop().sock_connect(self._kept, (self._plan.target, self._plan.port))
-        return self._kept
 
 
 async def _stopped_before(due: float, stop: asyncio.Event) -> bool:

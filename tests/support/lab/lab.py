@@ -9,11 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from tests.support.lab.agent import Agent
 from tests.support.lab.attempts import Attempts
 from tests.support.lab.client_plan import ClientPlan
+from tests.support.lab.connection_plan import ConnectionPlan
 from tests.support.lab.flood_plan import FloodPlan
 from tests.support.lab.namespaces import Namespace, python_module, sweep_stale
-from tests.support.lab.programs import Program
+from tests.support.lab.programs import Program, wait_for
+from tests.support.lab.reach import Reach
 from tests.support.lab.topology import Topology, Victim
 from tests.support.lab.webserver import start_nginx, start_stdlib
 
@@ -41,6 +44,31 @@ class SynFlood(Program):
         return self.wait_line("finished", timeout)
 
 
+class ConnectionFlood(Program):
+    """A running flood of real connections."""
+
+    @property
+    def first_at(self) -> float:
+        """``CLOCK_MONOTONIC`` when the first one was tried."""
+        return float(self.wait_line("started")["first_at"])
+
+    def held(self) -> int:
+        """Return how many connections stood at the last report, as the attackers see it."""
+        return next((int(line["held"]) for line in reversed(self.lines()) if line["event"] == "held"), 0)
+
+    def answered(self) -> dict[str, bool]:
+        """Return source → whether its existing connection was last answered; sources not asked yet are absent."""
+        return {line["source"]: line["answered"] for line in self.lines() if line["event"] == "probe"}
+
+
+class Meter(Program):
+    """A running meter."""
+
+    def reach(self) -> Reach:
+        """Return what was sampled so far."""
+        return Reach.from_lines(self.lines())
+
+
 class Lab:
     """Four namespaces, a web server, and the programs that a test starts in them.
 
@@ -54,6 +82,7 @@ class Lab:
         self.topology = Topology()
         self.workdir = Path()
         self._programs: list[Program] = []
+        self._agents: list[Agent] = []
 
     def __enter__(self) -> Lab:
         sweep_stale()
@@ -73,8 +102,10 @@ class Lab:
     def close(self) -> None:
         """Kill the programs, remove the namespaces and the working directory."""
         try:
-            for program in reversed(self._programs):
-                program.kill()
+            for agent in self._agents:
+                agent.kill_if_running()
+            for program in self._programs:
+                program.kill_if_running()
         finally:
             try:
                 self.topology.remove()
@@ -126,6 +157,26 @@ class Lab:
         flood = self._keep(SynFlood(self.attackers, command, self.workdir, label))
         flood.wait_line("started")
         return flood
+
+    def start_connections(self, plan: ConnectionPlan, label: str = "connections") -> ConnectionFlood:
+        """Start a flood of real connections; return once the first is tried."""
+        command = python_module("tests.support.lab.connection_flood", plan.model_dump_json())
+        flood = self._keep(ConnectionFlood(self.attackers, command, self.workdir, label))
+        flood.wait_line("started")
+        return flood
+
+    def start_meter(self) -> Meter:
+        """Start counting what the attackers offer and what reaches TCP; return once the first sample is there."""
+        command = python_module("tests.support.lab.meter", str(self.router.path))
+        meter = self._keep(Meter(self.victim, command, self.workdir, "meter"))
+        wait_for(meter.lines, "the meter's first sample")
+        return meter
+
+    def agent(self, config: str = "", name: str = "agent") -> Agent:
+        """Return an installation of the agent in the victim, not started; one per ``name``."""
+        agent = Agent(self.victim, self.workdir / name, config)
+        self._agents.append(agent)
+        return agent
 
     def _keep(self, program: P) -> P:
         self._programs.append(program)

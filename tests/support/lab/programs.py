@@ -99,6 +99,11 @@ class Program:
         self.process.kill()
         self.process.wait()
 
+    def kill_if_running(self) -> None:
+        """End it at once unless it has ended."""
+        if self.running:
+            self.kill()
+
 
 def _unused(workdir: Path, label: str, suffix: str) -> Path:
     """Return a file name in ``workdir`` that no earlier program of the same label has."""
