@@ -93,7 +93,7 @@ class BudgetGate:
     """Says whether one more automatic ban may be added; past the budget it says why not."""
 
     def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+        self.budget = budget
         self._granted_at: deque[float] = deque()
 
     def refusal(self, now: float, *, automatic: int, touched: int, served: int) -> str | None:
@@ -107,14 +107,14 @@ class BudgetGate:
         """
         while self._granted_at and self._granted_at[0] <= now - 60:
             self._granted_at.popleft()
-        if len(self._granted_at) >= self._budget.bans_per_minute:
-            return f"the budget of {self._budget.bans_per_minute} bans a minute is spent (budget.bans_per_minute)"
-        if automatic >= self._budget.active_bans:
+        if len(self._granted_at) >= self.budget.bans_per_minute:
+            return f"the budget of {self.budget.bans_per_minute} bans a minute is spent (budget.bans_per_minute)"
+        if automatic >= self.budget.active_bans:
             return f"{automatic} automatic bans stand, as many as allowed (budget.active_bans)"
-        if touched and touched > self._budget.proven_share * served:
+        if touched and touched > self.budget.proven_share * served:
             return (
                 f"it would touch {touched} of {served} recently served clients, more than "
-                f"{self._budget.proven_share:.0%} (budget.proven_share)"
+                f"{self.budget.proven_share:.0%} (budget.proven_share)"
             )
         return None
 

@@ -53,11 +53,8 @@ class Engine:
         chance: random.Random,
         offenders: Mapping[Network, tuple[int, datetime]] | None = None,
     ) -> None:
-        self._policies = {policy.name: policy for policy in policies}
-        self._sampler_linger_s = config.sampler.linger
         self._sampling_until = float("-inf")
         self._incidents = IncidentTracker(config.incident, new_id)
-        self.scores = Scores({p.name: {signal: p.hold.of(signal) for signal in Signal} for p in policies})
         self.court = Court(
             new_id=new_id,
             chance=chance,
@@ -66,6 +63,24 @@ class Engine:
             offenders=Offenders(offenders or {}),
             proven=ProvenPeers(config.proven.lifetime, config.proven.at_most),
         )
+        self._judge_by(config, policies)
+
+    @property
+    def phase(self) -> Phase:
+        """Where the incident stands."""
+        return self._incidents.phase
+
+    def use(self, config: Config, policies: Sequence[Policy]) -> None:
+        """Judge by other policies from now on; what is known of peers, offenders and the incident stays known."""
+        self.court.budget.budget = config.budget
+        self.court.proven.limit(config.proven.lifetime, config.proven.at_most)
+        self._incidents.levels = config.incident
+        self._judge_by(config, policies)
+
+    def _judge_by(self, config: Config, policies: Sequence[Policy]) -> None:
+        self._policies = {policy.name: policy for policy in policies}
+        self._sampler_linger_s = config.sampler.linger
+        self.scores = Scores({p.name: {signal: p.hold.of(signal) for signal in Signal} for p in policies})
 
     def decide(self, assessment: Assessment, now: datetime) -> Decision:
         """Return what to do about one tick."""
@@ -87,7 +102,7 @@ class Engine:
             verdicts=tuple(docket.verdicts),
             flood_verdict=flood_verdict,
             incident=incident,
-            phase=self._incidents.phase,
+            phase=self.phase,
             wants_sampler=self._wants_sampler(assessment),
             refusals=tuple(docket.refusals),
         )

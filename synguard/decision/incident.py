@@ -31,7 +31,7 @@ class IncidentTracker:
     """Keeps the phase and the incident under way."""
 
     def __init__(self, levels: IncidentLevels, new_id: Callable[[], str]) -> None:
-        self._levels = levels
+        self.levels = levels
         self._new_id = new_id
         self._quiet_since: float | None = None
         self.phase = Phase.CALM
@@ -50,10 +50,10 @@ class IncidentTracker:
     def _move(self, assessment: Assessment, tally: Tally) -> None:
         attacked = (
             tally.kind is not None
-            or assessment.fullest >= self._levels.attack_above
-            or (assessment.flood.overflowing and assessment.fullest > self._levels.calm_below)
+            or assessment.fullest >= self.levels.attack_above
+            or (assessment.flood.overflowing and assessment.fullest > self.levels.calm_below)
         )
-        quiet = not attacked and assessment.fullest < self._levels.calm_below
+        quiet = not attacked and assessment.fullest < self.levels.calm_below
         if not quiet:
             self._quiet_since = None
         elif self._quiet_since is None:
@@ -65,7 +65,7 @@ class IncidentTracker:
         elif (
             self._quiet_since is not None
             and self.phase is Phase.COOLING
-            and assessment.at - self._quiet_since >= self._levels.calm_for
+            and assessment.at - self._quiet_since >= self.levels.calm_for
         ):
             self._go(Phase.CALM)
 

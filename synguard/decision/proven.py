@@ -21,6 +21,11 @@ class ProvenPeers:
         self._seen_at: dict[tuple[int, int], float] = {}
         self._columns: tuple[U64, U64] | None = None
 
+    def limit(self, lifetime_s: float, at_most: int) -> None:
+        """Remember for this long and this many from now on."""
+        self._lifetime_s = lifetime_s
+        self._at_most = at_most
+
     def __len__(self) -> int:
         return len(self._seen_at)
 

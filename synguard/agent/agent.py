@@ -1,0 +1,243 @@
+"""One tick and the loop around it: read, assess, decide, write down, bring the kernel to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from synguard.addresses import Network
+from synguard.agent.enforcing import Enforcing
+from synguard.agent.journal import Journal
+from synguard.agent.senses import Senses, Sources
+from synguard.agent.telling import status_of
+from synguard.clock import Clock
+from synguard.decision.bans import StandingBans
+from synguard.decision.engine import Decision, Engine
+from synguard.detector.assessment import Assessment
+from synguard.detector.detector import Detector
+from synguard.errors import ConfigError, LedgerError
+from synguard.ledger import Ledger
+from synguard.model import Mode, Phase
+from synguard.policy.models import Config, Policy
+from synguard.readings import Protected
+from synguard.report.status import Status, write_status
+
+log: Final = logging.getLogger(__name__)
+
+STATUS_EVERY_S: Final = 1.0
+PRUNE_EVERY_S: Final = 600.0
+
+Loader = Callable[[], tuple[Config, tuple[Policy, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one tick came to, for tests and for the status."""
+
+    assessment: Assessment
+    decision: Decision
+
+
+class Agent:
+    """Watches, decides and enforces until it is told to stop."""
+
+    def __init__(
+        self,
+        config: Config,
+        policies: Sequence[Policy],
+        *,
+        sources: Sources,
+        enforcing: Enforcing,
+        ledger: Ledger,
+        clock: Clock,
+        seed: int | None = None,
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._enforcing = enforcing
+        self._sources = sources
+        self._chance = random.Random(seed)  # noqa: S311  # jitter is no secret
+        self._seed = secrets.randbits(32) if seed is None else seed
+        self._started_at = clock.utcnow()
+        self._stopping = False
+        self._reload: Loader | None = None
+        self._sampling = False
+        self._protected = Protected({}, ("who must be protected has not been read yet",))
+        self._journal = Journal(ledger, dry_run=config.mode is Mode.DRY_RUN)
+        self._reload_problem = ""
+        self._status_due = self._prune_due = float("-inf")
+        self._use(config, policies)
+        self._engine = Engine(
+            config, policies, new_id=self._new_id, chance=self._chance, offenders=self._offenders(policies)
+        )
+        self._engine.court.protect(self._protected)
+
+    @property
+    def phase(self) -> Phase:
+        """Where the incident stands."""
+        return self._engine.phase
+
+    def adopt(self) -> None:
+        """Take over the bans that stand, in ledger and kernel, before the first tick.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        self._enforcing.adopt(self._clock.utcnow())
+        self._know_standing()
+
+    def tick(self) -> Tick:
+        """Do one whole turn; sensors, ledger and plane may each fail in it without ending it."""
+        now, utc = self._clock.monotonic(), self._clock.utcnow()
+        if self._enforcing.follow_ledger(utc):
+            self._know_standing()
+        self._protect(now)
+        assessment = self._detector.assess(self._senses.read(now, sampling=self._sampling))
+        decision = self._engine.decide(assessment, utc)
+        self._sampling = decision.wants_sampler
+        self._enforcing.add(decision.bans)
+        self._journal.write(decision, now, utc)
+        exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
+        self._enforcing.bring(self._protected.networks, exceptions, now, utc)
+        tick = Tick(assessment, decision)
+        self._tell(tick, now, utc)
+        self._prune(now, utc)
+        return tick
+
+    def run(self, for_s: float | None = None) -> None:
+        """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
+        ends_at = float("inf") if for_s is None else self._clock.monotonic() + for_s
+        while not self._stopping:
+            began, cpu = self._clock.monotonic(), time.thread_time()
+            if began >= ends_at:
+                break
+            self._reload_if_asked()
+            self.tick()
+            cost = time.thread_time() - cpu
+            cadence = self._config.cadence
+            every = cadence.calm if self.phase is Phase.CALM and not self._sampling else cadence.attack
+            next_at = min(began + max(every, cost / cadence.cpu_share), ends_at)
+            self._clock.wait(next_at - self._clock.monotonic())
+
+    def stop(self) -> None:
+        """End the loop after the present tick."""
+        self._stopping = True
+
+    def reload(self, load: Loader) -> None:
+        """Ask for config and policies to be read again before the next tick."""
+        self._reload = load
+
+    def close(self) -> None:
+        """Free the sensors and, if so configured, take everything of ours out of the kernel."""
+        self._senses.close()
+        if self._config.on_exit == "flush" and self._config.mode is Mode.ENFORCE:
+            self._enforcing.plane.flush()
+            log.info("removed every rule of ours, as on_exit says")
+
+    def _use(self, config: Config, policies: Sequence[Policy]) -> None:
+        self._config = config
+        self._policies = tuple(policies)
+        self._senses = Senses(config, self._sources)
+        self._detector = Detector(policies, self._seed)
+
+    def _offenders(self, policies: Sequence[Policy]) -> dict[Network, tuple[int, datetime]]:
+        memory = timedelta(seconds=max(policy.bans.memory for policy in policies))
+        known = self._ledger.offences(self._clock.utcnow() - memory, dry_run=self._config.mode is Mode.DRY_RUN)
+        return {target: (offence.times, offence.last) for target, offence in known.items()}
+
+    def _new_id(self) -> str:
+        return secrets.token_hex(4)
+
+    def _know_standing(self) -> None:
+        self._engine.court.standing = StandingBans([*self._enforcing.by_hand.values(), *self._enforcing.bans.values()])
+
+    def _protect(self, now: float) -> None:
+        seen = self._senses.protected(now)
+        if seen is None:
+            failure = self._senses.health["protected"]
+            if failure.ok:
+                return
+            seen = Protected(self._protected.networks, (failure.detail,))
+        for problem in set(seen.problems) - set(self._protected.problems):
+            log.error("automatic bans are suspended: %s", problem)
+        if self._protected.problems and not seen.problems:
+            log.info("who must be protected is known: %d addresses and networks", len(seen.networks))
+        self._protected = seen
+        self._engine.court.protect(seen)
+
+    def _reload_if_asked(self) -> None:
+        load, self._reload = self._reload, None
+        if load is None:
+            return
+        try:
+            config, policies = load()
+        except ConfigError as error:
+            self._reload_problem = f"the new configuration was refused and the running one kept: {error.problems[0]}"
+            log.error("reload refused, the running policy is kept:\n%s", error)
+            return
+        self._reload_problem = ""
+        fixed = {name: getattr(self._config, name) for name in FIXED if hasattr(config, name)}
+        changed = [name for name, value in fixed.items() if getattr(config, name) != value]
+        if changed:
+            log.warning("%s takes effect at the next start", ", ".join(changed))
+        self._sampling = False
+        self._senses.rest()
+        self._use(config.model_copy(update=fixed), policies)
+        self._engine.use(self._config, policies)
+        log.info("reloaded: policies %s", ", ".join(policy.name for policy in policies))
+
+    def _tell(self, tick: Tick, now: float, utc: datetime) -> None:
+        if now < self._status_due:
+            return
+        self._status_due = now + STATUS_EVERY_S
+        try:
+            write_status(self._config.runtime_dir, self._status(tick, utc))
+        except OSError as error:
+            log.error("the status file cannot be written in %s: %s", self._config.runtime_dir, error.strerror)
+
+    def _status(self, tick: Tick, utc: datetime) -> Status:
+        return status_of(
+            tick.assessment,
+            tick.decision,
+            config=self._config,
+            policies=self._policies,
+            plane=self._enforcing.plane,
+            sensors=self._senses.health,
+            problems=self._problems(tick.decision),
+            scores=self._engine.scores,
+            bans=len(self._enforcing.bans),
+            proven=len(self._engine.court.proven),
+            started_at=self._started_at,
+            now=utc,
+            pid=os.getpid(),
+        )
+
+    def _problems(self, decision: Decision) -> tuple[str, ...]:
+        suspended = tuple(f"automatic bans are suspended: {problem}" for problem in self._protected.problems)
+        others = (
+            self._enforcing.problem,
+            self._enforcing.ledger_problem or self._journal.problem,
+            self._reload_problem,
+            next(iter(decision.refusals), "") if not suspended else "",
+        )
+        return (*suspended, *(problem for problem in others if problem))
+
+    def _prune(self, now: float, utc: datetime) -> None:
+        if now < self._prune_due:
+            return
+        self._prune_due = now + PRUNE_EVERY_S
+        try:
+            self._ledger.prune(utc)
+        except LedgerError as error:
+            log.error("%s", error)
+
+
+FIXED: Final = ("mode", "plane", "members", "state_dir", "runtime_dir")
+"""Settings that a reload leaves as they are: they are woven into open files and kernel objects."""

@@ -1,0 +1,159 @@
+"""The way from decisions to the kernel: ledger first, then compare, then apply; failures are kept, not lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from synguard.addresses import Network
+from synguard.enforcer.plane import Plane, Wanted
+from synguard.enforcer.reconciler import Reconciler
+from synguard.errors import LedgerError, PlaneError, SynguardError
+from synguard.ledger import Ledger
+from synguard.model import Ban, Held, Hits
+
+log: Final = logging.getLogger(__name__)
+
+HITS_EVERY_S: Final = 5.0
+FIRST_RETRY_S: Final = 0.5
+LAST_RETRY_S: Final = 30.0
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class Enforcing:
+    """Keeps the bans that are wanted and brings the plane to them.
+
+    A ban that the ledger cannot take (disk full) is kept here, reaches the plane all the same, where it expires by
+    itself, and is offered to the ledger again at every later turn.
+    """
+
+    def __init__(self, ledger: Ledger, plane: Plane, reconciler: Reconciler, *, dry_run: bool) -> None:
+        self._ledger = ledger
+        self._plane = plane
+        self._reconciler = reconciler
+        self._dry_run = dry_run
+        self._unwritten: list[Ban] = []
+        self._exceptions: tuple[frozenset[Network], frozenset[Network]] = (frozenset(), frozenset())
+        self._wanted = Wanted()
+        self._dirty = True
+        self._next_expiry = _NEVER
+        self._hits_due = float("-inf")
+        self._retry_at = float("-inf")
+        self._retry_s = FIRST_RETRY_S
+        self.bans: dict[str, Ban] = {}
+        self.by_hand: Mapping[str, Ban] = {}
+        """In a rehearsal, the bans that stand for real: a person's, or left by an enforcing agent."""
+        self.hits: Mapping[str, Hits] = {}
+        """Ban id → packets that the kernel stopped, as of the last read-back."""
+        self.problem = ""
+        """Why the plane does not hold what is wanted, one sentence; empty while it does."""
+        self.ledger_problem = ""
+
+    @property
+    def plane(self) -> Plane:
+        """The plane that holds the bans."""
+        return self._plane
+
+    def adopt(self, now: datetime) -> None:
+        """Take over the bans that stand in the ledger.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        self.bans = self._ledger.active_bans(now, dry_run=self._dry_run)
+        self.bans.update((ban.id, ban) for ban in self._unwritten)
+        self.by_hand = self._ledger.active_bans(now) if self._dry_run else {}
+        self._dirty = True
+
+    def follow_ledger(self, now: datetime) -> bool:
+        """Take over what other processes wrote since the last look; return whether they wrote anything."""
+        try:
+            if not self._ledger.changed():
+                return False
+            self.adopt(now)
+        except LedgerError as error:
+            self._ledger_failed(error)
+            return False
+        return True
+
+    def add(self, bans: Sequence[Ban]) -> None:
+        """Want these bans too: in the ledger now, in the plane at the next ``bring``."""
+        if bans or self._unwritten:
+            self._unwritten.extend(bans)
+            self.bans.update((ban.id, ban) for ban in bans)
+            self._dirty = self._dirty or bool(bans)
+            self._write()
+
+    def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> None:
+        """Bring the plane to what is wanted; where nothing differs this makes no call but for a look now and then."""
+        exceptions = (frozenset(protected), proven)
+        if self._dirty or exceptions != self._exceptions or utc >= self._next_expiry:
+            self._exceptions = exceptions
+            self._want(utc)
+        if now < self._retry_at:
+            return
+        try:
+            outcome = self._reconciler.reconcile(self._wanted, utc)
+        except PlaneError as error:
+            self._plane_failed(error, now)
+            return
+        self._retry_s, self.problem = FIRST_RETRY_S, ""
+        for drift in outcome.drift:
+            log.warning("repaired: %s", drift)
+            self._note(utc, "repair", drift)
+        self._note_hits(outcome.held.values(), now, utc)
+
+    def _want(self, utc: datetime) -> None:
+        self.bans = {id_: ban for id_, ban in self.bans.items() if ban.active(utc)}
+        self._next_expiry = min((ban.expires_at for ban in self.bans.values() if ban.expires_at), default=_NEVER)
+        # the dry-run plane is given what a real one would be
+        bans = (replace(ban, dry_run=False) if self._dry_run else ban for ban in self.bans.values())
+        self._wanted = Wanted.of(bans, *self._exceptions, utc)
+        self._dirty = False
+
+    def _note_hits(self, held: Iterable[Held], now: float, utc: datetime) -> None:
+        if now < self._hits_due or self._dry_run:
+            return
+        self._hits_due = now + HITS_EVERY_S
+        total: dict[str, Hits] = {}
+        for ban in held:
+            so_far = total.get(ban.ban_id, Hits(0, 0))
+            total[ban.ban_id] = Hits(so_far.packets + ban.hits.packets, so_far.bytes + ban.hits.bytes)
+        if total != self.hits:
+            self.hits = total
+            try:
+                self._ledger.record_hits(total, utc)
+            except LedgerError as error:
+                self._ledger_failed(error)
+
+    def _write(self) -> None:
+        try:
+            self._ledger.add_bans(self._unwritten)
+        except LedgerError as error:
+            self._ledger_failed(error)
+        else:
+            self._unwritten.clear()
+            if self.ledger_problem:
+                log.warning("the ledger takes entries again")
+                self.ledger_problem = ""
+
+    def _note(self, utc: datetime, kind: str, text: str) -> None:
+        try:
+            self._ledger.record_action(utc, kind, text)
+        except LedgerError as error:
+            self._ledger_failed(error)
+
+    def _plane_failed(self, error: PlaneError, now: float) -> None:
+        self._retry_at = now + self._retry_s
+        self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
+        if self.problem != str(error):
+            log.error("%s", error)
+        self.problem = str(error)
+
+    def _ledger_failed(self, error: SynguardError) -> None:
+        if self.ledger_problem != str(error):
+            log.error("%s", error)
+        self.ledger_problem = str(error)

@@ -1,0 +1,125 @@
+"""What is written down of decisions: changes, not ticks, whatever the attacker sends."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Final
+
+from synguard.addresses import Network, format_network
+from synguard.decision.engine import Decision
+from synguard.errors import LedgerError
+from synguard.ledger import Ledger
+from synguard.model import Ban, Incident, Phase, Verdict, VerdictKind
+from synguard.units import format_duration, format_ports
+
+log: Final = logging.getLogger(__name__)
+
+SAY_AGAIN_S: Final = 10.0
+"""An unchanged verdict is written down again after this long."""
+BANS_LOGGED: Final = 5
+"""Bans of one tick that get a log line each; the rest are counted in one."""
+REMEMBERED: Final = 16_384
+
+_Said = tuple[VerdictKind, Network | None, str]
+
+
+class Journal:
+    """Writes incidents and verdicts to the ledger and their turning points to the log."""
+
+    def __init__(self, ledger: Ledger, *, dry_run: bool) -> None:
+        self._ledger = ledger
+        self._would = "would ban" if dry_run else "banned"
+        self._said_at: dict[_Said, float] = {}
+        self._incident: Incident | None = None
+        self._refused = ""
+        self._flood_verdict = ""
+        self.problem = ""
+        """Why the ledger takes no entries, one sentence; empty while it does."""
+
+    def write(self, decision: Decision, now: float, utc: datetime) -> None:
+        """Write down what changed; a ledger that fails is told once and does not stop the tick."""
+        self._log_bans(decision.bans)
+        self._log_refusals(decision)
+        self._log_flood(decision.flood_verdict)
+        verdicts = [verdict for verdict in decision.verdicts if self._is_news(verdict, now)]
+        if decision.flood_verdict.startswith("spoofed"):
+            flood = Verdict(VerdictKind.SPOOFED, None, 100.0, "", decision.flood_verdict)
+            if self._is_news(flood, now):
+                verdicts.append(flood)
+        incident = self._incident_news(decision.incident, now)
+        try:
+            if incident is not None:
+                self._ledger.save_incident(incident)
+            if verdicts:
+                current = decision.incident.id if decision.incident else None
+                self._ledger.record_verdicts(verdicts, utc, current)
+        except LedgerError as error:
+            if self.problem != str(error):
+                log.error("%s", error)
+            self.problem = str(error)
+        else:
+            self.problem = ""
+
+    def _is_news(self, verdict: Verdict, now: float) -> bool:
+        said = (verdict.kind, verdict.target, verdict.policy)
+        if now - self._said_at.get(said, float("-inf")) < SAY_AGAIN_S:
+            return False
+        if len(self._said_at) >= REMEMBERED:
+            self._said_at = {key: at for key, at in self._said_at.items() if now - at < SAY_AGAIN_S}
+        if len(self._said_at) < REMEMBERED:
+            self._said_at[said] = now
+        return True
+
+    def _incident_news(self, incident: Incident | None, now: float) -> Incident | None:
+        before, self._incident = self._incident, incident
+        if incident is None:
+            return None
+        if before is None or before.id != incident.id:
+            log.warning("incident %s: %s begins", incident.id, incident.kind)
+        elif incident.ended_at is not None:
+            lasted = format_duration((incident.ended_at - incident.started_at).total_seconds())
+            log.warning(
+                "incident %s ended after %s: %s, %d bans, peak %d half-open, %.0f SYN/s",
+                incident.id, lasted, incident.kind, incident.bans, incident.peak_half_open, incident.peak_syn_pps,
+            )  # fmt: skip
+            self._incident = None
+        elif before.phase is incident.phase and before.kind == incident.kind:
+            marker: _Said = (VerdictKind.WATCH, None, incident.id)
+            if now - self._said_at.get(marker, float("-inf")) < 1.0:
+                return None
+            self._said_at[marker] = now
+        elif before.phase is not incident.phase:
+            log.info("incident %s: %s", incident.id, _PHASE_WORDS[incident.phase])
+        return incident
+
+    def _log_bans(self, bans: tuple[Ban, ...]) -> None:
+        for ban in bans[:BANS_LOGGED]:
+            lasts = format_duration((ban.expires_at - ban.created_at).total_seconds()) if ban.expires_at else "ever"
+            ports = f" to port {format_ports(ban.ports)}" if ban.ports else ""
+            log.warning(
+                "%s %s (scope %s%s) for %s: %s [%s, policy %s]",
+                self._would, format_network(ban.target), ban.scope, ports, lasts, ban.reason, ban.id, ban.policy,
+            )  # fmt: skip
+        if len(bans) > BANS_LOGGED:
+            log.warning("%s %d more at the same moment; see: synguard bans", self._would, len(bans) - BANS_LOGGED)
+
+    def _log_refusals(self, decision: Decision) -> None:
+        refused = decision.refusals[0] if decision.refusals else ""
+        if refused and not self._refused:
+            log.error("not banning: %s", refused)
+        if refused or decision.phase is Phase.CALM:
+            self._refused = refused
+
+    def _log_flood(self, verdict: str) -> None:
+        kind, known = verdict.partition(":")[0], self._flood_verdict.partition(":")[0]
+        if verdict and kind != known:
+            log.warning("%s", verdict)
+        self._flood_verdict = verdict or self._flood_verdict
+
+
+_PHASE_WORDS: Final = {
+    Phase.ATTACK: "under attack again",
+    Phase.COOLING: "pressure is gone; watching whether it stays so",
+    Phase.CALM: "calm",
+}

@@ -1,0 +1,40 @@
+"""One agent per runtime directory: a lock that the kernel drops however the agent dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from synguard.errors import SynguardError
+from synguard.report.presence import AGENT_LOCK
+
+
+class AgentLock:
+    """Held for as long as the agent lives.
+
+    Raises:
+        SynguardError: Another agent holds it.
+    """
+
+    def __init__(self, runtime_dir: Path) -> None:
+        path = runtime_dir / AGENT_LOCK
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = os.pread(self._handle, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._handle)
+            raise SynguardError(
+                f"another synguard agent runs with {runtime_dir} (pid {pid or 'unknown'}): stop it first, "
+                "or give this one a runtime_dir of its own"
+            ) from error
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, str(os.getpid()).encode(), 0)
+
+    def __enter__(self) -> AgentLock:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self._handle)

@@ -1,0 +1,197 @@
+"""Every sensor at its own pace: what is due is read, what fails is told once and tried again later."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
+
+from synguard.errors import SynguardError
+from synguard.policy.models import Allow, Config
+from synguard.readings import U64, CounterReading, Listener, Protected, Readings, SocketReading, SynSample
+from synguard.report.status import SensorStatus
+
+log: Final = logging.getLogger(__name__)
+
+_Seen = TypeVar("_Seen")
+
+FIRST_RETRY_S: Final = 0.5
+LAST_RETRY_S: Final = 30.0
+
+
+class SocketSensor(Protocol):
+    """What the agent needs of ``sensors.sockets.Sockets``."""
+
+    @property
+    def source(self) -> str:
+        """How sockets are read."""
+
+    def half_open(self, now: float) -> SocketReading:
+        """Return sockets in ``SYN_RECV`` whose local port listens."""
+
+    def connections(self, now: float) -> SocketReading:
+        """Return sockets past the handshake whose local port listens."""
+
+    def listeners(self, now: float) -> tuple[Listener, ...]:
+        """Return every listening TCP socket."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+class SynSensor(Protocol):
+    """What the agent needs of ``sensors.syn_sampler.SynSampler``."""
+
+    @property
+    def running(self) -> bool:
+        """Whether SYNs are being sampled."""
+
+    def open(self, now: float) -> None:
+        """Begin to sample."""
+
+    def read(self, now: float, ports: frozenset[int]) -> SynSample:
+        """Return the SYNs to these ports since the last read."""
+
+    def close(self) -> None:
+        """End sampling and free everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where readings come from; tests put their own here."""
+
+    sockets: SocketSensor
+    syns: SynSensor
+    counters: Callable[[float], CounterReading]
+    finished_peers: Callable[[float], tuple[U64, U64]]
+    """Seconds back → (high, low) columns of peers whose connection ended since."""
+    protected: Callable[[Allow], Protected]
+
+
+@dataclass(slots=True)
+class Pace:
+    """When one sensor is next due, so that reading it costs no more than its share of a core."""
+
+    every_s: float
+    cpu_share: float
+    due_at: float = float("-inf")
+    status: SensorStatus = field(default_factory=lambda: SensorStatus(ok=True))
+    _retry_s: float = FIRST_RETRY_S
+
+    def due(self, now: float) -> bool:
+        """Return whether it is time."""
+        return now >= self.due_at
+
+    def succeeded(self, now: float, cost_s: float, name: str) -> None:
+        """Note a reading that cost ``cost_s`` seconds of CPU."""
+        self.due_at = now + max(self.every_s, cost_s / self.cpu_share)
+        self._retry_s = FIRST_RETRY_S
+        if not self.status.ok:
+            log.warning("sensor %s reads again", name)
+            self.status = SensorStatus(ok=True)
+
+    def failed(self, now: float, text: str, name: str) -> None:
+        """Note a failure; it is logged when it begins or changes, not at every try."""
+        self.due_at = now + self._retry_s
+        self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
+        if self.status.ok or self.status.detail != text:
+            log.error("sensor %s: %s", name, text)
+        self.status = SensorStatus(ok=False, detail=text)
+
+
+class Senses:
+    """Reads whatever is due; a sensor that fails is absent from the readings, never empty in them."""
+
+    def __init__(self, config: Config, sources: Sources) -> None:
+        cadence = config.cadence
+        self._sources = sources
+        self._allow = config.allow
+        self._lookback_s = config.proven.lifetime
+        self._may_sample = config.sampler.enabled
+        share = cadence.cpu_share
+        self._paces = {
+            "half_open": Pace(0.0, share),
+            "connections": Pace(cadence.connections, share),
+            "counters": Pace(0.0, share),
+            "finished_peers": Pace(5 * cadence.connections, share / 5),
+            "syn_sampler": Pace(0.0, share),
+            "protected": Pace(cadence.protected, share / 5),
+        }
+        self._ports: frozenset[int] = frozenset()
+        self._failures: dict[str, str] = {}
+
+    @property
+    def health(self) -> dict[str, SensorStatus]:
+        """Sensor name → how it fares; how sockets are read, where that matters."""
+        health = {name: pace.status for name, pace in self._paces.items()}
+        sockets = health["half_open"]
+        if sockets.ok:
+            health["half_open"] = SensorStatus(ok=True, detail=self._sources.sockets.source)
+        if health["syn_sampler"].ok:
+            resting = "sampling" if self._sources.syns.running else "resting"
+            health["syn_sampler"] = SensorStatus(ok=True, detail=resting if self._may_sample else "switched off")
+        return health
+
+    def read(self, now: float, *, sampling: bool) -> Readings:
+        """Return what is due at ``now``; SYNs are sampled from a call with ``sampling`` on to the next with it off."""
+        self._failures = {}
+        sources = self._sources
+        listeners: tuple[Listener, ...] = ()
+        half_open = None
+        both = self._try("half_open", now, lambda: (sources.sockets.listeners(now), sources.sockets.half_open(now)))
+        if both is not None:
+            listeners, half_open = both
+            self._ports = frozenset(listener.port for listener in listeners)
+        return Readings(
+            at=now,
+            half_open=half_open,
+            listeners=listeners,
+            connections=self._try("connections", now, lambda: sources.sockets.connections(now)),
+            counters=self._try("counters", now, lambda: sources.counters(now)),
+            syns=self._sample(now, sampling=sampling and self._may_sample),
+            proven=self._try("finished_peers", now, lambda: sources.finished_peers(self._lookback_s)),
+            failures=dict(self._failures),
+        )
+
+    def protected(self, now: float) -> Protected | None:
+        """Return who must be protected, or None while that is not due."""
+        return self._try("protected", now, lambda: self._sources.protected(self._allow))
+
+    def rest(self) -> None:
+        """End sampling; it begins again when it is asked for."""
+        if self._sources.syns.running:
+            self._sources.syns.close()
+
+    def close(self) -> None:
+        """Free every sensor."""
+        self.rest()
+        self._sources.sockets.close()
+
+    def _sample(self, now: float, *, sampling: bool) -> SynSample | None:
+        syns = self._sources.syns
+        if not sampling:
+            self.rest()
+            return None
+        if not syns.running:
+            self._try("syn_sampler", now, lambda: syns.open(now))
+            return None
+        sample = self._try("syn_sampler", now, lambda: syns.read(now, self._ports))
+        if sample is None and not self._paces["syn_sampler"].status.ok:
+            syns.close()
+        return sample
+
+    def _try(self, name: str, now: float, read: Callable[[], _Seen]) -> _Seen | None:
+        pace = self._paces[name]
+        if not pace.due(now):
+            return None
+        began = time.thread_time()
+        try:
+            seen = read()
+        except SynguardError as error:
+            self._failures[name] = str(error)
+            pace.failed(now, str(error), name)
+            return None
+        pace.succeeded(now, time.thread_time() - began, name)
+        return seen

@@ -1,0 +1,132 @@
+"""Building an agent for this host: directories, lock, ledger, plane, sensors; each failure is one sentence."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from synguard.agent.agent import Agent, Loader
+from synguard.agent.enforcing import Enforcing
+from synguard.agent.lock import AgentLock
+from synguard.agent.senses import Sources
+from synguard.clock import Clock, SystemClock
+from synguard.enforcer.choose import choose_plane
+from synguard.enforcer.dry_run import DryRunPlane
+from synguard.enforcer.plane import Plane
+from synguard.enforcer.reconciler import Reconciler
+from synguard.errors import NotPermittedError, SynguardError
+from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.model import Mode
+from synguard.policy.models import Config, Policy
+from synguard.sensors.counters import read_counters
+from synguard.sensors.protected import read_protected
+from synguard.sensors.sockets import Sockets
+from synguard.sensors.syn_sampler import SynSampler
+from synguard.sensors.tcp_metrics import read_finished_peers
+
+log: Final = logging.getLogger(__name__)
+
+APPLY_LOCK: Final = "apply.lock"
+
+
+@contextmanager
+def built(config: Config, policies: tuple[Policy, ...], clock: SystemClock) -> Iterator[Agent]:
+    """Give an agent that has adopted what stands; everything it holds is freed afterwards.
+
+    Raises:
+        NotPermittedError: A directory or the plane needs more rights.
+        PlaneUnavailableError: No plane works on this host.
+        SynguardError: Another agent runs, or the ledger cannot be used.
+    """
+    make_private(config.runtime_dir, "runtime_dir")
+    make_private(config.state_dir, "state_dir")
+    with ExitStack() as held:
+        held.enter_context(AgentLock(config.runtime_dir))
+        ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
+        plane = plane_for(config, clock)
+        agent = Agent(
+            config,
+            policies,
+            sources=host_sources(config),
+            enforcing=Enforcing(
+                ledger,
+                plane,
+                Reconciler(plane, config.runtime_dir / APPLY_LOCK),
+                dry_run=config.mode is Mode.DRY_RUN,
+            ),
+            ledger=ledger,
+            clock=clock,
+        )
+        held.callback(agent.close)
+        agent.adopt()
+        yield agent
+
+
+def plane_for(config: Config, clock: Clock) -> Plane:
+    """Return the plane that the mode asks for, checked.
+
+    Raises:
+        NotPermittedError: The process lacks a capability.
+        PlaneUnavailableError: No plane works on this host.
+    """
+    if config.mode is Mode.DRY_RUN:
+        return DryRunPlane(clock.utcnow)
+    plane = choose_plane(config)
+    plane.check()
+    return plane
+
+
+def host_sources(config: Config) -> Sources:
+    """Return this host's sensors."""
+    return Sources(
+        sockets=Sockets(),
+        syns=SynSampler(config.sampler.kept_per_second),
+        counters=read_counters,
+        finished_peers=read_finished_peers,
+        protected=read_protected,
+    )
+
+
+def make_private(directory: Path, name: str) -> None:
+    """Make a directory that only its owner may look into, unless it is there.
+
+    Raises:
+        NotPermittedError: It may not be made or written.
+        SynguardError: It cannot be made.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = directory / ".writable"
+        probe.touch()
+        probe.unlink()
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"{name} {directory} may not be written: run as root, or set {name} to a directory of your own"
+        ) from error
+    except OSError as error:
+        raise SynguardError(f"{name} {directory} cannot be used: {error.strerror}") from error
+
+
+def run_until_told(agent: Agent, clock: SystemClock, load: Loader, for_s: float | None) -> None:
+    """Run the agent; SIGTERM and SIGINT end it after the present tick, SIGHUP reads config and policies again."""
+
+    def stop(number: int, _frame: object) -> None:
+        log.info("%s: stopping", signal.Signals(number).name)
+        agent.stop()
+        clock.interrupt()
+
+    def reload(_number: int, _frame: object) -> None:
+        agent.reload(load)
+        clock.interrupt()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, reload)
+    try:
+        agent.run(for_s)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

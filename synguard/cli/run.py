@@ -1,0 +1,82 @@
+"""``synguard run``: the agent in the foreground."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synguard.cli import words
+from synguard.cli.options import ConfigFile, loaded
+from synguard.errors import UsageError
+from synguard.model import Mode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synguard.policy.models import Config, Policy
+
+
+def run(
+    config: ConfigFile = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be banned; change nothing.")] = False,
+    enforce: Annotated[bool, typer.Option("--enforce", help="Ban.")] = False,
+    for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Stop by itself after this long.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """The agent in the foreground: watch, decide and, if told to enforce, ban. Ctrl-C ends it.
+
+    Examples:
+      synguard run                 rehearse: what would be banned is logged and reported, nothing is changed
+      synguard run --for 10m       the same for ten minutes; then read: synguard report
+      synguard run --enforce       protect
+
+    Without either option the config's mode decides, and without a config it is dry-run. SIGHUP reads config and
+    policies again. Bans outlive the agent and end by themselves at their expiry.
+    """
+    if dry_run and enforce:
+        raise UsageError("--dry-run and --enforce exclude each other: give one of them")
+    for_s = None if for_ is None else words.duration(for_)
+    mode = Mode.DRY_RUN if dry_run else Mode.ENFORCE if enforce else None
+
+    def load() -> tuple[Config, tuple[Policy, ...]]:
+        return _loaded(config, mode)
+
+    settings, policies = load()
+    _log_to_stderr(verbose=verbose)
+    from synguard.agent.start import built, run_until_told
+    from synguard.clock import SystemClock
+
+    clock = SystemClock()
+    with built(settings, policies, clock) as agent:
+        _greet(settings, policies)
+        run_until_told(agent, clock, load, for_s)
+
+
+def _loaded(config: Path | None, mode: Mode | None) -> tuple[Config, tuple[Policy, ...]]:
+    from synguard.policy.load import load_policies
+
+    settings = loaded(config)
+    if mode is not None:
+        settings = settings.model_copy(update={"mode": mode})
+    return settings, load_policies(settings)
+
+
+def _greet(settings: Config, policies: tuple[Policy, ...]) -> None:
+    names = ", ".join(policy.name for policy in policies)
+    what = "enforcing" if settings.mode is Mode.ENFORCE else "dry-run: nothing is changed"
+    typer.echo(f"synguard watches this host ({what}; policies: {names}). Ctrl-C ends it.", err=True)
+    if settings.mode is Mode.DRY_RUN:
+        typer.echo('What it would ban: "synguard report". To ban: "synguard run --enforce".', err=True)
+
+
+def _log_to_stderr(*, verbose: bool) -> None:
+    import logging
+    import os
+
+    journald = "JOURNAL_STREAM" in os.environ  # journald stamps lines itself
+    logging.basicConfig(
+        level=logging.INFO if not verbose else logging.DEBUG,
+        format="%(levelname)s %(message)s" if journald else "%(asctime)s %(levelname)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
+    )
