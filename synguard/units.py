@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Final
 
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -38,6 +39,19 @@ def format_duration(seconds: float) -> str:
             parts.append(f"{left // size}{unit}")
             left %= size
     return " ".join(parts[:2])
+
+
+def exact_duration(seconds: float) -> str:
+    """Return a duration as one word that ``parse_duration`` reads back to the same value: ``"1h30m"``, ``"0.4s"``."""
+    if seconds != int(seconds) or seconds == 0:
+        return f"{Decimal(repr(seconds)):f}s"
+    left = int(seconds)
+    parts = []
+    for unit in ("w", "d", "h", "m", "s"):
+        count, left = divmod(left, int(_UNIT_S[unit]))
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
 
 
 def parse_ports(text: str) -> tuple[range, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -12,12 +13,13 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    Strict,
     model_validator,
 )
 
 from synguard.addresses import Network, parse_network
 from synguard.model import Action, Mode, Signal
-from synguard.units import format_duration, parse_duration, parse_ports
+from synguard.units import exact_duration, parse_duration, parse_ports
 
 LONGEST_BAN_S: Final = 2_147_483.0
 """ipset counts a member's timeout in milliseconds in 32 bits: 24 days 20 hours is the longest it can hold."""
@@ -44,17 +46,29 @@ def _network(value: Any) -> Network:
     return parse_network(value)
 
 
+def _path(value: Any) -> Path:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError(f"{value!r} is not a path, like /etc/synguard/allow.txt")
+    return Path(value)
+
+
 def _name(value: str) -> str:
     if not value.replace("-", "").replace("_", "").isalnum() or not value.isascii():
         raise ValueError(f'"{value}" is not a name: use letters, digits, - and _')
     return value
 
 
-Duration = Annotated[float, BeforeValidator(_seconds), PlainSerializer(format_duration, return_type=str)]
+Duration = Annotated[float, BeforeValidator(_seconds), PlainSerializer(exact_duration, return_type=str)]
 Ports = Annotated[str, BeforeValidator(_ports)]
 NetworkText = Annotated[Network, BeforeValidator(_network), PlainSerializer(str, return_type=str)]
 Name = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_name)]
-Limit = Annotated[float, Field(gt=0, le=10_000_000)]
+Number = Annotated[float, Strict()]
+"""A TOML number; neither text nor true."""
+Whole = Annotated[int, Strict()]
+Limit = Annotated[Number, Field(gt=0, le=10_000_000)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
 
 
 class _Base(BaseModel):
@@ -78,10 +92,10 @@ class Limits(_Base):
 class Holds(_Base):
     """How long twice the limit is borne before action; ten times the limit is borne a ninth of it."""
 
-    half_open: Duration = Field(1.0, gt=0, le=3600, description="hold of half_open")
-    syn_rate: Duration = Field(0.4, gt=0, le=3600, description="hold of syn_rate")
-    connections: Duration = Field(5.0, gt=0, le=3600, description="hold of connections")
-    connection_rate: Duration = Field(5.0, gt=0, le=3600, description="hold of connection_rate")
+    half_open: Duration = Field(1.0, ge=0.01, le=3600, description="hold of half_open")
+    syn_rate: Duration = Field(0.4, ge=0.01, le=3600, description="hold of syn_rate")
+    connections: Duration = Field(5.0, ge=0.01, le=3600, description="hold of connections")
+    connection_rate: Duration = Field(5.0, ge=0.01, le=3600, description="hold of connection_rate")
 
     def of(self, signal: Signal) -> float:
         """Return the hold of one signal in seconds."""
@@ -99,13 +113,13 @@ class BanTimes(_Base):
         le=LONGEST_BAN_S,
         description="first ban on evidence that a forged source can raise; short",
     )
-    growth: float = Field(2.0, ge=1, le=10, description="each further ban within `memory` lasts this many times longer")
+    growth: Number = Field(2.0, ge=1, le=10, description="a further ban within `memory` lasts this many times longer")
     cap: Duration = Field(86400.0, ge=5, le=LONGEST_BAN_S, description="no automatic ban lasts longer")
     cap_forgeable: Duration = Field(
         900.0, ge=5, le=LONGEST_BAN_S, description="no automatic ban on forgeable evidence lasts longer"
     )
     memory: Duration = Field(86400.0, ge=60, le=31 * 86400.0, description="how long an offender is remembered")
-    jitter: float = Field(0.1, ge=0, le=0.5, description="share by which a ban is randomly lengthened or shortened")
+    jitter: Number = Field(0.1, ge=0, le=0.5, description="share by which a ban is randomly lengthened or shortened")
 
     @model_validator(mode="after")
     def _caps_hold_firsts(self) -> BanTimes:
@@ -117,12 +131,12 @@ class BanTimes(_Base):
 class PrefixRules(_Base):
     """Which prefixes may be judged and banned as one."""
 
-    ipv4: tuple[int, ...] = Field(
+    ipv4: tuple[Whole, ...] = Field(
         (32, 24, 20, 16), description="prefix lengths, narrowest first; the first is 'a source'"
     )
-    ipv6: tuple[int, ...] = Field((64, 56, 48), description="the same for IPv6; one /128 is worthless to ban")
-    min_sources: int = Field(8, ge=2, le=65536, description="fewest distinct offending sources that condemn a prefix")
-    min_share: float = Field(
+    ipv6: tuple[Whole, ...] = Field((64, 56, 48), description="the same for IPv6; one /128 is worthless to ban")
+    min_sources: Whole = Field(8, ge=2, le=65536, description="fewest distinct offending sources that condemn a prefix")
+    min_share: Number = Field(
         0.25,
         ge=0,
         le=1,
@@ -155,7 +169,7 @@ class Policy(_Base):
     )
     limits: Limits = Field(Limits(), description="limits for single sources")
     prefix_limits: Limits = Field(Limits(), description="limits for prefixes wider than a source")
-    pressed: float = Field(
+    pressed: Number = Field(
         0.25,
         gt=0,
         le=1,
@@ -165,7 +179,7 @@ class Policy(_Base):
     bans: BanTimes = Field(BanTimes(), description="how long bans last")
     prefixes: PrefixRules = Field(PrefixRules(), description="which prefixes may be judged")
 
-    @property
+    @cached_property
     def port_ranges(self) -> tuple[range, ...]:
         """The ports it judges."""
         return parse_ports(self.ports)
@@ -189,7 +203,7 @@ class Allow(_Base):
     """Who is never banned, beside those synguard finds out by itself."""
 
     addresses: tuple[NetworkText, ...] = Field((), description="addresses and prefixes")
-    files: tuple[Path, ...] = Field(
+    files: tuple[FilePath, ...] = Field(
         (),
         description="files of one address or prefix a line, # begins a comment; unreadable suspends automatic bans",
     )
@@ -198,9 +212,9 @@ class Allow(_Base):
 class Budget(_Base):
     """Bounds on what the agent may do by itself; past them it stops adding, keeps reporting, and alarms once."""
 
-    bans_per_minute: int = Field(600, ge=1, le=100_000, description="new automatic bans in any minute")
-    active_bans: int = Field(20_000, ge=1, le=1_000_000, description="automatic bans standing at once")
-    proven_share: float = Field(
+    bans_per_minute: Whole = Field(600, ge=1, le=100_000, description="new automatic bans in any minute")
+    active_bans: Whole = Field(20_000, ge=1, le=1_000_000, description="automatic bans standing at once")
+    proven_share: Number = Field(
         0.05, ge=0, le=1, description="share of recently served clients that automatic bans may touch"
     )
 
@@ -208,8 +222,8 @@ class Budget(_Base):
 class IncidentLevels(_Base):
     """When an attack is called one, and when it is over."""
 
-    attack_above: float = Field(0.5, gt=0, le=1, description="fill of the fullest SYN queue that starts an incident")
-    calm_below: float = Field(0.2, ge=0, le=1, description="fill below which it can end")
+    attack_above: Number = Field(0.5, gt=0, le=1, description="fill of the fullest SYN queue that starts an incident")
+    calm_below: Number = Field(0.2, ge=0, le=1, description="fill below which it can end")
     calm_for: Duration = Field(30.0, ge=1, le=86400, description="how long it must stay below to end")
 
     @model_validator(mode="after")
@@ -226,7 +240,7 @@ class Cadence(_Base):
     attack: Duration = Field(0.05, ge=0.02, le=60, description="time between ticks during an attack")
     connections: Duration = Field(1.0, ge=0.1, le=60, description="time between reads of completed connections")
     protected: Duration = Field(5.0, ge=1, le=3600, description="time between reads of who must be protected")
-    cpu_share: float = Field(
+    cpu_share: Number = Field(
         0.25, gt=0, le=1, description="share of one core that reading may cost; bounds every cadence"
     )
 
@@ -235,14 +249,14 @@ class Proven(_Base):
     """Peers that recently completed handshakes."""
 
     lifetime: Duration = Field(600.0, ge=10, le=86400, description="how long a completed handshake counts")
-    at_most: int = Field(65_536, ge=1, le=1_000_000, description="peers remembered; the oldest are forgotten first")
+    at_most: Whole = Field(65_536, ge=1, le=1_000_000, description="peers remembered; the oldest are forgotten first")
 
 
 class Sampler(_Base):
     """The SYN sampler, which runs while a listener is under pressure."""
 
     enabled: bool = Field(True, description="whether SYNs may be sampled on the wire")
-    kept_per_second: int = Field(20_000, ge=100, le=200_000, description="samples read a second; 1 in N adapts to it")
+    kept_per_second: Whole = Field(20_000, ge=100, le=200_000, description="samples read a second; 1 in N adapts to it")
     linger: Duration = Field(10.0, ge=1, le=3600, description="how long it runs on after pressure has gone")
 
 
@@ -252,15 +266,15 @@ class LedgerLimits(_Base):
     keep: Duration = Field(
         30 * 86400.0, ge=3600, le=3650 * 86400.0, description="age at which ended records are dropped"
     )
-    rows: int = Field(200_000, ge=1000, le=10_000_000, description="rows a table may hold; the oldest go first")
+    rows: Whole = Field(200_000, ge=1000, le=10_000_000, description="rows a table may hold; the oldest go first")
 
 
 class Config(_Base):
     """The whole configuration; every key is optional."""
 
     mode: Mode = Field(Mode.DRY_RUN, description="dry-run reports what would be banned; enforce bans")
-    state_dir: Path = Field(Path("/var/lib/synguard"), description="where the ledger lives")
-    runtime_dir: Path = Field(Path("/run/synguard"), description="where locks and the status file live")
+    state_dir: FilePath = Field(Path("/var/lib/synguard"), description="where the ledger lives")
+    runtime_dir: FilePath = Field(Path("/run/synguard"), description="where locks and the status file live")
     plane: Literal["auto", "iptables", "nftables"] = Field("auto", description="which part of the kernel holds rules")
     members: Literal["auto", "sets", "rules"] = Field(
         "auto", description="iptables: members in ipsets, or one rule per ban; auto prefers sets"

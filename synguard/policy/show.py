@@ -1,0 +1,41 @@
+"""Effective config and policies as TOML that loads back to the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from synguard.policy.models import Config, Pack, Policy
+
+
+def show_config(config: Config) -> str:
+    """Return every value of a config as TOML."""
+    return _table(config.model_dump(mode="json", exclude_none=True), ())
+
+
+def show_policies(policies: Sequence[Policy]) -> str:
+    """Return policies as one pack in TOML; signals without a limit are left out, which is how TOML says none."""
+    dump = Pack.model_construct(policy=tuple(policies)).model_dump(mode="json", exclude_none=True)
+    return "\n".join(f"[[policy]]\n{_table(policy, ('policy',))}" for policy in dump["policy"])
+
+
+def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    lines = [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
+    text = "".join(f"{line}\n" for line in lines)
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            inner = (*path, key)
+            text += f"\n[{'.'.join(inner)}]\n{_table(value, inner)}"
+    return text
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(_value(one) for one in value)}]"
+    if isinstance(value, str):
+        # JSON escapes are TOML escapes but for DEL, which TOML wants escaped, and surrogates, which neither file holds
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
