@@ -1,0 +1,87 @@
+"""The iptables plane with members in ipsets: one fixed rule per kind of set, all traffic of changes through sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import ClassVar
+
+from synguard.enforcer import flush, ipset
+from synguard.enforcer.capabilities import require_capabilities
+from synguard.enforcer.frame import edit, ensure_chains, ensure_jumps, hooks_missing, replace_ours, strangers
+from synguard.enforcer.limits import ensure_possible
+from synguard.enforcer.members import frame_lines, member_lines
+from synguard.enforcer.names import CHAIN, is_ours
+from synguard.enforcer.plane import Actual, Change
+from synguard.enforcer.rules import set_rules, tables
+from synguard.enforcer.tables import check_tables, look_over, show_chains
+from synguard.enforcer.xtables import XTable, families_here
+
+
+class IptablesSets:
+    """Legacy xtables and ipset. ``utcnow`` turns expiries into the kernel's timeouts."""
+
+    name: ClassVar[str] = "iptables-sets"
+
+    def __init__(self, utcnow: Callable[[], datetime]) -> None:
+        self._utcnow = utcnow
+        self._tables = tables(families_here())
+
+    @property
+    def show_command(self) -> str:
+        """The command that shows an operator our rules."""
+        return f"{show_chains()}; ipset save | grep synguard"
+
+    def check(self) -> None:
+        """Return if capabilities, tables, tool and kernel are there; see `Plane.check`."""
+        require_capabilities()
+        check_tables(self._tables)
+        ipset.check()
+
+    def read(self) -> Actual:
+        """Read back sets and chains."""
+        saved = ipset.save()
+        missing, foreign = look_over(self._tables, _missing)
+        return saved.actual(missing, foreign)
+
+    def apply(self, change: Change) -> None:
+        """Make the change: one stream into the sets, then, only to mend, the tables."""
+        if not change:
+            return
+        ensure_possible(change)
+        lines = list(frame_lines(ipset.save().headers)) if change.frame else []
+        lines += member_lines(change, self._utcnow())
+        ipset.restore(lines)
+        if change.frame:
+            for table in self._tables:
+                edit(table, _mend)
+
+    def flush(self) -> None:
+        """Remove everything of ours, of every plane and release."""
+        flush.flush_kernel()
+
+
+def _missing(table: XTable) -> tuple[list[str], list[str]]:
+    missing = list(hooks_missing(table))
+    if _found(table) != _wanted(table) and table.has_chain(CHAIN):
+        missing.append(f"{table.table}: the rules of {CHAIN} or their order")
+    return missing, list(strangers(table))
+
+
+def _mend(table: XTable) -> bool:
+    missing, _ = _missing(table)
+    if not missing:
+        return False
+    ensure_chains(table)
+    if _found(table) != _wanted(table):
+        replace_ours(table, CHAIN, set_rules(table.table))
+    ensure_jumps(table)
+    return True
+
+
+def _found(table: XTable) -> list[str]:
+    return [entry.comment for entry in table.entries(CHAIN) if is_ours(entry.comment)]
+
+
+def _wanted(table: XTable) -> list[str]:
+    return [rule.comment for rule in set_rules(table.table)]

@@ -1,0 +1,28 @@
+"""What no plane can hold, refused before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from synguard.enforcer.plane import Change
+from synguard.errors import PlaneError
+
+_BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
+
+
+def ensure_possible(change: Change) -> None:
+    """Return if every added ban and exception can be written to the kernel.
+
+    Raises:
+        PlaneError: A network of length 0 (sets cannot hold it, and it would be everybody), or an id that does not
+            fit the comment by which a rule is recognised again. Nothing has been changed.
+    """
+    for network in (*(ban.target for ban in change.add), *change.allow_add, *change.proven_add):
+        if network.prefixlen == 0:
+            raise PlaneError(
+                f"adding {network}", "a network of length 0 cannot be held; name two halves if you mean it"
+            )
+    for ban in change.add:
+        if not _BAN_ID.fullmatch(ban.id):
+            raise PlaneError(f'adding the ban "{ban.id[:40]}"', "its id is not 1 to 32 of a-z, 0-9 and -")

@@ -1,0 +1,228 @@
+"""Bans and exceptions as members of ipsets: the lines that ``ipset restore`` takes and ``ipset save`` gives.
+
+Pure text in both directions; `ipset.py` runs the tool.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
+from itertools import pairwise
+from typing import Final
+
+from synguard.addresses import Network, format_network
+from synguard.enforcer.names import (
+    FAMILIES,
+    SET_NAMES,
+    SPARE_SET,
+    Family,
+    Kind,
+    exception_comment,
+    family_of,
+    kind_of,
+    member_comment,
+    parse_member,
+    set_name,
+)
+from synguard.enforcer.plane import Actual, Change
+from synguard.model import Ban, Held, Hits
+
+MAX_ELEMENTS: Final = 131_072
+"""Members a set may hold. More costs kernel memory (about 200 bytes each with comment), less turns bans away."""
+LONGEST_TIMEOUT_S: Final = 2_147_483
+"""The kernel keeps timeouts as 32-bit milliseconds: 24.8 days. A longer ban is renewed by the agent."""
+
+_MEMBER_LINE: Final = re.compile(
+    r"add (\S+) ([^,\s]+)(?:,tcp:(\d+))?(?: timeout (\d+))?(?: packets (\d+) bytes (\d+))?(?: comment \"(.*)\")?"
+)
+
+
+def create_line(kind: Kind, family: Family, name: str | None = None) -> str:
+    """Return the line that creates a set, under another name if one is given."""
+    of = "hash:net,port" if kind.by_port else "hash:net"
+    inet = "inet" if family == 4 else "inet6"
+    return (
+        f"create {name or set_name(kind, family)} {of} family {inet} maxelem {MAX_ELEMENTS} timeout 0 counters comment"
+    )
+
+
+def frame_lines(present: Mapping[str, str]) -> Iterator[str]:
+    """Yield what makes every set of the frame exist with the right parameters.
+
+    ``present`` maps the name of each set there to its ``create`` line as read back. One with other parameters (an
+    older release made it) is exchanged for an empty one without a moment in which rules have no set.
+    """
+    for family in FAMILIES:
+        for kind in Kind:
+            found = present.get(set_name(kind, family))
+            if found is None:
+                yield create_line(kind, family)
+            elif not fits(found, kind, family):
+                yield create_line(kind, family, SPARE_SET)
+                yield f"swap {SPARE_SET} {set_name(kind, family)}"
+                yield f"destroy {SPARE_SET}"
+
+
+def fits(found: str, kind: Kind, family: Family) -> bool:
+    """Return whether a set's ``create`` line, as read back, has the parameters that we need.
+
+    Sample: ``create synguard-new-drop-4 hash:net family inet hashsize 1024 maxelem 131072 timeout 0 counters
+    comment bucketsize 12 initval 0xddde7ecb``
+    """
+    words = found.split()
+    wanted = create_line(kind, family).split()
+    pairs = list(pairwise(words))
+    return (
+        words[2:5] == wanted[2:5]
+        and ("maxelem", str(MAX_ELEMENTS)) in pairs
+        and ("timeout", "0") in pairs
+        and {"counters", "comment"} <= set(words)
+        and "forceadd" not in words
+    )
+
+
+def member_lines(change: Change, now: datetime) -> Iterator[str]:
+    """Yield the change as ``ipset restore`` lines: exceptions in, bans out, bans in, exceptions out.
+
+    A member that is both removed and added is only updated, so that its target is stopped throughout; it keeps its
+    counters as long as the ban is the same. Bans that have lapsed at ``now`` are not added.
+    """
+    yield from _exception_lines("add", Kind.ALLOW, change.allow_add)
+    yield from _exception_lines("add", Kind.PROVEN, change.proven_add)
+    before = {slot: held.ban_id for held in change.remove for slot in _slots(held)}
+    adding = [ban for ban in change.add if ban.active(now)]
+    kept = {slot for ban in adding for slot in _slots(ban)}
+    for name, element in before.keys() - kept:
+        yield f"del {name} {element}"
+    for ban in adding:
+        timeout = _timeout_s(ban, now)
+        comment = member_comment(ban.id, ban.expires_at)
+        for slot in _slots(ban):
+            fresh = " packets 0 bytes 0" if before.get(slot, ban.id) != ban.id else ""
+            yield f'add {slot[0]} {slot[1]} timeout {timeout}{fresh} comment "{comment}"'
+    yield from _exception_lines("del", Kind.PROVEN, change.proven_remove)
+    yield from _exception_lines("del", Kind.ALLOW, change.allow_remove)
+
+
+def _exception_lines(verb: str, kind: Kind, networks: Iterable[Network]) -> Iterator[str]:
+    tail = f' timeout 0 comment "{exception_comment(kind)}"' if verb == "add" else ""
+    for network in networks:
+        yield f"{verb} {set_name(kind, family_of(network))} {format_network(network)}{tail}"
+
+
+def _slots(ban: Ban | Held) -> list[tuple[str, str]]:
+    name = set_name(kind_of(ban), family_of(ban.target))
+    target = format_network(ban.target)
+    return [(name, f"{target},tcp:{port}") for port in ban.ports] or [(name, target)]
+
+
+def _timeout_s(ban: Ban, now: datetime) -> int:
+    """Return whole seconds to the expiry, rounded up; 0, which is the kernel's "never", for a permanent ban only."""
+    if ban.expires_at is None:
+        return 0
+    return max(1, min(math.ceil((ban.expires_at - now).total_seconds()), LONGEST_TIMEOUT_S))
+
+
+@dataclass(slots=True)
+class SavedSets:
+    """What ``ipset save`` told of our sets."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    """Set name → its ``create`` line."""
+    bans: dict[str, Held] = field(default_factory=dict)
+    allow: set[Network] = field(default_factory=set)
+    proven: set[Network] = field(default_factory=set)
+    strangers: list[str] = field(default_factory=list)
+
+    @property
+    def unfit(self) -> list[str]:
+        """Names of sets of the frame that are missing or have other parameters."""
+        return [
+            name
+            for name, shape in SET_NAMES.items()
+            if name not in self.headers or not fits(self.headers[name], *shape)
+        ]
+
+    def actual(self, missing: Iterable[str], strangers: Iterable[str]) -> Actual:
+        """Return the read-back, together with what the chains told."""
+        gone = (*(f"set {name}" for name in self.unfit), *missing)
+        return Actual(
+            bans=self.bans,
+            allow=frozenset(self.allow),
+            proven=frozenset(self.proven),
+            intact=not gone,
+            missing=gone,
+            strangers=(*self.strangers, *strangers),
+        )
+
+
+_Group = tuple[str, Kind, Network, datetime | None]
+
+
+def parse_save(lines: Iterable[str]) -> SavedSets:
+    """Return what the lines of ``ipset save`` say of our sets; lines of other sets are passed over.
+
+    Members of a set with foreign parameters are not read: the set is exchanged, and its bans put in anew. Sample::
+
+        add synguard-port-drop-4 192.0.2.0/24,tcp:80 timeout 20 packets 5 bytes 60 comment "synguard ban 7f until …"
+    """
+    saved = SavedSets()
+    usable: dict[str, tuple[Kind, Family]] = {}
+    ports: dict[_Group, list[int]] = defaultdict(list)
+    hits: dict[_Group, list[int]] = defaultdict(lambda: [0, 0])
+    for line in lines:
+        if line.startswith("create "):
+            name = line.split(" ", 2)[1]
+            if name in SET_NAMES:
+                saved.headers[name] = line
+                if fits(line, *SET_NAMES[name]):
+                    usable[name] = SET_NAMES[name]
+            continue
+        match = _MEMBER_LINE.match(line)
+        if match is None or match[1] not in usable:
+            continue
+        kind, family = usable[match[1]]
+        target = IPv4Network(match[2]) if family == 4 else IPv6Network(match[2])
+        comment = match[7] or ""
+        if kind.action is None and comment == exception_comment(kind):
+            (saved.allow if kind is Kind.ALLOW else saved.proven).add(target)
+            continue
+        member = parse_member(comment)
+        if kind.action is None or member is None:
+            saved.strangers.append(f"{match[2]} in set {match[1]}")
+            continue
+        group = (member[0], kind, target, member[1])
+        if match[3]:
+            ports[group].append(int(match[3]))
+        count = hits[group]
+        count[0] += int(match[5] or 0)
+        count[1] += int(match[6] or 0)
+    for group, (packets, octets) in hits.items():
+        held = _held(group, tuple(sorted(ports[group])), Hits(packets, octets))
+        saved.bans[_key(held.ban_id, saved.bans)] = held
+    return saved
+
+
+def _held(group: _Group, ports: tuple[int, ...], hits: Hits) -> Held:
+    ban_id, kind, target, expires_at = group
+    scope, action = kind.scope, kind.action
+    if scope is None or action is None:  # exceptions were sorted out before
+        raise AssertionError(kind)
+    return Held(ban_id, target, scope, action, ports, expires_at, hits)
+
+
+def _key(ban_id: str, taken: Mapping[str, Held]) -> str:
+    """Return the ban id, or for members that an interrupted change left behind a key that no ban has.
+
+    ``diff`` then finds the remains unwanted and removes them.
+    """
+    key, count = ban_id, 1
+    while key in taken:
+        count += 1
+        key = f"{ban_id}#{count}"
+    return key

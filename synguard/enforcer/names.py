@@ -1,0 +1,167 @@
+"""What our kernel objects are called, and how a fresh process knows that one is ours.
+
+Chains and sets are ours by name. Rules and set members are ours by their comment, which begins with ``synguard``;
+the text of a rule is never compared, because the kernel's tools do not give back what was put in. The comments::
+
+    synguard frame v1 all-drop                                         a fixed rule, or a jump into our chain
+    synguard allow 192.0.2.1                                           an exception checked before every drop
+    synguard proven 192.0.2.9                                          an exception checked before drops of SYNs
+    synguard ban 7f3a-1 until 2026-03-01T12:00:00.250000Z              a member of a ban's set
+    synguard ban 7f3a-1 until never new drop 192.0.2.0/24 ports 80,443 a rule of a ban, or of 15 of its ports
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, Literal, TypeAlias
+
+from synguard.addresses import Network, format_network, parse_network
+from synguard.model import Action, Ban, Held, Scope
+
+Family: TypeAlias = Literal[4, 6]
+FAMILIES: Final[tuple[Family, ...]] = (4, 6)
+
+CHAIN_LIMIT: Final = 28
+"""``XT_EXTENSION_MAXNAMELEN`` less the terminator: a chain name is also a target name."""
+SET_LIMIT: Final = 31
+"""``IPSET_MAXNAMELEN`` less the terminator."""
+COMMENT_LIMIT: Final = 255
+"""Both of ``IPSET_MAX_COMMENT_SIZE`` and of ``XT_MAX_COMMENT_LEN`` less the terminator."""
+
+CHAIN: Final = "SYNGUARD"
+REJECT_CHAIN: Final = "SYNGUARD-REJECT"
+SET_PREFIX: Final = "synguard-"
+SPARE_SET: Final = "synguard-spare"
+"""A set under this name lives for one transaction, while one with old parameters is exchanged."""
+
+FRAME_VERSION: Final = "v1"
+"""Counted up when a fixed rule changes its meaning, so that an upgrade replaces the old ones."""
+
+_FRAME: Final = re.compile(r"synguard frame (v\d+) (\S+)")
+_EXCEPTION: Final = re.compile(r"synguard (allow|proven)(?: (\S+))?")
+_MEMBER: Final = re.compile(r"synguard ban ([a-z0-9-]{1,32}) until (never|\S+Z)")
+_RULE: Final = re.compile(_MEMBER.pattern + r" (new|all) (drop|reject) (\S+)(?: ports (\d+(?:,\d+)*))?")
+
+
+class Kind(StrEnum):
+    """What a set holds, in the order in which the chains ask."""
+
+    ALLOW = "allow"
+    ALL_DROP = "all-drop"
+    ALL_REJECT = "all-reject"
+    PROVEN = "proven"
+    NEW_DROP = "new-drop"
+    NEW_REJECT = "new-reject"
+    PORT_DROP = "port-drop"
+    """``new`` bans that name ports: members are pairs of network and local TCP port."""
+    PORT_REJECT = "port-reject"
+
+    @property
+    def by_port(self) -> bool:
+        """Whether members carry a port."""
+        return self in (Kind.PORT_DROP, Kind.PORT_REJECT)
+
+    @property
+    def action(self) -> Action | None:
+        """What befalls a packet that matches; None for exceptions."""
+        return None if self in (Kind.ALLOW, Kind.PROVEN) else Action(self.value.partition("-")[2])
+
+    @property
+    def scope(self) -> Scope | None:
+        """The scope of the bans it holds; None for exceptions."""
+        if self.action is None:
+            return None
+        return Scope.ALL if self.value.startswith("all") else Scope.NEW
+
+
+def family_of(network: Network) -> Family:
+    """Return 4 or 6."""
+    return 4 if network.version == 4 else 6
+
+
+def kind_of(ban: Ban | Held) -> Kind:
+    """Return which kind of set holds a ban."""
+    stem = "all" if ban.scope is Scope.ALL else "port" if ban.ports else "new"
+    return Kind(f"{stem}-{ban.action}")
+
+
+def set_name(kind: Kind, family: Family) -> str:
+    """Return the set's name: ``synguard-all-drop-4``."""
+    return f"{SET_PREFIX}{kind}-{family}"
+
+
+SET_NAMES: Final = {set_name(kind, family): (kind, family) for family in FAMILIES for kind in Kind}
+"""Name → what it holds, for every set of the frame."""
+
+
+def frame_comment(part: str) -> str:
+    """Return the comment of a fixed rule or jump."""
+    return f"synguard frame {FRAME_VERSION} {part}"
+
+
+def exception_comment(kind: Kind, network: Network | None = None) -> str:
+    """Return the comment of an exception; a rule's names its network, a set member's does not need to."""
+    return f"synguard {kind}" if network is None else f"synguard {kind} {format_network(network)}"
+
+
+def member_comment(ban_id: str, expires_at: datetime | None) -> str:
+    """Return the comment of one member of a ban's set."""
+    return f"synguard ban {ban_id} until {_format_expiry(expires_at)}"
+
+
+def rule_comment(ban: Ban | Held, ban_id: str, ports: tuple[int, ...]) -> str:
+    """Return the comment of a ban's rule for some of its ports; empty for all ports."""
+    text = f"{member_comment(ban_id, ban.expires_at)} {ban.scope} {ban.action} {format_network(ban.target)}"
+    return f"{text} ports {','.join(map(str, ports))}" if ports else text
+
+
+def is_ours(comment: str) -> bool:
+    """Return whether a rule or member with this comment is ours to change or remove."""
+    pattern = (_FRAME, _EXCEPTION, _MEMBER, _RULE)
+    return any(form.fullmatch(comment) for form in pattern)
+
+
+def parse_exception(comment: str) -> tuple[Kind, Network] | None:
+    """Return kind and network of an exception's rule, or None if it is not one."""
+    match = _EXCEPTION.fullmatch(comment)
+    network = _network_or_none(match[2]) if match and match[2] else None
+    return (Kind(match[1]), network) if match and network else None
+
+
+def parse_member(comment: str) -> tuple[str, datetime | None] | None:
+    """Return ban id and expiry of a ban's set member, or None if it is not one."""
+    match = _MEMBER.fullmatch(comment)
+    try:
+        return (match[1], _parse_expiry(match[2])) if match else None
+    except ValueError:  # ours by form, but not a time that we wrote
+        return None
+
+
+def parse_rule(comment: str) -> Held | None:
+    """Return what a ban's rule holds, or None if it is not one."""
+    match = _RULE.fullmatch(comment)
+    member = parse_member(" ".join(comment.split(" ")[:5])) if match else None
+    target = _network_or_none(match[5]) if match else None
+    if match is None or member is None or target is None:
+        return None
+    ports = tuple(int(port) for port in (match[6] or "").split(",") if port)
+    return Held(member[0], target, Scope(match[3]), Action(match[4]), ports, member[1])
+
+
+def _network_or_none(text: str) -> Network | None:
+    try:
+        return parse_network(text)
+    except ValueError:
+        return None
+
+
+def _format_expiry(moment: datetime | None) -> str:
+    if moment is None:
+        return "never"
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _parse_expiry(text: str) -> datetime | None:
+    return None if text == "never" else datetime.fromisoformat(text)

@@ -1,0 +1,161 @@
+"""From wanted to actual: read, compare, apply the difference, and tell what others had changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from synguard.enforcer.diff import after, claims, diff, next_lapse, without_lapsed
+from synguard.enforcer.drift import drift
+from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
+from synguard.enforcer.plane import Actual, Change, Plane, Wanted
+from synguard.model import Held, Hits
+
+READ_EVERY: Final = timedelta(seconds=5)
+"""Longest time for which somebody else's change to our rules goes unnoticed, while one read stays cheap."""
+READ_SHARE: Final = 0.02
+"""Share of one core that reading back may cost; a read of 100,000 members takes seconds, so it comes more rarely."""
+PATIENCE: Final = 3
+"""Repairs in a row after which the next ones come ever later: another program is undoing them."""
+SLOWEST: Final = timedelta(minutes=5)
+"""The longest wait between two repairs."""
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one pass did."""
+
+    change: Change = field(default_factory=Change)
+    drift: tuple[str, ...] = ()
+    """What others had removed or changed since the last pass, and what of ours was not in the ledger; sentences."""
+    held: Mapping[str, Held] = field(default_factory=dict)
+    """Ban id → the ban as the kernel holds it now; counters are those of the last read-back."""
+    covered: Mapping[str, str] = field(default_factory=dict)
+    """Ban id → the longer ban of the same target that stands for it in the kernel."""
+    strangers: tuple[str, ...] = ()
+    """Rules and members in our chains and sets that are not ours, as of the last read-back."""
+
+
+class Reconciler:
+    """Brings one plane to what is wanted; one lives as long as its agent or verb.
+
+    The first pass reads everything back and so adopts what an earlier process left. Later passes compare with what
+    is known from there and make no call where nothing differs. Every ``read_every``, or more rarely where reading is
+    dear or another program keeps undoing repairs, a pass reads everything back again. After a failed apply the next
+    pass reads back first, so that no work is lost.
+    """
+
+    def __init__(self, plane: Plane, lock: Path, read_every: timedelta = READ_EVERY) -> None:
+        self.plane: Final = plane
+        self._lock = lock
+        self._read_every = read_every
+        self._known: Actual | None = None
+        self._settled: Wanted | None = None
+        """What the plane was last brought to; None while it may hold anything."""
+        self._covered: Mapping[str, str] = {}
+        self._next_lapse = _NEVER
+        self._read_at = _NEVER
+        self._read_due = _NEVER
+        self._repairs = 0
+        self._failed = False
+
+    def reconcile(self, wanted: Wanted, now: datetime, full: bool = False) -> Outcome:
+        """Bring the plane to ``wanted``; ``full`` reads everything back first.
+
+        Raises:
+            PlaneError: The plane could not be read or changed; the next pass reads back first.
+        """
+        if full or self._known is None or self._is_read_due(now):
+            return self._full_pass(wanted, now)
+        if wanted != self._settled or now >= self._next_lapse:
+            return self._difference(wanted, now, self._known)
+        return self._outcome(Change())
+
+    def hits(self) -> Mapping[str, Hits]:
+        """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.
+
+        Raises:
+            PlaneError: The plane could not be read.
+        """
+        with self._locked():
+            actual = self.plane.read()
+        total: dict[str, Hits] = {}
+        for held in actual.bans.values():
+            so_far = total.get(held.ban_id, Hits(0, 0))
+            total[held.ban_id] = Hits(so_far.packets + held.hits.packets, so_far.bytes + held.hits.bytes)
+        return total
+
+    def flush(self) -> None:
+        """Remove everything of ours from the plane; the next pass puts back what is wanted then."""
+        with self._locked():
+            self._known = self._settled = None
+            self.plane.flush()
+
+    def _full_pass(self, wanted: Wanted, now: datetime) -> Outcome:
+        with self._locked():
+            known = self._known and without_lapsed(self._known, now)
+            actual = self._read(now)
+            found = () if self._failed else drift(wanted, known, actual, now)
+            change = self._apply(diff(wanted, actual, now), actual)
+        self._failed = False
+        self._slow_down(known is not None and bool(found), now)
+        self._settle(wanted, now)
+        return self._outcome(change, found)
+
+    def _difference(self, wanted: Wanted, now: datetime, known: Actual) -> Outcome:
+        """Apply what differs from what is known to be there; no difference, no call."""
+        self._known = without_lapsed(known, now)
+        change = diff(wanted, self._known, now)
+        if change:
+            with self._locked():
+                self._apply(change, self._known)
+        self._settle(wanted, now)
+        return self._outcome(change)
+
+    def _read(self, now: datetime) -> Actual:
+        start = time.perf_counter()
+        actual = self.plane.read()
+        cost = timedelta(seconds=(time.perf_counter() - start) / READ_SHARE)
+        self._read_at = now
+        self._read_due = now + max(self._read_every, cost)
+        return actual
+
+    def _apply(self, change: Change, actual: Actual) -> Change:
+        self._known = self._settled = None  # until it has succeeded
+        self._failed = True
+        if change:
+            self.plane.apply(change)
+        self._failed = False
+        self._known = after(actual, change)
+        return change
+
+    def _is_read_due(self, now: datetime) -> bool:
+        return now >= self._read_due or now < self._read_at  # the second: the clock was set back
+
+    def _slow_down(self, repaired: bool, now: datetime) -> None:
+        """Put off the next read after several repairs in a row: repairing is ours, fighting is not."""
+        self._repairs = self._repairs + 1 if repaired else 0
+        if self._repairs > PATIENCE:
+            wait = self._read_every * 2 ** min(self._repairs - PATIENCE, 10)
+            self._read_due = max(self._read_due, now + min(wait, SLOWEST))
+
+    def _settle(self, wanted: Wanted, now: datetime) -> None:
+        self._settled = wanted
+        self._covered = claims(wanted.bans, now).covered
+        expiries = (ban.expires_at for ban in wanted.bans.values() if ban.expires_at is not None)
+        lapses = (moment for moment in (*expiries, next_lapse(self._known or Actual())) if moment > now)
+        self._next_lapse = min(lapses, default=_NEVER)
+
+    def _outcome(self, change: Change, found: tuple[str, ...] = ()) -> Outcome:
+        known = self._known or Actual()
+        return Outcome(change, found, known.bans, self._covered, known.strangers)
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return exclusive(self._lock, APPLY_WAIT_S, "another synguard process")
