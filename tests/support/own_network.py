@@ -37,9 +37,15 @@ addr add 10.9.0.1/24 dev wire0
 addr add fd09::1/64 dev wire0 nodad
 link set wire0 up
 link set wire1 up
-route add default dev wire0
-route add ::/0 dev wire0
+link add sink type ifb
+addr add 10.8.0.1/24 dev sink
+addr add fd08::1/64 dev sink nodad
+link set sink up
+route add default via 10.8.0.254
+route add ::/0 via fd08::fe
 """
+"""Answers go into a sink, by one gateway. The kernel drops a half-open socket whose SYN-ACK it cannot repeat, and
+thousands repeated in one tick overflow a veth's backlog (``netdev_max_backlog``, 1,000), or the neighbour table."""
 
 
 def in_own_network(test: Callable[..., None]) -> Callable[..., None]:
