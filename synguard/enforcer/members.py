@@ -38,7 +38,7 @@ LONGEST_TIMEOUT_S: Final = 2_147_483
 """The kernel keeps timeouts as 32-bit milliseconds: 24.8 days. A longer ban is renewed by the agent."""
 
 _MEMBER_LINE: Final = re.compile(
-    r"add (\S+) ([^,\s]+)(?:,tcp:(\d+))?(?: timeout (\d+))?(?: packets (\d+) bytes (\d+))?(?: comment \"(.*)\")?"
+    r"add (\S+) ([^,\s]+)(?:,tcp:(\d+))?(?: timeout \d+)?(?: packets (\d+) bytes (\d+))?(?: comment \"(.*)\")?"
 )
 
 
@@ -161,7 +161,8 @@ class SavedSets:
         )
 
 
-_Group = tuple[str, Kind, Network, datetime | None]
+_Group = tuple[str, str, str]
+"""Set name, network as text, comment: a ban's members differ in the port alone, so most parsing is done once."""
 
 
 def parse_save(lines: Iterable[str]) -> SavedSets:
@@ -172,48 +173,44 @@ def parse_save(lines: Iterable[str]) -> SavedSets:
         add synguard-port-drop-4 192.0.2.0/24,tcp:80 timeout 20 packets 5 bytes 60 comment "synguard ban 7f until …"
     """
     saved = SavedSets()
-    usable: dict[str, tuple[Kind, Family]] = {}
+    usable: set[str] = set()
     ports: dict[_Group, list[int]] = defaultdict(list)
-    hits: dict[_Group, list[int]] = defaultdict(lambda: [0, 0])
+    hits: dict[_Group, tuple[int, int]] = {}
     for line in lines:
-        if line.startswith("create "):
+        match = _MEMBER_LINE.match(line)
+        if match is not None:
+            name, network, port, packets, octets, comment = match.groups()
+            if name in usable:
+                group = (name, network, comment or "")
+                so_far = hits.get(group, (0, 0))
+                hits[group] = (so_far[0] + int(packets or 0), so_far[1] + int(octets or 0))
+                if port:
+                    ports[group].append(int(port))
+        elif line.startswith("create "):
             name = line.split(" ", 2)[1]
             if name in SET_NAMES:
                 saved.headers[name] = line
                 if fits(line, *SET_NAMES[name]):
-                    usable[name] = SET_NAMES[name]
-            continue
-        match = _MEMBER_LINE.match(line)
-        if match is None or match[1] not in usable:
-            continue
-        kind, family = usable[match[1]]
-        target = IPv4Network(match[2]) if family == 4 else IPv6Network(match[2])
-        comment = match[7] or ""
-        if kind.action is None and comment == exception_comment(kind):
-            (saved.allow if kind is Kind.ALLOW else saved.proven).add(target)
-            continue
-        member = parse_member(comment)
-        if kind.action is None or member is None:
-            saved.strangers.append(f"{match[2]} in set {match[1]}")
-            continue
-        group = (member[0], kind, target, member[1])
-        if match[3]:
-            ports[group].append(int(match[3]))
-        count = hits[group]
-        count[0] += int(match[5] or 0)
-        count[1] += int(match[6] or 0)
-    for group, (packets, octets) in hits.items():
-        held = _held(group, tuple(sorted(ports[group])), Hits(packets, octets))
-        saved.bans[_key(held.ban_id, saved.bans)] = held
+                    usable.add(name)
+    for group, count in hits.items():
+        _take(saved, group, tuple(sorted(ports.get(group, ()))), Hits(*count))
     return saved
 
 
-def _held(group: _Group, ports: tuple[int, ...], hits: Hits) -> Held:
-    ban_id, kind, target, expires_at = group
-    scope, action = kind.scope, kind.action
-    if scope is None or action is None:  # exceptions were sorted out before
-        raise AssertionError(kind)
-    return Held(ban_id, target, scope, action, ports, expires_at, hits)
+def _take(saved: SavedSets, group: _Group, ports: tuple[int, ...], hits: Hits) -> None:
+    """Note one group of members as a ban, an exception or a stranger."""
+    name, network, comment = group
+    kind, family = SET_NAMES[name]
+    target = IPv4Network(network) if family == 4 else IPv6Network(network)
+    member = parse_member(comment)
+    if kind.scope is not None and kind.action is not None and member is not None:
+        ban_id, expires_at = member
+        held = Held(ban_id, target, kind.scope, kind.action, ports, expires_at, hits)
+        saved.bans[_key(ban_id, saved.bans)] = held
+    elif kind.action is None and comment == exception_comment(kind):
+        (saved.allow if kind is Kind.ALLOW else saved.proven).add(target)
+    else:
+        saved.strangers.append(f"{network} in set {name}")
 
 
 def _key(ban_id: str, taken: Mapping[str, Held]) -> str:

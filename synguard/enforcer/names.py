@@ -66,14 +66,24 @@ class Kind(StrEnum):
     @property
     def action(self) -> Action | None:
         """What befalls a packet that matches; None for exceptions."""
-        return None if self in (Kind.ALLOW, Kind.PROVEN) else Action(self.value.partition("-")[2])
+        return _SHAPES[self][1]
 
     @property
     def scope(self) -> Scope | None:
         """The scope of the bans it holds; None for exceptions."""
-        if self.action is None:
-            return None
-        return Scope.ALL if self.value.startswith("all") else Scope.NEW
+        return _SHAPES[self][0]
+
+
+_SHAPES: Final[dict[Kind, tuple[Scope | None, Action | None]]] = {
+    Kind.ALLOW: (None, None),
+    Kind.ALL_DROP: (Scope.ALL, Action.DROP),
+    Kind.ALL_REJECT: (Scope.ALL, Action.REJECT),
+    Kind.PROVEN: (None, None),
+    Kind.NEW_DROP: (Scope.NEW, Action.DROP),
+    Kind.NEW_REJECT: (Scope.NEW, Action.REJECT),
+    Kind.PORT_DROP: (Scope.NEW, Action.DROP),
+    Kind.PORT_REJECT: (Scope.NEW, Action.REJECT),
+}
 
 
 def family_of(network: Network) -> Family:
