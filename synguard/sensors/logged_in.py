@@ -60,7 +60,7 @@ def _by_utmp() -> Iterator[tuple[Address, str]]:
         if address is not None:
             yield address, reason
         elif user.pid and _looks_like_a_name(user.host):
-            peer = _peer_of_session(user.pid)
+            peer = _peer_of_session(int(user.pid))
             if peer is not None:
                 yield peer, reason
 

@@ -1,0 +1,124 @@
+"""The first bytes of many IP packets as columns; safe on any bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from synguard.readings import U8, U16, U32, U64, V4_PREFIX
+from synguard.sensors.bpf import EXTENSION_HEADERS, TCP_NEEDED
+
+_TCP: Final = 6
+_FRAGMENT: Final = 44
+_OPTIONS_HEADERS: Final = (0, 43, 60)
+_SYN: Final = 0x02
+_FIN_SYN_RST_ACK: Final = 0x17
+_WIDEST_ADDRESS_END: Final = 40
+_I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SynColumns:
+    """SYNs as columns of equal length, one row a packet."""
+
+    source_high: U64
+    source_low: U64
+    local_port: U16
+    ttl: U8
+    tcp_window: U16
+
+    def __len__(self) -> int:
+        return len(self.source_low)
+
+    @classmethod
+    def joined(cls, parts: Sequence[SynColumns]) -> SynColumns:
+        """Return the rows of all parts, at least one, one after another."""
+        return cls(
+            np.concatenate([part.source_high for part in parts]),
+            np.concatenate([part.source_low for part in parts]),
+            np.concatenate([part.local_port for part in parts]),
+            np.concatenate([part.ttl for part in parts]),
+            np.concatenate([part.tcp_window for part in parts]),
+        )
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> SynColumns:
+        """Return the rows where ``mask`` (bool, one per row) is true."""
+        return SynColumns(
+            self.source_high[mask], self.source_low[mask], self.local_port[mask], self.ttl[mask], self.tcp_window[mask]
+        )
+
+
+def decode_ipv4(packets: U8, lengths: U32) -> SynColumns:
+    """Return the SYNs among packets (uint8, one row each, from the IPv4 header) of which ``lengths`` bytes count.
+
+    Rows that hold no whole TCP header up to its window, or no SYN, are left out.
+    """
+    packets, lengths = _at_least(packets, lengths, 20 + TCP_NEEDED)
+    tcp = (packets[:, 0] & 0x0F).astype(np.int64) * 4
+    valid = (packets[:, 0] >> 4 == 4) & (tcp >= 20) & (packets[:, 9] == _TCP)
+    valid &= (packets[:, 6] & 0x1F == 0) & (packets[:, 7] == 0)
+    packets, tcp = _only_syns(packets, lengths, tcp, valid)
+    low = _words(packets, 12, 16)[:, 0] | np.uint64(V4_PREFIX << 32)
+    return _columns(packets, tcp, np.zeros_like(low), low, packets[:, 8])
+
+
+def decode_ipv6(packets: U8, lengths: U32) -> SynColumns:
+    """Return the SYNs among packets (uint8, one row each, from the IPv6 header) of which ``lengths`` bytes count.
+
+    Extension headers are walked as the filter walks them. Rows that hold no SYN are left out. A source that is
+    IPv4-mapped is IPv4.
+    """
+    packets, lengths = _at_least(packets, lengths, _WIDEST_ADDRESS_END + TCP_NEEDED)
+    kind, tcp = packets[:, 6].copy(), np.full(len(packets), _WIDEST_ADDRESS_END, dtype=np.int64)
+    for _ in range(EXTENSION_HEADERS):
+        kind, tcp = _next_header(packets, kind, tcp)
+    packets, tcp = _only_syns(packets, lengths, tcp, (packets[:, 0] >> 4 == 6) & (kind == _TCP))
+    words = _words(packets, 8, 24)
+    high, low = words[:, 0] << np.uint64(32) | words[:, 1], words[:, 2] << np.uint64(32) | words[:, 3]
+    return _columns(packets, tcp, high, low, packets[:, 7])
+
+
+def _at_least(packets: U8, lengths: U32, width: int) -> tuple[U8, U32]:
+    """Return packets at least ``width`` bytes wide, and lengths no longer than their rows."""
+    lengths = np.minimum(lengths, packets.shape[1]).astype(np.uint32)
+    missing = width - packets.shape[1]
+    return (np.pad(packets, ((0, 0), (0, missing))) if missing > 0 else packets), lengths
+
+
+def _next_header(packets: U8, kind: U8, offset: _I64) -> tuple[U8, _I64]:
+    """Step over one extension header in each row that has one there; kind 255 (reserved) marks a row given up."""
+    options = np.isin(kind, _OPTIONS_HEADERS)
+    fragment = kind == _FRAGMENT
+    if not (options.any() or fragment.any()):
+        return kind, offset
+    rows, at = np.arange(len(packets)), np.minimum(offset, packets.shape[1] - 4)
+    later = fragment & ((packets[rows, at + 2] != 0) | (packets[rows, at + 3] & 0xF8 != 0))
+    beyond = (options | fragment) & (at != offset)
+    size = np.where(options, (packets[rows, at + 1].astype(np.int64) + 1) * 8, np.where(fragment, 8, 0))
+    kind = np.where(options | fragment, packets[rows, at], kind)
+    return np.where(later | beyond, np.uint8(255), kind), offset + size
+
+
+def _only_syns(packets: U8, lengths: U32, tcp: _I64, valid: npt.NDArray[np.bool_]) -> tuple[U8, _I64]:
+    """Return the valid rows whose TCP header, at offset ``tcp``, is whole up to its window and a SYN's."""
+    valid &= tcp + TCP_NEEDED <= lengths
+    packets, tcp = packets[valid], tcp[valid]
+    syn = packets[np.arange(len(packets)), tcp + 13] & _FIN_SYN_RST_ACK == _SYN
+    return packets[syn], tcp[syn]
+
+
+def _columns(packets: U8, tcp: _I64, high: U64, low: U64, ttl: U8) -> SynColumns:
+    return SynColumns(high, low, _half_words(packets, tcp + 2), ttl.copy(), _half_words(packets, tcp + 14))
+
+
+def _words(packets: U8, start: int, end: int) -> U64:
+    return np.ascontiguousarray(packets[:, start:end]).view(">u4").astype(np.uint64)
+
+
+def _half_words(packets: U8, offsets: _I64) -> U16:
+    rows = np.arange(len(packets))
+    return packets[rows, offsets].astype(np.uint16) << np.uint16(8) | packets[rows, offsets + 1]
