@@ -24,7 +24,7 @@ MOST_PORTS = 64
 
 
 def ban(
-    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="Addresses or prefixes, IPv4 or IPv6.")],
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET", help="Addresses or prefixes, IPv4 or IPv6.")],
     lasts: Annotated[
         str, typer.Option("--for", metavar="TIME", help="How long: 30s, 10m, 1h30m, 7d, or permanent.")
     ] = "1h",

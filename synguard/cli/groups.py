@@ -77,11 +77,10 @@ class VerbGroup(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the verbs without importing them."""
-        if not self.verbs:
-            super().format_commands(ctx, formatter)
-            return
+        lines = {verb.name: verb.line for verb in self.verbs}
+        lines |= {name: (one.help or "").partition("\n")[0] for name, one in self.commands.items()}
         with formatter.section("Verbs"):
-            formatter.write_dl([(verb.name, verb.line) for verb in self.verbs])
+            formatter.write_dl(list(lines.items()))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Print the help where nothing was asked for; that is still a usage error."""
@@ -180,6 +179,6 @@ def _usage_sentence(error: typer.TyperException) -> str:
         near = get_close_matches(option, known, n=1, cutoff=0.5)
         meant = f"did you mean {near[0]}?" if near else f'see "{path} --help"'
         return f"{path} has no option {option}; {meant}"
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
     message = message[:1].lower() + message[1:]
     return message if message.endswith("?") or "--help" in message else f'{message}; see "{path} --help"'

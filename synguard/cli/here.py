@@ -45,7 +45,7 @@ def protected_here(config: Config) -> Protected:
 
 
 def working_plane(config: Config) -> Plane:
-    """Return the plane that holds our rules on this host, once it is known to work.
+    """Return the plane that holds our rules on this host, checked.
 
     Raises:
         NotPermittedError: This user may not change the firewall; says which capability is missing.
@@ -53,9 +53,7 @@ def working_plane(config: Config) -> Plane:
     """
     from synguard.enforcer.choose import choose_plane
 
-    plane = choose_plane(config)
-    plane.check()
-    return plane
+    return choose_plane(config)
 
 
 @dataclass(frozen=True, slots=True)

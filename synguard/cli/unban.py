@@ -25,7 +25,7 @@ _ID: Final = re.compile(r"m[0-9a-f]{8}|(?=.*[0-9])[a-z0-9-]{1,32}")
 def unban(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TARGET...", help="Addresses, prefixes or ban ids.", show_default=False),
+        typer.Argument(metavar="TARGET", help="Addresses, prefixes or ban ids.", show_default=False),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Lift every ban, automatic ones too.")] = False,
     yes: Yes = False,

@@ -1,0 +1,56 @@
+"""``synguard flush``: panic; everything of ours leaves the kernel, the ledger stays."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from synguard.cli.options import ConfigFile, Json, Yes
+from synguard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from synguard.policy.models import Config
+
+
+def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
+    """Take every rule, set and table of synguard's out of the kernel, and nothing else.
+
+    Examples:
+      synguard flush
+      synguard flush --yes        in scripts
+
+    Works without ledger and config. No ban is ended: a running agent, or the
+    next ban by hand, would put the standing bans back. To end them for good,
+    synguard unban --all.
+    """
+    from synguard.enforcer.flush import flush_kernel
+    from synguard.report.presence import agent_runs
+
+    settings = _config_or_defaults(config)
+    if not yes and sys.stdin.isatty():
+        typer.confirm("take all of synguard's rules out of the kernel?", abort=True)
+    flush_kernel()
+    running = bool(agent_runs(settings.runtime_dir))
+    if json:
+        from synguard.report.tables import print_json
+
+        print_json({"flushed": True, "agent_running": running})
+        return
+    print("nothing of synguard's is in the kernel now; the ledger keeps its bans")
+    if running:
+        print("a running agent will put them back within seconds: stop it first, systemctl stop synguard")
+
+
+def _config_or_defaults(config: Path | None) -> Config:
+    """Return the config, or, where it cannot be read, the defaults: panic must not need a good file."""
+    from synguard.cli.options import loaded
+    from synguard.policy.models import Config
+
+    try:
+        return loaded(config)
+    except ConfigError as error:
+        print(f"synguard: going on with defaults, since the config has faults: {error}", file=sys.stderr)
+        return Config()

@@ -1,0 +1,118 @@
+"""``synguard policy``: check policy files, show the values in effect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synguard.cli.groups import VerbCommand, VerbGroup
+from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from synguard.policy.models import Policy
+
+_HELP = """\
+Check policy files before the agent reads them, and see which limits apply.
+
+Examples:
+  synguard policy check rules/web.toml /etc/synguard/mine.toml
+  synguard policy show
+  synguard policy show --policy web --json
+"""
+
+_NAMES = {"help_option_names": ["-h", "--help"]}
+
+policy = typer.Typer(
+    cls=VerbGroup,
+    help=_HELP,
+    subcommand_metavar="VERB ...",
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings=_NAMES,
+)
+
+
+@policy.callback()
+def _group() -> None:
+    """Hold the verbs below ``policy`` together."""
+
+
+@policy.command(cls=VerbCommand, context_settings=_NAMES)
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Policy files (TOML).")], json: Json = False
+) -> None:
+    """Check policy files and tell every fault at once, each with its path.
+
+    Examples:
+      synguard policy check mine.toml
+      synguard policy check rules/*.toml
+
+    Exit code 0 where all are good, 2 where any is not.
+    """
+    from synguard.policy.load import load_pack
+    from synguard.report.policy_view import pack_line
+    from synguard.report.tables import print_json, printable
+
+    problems: list[str] = []
+    good: dict[str, list[str]] = {}
+    for path in files:
+        try:
+            pack = load_pack(path)
+        except ConfigError as error:
+            problems.extend(error.problems)
+        else:
+            good[str(path)] = [one.name for one in pack.policy]
+            if not json:
+                print(printable(f"{path}: ok, {pack_line(pack.policy)}"))
+    if json:
+        print_json({"ok": not problems, "files": good, "problems": problems})
+    if problems and json:
+        raise typer.Exit(ConfigError.exit_code)
+    if problems:
+        raise ConfigError(*problems)
+
+
+@policy.command(cls=VerbCommand, context_settings=_NAMES)
+def show(
+    name: Annotated[str | None, typer.Option("--policy", metavar="NAME", help="Only this policy.")] = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Show the policies in effect with every value, and which of them judges which port.
+
+    Examples:
+      synguard policy show
+      synguard policy show --policy web
+      synguard --config /etc/synguard/other.toml policy show --json
+
+    For a port, the first policy that names it judges.
+    """
+    from synguard.report.policy_view import judged_ports, policy_lines, policy_shape
+    from synguard.report.tables import print_json, printable
+
+    policies = policies_in_effect(config)
+    chosen = [pair for pair in zip(policies, judged_ports(policies), strict=True) if name in (None, pair[0].name)]
+    if not chosen:
+        names = ", ".join(one.name for one in policies)
+        raise UsageError(f'no policy "{name}" is in effect; there are: {names}')
+    if json:
+        print_json([policy_shape(one, ports) for one, ports in chosen])
+        return
+    for one, ports in chosen:
+        for line in policy_lines(one, ports):
+            print(printable(line))
+
+
+def policies_in_effect(config: Path | None) -> tuple[Policy, ...]:
+    """Return the policies that the configuration names, in the order in which they are asked.
+
+    Raises:
+        ConfigError: The config or a policy has faults.
+    """
+    from synguard.policy.load import default_path, load_policies
+
+    source = config or default_path()
+    return load_policies(loaded(config), None if source is None else source.parent)

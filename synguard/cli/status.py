@@ -1,0 +1,56 @@
+"""``synguard status``: how the agent and this host are doing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from synguard.cli.options import ConfigFile, Json, loaded
+
+if TYPE_CHECKING:
+    from synguard.policy.models import Config
+
+
+def status(config: ConfigFile = None, json: Json = False) -> None:
+    """Show health, mode, pressure on listeners, incidents, and what is banned.
+
+    Examples:
+      synguard status
+      synguard status --json | jq .healthy
+
+    Exit code 0 also where no agent runs; --json says so under "running".
+    """
+    from synguard.cli.here import utcnow
+    from synguard.report.overview import overview, overview_lines
+    from synguard.report.presence import agent_runs
+    from synguard.report.status import read_status
+    from synguard.report.tables import print_json, printable
+
+    settings = loaded(config)
+    seen = overview(
+        running=agent_runs(settings.runtime_dir),
+        status=read_status(settings.runtime_dir),
+        mode=settings.mode,
+        policies=settings.policies,
+        bans_active=_bans_in_ledger(settings),
+        now=utcnow(),
+    )
+    if json:
+        print_json(seen)
+        return
+    for line in overview_lines(seen):
+        print(printable(line))
+
+
+def _bans_in_ledger(config: Config) -> int | None:
+    """Return how many bans stand, or None where the ledger cannot be read by this user."""
+    from synguard.cli.here import opened_ledger, utcnow
+    from synguard.errors import LedgerError
+    from synguard.ledger import LEDGER_FILE
+
+    try:
+        if not (config.state_dir / LEDGER_FILE).exists():
+            return 0
+        with opened_ledger(config) as ledger:
+            return len(ledger.active_bans(utcnow()))
+    except (LedgerError, PermissionError):
+        return None
