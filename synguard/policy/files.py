@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 import tomllib
@@ -49,10 +48,9 @@ def _read_text(path: Path) -> str:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        # Not blocking, or opening a named pipe would wait for a writer that may never come.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ConfigError(f"{path}: not a regular file")
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for a writer that may never come
+            raise ConfigError(f"{path}: not a regular file")
+        with path.open("rb") as file:
             data = file.read(LARGEST + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file") from error
