@@ -1,0 +1,198 @@
+"""What every plane does alike: the fake, the rehearsal, and both ways of holding bans in the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from synguard.addresses import parse_network
+from synguard.enforcer.diff import diff
+from synguard.enforcer.dry_run import DryRunPlane
+from synguard.enforcer.iptables_rules import IptablesRules
+from synguard.enforcer.iptables_sets import IptablesSets
+from synguard.enforcer.plane import Change, Plane, Wanted
+from synguard.enforcer.reconciler import Reconciler
+from synguard.errors import PlaneError
+from synguard.model import Action, Ban, Scope
+from tests.support.bans import ban, wanted
+from tests.support.fake_plane import FakePlane
+from tests.support.network_thread import NetworkThread, PlaneThere
+
+IN_KERNEL = {"iptables-sets": IptablesSets, "iptables-rules": IptablesRules}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture(
+    params=["fake", "dry-run", *(pytest.param(name, marks=pytest.mark.kernel) for name in sorted(IN_KERNEL))]
+)
+def plane(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
+    if request.param == "fake":
+        yield FakePlane(now)
+    elif request.param == "dry-run":
+        yield DryRunPlane(now)
+    else:
+        monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+        thread = NetworkThread()
+        yield PlaneThere(thread, lambda: IN_KERNEL[request.param](now))
+        thread.close()
+
+
+EVERY_SHAPE = (
+    ban("new-4", "192.0.2.0/24"),
+    ban("new-6", "2001:db8:1::/64"),
+    ban("ports-4", "198.51.100.7", ports=(80, 443)),
+    ban("ports-6", "2001:db8:2::/56", ports=(443,)),
+    ban("many-ports", "198.51.100.8", ports=tuple(range(8000, 8032))),
+    ban("all-4", "203.0.113.9", Scope.ALL),
+    ban("all-6", "2001:db8:3::9", Scope.ALL),
+    ban("reject-new", "192.0.2.77", action=Action.REJECT),
+    ban("reject-port", "2001:db8:4::/64", action=Action.REJECT, ports=(25,)),
+    ban("reject-all", "203.0.113.0/28", Scope.ALL, Action.REJECT),
+    ban("forever", "203.0.113.128/25", Scope.ALL, seconds=None),
+    ban("months", "203.0.113.64/26", Scope.ALL, seconds=90 * 86400),
+    ban("b" * 32, "2001:db8:ffff:ffff:ffff:ffff:ffff:fff0/124", ports=tuple(range(65000, 65015))),
+)
+EVERYTHING = wanted(*EVERY_SHAPE, allow=("127.0.0.1", "::1", "10.0.0.0/8"), proven=("192.0.2.5", "2001:db8:1::5"))
+
+
+def bring(plane: Plane, goal: Wanted) -> None:
+    plane.apply(diff(goal, plane.read(), now()))
+
+
+def test_it_says_that_it_works_here(plane: Plane) -> None:
+    plane.check()
+
+
+def test_at_first_it_holds_nothing_and_its_frame_is_missing(plane: Plane) -> None:
+    actual = plane.read()
+    assert (actual.bans, actual.allow, actual.proven, actual.intact) == ({}, frozenset(), frozenset(), False)
+    assert actual.missing
+
+
+def test_every_shape_of_ban_reads_back_as_it_was_applied(plane: Plane) -> None:
+    bring(plane, EVERYTHING)
+    actual = plane.read()
+    assert diff(EVERYTHING, actual, now()) == Change()
+    assert set(actual.bans) == set(EVERYTHING.bans)
+    assert actual.intact
+    assert not actual.missing
+    assert not actual.strangers
+
+
+def test_applying_twice_leaves_it_as_once(plane: Plane) -> None:
+    change = diff(EVERYTHING, plane.read(), now())
+    plane.apply(change)
+    once = plane.read()
+    plane.apply(change)
+    assert plane.read() == once
+
+
+def test_an_empty_change_builds_nothing(plane: Plane) -> None:
+    plane.apply(Change())
+    assert not plane.read().intact
+
+
+def test_what_is_removed_is_gone_and_the_rest_stays(plane: Plane) -> None:
+    bring(plane, EVERYTHING)
+    fewer = wanted(*EVERY_SHAPE[:4], allow=("::1",), proven=("192.0.2.5",))
+    bring(plane, fewer)
+    assert diff(fewer, plane.read(), now()) == Change()
+
+
+def test_removing_what_is_not_there_is_no_error(plane: Plane) -> None:
+    bring(plane, EVERYTHING)
+    removal = diff(Wanted(), plane.read(), now())
+    plane.apply(removal)
+    plane.apply(removal)
+    actual = plane.read()
+    assert (actual.bans, actual.allow, actual.proven) == ({}, frozenset(), frozenset())
+    assert actual.intact
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        ban("x", "192.0.2.0/24", seconds=1200, ports=(80, 443)),
+        ban("x", "192.0.2.0/24", seconds=300, ports=(80, 443)),
+        ban("x", "192.0.2.0/24", ports=(80,)),
+        ban("x", "192.0.2.0/24", ports=tuple(range(80, 120))),
+        ban("x", "192.0.2.0/24"),
+        ban("x", "192.0.2.0/24", action=Action.REJECT, ports=(80, 443)),
+        ban("x", "192.0.2.0/24", Scope.ALL),
+        ban("x", "2001:db8::/64", ports=(80, 443)),
+        ban("another", "192.0.2.0/24", ports=(80, 443)),
+    ],
+    ids=["longer", "shorter", "fewer ports", "more ports", "all ports", "action", "scope", "target", "another id"],
+)
+def test_a_ban_that_changes_is_held_as_it_is_now(plane: Plane, later: Ban) -> None:
+    bring(plane, wanted(ban("x", "192.0.2.0/24", ports=(80, 443)), allow=("127.0.0.1",)))
+    bring(plane, wanted(later, allow=("127.0.0.1",)))
+    assert diff(wanted(later, allow=("127.0.0.1",)), plane.read(), now()) == Change()
+
+
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
+def test_a_network_of_everybody_is_refused_and_nothing_is_changed(plane: Plane, everybody: str) -> None:
+    bring(plane, EVERYTHING)
+    before = plane.read()
+    with pytest.raises(PlaneError, match="length 0"):
+        plane.apply(Change(add=(ban("fine", "192.0.2.200"), ban("wide", everybody, Scope.ALL))))
+    with pytest.raises(PlaneError, match="length 0"):
+        plane.apply(Change(allow_add=frozenset({parse_network(everybody)})))
+    assert plane.read() == before
+
+
+@pytest.mark.parametrize("ban_id", ["", "x" * 33, 'a" timeout 0', "a\nflush", "Ä"])
+def test_an_id_that_does_not_fit_a_comment_is_refused(plane: Plane, ban_id: str) -> None:
+    with pytest.raises(PlaneError, match="its id"):
+        plane.apply(Change(add=(ban(ban_id, "192.0.2.1"),), frame=True))
+    assert not plane.read().bans
+
+
+def test_a_ban_that_has_lapsed_is_not_put_in(plane: Plane) -> None:
+    bring(plane, Wanted())
+    plane.apply(Change(add=(ban("late", "192.0.2.1", seconds=-0.001),)))
+    assert not plane.read().bans
+
+
+def test_flush_leaves_nothing_and_may_be_repeated(plane: Plane) -> None:
+    bring(plane, EVERYTHING)
+    plane.flush()
+    plane.flush()
+    actual = plane.read()
+    assert (actual.bans, actual.allow, actual.proven, actual.intact) == ({}, frozenset(), frozenset(), False)
+
+
+def test_flush_with_nothing_there_is_no_error(plane: Plane) -> None:
+    plane.flush()
+
+
+def test_a_reconciled_plane_has_no_difference_and_no_drift_left(plane: Plane, tmp_path: Path) -> None:
+    reconciler = Reconciler(plane, tmp_path / "lock")
+    first = reconciler.reconcile(EVERYTHING, now())
+    again = reconciler.reconcile(EVERYTHING, now(), full=True)
+    assert set(first.held) == set(EVERYTHING.bans)
+    assert not again.change
+    assert again.drift == ()
+    assert set(reconciler.hits()) == set(EVERYTHING.bans)
+
+
+def test_two_bans_that_want_the_same_member_do_not_take_it_from_each_other(plane: Plane, tmp_path: Path) -> None:
+    both = wanted(
+        ban("short", "192.0.2.0/24", ports=(80, 443), seconds=300),
+        ban("long", "192.0.2.0/24", ports=(443, 8080), seconds=600),
+        ban("inner", "192.0.2.0/24", ports=(443,), seconds=100),
+    )
+    reconciler = Reconciler(plane, tmp_path / "lock")
+    first = reconciler.reconcile(both, now())
+    assert first.held["short"].ports == (80,)
+    assert first.covered == {"inner": "long"}
+    assert not reconciler.reconcile(both, now(), full=True).change
+    rest = wanted(both.bans["short"], both.bans["inner"])
+    reconciler.reconcile(rest, now())
+    assert set(plane.read().bans["short"].ports) == {80, 443}

@@ -1,0 +1,110 @@
+"""A plane in memory that behaves as the kernel does: all or nothing, with its limits, failures and other users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from synguard.enforcer.diff import after, without_lapsed
+from synguard.enforcer.limits import ensure_possible
+from synguard.enforcer.members import MAX_ELEMENTS
+from synguard.enforcer.plane import Actual, Change
+from synguard.errors import NotPermittedError, PlaneError
+from synguard.model import Hits
+
+EMPTY = Actual(missing=("everything",))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class FakePlane:
+    """Holds an `Actual`.
+
+    ``calls`` names each call that reached it. ``failures`` maps a step (``check``, ``read``, ``apply``, ``flush``) to
+    the errors that its next calls raise, first one first; nothing is changed by a call that fails. ``meanwhile`` are
+    things that other processes do, one before each coming call.
+    """
+
+    name: ClassVar[str] = "fake"
+    show_command: ClassVar[str] = "true"
+
+    def __init__(self, utcnow: Callable[[], datetime] = _now, max_elements: int = MAX_ELEMENTS) -> None:
+        self.utcnow = utcnow
+        self.max_elements = max_elements
+        self.actual = EMPTY
+        self.calls: list[str] = []
+        self.changes: list[Change] = []
+        self.failures: dict[str, list[Exception]] = {}
+        self.meanwhile: list[Callable[[FakePlane], None]] = []
+        self.permitted = True
+
+    def check(self) -> None:
+        """Return if it is permitted."""
+        self._begin("check")
+        if not self.permitted:
+            raise NotPermittedError("Changing firewall rules needs CAP_NET_ADMIN: run as root, or grant it.")
+
+    def read(self) -> Actual:
+        """Return what is held, less what has lapsed."""
+        self._begin("read")
+        self._lapse()
+        return self.actual
+
+    def apply(self, change: Change) -> None:
+        """Make the whole change or none of it."""
+        if not change:
+            return
+        self._begin("apply")
+        self._lapse()
+        ensure_possible(change)
+        if not self.actual.intact and not change.frame:
+            raise PlaneError("filling sets", "The set with the given name does not exist")
+        coming = replace(change, add=tuple(ban for ban in change.add if ban.active(self.utcnow())))
+        result = after(self.actual, coming)
+        members = sum(len(held.ports) or 1 for held in result.bans.values())
+        if members > self.max_elements:
+            raise PlaneError("filling sets", f"Hash is full; the ceiling is {self.max_elements} members")
+        self.changes.append(change)
+        self.actual = result
+
+    def flush(self) -> None:
+        """Hold nothing but what is foreign."""
+        self._begin("flush")
+        self.actual = replace(EMPTY, strangers=self.actual.strangers)
+
+    def fail_next(self, step: str, *errors: Exception) -> None:
+        """Let the next calls of a step fail, one error each."""
+        self.failures.setdefault(step, []).extend(errors)
+
+    def lose(self, *ban_ids: str) -> None:
+        """Let somebody remove these bans."""
+        kept = {ban_id: held for ban_id, held in self.actual.bans.items() if ban_id not in ban_ids}
+        self.actual = replace(self.actual, bans=kept)
+
+    def wipe(self) -> None:
+        """Let somebody remove everything."""
+        self.actual = EMPTY
+
+    def damage(self, part: str) -> None:
+        """Let somebody remove a part of the frame."""
+        self.actual = replace(self.actual, intact=False, missing=(*self.actual.missing, part))
+
+    def count(self, ban_id: str, packets: int, octets: int = 0) -> None:
+        """Let the kernel count packets against a ban."""
+        held = replace(self.actual.bans[ban_id], hits=Hits(packets, octets))
+        self.actual = replace(self.actual, bans={**self.actual.bans, ban_id: held})
+
+    def _begin(self, step: str) -> None:
+        if self.meanwhile:
+            self.meanwhile.pop(0)(self)
+        self.calls.append(step)
+        errors = self.failures.get(step)
+        if errors:
+            raise errors.pop(0)
+
+    def _lapse(self) -> None:
+        self.actual = without_lapsed(self.actual, self.utcnow())
