@@ -126,7 +126,7 @@ def change_expiry(db: sqlite3.Connection, id_: str, expires_at: datetime | None,
 class StandingBans:
     """Reads standing bans again and again, taking apart only those rows that it has not seen before.
 
-    20,000 bans cost 0.4 s to take apart and 20 ms to recognise.
+    100,000 bans cost 2.7 s to take apart and 0.2 s to recognise on a small virtual machine.
     """
 
     def __init__(self) -> None:
