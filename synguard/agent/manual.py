@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from synguard.enforcer.reconciler import Outcome, Reconciler
     from synguard.ledger.ledger import Ledger
     from synguard.readings import Protected, SocketTable
+    from synguard.report.peers import Presence
 
 POLICY: Final = "manual"
 """The policy that a person's bans name."""
@@ -207,7 +207,7 @@ class Hand:
             self._take_back(bans, before, str(error) or type(error).__name__)
             raise
         for ban in bans:
-            self._note("ban", f"{describe(ban)}, by hand: {ban.reason}")
+            self._note("ban", f"{describe(ban)}: {ban.reason}")
         return Settled(tuple(bans), outcome)
 
     def lift(self, bans: Sequence[Ban], why: str) -> Settled:
@@ -290,11 +290,11 @@ def _impact(target: Network, around: Surroundings) -> Impact:
     widest = WIDEST_BY_VERSION[target.version]
     if target.prefixlen < widest:
         refusals.append(f"anything wider than /{widest} is absurd as a ban")
-    sockets, peers = _sockets_of(target, around.sockets)
+    there = _presence(target, around.sockets)
     return Impact(
         target=target,
-        sockets=sockets,
-        peers=peers,
+        sockets=there.sockets,
+        peers=there.peers,
         protected=protected,
         overlapping=tuple(ban for ban in around.standing if overlaps(ban.target, target)),
         refusals=tuple(refusals),
@@ -311,29 +311,7 @@ def _some(words: Sequence[str], at_most: int = 3) -> str:
     return ", ".join(words[:at_most]) + rest
 
 
-def _sockets_of(target: Network, table: SocketTable | None) -> tuple[dict[str, int], int]:
-    """Return sockets by state, and distinct remote addresses past the handshake, for remote ends in ``target``."""
-    if table is None or len(table) == 0:
-        return {}, 0
-    import numpy as np
+def _presence(target: Network, table: SocketTable | None) -> Presence:
+    from synguard.report.peers import Presence, presence
 
-    from synguard.readings import CONNECTED, TcpState
-
-    first, last = _columns_of(target)
-    high, low = table.remote_high, table.remote_low
-    after = (high > first[0]) | ((high == first[0]) & (low >= first[1]))
-    before = (high < last[0]) | ((high == last[0]) & (low <= last[1]))
-    inside = table.where(after & before & (table.state != np.uint8(TcpState.LISTEN)))
-    connected = inside.where(np.isin(inside.state, [int(state) for state in CONNECTED]))
-    states = Counter(TcpState(int(state)).name for state in inside.state)
-    peers = len(set(zip(connected.remote_high.tolist(), connected.remote_low.tolist(), strict=True)))
-    return dict(states.most_common()), peers
-
-
-def _columns_of(target: Network) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the first and last address as (high, low) halves of the IPv6 form, IPv4 mapped."""
-    offset = 0xFFFF << 32 if target.version == 4 else 0
-    first = int(target.network_address) + offset
-    last = int(target.broadcast_address) + offset
-    half = (1 << 64) - 1
-    return (first >> 64, first & half), (last >> 64, last & half)
+    return Presence({}, 0) if table is None else presence(table, target)

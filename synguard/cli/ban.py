@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,7 +63,7 @@ def ban(
     if dry_run:
         _rehearse(order, settings, json)
     else:
-        _carry_out(order, settings, json, yes)
+        _carry_out(order, settings, json, yes, "" if config is None else f"--config {shlex.quote(str(config))} ")
 
 
 def _order(
@@ -119,10 +120,10 @@ def _rehearse(order: Order, config: Config, json: bool) -> None:
     if not json:
         _show_impacts(impacts, order, _warnings(protected, trouble))
     refuse_unsafe(order, impacts)
-    _tell(order, (), impacts, _warnings(protected, trouble), json, config, dry_run=True)
+    _tell((), impacts, _warnings(protected, trouble), json)
 
 
-def _carry_out(order: Order, config: Config, json: bool, yes: bool) -> None:
+def _carry_out(order: Order, config: Config, json: bool, yes: bool, given: str) -> None:
     from synguard.agent.manual import assess, bans_for, look_around, refuse_unsafe
     from synguard.cli.here import reaching, utcnow
 
@@ -136,7 +137,7 @@ def _carry_out(order: Order, config: Config, json: bool, yes: bool) -> None:
         _confirm(impacts, yes or json)
         bans = bans_for(order, impacts, utcnow())
         reach.hand.ban(bans)
-    _tell(order, bans, impacts, warnings, json, config)
+    _tell(bans, impacts, warnings, json, given)
 
 
 def _warnings(protected: Protected, trouble: str) -> tuple[str, ...]:
@@ -183,16 +184,8 @@ def _impact_lines(impact: Impact, order: Order) -> list[str]:
     return lines
 
 
-def _tell(
-    order: Order,
-    bans: Sequence[Ban],
-    impacts: Sequence[Impact],
-    warnings: Sequence[str],
-    json: bool,
-    config: Config,
-    dry_run: bool = False,
-) -> None:
-    """Say what was done, until when, and how to undo it."""
+def _tell(bans: Sequence[Ban], impacts: Sequence[Impact], warnings: Sequence[str], json: bool, given: str = "") -> None:
+    """Say what was done, until when, and how to undo it; no bans are a rehearsal."""
     from synguard.addresses import format_network
     from synguard.cli.here import utcnow
     from synguard.report.moments import both_zones
@@ -202,21 +195,21 @@ def _tell(
     if json:
         print_json(
             {
-                "dry_run": dry_run,
+                "dry_run": not bans,
                 "bans": [ban_shape(one, utcnow()) for one in bans],
                 "impact": [_impact_shape(impact) for impact in impacts],
                 "warnings": list(warnings),
             }
         )
         return
-    if dry_run:
+    if not bans:
         print("dry run: nothing was banned")
     for one in bans:
         how = f"{one.scope}, {one.action}" + (f", ports {','.join(map(str, one.ports))}" if one.ports else "")
         until = "until it is lifted" if one.expires_at is None else f"until {both_zones(one.expires_at)}"
         print(f"banned {format_network(one.target)} ({how}) {until}, id {one.id}")
     if bans:
-        print(f"undo: synguard unban {' '.join(format_network(one.target) for one in bans)}")
+        print(f"undo: synguard {given}unban {' '.join(format_network(one.target) for one in bans)}")
 
 
 def _impact_shape(impact: Impact) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +15,10 @@ from synguard.errors import UsageError
 if TYPE_CHECKING:
     from synguard.ledger import BanRecord, Ledger
     from synguard.policy.models import Config
+
+
+_MOST: Final = 100_000
+"""Ended bans read at once."""
 
 
 class Sort(StrEnum):
@@ -58,26 +62,39 @@ def bans(
 
     now = utcnow()
     with opened_ledger(settings) as ledger:
-        records = _records(ledger, settings, now, since_s if all_ended else None)
+        records, absent = _records(ledger, settings, now, since_s if all_ended else None)
     if soon_s is not None:
         records = [record for record in records if _ends_by(record, now, now + timedelta(seconds=soon_s))]
-    _show(_page(_sorted(records, sort), limit, page), len(records), now, json)
+    page_of = _page(_sorted(records, sort), limit, page)
+    if json:
+        _print_json(page_of, absent, now)
+    else:
+        _print_text(page_of, absent, len(records), now)
 
 
-def _records(ledger: Ledger, config: Config, now: datetime, since_s: float | None) -> list[BanRecord]:
-    """Return standing bans, and ended ones where asked, with the kernel's counts where it may be read."""
+def _records(
+    ledger: Ledger, config: Config, now: datetime, since_s: float | None
+) -> tuple[list[BanRecord], frozenset[str] | None]:
+    """Return standing bans, ended ones too where asked, with the kernel's counts where it may be read.
+
+    The second value is the ids of standing bans that the kernel does not hold; None where that is not known.
+    """
     records = {record.ban.id: record for record in ledger.standing(now)}
-    if since_s is not None:
-        begun = ledger.bans_since(now - timedelta(seconds=since_s), limit=100_000)
-        records |= {record.ban.id: record for record in begun}
-    if any(record.stands(now) and not record.ban.dry_run for record in records.values()):
-        from synguard.cli.here import kernel_hits
+    absent: frozenset[str] | None = None
+    real = {id_: record.ban.target for id_, record in records.items() if not record.ban.dry_run}
+    if real:
+        from synguard.cli.here import kernel_held
 
-        hits = kernel_hits(config)
-        if hits:
-            ledger.record_hits(hits, now)
-            records |= {one.ban.id: one for one in ledger.standing(now)}
-    return list(records.values())
+        held = kernel_held(config)
+        if held is not None:
+            targets = {one.target for one in held.values()}  # of two bans of one target the kernel holds the longer
+            absent = frozenset(id_ for id_, target in real.items() if target not in targets)
+            ledger.record_hits({id_: one.hits for id_, one in held.items()}, now)
+            records = {record.ban.id: record for record in ledger.standing(now)}
+    if since_s is not None:
+        begun = ledger.bans_since(now - timedelta(seconds=since_s), limit=_MOST)
+        records |= {record.ban.id: record for record in begun}
+    return list(records.values()), absent
 
 
 def _ends_by(record: BanRecord, now: datetime, latest: datetime) -> bool:
@@ -106,19 +123,26 @@ def _page(records: list[BanRecord], limit: int, page: int) -> list[BanRecord]:
     return records[limit * (page - 1) : limit * page] if limit else records
 
 
-def _show(records: list[BanRecord], of: int, now: datetime, json: bool) -> None:
+def _print_json(records: list[BanRecord], absent: frozenset[str] | None, now: datetime) -> None:
+    from synguard.report.shapes import record_shape
     from synguard.report.tables import print_json
 
-    if json:
-        from synguard.report.shapes import record_shape
+    def in_kernel(record: BanRecord) -> bool | None:
+        if record.ban.dry_run or not record.stands(now):
+            return False
+        return None if absent is None else record.ban.id not in absent
 
-        print_json([record_shape(record, now) for record in records])
-        return
-    if not records:
-        print("no bans stand" if not of else f"no such page: there are {of} bans")
-        return
+    print_json([record_shape(record, now) | {"in_kernel": in_kernel(record)} for record in records])
+
+
+def _print_text(records: list[BanRecord], absent: frozenset[str] | None, of: int, now: datetime) -> None:
     from synguard.report.ban_table import print_bans
 
-    print_bans(records, now)
+    if not records:
+        print(f"no such page: there are {of} bans" if of else "no bans stand")
+        return
+    print_bans(records, now, absent or ())
     if len(records) < of:
         print(f"{len(records)} of {of} bans")
+    if absent:
+        print("bans that are not in the kernel stop nothing: start the agent, or see synguard doctor")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from synguard.agent.manual import Hand
     from synguard.enforcer.plane import Plane
     from synguard.ledger import Ledger
-    from synguard.model import Hits
+    from synguard.model import Held, Hits
     from synguard.policy.models import Config
     from synguard.readings import Protected
 
@@ -84,9 +84,18 @@ def reaching(config: Config) -> Iterator[Reach]:
         yield Reach(ledger, plane, protected, Hand(ledger, plane, reconciler, protected, utcnow))
 
 
-def kernel_hits(config: Config) -> Mapping[str, Hits] | None:
-    """Return what the kernel counts now, ban id → hits; None where this user may not ask or no plane works."""
+def kernel_held(config: Config) -> Mapping[str, Held] | None:
+    """Return what the kernel holds now, ban id → ban with its counts; None where this user may not ask.
+
+    Where no plane works at all, nothing is known either.
+    """
     try:
-        return {ban_id: held.hits for ban_id, held in working_plane(config).read().bans.items()}
+        return working_plane(config).read().bans
     except SynguardError:
         return None
+
+
+def kernel_hits(config: Config) -> Mapping[str, Hits] | None:
+    """Return what the kernel counts now, ban id → hits; None as for ``kernel_held``."""
+    held = kernel_held(config)
+    return None if held is None else {ban_id: one.hits for ban_id, one in held.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -28,16 +28,19 @@ _COLUMNS: Final = (
 )
 
 
-def print_bans(records: Iterable[BanRecord], now: datetime) -> None:
-    """Print bans, one a row; a terminal that is narrow shows less of each."""
-    print_table(_COLUMNS, [_row(record, now) for record in records])
+def print_bans(records: Iterable[BanRecord], now: datetime, absent: Collection[str] = ()) -> None:
+    """Print bans, one a row; a terminal that is narrow shows less of each.
+
+    ``absent`` are ids of standing bans that the kernel does not hold.
+    """
+    print_table(_COLUMNS, [_row(record, now, absent) for record in records])
 
 
-def _row(record: BanRecord, now: datetime) -> list[str]:
+def _row(record: BanRecord, now: datetime, absent: Collection[str]) -> list[str]:
     ban = record.ban
     return [
         format_network(ban.target),
-        state(record, now),
+        "NOT IN KERNEL" if ban.id in absent else state(record, now),
         f"{ban.scope}:{','.join(map(str, ban.ports))}" if ban.ports else str(ban.scope),
         str(ban.action),
         "hand" if ban.origin is Origin.MANUAL else ban.policy,

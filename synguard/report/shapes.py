@@ -61,6 +61,7 @@ def record_shape(record: BanRecord, now: datetime) -> dict[str, Any]:
         "ended_at": moment(record.ended_at),
         "ended_why": record.ended_why,
         "active": record.stands(now),
+        "left_s": ban_shape(record.ban, now)["left_s"] if record.stands(now) else 0.0,
     }
 
 

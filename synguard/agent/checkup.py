@@ -1,0 +1,186 @@
+"""Whether this host can protect itself: the kernel's side."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
+from synguard.policy.models import Config
+from synguard.readings import Listener
+from synguard.report.findings import Finding, Level, is_exposed
+
+SYSCTLS: Final = Path("/proc/sys/net")
+
+SMALL_BACKLOG: Final = 256
+"""A SYN queue this long fills in 5 ms at 50,000 SYN/s; most servers ask for 511 and more."""
+
+_SMALL_SYSCTL: Final = 1024
+"""The kernel's own default of ``tcp_max_syn_backlog`` on hosts with 1 GB of memory and more is above it."""
+
+_TOOL_WAIT_S: Final = 5.0
+
+
+def kernel_findings(config: Config, sysctls: Path = SYSCTLS) -> Iterator[Finding]:
+    """Yield what the kernel allows and how it is set."""
+    yield _permissions()
+    yield from _plane(config)
+    yield _ipset(config)
+    yield _cookies(sysctls)
+    yield from _queues(sysctls)
+    yield _forwarding(sysctls)
+
+
+def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
+    """Return who listens, and what is to be said of how sockets are read."""
+    from synguard.sensors.sockets import Sockets
+
+    sensor = Sockets()
+    try:
+        listeners = sensor.listeners(now)
+        source = sensor.source
+    except SensorError as error:
+        return (), Finding("sockets", Level.BAD, str(error), "run as root, and see dmesg")
+    finally:
+        sensor.close()
+    if source == "sock_diag":
+        return listeners, Finding("sockets", Level.OK, f"read by sock_diag, {len(listeners)} listeners")
+    reason = f"read by {source}, which costs 15 times more: sock_diag is refused here"
+    return listeners, Finding("sockets", Level.WARN, reason, "load the module: modprobe tcp_diag inet_diag")
+
+
+def listener_findings(listeners: Iterable[Listener]) -> Iterator[Finding]:
+    """Yield what is to be said of each listener that others can reach."""
+    exposed = [one for one in listeners if is_exposed(one)]
+    ports = ", ".join(str(port) for port in sorted({one.port for one in exposed})) or "none"
+    yield Finding("exposed ports", Level.OK, ports)
+    for one in exposed:
+        if one.backlog < SMALL_BACKLOG:
+            who = one.process or "the process"
+            yield Finding(
+                f"backlog of port {one.port}",
+                Level.WARN,
+                f"{who} at {one.address} takes {one.backlog} half-open connections: a small flood fills that",
+                f"raise the backlog that {who} asks for (nginx: listen {one.port} backlog=4096;), and somaxconn",
+            )
+
+
+def _permissions() -> Finding:
+    from synguard.enforcer.capabilities import missing_capabilities
+
+    missing = missing_capabilities()
+    if missing:
+        reason = f"this process lacks {' and '.join(missing)}: it cannot change firewall rules"
+        return Finding("permissions", Level.BAD, reason, "sudo synguard doctor")
+    return Finding("permissions", Level.OK, "CAP_NET_ADMIN and CAP_NET_RAW are there")
+
+
+def _plane(config: Config) -> Iterator[Finding]:
+    from synguard.enforcer.choose import choose_plane
+
+    try:
+        plane = choose_plane(config)
+        actual = plane.read()
+    except NotPermittedError:
+        yield Finding("plane", Level.WARN, "not known without permission", "sudo synguard doctor")
+        return
+    except PlaneUnavailableError as error:
+        yield Finding("plane", Level.BAD, str(error), "apt-get install iptables ipset; set plane and members to auto")
+        return
+    except PlaneError as error:
+        yield Finding("plane", Level.BAD, str(error), "see dmesg; synguard flush removes what is left of our rules")
+        return
+    yield Finding("plane", Level.OK, f"{plane.name} works; {plane.show_command} shows our rules")
+    if actual.bans and not actual.intact:
+        reason = f"our rules are damaged: {', '.join(actual.missing[:3])}"
+        yield Finding("rules", Level.BAD, reason, "synguard run, or any ban by hand, mends them")
+    for stranger in actual.strangers[:3]:
+        yield Finding("rules", Level.WARN, f"not ours, but in our chains: {stranger}", "move it to a chain of your own")
+    yield _visibility(plane.name, plane.show_command)
+
+
+def _visibility(plane: str, show_command: str) -> Finding:
+    """Say whether ``iptables -L`` shows our rules: on most hosts it speaks to nf_tables, and ours are elsewhere."""
+    version = _output("iptables", "--version")
+    if not plane.startswith("iptables"):
+        return Finding("visibility", Level.OK, f"our rules are in {plane}")
+    if "nf_tables" in version:
+        reason = "`iptables -L` shows nf_tables here, our rules are in legacy xtables; both are in force"
+        return Finding("visibility", Level.WARN, reason, f"{show_command}, or iptables-legacy -L -n -v")
+    if not version:
+        return Finding(
+            "visibility", Level.WARN, "there is no iptables command to look with", "apt-get install iptables"
+        )
+    return Finding("visibility", Level.OK, "`iptables -L` shows the tables that hold our rules")
+
+
+def _ipset(config: Config) -> Finding:
+    from synguard.enforcer import ipset
+
+    if config.members == "rules":
+        return Finding("ipset", Level.OK, "not needed: members = rules")
+    try:
+        available = ipset.available()
+    except NotPermittedError:
+        return Finding("ipset", Level.WARN, "not known without permission", "sudo synguard doctor")
+    except PlaneError as error:
+        return Finding("ipset", Level.WARN, str(error), "apt-get install ipset")
+    if available:
+        return Finding("ipset", Level.OK, "works")
+    level = Level.BAD if config.members == "sets" else Level.WARN
+    reason = "does not work here; one rule per ban is slow beyond some thousand bans"
+    return Finding("ipset", level, reason, "apt-get install ipset; modprobe ip_set_hash_net xt_set")
+
+
+def _cookies(sysctls: Path) -> Finding:
+    value = _sysctl(sysctls, "ipv4/tcp_syncookies")
+    if value is None:
+        return Finding("SYN cookies", Level.WARN, "net.ipv4.tcp_syncookies cannot be read", "mount /proc")
+    if value == 0:
+        reason = "off: a flood of forged addresses shuts out everybody, and no ban helps against it"
+        return Finding("SYN cookies", Level.BAD, reason, "sysctl -w net.ipv4.tcp_syncookies=1")
+    return Finding("SYN cookies", Level.OK, "on when a queue is full" if value == 1 else "always on")
+
+
+def _queues(sysctls: Path) -> Iterator[Finding]:
+    for name, path in (("somaxconn", "core/somaxconn"), ("tcp_max_syn_backlog", "ipv4/tcp_max_syn_backlog")):
+        value = _sysctl(sysctls, path)
+        key = f"net.{path.replace('/', '.')}"
+        if value is None:
+            yield Finding(name, Level.WARN, f"{key} cannot be read", "mount /proc")
+        elif value < _SMALL_SYSCTL:
+            yield Finding(name, Level.WARN, f"{value}: no listener's queue can be longer", f"sysctl -w {key}=4096")
+        else:
+            yield Finding(name, Level.OK, str(value))
+
+
+def _forwarding(sysctls: Path) -> Finding:
+    if not (_sysctl(sysctls, "ipv4/ip_forward") or _sysctl(sysctls, "ipv6/conf/all/forwarding")):
+        return Finding("containers", Level.OK, "this host forwards nothing")
+    return Finding(
+        "containers",
+        Level.OK,
+        "bans hold for forwarded traffic too; sockets in containers are in namespaces of their own and are not counted",
+    )
+
+
+def _sysctl(sysctls: Path, name: str) -> int | None:
+    try:
+        return int((sysctls / name).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _output(tool: str, *arguments: str, which: Callable[[str], str | None] = shutil.which) -> str:
+    """Return what a tool prints, or nothing where there is no such tool or it fails."""
+    path = which(tool)
+    if path is None:
+        return ""
+    try:
+        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=_TOOL_WAIT_S, check=False)  # noqa: S603  # a fixed command
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout

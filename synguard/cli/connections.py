@@ -1,0 +1,136 @@
+"""``synguard connections``: who is connected, in which state, to what; one read of the kernel's table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synguard.cli import words
+from synguard.cli.options import ConfigFile, Json
+from synguard.errors import UsageError
+from synguard.report.by import By
+
+if TYPE_CHECKING:
+    from synguard.readings import TcpState
+    from synguard.report.connections import Question
+    from synguard.sensors.sockets import Sockets
+
+SHORTEST_WATCH_S = 0.1
+
+
+def connections(
+    by: Annotated[By | None, typer.Option("--by", help="Count sockets by this.")] = None,
+    states: Annotated[
+        list[str] | None, typer.Option("--state", metavar="STATE", help="Only this TCP state; may be repeated.")
+    ] = None,
+    ports: Annotated[
+        list[str] | None, typer.Option("--port", metavar="PORT", help="Only these local ports: 80,8000-8100.")
+    ] = None,
+    prefix_length: Annotated[
+        str | None, typer.Option("--prefix-length", metavar="N[,M]", help="Of --by prefix; default 24,48.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=0, help="Rows; 0 for all. Default 20, without --by 5.")
+    ] = None,
+    listening: Annotated[bool, typer.Option("--listening", help="What listens, and how full its queues are.")] = False,
+    udp: Annotated[bool, typer.Option("--udp", help="Count UDP sockets too.")] = False,
+    watch: Annotated[str | None, typer.Option("--watch", metavar="TIME", help="Read again so often: 1s.")] = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Show who is connected, in which state, to what: one read of the kernel's table.
+
+    Examples:
+      synguard connections                         states, top sources, listeners
+      synguard connections --state SYN_RECV        half-open sockets by source
+      synguard connections --by prefix --port 80   who is on port 80, by /24 and /48
+      synguard connections --by source --state ESTAB --limit 0
+      synguard connections --by remote --udp       TCP and UDP, either direction
+      synguard connections --listening --watch 1s  queues of what listens
+
+    A source is the far end of a connection to a port that listens here; --by
+    remote and --by state count outgoing connections too. States are spelled as
+    netstat or ss spell them. Needs no root, but names only your own processes
+    without it.
+    """
+    question = _question(by, states or (), ports or (), prefix_length, limit, listening, udp)
+    every_s = None if watch is None else _every(watch)
+    from synguard.sensors.sockets import Sockets
+
+    sockets = Sockets()
+    try:
+        if every_s is None:
+            _tell_how_read(sockets, _show(sockets, question, json))
+        else:
+            _watch(sockets, question, json, every_s)
+    finally:
+        sockets.close()
+
+
+def _question(
+    by: By | None,
+    states: Iterable[str],
+    ports: Iterable[str],
+    prefix_length: str | None,
+    limit: int | None,
+    listening: bool,
+    udp: bool,
+) -> Question:
+    """Return what was asked.
+
+    Raises:
+        UsageError: A word cannot be read, or the words contradict each other.
+    """
+    from synguard.readings import TcpState
+    from synguard.report.connections import Question
+    from synguard.report.sockets import NETWORKS
+
+    wanted = frozenset(_state(word) for word in states)
+    ranges = tuple(numbers for word in ports for numbers in words.port_ranges(word))
+    if wanted == {TcpState.LISTEN} and by is None:
+        listening, wanted = True, frozenset()
+    if listening and (by or wanted or udp or prefix_length):
+        raise UsageError("--listening stands alone or with --port: leave out --by, --state, --udp and --prefix-length")
+    if prefix_length and by not in (None, By.PREFIX):
+        raise UsageError(f"--prefix-length goes with --by prefix, not with --by {by}")
+    if by is By.PROCESS and udp:
+        raise UsageError("--by process knows TCP listeners only: leave out --udp")
+    if by is None and not listening and (prefix_length or wanted or ranges):
+        by = By.PREFIX if prefix_length else By.SOURCE
+    lengths = NETWORKS if prefix_length is None else words.prefix_lengths(prefix_length, NETWORKS)
+    return Question(by, wanted, ranges, lengths, limit, listening, udp)
+
+
+def _state(word: str) -> TcpState:
+    from synguard.report.socket_words import state_named
+
+    try:
+        return state_named(word)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _every(word: str) -> float:
+    seconds = words.duration(word)
+    if seconds < SHORTEST_WATCH_S:
+        raise UsageError(f"--watch {word} is too often: {SHORTEST_WATCH_S:g}s at the least")
+    return seconds
+
+
+def _show(sockets: Sockets, question: Question, json: bool) -> bool:
+    """Read and print once; return whether a listener's process stayed unknown."""
+    from synguard.cli.here import utcnow
+    from synguard.report.connections import answer, answer_lines, answer_shape
+    from synguard.report.tables import print_json, printable, terminal_width
+
+    now = time.monotonic()
+    found = answer(question, _read(sockets, question, now))
+    if json:
+        print_json(answer_shape(found, utcnow(), sockets.source))
+    else:
+        for line in answer_lines(found, terminal_width()):
+            print(printable(line))
+    return found.nameless

@@ -1,0 +1,80 @@
+"""``synguard why``: everything known about one address or prefix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from synguard.cli import words
+from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.errors import SynguardError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synguard.addresses import Network
+    from synguard.report.knowledge import Knowledge
+
+
+def why(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="An address or prefix, IPv4 or IPv6.")],
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Tell everything known about an address: bans, verdicts, evidence, protection.
+
+    Examples:
+      synguard why 203.0.113.7
+      synguard why 2001:db8:7::/48 --json
+
+    An address that was never seen over a limit is said to be unknown, with the
+    limits that would apply to it.
+    """
+    from synguard.cli.here import utcnow
+    from synguard.report.knowledge import knowledge_lines, knowledge_shape
+    from synguard.report.tables import print_json, printable
+
+    known = _known(words.network(address), config)
+    now = utcnow()
+    if json:
+        print_json(knowledge_shape(known, now))
+        return
+    for line in knowledge_lines(known, now):
+        print(printable(line))
+
+
+def _known(network: Network, config: Path | None) -> Knowledge:
+    """Gather what ledger, agent, sockets and protection know of a network."""
+    from synguard.addresses import overlaps, parse_network
+    from synguard.agent.manual import Order, assess, look_around
+    from synguard.cli.here import opened_ledger, protected_here
+    from synguard.cli.policy import policies_in_effect
+    from synguard.report.knowledge import Knowledge
+    from synguard.report.presence import agent_runs
+    from synguard.report.status import read_status
+
+    settings = loaded(config)
+    warnings: list[str] = []
+    with opened_ledger(settings) as ledger:
+        bans, verdicts = tuple(ledger.bans_of(network)), tuple(ledger.verdicts_of(network))
+    protected = protected_here(settings)
+    around, trouble = look_around(protected, ())
+    impact = assess(Order((network,), None), around)[0]
+    status = read_status(settings.runtime_dir) if agent_runs(settings.runtime_dir) is not False else None
+    try:
+        policies = policies_in_effect(config)
+    except SynguardError as error:
+        warnings.append(str(error))
+        policies = ()
+    return Knowledge(
+        network=network,
+        protected=impact.protected,
+        own=impact.absolute,
+        sockets=impact.sockets,
+        targets=tuple(one for one in status.targets if overlaps(parse_network(one.target), network)) if status else (),
+        bans=bans,
+        verdicts=verdicts,
+        policies=policies,
+        warnings=(*protected.problems, *((trouble,) if trouble else ()), *warnings),
+    )

@@ -1,0 +1,102 @@
+"""The report as text for people: the verdict first, then bans with their evidence, then the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from textwrap import fill
+from typing import Final
+
+from synguard.addresses import format_network
+from synguard.ledger.records import BanRecord, VerdictRecord
+from synguard.model import Incident
+from synguard.report.account import Account, next_command, paragraph
+from synguard.report.ban_table import state
+from synguard.report.moments import both_zones, clock_time
+from synguard.report.tables import printable
+from synguard.units import format_duration
+
+SHOWN: Final = 40
+"""Entries of each section in text; --format json has them all."""
+
+_WIDTH: Final = 80
+
+
+def account_text(account: Account) -> str:
+    """Return the whole report; control characters in what others wrote are escaped."""
+    return "\n".join(printable(line) for line in _lines(account)) + "\n"
+
+
+def _lines(account: Account) -> Iterator[str]:
+    span = format_duration((account.until - account.since).total_seconds())
+    yield f"synguard report, {span} to {both_zones(account.until)}, mode {account.mode}"
+    yield ""
+    yield from fill(paragraph(account), _WIDTH).splitlines()
+    now = account.until
+    hurt = [[f"{one.target}: {one.reason}"] for one in account.could_be_hurt]
+    yield from _section("Incidents", [_incident(one, now) for one in account.incidents])
+    yield from _section("Bans", [_ban(record, now) for record in account.real])
+    yield from _section("Would have been banned (dry-run)", [_ban(record, now) for record in account.would_be])
+    yield from _section("Forged sources: no bans", [_verdict(record, now) for record in account.spoofed])
+    yield from _section("Spared", [_verdict(record, now) for record in account.spared])
+    yield from _section("Could hurt innocent people", hurt)
+    yield from _section("Done", [[f"{clock_time(one.at, now)} {one.kind}: {one.text}"] for one in account.actions])
+    if account.watched:
+        yield ""
+        yield f"{account.watched} more targets were over a limit, but not for long enough to act."
+    yield ""
+    yield f"Next: {next_command(account)}"
+
+
+def _section(title: str, entries: Sequence[Sequence[str]]) -> Iterator[str]:
+    if not entries:
+        return
+    yield ""
+    yield f"{title} ({len(entries)})"
+    for entry in entries[:SHOWN]:
+        yield f"  {entry[0]}"
+        yield from (f"      {line}" for line in entry[1:] if line)
+    if len(entries) > SHOWN:
+        yield f"  and {len(entries) - SHOWN} more; synguard report --format json has them all"
+
+
+def _ban(record: BanRecord, now: datetime) -> list[str]:
+    ban = record.ban
+    until = "permanent" if ban.expires_at is None else f"until {clock_time(ban.expires_at, now)}"
+    ports = f" ports {','.join(map(str, ban.ports))}" if ban.ports else ""
+    again = f", time {ban.times} for it" if ban.times > 1 else ""
+    return [
+        f"{format_network(ban.target)}  {state(record, now)}: {ban.scope}{ports}, {ban.action}, "
+        f"{clock_time(ban.created_at, now)} {until}, by {ban.policy}{again}, {record.packets} packets",
+        ban.reason,
+        "evidence: " + "; ".join(map(str, ban.evidence)) if ban.evidence else "",
+    ]
+
+
+def _verdict(record: VerdictRecord, now: datetime) -> list[str]:
+    verdict = record.verdict
+    target = "the whole flood" if verdict.target is None else format_network(verdict.target)
+    others = "further targets like " if record.others else ""
+    times = f", {record.times} times" if record.times > 1 else ""
+    return [
+        f"{others}{target}  score {verdict.score:.0f}, {clock_time(record.first_at, now)} to "
+        f"{clock_time(record.last_at, now)}{times}, policy {verdict.policy}",
+        verdict.reason,
+        "evidence: " + "; ".join(map(str, verdict.evidence)) if verdict.evidence else "",
+    ]
+
+
+def _incident(incident: Incident, now: datetime) -> list[str]:
+    end = "under way" if incident.ended_at is None else f"to {clock_time(incident.ended_at, now)}"
+    peaks = [
+        f"{incident.peak_half_open} half-open" if incident.peak_half_open else "",
+        f"{incident.peak_syn_pps:.0f} SYN/s" if incident.peak_syn_pps else "",
+        f"{incident.peak_connections} connections" if incident.peak_connections else "",
+        f"{incident.sources} sources over a limit" if incident.sources else "",
+    ]
+    return [
+        f"{incident.kind} {incident.id}, {clock_time(incident.started_at, now)} {end}: "
+        f"{incident.bans} bans, {incident.spared} spared",
+        "at its peak " + ", ".join(filter(None, peaks)) if any(peaks) else "",
+        incident.note,
+    ]

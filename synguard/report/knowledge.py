@@ -1,0 +1,136 @@
+"""What is known of one address: protection, present score, verdicts and bans with their evidence, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from synguard.addresses import Network, format_network
+from synguard.ledger.records import BanRecord, VerdictRecord
+from synguard.policy.models import Policy
+from synguard.report.ban_table import state
+from synguard.report.moments import ago, both_zones, clock_time
+from synguard.report.policy_view import limits_text
+from synguard.report.shapes import record_shape, verdict_shape
+from synguard.report.status import TargetStatus
+
+_SHOWN: Final = 10
+"""Bans and verdicts told in text; --json has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """All of it."""
+
+    network: Network
+    protected: Mapping[Network, str]
+    own: bool
+    sockets: Mapping[str, int]
+    """TCP state → sockets now."""
+    targets: tuple[TargetStatus, ...]
+    """What a running agent says of it now."""
+    bans: tuple[BanRecord, ...]
+    verdicts: tuple[VerdictRecord, ...]
+    policies: tuple[Policy, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was ever seen or said of it."""
+        return bool(self.targets or self.bans or self.verdicts or self.protected or self.sockets)
+
+    def banned(self, now: datetime) -> tuple[BanRecord, ...]:
+        """Return the bans that stop it now; would-be bans stop nobody."""
+        return tuple(one for one in self.bans if one.stands(now) and not one.ban.dry_run)
+
+
+def knowledge_shape(known: Knowledge, now: datetime) -> dict[str, Any]:
+    """Return it as JSON."""
+    return {
+        "address": format_network(known.network),
+        "known": known.known,
+        "banned": bool(known.banned(now)),
+        "own": known.own,
+        "protected": [{"network": format_network(one), "reason": why} for one, why in known.protected.items()],
+        "score": max((one.score for one in known.targets), default=0.0),
+        "now": [one.model_dump(mode="json") for one in known.targets],
+        "sockets": dict(known.sockets),
+        "bans": [record_shape(one, now) for one in known.bans],
+        "verdicts": [verdict_shape(one) for one in known.verdicts],
+        "limits": [_limits_shape(known.network, one) for one in known.policies],
+        "warnings": list(known.warnings),
+    }
+
+
+def knowledge_lines(known: Knowledge, now: datetime) -> Iterator[str]:
+    """Yield it for people: the answer first, then its grounds."""
+    word = format_network(known.network)
+    yield f"{word} {_answer(known, now)}"
+    if known.own:
+        yield "  this host itself, or a prefix that holds it: never banned, whoever insists"
+    for party, why in list(known.protected.items())[:_SHOWN]:
+        yield f"  protected: {format_network(party)}, {why}"
+    for one in known.targets:
+        yield f"  now: {one.kind} {one.target}, score {one.score:.0f} of 100, policy {one.policy}: {one.reason}"
+    if known.sockets:
+        yield "  sockets now: " + ", ".join(f"{count} {name}" for name, count in known.sockets.items())
+    for record in known.bans[:_SHOWN]:
+        yield from _ban_lines(record, now)
+    for verdict in known.verdicts[:_SHOWN]:
+        yield from _verdict_lines(verdict, now)
+    hidden = len(known.bans[_SHOWN:]) + len(known.verdicts[_SHOWN:])
+    if hidden:
+        yield f"  and {hidden} older entries; --json has them all"
+    for policy in known.policies:
+        yield f"  limits on ports {policy.ports} ({policy.name}): {_limits_text(known.network, policy)}"
+    for warning in known.warnings:
+        yield f"  not known: {warning}"
+
+
+def _answer(known: Knowledge, now: datetime) -> str:
+    standing = known.banned(now)
+    if standing:
+        ban = standing[0].ban
+        until = "for good" if ban.expires_at is None else f"until {both_zones(ban.expires_at)}"
+        by = "" if ban.target == known.network else f" by the ban of {format_network(ban.target)}"
+        return f"is banned{by} {until}: {ban.reason}"
+    if any(one.stands(now) for one in known.bans):
+        return "would be banned, were this no dry run"
+    if known.protected:
+        return "is protected"
+    return "is not banned" if known.known else "is unknown: never over a limit, never banned, not connected"
+
+
+def _ban_lines(record: BanRecord, now: datetime) -> Iterator[str]:
+    ban = record.ban
+    until = "for good" if ban.expires_at is None else f"until {clock_time(ban.expires_at, now)}"
+    yield (
+        f"  ban {ban.id} of {format_network(ban.target)}, {state(record, now)}: {ban.scope}, {ban.action}, "
+        f"{clock_time(ban.created_at, now)} {until}, {record.packets} packets, last seen {ago(record.last_hit_at, now)}"
+    )
+    yield f"      {ban.origin}, {ban.policy}: {ban.reason}"
+    for one in ban.evidence:
+        yield f"      evidence: {one}"
+
+
+def _verdict_lines(record: VerdictRecord, now: datetime) -> Iterator[str]:
+    verdict = record.verdict
+    target = "the whole flood" if verdict.target is None else format_network(verdict.target)
+    yield (
+        f"  verdict {verdict.kind} on {target}, score {verdict.score:.0f}, "
+        f"{clock_time(record.first_at, now)} to {clock_time(record.last_at, now)}, policy {verdict.policy}"
+    )
+    yield f"      {verdict.reason}"
+    for one in verdict.evidence:
+        yield f"      evidence: {one}"
+
+
+def _limits_text(network: Network, policy: Policy) -> str:
+    return limits_text(policy.limits_for(network.prefixlen, network.version))
+
+
+def _limits_shape(network: Network, policy: Policy) -> dict[str, Any]:
+    limits = policy.limits_for(network.prefixlen, network.version)
+    return {"policy": policy.name, "ports": policy.ports} | limits.model_dump(mode="json")

@@ -1,0 +1,55 @@
+"""Who is connected from where: socket columns asked about networks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from synguard.addresses import Network
+from synguard.readings import CONNECTED, SocketTable, TcpState
+
+_HALF = (1 << 64) - 1
+_V4 = 0xFFFF << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """The sockets whose remote end is in one network."""
+
+    sockets: dict[str, int]
+    """TCP state → sockets, the most first; states with none are absent, and so are listeners."""
+    peers: int
+    """Distinct addresses that hold a connection with a completed handshake."""
+
+
+def presence(table: SocketTable, network: Network) -> Presence:
+    """Return what a network holds of the table; no Python loop over sockets outside of it."""
+    inside = table.where(_within(table, network) & (table.state != np.uint8(TcpState.LISTEN)))
+    states = Counter(TcpState(int(state)).name for state in inside.state)
+    return Presence(dict(states.most_common()), _distinct_peers(inside))
+
+
+def peers_by_target(table: SocketTable, targets: Iterable[Network]) -> dict[Network, int]:
+    """Return target → distinct addresses in it with a completed handshake; targets with none are absent."""
+    counts = {target: _distinct_peers(table.where(_within(table, target))) for target in targets}
+    return {target: count for target, count in counts.items() if count}
+
+
+def _distinct_peers(table: SocketTable) -> int:
+    connected = table.where(np.isin(table.state, [int(state) for state in CONNECTED]))
+    return len(set(zip(connected.remote_high.tolist(), connected.remote_low.tolist(), strict=True)))
+
+
+def _within(table: SocketTable, network: Network) -> npt.NDArray[np.bool_]:
+    """Return bool, one per row: whether the remote end is in the network."""
+    offset = _V4 if network.version == 4 else 0
+    first = int(network.network_address) + offset
+    last = int(network.broadcast_address) + offset
+    high, low = table.remote_high, table.remote_low
+    after = (high > np.uint64(first >> 64)) | ((high == np.uint64(first >> 64)) & (low >= np.uint64(first & _HALF)))
+    before = (high < np.uint64(last >> 64)) | ((high == np.uint64(last >> 64)) & (low <= np.uint64(last & _HALF)))
+    return np.asarray(after & before, np.bool_)
