@@ -1,0 +1,108 @@
+from ipaddress import IPv6Address
+
+import numpy as np
+import pytest
+
+from synguard.addresses import unmapped
+from synguard.readings import U8, U32
+from synguard.sensors.bpf import SNAP
+from synguard.sensors.packets import SynColumns, decode_ipv4, decode_ipv6
+from tests.support.syn_packets import ACK, FIN, RST, SYN, extension, fragment, ipv4, ipv6, tcp
+
+
+def rows(*packets: bytes) -> tuple[U8, U32]:
+    kept = [packet[:SNAP] for packet in packets]
+    table = np.frombuffer(b"".join(packet.ljust(SNAP, b"\0") for packet in kept), np.uint8).reshape(-1, SNAP)
+    return table, np.array([len(packet) for packet in kept], np.uint32)
+
+
+def sources(columns: SynColumns) -> list[str]:
+    pairs = zip(columns.source_high.tolist(), columns.source_low.tolist(), strict=True)
+    return [str(unmapped(IPv6Address(high << 64 | low))) for high, low in pairs]
+
+
+def test_an_ipv4_syn_gives_its_source_port_ttl_and_window() -> None:
+    columns = decode_ipv4(*rows(ipv4("198.51.100.200", tcp(443, window=64_240), ttl=57)))
+    assert sources(columns) == ["198.51.100.200"]
+    assert columns.local_port.tolist() == [443]
+    assert columns.ttl.tolist() == [57]
+    assert columns.tcp_window.tolist() == [64_240]
+
+
+def test_an_ipv6_syn_gives_its_source_port_hop_limit_and_window() -> None:
+    columns = decode_ipv6(*rows(ipv6("2001:db8:ffff::8000:1", tcp(8443, window=1), hops=255)))
+    assert sources(columns) == ["2001:db8:ffff::8000:1"]
+    assert columns.local_port.tolist() == [8443]
+    assert columns.ttl.tolist() == [255]
+    assert columns.tcp_window.tolist() == [1]
+
+
+def test_an_ipv4_mapped_source_on_ipv6_is_ipv4() -> None:
+    assert sources(decode_ipv6(*rows(ipv6("::ffff:192.0.2.7", tcp(80))))) == ["192.0.2.7"]
+
+
+@pytest.mark.parametrize("length", range(0, 44, 4))
+def test_ipv4_options_of_any_length_are_stepped_over(length: int) -> None:
+    packet = ipv4("192.0.2.7", tcp(80, window=777), options=b"\x01" * length)
+    assert decode_ipv4(*rows(packet)).tcp_window.tolist() == [777]
+
+
+@pytest.mark.parametrize(
+    ("next_header", "before"),
+    [
+        (0, extension(6)),
+        (60, extension(6, 120)),
+        (43, extension(60) + extension(6, 16)),
+        (44, fragment(6)),
+        (0, extension(43) + extension(44) + fragment(60) + extension(6)),
+    ],
+)
+def test_ipv6_extension_headers_are_stepped_over(next_header: int, before: bytes) -> None:
+    columns = decode_ipv6(*rows(ipv6("2001:db8::7", before + tcp(80, window=777), next_header=next_header)))
+    assert columns.tcp_window.tolist() == [777]
+
+
+@pytest.mark.parametrize(
+    ("next_header", "before"),
+    [
+        (0, extension(6, 128)),
+        (0, extension(0) + extension(0) + extension(0) + extension(0) + extension(6)),
+        (44, fragment(6, offset=1)),
+        (17, b""),
+        (59, b""),
+        (50, b""),
+    ],
+)
+def test_what_is_no_tcp_within_reach_is_left_out(next_header: int, before: bytes) -> None:
+    packet = ipv6("2001:db8::7", before + tcp(80), next_header=next_header)
+    assert len(decode_ipv6(*rows(packet, ipv6("2001:db8::8", tcp(80))))) == 1
+
+
+@pytest.mark.parametrize("flags", [SYN | ACK, ACK, RST, FIN, SYN | FIN, SYN | RST, 0])
+def test_only_what_can_open_a_connection_is_a_syn(flags: int) -> None:
+    assert len(decode_ipv4(*rows(ipv4("192.0.2.7", tcp(80, flags))))) == 0
+    assert len(decode_ipv6(*rows(ipv6("2001:db8::7", tcp(80, flags))))) == 0
+
+
+def test_congestion_bits_do_not_hide_a_syn() -> None:
+    assert len(decode_ipv4(*rows(ipv4("192.0.2.7", tcp(80, SYN | 0xC0))))) == 1
+
+
+def test_later_fragments_and_other_protocols_are_left_out() -> None:
+    later = ipv4("192.0.2.7", tcp(80), fragment=0x2001)
+    far = ipv4("192.0.2.7", tcp(80), fragment=0x0100)
+    first = ipv4("192.0.2.8", tcp(80), fragment=0x2000)
+    udp = ipv4("192.0.2.9", tcp(80), protocol=17)
+    assert sources(decode_ipv4(*rows(later, far, first, udp))) == ["192.0.2.8"]
+
+
+def test_a_row_that_was_cut_short_is_left_out_whatever_its_end_holds() -> None:
+    packet = ipv4("192.0.2.7", tcp(80))
+    packets, lengths = rows(packet)
+    assert len(decode_ipv4(packets, np.minimum(lengths, np.uint32(36)))) == 1
+    assert len(decode_ipv4(packets, np.minimum(lengths, np.uint32(35)))) == 0
+
+
+def test_no_packets_are_no_rows() -> None:
+    nothing = np.empty((0, SNAP), np.uint8), np.empty(0, np.uint32)
+    assert len(decode_ipv4(*nothing)) == len(decode_ipv6(*nothing)) == 0
