@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,10 +16,12 @@ from synguard.cli import words
 from synguard.cli.options import ConfigFile, Json
 from synguard.errors import UsageError
 from synguard.report.by import By
+from synguard.units import parse_ports
 
 if TYPE_CHECKING:
     from synguard.readings import TcpState
     from synguard.report.connections import Question
+    from synguard.report.sockets import Sight
     from synguard.sensors.sockets import Sockets
 
 SHORTEST_WATCH_S = 0.1
@@ -63,7 +69,7 @@ def connections(
     sockets = Sockets()
     try:
         if every_s is None:
-            _tell_how_read(sockets, _show(sockets, question, json))
+            _show(sockets, question, json)
         else:
             _watch(sockets, question, json, every_s)
     finally:
@@ -89,7 +95,7 @@ def _question(
     from synguard.report.sockets import NETWORKS
 
     wanted = frozenset(_state(word) for word in states)
-    ranges = tuple(numbers for word in ports for numbers in words.port_ranges(word))
+    ranges = tuple(numbers for word in ports for numbers in _port_ranges(word))
     if wanted == {TcpState.LISTEN} and by is None:
         listening, wanted = True, frozenset()
     if listening and (by or wanted or udp or prefix_length):
@@ -100,7 +106,7 @@ def _question(
         raise UsageError("--by process knows TCP listeners only: leave out --udp")
     if by is None and not listening and (prefix_length or wanted or ranges):
         by = By.PREFIX if prefix_length else By.SOURCE
-    lengths = NETWORKS if prefix_length is None else words.prefix_lengths(prefix_length, NETWORKS)
+    lengths = NETWORKS if prefix_length is None else _prefix_lengths(prefix_length, NETWORKS)
     return Question(by, wanted, ranges, lengths, limit, listening, udp)
 
 
@@ -120,17 +126,79 @@ def _every(word: str) -> float:
     return seconds
 
 
-def _show(sockets: Sockets, question: Question, json: bool) -> bool:
-    """Read and print once; return whether a listener's process stayed unknown."""
+def _port_ranges(word: str) -> tuple[range, ...]:
+    try:
+        return parse_ports(word)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _prefix_lengths(word: str, usual: tuple[int, int]) -> tuple[int, int]:
+    """Return IPv4 and IPv6 prefix lengths for ``20``, ``56`` (above 32: IPv6) or ``20,56``."""
+    parts = [part.strip() for part in word.split(",")]
+    if len(parts) <= 2 and all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts):
+        numbers = [int(part) for part in parts]
+        if len(numbers) == 1:
+            numbers = [numbers[0], usual[1]] if numbers[0] <= 32 else [usual[0], numbers[0]]
+        if 1 <= numbers[0] <= 32 and 1 <= numbers[1] <= 128:
+            return numbers[0], numbers[1]
+    raise UsageError(f'"{word[:20]}" is no prefix length: write one for IPv4 (1 to 32), or for IPv4 and IPv6: 24,48')
+
+
+def _show(sockets: Sockets, question: Question, json: bool) -> None:
+    """Read once and print the answer."""
     from synguard.cli.here import utcnow
     from synguard.report.connections import answer, answer_lines, answer_shape
-    from synguard.report.tables import print_json, printable, terminal_width
+    from synguard.report.tables import print_json, terminal_width
 
-    now = time.monotonic()
-    found = answer(question, _read(sockets, question, now))
+    found = answer(question, _read(sockets, question))
     if json:
         print_json(answer_shape(found, utcnow(), sockets.source))
-    else:
-        for line in answer_lines(found, terminal_width()):
-            print(printable(line))
-    return found.nameless
+        return
+    sys.stdout.writelines(f"{line}\n" for line in answer_lines(found, terminal_width()))
+    if sockets.refusal:
+        print(f"synguard: read by psutil, which knows no queues: {sockets.refusal}", file=sys.stderr)
+    if found.nameless and os.geteuid() != 0:
+        print("synguard: the names of other users' processes need root", file=sys.stderr)
+
+
+def _watch(sockets: Sockets, question: Question, json: bool, every_s: float) -> None:
+    """Show again and again until Ctrl-C: in place on a terminal, one after the other in a pipe.
+
+    At least as long as one reading took passes before the next, so that watching never takes a whole core.
+    """
+    from synguard.cli.here import utcnow
+    from synguard.clock import rfc3339
+    from synguard.report.connections import answer, answer_lines, answer_shape
+    from synguard.report.tables import terminal_width
+
+    try:
+        while True:
+            began = time.monotonic()
+            found, at = answer(question, _read(sockets, question)), utcnow()
+            if json:
+                print(dumps(answer_shape(found, at, sockets.source)))
+            elif sys.stdout.isatty():
+                _redraw([rfc3339(at), *answer_lines(found, terminal_width())])
+            else:
+                sys.stdout.writelines(f"{line}\n" for line in (rfc3339(at), *answer_lines(found, terminal_width()), ""))
+            sys.stdout.flush()
+            took = time.monotonic() - began
+            time.sleep(max(every_s - took, took))
+    except KeyboardInterrupt:
+        return
+
+
+def _redraw(lines: Sequence[str]) -> None:
+    """Write the lines over what the terminal shows, as many as it has room for."""
+    size = shutil.get_terminal_size()
+    shown = [line[: size.columns] for line in lines[: size.lines - 1]]
+    sys.stdout.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J")
+
+
+def _read(sockets: Sockets, question: Question) -> Sight:
+    from synguard.report.sockets import sight
+
+    now = time.monotonic()
+    udp = sockets.udp() if question.udp else None
+    return sight(sockets.tcp(question.tcp_states), udp, sockets.listeners(now))
