@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from synguard.addresses import Network, NetworkIndex
@@ -56,50 +56,42 @@ def narrowest_cover(condemned: Iterable[Condemned], policy: Policy) -> list[Cond
                 if item.target.version == version and item.target.prefixlen == narrow:
                     families.setdefault(item.target.supernet(new_prefix=wide), []).append(item)
             for parent, children in families.items():
-                if len(children) >= needed and _parent_offends(children, policy, wide, lengths[1]):
+                if len(children) >= needed:
                     own = by_target.get(parent)
-                    by_target[parent] = _joined(parent, [*children, own] if own else children)
+                    joined = _joined(parent, [*children, own] if own else children, policy)
+                    if any(item.value > item.limit for item in joined.evidence):
+                        by_target[parent] = joined
     return _without_covered(list(by_target.values()))
 
 
-def _parent_offends(children: list[Condemned], policy: Policy, wide: int, base_length: int) -> bool:
-    for signal, value in _sums(children).items():
-        limit = policy.prefix_limits.of(signal)
-        if limit is not None and value > limit * 2 ** ((base_length - wide) / 2):
-            return True
-    return False
-
-
-def _sums(children: Iterable[Condemned]) -> dict[Signal, float]:
-    sums: dict[Signal, float] = {}
+def _joined(parent: Network, children: list[Condemned], policy: Policy) -> Condemned:
+    by_signal: dict[Signal, list[tuple[Network, Evidence]]] = {}
     for child in children:
         for item in child.evidence:
-            sums[item.signal] = sums.get(item.signal, 0.0) + item.value
-    return sums
-
-
-def _joined(parent: Network, children: list[Condemned]) -> Condemned:
-    by_signal: dict[Signal, list[Evidence]] = {}
-    for child in children:
-        for item in child.evidence:
-            by_signal.setdefault(item.signal, []).append(item)
+            by_signal.setdefault(item.signal, []).append((child.target, item))
     return Condemned(
         target=parent,
         score=max(child.score for child in children),
-        evidence=tuple(_added(items) for items in by_signal.values()),
+        evidence=tuple(_added(parent, items, policy) for items in by_signal.values()),
         addresses=sum(child.addresses for child in children),
     )
 
 
-def _added(items: list[Evidence]) -> Evidence:
-    ports = sorted({port for item in items for port in item.ports})
-    unknown = len(ports) > MOST_PORTS or any(not item.ports for item in items)
-    return replace(
-        items[0],
-        value=sum(item.value for item in items),
+def _added(parent: Network, items: list[tuple[Network, Evidence]], policy: Policy) -> Evidence:
+    """Return the sum of the children's evidence against the parent's limit, lowered as theirs is while pressed."""
+    target, first = items[0]
+    evidence = [item for _, item in items]
+    usual = policy.limit_of(first.signal, target.prefixlen, target.version) or first.limit
+    limit = policy.limit_of(first.signal, parent.prefixlen, parent.version)
+    ports = sorted({port for item in evidence for port in item.ports})
+    unknown = len(ports) > MOST_PORTS or any(not item.ports for item in evidence)
+    return Evidence(
+        signal=first.signal,
+        value=sum(item.value for item in evidence),
+        limit=float("inf") if limit is None else limit * first.limit / usual,
         ports=() if unknown else tuple(ports),
-        sources=sum(item.sources for item in items),
-        error=sum(item.error**2 for item in items) ** 0.5,
+        sources=sum(item.sources for item in evidence),
+        error=sum(item.error**2 for item in evidence) ** 0.5,
     )
 
 

@@ -8,8 +8,8 @@ from synguard.detector.assessment import Assessment
 
 MOST_COMPLETED: Final = 0.1
 """Share of SYNs that become connections; honest crowds are near 1, forged sources near 0."""
-SEEN_ONCE: Final = 0.5
-"""Share of the SYNs whose address came no more than twice in a second."""
+SCATTERED: Final = 0.5
+"""Share of the SYNs whose address came once or twice, or is lost in the crowd (`Dispersion.scattered`)."""
 NETWORKS: Final = 32
 """Distinct /16 (IPv6 /32) networks from which it comes at least."""
 MEANINGFUL_SHARE: Final = 0.1
@@ -24,7 +24,7 @@ def spoofed_reason(assessment: Assessment) -> str | None:
     """
     spread, flood = assessment.dispersion, assessment.flood
     suffers = flood.overflowing or any(listener.censored for listener in assessment.pressure)
-    if spread is None or not suffers or spread.seen_once < SEEN_ONCE or spread.networks < NETWORKS:
+    if spread is None or not suffers or spread.scattered < SCATTERED or spread.networks < NETWORKS:
         return None
     offered = max(flood.syn_pps, flood.cookies_sent_pps + flood.dropped_pps)
     completed = flood.completed_pps / offered if offered else 0.0
@@ -32,5 +32,5 @@ def spoofed_reason(assessment: Assessment) -> str | None:
         return None
     return (
         f"spoofed: about {offered:,.0f} SYN/s from {spread.sources:,} addresses in {spread.networks:,} networks, "
-        f"{spread.seen_once:.0%} of them seen no more than twice; {completed:.1%} complete a handshake"
+        f"{spread.scattered:.0%} of the SYNs from addresses hardly seen; {completed:.1%} complete a handshake"
     )

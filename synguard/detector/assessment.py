@@ -77,8 +77,8 @@ class Dispersion:
     """Distinct addresses among them."""
     networks: int
     """Distinct /16 or, for IPv6, /32 networks among them."""
-    seen_once: float
-    """Share of the samples whose address came no more than twice."""
+    scattered: float
+    """Share of the samples whose address came no more than twice, or made up less than a thousandth of all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,29 +80,28 @@ class _Tree:
         runs = cut(self._high, self._low, self._version, lengths[0])
         value: Floats = np.asarray((runs.end - runs.start) * self._rows.weight, np.float64)
         sources = np.ones(len(runs), np.int64)
-        limit = self._policy.limits.of(self._signal)
+        limit = self._limit(lengths[0])
         over = self._over(value, limit)
-        if limit is not None:
-            yield from self._report(runs, value, sources, limit * self._pressed, lengths[0])
-        base = self._policy.prefix_limits.of(self._signal)
-        if base is None:
-            return
+        yield from self._report(runs, value, sources, limit, lengths[0])
         for prefixlen in lengths[1:]:
             value, sources = np.where(over, 0.0, value), np.where(over, 0, sources)
             parents = cut(runs.high, runs.low, self._version, prefixlen)
             value, sources = np.add.reduceat(value, parents.start), np.add.reduceat(sources, parents.start)
             runs = Runs(parents.high, parents.low, runs.start[parents.start], runs.end[parents.end - 1])
-            limit = base * 2 ** ((lengths[1] - prefixlen) / 2)
+            limit = self._limit(prefixlen)
             enough = sources >= self._policy.prefixes.min_sources
             over = self._over(value, limit) & enough
-            yield from self._report(runs, np.where(enough, value, 0.0), sources, limit * self._pressed, prefixlen)
+            yield from self._report(runs, np.where(enough, value, 0.0), sources, limit, prefixlen)
 
-    def _over(self, value: Floats, limit: float | None) -> Bools:
+    def _limit(self, prefixlen: int) -> float:
+        """Return the limit as it applies now; infinite where the signal is not judged at this width."""
+        limit = self._policy.limit_of(self._signal, prefixlen, self._version)
+        return float("inf") if limit is None else limit * self._pressed
+
+    def _over(self, value: Floats, limit: float) -> Bools:
         """Return which values pass the limit; of sampled ones, those that pass it by two standard errors."""
-        if limit is None:
-            return np.zeros(len(value), np.bool_)
         doubt = 2 * np.sqrt(value * self._rows.weight) if self._rows.sampled else 0.0
-        return np.asarray(value - doubt > limit * self._pressed, np.bool_)
+        return np.asarray(value - doubt > limit, np.bool_)
 
     def _report(
         self, runs: Runs, value: Floats, sources: npt.NDArray[np.int64], limit: float, prefixlen: int

@@ -22,8 +22,8 @@ from synguard.readings import CounterReading, Readings, SocketReading, SynSample
 
 PRESSED_LINGER_S: Final = 2.0
 """A policy stays pressed this long after its queue last overflowed, so that limits do not flap between ticks."""
-DISPERSION_WINDOW_S: Final = 1.0
-"""SYNs looked at together to tell a crowd from one liar."""
+RECENT_S: Final = 1.0
+"""SYNs of this long are looked at together, for the flood's size and to tell a crowd from one liar."""
 DISPERSION_CADENCE_S: Final = 0.2
 """Sorting a second's SYNs at every tick would cost more than all else."""
 ENOUGH_TO_SPREAD: Final = 64
@@ -80,9 +80,10 @@ class Detector:
         connections = last.connections
         if readings.connections is not None:
             connections = int((readings.connections.table.state != TcpState.TIME_WAIT).sum())
-        syn_pps = 0.0
-        if readings.syns is not None:
-            syn_pps = len(readings.syns) * readings.syns.one_in / max(readings.syns.window_s, 1e-3)
+        self._keep_recent(readings)
+        window_s = sum(sample.window_s for sample in self._recent_syns)
+        syns = sum(len(sample) * sample.one_in for sample in self._recent_syns)
+        syn_pps = syns / window_s if window_s > 0 else 0.0
         now_known = replace(last, half_open=half_open, connections=connections, syn_pps=syn_pps)
         after = readings.counters
         if after is None:
@@ -96,6 +97,12 @@ class Detector:
             dropped_pps=rate(before, after, DROPPED),
             accept_overflows_pps=rate(before, after, ["ListenOverflows"]),
         )
+
+    def _keep_recent(self, readings: Readings) -> None:
+        if readings.syns is not None:
+            self._recent_syns.append(readings.syns)
+        while self._recent_syns and self._recent_syns[0].at <= readings.at - RECENT_S:
+            self._recent_syns.popleft()
 
     def _measured(self, readings: Readings) -> list[tuple[Signal, Rows, float]]:
         measured = []
@@ -156,10 +163,6 @@ class Detector:
 
     def _dispersion(self, readings: Readings) -> Dispersion | None:
         """Return the spread of the last second's SYNs; of the half-open sockets where no SYN is sampled."""
-        if readings.syns is not None:
-            self._recent_syns.append(readings.syns)
-        while self._recent_syns and self._recent_syns[0].at <= readings.at - DISPERSION_WINDOW_S:
-            self._recent_syns.popleft()
         if readings.at >= self._spread_due_at:
             self._spread_due_at = readings.at + DISPERSION_CADENCE_S
             self._spread = self._measure_spread()

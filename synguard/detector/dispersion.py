@@ -14,6 +14,9 @@ from synguard.readings import U64
 SPREAD_PREFIX: Final = {4: 16, 6: 32}
 """The networks that are counted: about what one real operator holds."""
 
+LOUD_SHARE: Final = 1000
+"""A source with more than one in this many of the SYNs is loud enough to be judged by itself."""
+
 
 def dispersion(columns: Sequence[tuple[U64, U64]]) -> Dispersion | None:
     """Return how addresses given as (high, low) columns spread, or None where there are none."""
@@ -21,6 +24,7 @@ def dispersion(columns: Sequence[tuple[U64, U64]]) -> Dispersion | None:
     low = np.concatenate([low for _, low in columns]) if columns else np.empty(0, np.uint64)
     if not len(high):
         return None
+    few = max(2, len(high) // LOUD_SHARE)
     ipv4 = is_ipv4(high, low)
     sources = networks = rare = 0
     for version, chosen in ((4, ipv4), (6, ~ipv4)):
@@ -30,6 +34,6 @@ def dispersion(columns: Sequence[tuple[U64, U64]]) -> Dispersion | None:
         addresses = cut(family_high, family_low, version, 32 if version == 4 else 128)
         count = addresses.end - addresses.start
         sources += len(addresses)
-        rare += int(count[count <= 2].sum())
+        rare += int(count[count <= few].sum())
         networks += len(cut(addresses.high, addresses.low, version, SPREAD_PREFIX[version]))
-    return Dispersion(samples=len(high), sources=sources, networks=networks, seen_once=rare / len(high))
+    return Dispersion(samples=len(high), sources=sources, networks=networks, scattered=rare / len(high))

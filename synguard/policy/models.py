@@ -137,7 +137,7 @@ class PrefixRules(_Base):
     ipv6: tuple[Whole, ...] = Field((64, 56, 48), description="the same for IPv6; one /128 is worthless to ban")
     min_sources: Whole = Field(8, ge=2, le=65536, description="fewest distinct offending sources that condemn a prefix")
     min_share: Number = Field(
-        0.25,
+        0.5,
         ge=0,
         le=1,
         description="a wider prefix is taken only if at least this share of the next narrower ones in it offend",
@@ -188,9 +188,17 @@ class Policy(_Base):
         """Return whether a local port falls under this policy."""
         return any(port in ports for ports in self.port_ranges)
 
-    def limits_for(self, prefixlen: int, version: int) -> Limits:
-        """Return the limits for a target of this width: those of a single source or those of a prefix."""
-        return self.limits if prefixlen >= self.prefixes.lengths(version)[0] else self.prefix_limits
+    def limit_of(self, signal: Signal, prefixlen: int, version: int) -> float | None:
+        """Return the limit of one signal for a target of this width, or None where it is not judged.
+
+        The first prefix length is a source; `prefix_limits` hold as they are for the second, and a prefix wider than
+        that by two bits may carry twice as much.
+        """
+        lengths = self.prefixes.lengths(version)
+        if prefixlen >= lengths[0]:
+            return self.limits.of(signal)
+        base = self.prefix_limits.of(signal)
+        return None if base is None else base * 2.0 ** ((lengths[1] - prefixlen) / 2)
 
 
 class Pack(_Base):

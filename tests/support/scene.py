@@ -1,0 +1,207 @@
+"""A host that lives through made-up readings: the whole agent but for kernel and sensors."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from synguard.addresses import format_network
+from synguard.agent.agent import Agent, Tick
+from synguard.agent.enforcing import Enforcing
+from synguard.agent.senses import Sources
+from synguard.enforcer.dry_run import DryRunPlane
+from synguard.enforcer.plane import Plane
+from synguard.enforcer.reconciler import Reconciler
+from synguard.errors import SensorError
+from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.model import Mode
+from synguard.policy.models import Allow, Config, Policy
+from synguard.readings import (
+    U64,
+    CounterReading,
+    Listener,
+    Protected,
+    SocketReading,
+    SocketTable,
+    SynSample,
+    TcpState,
+)
+from tests.support.manual_clock import ManualClock
+from tests.support.traffic import Counts, columns, listener, sockets, syns, table
+
+
+@dataclass(slots=True)
+class Weather:
+    """What the network does at the moment; a test sets it and lets time pass."""
+
+    half_open: Counts = field(default_factory=dict)
+    connections: Counts = field(default_factory=dict)
+    syn_pps: Counts = field(default_factory=dict)
+    """Address → SYNs a second."""
+    cookies_pps: float = 0.0
+    dropped_pps: float = 0.0
+    completed_pps: float = 0.0
+    overflows_pps: float = 0.0
+    backlog: int = 128
+    accept_queue: int = 0
+    protected: dict[str, str] = field(default_factory=dict)
+    """Network → reason."""
+    problems: tuple[str, ...] = ()
+    finished: tuple[str, ...] = ()
+    broken: frozenset[str] = frozenset()
+    """Names of sensors that cannot read."""
+
+
+class FakeSensors:
+    """Turns the weather into readings."""
+
+    source = "sock_diag"
+
+    def __init__(self, clock: ManualClock, port: int) -> None:
+        self.weather = Weather()
+        self.port = port
+        self.running = False
+        self._clock = clock
+        self._totals: dict[str, float] = {}
+        self._counted_at = clock.monotonic()
+        self._sampled_at = clock.monotonic()
+        self._owed: dict[str, float] = {}
+
+    def listeners(self, now: float) -> tuple[Listener, ...]:
+        """Return the web server."""
+        return (listener(self.port, self.weather.backlog, self.weather.accept_queue),)
+
+    def half_open(self, now: float) -> SocketReading:
+        """Return the sockets in ``SYN_RECV``."""
+        self._may_fail("half_open")
+        return sockets(now, table(self.weather.half_open, self.port))
+
+    def connections(self, now: float) -> SocketReading:
+        """Return the established sockets; the same ones as long as the weather holds."""
+        self._may_fail("connections")
+        return sockets(now, self._established())
+
+    def counters(self, now: float) -> CounterReading:
+        """Return counters that grew at the weather's rates."""
+        self._may_fail("counters")
+        passed, self._counted_at = now - self._counted_at, now
+        weather = self.weather
+        for name, pps in (
+            ("SyncookiesSent", weather.cookies_pps),
+            ("TCPReqQFullDrop", weather.dropped_pps),
+            ("PassiveOpens", weather.completed_pps),
+            ("ListenOverflows", weather.overflows_pps),
+        ):
+            self._totals[name] = self._totals.get(name, 0.0) + pps * passed
+        return CounterReading(now, {name: int(total) for name, total in self._totals.items()})
+
+    def finished_peers(self, max_age_s: float) -> tuple[U64, U64]:
+        """Return the peers whose connections ended."""
+        return columns(self.weather.finished) if self.weather.finished else (np.empty(0, np.uint64),) * 2
+
+    def protected(self, allow: Allow) -> Protected:
+        """Return who must be protected."""
+        from ipaddress import ip_network
+
+        named = {ip_network(word): why for word, why in self.weather.protected.items()}
+        return Protected(named | dict.fromkeys(allow.addresses, "allow-listed"), self.weather.problems)
+
+    def open(self, now: float) -> None:
+        """Begin to sample."""
+        self._may_fail("syn_sampler")
+        self.running, self._sampled_at, self._owed = True, now, {}
+
+    def read(self, now: float, ports: frozenset[int]) -> SynSample:
+        """Return the SYNs since the last read, at exactly the weather's rates."""
+        window, self._sampled_at = now - self._sampled_at, now
+        counts = {}
+        for address, pps in self.weather.syn_pps.items():
+            owed = self._owed.get(address, zlib.crc32(address.encode()) / 2**32) + pps * window
+            counts[address], self._owed[address] = int(owed), owed - int(owed)
+        return syns(now, counts, window, self.port)
+
+    def close(self) -> None:
+        """Stop."""
+        self.running = False
+
+    def _established(self) -> SocketTable:
+        return table(self.weather.connections, self.port, TcpState.ESTABLISHED)
+
+    def _may_fail(self, name: str) -> None:
+        if name in self.weather.broken:
+            raise SensorError(f"{name} cannot be read: the test says so")
+
+
+class Scene:
+    """One host, its agent, and the weather."""
+
+    def __init__(
+        self,
+        tmp_path: Path,
+        *policies: Policy,
+        config: Config | None = None,
+        plane: Plane | None = None,
+        port: int = 80,
+    ) -> None:
+        self.clock = ManualClock()
+        self.sensors = FakeSensors(self.clock, port)
+        settings = (config or Config()).model_copy(update={"state_dir": tmp_path, "runtime_dir": tmp_path})
+        self.config, self.policies = settings, policies
+        self.ledger = Ledger.open(tmp_path / LEDGER_FILE, settings.ledger)
+        self.plane = plane or DryRunPlane(self.clock.utcnow)
+        self._lock = tmp_path / "apply.lock"
+        self.agent = self._new_agent()
+
+    @property
+    def weather(self) -> Weather:
+        """What the network does now."""
+        return self.sensors.weather
+
+    def lasts(self, seconds: float, every: float | None = None) -> list[Tick]:
+        """Let the weather last; return every tick, at the agent's own cadence unless told."""
+        ticks, ends_at = [], self.clock.monotonic() + seconds
+        while self.clock.monotonic() < ends_at - 1e-9:
+            tick = self.agent.tick()
+            ticks.append(tick)
+            busy = tick.decision.wants_sampler or tick.decision.incident is not None
+            cadence = self.config.cadence
+            self.clock.advance(every or (cadence.attack if busy else cadence.calm))
+        return ticks
+
+    def restarts(self) -> None:
+        """Let the agent die without a word and another one start."""
+        self.sensors.close()
+        self.agent = self._new_agent()
+
+    def banned(self) -> set[str]:
+        """Return the targets that the ledger has banned now, would-be bans in a rehearsal."""
+        rehearsing = self.config.mode is Mode.DRY_RUN
+        bans = self.ledger.active_bans(self.clock.utcnow(), dry_run=rehearsing)
+        return {format_network(ban.target) for ban in bans.values()}
+
+    def held(self) -> set[str]:
+        """Return the targets that the plane holds."""
+        return {format_network(held.target) for held in self.plane.read().bans.values()}
+
+    def _new_agent(self) -> Agent:
+        rehearsing = self.config.mode is Mode.DRY_RUN
+        agent = Agent(
+            self.config,
+            self.policies,
+            sources=Sources(
+                sockets=self.sensors,
+                syns=self.sensors,
+                counters=self.sensors.counters,
+                finished_peers=self.sensors.finished_peers,
+                protected=self.sensors.protected,
+            ),
+            enforcing=Enforcing(self.ledger, self.plane, Reconciler(self.plane, self._lock), dry_run=rehearsing),
+            ledger=self.ledger,
+            clock=self.clock,
+            seed=7,
+        )
+        agent.adopt()
+        return agent
