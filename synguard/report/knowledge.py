@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from synguard.addresses import Network, format_network
 from synguard.ledger.records import BanRecord, VerdictRecord
+from synguard.model import Signal
 from synguard.policy.models import Policy
 from synguard.report.ban_table import state
 from synguard.report.moments import ago, both_zones, clock_time
-from synguard.report.policy_view import limits_text
 from synguard.report.shapes import record_shape, verdict_shape
 from synguard.report.status import TargetStatus
 
@@ -127,10 +127,17 @@ def _verdict_lines(record: VerdictRecord, now: datetime) -> Iterator[str]:
         yield f"      evidence: {one}"
 
 
+def _limits(network: Network, policy: Policy) -> dict[Signal, float | None]:
+    """Return signal → limit for a target of this width; None where a signal is not judged."""
+    return {signal: policy.limit_of(signal, network.prefixlen, network.version) for signal in Signal}
+
+
 def _limits_text(network: Network, policy: Policy) -> str:
-    return limits_text(policy.limits_for(network.prefixlen, network.version))
+    limits = _limits(network, policy).items()
+    parts = [f"{signal} {limit:g}{signal.unit}" for signal, limit in limits if limit is not None]
+    return ", ".join(parts) or "none: not judged"
 
 
 def _limits_shape(network: Network, policy: Policy) -> dict[str, Any]:
-    limits = policy.limits_for(network.prefixlen, network.version)
-    return {"policy": policy.name, "ports": policy.ports} | limits.model_dump(mode="json")
+    limits = {signal.value: limit for signal, limit in _limits(network, policy).items()}
+    return {"policy": policy.name, "ports": policy.ports} | limits
