@@ -26,19 +26,23 @@ def parse_address(text: str) -> Address:
 
 
 def parse_network(text: str) -> Network:
-    """Return the network for an address or prefix; host bits are an error, since they are mostly typing slips.
+    """Return the network for an address or prefix, with a zone (``%eth0``) dropped.
+
+    Host bits are an error, since they are mostly typing slips.
 
     Raises:
         ValueError: The text is neither, or has host bits set; the text suggests the network.
     """
-    word = text.strip()
+    host, slash, length = text.strip().partition("/")
+    word = host.split("%", 1)[0]
     try:
-        network = ip_network(word, strict=False)
+        network = unmapped_network(ip_network(f"{word}{slash}{length}", strict=False))
+        address = ip_address(word)
     except ValueError:
         raise ValueError(f'"{text[:60]}" is not an address or prefix, like 192.0.2.7 or 2001:db8::/64') from None
-    if "/" in word and ip_address(word.split("/", 1)[0]) != network.network_address:
+    if slash and unmapped(address) != network.network_address and address != network.network_address:
         raise ValueError(f'"{text[:60]}" has bits beyond its prefix length; did you mean {network}?')
-    return unmapped_network(network)
+    return network
 
 
 def unmapped(address: Address) -> Address:

@@ -27,9 +27,11 @@ def parse_duration(text: str) -> float:
 
 def format_duration(seconds: float) -> str:
     """Return the two largest units of a duration, as people read it: ``"2m 5s"``, ``"1d 3h"``, ``"200ms"``."""
-    if seconds < 1:
-        return f"{round(max(seconds, 0.0) * 1000)}ms" if seconds > 0 else "0s"
-    if seconds < 10:
+    if seconds <= 0:
+        return "0s"
+    if seconds < 0.9995:
+        return f"{round(seconds * 1000)}ms"
+    if seconds < 9.95:
         return f"{seconds:.1f}s".replace(".0s", "s")
     left = round(seconds)
     parts = []
