@@ -19,6 +19,8 @@ from typing import Final
 import psutil
 
 from synguard.addresses import Address, parse_address
+from synguard.readings import TcpState
+from synguard.sensors.sockets import Sockets
 
 _MAX_SESSIONS: Final = 4096
 _MAX_DESCRIPTORS: Final = 256
@@ -41,6 +43,7 @@ def read_ssh_peers(
 
     Raises:
         OSError: A memory of logins exists and cannot be read.
+        SensorError: Listening ports cannot be read, which only a session known by its process asks for.
     """
     peers: dict[Address, str] = {}
     own = _address(environ.get("SSH_CONNECTION", ""))
@@ -60,8 +63,7 @@ def _by_utmp() -> Iterator[tuple[Address, str]]:
         if address is not None:
             yield address, reason
         elif user.pid and _looks_like_a_name(user.host):
-            peer = _peer_of_session(int(user.pid))
-            if peer is not None:
+            for peer in _peers_of_session(int(user.pid)):
                 yield peer, reason
 
 
@@ -105,9 +107,9 @@ def _by_processes() -> Iterator[tuple[Address, str]]:
     """Find authenticated sshd sessions by their process titles."""
     for name in os.listdir("/proc"):
         title = _session_title(name) if name.isdigit() else None
-        peer = _peer_of_session(int(name)) if title else None
-        if title and peer is not None:
-            yield peer, f"SSH session of {title[1]} ({title[2]})"
+        if title:
+            for peer in _peers_of_session(int(name)):
+                yield peer, f"SSH session of {title[1]} ({title[2]})"
 
 
 def _session_title(pid: str) -> re.Match[str] | None:
@@ -128,27 +130,47 @@ def _session_title(pid: str) -> re.Match[str] | None:
         return None
 
 
-def _peer_of_session(pid: int) -> Address | None:
-    """Return whom an sshd session speaks to: the peer of its lowest connected TCP descriptor.
+def _peers_of_session(pid: int) -> set[Address]:
+    """Return whom an sshd session was called by: the peers of its connections to a port that others listen on.
 
-    The session is born with its connection; what it forwards comes later. The descriptor is borrowed
-    (``pidfd_getfd``), since finding its inode would mean reading the host's whole socket table during a flood.
+    What it forwards is left out: outgoing connections (``-L``, ``-D``) leave from ports that nobody listens on, and
+    those accepted for ``-R`` come to a port that the session itself listens on. The session's descriptors are borrowed
+    (``pidfd_getfd``), since finding their inodes would mean reading the host's whole socket table during a flood.
     """
     try:
-        pidfd = os.pidfd_open(pid)
-    except OSError:
-        return None
+        connections, own_ports = _tcp_of(pid)
+    except OSError:  # gone meanwhile, or hidden from us
+        return set()
+    if not connections:
+        return set()
+    sockets = Sockets()
+    try:
+        listening = set(sockets.tcp([TcpState.LISTEN]).local_port.tolist())
+    finally:
+        sockets.close()
+    return {peer for port, peer in connections if port in listening - own_ports}
+
+
+def _tcp_of(pid: int) -> tuple[list[tuple[int, Address]], set[int]]:
+    """Return (local port, peer) of a process's TCP connections, and the ports it listens on itself."""
+    connections: list[tuple[int, Address]] = []
+    own_ports: set[int] = set()
+    pidfd = os.pidfd_open(pid)
     try:
         for descriptor in sorted(int(name) for name in os.listdir(f"/proc/{pid}/fd"))[:_MAX_DESCRIPTORS]:
-            if os.readlink(f"/proc/{pid}/fd/{descriptor}").startswith("socket:"):
-                peer = _peer_of(_borrow(pidfd, descriptor))
-                if peer is not None:
-                    return peer
-    except OSError:  # gone meanwhile, or hidden from us
-        return None
+            if not os.readlink(f"/proc/{pid}/fd/{descriptor}").startswith("socket:"):
+                continue
+            with socket.socket(fileno=_borrow(pidfd, descriptor)) as borrowed:
+                if borrowed.family not in (socket.AF_INET, socket.AF_INET6) or borrowed.type != socket.SOCK_STREAM:
+                    continue
+                port = borrowed.getsockname()[1]
+                if borrowed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                    own_ports.add(port)
+                elif (peer := _peer_of(borrowed)) is not None:
+                    connections.append((port, peer))
     finally:
         os.close(pidfd)
-    return None
+    return connections, own_ports
 
 
 def _borrow(pidfd: int, descriptor: int) -> int:
@@ -159,12 +181,8 @@ def _borrow(pidfd: int, descriptor: int) -> int:
     return ours
 
 
-def _peer_of(descriptor: int) -> Address | None:
-    """Return the far end of a TCP connection, or None for any other descriptor; closes it."""
-    with socket.socket(fileno=descriptor) as borrowed:
-        if borrowed.family not in (socket.AF_INET, socket.AF_INET6) or borrowed.type != socket.SOCK_STREAM:
-            return None
-        try:
-            return _address(borrowed.getpeername()[0])
-        except OSError:  # it listens, or was reset
-            return None
+def _peer_of(connection: socket.socket) -> Address | None:
+    try:
+        return _address(connection.getpeername()[0])
+    except OSError:  # not connected any more
+        return None

@@ -29,51 +29,19 @@ from tests.support.syn_packets import (
     SERVICE_VLAN,
     SYN,
     VLAN,
-    ethernet,
     extension,
     fragment,
     ipv4,
     ipv6,
     tcp,
 )
+from tests.support.wire import mac_of, wire
 
 pytestmark = pytest.mark.kernel
 
 PORTS = frozenset({80, 443})
 SIGMAS = 5.0
 """An honest estimate is further off than this once in two million runs."""
-
-
-class Wire:
-    """The far end of this namespace's wire."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        self._socket.bind(("wire1", 0))
-        self.mac = _mac_of("wire0")
-
-    def send(self, kind: int, *packets: bytes, tags: tuple[tuple[int, int], ...] = (), to: bytes | None = None) -> None:
-        header = ethernet(to or self.mac, kind, b"", tags)
-        for packet in packets:
-            self._socket.send(header + packet)
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def _mac_of(link: str) -> bytes:
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as probe:
-        probe.bind((link, 0))
-        return bytes(probe.getsockname()[4])
-
-
-@contextmanager
-def wire() -> Iterator[Wire]:
-    end = Wire()
-    try:
-        yield end
-    finally:
-        end.close()
 
 
 class Hand:
@@ -182,7 +150,7 @@ def test_a_bridge_and_its_port_do_not_count_a_syn_twice() -> None:
     wait_until(lambda: "state forwarding" in _link_details("wire0"))
     with wire() as far, sampler() as opened:
         for _ in range(500):
-            far.send(IPV4, ipv4("198.51.100.7", tcp(80)), to=_mac_of("bridge0"))
+            far.send(IPV4, ipv4("198.51.100.7", tcp(80)), to=mac_of("bridge0"))
         sample = opened.read(0.0, PORTS)
     assert sources(sample) == {"198.51.100.7": 500}
 

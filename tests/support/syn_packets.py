@@ -20,9 +20,16 @@ VLAN: Final = 0x8100
 SERVICE_VLAN: Final = 0x88A8
 
 
-def tcp(port: int, flags: int = SYN, window: int = 512) -> bytes:
-    """Return a TCP header without options."""
-    return struct.pack("!HHIIBBHHH", 40_000, port, 1, 0, 0x50, flags, window, 0, 0)
+def tcp(port: int, flags: int = SYN, window: int = 512, options: bytes = b"") -> bytes:
+    """Return a TCP header; ``options`` is a multiple of 4 long."""
+    offset = 5 + len(options) // 4 << 4
+    return struct.pack("!HHIIBBHHH", 40_000, port, 1, 0, offset, flags, window, 0, 0) + options
+
+
+def checked(source: str, destination: IPv4Address, segment: bytes) -> bytes:
+    """Return a TCP segment with its checksum, without which the kernel takes no notice of it."""
+    pseudo = IPv4Address(source).packed + destination.packed + struct.pack("!HH", 6, len(segment))
+    return segment[:16] + _checksum(pseudo + segment) + segment[18:]
 
 
 def ipv4(
@@ -48,9 +55,14 @@ def ipv4(
         HOST4.packed,
     )
     header += options
-    words = sum(struct.unpack(f"!{len(header) // 2}H", header))
-    checksum = 0xFFFF - (words % 0xFFFF or 0xFFFF)  # RFC 1071
-    return header[:10] + struct.pack("!H", checksum) + header[12:] + payload
+    return header[:10] + _checksum(header) + header[12:] + payload
+
+
+def _checksum(content: bytes) -> bytes:
+    """Return the Internet checksum of content that is not all zeros (RFC 1071)."""
+    padded = content + b"\0" * (len(content) % 2)
+    words = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    return struct.pack("!H", 0xFFFF - (words % 0xFFFF or 0xFFFF))
 
 
 def ipv6(source: str | IPv6Address, payload: bytes, hops: int = 64, next_header: int = 6) -> bytes:

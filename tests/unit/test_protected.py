@@ -120,19 +120,6 @@ def test_a_login_protects_the_address_it_came_from(
     assert peers == ({ALICE: "SSH session of alice (pts/0)"} if known else {})
 
 
-def test_a_login_known_by_name_counts_by_the_connection_its_session_holds(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """With ``UseDNS yes`` utmp holds a name, which whoever owns the reverse zone may choose: it is not looked up."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
-        session, _ = server.accept()
-        with session:
-            monkeypatch.setattr(psutil, "users", lambda: [login("desk.example.net", os.getpid())])
-            peers = read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path))
-            assert client.getpeername()[0] == "127.0.0.1"
-    assert peers == {ip_address("127.0.0.1"): "SSH session of alice (pts/0)"}
-
-
 def test_a_session_that_ended_meanwhile_protects_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(psutil, "users", lambda: [login("desk.example.net", 2**22 + 1)])
     assert read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path)) == {}
