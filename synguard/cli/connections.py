@@ -100,6 +100,8 @@ def _question(
         listening, wanted = True, frozenset()
     if listening and (by or wanted or udp or prefix_length):
         raise UsageError("--listening stands alone or with --port: leave out --by, --state, --udp and --prefix-length")
+    if wanted == {TcpState.LISTEN} and by is not By.STATE:
+        raise UsageError(f"what listens has no {by}: write --listening instead of --state LISTEN --by {by}")
     if prefix_length and by not in (None, By.PREFIX):
         raise UsageError(f"--prefix-length goes with --by prefix, not with --by {by}")
     if by is By.PROCESS and udp:

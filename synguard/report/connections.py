@@ -6,7 +6,7 @@ Lines are laid out here and not by rich, which takes seconds for the ten thousan
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -32,13 +32,14 @@ _KEYS: Final = {
     By.REMOTE: "remote address",
 }
 _PLURALS: Final = {By.REMOTE: "remote addresses", By.PROCESS: "processes"}
+_HALF_OPEN: Final = frozenset({TcpState.SYN_RECV})
+_ESTABLISHED: Final = frozenset({TcpState.ESTABLISHED})
 _GLANCE: Final = {
-    "states": "",
-    "half_open": "half-open by source",
-    "half_open_by_prefix": "half-open by network",
-    "established": "established by source",
+    "half_open": ("half-open by source", _HALF_OPEN),
+    "half_open_by_prefix": ("half-open by network", _HALF_OPEN),
+    "established": ("established by source", _ESTABLISHED),
 }
-"""Section of the answer at a glance → its heading; nothing but ``states`` is shown while empty."""
+"""Section of the answer at a glance → its heading and its state; shown while there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,13 @@ def answer_shape(found: Answer, at: datetime, read_by: str) -> dict[str, Any]:
 def answer_lines(found: Answer, width: int) -> Iterator[str]:
     """Return the answer as lines for a terminal of ``width`` columns."""
     for name, groups in found.sections.items():
-        heading = _GLANCE.get(name, "")
-        if heading and groups.rows:
-            yield from ("", f"{heading}: {groups.total.sockets} from {groups.total.sources}")
-        if groups.rows or not heading:
+        if name not in _GLANCE:
             yield from _group_lines(groups, found.question, width)
+        elif groups.rows:
+            heading, states = _GLANCE[name]
+            sources = "1 source" if groups.total.sources == 1 else f"{groups.total.sources} sources"
+            yield from ("", f"{heading}: {groups.total.sockets} from {sources}")
+            yield from _group_lines(groups, replace(found.question, states=states), width)
     if found.loads is not None:
         if found.sections:
             yield ""
@@ -113,7 +116,7 @@ def answer_lines(found: Answer, width: int) -> Iterator[str]:
 
 def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
     """Return titles and rows as aligned lines; where they are too wide, the least needed columns are left out."""
-    cells = [[printable(cell) for cell in row] for row in rows]
+    cells = [[cell if cell.isprintable() else printable(cell) for cell in row] for row in rows]
     widths = [max(len(column.title), *(len(row[at]) for row in cells), 0) for at, column in enumerate(columns)]
     kept = list(range(len(columns)))
     while sum(widths[at] + _GAP for at in kept) - _GAP > width and any(columns[at].spare for at in kept):
@@ -138,8 +141,8 @@ def _listening(question: Question, seen: Sight) -> Answer:
 
 def _glance(question: Question, seen: Sight) -> Answer:
     rows = GLANCE_ROWS if question.limit is None else question.limit
-    half_open = chosen(seen, By.SOURCE, {TcpState.SYN_RECV}, ())
-    established = chosen(seen, By.SOURCE, {TcpState.ESTABLISHED}, ())
+    half_open = chosen(seen, By.SOURCE, _HALF_OPEN, ())
+    established = chosen(seen, By.SOURCE, _ESTABLISHED, ())
     listening = _listening(Question(limit=question.limit, listening=True), seen)
     sections = {
         "states": grouped(seen, By.STATE, 0),

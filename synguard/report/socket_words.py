@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from synguard.readings import TcpState
 from synguard.report.by import By
-from synguard.report.sockets import Group, Groups
+from synguard.report.sockets import NO_PROCESS, Group, Groups
 
 _SPELLINGS: Final = {
     "ESTAB": TcpState.ESTABLISHED,
@@ -36,7 +36,9 @@ def state_named(word: str) -> TcpState:
 
 
 def group_shape(group: Group, by: By | None = None) -> dict[str, Any]:
-    """Return a group as JSON has it; its key stands under the name of the grouping, a port as a number."""
+    """Return a group as JSON has it; its key stands under the name of the grouping: a port as a number, an unknown
+    process as an empty text.
+    """
     counts = {
         "sockets": group.sockets,
         "half_open": group.half_open,
@@ -48,7 +50,8 @@ def group_shape(group: Group, by: By | None = None) -> dict[str, Any]:
     }
     if by is None:
         return counts
-    key: dict[str, Any] = {by.value: int(group.key) if by is By.PORT else group.key}
+    text = "" if group.key == NO_PROCESS else group.key
+    key: dict[str, Any] = {by.value: int(text) if by is By.PORT else text}
     return key | counts | ({"process": group.process} if by is By.PORT else {})
 
 
