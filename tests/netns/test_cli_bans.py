@@ -1,0 +1,103 @@
+"""Bans by hand against real packets: what the command line says is what the kernel does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.firewall_net import FirewallNet, prefix, source, wait_until
+from tests.support.lab.namespaces import REPOSITORY, python_module
+
+pytestmark = pytest.mark.kernel
+
+BOTH = pytest.mark.parametrize("family", [4, 6])
+Synguard = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[FirewallNet]:
+    hosts = FirewallNet()
+    yield hosts
+    hosts.close()
+
+
+@pytest.fixture(params=["sets", "rules"])
+def synguard(request: pytest.FixtureRequest, net: FirewallNet, tmp_path: Path) -> Iterator[Synguard]:
+    config = tmp_path / "synguard.toml"
+    config.write_text(f'state_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\nmembers = "{request.param}"\n')
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return there(net, python_module("synguard", "--config", str(config), *words))
+
+    yield call
+    call("flush", "--yes")
+
+
+def there(net: FirewallNet, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command on the host that holds the rules; it starts in the namespace of the thread that starts it."""
+    return net.host.call(
+        subprocess.run, command, capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY
+    )
+
+
+def shown(synguard: Synguard) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(synguard("bans", "--json").stdout)
+    return listed
+
+
+@BOTH
+def test_a_ban_stops_packets_is_counted_and_unban_lets_them_through(
+    net: FirewallNet, synguard: Synguard, family: int
+) -> None:
+    assert net.reaches(family)
+    done = synguard("ban", source(family, 2), "--for", "10m")
+    assert done.returncode == 0, done.stderr
+    assert net.attempt(family, 2) == "silence"
+    assert net.reaches(family, 3)
+    (row,) = shown(synguard)
+    assert (row["target"], row["in_kernel"]) == (source(family, 2), True)
+    assert row["packets"] > 0
+    assert synguard("unban", source(family, 2)).returncode == 0
+    assert net.reaches(family, 2)
+    assert shown(synguard) == []
+
+
+@BOTH
+def test_a_ban_ends_by_itself_with_no_agent_there(net: FirewallNet, synguard: Synguard, family: int) -> None:
+    assert synguard("ban", source(family, 2), "--for", "3s").returncode == 0
+    wait_until(lambda: net.reaches(family, 2), within_s=10)
+    assert shown(synguard) == []
+
+
+@BOTH
+def test_a_ban_of_the_hosts_own_prefix_is_refused_with_force_too(
+    net: FirewallNet, synguard: Synguard, family: int
+) -> None:
+    done = synguard("ban", prefix(family), "--force", "--yes")
+    assert done.returncode == 3
+    assert net.reaches(family)
+    assert shown(synguard) == []
+
+
+def test_flush_lets_everything_through_and_keeps_the_ledger(net: FirewallNet, synguard: Synguard) -> None:
+    synguard("ban", source(4, 2))
+    assert net.attempt(4, 2) == "silence"
+    assert synguard("flush", "--yes").returncode == 0
+    assert net.reaches(4, 2)
+    assert [row["in_kernel"] for row in shown(synguard)] == [False]
+
+
+def test_without_capabilities_nothing_is_banned_and_exit_is_4(
+    net: FirewallNet, synguard: Synguard, tmp_path: Path
+) -> None:
+    command = python_module("synguard", "--config", str(tmp_path / "synguard.toml"), "ban", source(4, 2))
+    done = there(net, ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", *command])
+    assert done.returncode == 4, done.stderr
+    assert "CAP_NET_ADMIN" in done.stderr
+    assert net.reaches(4, 2)
+    assert not (tmp_path / "state").exists()

@@ -1,0 +1,126 @@
+"""Exit codes and sentences: scripts depend on the first, operators on the second."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from synguard.cli.main import VERBS
+from tests.support.cli_host import CliHost
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
+    return CliHost(tmp_path, monkeypatch)
+
+
+USAGE = [
+    ("bnas",),
+    ("ban",),
+    ("ban", "1.2.3"),
+    ("ban", "203.0.113.7/24"),
+    ("ban", "203.0.113.7", "garbage"),
+    ("ban", "203.0.113.7", "--for", "10"),
+    ("ban", "203.0.113.7", "--for", "0s"),
+    ("ban", "203.0.113.7", "--for", "60d"),
+    ("ban", "203.0.113.7", "--ports", "99999"),
+    ("ban", "203.0.113.7", "--ports", "1-1000"),
+    ("ban", "203.0.113.7", "--scope", "some"),
+    ("ban", "203.0.113.7", "--frce"),
+    ("unban",),
+    ("unban", "garbage"),
+    ("unban", "203.0.113.7", "--all"),
+    ("bans", "--expiring", "soon"),
+    ("bans", "--page", "2"),
+    ("bans", "--config", "/nowhere/synguard.toml"),
+    ("review", "--still-hitting"),
+    ("review", "--quiet", "1h"),
+    ("report", "--format", "html"),
+    ("report", "--since", "yesterday"),
+    ("why", "nobody"),
+    ("policy", "check", "/nowhere/web.toml"),
+    ("policy", "show", "--policy", "nothing"),
+]
+
+
+@pytest.mark.parametrize("words", USAGE, ids=" ".join)
+def test_a_word_that_cannot_be_read_is_told_in_one_sentence_and_changes_nothing(
+    host: CliHost, words: tuple[str, ...]
+) -> None:
+    ran = host.run(*words)
+    assert ran.code == 2
+    assert ran.err.startswith("synguard: ")
+    assert len(ran.err.splitlines()) == 1
+    assert "Traceback" not in ran.err
+    assert host.records() == []
+    assert host.plane.changes == []
+
+
+def test_a_mistyped_verb_or_option_is_answered_with_the_nearest(host: CliHost) -> None:
+    assert "did you mean bans?" in host.run("bnas").err
+    assert "did you mean --force?" in host.run("ban", "203.0.113.7", "--frce").err
+
+
+def test_every_fault_of_a_config_is_told_at_once(host: CliHost) -> None:
+    host.configure('mode = "maybe"\nplane = "magic"\n')
+    ran = host.run("bans")
+    assert ran.code == 2
+    assert "mode" in ran.err
+    assert "plane" in ran.err
+
+
+def test_an_unexpected_error_is_one_sentence_and_debug_shows_where(
+    host: CliHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr("synguard.ledger.Ledger.standing", broken)
+    ran = host.run("bans")
+    assert (ran.code, "Traceback" in ran.err) == (1, False)
+    assert "ZeroDivisionError" in ran.err
+    assert "Traceback" in host.run("bans", "--debug").err
+
+
+def test_config_may_stand_before_or_after_the_verb(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNGUARD_CONFIG", "/nowhere/synguard.toml")
+    assert host.run("--config", str(host.config), "bans").code == 0
+    assert host.run("bans", "--config", str(host.config)).code == 0
+    assert host.run("bans").code == 2
+
+
+def test_json_may_stand_before_the_verb(host: CliHost) -> None:
+    assert host.run("--json", "bans").json == []
+
+
+def test_control_characters_of_others_do_not_reach_the_terminal(host: CliHost) -> None:
+    host.run("ban", "203.0.113.7", "--reason", "evil\x1b]0;title\x07")
+    for verb in (("bans",), ("report",), ("why", "203.0.113.7")):
+        assert "\x1b" not in host.run(*verb).out
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
+def test_every_verb_in_the_table_has_help_that_begins_with_an_example(host: CliHost, verb: str) -> None:
+    ran = host.run(verb, "--help")
+    assert ran.code == 0, ran.err
+    assert ran.out.index("Examples:") < ran.out.index("Usage:")
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "bans --help"])
+def test_help_does_not_load_what_is_heavy(words: str) -> None:
+    program = (
+        "import sys\nfrom synguard.cli.main import app\n"
+        f"try: app({words.split()!r})\nexcept SystemExit: pass\n"
+        "print(sorted({'iptc', 'numpy', 'psutil', 'pyroute2', 'sqlite3'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_a_closed_pipe_is_quiet(host: CliHost) -> None:
+    command = f"{sys.executable} -m synguard --help | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
