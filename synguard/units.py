@@ -49,7 +49,7 @@ def exact_duration(seconds: float) -> str:
         return f"{Decimal(repr(seconds)):f}s"
     left = int(seconds)
     parts = []
-    for unit in ("w", "d", "h", "m", "s"):
+    for unit in ("d", "h", "m", "s"):
         count, left = divmod(left, int(_UNIT_S[unit]))
         if count:
             parts.append(f"{count}{unit}")

@@ -42,8 +42,13 @@ def complaints(error: ValidationError, model: type[BaseModel], document: Mapping
         raw = _at(document, where)
         text = _words(finding, raw, model, where)
         if text:
-            lines.append(f"{format_path(where)}: {text}" if where else text)
+            lines.append(printable(f"{format_path(where)}: {text}" if where else text))
     return lines
+
+
+def printable(text: str) -> str:
+    """Return text on one line and without control characters, which would play tricks on a terminal."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def format_path(where: Sequence[str | int]) -> str:
@@ -67,7 +72,6 @@ def shown(value: object) -> str:
     if isinstance(value, list):
         return "a list"
     text = f'"{value}"' if isinstance(value, str) else str(value)
-    text = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -82,7 +86,7 @@ def _words(finding: Any, raw: object, model: type[BaseModel], where: Sequence[st
         return str(context["error"])[:_LONGEST]
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
-        return f"{words} {_bound(context[bound], raw)}, not {shown(raw)}"
+        return f"{words} {bound_text(context[bound], isinstance(raw, str))}, not {shown(raw)}"
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}, not {shown(raw)}"
     if kind in ("enum", "literal_error"):
@@ -100,8 +104,9 @@ def _length(kind: str, context: Mapping[str, int], raw: object) -> str:
     return "" if isinstance(raw, list) and raw else "must not be empty"
 
 
-def _bound(bound: float, raw: object) -> str:
-    return exact_duration(bound) if isinstance(raw, str) else f"{bound:g}" if bound < 1_000_000 else f"{bound:.0f}"
+def bound_text(bound: Any, duration: bool) -> str:
+    """Return a bound as it is written in a file: ``1h`` for a duration, else a number without an exponent."""
+    return exact_duration(bound) if duration else f"{bound:g}" if bound < 1_000_000 else f"{bound:.0f}"
 
 
 def _unknown_key(key: str, model: type[BaseModel], where: Sequence[str | int]) -> str:

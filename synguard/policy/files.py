@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from synguard.errors import ConfigError
+from synguard.policy.complaints import printable
 
 LARGEST: Final = 1024 * 1024
 """Bytes; a config beyond this is a mistake, such as the wrong file."""
@@ -30,7 +31,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         match = _AT.match(str(error))
         where, what = (match["where"], match["what"]) if match else ("", str(error))
-        raise ConfigError(f"{path}: {where + ': ' if where else ''}{what[:1].lower()}{what[1:]}") from error
+        raise ConfigError(f"{path}: {where + ': ' if where else ''}{printable(what[:1].lower() + what[1:])}") from error
     except ValueError as error:  # an integer of more than 4300 digits
         raise ConfigError(f"{path}: a number has too many digits") from error
     except RecursionError as error:
@@ -90,4 +91,6 @@ def locate(entry: str, base: Path | None) -> Path:
         return packs_directory() / f"{entry}.toml"
     near = get_close_matches(entry, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise ConfigError(f'no pack is called "{entry[:60]}"; {hint}There are: {", ".join(names)}; a path ends in .toml')
+    raise ConfigError(
+        f'no pack is called "{printable(entry[:60])}"; {hint}There are: {", ".join(names)}; a path ends in .toml'
+    )

@@ -60,15 +60,24 @@ def _name(value: str) -> str:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(_seconds), PlainSerializer(exact_duration, return_type=str)]
-Ports = Annotated[str, BeforeValidator(_ports)]
-NetworkText = Annotated[Network, BeforeValidator(_network), PlainSerializer(str, return_type=str)]
+def _form(word: str) -> Any:
+    """Return what tells the reference page how a value is written."""
+    return Field(json_schema_extra={"form": word})
+
+
+Duration = Annotated[
+    float, BeforeValidator(_seconds), PlainSerializer(exact_duration, return_type=str), _form("duration")
+]
+Ports = Annotated[str, BeforeValidator(_ports), _form("ports")]
+NetworkText = Annotated[
+    Network, BeforeValidator(_network), PlainSerializer(str, return_type=str), _form("address or prefix")
+]
 Name = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_name)]
 Number = Annotated[float, Strict()]
 """A TOML number; neither text nor true."""
 Whole = Annotated[int, Strict()]
 Limit = Annotated[Number, Field(gt=0, le=10_000_000)]
-FilePath = Annotated[Path, BeforeValidator(_path)]
+FilePath = Annotated[Path, BeforeValidator(_path), _form("path")]
 
 
 class _Base(BaseModel):
@@ -168,7 +177,11 @@ class Policy(_Base):
         "auto", description="auto: evidence decides reach; new: never stop existing connections"
     )
     limits: Limits = Field(Limits(), description="limits for single sources")
-    prefix_limits: Limits = Field(Limits(), description="limits for prefixes wider than a source")
+    prefix_limits: Limits = Field(
+        Limits(),
+        description="limits for the second prefix length (/24, /56), not counting sources that are over their own; "
+        "a prefix two bits wider may carry twice as much",
+    )
     pressed: Number = Field(
         0.25,
         gt=0,

@@ -9,7 +9,10 @@ from synguard.model import Signal
 from synguard.policy.models import Config, Policy
 from synguard.units import format_duration
 
-_ALL_PORTS: Final = range(1, 65536)
+_ALL_PORTS: Final = (1 << 65536) - 2
+"""Sets of ports are integers here, bit n for port n: a pack may hold 64 policies of 65,535 ports each."""
+
+_RANGES_SHOWN: Final = 8
 
 
 def policy_notes(
@@ -23,20 +26,22 @@ def policy_notes(
 
 
 def _hidden(policies: Sequence[Policy]) -> Iterator[str]:
+    taken = 0
     for position, policy in enumerate(policies):
         ports = _ports(policy)
-        takers = [earlier.name for earlier in policies[:position] if ports & _ports(earlier)]
-        left = ports.difference(*(_ports(earlier) for earlier in policies[:position]))
-        if not left:
+        if ports & ~taken == 0:
+            takers = [earlier.name for earlier in policies[:position] if ports & _ports(earlier)]
             yield (
                 f"policy {policy.name} never judges: its ports are taken by {' and '.join(takers)} before it; "
                 "list it earlier, since for a port the first policy that names it judges"
             )
+        taken |= ports
 
 
 def _unjudged(policies: Sequence[Policy], listening: Collection[int] | None) -> Iterator[str]:
-    judged = set[int]().union(*(_ports(policy) for policy in policies))
-    left = sorted(set(_ALL_PORTS if listening is None else listening) - judged)
+    left = _ALL_PORTS if listening is None else sum(1 << port for port in set(listening))
+    for policy in policies:
+        left &= ~_ports(policy)
     if left:
         yield f"no policy judges port {_format_ranges(left)}: floods there are only reported; add the default pack last"
 
@@ -63,17 +68,23 @@ def _memory(policies: Sequence[Policy], config: Config | None) -> Iterator[str]:
             )
 
 
-def _ports(policy: Policy) -> set[int]:
-    return {port for ports in policy.port_ranges for port in ports}
+def _ports(policy: Policy) -> int:
+    ports = 0
+    for one in policy.port_ranges:
+        ports |= ((1 << len(one)) - 1) << one.start
+    return ports
 
 
-def _format_ranges(ports: Sequence[int]) -> str:
-    """Return ``1-21, 23, 80-90`` for sorted ports."""
-    ranges: list[list[int]] = []
-    for port in ports:
-        if ranges and port == ranges[-1][1] + 1:
-            ranges[-1][1] = port
-        else:
-            ranges.append([port, port])
-    shown = [f"{first}-{last}" if last > first else str(first) for first, last in ranges[:8]]
-    return ", ".join(shown) + (" and more" if len(ranges) > 8 else "")
+def _format_ranges(ports: int) -> str:
+    """Return ``1-21, 23, 80-90`` for a set of ports."""
+    shown: list[str] = []
+    first = 0
+    while ports and len(shown) < _RANGES_SHOWN:
+        gap = (ports & -ports).bit_length() - 1
+        ports >>= gap
+        length = (~ports & (ports + 1)).bit_length() - 1
+        ports >>= length
+        first += gap
+        shown.append(f"{first}-{first + length - 1}" if length > 1 else str(first))
+        first += length
+    return ", ".join(shown) + (" and more" if ports else "")

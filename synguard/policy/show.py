@@ -21,7 +21,7 @@ def show_policies(policies: Sequence[Policy]) -> str:
 
 
 def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> str:
-    lines = [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
+    lines = [f"{key} = {toml_value(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
     text = "".join(f"{line}\n" for line in lines)
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -30,12 +30,13 @@ def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> str:
     return text
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Return a value as TOML; ``value`` is text, a number, true or false, or a list or tuple of such."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(_value(one) for one in value)}]"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(toml_value(one) for one in value)}]"
     if isinstance(value, str):
-        # JSON escapes are TOML escapes but for DEL, which TOML wants escaped, and surrogates, which neither file holds
+        # JSON's escapes are TOML's but for DEL, which TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)
