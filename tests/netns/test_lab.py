@@ -128,6 +128,20 @@ def test_baseline_of_a_random_flood_without_the_agent(
     assert counter(lab.victim, "IcmpInMsgs") == 0
 
 
+@pytest.mark.parametrize(("dual_stack", "turned_away"), [(True, True), (False, False)], ids=["one listener", "two"])
+def test_an_ipv6_flood_turns_ipv4_clients_away_only_where_they_share_a_listener(
+    make_lab: MakeLab, dual_stack: bool, turned_away: bool
+) -> None:
+    lab = make_lab(Victim(syncookies=0, backlog=128, dual_stack=dual_stack))
+    lab.serve()
+    flood = lab.start_flood(FloodPlan(groups=(prefix("2001:db8:bad:1::/64"),), pps=10_000, duration_s=8))
+    wait_for(lambda: counter(lab.victim, "TcpInSegs") > 3000, "the queue to be full")
+    clients = lab.start_clients(steady(duration_s=1, timeout_s=2))
+    clients.wait(timeout=20)
+    flood.stop()
+    assert (clients.attempts().share < 0.2) == turned_away
+
+
 def test_forged_sources_need_no_neighbours(make_lab: MakeLab) -> None:
     lab = make_lab(SMALL)
     lab.serve()

@@ -138,7 +138,7 @@ class Lab:
 
     def serve(self, *ports: int) -> Program:
         """Start nginx in the victim on these ports (80 where none is named), IPv4 and IPv6; return once it listens."""
-        return self._keep(start_nginx(self.victim, self.workdir, ports or (80,), self.tuning.backlog))
+        return self._keep(start_nginx(self.victim, self.workdir, ports or (80,), self.tuning))
 
     def serve_with_stdlib(self, port: int = 80) -> Program:
         """Start Python's own web server instead of nginx, IPv4 only."""

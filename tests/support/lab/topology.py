@@ -44,6 +44,11 @@ class Victim:
     max_syn_backlog: int | None = None
     backlog: int = 511
     """``backlog=`` of the web server's listeners; the kernel caps it at ``somaxconn``."""
+    dual_stack: bool = False
+    """One listener for both families, which sees IPv4 as ``::ffff:a.b.c.d``, instead of one for each.
+
+    With one for each, as nginx has by default, an IPv6 flood fills the IPv6 queue alone and IPv4 clients feel nothing.
+    """
 
     def sysctls(self) -> dict[str, int]:
         """Return the sysctls to set."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from tests.support.lab.namespaces import LabError, Namespace, python_module
 from tests.support.lab.programs import Program, wait_for
+from tests.support.lab.topology import Victim
 
 PAGE: Final = b"served\n"
 
@@ -41,7 +42,7 @@ http {{
 """
 
 
-def start_nginx(victim: Namespace, workdir: Path, ports: tuple[int, ...], backlog: int) -> Program:
+def start_nginx(victim: Namespace, workdir: Path, ports: tuple[int, ...], tuning: Victim) -> Program:
     """Start nginx on these ports, IPv4 and IPv6, and wait until every one of them listens.
 
     Raises:
@@ -52,23 +53,29 @@ def start_nginx(victim: Namespace, workdir: Path, ports: tuple[int, ...], backlo
         raise LabError("nginx is not installed: the lab serves real pages; install nginx-light")
     prefix = workdir / "nginx"
     prefix.mkdir()
-    listens = "\n".join(
-        f"        listen {port} backlog={backlog}; listen [::]:{port} ipv6only=on backlog={backlog};" for port in ports
-    )
+    listens = "\n".join(_listen(port, tuning) for port in ports)
     page = PAGE.decode().replace("\n", "\\n")
     (prefix / "nginx.conf").write_text(_CONFIG.format(prefix=prefix, listens=listens, page=page))
     command = [binary, "-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-e", str(prefix / "error.log")]
-    return _ready(Program(victim, command, workdir, "nginx"), victim, ports, both=True)
+    versions = (6,) if tuning.dual_stack else (4, 6)
+    return _ready(Program(victim, command, workdir, "nginx"), victim, ports, versions)
+
+
+def _listen(port: int, tuning: Victim) -> str:
+    options = f"backlog={tuning.backlog}"
+    if tuning.dual_stack:
+        return f"        listen [::]:{port} ipv6only=off {options};"
+    return f"        listen {port} {options}; listen [::]:{port} ipv6only=on {options};"
 
 
 def start_stdlib(victim: Namespace, workdir: Path, port: int, backlog: int) -> Program:
     """Start the standard library's web server instead, IPv4 only: slower than nginx, asked for by name only."""
     command = python_module("tests.support.lab.webserver", str(port), str(backlog))
-    return _ready(Program(victim, command, workdir, "stdlib-web"), victim, (port,), both=False)
+    return _ready(Program(victim, command, workdir, "stdlib-web"), victim, (port,), (4,))
 
 
-def _ready(server: Program, victim: Namespace, ports: tuple[int, ...], both: bool) -> Program:
-    wanted = {(port, version) for port in ports for version in ((4, 6) if both else (4,))}
+def _ready(server: Program, victim: Namespace, ports: tuple[int, ...], versions: tuple[int, ...]) -> Program:
+    wanted = [(port, version) for port in ports for version in versions]
 
     def listening() -> bool:
         if not server.running:
