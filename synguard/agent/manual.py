@@ -1,16 +1,14 @@
-"""A person's orders: look at what a ban would hit, refuse what is unsafe, then ledger, then kernel.
+"""A person's orders: what a ban would hit, and what is unsafe and refused.
 
-Looking is pure (``assess`` and ``refusals``); ``Hand`` writes. Nothing is half done: every target of an order is
-looked at before any is banned, and bans that the kernel did not take are ended in the ledger again.
+Nothing here writes: ``look_around`` reads, the rest are functions of what it gives. ``agent/hand.py`` carries out.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
@@ -25,14 +23,10 @@ from synguard.addresses import (
     overlaps,
     parse_address,
 )
-from synguard.errors import PlaneError, RefusedError
+from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
-from synguard.units import format_duration
 
 if TYPE_CHECKING:
-    from synguard.enforcer.plane import Plane
-    from synguard.enforcer.reconciler import Outcome, Reconciler
-    from synguard.ledger.ledger import Ledger
     from synguard.readings import Protected, SocketTable
     from synguard.report.peers import Presence
 
@@ -87,14 +81,6 @@ class Impact:
     """Why not, one clause each."""
     absolute: bool = False
     """Whether not even ``--force`` may."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What an order came to."""
-
-    bans: tuple[Ban, ...]
-    outcome: Outcome
 
 
 def look_around(protected: Protected, standing: Iterable[Ban]) -> tuple[Surroundings, str]:
@@ -178,103 +164,10 @@ def new_id() -> str:
     return f"m{secrets.token_hex(4)}"
 
 
-class Hand:
-    """Carries out a person's orders: ledger first, then the same reconciler that the agent runs."""
-
-    def __init__(
-        self, ledger: Ledger, plane: Plane, reconciler: Reconciler, protected: Protected, utcnow: Callable[[], datetime]
-    ) -> None:
-        self._ledger = ledger
-        self._plane = plane
-        self._reconciler = reconciler
-        self._protected = protected
-        self._utcnow = utcnow
-
-    def ban(self, bans: Sequence[Ban]) -> Settled:
-        """Put the bans into ledger and kernel.
-
-        Raises:
-            PlaneError: The kernel did not take them; the ledger is back to what it held before.
-            LedgerError: They could not be saved; the kernel was not touched.
-        """
-        self._plane.check()
-        now = self._utcnow()
-        before = self._ledger.active_bans(now)
-        self._ledger.add_bans(bans)
-        try:
-            outcome = self._settle()
-        except BaseException as error:  # an interrupted order must not stay half done either
-            self._take_back(bans, before, str(error) or type(error).__name__)
-            raise
-        for ban in bans:
-            self._note("ban", f"{describe(ban)}: {ban.reason}")
-        return Settled(tuple(bans), outcome)
-
-    def lift(self, bans: Sequence[Ban], why: str) -> Settled:
-        """End the bans in the ledger and take them out of the kernel.
-
-        Raises:
-            PlaneError: The kernel did not let go of them; the ledger has them ended, so the next change retries.
-        """
-        self._plane.check()
-        self._ledger.end_bans([ban.id for ban in bans], self._utcnow(), why)
-        outcome = self._settle()
-        for ban in bans:
-            self._note("unban", f"{describe(ban)}, {why}")
-        return Settled(tuple(bans), outcome)
-
-    def extend(self, bans: Sequence[Ban], by_s: float, longest_s: float) -> Settled:
-        """Let the bans last ``by_s`` longer than they would, but no longer than ``longest_s`` from now.
-
-        Raises:
-            PlaneError: The kernel did not take the new expiry; the ledger holds it, so the next change retries.
-        """
-        self._plane.check()
-        now = self._utcnow()
-        longer = [
-            _extended(ban, by_s, now + timedelta(seconds=longest_s)) for ban in bans if ban.expires_at is not None
-        ]
-        for ban in longer:
-            self._ledger.change_expiry(ban.id, ban.expires_at, now)
-        outcome = self._settle()
-        for ban in longer:
-            self._note("extend", f"{describe(ban)}, {format_duration(by_s)} longer by hand")
-        return Settled(tuple(longer), outcome)
-
-    def _settle(self) -> Outcome:
-        """Bring the kernel to what the ledger holds; the proven peers that a running agent let through stay."""
-        from synguard.enforcer.plane import Wanted
-
-        now = self._utcnow()
-        proven = self._plane.read().proven
-        bans = self._ledger.active_bans(now).values()
-        return self._reconciler.reconcile(Wanted.of(bans, self._protected.networks, proven, now), now)
-
-    def _take_back(self, bans: Sequence[Ban], before: Mapping[str, Ban], why: str) -> None:
-        """End bans that the kernel did not take, and let stand again what they replaced."""
-        now = self._utcnow()
-        self._ledger.end_bans([ban.id for ban in bans], now, f"not applied: {why}")
-        still = self._ledger.active_bans(now)
-        replaced = [replace(ban, id=new_id()) for ban in before.values() if ban.id not in still and ban.active(now)]
-        if replaced:
-            self._ledger.add_bans(replaced)
-        with suppress(PlaneError):  # the kernel may hold a part of the order; what it refused first is told
-            self._settle()
-
-    def _note(self, kind: str, text: str) -> None:
-        self._ledger.record_action(self._utcnow(), kind, text)
-
-
 def describe(ban: Ban) -> str:
     """Return a ban in a few words: ``192.0.2.0/24 (all, drop) until 2026-03-01T12:00:00Z``."""
     until = "for good" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%dT%H:%M:%SZ}"
     return f"{format_network(ban.target)} ({ban.scope}, {ban.action}) {until}"
-
-
-def _extended(ban: Ban, by_s: float, latest: datetime) -> Ban:
-    if ban.expires_at is None:
-        return ban
-    return replace(ban, expires_at=max(ban.expires_at, min(ban.expires_at + timedelta(seconds=by_s), latest)))
 
 
 def _impact(target: Network, around: Surroundings) -> Impact:

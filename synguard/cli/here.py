@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from synguard.errors import SynguardError
 
 if TYPE_CHECKING:
-    from synguard.agent.manual import Hand
+    from synguard.agent.hand import Hand
     from synguard.enforcer.plane import Plane
     from synguard.ledger import Ledger
     from synguard.model import Held, Hits
@@ -73,7 +73,7 @@ def reaching(config: Config) -> Iterator[Reach]:
     Raises:
         NotPermittedError: This user may not; nothing was changed.
     """
-    from synguard.agent.manual import Hand
+    from synguard.agent.hand import Hand
     from synguard.enforcer.reconciler import Reconciler
 
     plane = working_plane(config)

@@ -1,0 +1,101 @@
+"""What reports are made of, each by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from synguard.addresses import parse_network
+from synguard.ledger import BanRecord
+from synguard.model import Hits, Scope
+from synguard.policy.models import Policy
+from synguard.readings import Protected
+from synguard.report.account import who_could_be_hurt
+from synguard.report.policy_view import judged_ports
+from synguard.report.review import candidates, grown_between
+from synguard.report.tables import Column, print_table, printable
+from tests.support.bans import ban
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NOBODY = Protected({})
+
+
+def record(
+    target: str, seconds: float = 600.0, last_hit: timedelta | None = None, scope: Scope = Scope.NEW
+) -> BanRecord:
+    made = ban(
+        target.replace(".", "-").replace(":", "-").replace("/", "-"), target, scope=scope, seconds=seconds, start=NOW
+    )
+    return BanRecord(made, last_hit_at=None if last_hit is None else NOW - last_hit)
+
+
+def test_a_prefix_may_hurt_its_other_addresses_and_a_single_source_may_not() -> None:
+    hurt = who_could_be_hurt([record("203.0.113.0/24"), record("198.51.100.1")], {}, NOBODY, NOW)
+    assert [one.target for one in hurt] == ["203.0.113.0/24"]
+
+
+def test_the_connections_of_a_source_banned_for_its_connections_are_the_offenders_own() -> None:
+    peers = {"203.0.113.7": 1}
+    assert who_could_be_hurt([record("203.0.113.7", scope=Scope.ALL)], peers, NOBODY, NOW) == ()
+    assert len(who_could_be_hurt([record("203.0.113.7", scope=Scope.NEW)], peers, NOBODY, NOW)) == 1
+
+
+def test_a_ban_that_covers_a_protected_party_names_it() -> None:
+    protected = Protected({parse_network("203.0.113.7"): "resolver"})
+    (hurt,) = who_could_be_hurt([record("203.0.113.7")], {}, protected, NOW)
+    assert "resolver" in hurt.reason
+
+
+def test_an_ended_ban_hurts_nobody() -> None:
+    ended = replace(record("203.0.113.0/24"), ended_at=NOW)
+    assert who_could_be_hurt([ended], {}, NOBODY, NOW) == ()
+
+
+def test_review_takes_what_ends_in_time_soonest_first() -> None:
+    records = [record("203.0.113.7", 500), record("203.0.113.8", 100), record("203.0.113.9", 5000)]
+    found = candidates(records, NOW, 600.0, frozenset(), {})
+    assert [str(one.record.ban.target) for one in found] == ["203.0.113.8/32", "203.0.113.7/32"]
+    assert len(candidates(records, NOW, None, frozenset(), {})) == 3
+
+
+@pytest.mark.parametrize(
+    ("last_hit", "hitting"), [(None, False), (timedelta(seconds=5), True), (timedelta(hours=1), False)]
+)
+def test_a_target_hits_while_its_last_packet_is_young(last_hit: timedelta | None, hitting: bool) -> None:
+    (found,) = candidates([record("203.0.113.7", last_hit=last_hit)], NOW, None, frozenset(), {})
+    assert found.hitting is hitting
+
+
+def test_a_count_that_grew_between_two_reads_is_a_target_that_hits() -> None:
+    before = {"a": Hits(5, 0), "b": Hits(5, 0)}
+    after = {"a": Hits(6, 0), "b": Hits(5, 0), "new": Hits(9, 0)}
+    assert grown_between(before, after) == {"a"}
+
+
+def test_a_port_is_shown_only_by_the_first_policy_that_names_it() -> None:
+    web, rest = Policy(name="web", ports="80,443"), Policy(name="rest", ports="any")
+    assert judged_ports([web, rest]) == ["80,443", "1-79,81-442,444-65535"]
+    assert judged_ports([rest, web])[1] == ""
+
+
+def test_a_narrow_terminal_loses_columns_and_never_breaks_an_address(capsys: pytest.CaptureFixture[str]) -> None:
+    address = "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff"
+    columns = (Column("TARGET"), Column("NOTE", spare=1), Column("LEFT", "right"))
+    print_table(columns, [[address, "n" * 60, "1h"]], width=80)
+    out = capsys.readouterr().out
+    assert address in out
+    assert "NOTE" not in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_pipe_gets_every_column_of_a_row_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table((Column("A"), Column("B", spare=1, fold=True)), [["x", "word " * 100]])
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 2
+    assert "\x1b" not in out
+
+
+def test_control_characters_are_written_out() -> None:
+    assert printable("a\x1b[2J\nb\x7f\u202e") == "a\\x1b[2J\\nb\\x7f\\u202e"
