@@ -14,10 +14,11 @@ from synguard.sensors.bpf import EXTENSION_HEADERS, TCP_NEEDED
 
 _TCP: Final = 6
 _FRAGMENT: Final = 44
-_OPTIONS_HEADERS: Final = (0, 43, 60)
+_OPTIONS: Final = np.isin(np.arange(256), (0, 43, 60))
+"""By next-header number: hop-by-hop options, routing, destination options."""
 _SYN: Final = 0x02
 _FIN_SYN_RST_ACK: Final = 0x17
-_WIDEST_ADDRESS_END: Final = 40
+_IPV6_HEADER: Final = 40
 _I64 = npt.NDArray[np.int64]
 
 
@@ -33,6 +34,17 @@ class SynColumns:
 
     def __len__(self) -> int:
         return len(self.source_low)
+
+    @classmethod
+    def none(cls) -> SynColumns:
+        """Return no rows."""
+        return cls(
+            np.empty(0, np.uint64),
+            np.empty(0, np.uint64),
+            np.empty(0, np.uint16),
+            np.empty(0, np.uint8),
+            np.empty(0, np.uint16),
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[SynColumns]) -> SynColumns:
@@ -57,6 +69,8 @@ def decode_ipv4(packets: U8, lengths: U32) -> SynColumns:
 
     Rows that hold no whole TCP header up to its window, or no SYN, are left out.
     """
+    if not len(packets):
+        return SynColumns.none()
     packets, lengths = _at_least(packets, lengths, 20 + TCP_NEEDED)
     tcp = (packets[:, 0] & 0x0F).astype(np.int64) * 4
     valid = (packets[:, 0] >> 4 == 4) & (tcp >= 20) & (packets[:, 9] == _TCP)
@@ -72,8 +86,10 @@ def decode_ipv6(packets: U8, lengths: U32) -> SynColumns:
     Extension headers are walked as the filter walks them. Rows that hold no SYN are left out. A source that is
     IPv4-mapped is IPv4.
     """
-    packets, lengths = _at_least(packets, lengths, _WIDEST_ADDRESS_END + TCP_NEEDED)
-    kind, tcp = packets[:, 6].copy(), np.full(len(packets), _WIDEST_ADDRESS_END, dtype=np.int64)
+    if not len(packets):
+        return SynColumns.none()
+    packets, lengths = _at_least(packets, lengths, _IPV6_HEADER + TCP_NEEDED)
+    kind, tcp = packets[:, 6].copy(), np.full(len(packets), _IPV6_HEADER, dtype=np.int64)
     for _ in range(EXTENSION_HEADERS):
         kind, tcp = _next_header(packets, kind, tcp)
     packets, tcp = _only_syns(packets, lengths, tcp, (packets[:, 0] >> 4 == 6) & (kind == _TCP))
@@ -91,7 +107,7 @@ def _at_least(packets: U8, lengths: U32, width: int) -> tuple[U8, U32]:
 
 def _next_header(packets: U8, kind: U8, offset: _I64) -> tuple[U8, _I64]:
     """Step over one extension header in each row that has one there; kind 255 (reserved) marks a row given up."""
-    options = np.isin(kind, _OPTIONS_HEADERS)
+    options = _OPTIONS[kind]
     fragment = kind == _FRAGMENT
     if not (options.any() or fragment.any()):
         return kind, offset

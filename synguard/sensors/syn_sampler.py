@@ -7,15 +7,19 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from synguard.errors import SensorError
-from synguard.readings import SynSample
+from synguard.readings import U8, U32, SynSample
 from synguard.sensors.bpf import nothing, syns
 from synguard.sensors.packet_ring import PacketRing
 from synguard.sensors.packets import SynColumns, decode_ipv4, decode_ipv6
+
+Taken: TypeAlias = tuple[U8, U32]
+"""Packets and their lengths, as a ring gives them."""
 
 MAX_ONE_IN: Final = 1 << 20
 _ETH_P_IP: Final = 0x0800
@@ -25,8 +29,18 @@ _MAX_FRAMES: Final = 65_536
 """A second's worth of kept SYNs for each family, 256 bytes each: twice 5 MiB at the default 20,000."""
 
 _SHORTEST_JUDGED_S: Final = 0.05
-"""In less time than this a burst is no rate."""
+"""In less time than this a burst is no rate; shorter windows are added up."""
 _CALM_JUDGED_S: Final = 0.5
+
+
+@dataclass(slots=True)
+class _Tally:
+    kept: int = 0
+    time_s: float = 0.0
+
+    def add(self, kept: int, window_s: float) -> None:
+        self.kept += kept
+        self.time_s += window_s
 
 
 class OneIn:
@@ -39,22 +53,24 @@ class OneIn:
     def __init__(self, kept_per_second: int) -> None:
         self.value = 1
         self._limit = kept_per_second
-        self._kept = 0
-        self._time_s = 0.0
+        self._lately = _Tally()
+        self._calm = _Tally()
 
     def follow(self, kept: int, window_s: float) -> bool:
         """Take in how many the filter kept (read or lost) in a window; return whether ``value`` changed."""
         before = self.value
-        excess = kept / max(window_s, _SHORTEST_JUDGED_S) / self._limit
-        self._kept += kept
-        self._time_s += window_s
+        self._lately.add(kept, window_s)
+        self._calm.add(kept, window_s)
+        excess = self._lately.kept / max(self._lately.time_s, _SHORTEST_JUDGED_S) / self._limit
         if excess > 1:
             self.value = min(self.value << math.ceil(math.log2(excess)), MAX_ONE_IN)
-        elif self._time_s >= _CALM_JUDGED_S:
-            self._fall(self._kept / self._time_s / self._limit)
-            self._kept, self._time_s = 0, 0.0
+        elif self._calm.time_s >= _CALM_JUDGED_S:
+            self._fall(self._calm.kept / self._calm.time_s / self._limit)
+            self._calm = _Tally()
+        if self._lately.time_s >= _SHORTEST_JUDGED_S:
+            self._lately = _Tally()
         if self.value != before:
-            self._kept, self._time_s = 0, 0.0
+            self._lately, self._calm = _Tally(), _Tally()
         return self.value != before
 
     def _fall(self, use: float) -> None:
@@ -117,29 +133,18 @@ class SynSampler:
         ``lost`` counts both families and, where ports are not named to the kernel, all ports.
 
         Raises:
-            SensorError: Not open, or the kernel refused a new filter.
+            SensorError: Not open, or the kernel refused a new filter, after which it is closed.
         """
         if not self._rings:
             raise SensorError("the SYN sampler is not open")
-        one_in = self._one_in.value
-        lost_before = self._lost
-        taken = [self._drain()]
-        until = self._monotonic()
-        kept = sum(len(columns) for columns in taken) + self._lost - lost_before
-        rate_changed = self._one_in.follow(kept, until - self._since)
+        one_in, lost_before = self._one_in.value, self._lost
         try:
-            if rate_changed or self._ports != ports:
-                # Stop, take the rest, go on: so no packet kept at the old rate is counted at the new one.
-                for ring in self._rings:
-                    ring.attach(nothing())
-                until = self._monotonic()
-                taken.append(self._drain())
-                self._ports = ports
-                self._attach()
+            taken, until, after = self._take(lost_before, ports)
         except OSError as error:
+            self.close()  # else it would go on with a filter that keeps nothing, and see nothing
             raise SensorError(_refused(error)) from error
-        window_s, self._since = until - self._since, (self._monotonic() if len(taken) > 1 else until)
-        columns = _to_ports(SynColumns.joined(taken), ports)
+        window_s, self._since = until - self._since, after
+        columns = _to_ports(_decode(taken), ports)
         return SynSample(
             at=now,
             window_s=window_s,
@@ -161,16 +166,43 @@ class SynSampler:
     def _lost(self) -> int:
         return sum(ring.lost for ring in self._rings)
 
-    def _drain(self) -> SynColumns:
-        v4, v6 = self._rings
-        return SynColumns.joined([decode_ipv4(*v4.read()), decode_ipv6(*v6.read())])
+    def _take(self, lost_before: int, ports: frozenset[int]) -> tuple[list[Taken], float, float]:
+        """Return what was kept, the end of its window and the start of the next one, which differ by a pause if any."""
+        taken = self._drain()
+        until = self._monotonic()
+        kept = sum(len(lengths) for _, lengths in taken) + self._lost - lost_before
+        if not self._one_in.follow(kept, until - self._since) and self._ports == ports:
+            return taken, until, until
+        # Stop, take the rest, go on: so no packet kept at the old rate is counted at the new one.
+        for ring in self._rings:
+            ring.attach(nothing())
+        until = self._monotonic()
+        taken += self._drain()
+        self._ports = ports
+        self._attach()
+        return taken, until, self._monotonic()
+
+    def _drain(self) -> list[Taken]:
+        """Return what both rings hold, IPv4 and IPv6 in turn; decoded later, as a pause should be short."""
+        return [ring.read() for ring in self._rings]
 
     def _attach(self) -> None:
         for version, ring in zip((4, 6), self._rings, strict=True):
             ring.attach(syns(version, self._one_in.value, self._ports))
 
 
+def _decode(taken: list[Taken]) -> SynColumns:
+    return SynColumns.joined(
+        [
+            (decode_ipv6 if number % 2 else decode_ipv4)(packets, lengths)
+            for number, (packets, lengths) in enumerate(taken)
+        ]
+    )
+
+
 def _to_ports(columns: SynColumns, ports: frozenset[int]) -> SynColumns:
+    if not len(columns):
+        return columns
     wanted = np.zeros(1 << 16, dtype=np.bool_)
     wanted[list(ports)] = True
     return columns.where(wanted[columns.local_port])
