@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -217,15 +218,18 @@ def test_what_a_killed_run_left_is_swept_away() -> None:
         "from tests.support.lab.lab import Lab\n"
         "lab = Lab().__enter__()\n"
         "lab.serve()\n"
-        "print(lab.victim.name, flush=True)\n"
+        "print(lab.victim.name, lab.workdir, flush=True)\n"
         "input()\n"
     )
     command = [sys.executable, "-c", script]
     run = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
     assert run.stdout is not None
-    prefix_left = run.stdout.readline().strip().removesuffix("victim")
+    name, workdir = run.stdout.readline().split()
+    prefix_left = name.removesuffix("victim")
     assert len(lab_namespaces(prefix_left)) == 4
     run.send_signal(signal.SIGKILL)
     run.communicate()
+    run.wait()
     sweep_stale()
     assert lab_namespaces(prefix_left) == []
+    assert not Path(workdir).exists()

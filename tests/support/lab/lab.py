@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,7 @@ from tests.support.lab.attempts import Attempts
 from tests.support.lab.client_plan import ClientPlan
 from tests.support.lab.connection_plan import ConnectionPlan
 from tests.support.lab.flood_plan import FloodPlan
-from tests.support.lab.namespaces import Namespace, python_module, sweep_stale
+from tests.support.lab.namespaces import Namespace, new_workdir, python_module, sweep_stale
 from tests.support.lab.programs import Program, wait_for
 from tests.support.lab.reach import Reach
 from tests.support.lab.topology import Topology, Victim
@@ -86,7 +85,7 @@ class Lab:
 
     def __enter__(self) -> Lab:
         sweep_stale()
-        self.workdir = Path(tempfile.mkdtemp(prefix="synguard-lab-"))
+        self.workdir = new_workdir()
         try:
             self.topology.build(self.tuning, self._client_firewall)
         except BaseException:

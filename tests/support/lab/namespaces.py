@@ -6,9 +6,11 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,15 +107,27 @@ def python_module(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
+def new_workdir() -> Path:
+    """Make a working directory of this process, recognised by its name as namespaces are."""
+    workdir = Path(tempfile.gettempdir()) / f"{new_prefix()}-files"
+    workdir.mkdir(mode=0o700)
+    return workdir
+
+
 def sweep_stale() -> list[str]:
-    """Remove the namespaces of lab processes that are gone; return their names."""
-    swept = []
-    for name in sorted(os.listdir(NETNS_DIR)) if NETNS_DIR.is_dir() else []:
-        match = _NAME.fullmatch(name)
-        if match and _born(int(match["pid"])) != int(match["born"]):
-            Namespace(name).remove_if_present()
-            swept.append(name)
-    return swept
+    """Remove the namespaces and working directories of lab processes that are gone; return their names."""
+    namespaces = [name for name in lab_namespaces() if _is_stale(name)]
+    for name in namespaces:
+        Namespace(name).remove_if_present()
+    workdirs = [path for path in Path(tempfile.gettempdir()).glob("sgl-*-files") if _is_stale(path.name)]
+    for path in workdirs:
+        shutil.rmtree(path, ignore_errors=True)
+    return [*namespaces, *(path.name for path in workdirs)]
+
+
+def _is_stale(name: str) -> bool:
+    match = _NAME.fullmatch(name)
+    return match is not None and _born(int(match["pid"])) != int(match["born"])
 
 
 def lab_namespaces(prefix: str = "sgl-") -> list[str]:
