@@ -40,7 +40,7 @@ class NetworkThread:
 
     def close(self) -> None:
         """End the thread, and with it a nameless namespace."""
-        self._pool.shutdown()
+        self._pool.shutdown(wait=False, cancel_futures=True)  # a hung call must not hang the run
 
     def _enter(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
