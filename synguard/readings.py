@@ -70,6 +70,8 @@ class SocketTable:
     """Bytes unread; for ``LISTEN`` the connections waiting for ``accept()``."""
     send_queue: U32
     """Bytes unacknowledged; for ``LISTEN`` the backlog, ``min(backlog, somaxconn)``."""
+    cookie: U64
+    """The kernel's name for the socket, never given twice while the host is up; 0 where it is not known."""
 
     def __len__(self) -> int:
         return len(self.state)
@@ -79,6 +81,11 @@ class SocketTable:
         return SocketTable(
             *(getattr(self, name)[mask] for name in SocketTable.__slots__)  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
         )
+
+
+    def head(self, rows: int) -> SocketTable:
+        """Return the first ``rows`` rows."""
+        return self if len(self) <= rows else self.where(np.arange(len(self)) < rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,4 +184,5 @@ def empty_table() -> SocketTable:
         remote_port=np.empty(0, np.uint16),
         recv_queue=np.empty(0, np.uint32),
         send_queue=np.empty(0, np.uint32),
+        cookie=np.empty(0, np.uint64),
     )

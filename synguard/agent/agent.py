@@ -8,11 +8,12 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.agent.clearing import useless
 from synguard.agent.enforcing import Enforcing
 from synguard.agent.journal import Journal
 from synguard.agent.senses import Senses, Sources
@@ -90,8 +91,12 @@ class Agent:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        self._enforcing.adopt(self._clock.utcnow())
+        now = self._clock.utcnow()
+        self._enforcing.adopt(now)
         self._know_standing()
+        for incident in self._ledger.incidents_since(now - timedelta(days=30)):
+            if incident.ended_at is None:  # the last agent died in it; what goes on is told as a new one
+                self._ledger.save_incident(replace(incident, phase=Phase.CALM, ended_at=now))
 
     def tick(self) -> Tick:
         """Do one whole turn; sensors, ledger and plane may each fail in it without ending it."""
@@ -99,13 +104,18 @@ class Agent:
         if self._enforcing.follow_ledger(utc):
             self._know_standing()
         self._protect(now)
-        assessment = self._detector.assess(self._senses.read(now, sampling=self._sampling))
+        readings = self._senses.read(now, sampling=self._sampling)
+        assessment = self._detector.assess(readings, self._engine.court.standing.columns())
         decision = self._engine.decide(assessment, utc)
         self._sampling = decision.wants_sampler
         self._enforcing.add(decision.bans)
         self._journal.write(decision, now, utc)
         exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
-        self._enforcing.bring(self._protected.networks, exceptions, now, utc)
+        if self._enforcing.bring(self._protected.networks, exceptions, now, utc):
+            self._know_standing()
+        if readings.half_open is not None and self._enforcing.bans:
+            standing = self._engine.court.standing
+            self._enforcing.clear(useless(readings.half_open.table, standing, exceptions, utc))
         tick = Tick(assessment, decision)
         self._tell(tick, now, utc)
         self._prune(now, utc)

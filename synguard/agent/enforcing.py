@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.enforcer.evict import evict
 from synguard.enforcer.plane import Plane, Wanted
 from synguard.enforcer.reconciler import Reconciler
 from synguard.errors import LedgerError, PlaneError, SynguardError
 from synguard.ledger import Ledger
 from synguard.model import Ban, Held, Hits
+from synguard.readings import SocketTable
 
 log: Final = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Enforcing:
         self._hits_due = float("-inf")
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
+        self._cannot_evict = False
         self.bans: dict[str, Ban] = {}
         self.by_hand: Mapping[str, Ban] = {}
         """In a rehearsal, the bans that stand for real: a person's, or left by an enforcing agent."""
@@ -87,14 +90,21 @@ class Enforcing:
             self._dirty = self._dirty or bool(bans)
             self._write()
 
-    def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> None:
-        """Bring the plane to what is wanted; where nothing differs this makes no call but for a look now and then."""
+    def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> bool:
+        """Bring the plane to what is wanted; where nothing differs this makes no call but for a look now and then.
+
+        Returns whether bans lapsed since the last turn.
+        """
+        standing = len(self.bans)
         exceptions = (frozenset(protected), proven)
         if self._dirty or exceptions != self._exceptions or utc >= self._next_expiry:
             self._exceptions = exceptions
             self._want(utc)
-        if now < self._retry_at:
-            return
+        if now >= self._retry_at:
+            self._reconcile(now, utc)
+        return len(self.bans) < standing
+
+    def _reconcile(self, now: float, utc: datetime) -> None:
         try:
             outcome = self._reconciler.reconcile(self._wanted, utc)
         except PlaneError as error:
@@ -105,6 +115,19 @@ class Enforcing:
             log.warning("repaired: %s", drift)
             self._note(utc, "repair", drift)
         self._note_hits(outcome.held.values(), now, utc)
+
+    def clear(self, half_open: SocketTable) -> None:
+        """Free half-open sockets of banned sources, so that the SYN queue is there for others at once.
+
+        A kernel that cannot is told about once; the sockets then time out by themselves.
+        """
+        if self._dry_run or self.problem or self._cannot_evict or not len(half_open):
+            return
+        try:
+            evict(half_open)
+        except PlaneError as error:
+            self._cannot_evict = True
+            log.warning("%s; they will time out by themselves", error)
 
     def _want(self, utc: datetime) -> None:
         self.bans = {id_: ban for id_, ban in self.bans.items() if ban.active(utc)}

@@ -7,8 +7,21 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from synguard.errors import SynguardError
 from synguard.report.presence import AGENT_LOCK
+
+
+@retry(
+    retry=retry_if_exception_type(BlockingIOError),
+    stop=stop_after_delay(1.0),
+    wait=wait_fixed(0.05),
+    reraise=True,
+)
+def _take(handle: int) -> None:
+    """Take the lock; a verb that only asks whether an agent runs holds it for an instant."""
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class AgentLock:
@@ -22,7 +35,7 @@ class AgentLock:
         path = runtime_dir / AGENT_LOCK
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._handle)
         except BlockingIOError as error:
             pid = os.pread(self._handle, 32, 0).decode("ascii", "replace").strip()
             os.close(self._handle)

@@ -8,7 +8,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
+import numpy as np
+
 from synguard.addresses import Network
+from synguard.detector.columns import halves
+from synguard.detector.counting import Held
 from synguard.model import Ban, Origin, Scope
 from synguard.policy.models import BanTimes, Budget
 
@@ -21,6 +25,7 @@ class StandingBans:
     def __init__(self, bans: Iterable[Ban] = ()) -> None:
         self._by_target: dict[Network, list[Ban]] = {}
         self._lengths: Counter[tuple[int, int]] = Counter()
+        self._columns: Held | None = None
         self.automatic = 0
         for ban in bans:
             self.add(ban)
@@ -32,8 +37,19 @@ class StandingBans:
         if not bans:
             self._lengths[target.version, target.prefixlen] += 1
         kept = [old for old in bans if (old.scope, old.ports) != (ban.scope, ban.ports)]
+        self._columns = None
         self.automatic += _automatic([ban]) - (_automatic(bans) - _automatic(kept))
         bans[:] = [*kept, ban]
+
+    def columns(self) -> Held:
+        """Return the banned networks as columns by width, as the detector takes them."""
+        if self._columns is None:
+            by_width: dict[tuple[int, int], list[tuple[int, int]]] = {}
+            for target in self._by_target:
+                by_width.setdefault((target.version, target.prefixlen), []).append(halves(target))
+            pairs = {width: np.array(values, np.uint64) for width, values in by_width.items()}
+            self._columns = {width: (both[:, 0].copy(), both[:, 1].copy()) for width, both in pairs.items()}
+        return self._columns
 
     def covering(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
         """Return the longest-standing ban at ``now`` that stops all that a ban with this reach would, or None."""

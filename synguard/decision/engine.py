@@ -123,6 +123,8 @@ class Engine:
             grouped.setdefault((key.policy, key.target, key.signal.forgeable), []).append((key, score))
         by_policy: dict[str, list[Condemned]] = {}
         for (policy, target, _), scores in grouped.items():
+            if self._carried_by_few(policy, target, scores):
+                continue
             by_policy.setdefault(policy, []).append(
                 Condemned(
                     target=target,
@@ -132,6 +134,22 @@ class Engine:
                 )
             )
         return by_policy
+
+    def _carried_by_few(self, policy: str, target: Network, scores: list[tuple[Key, Score]]) -> bool:
+        """Return whether a prefix is over its limit only through a few sources that are about to be condemned.
+
+        A loud source is known for certain a little later than the sum of many; without this its quiet neighbours
+        would be banned with it in between.
+        """
+        rules = self._policies[policy].prefixes
+        if target.prefixlen >= rules.lengths(target.version)[0]:
+            return False
+        for key, score in scores:
+            loud = self.scores.inside(policy, target, key.signal)
+            rest = score.mean - sum(child.mean for child in loud)
+            if len(loud) >= rules.sources_for(target.prefixlen, target.version) or rest > score.latest.limit:
+                return False
+        return True
 
     def _wants_sampler(self, assessment: Assessment) -> bool:
         strained = assessment.fullest >= STRAINED or assessment.flood.overflowing

@@ -8,8 +8,8 @@ from itertools import repeat
 import numpy as np
 
 from synguard.addresses import Network, host_network
-from synguard.detector.columns import network_at
-from synguard.readings import U64, V4_PREFIX
+from synguard.detector.columns import halves, network_at
+from synguard.readings import U64
 
 
 class ProvenPeers:
@@ -40,14 +40,14 @@ class ProvenPeers:
         """Return when a single address last proved itself, or None; wider targets prove nothing."""
         if target.prefixlen != target.max_prefixlen:
             return None
-        return self._seen_at.get(_halves(target))
+        return self._seen_at.get(halves(target))
 
     def inside(self, target: Network, at_most: int) -> list[Network]:
         """Return up to ``at_most`` proven addresses inside a network."""
         if target.prefixlen == target.max_prefixlen:
-            return [target] if _halves(target) in self._seen_at else []
-        first_high, first_low = _halves(target)
-        last_high, last_low = _halves(host_network(target.broadcast_address))
+            return [target] if halves(target) in self._seen_at else []
+        first_high, first_low = halves(target)
+        last_high, last_low = halves(host_network(target.broadcast_address))
         high, low = self._as_columns()
         within = (high >= first_high) & (high <= last_high)
         within &= (high > first_high) | (low >= first_low)
@@ -69,10 +69,3 @@ class ProvenPeers:
     def _forget(self, now: float) -> None:
         fresh = sorted(((at, peer) for peer, at in self._seen_at.items() if at >= now - self._lifetime_s), reverse=True)
         self._seen_at = {peer: at for at, peer in reversed(fresh[: self._at_most])}
-
-
-def _halves(target: Network) -> tuple[int, int]:
-    value = int(target.network_address)
-    if target.version == 4:
-        return 0, V4_PREFIX << 32 | value
-    return value >> 64, value & 0xFFFF_FFFF_FFFF_FFFF

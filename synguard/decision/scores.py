@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from synguard.addresses import Network
+from synguard.addresses import Network, covers
 from synguard.detector.assessment import Observation
 from synguard.model import Evidence, Signal
 
@@ -122,6 +122,17 @@ class Scores:
     def condemned(self) -> Iterator[tuple[Key, Score]]:
         """Yield the scores that call for action."""
         return ((key, score) for key, score in self._scores.items() if score.condemned)
+
+    def inside(self, policy: str, target: Network, signal: Signal) -> list[Score]:
+        """Return the scores of narrower targets inside one."""
+        return [
+            score
+            for key, score in self._scores.items()
+            if key.signal is signal
+            and key.policy == policy
+            and key.target.prefixlen > target.prefixlen
+            and covers(target, key.target)
+        ]
 
     def highest(self, count: int) -> list[tuple[Key, Score]]:
         """Return the highest scores, highest first."""

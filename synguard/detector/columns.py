@@ -46,7 +46,7 @@ def sorting_order(high: U64, low: U64) -> npt.NDArray[np.intp]:
 
 def cut(high: U64, low: U64, version: int, prefixlen: int) -> Runs:
     """Return the runs of equal prefixes in columns that are in address order and of one family."""
-    high_mask, low_mask = _masks(version, prefixlen)
+    high_mask, low_mask = masks(version, prefixlen)
     high, low = high & high_mask, low & low_mask
     if not len(high):
         nothing = np.empty(0, np.intp)
@@ -66,7 +66,16 @@ def network_at(high: int, low: int, version: int, prefixlen: int) -> Network:
     return IPv6Network((high << 64 | low, prefixlen))
 
 
-def _masks(version: int, prefixlen: int) -> tuple[np.uint64, np.uint64]:
+def halves(target: Network) -> tuple[int, int]:
+    """Return the (high, low) of a network's first address."""
+    value = int(target.network_address)
+    if target.version == 4:
+        return 0, V4_PREFIX << 32 | value
+    return value >> 64, value & _ALL
+
+
+def masks(version: int, prefixlen: int) -> tuple[np.uint64, np.uint64]:
+    """Return the (high, low) masks that leave the first ``prefixlen`` bits of an address of this IP version."""
     bits = prefixlen + 96 if version == 4 else prefixlen
     high_bits, low_bits = min(bits, 64), max(bits - 64, 0)
     return (

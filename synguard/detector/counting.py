@@ -1,13 +1,15 @@
 """Rows to observations: counts by source, rolled up the prefix tree, against a policy's limits.
 
-A child over its own limit answers for itself: its share is taken out of what its prefix is judged by, so one loud
-address never condemns its quiet neighbours. What is left must come from ``min_sources`` distinct sources.
+A child over its own limit, or banned already, answers for itself: its share is taken out of what its prefix is
+judged by, so loud addresses never condemn their quiet neighbours. What is left must come from ``min_sources`` distinct
+sources, and from more of them the wider the prefix is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -46,7 +48,13 @@ class Rows:
         return replace(self, high=self.high[mask], low=self.low[mask], port=self.port[mask])
 
 
-def observe(rows: Rows, policy: Policy, signal: Signal, *, pressed: bool) -> list[Observation]:
+Held = Mapping[tuple[int, int], tuple[U64, U64]]
+"""(IP version, prefix length) → first addresses (high, low) of the networks of that width that are banned."""
+
+
+def observe(
+    rows: Rows, policy: Policy, signal: Signal, *, pressed: bool, held: Held | None = None
+) -> list[Observation]:
     """Return the targets among a policy's rows whose count comes near its limit, both families, every prefix length."""
     if policy.limits.of(signal) is None and policy.prefix_limits.of(signal) is None:
         return []
@@ -54,7 +62,7 @@ def observe(rows: Rows, policy: Policy, signal: Signal, *, pressed: bool) -> lis
     found: list[Observation] = []
     for version, chosen in ((4, ipv4), (6, ~ipv4)):
         if chosen.any():
-            found.extend(_Tree(rows.where(chosen), policy, signal, version, pressed).observations())
+            found.extend(_Tree(rows.where(chosen), policy, signal, version, pressed, held or {}).observations())
     return found
 
 
@@ -69,7 +77,10 @@ def split(rows: Rows, policy: Policy) -> tuple[Rows, Rows]:
 class _Tree:
     """One family's rows under one policy, sorted once and cut at each prefix length in turn."""
 
-    def __init__(self, rows: Rows, policy: Policy, signal: Signal, version: int, pressed: bool) -> None:
+    def __init__(  # private, called once
+        self, rows: Rows, policy: Policy, signal: Signal, version: int, pressed: bool, held: Held
+    ) -> None:
+        self._held = held
         order = sorting_order(rows.high, rows.low)
         self._high, self._low, self._port = rows.high[order], rows.low[order], rows.port[order]
         self._rows, self._policy, self._signal, self._version = rows, policy, signal, version
@@ -83,13 +94,14 @@ class _Tree:
         limit = self._limit(lengths[0])
         over = self._over(value, limit)
         yield from self._report(runs, value, sources, limit, lengths[0])
-        for prefixlen in lengths[1:]:
-            value, sources = np.where(over, 0.0, value), np.where(over, 0, sources)
+        for narrower, prefixlen in pairwise(lengths):
+            apart = over | self._is_held(runs, narrower)
+            value, sources = np.where(apart, 0.0, value), np.where(apart, 0, sources)
             parents = cut(runs.high, runs.low, self._version, prefixlen)
             value, sources = np.add.reduceat(value, parents.start), np.add.reduceat(sources, parents.start)
             runs = Runs(parents.high, parents.low, runs.start[parents.start], runs.end[parents.end - 1])
             limit = self._limit(prefixlen)
-            enough = sources >= self._policy.prefixes.min_sources
+            enough = sources >= self._policy.prefixes.sources_for(prefixlen, self._version)
             over = self._over(value, limit) & enough
             yield from self._report(runs, np.where(enough, value, 0.0), sources, limit, prefixlen)
 
@@ -97,6 +109,12 @@ class _Tree:
         """Return the limit as it applies now; infinite where the signal is not judged at this width."""
         limit = self._policy.limit_of(self._signal, prefixlen, self._version)
         return float("inf") if limit is None else limit * self._pressed
+
+    def _is_held(self, runs: Runs, prefixlen: int) -> Bools:
+        columns = self._held.get((self._version, prefixlen))
+        if columns is None:
+            return np.zeros(len(runs), np.bool_)
+        return np.isin(runs.high, columns[0]) & np.isin(runs.low, columns[1])
 
     def _over(self, value: Floats, limit: float) -> Bools:
         """Return which values pass the limit; of sampled ones, those that pass it by two standard errors."""

@@ -13,7 +13,7 @@ from synguard.detector.arrivals import Arrivals
 from synguard.detector.assessment import Assessment, Dispersion, FloodFigures, ListenerPressure, Observation
 from synguard.detector.columns import cut, sorting_order
 from synguard.detector.counters import DROPPED, rate
-from synguard.detector.counting import Rows, observe, split
+from synguard.detector.counting import Held, Rows, observe, split
 from synguard.detector.dispersion import dispersion
 from synguard.detector.pressure import pressure_on
 from synguard.model import Signal
@@ -48,8 +48,11 @@ class Detector:
         self._spread: Dispersion | None = None
         self._spread_due_at = float("-inf")
 
-    def assess(self, readings: Readings) -> Assessment:
-        """Return what this tick's readings show; sensors that were not due leave their last figures standing."""
+    def assess(self, readings: Readings, held: Held | None = None) -> Assessment:
+        """Return what this tick's readings show; sensors that were not due leave their last figures standing.
+
+        ``held`` names the networks that are banned already: prefixes are not judged by what those still send.
+        """
         self._flood = self._figures(readings)
         if readings.half_open is not None:
             self._half_open = readings.half_open
@@ -62,7 +65,7 @@ class Detector:
             self._measured_at[signal] = at
             if before is not None and at > before:
                 elapsed[signal] = at - before
-                observations.extend(self._observe(rows, signal, readings.at))
+                observations.extend(self._observe(rows, signal, readings.at, held or {}))
         return Assessment(
             at=readings.at,
             observations=tuple(observations),
@@ -140,12 +143,12 @@ class Detector:
             table = table.where(np.isin(table.local_port, slow, invert=True))
         return Rows(table.remote_high, table.remote_low, table.local_port)
 
-    def _observe(self, rows: Rows, signal: Signal, now: float) -> list[Observation]:
+    def _observe(self, rows: Rows, signal: Signal, now: float, held: Held) -> list[Observation]:
         pressed = self._pressed(now)
         found: list[Observation] = []
         for policy in self.policies:
             mine, rows = split(rows, policy)
-            found.extend(observe(mine, policy, signal, pressed=policy.name in pressed))
+            found.extend(observe(mine, policy, signal, pressed=policy.name in pressed, held=held))
         return found
 
     def _note_pressed(self, now: float) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from synguard.addresses import Network, NetworkIndex
-from synguard.model import Ban, Held, Scope
+from synguard.model import Ban, Held, Origin, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +27,24 @@ class Wanted:
         """Return what the kernel should hold for these bans at ``now``.
 
         Would-be and lapsed bans are left out. Protected parties are all let through, but for those that a
-        person's forced ban names; of the proven peers only those that a ``new`` ban covers.
+        person's forced ban names; of the proven peers those that an automatic ``new`` ban covers and no person's.
         """
         standing = {ban.id: ban for ban in bans if ban.active(now) and not ban.dry_run}
         forced = NetworkIndex(ban.target for ban in standing.values() if ban.forced)
-        closed = NetworkIndex(ban.target for ban in standing.values() if ban.scope is Scope.NEW)
+        closed = {
+            origin: NetworkIndex(
+                ban.target for ban in standing.values() if ban.scope is Scope.NEW and ban.origin is origin
+            )
+            for origin in Origin
+        }
         return cls(
             bans=standing,
             allow=frozenset(party for party in protected if not forced.overlapping(party)),
-            proven=frozenset(peer for peer in proven if closed.covering(peer)),
+            proven=frozenset(
+                peer
+                for peer in proven
+                if closed[Origin.AUTO].covering(peer) and not closed[Origin.MANUAL].covering(peer)
+            ),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -144,7 +145,12 @@ class PrefixRules(_Base):
         (32, 24, 20, 16), description="prefix lengths, narrowest first; the first is 'a source'"
     )
     ipv6: tuple[Whole, ...] = Field((64, 56, 48), description="the same for IPv6; one /128 is worthless to ban")
-    min_sources: Whole = Field(8, ge=2, le=65536, description="fewest distinct offending sources that condemn a prefix")
+    min_sources: Whole = Field(
+        8,
+        ge=2,
+        le=65536,
+        description="fewest distinct offending sources that condemn a prefix; twice as many for each two bits wider",
+    )
     min_share: Number = Field(
         0.5,
         ge=0,
@@ -164,6 +170,13 @@ class PrefixRules(_Base):
     def lengths(self, version: int) -> tuple[int, ...]:
         """Return the prefix lengths of IP ``version`` 4 or 6, narrowest first."""
         return self.ipv4 if version == 4 else self.ipv6
+
+    def sources_for(self, prefixlen: int, version: int) -> int:
+        """Return the fewest distinct sources that condemn a prefix: ``min_sources`` for the narrowest one.
+
+        A prefix wider than that by two bits needs twice as many: it holds that many more innocent people.
+        """
+        return math.ceil(self.min_sources * 2.0 ** ((self.lengths(version)[1] - prefixlen) / 2))
 
 
 class Policy(_Base):

@@ -228,6 +228,7 @@ def _columns(words: U32, rows: Starts) -> SocketRows:
         remote_port=ports[:, 3].astype(np.uint16),
         recv_queue=matrix[:, 18].copy(),
         send_queue=matrix[:, 19].copy(),
+        cookie=np.ascontiguousarray(matrix[:, 15:17]).view(np.uint64)[:, 0],
     )
     return SocketRows(table, matrix[:, 21].copy())
 

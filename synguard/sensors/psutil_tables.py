@@ -85,6 +85,7 @@ def _table(found: Sequence[tuple[TcpState, Any]]) -> SocketTable:
         remote_port=np.array([entry.raddr.port if entry.raddr else 0 for _, entry in found], np.uint16),
         recv_queue=np.zeros(len(found), np.uint32),
         send_queue=backlog,
+        cookie=np.zeros(len(found), np.uint64),
     )
 
 

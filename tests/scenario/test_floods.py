@@ -86,9 +86,8 @@ def test_random_sources_are_called_spoofed_and_nobody_is_banned(scene: Scene) ->
     status = read_status(scene.config.runtime_dir)
     assert status is not None
     assert status.verdict.startswith("spoofed: about 10,000 SYN/s")
-    assert any(
-        v.verdict.kind is VerdictKind.SPOOFED for v in scene.ledger.verdicts_since(scene.clock.utcnow().replace(year=2025))
-    )
+    recorded = scene.ledger.verdicts_since(scene.clock.utcnow().replace(year=2025))
+    assert any(record.verdict.kind is VerdictKind.SPOOFED for record in recorded)
 
 
 def test_heavy_sources_hidden_in_a_spoofed_flood_are_still_found(scene: Scene) -> None:

@@ -102,6 +102,7 @@ class CliHost:
             remote_port=np.arange(rows, dtype=np.uint16),
             recv_queue=np.zeros(rows, np.uint32),
             send_queue=np.zeros(rows, np.uint32),
+            cookie=np.zeros(rows, np.uint64),
         )
 
     source = "sock_diag"

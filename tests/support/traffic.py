@@ -51,6 +51,7 @@ def table(
         remote_port=remote_ports.astype(np.uint16),
         recv_queue=np.zeros(n, np.uint32),
         send_queue=np.zeros(n, np.uint32),
+        cookie=np.zeros(n, np.uint64),
     )
 
 

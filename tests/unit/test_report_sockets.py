@@ -42,6 +42,7 @@ def table(*rows: Row) -> SocketTable:
         remote_port=np.array([row[4] for row in rows], np.uint16),
         recv_queue=zeros,
         send_queue=zeros,
+        cookie=np.zeros(len(rows), np.uint64),
     )
 
 
