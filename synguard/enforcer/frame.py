@@ -86,11 +86,17 @@ def remove_ours(table: XTable, chain: str) -> bool:
 
 
 def strangers(table: XTable) -> Iterator[str]:
-    """Yield a phrase for each foreign rule in our chains."""
+    """Yield a phrase for each foreign rule in our chains, and for each before our jumps that lets packets past us."""
     for chain in (CHAIN, REJECT_CHAIN):
         for position, entry in enumerate(table.entries(chain)):
             if not is_ours(entry.comment):
                 yield f"{table.table}: rule {position + 1} of {chain} ({_name(entry)})"
+    for hook in table.table.hooks:
+        for position, entry in enumerate(table.entries(hook)):
+            if entry.comment == jump_rule(hook).comment:
+                break
+            if entry.target == "ACCEPT":
+                yield f"{table.table}: rule {position + 1} of {hook} accepts packets before {CHAIN} sees them"
 
 
 def dismantle(table: XTable, left: list[str]) -> bool:

@@ -14,6 +14,7 @@ from synguard.enforcer.diff import after, claims, diff, next_lapse, without_laps
 from synguard.enforcer.drift import drift
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Actual, Change, Plane, Wanted
+from synguard.errors import PlaneError
 from synguard.model import Held, Hits
 
 READ_EVERY: Final = timedelta(seconds=5)
@@ -47,9 +48,10 @@ class Reconciler:
     """Brings one plane to what is wanted; one lives as long as its agent or verb.
 
     The first pass reads everything back and so adopts what an earlier process left. Later passes compare with what
-    is known from there and make no call where nothing differs. Every ``read_every``, or more rarely where reading is
-    dear or another program keeps undoing repairs, a pass reads everything back again. After a failed apply the next
-    pass reads back first, so that no work is lost.
+    is known from there and make no call where nothing differs; where applying a difference fails, others may have
+    taken away what it builds on, so everything is read back and tried once more. Every ``read_every``, or more rarely
+    where reading is dear or another program keeps undoing repairs, a pass reads everything back again. After a failed
+    apply the next pass reads back first, so that no work is lost.
     """
 
     def __init__(self, plane: Plane, lock: Path, read_every: timedelta = READ_EVERY) -> None:
@@ -74,9 +76,14 @@ class Reconciler:
         """
         if full or self._known is None or self._is_read_due(now):
             return self._full_pass(wanted, now)
-        if wanted != self._settled or now >= self._next_lapse:
-            return self._difference(wanted, now, self._known)
-        return self._outcome(Change())
+        if wanted == self._settled and now < self._next_lapse:
+            return self._outcome(Change())
+        known = self._known
+        try:
+            return self._difference(wanted, now, known)
+        except PlaneError:  # others may have taken away what the change builds on: look, mend, and try once more
+            self._known, self._failed = known, False
+            return self._full_pass(wanted, now)
 
     def hits(self) -> Mapping[str, Hits]:
         """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.

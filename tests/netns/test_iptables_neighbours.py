@@ -157,6 +157,17 @@ def test_foreign_rules_in_our_chain_are_told_of_and_outlive_everything(
     assert host.sh("ipset list -n") == ""
 
 
+def test_a_rule_that_lets_packets_past_us_is_told_of_and_not_fought(
+    host: NetworkThread, reconciler: Reconciler
+) -> None:
+    """The classic: an ESTABLISHED accept that somebody puts first, and bans that look right and stop nothing."""
+    reconciler.reconcile(GOAL, now())
+    host.sh("iptables-legacy -I INPUT 1 -i lo -j DROP; iptables-legacy -I INPUT 2 -p tcp -j ACCEPT")
+    outcome = reconciler.reconcile(GOAL, now(), full=True)
+    assert outcome.strangers == ("iptables filter: rule 2 of INPUT accepts packets before SYNGUARD sees them",)
+    assert not outcome.change
+
+
 def test_a_set_that_a_foreign_rule_uses_is_named_when_it_cannot_be_removed(host: NetworkThread) -> None:
     host.sh("ipset create synguard-all-drop-4 hash:net; ipset create synguard-of-old hash:ip")
     host.sh("iptables-legacy -t raw -A OUTPUT -m set --match-set synguard-all-drop-4 dst -j DROP")

@@ -1,0 +1,195 @@
+"""What is written to the kernel's tools and read back from them, as text."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from synguard.addresses import parse_network
+from synguard.enforcer.members import (
+    LONGEST_TIMEOUT_S,
+    MAX_ELEMENTS,
+    create_line,
+    fits,
+    frame_lines,
+    member_lines,
+    parse_save,
+)
+from synguard.enforcer.names import (
+    CHAIN,
+    CHAIN_LIMIT,
+    COMMENT_LIMIT,
+    FAMILIES,
+    REJECT_CHAIN,
+    SET_LIMIT,
+    SET_NAMES,
+    SPARE_SET,
+    Kind,
+    frame_comment,
+    is_ours,
+    parse_rule,
+)
+from synguard.enforcer.plane import Change
+from synguard.enforcer.rules import ban_rules, datestop, set_rules, tables
+from synguard.model import Action, Held, Hits, Scope
+from tests.support.bans import ban
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+EXTRA = "hashsize 1024 maxelem 131072 timeout 0 counters comment bucketsize 12 initval 0xddde7ecb"
+
+
+def test_nothing_loads_python_iptables_before_it_is_used() -> None:
+    """It costs 0.3 s and loads C libraries, which ``synguard bans`` should not have to wait for."""
+    code = "import sys, synguard.enforcer.choose, synguard.enforcer.flush; sys.exit('iptc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_every_name_is_within_the_kernels_limits() -> None:
+    assert all(len(name) <= SET_LIMIT for name in (*SET_NAMES, SPARE_SET))
+    assert all(len(chain) <= CHAIN_LIMIT for chain in (CHAIN, REJECT_CHAIN))
+
+
+def test_the_longest_comment_of_a_rule_is_within_the_kernels_limit() -> None:
+    longest = ban(
+        "x" * 32, "2001:db8:ffff:ffff:ffff:ffff:ffff:fff0/124", action=Action.REJECT, ports=tuple(range(65500, 65535))
+    )
+    comments = [rule.comment for rule in ban_rules(longest)]
+    assert max(map(len, comments)) <= COMMENT_LIMIT
+    assert len(comments) == 3
+    assert sorted(port for text in comments for port in parse_rule(text).ports) == list(range(65500, 65535))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "",
+        "synguard",
+        "somebody's synguard ban",
+        "synguard banana",
+        " synguard allow",
+        "synguard ban A until never",
+        "synguard ban x until never and more",
+        "the synguard frame v1 allow",
+    ],
+)
+def test_comments_of_others_are_not_ours(comment: str) -> None:
+    assert not is_ours(comment)
+    assert parse_rule(comment) is None
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "synguard ban x until 2026-99-99T00:00:00Z new drop 192.0.2.1",
+        "synguard ban x until never new drop 192.0.2.1/24",
+        "synguard ban x until never new drop nonsense",
+    ],
+)
+def test_a_comment_of_our_form_that_we_did_not_write_is_not_believed(comment: str) -> None:
+    assert parse_rule(comment) is None
+
+
+def test_a_rule_of_another_release_is_ours_but_not_the_one_wanted_now() -> None:
+    old = frame_comment("allow").replace("v1", "v0")
+    assert is_ours(old)
+    assert old not in [rule.comment for table in tables(FAMILIES) for rule in set_rules(table)]
+
+
+def test_chains_ask_exceptions_then_everything_then_proven_then_syns() -> None:
+    raw, *_ = tables((4,))
+    assert [rule.match_set[0] for rule in set_rules(raw) if rule.match_set] == [
+        "synguard-allow-4",
+        "synguard-all-drop-4",
+        "synguard-proven-4",
+        "synguard-new-drop-4",
+        "synguard-port-drop-4",
+    ]
+
+
+def test_a_change_is_written_exceptions_first_and_bans_before_their_exceptions_go() -> None:
+    change = Change(
+        add=(ban("b", "192.0.2.0/24", ports=(80,), seconds=59.2, start=START),),
+        remove=(Held("a", parse_network("2001:db8::/64"), Scope.ALL, Action.REJECT),),
+        allow_add=frozenset({parse_network("127.0.0.1")}),
+        allow_remove=frozenset({parse_network("::1")}),
+    )
+    assert list(member_lines(change, START)) == [
+        'add synguard-allow-4 127.0.0.1 timeout 0 comment "synguard allow"',
+        "del synguard-all-reject-6 2001:db8::/64",
+        "add synguard-port-drop-4 192.0.2.0/24,tcp:80 timeout 60"
+        ' comment "synguard ban b until 2026-03-01T12:00:59.200000Z"',
+        "del synguard-allow-6 ::1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "timeout"),
+    [(0.001, 1), (1, 1), (1.001, 2), (90 * 86400, LONGEST_TIMEOUT_S), (None, 0)],
+)
+def test_a_timeout_is_rounded_up_and_never_the_kernels_forever_by_accident(seconds: float | None, timeout: int) -> None:
+    (line,) = member_lines(Change(add=(ban("b", "192.0.2.1", seconds=seconds, start=START),)), START)
+    assert f" timeout {timeout} " in line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stop"),
+    [(60.0, "2026-03-01T12:00:59"), (60.001, "2026-03-01T12:01:00"), (60.999, "2026-03-01T12:01:00")],
+)
+def test_a_datestop_is_the_last_second_that_begins_before_the_expiry(seconds: float, stop: str) -> None:
+    assert datestop(START + timedelta(seconds=seconds)) == stop
+
+
+def test_a_datestop_stays_within_what_the_kernel_knows() -> None:
+    assert datestop(datetime(2099, 1, 1, tzinfo=UTC)) == "2038-01-19T03:14:07"
+    assert datestop(None) is None
+
+
+def test_a_saved_set_reads_back_as_bans_exceptions_and_strangers() -> None:
+    text = f"""\
+create synguard-port-drop-4 hash:net,port family inet {EXTRA}
+add synguard-port-drop-4 192.0.2.0/24,tcp:80 timeout 20 packets 5 bytes 60 comment "synguard ban b until never"
+add synguard-port-drop-4 192.0.2.0/24,tcp:443 timeout 20 packets 1 bytes 9 comment "synguard ban b until never"
+create synguard-allow-6 hash:net family inet6 {EXTRA}
+add synguard-allow-6 2001:db8::1 timeout 0 packets 0 bytes 0 comment "synguard allow"
+add synguard-allow-6 2001:db8::2 timeout 0 packets 0 bytes 0
+create other hash:net family inet {EXTRA}
+add other 198.18.0.1 comment "synguard ban c until never"
+"""
+    saved = parse_save(text.splitlines())
+    assert saved.bans == {
+        "b": Held("b", parse_network("192.0.2.0/24"), Scope.NEW, Action.DROP, (80, 443), None, Hits(6, 69))
+    }
+    assert saved.allow == {parse_network("2001:db8::1")}
+    assert saved.strangers == ["2001:db8::2 in set synguard-allow-6"]
+    assert len(saved.unfit) == len(SET_NAMES) - 2
+
+
+def test_members_that_an_interrupted_extension_left_apart_are_all_found() -> None:
+    """One port has the new expiry and one the old: both must be seen, or the old one could never be removed."""
+    text = f"""\
+create synguard-port-drop-4 hash:net,port family inet {EXTRA}
+add synguard-port-drop-4 192.0.2.1,tcp:80 timeout 20 comment "synguard ban b until 2026-03-01T12:00:00.000000Z"
+add synguard-port-drop-4 192.0.2.1,tcp:443 timeout 20 comment "synguard ban b until 2026-03-01T13:00:00.000000Z"
+"""
+    bans = parse_save(text.splitlines()).bans
+    assert [held.ban_id for held in bans.values()] == ["b", "b"]
+    assert {held.ports for held in bans.values()} == {(80,), (443,)}
+
+
+def test_a_set_with_other_parameters_is_exchanged_and_its_members_are_not_believed() -> None:
+    small = f"create synguard-new-drop-4 hash:net family inet {EXTRA}".replace("131072", "10")
+    saved = parse_save([small, 'add synguard-new-drop-4 192.0.2.1 timeout 9 comment "synguard ban b until never"'])
+    assert saved.bans == {}
+    lines = list(frame_lines(saved.headers))
+    assert "swap synguard-spare synguard-new-drop-4" in lines
+    assert lines.count("destroy synguard-spare") == 1
+
+
+def test_a_set_that_evicts_bans_by_itself_does_not_fit() -> None:
+    line = create_line(Kind.NEW_DROP, 4)
+    assert fits(f"{line} bucketsize 12", Kind.NEW_DROP, 4)
+    assert not fits(f"{line} forceadd", Kind.NEW_DROP, 4)
+    assert f"maxelem {MAX_ELEMENTS}" in line
