@@ -9,10 +9,9 @@ from ipaddress import ip_address
 from typing import Final
 
 from synguard.addresses import Address, unmapped
-from synguard.sensors.netlink_dump import attributes, dump, messages
+from synguard.sensors.netlink_dump import HEADER_BYTES, attributes, dump, end_of
 
 _NETLINK_ROUTE: Final = 0
-_RTM_NEWROUTE: Final = 24
 _RTM_GETROUTE: Final = 26
 _RTN_UNICAST: Final = 1
 _RTMSG_BYTES: Final = 12  # struct rtmsg
@@ -39,19 +38,18 @@ def read_default_gateways() -> dict[Address, str]:
     gateways: dict[Address, str] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
         request = struct.pack("=B11x", family)
-        for datagram in dump(_NETLINK_ROUTE, _RTM_GETROUTE, request, "the routing tables"):
-            gateways.update(gateways_in(datagram))
+        for datagram, offsets in dump(_NETLINK_ROUTE, _RTM_GETROUTE, request, "the routing tables"):
+            gateways.update(gateways_in(datagram, offsets))
     return gateways
 
 
-def gateways_in(datagram: bytes) -> dict[Address, str]:
-    """Return gateway → interface name for the default routes among the RTM_NEWROUTE messages of one datagram."""
+def gateways_in(datagram: bytes, offsets: list[int]) -> dict[Address, str]:
+    """Return gateway → interface name for the default routes among the RTM_NEWROUTE messages at ``offsets``."""
     found: dict[Address, str] = {}
-    for kind, start, end in messages(datagram):
-        if kind != _RTM_NEWROUTE or end - start < _RTMSG_BYTES:
-            continue
+    for offset in offsets:
+        start = offset + HEADER_BYTES
         if datagram[start + 1] <= _WIDEST_HALF and datagram[start + 7] == _RTN_UNICAST:
-            for address, interface in _next_hops(datagram, start + _RTMSG_BYTES, end, 0):
+            for address, interface in _next_hops(datagram, start + _RTMSG_BYTES, end_of(datagram, offset), 0):
                 found[address] = _interface_name(interface)
     return found
 

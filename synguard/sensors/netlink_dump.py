@@ -7,11 +7,16 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from synguard.errors import SensorError
 
+Datagram: TypeAlias = tuple[bytes, list[int]]
+"""What came in one piece, and where each message in it begins; the one that ends the answer is left out."""
+
 _HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port (struct nlmsghdr)
+_START: Final = struct.Struct("=IHH")  # length, type, flags
+_ERRNO: Final = struct.Struct("=i")
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length, type (struct nlattr)
 _REQUEST: Final = 0x01
 _ACK: Final = 0x04
@@ -27,8 +32,8 @@ _TRIES: Final = 5
 HEADER_BYTES: Final = _HEADER.size
 
 
-def dump(protocol: int, kind: int, payload: bytes, whose: str, at_most_bytes: int = 1 << 26) -> list[bytes]:
-    """Return the datagrams that answer a dump request, each holding whole messages; retried when it changed underway.
+def dump(protocol: int, kind: int, payload: bytes, whose: str, at_most_bytes: int = 1 << 26) -> list[Datagram]:
+    """Return the datagrams that answer a dump request; asked again when the dumped thing changed underway.
 
     ``whose`` names what is read, for the operator.
 
@@ -38,7 +43,7 @@ def dump(protocol: int, kind: int, payload: bytes, whose: str, at_most_bytes: in
     return _ask(protocol, kind, _REQUEST | _DUMP, payload, whose, at_most_bytes)
 
 
-def ask(protocol: int, kind: int, payload: bytes, whose: str) -> list[bytes]:
+def ask(protocol: int, kind: int, payload: bytes, whose: str) -> list[Datagram]:
     """Return the datagrams that answer one request that is no dump.
 
     Raises:
@@ -47,15 +52,31 @@ def ask(protocol: int, kind: int, payload: bytes, whose: str) -> list[bytes]:
     return _ask(protocol, kind, _REQUEST | _ACK, payload, whose, _BUFFER)
 
 
-def messages(datagram: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield (type, start of payload, end of payload) for each message of one datagram; malformed ends are left out."""
+def split(datagram: bytes) -> tuple[list[int], bool, int | None]:
+    """Return where the messages of a datagram begin, whether one tells of an interruption, and how the answer ends.
+
+    The last is None while more is to come, 0 at a whole end, and an errno where the kernel refused. A malformed end of
+    the datagram is left out.
+    """
+    offsets: list[int] = []
+    interrupted = False
     offset, size = 0, len(datagram)
     while offset + HEADER_BYTES <= size:
-        length, kind = struct.unpack_from("=IH", datagram, offset)
+        length, kind, flags = _START.unpack_from(datagram, offset)
         if length < HEADER_BYTES or offset + length > size:
-            return
-        yield kind, offset + HEADER_BYTES, offset + length
+            break
+        interrupted |= bool(flags & _DUMP_INTR)
+        if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+            return offsets, interrupted, -_ERRNO.unpack_from(datagram, offset + HEADER_BYTES)[0] if length >= 20 else 0
+        offsets.append(offset)
         offset += (length + 3) & ~3
+    return offsets, interrupted, None
+
+
+def end_of(datagram: bytes, offset: int) -> int:
+    """Return where the message that begins at ``offset`` ends."""
+    length: int = _START.unpack_from(datagram, offset)[0]
+    return offset + length
 
 
 def attributes(datagram: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -73,7 +94,7 @@ def attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
-def _ask(protocol: int, kind: int, flags: int, payload: bytes, whose: str, at_most_bytes: int) -> list[bytes]:
+def _ask(protocol: int, kind: int, flags: int, payload: bytes, whose: str, at_most_bytes: int) -> list[Datagram]:
     try:
         for _ in range(_TRIES):
             answer = _once(protocol, kind, flags, payload, at_most_bytes)
@@ -86,13 +107,13 @@ def _ask(protocol: int, kind: int, flags: int, payload: bytes, whose: str, at_mo
     raise SensorError(f"cannot read {whose}: it changed under each of {_TRIES} attempts to read it whole")
 
 
-def _once(protocol: int, kind: int, flags: int, payload: bytes, at_most_bytes: int) -> list[bytes] | None:
+def _once(protocol: int, kind: int, flags: int, payload: bytes, at_most_bytes: int) -> list[Datagram] | None:
     """Return the answer, or None where it was interrupted or overrun and must be asked for again."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as channel:
         channel.settimeout(_TIMEOUT_S)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         channel.sendto(_HEADER.pack(HEADER_BYTES + len(payload), kind, flags, 1, 0) + payload, (0, 0))
-        answer: list[bytes] = []
+        answer: list[Datagram] = []
         room = at_most_bytes
         while True:
             try:
@@ -104,26 +125,11 @@ def _once(protocol: int, kind: int, flags: int, payload: bytes, at_most_bytes: i
             room -= len(datagram)
             if room < 0:
                 raise OSError(errno.EFBIG, f"the answer is larger than {at_most_bytes >> 20} MiB")
-            answer.append(datagram)
-            ended = _ended(datagram)
-            if ended is not None:
-                return answer if ended else None
-
-
-def _ended(datagram: bytes) -> bool | None:
-    """Return None while more is to come, True at a whole end, False where the dump was interrupted.
-
-    Raises:
-        OSError: The kernel refused.
-    """
-    offset = 0
-    interrupted = False
-    for kind, start, _end in messages(datagram):
-        offset = start - HEADER_BYTES
-        interrupted |= bool(struct.unpack_from("=H", datagram, offset + 6)[0] & _DUMP_INTR)
-        if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-            code = -struct.unpack_from("=i", datagram, start)[0]
-            if code > 0:
+            offsets, interrupted, code = split(datagram)
+            if code:
                 raise OSError(code, os.strerror(code))
-            return not interrupted
-    return False if interrupted else None
+            if interrupted:
+                return None
+            answer.append((datagram, offsets))
+            if code == 0:
+                return answer

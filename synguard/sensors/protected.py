@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
@@ -87,11 +87,17 @@ def _parts(allow: Allow, places: Places) -> list[tuple[str, Callable[[], Mapping
 def own_addresses() -> dict[Network, str]:
     """Return each address of this host's interfaces with the reason ``own address of eth0``."""
     return {
-        host_network(parse_address(each.address)): f"own address of {interface}"
+        _host(each.address): f"own address of {interface}"
         for interface, addresses in psutil.net_if_addrs().items()
         for each in addresses
         if each.family in _ADDRESS_FAMILIES
     }
+
+
+@lru_cache(maxsize=4096)
+def _host(text: str) -> Network:
+    """Return the network of one address; remembered, as a host may have a thousand of them."""
+    return host_network(parse_address(text))
 
 
 def resolvers(path: Path) -> dict[Network, str]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from synguard.errors import SensorError
 from synguard.readings import U8, U64
-from synguard.sensors.netlink_dump import HEADER_BYTES, ask, attribute, attributes, dump, messages
+from synguard.sensors.netlink_dump import HEADER_BYTES, Datagram, ask, attribute, attributes, dump, end_of
 
 _NETLINK_GENERIC: Final = 16
 _GENL_BYTES: Final = 4  # struct genlmsghdr
@@ -53,19 +53,21 @@ def read_finished_peers(max_age_s: float) -> tuple[U64, U64]:
     Source: net/ipv4/tcp_metrics.c, include/uapi/linux/tcp_metrics.h.
     """
     request = struct.pack("=BBH", _METRICS_GET, 1, 0)
-    datagrams = dump(_NETLINK_GENERIC, _family(), request, _WHOSE)
-    return decode_finished_peers(b"".join(datagrams), _family(), max_age_s)
+    return decode_finished_peers(dump(_NETLINK_GENERIC, _family(), request, _WHOSE), max_age_s)
 
 
-def decode_finished_peers(dumped: bytes, family: int, max_age_s: float) -> tuple[U64, U64]:
+def decode_finished_peers(datagrams: list[Datagram], max_age_s: float) -> tuple[U64, U64]:
     """Return the addresses (high, low) of the entries no older than ``max_age_s`` in a tcp_metrics dump.
 
     Raises:
         SensorError: An entry does not begin with peer, own address and age, as Linux 3.14 to 6.18 lay it out.
     """
-    offsets = np.fromiter(
-        (start - HEADER_BYTES for kind, start, _end in messages(dumped) if kind == family), dtype=np.int64
+    starts = np.cumsum([0, *(len(datagram) for datagram, _ in datagrams)])
+    offsets = np.concatenate(
+        [np.array(offsets, dtype=np.int64) + start for start, (_, offsets) in zip(starts[:-1], datagrams, strict=True)]
+        or [np.empty(0, np.int64)]
     )
+    dumped = b"".join(datagram for datagram, _ in datagrams)
     octets = np.frombuffer(dumped, dtype=np.uint8)
     v4 = _entries(octets, offsets, 4, (_ADDR_IPV4, _SADDR_IPV4))
     v6 = _entries(octets, offsets, 16, (_ADDR_IPV6, _SADDR_IPV6))
@@ -101,9 +103,10 @@ def _addresses(entries: U8, width: int, max_age_s: float) -> tuple[U64, U64]:
 def _family() -> int:
     """Return the number that generic netlink gave the family at boot."""
     name = attribute(_CTRL_FAMILY_NAME, b"tcp_metrics\0")
-    for datagram in ask(_NETLINK_GENERIC, _GENL_ID_CTRL, struct.pack("=BBH", _CTRL_GETFAMILY, 1, 0) + name, _WHOSE):
-        for _kind, start, end in messages(datagram):
-            for kind, value in attributes(datagram, start + _GENL_BYTES, end):
+    request = struct.pack("=BBH", _CTRL_GETFAMILY, 1, 0) + name
+    for datagram, offsets in ask(_NETLINK_GENERIC, _GENL_ID_CTRL, request, _WHOSE):
+        for offset in offsets:
+            for kind, value in attributes(datagram, offset + _HEAD, end_of(datagram, offset)):
                 if kind == _CTRL_FAMILY_ID and len(value) == 2:
                     number: int = struct.unpack("=H", value)[0]
                     return number

@@ -19,7 +19,7 @@ from synguard.sensors.bpf import syns
 from synguard.sensors.packet_ring import PacketRing
 from synguard.sensors.packets import decode_ipv4, decode_ipv6
 from synguard.sensors.syn_sampler import SynSampler
-from tests.support.own_network import HOST4, in_own_network, wait_until
+from tests.support.own_network import HOST4, in_own_network
 from tests.support.syn_packets import (
     ACK,
     FIN,
@@ -147,10 +147,13 @@ link set outer.7 up
 def test_a_bridge_and_its_port_do_not_count_a_syn_twice() -> None:
     setup = "link add bridge0 type bridge forward_delay 0\nlink set wire0 master bridge0\nlink set bridge0 up\n"
     subprocess.run(["ip", "-batch", "-"], input=setup, text=True, check=True)
-    wait_until(lambda: "state forwarding" in _link_details("wire0"))
+    subprocess.run(
+        ["bridge", "link", "set", "dev", "wire0", "state", "3"], check=True
+    )  # forward without learning first
+    assert "state forwarding" in _link_details("wire0")
+    bridge = mac_of("bridge0")
     with wire() as far, sampler() as opened:
-        for _ in range(500):
-            far.send(IPV4, ipv4("198.51.100.7", tcp(80)), to=mac_of("bridge0"))
+        far.send(IPV4, *[ipv4("198.51.100.7", tcp(80))] * 500, to=bridge)
         sample = opened.read(0.0, PORTS)
     assert sources(sample) == {"198.51.100.7": 500}
 

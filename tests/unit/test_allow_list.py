@@ -42,6 +42,12 @@ def test_a_thousand_faulty_lines_make_a_short_message() -> None:
     assert caught.value.problems[-1] == "friends: and 950 more lines that cannot be used"
 
 
+@pytest.mark.parametrize("word", ["192.0.2.07", "192.0.2", "0xC0000207", "192.0.2.7\0", "192.0.2.256", "٣.0.2.7"])
+def test_an_address_in_odd_writing_is_refused(word: str) -> None:
+    with pytest.raises(ConfigError, match="is not an address or prefix"):
+        parse_allow_text(word, "friends")
+
+
 @pytest.mark.parametrize(
     ("word", "advice"),
     [
@@ -103,5 +109,5 @@ def test_a_file_larger_than_any_list_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "friends"
     with path.open("wb") as file:
         file.truncate(allow_list.MAX_BYTES + 1)
-    with pytest.raises(ConfigError, match="larger than 64 MiB"):
+    with pytest.raises(ConfigError, match="larger than 16 MiB"):
         read_allow_file(path)

@@ -13,7 +13,7 @@ from synguard.errors import SensorError
 from synguard.policy.models import Allow
 from synguard.sensors.gateways import gateways_in
 from synguard.sensors.logged_in import read_ssh_peers
-from synguard.sensors.netlink_dump import attribute
+from synguard.sensors.netlink_dump import attribute, split
 from synguard.sensors.protected import Places, read_protected, resolvers
 
 ALICE = IPv4Address("192.0.2.81")
@@ -165,7 +165,7 @@ def test_only_default_routes_through_a_gateway_name_one() -> None:
         + rtnetlink_route(0, gateway("192.0.2.3"), LO, kind=7)
         + rtnetlink_route(1, gateway("192.0.2.4"), LO)
     )
-    assert {str(address): name for address, name in gateways_in(datagram).items()} == {
+    assert {str(address): name for address, name in gateways_in(datagram, split(datagram)[0]).items()} == {
         "192.0.2.1": "lo",
         "192.0.2.4": "lo",
     }
@@ -177,13 +177,13 @@ def test_every_next_hop_of_a_multipath_route_and_an_ipv6_next_hop_of_ipv4_are_ga
         for hop in (gateway("192.0.2.1"), attribute(18, struct.pack("=H", 10) + ip_address("fe80::1").packed))
     )
     datagram = rtnetlink_route(0, attribute(9, hops))
-    assert {str(address) for address in gateways_in(datagram)} == {"192.0.2.1", "fe80::1"}
+    assert {str(address) for address in gateways_in(datagram, split(datagram)[0])} == {"192.0.2.1", "fe80::1"}
 
 
 def test_a_torn_routing_message_names_no_gateway_and_raises_nothing() -> None:
     whole = rtnetlink_route(0, attribute(9, struct.pack("=HBBi", 16, 0, 0, 1) + gateway("192.0.2.1")))
     for end in range(len(whole)):
-        assert gateways_in(whole[:end]) == {}
+        assert gateways_in(whole[:end], split(whole[:end])[0]) == {}
 
 
 def test_an_address_of_two_reasons_keeps_what_it_is_to_this_host() -> None:
