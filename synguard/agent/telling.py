@@ -66,10 +66,11 @@ def status_of(  # a status gathers everything, once
 
 
 def _pressure(assessment: Assessment) -> tuple[ListenerStatus, ...]:
-    fullest = sorted(assessment.pressure, key=lambda listener: (-listener.fill, listener.port))
+    fullest = sorted(assessment.pressure, key=lambda listener: (-listener.fill, listener.port, listener.version))
     return tuple(
         ListenerStatus(
             port=listener.port,
+            family=f"ipv{listener.version}",
             process=listener.process,
             half_open=listener.half_open,
             backlog=listener.backlog,

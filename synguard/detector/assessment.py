@@ -30,9 +30,11 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class ListenerPressure:
-    """How full one local port's SYN queue is, over all the sockets that listen there."""
+    """How full the SYN queue of one local port and family is, over all the sockets that listen there."""
 
     port: int
+    version: int
+    """IP version of the listener; 6 may take IPv4 too."""
     process: str
     half_open: int
     backlog: int

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
 
 from synguard.detector.assessment import ListenerPressure
+from synguard.detector.columns import is_ipv4
 from synguard.readings import Listener, SocketReading
 
 FULL: Final = 0.9
@@ -15,34 +16,45 @@ FULL: Final = 0.9
 
 
 def pressure_on(listeners: Iterable[Listener], half_open: SocketReading | None) -> tuple[ListenerPressure, ...]:
-    """Return the pressure on each listening port, ports ascending; sockets sharing a port are added up.
+    """Return the pressure on each listening port and family, ports ascending.
 
-    A reuseport group has one backlog per socket. Its accept queue counts as full when all of them are.
+    IPv4 and IPv6 sockets of one port have queues of their own, unless a single IPv6 socket takes both. A reuseport
+    group is added up, for the kernel spreads connections over it.
     """
-    waiting = _half_open_by_port(half_open)
-    by_port: dict[int, list[Listener]] = {}
+    groups: dict[tuple[int, int], list[Listener]] = {}
     for listener in listeners:
-        by_port.setdefault(listener.port, []).append(listener)
-    return tuple(_pressure(port, sockets, waiting.get(port, 0)) for port, sockets in sorted(by_port.items()))
+        groups.setdefault((listener.port, listener.address.version), []).append(listener)
+    waiting = _half_open_by_queue(half_open, groups)
+    return tuple(_pressure(queue, sockets, waiting.get(queue, 0)) for queue, sockets in sorted(groups.items()))
 
 
-def _half_open_by_port(reading: SocketReading | None) -> Mapping[int, int]:
+def _half_open_by_queue(
+    reading: SocketReading | None, groups: Collection[tuple[int, int]]
+) -> Mapping[tuple[int, int], int]:
+    """Return (port, IP version of the listener) → half-open sockets; queues with none are absent."""
     if reading is None:
         return {}
-    ports, counts = np.unique(reading.table.local_port, return_counts=True)
-    return dict(zip(ports.tolist(), counts.tolist(), strict=True))
+    ipv4 = is_ipv4(reading.table.remote_high, reading.table.remote_low)
+    waiting: dict[tuple[int, int], int] = {}
+    for version, rows in ((4, ipv4), (6, ~ipv4)):
+        ports, counts = np.unique(reading.table.local_port[rows], return_counts=True)
+        for port, count in zip(ports.tolist(), counts.tolist(), strict=True):
+            queue = (port, version if (port, version) in groups else 6)
+            waiting[queue] = waiting.get(queue, 0) + count
+    return waiting
 
 
-def _pressure(port: int, sockets: list[Listener], half_open: int) -> ListenerPressure:
+def _pressure(queue: tuple[int, int], sockets: list[Listener], half_open: int) -> ListenerPressure:
+    port, version = queue
     backlog = sum(socket.backlog for socket in sockets)
     accepting = any(socket.accept_queue <= socket.backlog for socket in sockets)
-    fullest_one = max(socket.backlog for socket in sockets)
     return ListenerPressure(
         port=port,
+        version=version,
         process=next((socket.process for socket in sockets if socket.process), ""),
         half_open=half_open,
         backlog=backlog,
         accept_queue=sum(socket.accept_queue for socket in sockets),
         accepting=accepting,
-        censored=accepting and half_open >= FULL * min(backlog, fullest_one),
+        censored=accepting and half_open >= FULL * backlog,
     )

@@ -176,7 +176,7 @@ class PrefixRules(_Base):
 
         A prefix wider than that by two bits needs twice as many: it holds that many more innocent people.
         """
-        return math.ceil(self.min_sources * 2.0 ** ((self.lengths(version)[1] - prefixlen) / 2))
+        return math.ceil(self.min_sources * math.pow(2, (self.lengths(version)[1] - prefixlen) / 2))
 
 
 class Policy(_Base):
@@ -224,7 +224,7 @@ class Policy(_Base):
         if prefixlen >= lengths[0]:
             return self.limits.of(signal)
         base = self.prefix_limits.of(signal)
-        return None if base is None else base * 2.0 ** ((lengths[1] - prefixlen) / 2)
+        return None if base is None else base * math.pow(2, (lengths[1] - prefixlen) / 2)
 
 
 class Pack(_Base):

@@ -20,9 +20,11 @@ class _Part(BaseModel):
 
 
 class ListenerStatus(_Part):
-    """Pressure on one listening port."""
+    """Pressure on one listening port and family."""
 
     port: int
+    family: str = "ipv4"
+    """``ipv4`` or ``ipv6``; a listener on ``::`` may take both and is then told as ``ipv6``."""
     process: str
     half_open: int
     backlog: int
