@@ -116,6 +116,7 @@ def syns(version: int, one_in: int, ports: frozenset[int] | None) -> bytes:
     return assemble(
         [
             *(_find_tcp_in_ipv4() if version == 4 else _find_tcp_in_ipv6()),
+            Op(_LD_H_IND, 14),  # the window: a load beyond the packet's end lets it go
             Op(_LD_B_IND, 13),
             Op(_AND_K, _FIN_SYN_RST_ACK),
             Op(_JEQ, _SYN, otherwise="drop"),
@@ -151,7 +152,13 @@ def _find_tcp_in_ipv4() -> list[Op | str]:
 
 def _find_tcp_in_ipv6() -> list[Op | str]:
     """Walk the extension headers, unrolled since classic BPF jumps forward only; leave X at the TCP header."""
-    lines: list[Op | str] = [Op(_LDX_IMM, 40), Op(_LD_B_ABS, 6)]
+    lines: list[Op | str] = [
+        Op(_LD_B_ABS, 0),
+        Op(_AND_K, 0xF0),
+        Op(_JEQ, 0x60, otherwise="drop"),
+        Op(_LDX_IMM, 40),
+        Op(_LD_B_ABS, 6),
+    ]
     for level in range(EXTENSION_HEADERS):
         options, fragment, after = f"options{level}", f"fragment{level}", f"after{level}"
         lines += [

@@ -39,6 +39,7 @@ def ipv4(
     ttl: int = 64,
     protocol: int = 6,
     fragment: int = 0,
+    to: IPv4Address = HOST4,
 ) -> bytes:
     """Return an IPv4 packet; ``options`` is a multiple of 4 long, ``fragment`` the offset field with its flags."""
     header = struct.pack(
@@ -52,7 +53,7 @@ def ipv4(
         protocol,
         0,
         IPv4Address(source).packed,
-        HOST4.packed,
+        to.packed,
     )
     header += options
     return header[:10] + _checksum(header) + header[12:] + payload
