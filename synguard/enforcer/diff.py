@@ -12,6 +12,8 @@ from synguard.enforcer.plane import Actual, Change, Wanted
 from synguard.model import Action, Ban, Held, Hits, Scope
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_ALL_PORTS: Final = 0
+"""Stands for the one member of a ban that names no ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +32,39 @@ def claims(bans: Mapping[str, Ban], now: datetime) -> Claims:
     The kernel can note one ban per member (network, port, scope, action): it is the one that lasts longest.
     Without this rule two bans of one target would take the member from each other in every pass.
     """
-    owner: dict[tuple[Network, Scope, Action, int], str] = {}
     standing = [ban for ban in bans.values() if ban.active(now) and not ban.dry_run]
-    for ban in sorted(standing, key=lambda ban: (ban.expires_at or _NEVER, ban.id), reverse=True):
-        for port in ban.ports or (0,):
-            owner.setdefault((ban.target, ban.scope, ban.action, port), ban.id)
-    held: dict[str, Ban] = {}
-    covered: dict[str, str] = {}
+    rivals: dict[tuple[Network, Scope, Action], list[Ban]] = {}
     for ban in standing:
-        own = [port for port in ban.ports or (0,) if owner[ban.target, ban.scope, ban.action, port] == ban.id]
-        if not own:
-            covered[ban.id] = owner[ban.target, ban.scope, ban.action, (ban.ports or (0,))[-1]]
-        else:
-            held[ban.id] = ban if len(own) == len(ban.ports or (0,)) else replace(ban, ports=tuple(own))
+        rivals.setdefault((ban.target, ban.scope, ban.action), []).append(ban)
+    held = {ban.id: ban for ban in standing}
+    covered: dict[str, str] = {}
+    for several in rivals.values():
+        if len(several) > 1:  # rare, and the rest must stay cheap: a new ban comes upon ten thousand old ones
+            _share(several, held, covered)
     return Claims(held, covered)
+
+
+def _share(rivals: list[Ban], held: dict[str, Ban], covered: dict[str, str]) -> None:
+    """Give each member that the rivals want to the one that lasts longest, and take it from the others."""
+    owner: dict[int, str] = {}
+    for ban in sorted(rivals, key=lambda ban: (ban.expires_at or _NEVER, ban.id), reverse=True):
+        for port in ban.ports or (_ALL_PORTS,):
+            owner.setdefault(port, ban.id)
+    for ban in rivals:
+        own = tuple(port for port in ban.ports if owner[port] == ban.id)
+        if not ban.ports and owner[_ALL_PORTS] == ban.id:
+            continue
+        if own:
+            held[ban.id] = replace(ban, ports=own)
+        else:
+            del held[ban.id]
+            covered[ban.id] = owner[(ban.ports or (_ALL_PORTS,))[-1]]
 
 
 def agrees(ban: Ban, held: Held) -> bool:
     """Return whether the kernel holds the ban as it is wanted; counters do not matter."""
     return (
-        held.target == ban.target
+        (held.target is ban.target or held.target == ban.target)
         and held.scope is ban.scope
         and held.action is ban.action
         and held.expires_at == ban.expires_at
@@ -57,15 +72,22 @@ def agrees(ban: Ban, held: Held) -> bool:
     )
 
 
-def diff(wanted: Wanted, actual: Actual, now: datetime) -> Change:
+def diff(wanted: Wanted, actual: Actual, now: datetime, claimed: Claims | None = None) -> Change:
     """Return what turns ``actual`` into ``wanted``; empty if they agree.
 
-    A ban that is held with another expiry, action, target or ports is in both ``remove`` and ``add``; a plane keeps
-    the members that are in both, so that extending a ban leaves no gap.
+    ``claimed`` may be given if the claims of the wanted bans at ``now`` are known already. A ban that is held with
+    another expiry, action, target or ports is in both ``remove`` and ``add``; a plane keeps the members that are in
+    both, so that extending a ban leaves no gap.
     """
-    bans = claims(wanted.bans, now).bans
-    stale = [ban_id for ban_id, held in actual.bans.items() if ban_id not in bans or not agrees(bans[ban_id], held)]
-    fresh = [ban for ban in bans.values() if ban.id not in actual.bans or not agrees(ban, actual.bans[ban.id])]
+    bans = (claimed or claims(wanted.bans, now)).bans
+    stale = [ban_id for ban_id in actual.bans if ban_id not in bans]
+    fresh: list[Ban] = []
+    for ban_id, ban in bans.items():
+        held = actual.bans.get(ban_id)
+        if held is None or not agrees(ban, held):
+            fresh.append(ban)
+            if held is not None:
+                stale.append(ban_id)
     return Change(
         add=tuple(fresh),
         remove=tuple(actual.bans[ban_id] for ban_id in stale),

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network, format_network
-from synguard.enforcer.diff import agrees, claims
+from synguard.enforcer.diff import Claims, agrees
 from synguard.enforcer.plane import Actual, Wanted
 from synguard.model import Ban, Held
 
@@ -15,17 +15,17 @@ _NAMED: Final = 5
 """Named one by one; the rest is a number, so that a wiped set is one sentence and not ten thousand."""
 
 
-def drift(wanted: Wanted, known: Actual | None, actual: Actual, now: datetime) -> tuple[str, ...]:
+def drift(wanted: Wanted, claimed: Claims, known: Actual | None, actual: Actual, now: datetime) -> tuple[str, ...]:
     """Return what differs in ``actual`` from what we knew to be there, as far as it is still wanted.
 
     On the first pass nothing is known: then only bans that the ledger does not have are told of. What has lapsed, or
     what another synguard process has put in or taken out by way of the ledger, is no drift.
     """
-    return tuple(_sentences(wanted, known, actual, now))
+    return tuple(_sentences(wanted, claimed, known, actual, now))
 
 
-def _sentences(wanted: Wanted, known: Actual | None, actual: Actual, now: datetime) -> Iterator[str]:
-    bans = claims(wanted.bans, now).bans
+def _sentences(wanted: Wanted, claimed: Claims, known: Actual | None, actual: Actual, now: datetime) -> Iterator[str]:
+    bans = claimed.bans
     if known is not None:
         if known.intact:
             yield from (f"{part}: missing or changed, put back" for part in actual.missing)

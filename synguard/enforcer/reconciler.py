@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from synguard.enforcer.diff import after, claims, diff, next_lapse, without_lapsed
+from synguard.enforcer.diff import Claims, after, claims, diff, next_lapse, without_lapsed
 from synguard.enforcer.drift import drift
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Actual, Change, Plane, Wanted
@@ -109,21 +109,23 @@ class Reconciler:
         with self._locked():
             known = self._known and without_lapsed(self._known, now)
             actual = self._read(now)
-            found = () if self._failed else drift(wanted, known, actual, now)
-            change = self._apply(diff(wanted, actual, now), actual)
+            claimed = claims(wanted.bans, now)
+            found = () if self._failed else drift(wanted, claimed, known, actual, now)
+            change = self._apply(diff(wanted, actual, now, claimed), actual)
         self._failed = False
         self._slow_down(known is not None and bool(found), now)
-        self._settle(wanted, now)
+        self._settle(wanted, claimed, now)
         return self._outcome(change, found)
 
     def _difference(self, wanted: Wanted, now: datetime, known: Actual) -> Outcome:
         """Apply what differs from what is known to be there; no difference, no call."""
         self._known = without_lapsed(known, now)
-        change = diff(wanted, self._known, now)
+        claimed = claims(wanted.bans, now)
+        change = diff(wanted, self._known, now, claimed)
         if change:
             with self._locked():
                 self._apply(change, self._known)
-        self._settle(wanted, now)
+        self._settle(wanted, claimed, now)
         return self._outcome(change)
 
     def _read(self, now: datetime) -> Actual:
@@ -153,9 +155,9 @@ class Reconciler:
             wait = self._read_every * 2 ** min(self._repairs - PATIENCE, 10)
             self._read_due = max(self._read_due, now + min(wait, SLOWEST))
 
-    def _settle(self, wanted: Wanted, now: datetime) -> None:
+    def _settle(self, wanted: Wanted, claimed: Claims, now: datetime) -> None:
         self._settled = wanted
-        self._covered = claims(wanted.bans, now).covered
+        self._covered = claimed.covered
         expiries = (ban.expires_at for ban in wanted.bans.values() if ban.expires_at is not None)
         lapses = (moment for moment in (*expiries, next_lapse(self._known or Actual())) if moment > now)
         self._next_lapse = min(lapses, default=_NEVER)
