@@ -33,11 +33,11 @@ class ListenerNames:
         self._pids: list[int] = []
 
     def names(self, inodes: U32, now: float) -> list[str]:
-        """Return a name for each socket inode, in order; empty where unknown.
+        """Return a name for each socket inode, in order; empty where unknown, as for inode 0, which is none.
 
         Scans only when a socket is unknown, and not within ``RESCAN_S`` of the last time.
         """
-        wanted = {int(inode) for inode in inodes}
+        wanted = {int(inode) for inode in inodes if inode}
         self._names = {inode: name for inode, name in self._names.items() if inode in wanted}
         missing = wanted - self._names.keys()
         if missing and now - self._scanned_at >= RESCAN_S:
@@ -53,7 +53,7 @@ class ListenerNames:
             pid = self._pids.pop()
             held = missing & _socket_inodes(pid)
             if held:
-                name = _process_name(pid)
+                name = process_name(pid)
                 self._names.update((inode, name) for inode in held)
                 missing -= held
         if not missing:
@@ -80,7 +80,8 @@ def _inode(path: str) -> Iterable[int]:
     return (int(target[8:-1]),) if target.startswith("socket:[") else ()
 
 
-def _process_name(pid: int) -> str:
+def process_name(pid: int) -> str:
+    """Return ``nginx[812]``, or ``[812]`` where the process is gone or may not be looked at."""
     try:
         return f"{psutil.Process(pid).name()}[{pid}]"
     except psutil.Error:

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 
 from synguard.addresses import parse_address
 from synguard.errors import SensorError
-from synguard.readings import U64, V4_PREFIX, SocketTable, TcpState
+from synguard.readings import U32, U64, V4_PREFIX, SocketTable, TcpState
 
 MOST_SOCKETS: Final = 500_000
 """Beyond this a Python object per socket costs more than an operator would bear: the reading is an error."""
@@ -38,15 +40,27 @@ _SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
 _DEFAULT_SOMAXCONN: Final = 4096
 
 
-def tcp_table(states: Iterable[TcpState]) -> SocketTable:
-    """Return every TCP socket in one of ``states``, without queues but with ``somaxconn`` as every backlog.
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A socket table, and whose each socket is."""
+
+    table: SocketTable
+    pid: U32
+    """0 where unknown."""
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Owned:
+        """Return the rows where ``mask`` is true."""
+        return Owned(self.table.where(mask), self.pid[mask])
+
+
+def tcp_table() -> Owned:
+    """Return every TCP socket, without queues but with ``somaxconn`` as every backlog.
 
     Raises:
         SensorError: psutil cannot read them, or there are more than ``MOST_SOCKETS``.
     """
-    wanted = frozenset(states)
     found = [(_STATES.get(entry.status, TcpState.CLOSE), entry) for entry in _entries("tcp")]
-    return _table([(state, entry) for state, entry in found if state in wanted])
+    return Owned(_table(found), np.array([entry.pid or 0 for _, entry in found], np.uint32))
 
 
 def udp_table() -> SocketTable:

@@ -7,14 +7,14 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from synguard.addresses import Address
 from synguard.errors import SensorError
-from synguard.readings import CONNECTED, U32, V4_PREFIX, Listener, SocketReading, SocketTable, TcpState
+from synguard.readings import CONNECTED, V4_PREFIX, Listener, SocketReading, SocketTable, TcpState
 from synguard.sensors import psutil_tables
 from synguard.sensors.inet_diag import SocketRows, UnavailableError
-from synguard.sensors.listener_names import ListenerNames
+from synguard.sensors.listener_names import ListenerNames, process_name
+from synguard.sensors.psutil_tables import Owned
 from synguard.sensors.sock_diag import SockDiag
 
 _LISTENING: Final = frozenset({TcpState.LISTEN})
@@ -33,6 +33,7 @@ class Sockets:
         self._refusal: UnavailableError | None = None
         self._names = ListenerNames()
         self._listening: tuple[float, SocketRows] | None = None
+        self._by_psutil: tuple[float, Owned] | None = None
 
     @property
     def source(self) -> str:
@@ -66,9 +67,7 @@ class Sockets:
         Raises:
             SensorError: No whole table could be had.
         """
-        rows = self._listening_rows(now)
-        table = rows.table
-        names = self._names.names(rows.inode, now)
+        table, names = self._named_listeners(now)
         found = [
             Listener(
                 address=address_of(int(table.local_high[row]), int(table.local_low[row])),
@@ -87,7 +86,9 @@ class Sockets:
         Raises:
             SensorError: No whole table could be had.
         """
-        return self._tcp(frozenset(states)).table
+        wanted = frozenset(states)
+        rows = self._diag_tcp(wanted)
+        return rows.table if rows is not None else _in_states(self._read_by_psutil().table, wanted)
 
     def udp(self) -> SocketTable:
         """Return every UDP socket: connected ones ``ESTABLISHED``, the others ``CLOSE``.
@@ -108,24 +109,46 @@ class Sockets:
 
     def _to_listeners(self, now: float, states: frozenset[TcpState]) -> SocketReading:
         listening = np.zeros(1 << 16, np.bool_)
-        listening[self._listening_rows(now).table.local_port] = True
-        table = self._tcp(states).table
+        listening[self._listening_rows(now).local_port] = True
+        rows = self._diag_tcp(states)
+        table = rows.table if rows is not None else _in_states(self._by_psutil_at(now).table, states)
         return SocketReading(now, table.where(listening[table.local_port]), self.source)
 
-    def _listening_rows(self, now: float) -> SocketRows:
+    def _listening_rows(self, now: float) -> SocketTable:
         """Return the listening sockets, read once per moment ``now``."""
-        if self._listening is None or self._listening[0] != now:
-            self._listening = (now, self._tcp(_LISTENING))
-        return self._listening[1]
+        if not self._refusal and (self._listening is None or self._listening[0] != now):
+            rows = self._diag_tcp(_LISTENING)
+            self._listening = None if rows is None else (now, rows)
+        if self._listening and not self._refusal:
+            return self._listening[1].table
+        return _in_states(self._by_psutil_at(now).table, _LISTENING)
 
-    def _tcp(self, states: frozenset[TcpState]) -> SocketRows:
+    def _named_listeners(self, now: float) -> tuple[SocketTable, list[str]]:
+        table = self._listening_rows(now)
+        if self._listening and not self._refusal:
+            return table, self._names.names(self._listening[1].inode, now)
+        owned = self._by_psutil_at(now)
+        pids = owned.pid[owned.table.state == TcpState.LISTEN]
+        return table, [process_name(int(pid)) if pid else "" for pid in pids]
+
+    def _diag_tcp(self, states: frozenset[TcpState]) -> SocketRows | None:
+        """Return a table by sock_diag, or None where, now or ever since, the kernel refuses it."""
         if not self._refusal:
             try:
                 return self._diag.tcp(states)
             except UnavailableError as refusal:
                 self._refusal = refusal
+        return None
+
+    def _by_psutil_at(self, now: float) -> Owned:
+        """Return psutil's table of all states, read once per moment ``now``: it costs the same for any of them."""
+        if self._by_psutil is None or self._by_psutil[0] != now:
+            self._by_psutil = (now, self._read_by_psutil())
+        return self._by_psutil[1]
+
+    def _read_by_psutil(self) -> Owned:
         try:
-            return _without_inodes(psutil_tables.tcp_table(states))
+            return psutil_tables.tcp_table()
         except SensorError as error:
             raise SensorError(f"{self.refusal}; {error}") from error
 
@@ -137,7 +160,5 @@ def address_of(high: int, low: int) -> Address:
     return IPv6Address(high << 64 | low)
 
 
-def _without_inodes(table: SocketTable) -> SocketRows:
-    nothing: npt.NDArray[np.uint32] = np.zeros(len(table), np.uint32)
-    inode: U32 = nothing
-    return SocketRows(table, inode)
+def _in_states(table: SocketTable, states: frozenset[TcpState]) -> SocketTable:
+    return table.where(np.isin(table.state, list(states)))

@@ -191,7 +191,7 @@ def test_psutil_gives_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
         clients = [socket.create_connection(("127.0.0.1", 80)), socket.create_connection(("::1", 80))]
         throw_syns(hosts("203.0.113.5"), 3, (81,))
         wait_until(lambda: len(sockets.half_open(1.0).table) == 3)
-        by_psutil, by_diag = psutil_tables.tcp_table(ALL_STATES), sockets.tcp(ALL_STATES)
+        by_psutil, by_diag = psutil_tables.tcp_table().table, sockets.tcp(ALL_STATES)
         assert ends(by_psutil) == ends(by_diag)
         assert Counter(by_psutil.state.tolist()) == Counter(by_diag.state.tolist())
         for client in clients:

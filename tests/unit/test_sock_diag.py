@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import pytest
 
 from synguard.errors import SensorError
-from synguard.readings import SocketTable, TcpState, empty_table
+from synguard.readings import TcpState
 from synguard.sensors import psutil_tables
 from synguard.sensors.inet_diag import UnavailableError
 from synguard.sensors.sock_diag import ATTEMPTS, SockDiag
@@ -134,20 +137,60 @@ def test_one_moment_reads_the_listeners_once() -> None:
     assert len(kernel.sockets[0].requests) == 3
 
 
+class Psutil:
+    """Stands in for ``psutil.net_connections``."""
+
+    def __init__(self, *entries: tuple[str, str, int, str, int, int | None]) -> None:
+        self.asked = 0
+        self._entries = entries
+
+    def __call__(self, kind: str) -> list[SimpleNamespace]:
+        self.asked += 1
+        return [
+            SimpleNamespace(
+                family=socket.AF_INET6 if ":" in local else socket.AF_INET,
+                status=status,
+                laddr=SimpleNamespace(ip=local, port=local_port),
+                raddr=SimpleNamespace(ip=remote, port=remote_port) if remote else (),
+                pid=pid,
+            )
+            for status, local, local_port, remote, remote_port, pid in self._entries
+        ]
+
+
 def test_psutil_takes_over_where_sock_diag_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[frozenset[TcpState]] = []
-
-    def tcp_table(states: frozenset[TcpState]) -> SocketTable:
-        asked.append(states)
-        return empty_table()
-
-    monkeypatch.setattr(psutil_tables, "tcp_table", tcp_table)
+    listing = Psutil(
+        ("LISTEN", "::", 80, "", 0, os.getpid()),
+        ("LISTEN", "0.0.0.0", 22, "", 0, None),
+        ("SYN_RECV", "::ffff:192.0.2.1", 80, "::ffff:203.0.113.9", 1025, None),
+        ("ESTABLISHED", "192.0.2.1", 22, "203.0.113.8", 1026, None),
+        ("ESTABLISHED", "192.0.2.1", 40000, "203.0.113.7", 443, None),
+    )
+    monkeypatch.setattr(psutil_tables.psutil, "net_connections", listing)
     sockets = Sockets(SockDiag(refuse))
     assert sockets.source == "sock_diag"
-    assert sockets.half_open(1.0).source == "psutil"
-    assert sockets.source == "psutil"
+    reading = sockets.half_open(1.0)
+    assert (reading.source, sockets.source) == ("psutil", "psutil")
     assert "Operation not permitted" in sockets.refusal
-    assert asked[-1] == HALF_OPEN
+    assert (len(reading.table), reading.table.remote_high[0]) == (1, 0)
+    assert reading.table.remote_low[0] == 0xFFFF_CB00_7109, "an IPv4-mapped address is IPv4"
+    assert sockets.connections(1.0).table.remote_low.tolist() == [0xFFFF_CB00_7108]
+    ssh, web = sockets.listeners(1.0)
+    assert (str(ssh.address), ssh.port, ssh.process) == ("0.0.0.0", 22, "")
+    assert (str(web.address), web.port, web.process.endswith(f"[{os.getpid()}]")) == ("::", 80, True)
+    assert ssh.backlog > 0, "psutil knows no backlog: somaxconn stands for it"
+    assert listing.asked == 1, "one look serves the whole moment"
+    assert len(sockets.tcp({TcpState.ESTABLISHED})) == 2
+
+
+def test_an_empty_table_is_an_answer_and_no_reason_to_ask_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = Psutil()
+    monkeypatch.setattr(psutil_tables.psutil, "net_connections", listing)
+    sockets = Sockets(SockDiag(Kernel([done] * 4)))
+    assert len(sockets.half_open(1.0).table) == 0
+    assert sockets.listeners(2.0) == ()
+    assert len(sockets.tcp(HALF_OPEN)) == 0
+    assert (sockets.source, listing.asked) == ("sock_diag", 0)
 
 
 def test_no_source_left_is_an_error_that_names_both(monkeypatch: pytest.MonkeyPatch) -> None:
