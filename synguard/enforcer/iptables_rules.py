@@ -15,9 +15,10 @@ from typing import ClassVar
 from synguard.addresses import Network
 from synguard.enforcer import flush, ipset
 from synguard.enforcer.capabilities import require_capabilities
+from synguard.enforcer.diff import after, without_lapsed
 from synguard.enforcer.frame import edit, ensure_chains, ensure_jumps, hooks_missing, replace_ours, strangers
 from synguard.enforcer.limits import ensure_possible
-from synguard.enforcer.names import CHAIN, Kind, family_of, is_ours, parse_exception, parse_rule
+from synguard.enforcer.names import CHAIN, Family, Kind, family_of, is_ours, parse_exception, parse_rule
 from synguard.enforcer.plane import Actual, Change
 from synguard.enforcer.rules import Rule, Table, ban_rules, exception_rule, stage_of, tables
 from synguard.enforcer.tables import check_tables, look_over, show_chains
@@ -75,7 +76,10 @@ class IptablesRules:
 
     def __init__(self, utcnow: Callable[[], datetime]) -> None:
         self._utcnow = utcnow
-        self._tables = tables(families_here())
+        self._families = families_here()
+        self._tables = tables(self._families)
+        self._idle = Actual()
+        """What is for a family that this host does not speak: held without a rule, since no such packet can come."""
 
     @property
     def show_command(self) -> str:
@@ -91,10 +95,11 @@ class IptablesRules:
         """Read back the chains; rules that have lapsed are still there and are told of."""
         found, missing, foreign = self._find()
         missing += [f"{kind} {network} in one of two tables" for kind, network in found.halves(_TABLES_EACH)]
+        self._idle = without_lapsed(self._idle, self._utcnow())
         return Actual(
-            bans=found.bans(),
-            allow=found.whole(Kind.ALLOW, _TABLES_EACH),
-            proven=found.whole(Kind.PROVEN, _TABLES_EACH),
+            bans={**self._idle.bans, **found.bans()},
+            allow=found.whole(Kind.ALLOW, _TABLES_EACH) | self._idle.allow,
+            proven=found.whole(Kind.PROVEN, _TABLES_EACH) | self._idle.proven,
             intact=not missing,
             missing=tuple(missing),
             strangers=tuple(foreign),
@@ -112,9 +117,11 @@ class IptablesRules:
             edit(table, lambda copy: plan.carry_out(copy, mend=change.frame))
         if change.frame:
             _destroy_left_over_sets()
+        self._idle = after(self._idle, _for_others(change, self._families))
 
     def flush(self) -> None:
         """Remove everything of ours, of every plane and release."""
+        self._idle = Actual()
         flush.flush_kernel()
 
     def _find(self) -> tuple[_Found, list[str], list[str]]:
@@ -263,6 +270,22 @@ def _key(held: Held) -> _Key:
 def _exceptions(allow: Iterable[Network], proven: Iterable[Network]) -> Iterable[_Exception]:
     yield from ((Kind.ALLOW, network) for network in allow)
     yield from ((Kind.PROVEN, network) for network in proven)
+
+
+def _for_others(change: Change, families: tuple[Family, ...]) -> Change:
+    """Return the part of a change that concerns families other than these."""
+
+    def others(networks: frozenset[Network]) -> frozenset[Network]:
+        return frozenset(network for network in networks if family_of(network) not in families)
+
+    return Change(
+        add=tuple(ban for ban in change.add if family_of(ban.target) not in families),
+        remove=change.remove,
+        allow_add=others(change.allow_add),
+        allow_remove=change.allow_remove,
+        proven_add=others(change.proven_add),
+        proven_remove=change.proven_remove,
+    )
 
 
 def _destroy_left_over_sets() -> None:

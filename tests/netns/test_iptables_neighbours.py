@@ -286,6 +286,22 @@ def test_removing_everything_works_without_the_ipset_tool(
     assert "synguard" not in host.sh("iptables-legacy-save; ip6tables-legacy-save").lower()
 
 
+def test_a_host_without_ipv6_holds_its_ipv6_bans_by_having_no_such_packets(
+    host: NetworkThread, reconciler: Reconciler, plane: PlaneThere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An allow-list may name IPv6 networks on any host; it must not be put back and told of in every pass."""
+    module = type(plane._plane).__module__
+    monkeypatch.setattr(f"{module}.families_here", lambda: (4,))
+    there = PlaneThere(host, lambda: type(plane._plane)(now))
+    reconciler = Reconciler(there, reconciler._lock)
+    assert set(reconciler.reconcile(GOAL, now()).held) == set(GOAL.bans)
+    again = reconciler.reconcile(GOAL, now(), full=True)
+    assert not again.change
+    assert again.drift == ()
+    assert host.sh("cat /proc/thread-self/net/ip6_tables_names") == ""
+    assert not reconciler.reconcile(Wanted(), now(), full=True).held
+
+
 def test_wanting_nothing_keeps_the_frame_and_lets_everybody_through(
     host: NetworkThread, reconciler: Reconciler, plane: PlaneThere
 ) -> None:
