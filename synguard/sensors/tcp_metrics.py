@@ -45,7 +45,7 @@ def read_finished_peers(max_age_s: float) -> tuple[U64, U64]:
     """Return the addresses (high, low) of peers whose last proper close is at most ``max_age_s`` seconds ago.
 
     An address appears once for each of our addresses it spoke to. The kernel bounds its table, to some 80,000 entries
-    at most, and forgets the oldest of a bucket first. About half a microsecond an entry.
+    at most, and forgets the oldest of a bucket first. About 1.3 µs an entry, the kernel's share included.
 
     Raises:
         SensorError: The kernel refused or offers no such memory.

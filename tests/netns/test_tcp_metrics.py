@@ -189,6 +189,20 @@ def test_data_in_a_syn_with_a_made_up_fast_open_cookie_makes_no_entry() -> None:
 
 
 @in_own_network
+def test_a_server_that_gave_this_host_a_fast_open_cookie_is_remembered_at_once() -> None:
+    """It answered a SYN of ours with our own sequence number: not forgeable, and our choice."""
+    set_sysctls({"net.ipv4.tcp_fastopen": 3})
+    own("198.51.100.7/32")
+    with socket.create_server(("198.51.100.7", 0)) as server, socket.socket() as opener:
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 100)
+        opener.bind((str(HOST4), 0))
+        opener.sendto(b"hello", socket.MSG_FASTOPEN, server.getsockname())
+        accepted, _ = server.accept()
+        with accepted:
+            assert finished() == {"198.51.100.7"}
+
+
+@in_own_network
 def test_thousands_of_peers_are_all_read() -> None:
     addresses = [f"10.200.{number >> 8}.{number & 255}" for number in range(2000)]
     batch = "".join(f"address add {address}/32 dev lo\n" for address in addresses)
