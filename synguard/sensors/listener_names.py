@@ -28,7 +28,7 @@ class ListenerNames:
     """Remembers names while their sockets live; a socket nobody here may look at stays nameless."""
 
     def __init__(self) -> None:
-        self._names: dict[int, str] = {}
+        self._found: dict[int, tuple[int, str]] = {}
         self._scanned_at = float("-inf")
         self._pids: list[int] = []
 
@@ -38,12 +38,18 @@ class ListenerNames:
         Scans only when a socket is unknown, and not within ``RESCAN_S`` of the last time.
         """
         wanted = {int(inode) for inode in inodes if inode}
-        self._names = {inode: name for inode, name in self._names.items() if inode in wanted}
-        missing = wanted - self._names.keys()
-        if missing and now - self._scanned_at >= RESCAN_S:
-            self._scanned_at = now
-            self._scan(missing)
-        return [self._names.get(int(inode), "") for inode in inodes]
+        self._found = {inode: found for inode, found in self._found.items() if inode in wanted}
+        if now - self._scanned_at >= RESCAN_S:
+            self._forget_the_dead()
+            missing = wanted - self._found.keys()
+            if missing:
+                self._scanned_at = now
+                self._scan(missing)
+        return [self._found.get(int(inode), (0, ""))[1] for inode in inodes]
+
+    def _forget_the_dead(self) -> None:
+        """Drop names of processes that are gone: their socket lives on in another."""
+        self._found = {inode: found for inode, found in self._found.items() if psutil.pid_exists(found[0])}
 
     def _scan(self, missing: set[int]) -> None:
         until = time.monotonic() + SCAN_FOR_S
@@ -54,7 +60,7 @@ class ListenerNames:
             held = missing & _socket_inodes(pid)
             if held:
                 name = process_name(pid)
-                self._names.update((inode, name) for inode in held)
+                self._found.update((inode, (pid, name)) for inode in held)
                 missing -= held
         if not missing:
             self._pids = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from itertools import count
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_watching_shows_again_until_interrupted(
 def test_watching_a_slow_table_leaves_half_of_the_time_to_others(
     asked: list[Question], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(range(0, 1000, 10))
+    clock = count(0, 10)
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
