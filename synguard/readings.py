@@ -82,7 +82,6 @@ class SocketTable:
             *(getattr(self, name)[mask] for name in SocketTable.__slots__)  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
         )
 
-
     def head(self, rows: int) -> SocketTable:
         """Return the first ``rows`` rows."""
         return self if len(self) <= rows else self.where(np.arange(len(self)) < rows)

@@ -29,6 +29,7 @@ from synguard.readings import (
     SynSample,
     TcpState,
 )
+from tests.support.fake_plane import FakePlane
 from tests.support.manual_clock import ManualClock
 from tests.support.traffic import Counts, columns, listener, sockets, syns, table
 
@@ -156,6 +157,12 @@ class Scene:
         self.agent = self._new_agent()
 
     @property
+    def fake(self) -> FakePlane:
+        """The fake plane that the scene was given."""
+        assert isinstance(self.plane, FakePlane)
+        return self.plane
+
+    @property
     def weather(self) -> Weather:
         """What the network does now."""
         return self.sensors.weather
@@ -170,6 +177,10 @@ class Scene:
             cadence = self.config.cadence
             self.clock.advance(every or (cadence.attack if busy else cadence.calm))
         return ticks
+
+    def lives(self, seconds: float) -> None:
+        """Let the agent run its own loop, reloads and waits included."""
+        self.agent.run(for_s=seconds)
 
     def restarts(self) -> None:
         """Let the agent die without a word and another one start."""
