@@ -54,12 +54,13 @@ def run(
 
 
 def _loaded(config: Path | None, mode: Mode | None) -> tuple[Config, tuple[Policy, ...]]:
-    from synguard.policy.load import load_policies
+    from synguard.policy.load import default_path, load_policies
 
     settings = loaded(config)
     if mode is not None:
         settings = settings.model_copy(update={"mode": mode})
-    return settings, load_policies(settings)
+    source = config or default_path()
+    return settings, load_policies(settings, None if source is None else source.parent)
 
 
 def _greet(settings: Config, policies: tuple[Policy, ...]) -> None:
