@@ -12,7 +12,7 @@ setup: $(STAMP) ## install system packages and the development environment (.ven
 $(STAMP): pyproject.toml .ci/system-packages
 	.ci/system-packages
 	test -x $(PY) || python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	.venv/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[dev]'
 	touch $@
 
 run: setup ## set up everything and run the agent in dry-run on this host (Ctrl-C ends it)
