@@ -27,7 +27,9 @@ SOURCES: Final = range(2, 12)
 """Last parts of the peer's addresses."""
 
 PATIENCE_S: Final = 0.35
-"""How long a connection is tried; an unstopped one stands within a millisecond."""
+"""How long a connection is tried that should not stand; an unstopped one stands within a millisecond."""
+LONG_PATIENCE_S: Final = 15.0
+"""How long one is tried that should: a busy machine may be slow, and lost SYNs are sent again after 1, 3 and 7 s."""
 
 
 def source(family: int, number: int = 2) -> str:
@@ -70,14 +72,30 @@ class FirewallNet:
             space.remove_if_present()
 
     def reaches(self, family: int, number: int = 2, port: int = 80, to: dict[int, str] = HOST) -> bool:
-        """Return whether a new connection from one of the peer's addresses gets through."""
-        return self.attempt(family, number, port, to) == "open"
+        """Return whether a new connection from one of the peer's addresses gets through, given time to."""
+        return self.attempt(family, number, port, to, LONG_PATIENCE_S) == "open"
 
-    def attempt(self, family: int, number: int = 2, port: int = 80, to: dict[int, str] = HOST) -> str:
+    def stopped(self, family: int, number: int = 2, port: int = 80, to: dict[int, str] = HOST) -> bool:
+        """Return whether it does not, at the first try."""
+        return self.attempt(family, number, port, to) != "open"
+
+    def refused(self, family: int, number: int = 2, port: int = 80, to: dict[int, str] = HOST) -> bool:
+        """Return whether it is answered with a reset."""
+        return self.attempt(family, number, port, to, LONG_PATIENCE_S) == "refused"
+
+    def attempt(
+        self,
+        family: int,
+        number: int = 2,
+        port: int = 80,
+        to: dict[int, str] = HOST,
+        patience_s: float = PATIENCE_S,
+    ) -> str:
         """Return what becomes of a new connection: ``open``, ``refused`` or ``silence``."""
 
         def connect() -> str:
             with _client(family, source(family, number)) as end:
+                end.settimeout(patience_s)
                 try:
                     end.connect((to[family], port))
                 except ConnectionRefusedError:
@@ -89,11 +107,12 @@ class FirewallNet:
         return self.peer.call(connect)
 
     @contextmanager
-    def connection(self, family: int, number: int = 2, port: int = 80) -> Iterator[Callable[[], bool]]:
-        """Give a standing connection: a function that says whether a byte still comes back."""
+    def connection(self, family: int, number: int = 2, port: int = 80) -> Iterator[Callable[[float], bool]]:
+        """Give a standing connection: a function that says whether a byte comes back within some seconds."""
 
         def connect() -> socket.socket:
             end = _client(family, source(family, number))
+            end.settimeout(LONG_PATIENCE_S)
             end.connect((HOST[family], port))
             return end
 
@@ -105,9 +124,10 @@ class FirewallNet:
             if address[1] == end.getsockname()[1]:
                 break
             other.close()
-        other.settimeout(PATIENCE_S)
 
-        def echoes() -> bool:
+        def echoes(patience_s: float) -> bool:
+            end.settimeout(patience_s)
+            other.settimeout(patience_s)
             try:
                 end.sendall(b"?")
                 answered = bool(other.recv(100))
