@@ -101,8 +101,8 @@ class Agent:
     def tick(self) -> Tick:
         """Do one whole turn; sensors, ledger and plane may each fail in it without ending it."""
         now, utc = self._clock.monotonic(), self._clock.utcnow()
-        if self._enforcing.follow_ledger(utc):
-            self._know_standing()
+        self._enforcing.follow_ledger(utc)
+        self._know_standing()
         self._protect(now)
         readings = self._senses.read(now, sampling=self._sampling)
         assessment = self._detector.assess(readings, self._engine.court.standing.columns())
@@ -111,8 +111,8 @@ class Agent:
         self._enforcing.add(decision.bans)
         self._journal.write(decision, now, utc)
         exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
-        if self._enforcing.bring(self._protected.networks, exceptions, now, utc):
-            self._know_standing()
+        self._enforcing.bring(self._protected.networks, exceptions, now, utc)
+        self._know_standing()
         if readings.half_open is not None and self._enforcing.bans:
             standing = self._engine.court.standing
             self._enforcing.clear(useless(readings.half_open.table, standing, exceptions, utc))
@@ -166,6 +166,9 @@ class Agent:
         return secrets.token_hex(4)
 
     def _know_standing(self) -> None:
+        if not self._enforcing.renewed:
+            return
+        self._enforcing.renewed = False
         self._engine.court.standing = StandingBans([*self._enforcing.by_hand.values(), *self._enforcing.bans.values()])
 
     def _protect(self, now: float) -> None:

@@ -12,7 +12,7 @@ from synguard.addresses import Network
 from synguard.enforcer.evict import evict
 from synguard.enforcer.plane import Plane, Wanted
 from synguard.enforcer.reconciler import Reconciler
-from synguard.errors import LedgerError, PlaneError, SynguardError
+from synguard.errors import LedgerError, NotPermittedError, PlaneError, SynguardError
 from synguard.ledger import Ledger
 from synguard.model import Ban, Held, Hits
 from synguard.readings import SocketTable
@@ -46,6 +46,8 @@ class Enforcing:
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
         self._cannot_evict = False
+        self.renewed = True
+        """Whether bans were taken over or lapsed since this was last set to False."""
         self.bans: dict[str, Ban] = {}
         self.by_hand: Mapping[str, Ban] = {}
         """In a rehearsal, the bans that stand for real: a person's, or left by an enforcing agent."""
@@ -69,18 +71,15 @@ class Enforcing:
         self.bans = self._ledger.active_bans(now, dry_run=self._dry_run)
         self.bans.update((ban.id, ban) for ban in self._unwritten)
         self.by_hand = self._ledger.active_bans(now) if self._dry_run else {}
-        self._dirty = True
+        self._dirty = self.renewed = True
 
-    def follow_ledger(self, now: datetime) -> bool:
-        """Take over what other processes wrote since the last look; return whether they wrote anything."""
+    def follow_ledger(self, now: datetime) -> None:
+        """Take over what other processes wrote since the last look."""
         try:
-            if not self._ledger.changed():
-                return False
-            self.adopt(now)
+            if self._ledger.changed():
+                self.adopt(now)
         except LedgerError as error:
             self._ledger_failed(error)
-            return False
-        return True
 
     def add(self, bans: Sequence[Ban]) -> None:
         """Want these bans too: in the ledger now, in the plane at the next ``bring``."""
@@ -90,24 +89,19 @@ class Enforcing:
             self._dirty = self._dirty or bool(bans)
             self._write()
 
-    def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> bool:
-        """Bring the plane to what is wanted; where nothing differs this makes no call but for a look now and then.
-
-        Returns whether bans lapsed since the last turn.
-        """
-        standing = len(self.bans)
+    def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> None:
+        """Bring the plane to what is wanted; where nothing differs this makes no call but for a look now and then."""
         exceptions = (frozenset(protected), proven)
         if self._dirty or exceptions != self._exceptions or utc >= self._next_expiry:
             self._exceptions = exceptions
             self._want(utc)
         if now >= self._retry_at:
             self._reconcile(now, utc)
-        return len(self.bans) < standing
 
     def _reconcile(self, now: float, utc: datetime) -> None:
         try:
-            outcome = self._reconciler.reconcile(self._wanted, utc)
-        except PlaneError as error:
+            outcome = self._reconciler.reconcile(self._wanted, utc, latest=lambda: self._latest(utc))
+        except (PlaneError, NotPermittedError) as error:
             self._plane_failed(error, now)
             return
         self._retry_s, self.problem = FIRST_RETRY_S, ""
@@ -129,8 +123,17 @@ class Enforcing:
             self._cannot_evict = True
             log.warning("%s; they will time out by themselves", error)
 
+    def _latest(self, utc: datetime) -> Wanted:
+        """Return what is wanted, with what another process wrote while we waited for its lock."""
+        self.follow_ledger(utc)
+        if self._dirty:
+            self._want(utc)
+        return self._wanted
+
     def _want(self, utc: datetime) -> None:
+        standing = len(self.bans)
         self.bans = {id_: ban for id_, ban in self.bans.items() if ban.active(utc)}
+        self.renewed = self.renewed or len(self.bans) < standing
         self._next_expiry = min((ban.expires_at for ban in self.bans.values() if ban.expires_at), default=_NEVER)
         # the dry-run plane is given what a real one would be
         bans = (replace(ban, dry_run=False) if self._dry_run else ban for ban in self.bans.values())
@@ -169,7 +172,7 @@ class Enforcing:
         except LedgerError as error:
             self._ledger_failed(error)
 
-    def _plane_failed(self, error: PlaneError, now: float) -> None:
+    def _plane_failed(self, error: SynguardError, now: float) -> None:
         self._retry_at = now + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
         if self.problem != str(error):

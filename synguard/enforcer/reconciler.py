@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -68,14 +68,19 @@ class Reconciler:
         self._repairs = 0
         self._failed = False
 
-    def reconcile(self, wanted: Wanted, now: datetime, full: bool = False) -> Outcome:
+    def reconcile(
+        self, wanted: Wanted, now: datetime, full: bool = False, latest: Callable[[], Wanted] | None = None
+    ) -> Outcome:
         """Bring the plane to ``wanted``; ``full`` reads everything back first.
+
+        ``latest`` is asked again once the lock is held, before a pass that reads back: another process may have
+        put bans into ledger and plane while we waited for it, and they would be taken for orphans.
 
         Raises:
             PlaneError: The plane could not be read or changed; the next pass reads back first.
         """
         if full or self._known is None or self._is_read_due(now):
-            return self._full_pass(wanted, now)
+            return self._full_pass(wanted, now, latest)
         if wanted == self._settled and now < self._next_lapse:
             return self._outcome(Change())
         known = self._known
@@ -83,7 +88,7 @@ class Reconciler:
             return self._difference(wanted, now, known)
         except PlaneError:  # others may have taken away what the change builds on: look, mend, and try once more
             self._known, self._failed = known, False
-            return self._full_pass(wanted, now)
+            return self._full_pass(wanted, now, latest)
 
     def hits(self) -> Mapping[str, Hits]:
         """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.
@@ -105,8 +110,9 @@ class Reconciler:
             self._known = self._settled = None
             self.plane.flush()
 
-    def _full_pass(self, wanted: Wanted, now: datetime) -> Outcome:
+    def _full_pass(self, wanted: Wanted, now: datetime, latest: Callable[[], Wanted] | None) -> Outcome:
         with self._locked():
+            wanted = latest() if latest else wanted
             known = self._known and without_lapsed(self._known, now)
             actual = self._read(now)
             claimed = claims(wanted.bans, now)

@@ -245,3 +245,17 @@ def test_a_lock_file_that_cannot_be_made_says_where(plane: FakePlane, tmp_path: 
 def test_bans_of_a_rehearsal_never_reach_the_plane(reconciler: Reconciler, plane: FakePlane) -> None:
     reconciler.reconcile(wanted(ban("would-be", "192.0.2.1", start=START, dry_run=True)), START)
     assert not plane.actual.bans
+
+
+def test_what_another_process_banned_while_we_waited_for_its_lock_is_no_orphan(
+    plane: FakePlane, tmp_path: Path
+) -> None:
+    """A verb writes the ledger, then takes the lock and applies; an agent that had read the ledger before that and
+    then waited for the lock took the new ban out again, and put it back a tick later."""
+    agent, verb = (Reconciler(plane, tmp_path / "apply.lock") for _ in range(2))
+    agent.reconcile(wanted(ONE), START)
+    verb.reconcile(wanted(ONE, TWO), START)
+    plane.changes.clear()
+    outcome = agent.reconcile(wanted(ONE), START, full=True, latest=lambda: wanted(ONE, TWO))
+    assert set(outcome.held) == {"one", "two"}
+    assert plane.changes == []
