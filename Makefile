@@ -2,20 +2,29 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .venv/bin/python
+RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
+INSTALL := .venv/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## install system packages and the development environment (.venv)
+runtime: $(RUNTIME) ## install what running needs: system packages and .venv
 
-$(STAMP): pyproject.toml .ci/system-packages
+setup: $(STAMP) ## install what developing and testing need too
+
+$(RUNTIME): pyproject.toml .ci/system-packages
 	.ci/system-packages
 	test -x $(PY) || python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable '.[dev]'
+	$(INSTALL) .
 	touch $@
 
-run: setup ## set up everything and run the agent in dry-run on this host (Ctrl-C ends it)
+$(STAMP): $(RUNTIME)
+	.ci/system-packages --for-tests
+	$(INSTALL) '.[dev]'
+	touch $@
+
+run: runtime ## set up everything and run the agent in dry-run on this host (Ctrl-C ends it)
 	.venv/bin/synguard run --dry-run
 
 lint: setup ## ruff and mypy --strict
@@ -35,4 +44,4 @@ demo: setup ## a flood, the agent, who gets through: before and after, in under 
 clean: ## remove what the targets above made
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help setup run lint test bench demo clean
+.PHONY: help runtime setup run lint test bench demo clean

@@ -109,6 +109,9 @@ def _ledger(config: Config) -> Iterator[Finding]:
     except NotPermittedError as error:
         yield Finding("ledger", Level.WARN, str(error), "sudo synguard doctor")
         return
+    except PermissionError:
+        yield Finding("ledger", Level.WARN, f"{path} may not be read by this user", "sudo synguard doctor")
+        return
     except (LedgerError, OSError) as error:
         yield Finding("ledger", Level.BAD, str(error), "see the sentence before")
         return

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from synguard.errors import SynguardError
+from synguard.errors import NotPermittedError, SynguardError
 from synguard.model import Mode, Phase, VerdictKind
 
 STATUS_FILE: Final = "status.json"
@@ -125,6 +125,7 @@ def read_status(runtime_dir: Path) -> Status | None:
     """Return what the agent last wrote, or None where none has run since boot.
 
     Raises:
+        NotPermittedError: This user may not look into the directory.
         SynguardError: The file is there but is not a status.
     """
     path = runtime_dir / STATUS_FILE
@@ -132,5 +133,7 @@ def read_status(runtime_dir: Path) -> Status | None:
         return Status.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise NotPermittedError(f"{path} may not be read by this user: run as root") from error
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise SynguardError(f"{path} cannot be read as a status: restart the agent to write it anew") from error
