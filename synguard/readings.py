@@ -134,6 +134,8 @@ class SynSample:
     ttl: U8
     """TTL or hop limit as received."""
     tcp_window: U16
+    options: U32
+    """A number for the TCP options of each: their kinds in order, MSS and window scale; 0 where there are none."""
     lost: int = 0
     """Kept by the filter but not read, because the ring was full."""
 

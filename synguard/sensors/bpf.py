@@ -12,7 +12,8 @@ from typing import Final
 
 SNAP: Final = 176
 """Bytes of each packet that are kept, from its IP header: room for 60 of IPv4 header, or for 40 of IPv6 header and 120
-of extension headers, and the first 16 of the TCP header, up to its window."""
+of extension headers, and the first 16 of the TCP header, up to its window. TCP options, up to 40 bytes behind byte 20,
+are there but for the oddest of headers; what is cut off counts as not sent."""
 
 TCP_NEEDED: Final = 16
 EXTENSION_HEADERS: Final = 4

@@ -154,6 +154,7 @@ class SynSampler:
             local_port=columns.local_port,
             ttl=columns.ttl,
             tcp_window=columns.tcp_window,
+            options=columns.options,
             lost=self._lost - lost_before,
         )
 

@@ -38,6 +38,19 @@ def test_bytes_beyond_the_length_of_a_row_change_nothing(content: bytes, length:
             one, other = decode(whole, lengths), decode(cut, lengths)
             assert one.local_port.tolist() == other.local_port.tolist()
             assert one.source_low.tolist() == other.source_low.tolist()
+            assert one.options.tolist() == other.options.tolist()
+
+
+@given(st.binary(max_size=40), octets)
+def test_any_options_give_one_number_that_other_rows_do_not_touch(options: bytes, claimed: int) -> None:
+    padded = options.ljust(-(-len(options) // 4) * 4, b"\0")
+    packet = bytearray(ipv4("192.0.2.7", tcp(80, options=padded)))
+    packet[32] = claimed  # the header's length in words, whatever is really there
+    alone = np.frombuffer(bytes(packet).ljust(SNAP, b"\0"), np.uint8).reshape(1, SNAP)
+    amid = np.concatenate([np.full((1, SNAP), 0x45, np.uint8), alone, alone[:, ::-1], alone])
+    lengths = np.full(4, len(packet), np.uint32)
+    [number] = decode_ipv4(alone, lengths[:1]).options.tolist()
+    assert decode_ipv4(amid, lengths).options.tolist() == [number] * 2
 
 
 @given(st.ip_addresses(v=4), ports, ports, octets, st.integers(0, 10))

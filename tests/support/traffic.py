@@ -80,6 +80,7 @@ def syns(at: float, counts: Counts, window_s: float, port: int = 80, one_in: int
         local_port=np.full(n, port, np.uint16),
         ttl=np.full(n, 64, np.uint8),
         tcp_window=np.full(n, 64240, np.uint16),
+        options=np.full(n, 7, np.uint32),
     )
 
 

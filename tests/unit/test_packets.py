@@ -6,7 +6,7 @@ import pytest
 from synguard.addresses import unmapped
 from synguard.readings import U8, U32
 from synguard.sensors.bpf import SNAP
-from synguard.sensors.packets import SynColumns, decode_ipv4, decode_ipv6
+from synguard.sensors.packets import MOST_OPTIONS, SynColumns, decode_ipv4, decode_ipv6
 from tests.support.syn_packets import ACK, FIN, RST, SYN, extension, fragment, ipv4, ipv6, tcp
 
 
@@ -101,6 +101,53 @@ def test_a_row_that_was_cut_short_is_left_out_whatever_its_end_holds() -> None:
     packets, lengths = rows(packet)
     assert len(decode_ipv4(packets, np.minimum(lengths, np.uint32(36)))) == 1
     assert len(decode_ipv4(packets, np.minimum(lengths, np.uint32(35)))) == 0
+
+
+LINUX = "020405b4 0402 080a 0000000100000000 01 030307"
+WINDOWS = "020405b4 01 030308 01 01 0402"
+
+
+def options_of(*options: str) -> list[int]:
+    packets = [ipv4("192.0.2.7", tcp(80, options=bytes.fromhex(one))) for one in options]
+    return decode_ipv4(*rows(*packets)).options.tolist()
+
+
+def test_tcp_options_become_one_number_the_same_over_both_families() -> None:
+    linux, windows = options_of(LINUX, WINDOWS)
+    assert linux != windows
+    there = ipv6("2001:db8::7", tcp(80, options=bytes.fromhex(LINUX)))
+    assert decode_ipv6(*rows(there)).options.tolist() == [linux]
+
+
+def test_no_options_are_0() -> None:
+    assert options_of("") == [0]
+
+
+def test_timestamps_do_not_enter_the_number_but_mss_window_scale_and_order_do() -> None:
+    later = LINUX.replace("00000001", "7fffffff")
+    smaller = LINUX.replace("05b4", "05a0")
+    wider = LINUX.replace("030307", "030308")
+    swapped = "0402 020405b4 080a 0000000100000000 01 030307"
+    whole, same, *others = options_of(LINUX, later, smaller, wider, swapped)
+    assert whole == same
+    assert len({whole, *others}) == 4
+
+
+@pytest.mark.parametrize("options", ["02000000", "02010000", "02ff05b4", "01010102", "01010103", "08000000"])
+def test_an_option_that_is_cut_short_or_too_long_ends_the_walk(options: str) -> None:
+    [broken, sound] = options_of(options, "020405b4")
+    assert broken not in (0, sound)
+
+
+def test_nothing_counts_behind_the_end_of_options_nor_behind_the_most_that_are_walked() -> None:
+    assert len({*options_of("020405b4 00000000", "020405b4 00ffffff")}) == 1
+    assert len({*options_of("01" * MOST_OPTIONS + "020405b4", "01" * MOST_OPTIONS + "020405a0")}) == 1
+
+
+def test_options_that_were_not_kept_count_as_not_sent() -> None:
+    packets, lengths = rows(ipv4("192.0.2.7", tcp(80, options=bytes.fromhex(LINUX))))
+    assert decode_ipv4(packets, np.minimum(lengths, np.uint32(40))).options.tolist() == [0]
+    assert decode_ipv4(packets, np.minimum(lengths, np.uint32(37))).options.tolist() == [0]
 
 
 def test_no_packets_are_no_rows() -> None:
