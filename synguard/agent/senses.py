@@ -68,6 +68,8 @@ class Sources:
     finished_peers: Callable[[float], tuple[U64, U64]]
     """Seconds back → (high, low) columns of peers whose connection ended since."""
     protected: Callable[[Allow], Protected]
+    monotonic: Callable[[], float] = time.monotonic
+    """The clock that readings are stamped with."""
 
 
 @dataclass(slots=True)
@@ -175,9 +177,9 @@ class Senses:
             self.rest()
             return None
         if not syns.running:
-            self._try("syn_sampler", now, lambda: syns.open(now))
+            self._try("syn_sampler", now, lambda: syns.open(self._sources.monotonic()))
             return None
-        sample = self._try("syn_sampler", now, lambda: syns.read(now, self._ports))
+        sample = self._try("syn_sampler", now, lambda: syns.read(self._sources.monotonic(), self._ports))
         if sample is None and not self._paces["syn_sampler"].status.ok:
             syns.close()
         return sample

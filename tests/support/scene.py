@@ -208,6 +208,7 @@ class Scene:
                 counters=self.sensors.counters,
                 finished_peers=self.sensors.finished_peers,
                 protected=self.sensors.protected,
+                monotonic=self.clock.monotonic,
             ),
             enforcing=Enforcing(self.ledger, self.plane, Reconciler(self.plane, self._lock), dry_run=rehearsing),
             ledger=self.ledger,
