@@ -14,6 +14,7 @@ from typing import Final
 
 from synguard.addresses import Network
 from synguard.agent.clearing import useless
+from synguard.agent.countermeasure import SynCookies
 from synguard.agent.enforcing import Enforcing
 from synguard.agent.journal import Journal
 from synguard.agent.senses import Senses, Sources
@@ -56,6 +57,7 @@ class Agent:
         *,
         sources: Sources,
         enforcing: Enforcing,
+        cookies: SynCookies,
         ledger: Ledger,
         clock: Clock,
         seed: int | None = None,
@@ -63,6 +65,7 @@ class Agent:
         self._clock = clock
         self._ledger = ledger
         self._enforcing = enforcing
+        self._cookies = cookies
         self._sources = sources
         self._chance = random.Random(seed)  # noqa: S311  # jitter is no secret
         self._seed = secrets.randbits(32) if seed is None else seed
@@ -93,6 +96,7 @@ class Agent:
         """
         now = self._clock.utcnow()
         self._enforcing.adopt(now)
+        self._cookies.adopt(self._clock.monotonic())
         self._know_standing()
         for incident in self._ledger.incidents_since(now - timedelta(days=30)):
             if incident.ended_at is None:  # the last agent died in it; what goes on is told as a new one
@@ -106,7 +110,7 @@ class Agent:
         self._protect(now)
         readings = self._senses.read(now, sampling=self._sampling)
         assessment = self._detector.assess(readings, self._engine.court.standing.columns())
-        decision = self._engine.decide(assessment, utc)
+        decision = self._cookies.follow(self._engine.decide(assessment, utc), assessment, now, utc)
         self._sampling = decision.wants_sampler
         self._enforcing.add(decision.bans)
         self._journal.write(decision, now, utc)
@@ -146,6 +150,7 @@ class Agent:
 
     def close(self) -> None:
         """Free the sensors and, if so configured, take everything of ours out of the kernel."""
+        self._cookies.close(self._clock.utcnow())
         self._senses.close()
         if self._config.on_exit == "flush" and self._config.mode is Mode.ENFORCE:
             self._enforcing.plane.flush()
@@ -153,6 +158,7 @@ class Agent:
 
     def _use(self, config: Config, policies: Sequence[Policy]) -> None:
         self._config = config
+        self._cookies.use(config)
         self._policies = tuple(policies)
         self._senses = Senses(config, self._sources)
         self._detector = Detector(policies, self._seed)
@@ -230,12 +236,14 @@ class Agent:
             started_at=self._started_at,
             now=utc,
             pid=os.getpid(),
+            countermeasures=self._cookies.status(),
         )
 
     def _problems(self, decision: Decision) -> tuple[str, ...]:
         suspended = tuple(f"automatic bans are suspended: {problem}" for problem in self._protected.problems)
         others = (
             self._enforcing.problem,
+            self._cookies.problem,
             self._enforcing.ledger_problem or self._journal.problem,
             self._reload_problem,
             next(iter(decision.refusals), "") if not suspended else "",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.agent.agent import Agent, Loader
+from synguard.agent.countermeasure import cookies_for
 from synguard.agent.enforcing import Enforcing
 from synguard.agent.lock import AgentLock
 from synguard.agent.senses import Sources
@@ -58,6 +59,7 @@ def built(config: Config, policies: tuple[Policy, ...], clock: SystemClock) -> I
                 Reconciler(plane, config.runtime_dir / APPLY_LOCK),
                 dry_run=config.mode is Mode.DRY_RUN,
             ),
+            cookies=cookies_for(config, ledger),
             ledger=ledger,
             clock=clock,
         )

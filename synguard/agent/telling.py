@@ -14,6 +14,7 @@ from synguard.enforcer.plane import Plane
 from synguard.model import Phase, VerdictKind
 from synguard.policy.models import Config, Policy
 from synguard.report.status import (
+    CountermeasureStatus,
     FloodStatus,
     IncidentStatus,
     ListenerStatus,
@@ -41,6 +42,7 @@ def status_of(  # a status gathers everything, once
     started_at: datetime,
     now: datetime,
     pid: int,
+    countermeasures: tuple[CountermeasureStatus, ...] = (),
 ) -> Status:
     """Return the status of one tick; lists are cut so that the file stays small whatever happens."""
     broken = tuple(f"sensor {name}: {health.detail}" for name, health in sensors.items() if not health.ok)
@@ -59,6 +61,7 @@ def status_of(  # a status gathers everything, once
         verdict=decision.flood_verdict,
         targets=_targets(decision, scores),
         incidents=_incidents(decision),
+        countermeasures=countermeasures,
         bans_active=bans,
         proven_peers=proven,
         sensors=dict(sensors),

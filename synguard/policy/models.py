@@ -294,6 +294,16 @@ class Sampler(_Base):
     linger: Duration = Field(10.0, ge=1, le=3600, description="how long it runs on after pressure has gone")
 
 
+class Countermeasure(_Base):
+    """What is done against floods that no ban can stop."""
+
+    syn_cookies: Literal["auto", "never"] = Field(
+        "auto",
+        description="auto: net.ipv4.tcp_syncookies is turned on while a SYN queue overflows, and the old value put "
+        "back at calm; never: it is left alone",
+    )
+
+
 class LedgerLimits(_Base):
     """Bounds on the state database."""
 
@@ -321,4 +331,5 @@ class Config(_Base):
     cadence: Cadence = Field(Cadence(), description="how often sensors are read")
     proven: Proven = Field(Proven(), description="peers that completed handshakes")
     sampler: Sampler = Field(Sampler(), description="the SYN sampler")
+    countermeasure: Countermeasure = Field(Countermeasure(), description="what else is done against floods")
     ledger: LedgerLimits = Field(LedgerLimits(), description="bounds on the state database")

@@ -57,6 +57,7 @@ def _without_agent(
         "verdict": "",
         "targets": [],
         "incidents": [],
+        "countermeasures": [],
         "bans_active": bans_active,
         "proven_peers": 0,
         "sensors": {},
@@ -72,6 +73,7 @@ def overview_lines(seen: Mapping[str, Any]) -> list[str]:
     if seen["verdict"]:
         lines.append(f"verdict: {seen['verdict']}")
     lines += [_incident(one) for one in seen["incidents"]]
+    lines += [f"counter measure: {one['text']}" for one in seen["countermeasures"]]
     lines += [_pressure(one) for one in seen["pressure"]]
     if seen["running"] and seen["plane"]:
         lines.append(_flood(seen["flood"]))

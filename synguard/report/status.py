@@ -76,6 +76,20 @@ class IncidentStatus(_Part):
     spared: int
 
 
+class CountermeasureStatus(_Part):
+    """Something beside bans that is in force for the incident, and ends with it."""
+
+    name: str
+    setting: str
+    before: int
+    """The operator's value, which comes back at calm."""
+    now: int
+    since: datetime
+    dry_run: bool
+    """Would be in force; nothing was changed."""
+    text: str
+
+
 class SensorStatus(_Part):
     """Health of one sensor."""
 
@@ -103,6 +117,7 @@ class Status(_Part):
     targets: tuple[TargetStatus, ...] = ()
     """The highest scores now, at most 20."""
     incidents: tuple[IncidentStatus, ...] = ()
+    countermeasures: tuple[CountermeasureStatus, ...] = ()
     bans_active: int = 0
     """Bans in force, manual ones included; in dry-run, would-be bans."""
     proven_peers: int = 0

@@ -10,6 +10,7 @@ import numpy as np
 
 from synguard.addresses import format_network
 from synguard.agent.agent import Agent, Tick
+from synguard.agent.countermeasure import cookies_for
 from synguard.agent.enforcing import Enforcing
 from synguard.agent.senses import Sources
 from synguard.enforcer.dry_run import DryRunPlane
@@ -30,6 +31,7 @@ from synguard.readings import (
     TcpState,
 )
 from tests.support.fake_plane import FakePlane
+from tests.support.fake_sysctl import FakeSysctl
 from tests.support.manual_clock import ManualClock
 from tests.support.traffic import Counts, columns, listener, sockets, syns, table
 
@@ -151,6 +153,7 @@ class Scene:
         self.sensors = FakeSensors(self.clock, port)
         settings = (config or Config()).model_copy(update={"state_dir": tmp_path, "runtime_dir": tmp_path})
         self.config, self.policies = settings, policies
+        self.sysctl = FakeSysctl()
         self.ledger = Ledger.open(tmp_path / LEDGER_FILE, settings.ledger)
         self.plane = plane or DryRunPlane(self.clock.utcnow)
         self._lock = tmp_path / "apply.lock"
@@ -211,6 +214,7 @@ class Scene:
                 monotonic=self.clock.monotonic,
             ),
             enforcing=Enforcing(self.ledger, self.plane, Reconciler(self.plane, self._lock), dry_run=rehearsing),
+            cookies=cookies_for(self.config, self.ledger, self.sysctl),
             ledger=self.ledger,
             clock=self.clock,
             seed=7,
