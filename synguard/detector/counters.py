@@ -8,7 +8,11 @@ from typing import Final
 from synguard.readings import CounterReading
 
 DROPPED: Final = ("TCPReqQFullDrop",)
-"""SYNs that a full SYN queue turned into nothing (``tcp_syncookies=0``)."""
+"""SYNs that a queue full to the listener's backlog turned into nothing; see ``dropped_rate`` for the others."""
+SKEW: Final = 0.05
+"""Share of the accept queue's overflows by which two counters may differ, since they are not read at one moment."""
+LEAST: Final = 4
+"""Fewer drops than this between two readings may be such a difference, where the accept queue overflows at all."""
 
 
 def rate(before: CounterReading | None, after: CounterReading, names: Sequence[str]) -> float:
@@ -23,3 +27,20 @@ def rate(before: CounterReading | None, after: CounterReading, names: Sequence[s
         return 0.0
     grown = sum(after.values.get(name, 0) - before.values.get(name, 0) for name in names)
     return max(grown, 0) / (after.at - before.at)
+
+
+def dropped_rate(before: CounterReading | None, after: CounterReading) -> float:
+    """Return the SYNs a second that a full SYN queue turned into nothing (``tcp_syncookies=0``).
+
+    ``TCPReqQFullDrop`` tells of queues that are full to the listener's backlog. Without cookies the kernel already
+    refuses unknown clients once a queue holds three quarters of ``tcp_max_syn_backlog``, and counts those in
+    ``ListenDrops`` alone (net/ipv4/tcp_input.c, ``tcp_conn_request``), together with connections that a full accept
+    queue refused; those are ``ListenOverflows`` too.
+    """
+    full = rate(before, after, DROPPED)
+    if before is None or after.at <= before.at:
+        return full
+    overflows = rate(before, after, ["ListenOverflows"])
+    others = rate(before, after, ["ListenDrops"]) - overflows
+    noise = max(SKEW * overflows, LEAST / (after.at - before.at)) if overflows else 0.0
+    return max(full, others if others >= noise else 0.0)
