@@ -138,6 +138,8 @@ class SynSample:
     """A number for the TCP options of each: their kinds in order, MSS and window scale; 0 where there are none."""
     lost: int = 0
     """Kept by the filter but not read, because the ring was full."""
+    lost_ipv6: int = 0
+    """How many of ``lost`` were IPv6: each family has a ring of its own."""
 
     def __len__(self) -> int:
         return len(self.source_low)

@@ -28,7 +28,7 @@ from synguard.errors import ConfigError, LedgerError
 from synguard.ledger import Ledger
 from synguard.model import Mode, Phase
 from synguard.policy.models import Config, Policy
-from synguard.readings import Protected
+from synguard.readings import Protected, Readings
 from synguard.report.status import Status, write_status
 
 log: Final = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ STATUS_EVERY_S: Final = 1.0
 PRUNE_EVERY_S: Final = 600.0
 
 Loader = Callable[[], tuple[Config, tuple[Policy, ...]]]
+Record = Callable[[datetime, Readings, Protected], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Agent:
         self._seed = secrets.randbits(32) if seed is None else seed
         self._started_at = clock.utcnow()
         self._stopping = False
+        self.record: Record | None = None
+        """Told what every tick knows; must neither wait nor raise."""
         self._reload: Loader | None = None
         self._sampling = False
         self._protected = Protected({}, ("who must be protected has not been read yet",))
@@ -109,7 +112,9 @@ class Agent:
         self._know_standing()
         self._protect(now)
         readings = self._senses.read(now, sampling=self._sampling)
-        assessment = self._detector.assess(readings, self._engine.court.standing.columns())
+        if self.record is not None:
+            self.record(utc, readings, self._protected)
+        assessment = self._detector.assess(readings, self._engine.court.standing.held(utc))
         decision = self._cookies.follow(self._engine.decide(assessment, utc), assessment, now, utc)
         self._sampling = decision.wants_sampler
         self._enforcing.add(decision.bans)
@@ -118,8 +123,8 @@ class Agent:
         self._enforcing.bring(self._protected.networks, exceptions, now, utc)
         self._know_standing()
         if readings.half_open is not None and self._enforcing.bans:
-            standing = self._engine.court.standing
-            self._enforcing.clear(useless(readings.half_open.table, standing, exceptions, utc))
+            held = self._engine.court.standing.held(utc)
+            self._enforcing.clear(useless(readings.half_open.table, held, exceptions))
         tick = Tick(assessment, decision)
         self._tell(tick, now, utc)
         self._prune(now, utc)

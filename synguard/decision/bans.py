@@ -5,18 +5,20 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 
 from synguard.addresses import Network
 from synguard.detector.columns import halves
-from synguard.detector.counting import Held
+from synguard.detector.held import Held, Networks
 from synguard.model import Ban, Origin, Scope
 from synguard.policy.models import BanTimes, Budget
 
 OFFENDERS_REMEMBERED: Final = 65_536
+ENDS_SOON: Final = timedelta(seconds=10)
+"""A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
 
 
 class StandingBans:
@@ -25,7 +27,8 @@ class StandingBans:
     def __init__(self, bans: Iterable[Ban] = ()) -> None:
         self._by_target: dict[Network, list[Ban]] = {}
         self._lengths: Counter[tuple[int, int]] = Counter()
-        self._columns: Held | None = None
+        self._held: Held | None = None
+        self._held_until = datetime.min.replace(tzinfo=UTC)
         self.automatic = 0
         for ban in bans:
             self.add(ban)
@@ -37,19 +40,29 @@ class StandingBans:
         if not bans:
             self._lengths[target.version, target.prefixlen] += 1
         kept = [old for old in bans if (old.scope, old.ports) != (ban.scope, ban.ports)]
-        self._columns = None
+        self._held = None
         self.automatic += _automatic([ban]) - (_automatic(bans) - _automatic(kept))
         bans[:] = [*kept, ban]
 
-    def columns(self) -> Held:
-        """Return the banned networks as columns by width, as the detector takes them."""
-        if self._columns is None:
-            by_width: dict[tuple[int, int], list[tuple[int, int]]] = {}
-            for target in self._by_target:
-                by_width.setdefault((target.version, target.prefixlen), []).append(halves(target))
-            pairs = {width: np.array(values, np.uint64) for width, values in by_width.items()}
-            self._columns = {width: (both[:, 0].copy(), both[:, 1].copy()) for width, both in pairs.items()}
-        return self._columns
+    def held(self, now: datetime) -> Held:
+        """Return the banned networks as columns, but for bans that end soon: who goes on must be judged anew."""
+        if self._held is None or now >= self._held_until:
+            self._held, self._held_until = self._columns(now)
+        return self._held
+
+    def _columns(self, now: datetime) -> tuple[Held, datetime]:
+        whole: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        new: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        until = datetime.max.replace(tzinfo=UTC)
+        for ban in (ban for bans in self._by_target.values() for ban in bans):
+            settled_until = until if ban.expires_at is None else ban.expires_at - ENDS_SOON
+            if settled_until > now:
+                until = min(until, settled_until)
+                reach = whole if ban.scope is Scope.ALL else new
+                for port in ban.ports or (0,):
+                    width = (ban.target.version, ban.target.prefixlen, port)
+                    reach.setdefault(width, []).append(halves(ban.target))
+        return Held(_as_columns(whole), _as_columns(new)), until
 
     def covering(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
         """Return the longest-standing ban at ``now`` that stops all that a ban with this reach would, or None."""
@@ -60,6 +73,11 @@ class StandingBans:
                     if ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
                         found = ban
         return found
+
+
+def _as_columns(networks: Mapping[tuple[int, int, int], list[tuple[int, int]]]) -> Networks:
+    pairs = {width: np.array(values, np.uint64) for width, values in networks.items()}
+    return {width: (both[:, 0].copy(), both[:, 1].copy()) for width, both in pairs.items()}
 
 
 def _automatic(bans: list[Ban]) -> int:

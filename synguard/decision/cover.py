@@ -21,6 +21,8 @@ class Condemned:
     evidence: tuple[Evidence, ...]
     addresses: int = 1
     """Distinct single addresses seen in the target."""
+    alike: float | None = None
+    """Share of its SYNs that bear the header of most of the flood's networks; None where that is not known."""
 
     @property
     def forgeable(self) -> bool:
@@ -74,6 +76,7 @@ def _joined(parent: Network, children: list[Condemned], policy: Policy) -> Conde
         score=max(child.score for child in children),
         evidence=tuple(_added(parent, items, policy) for items in by_signal.values()),
         addresses=sum(child.addresses for child in children),
+        alike=max((child.alike for child in children if child.alike is not None), default=None),
     )
 
 

@@ -22,6 +22,8 @@ from synguard.units import format_duration, format_ports
 
 RENEW_WITHIN: Final = timedelta(seconds=2)
 """A ban this close to its end whose target is still condemned is renewed, so that no gap opens."""
+OWN_HEADERS: Final = 0.5
+"""A source fewer of whose SYNs bear the header of a forged flood is not the tool that sends it."""
 EXCEPTIONS: Final = 4096
 """Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
 
@@ -67,13 +69,13 @@ class Docket:
         self._sources += max(evidence.sources for evidence in item.evidence)
         scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
         ports = item.ports if scope is Scope.NEW else ()
-        spared = self._why_spared(item, policy)
-        if spared:
-            self._say(VerdictKind.SPARE, item, policy, spared)
-            return
         standing = self._court.standing.covering(item.target, scope, ports, self._now)
         if standing is not None and (standing.expires_at is None or standing.expires_at - self._now > RENEW_WITHIN):
             self._say(VerdictKind.BAN, item, policy, f"held by ban {standing.id} until {_until(standing)}")
+            return
+        spared = self._why_spared(item, policy)
+        if spared:
+            self._say(VerdictKind.SPARE, item, policy, spared)
             return
         refusal = self._why_refused(item, scope)
         if refusal:
@@ -134,16 +136,17 @@ class Docket:
         touched = 0
         if scope is Scope.ALL and item.target.prefixlen < item.target.max_prefixlen:
             sources = max(evidence.sources for evidence in item.evidence)
-            touched = max(len(court.proven.inside(item.target, served)) - sources, 0)
+            touched = max(len(court.proven.inside(item.target, served)) - max(sources, item.addresses), 0)
         return court.budget.refusal(
             self._assessment.at, automatic=court.standing.automatic, touched=touched, served=served
         )
 
     def _ban(self, item: Condemned, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> None:
         court = self._court
-        nth = court.offenders.next_time(item.target, policy.bans.memory, self._now)
+        framed = self._may_be_framed(item)
+        nth = 1 if framed else court.offenders.next_time(item.target, policy.bans.memory, self._now)
         seconds = ban_seconds(policy.bans, nth, forgeable=item.forgeable, chance=court.chance)
-        reason = _reason(item, ports)
+        reason = _reason(item, ports) + framed
         ban = Ban(
             id=court.new_id(),
             target=item.target,
@@ -161,10 +164,22 @@ class Docket:
             dry_run=court.dry_run,
         )
         court.budget.grant(self._assessment.at)
-        court.offenders.note(ban)
+        if not framed:
+            court.offenders.note(ban)
         court.standing.add(ban)
         self.bans.append(ban)
         self._say(VerdictKind.BAN, item, policy, reason)
+
+    def _may_be_framed(self, item: Condemned) -> str:
+        """Return why a ban must stay as short as a first one and not count against its target; empty if nothing does.
+
+        While a flood is forged from everywhere, any one address may be forged too. Only headers of its own show that a
+        loud source is a machine of its own; bearing the flood's header never spares it, so there is nothing to win.
+        """
+        if not self._spoofed or not item.forgeable or (item.alike is not None and item.alike < OWN_HEADERS):
+            return ""
+        shown = "" if item.alike is None else f": {item.alike:.0%} of its SYNs bear the flood's header"
+        return f"; kept short, it may be forged like the flood around it{shown}"
 
     def _say(self, kind: VerdictKind, item: Condemned, policy: Policy, reason: str) -> None:
         self.verdicts.append(Verdict(kind, item.target, item.score, policy.name, reason, item.evidence))

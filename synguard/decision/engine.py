@@ -12,7 +12,7 @@ from synguard.addresses import Network
 from synguard.decision.bans import BudgetGate, Offenders
 from synguard.decision.cover import Condemned, narrowest_cover
 from synguard.decision.docket import EXCEPTIONS, Court, Docket
-from synguard.decision.incident import IncidentTracker
+from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.scores import Key, Score, Scores
 from synguard.decision.spoofing import spoofed_reason
@@ -118,43 +118,47 @@ class Engine:
 
     def _condemned(self) -> Mapping[str, list[Condemned]]:
         """Return condemned targets by policy, each with all its condemned signals of one kind."""
-        grouped: dict[tuple[str, Network, bool], list[tuple[Key, Score]]] = {}
-        for key, score in self.scores.condemned():
-            grouped.setdefault((key.policy, key.target, key.signal.forgeable), []).append((key, score))
+        grouped: dict[tuple[str, Network, bool], list[Score]] = {}
+        condemned = list(self.scores.condemned())
+        few = self._carried_by_few(condemned)
+        for key, score in condemned:
+            if key not in few:
+                grouped.setdefault((key.policy, key.target, key.signal.forgeable), []).append(score)
         by_policy: dict[str, list[Condemned]] = {}
         for (policy, target, _), scores in grouped.items():
-            if self._carried_by_few(policy, target, scores):
-                continue
             by_policy.setdefault(policy, []).append(
                 Condemned(
                     target=target,
-                    score=max(score.points for _, score in scores),
-                    evidence=tuple(score.evidence for _, score in scores),
-                    addresses=max(score.latest.addresses for _, score in scores),
+                    score=max(score.points for score in scores),
+                    evidence=tuple(score.evidence for score in scores),
+                    addresses=max(score.latest.addresses for score in scores),
+                    alike=next((score.latest.alike for score in scores if score.latest.alike is not None), None),
                 )
             )
         return by_policy
 
-    def _carried_by_few(self, policy: str, target: Network, scores: list[tuple[Key, Score]]) -> bool:
-        """Return whether a prefix is over its limit only through a few sources that are about to be condemned.
+    def _carried_by_few(self, condemned: Iterable[tuple[Key, Score]]) -> set[Key]:
+        """Return the prefixes that are over a limit only through a few sources that are about to be condemned.
 
         A loud source is known for certain a little later than the sum of many; without this its quiet neighbours
         would be banned with it in between.
         """
-        rules = self._policies[policy].prefixes
-        if target.prefixlen >= rules.lengths(target.version)[0]:
-            return False
-        for key, score in scores:
-            loud = self.scores.inside(policy, target, key.signal)
+        prefixes = {key: score for key, score in condemned if self._is_prefix(key)}
+        few = set()
+        for key, loud in self.scores.inside(prefixes).items():
+            rules, target, score = self._policies[key.policy].prefixes, key.target, prefixes[key]
             rest = score.mean - sum(child.mean for child in loud)
-            if len(loud) >= rules.sources_for(target.prefixlen, target.version) or rest > score.latest.limit:
-                return False
-        return True
+            if len(loud) < rules.sources_for(target.prefixlen, target.version) and rest <= score.latest.limit:
+                few.add(key)
+        return few
+
+    def _is_prefix(self, key: Key) -> bool:
+        return key.target.prefixlen < self._policies[key.policy].prefixes.lengths(key.target.version)[0]
 
     def _wants_sampler(self, assessment: Assessment) -> bool:
         strained = assessment.fullest >= STRAINED or assessment.flood.overflowing
-        held = any(key.signal is Signal.SYN_RATE for key, _ in self.scores.condemned())
-        if strained or held:
+        goes_on = assessment.flood.held_pps >= GOES_ON_PPS
+        if strained or goes_on or any(key.signal is Signal.SYN_RATE for key, _ in self.scores.condemned()):
             self._sampling_until = assessment.at + self._sampler_linger_s
         return assessment.at < self._sampling_until
 

@@ -14,6 +14,9 @@ from synguard.policy.models import IncidentLevels
 GRAVITY: Final = ("syn-flood", "connection-flood", "spoofed-flood")
 """Kinds of incident; a later one replaces an earlier one, never the other way."""
 
+GOES_ON_PPS: Final = 100.0
+"""SYNs a second from banned sources that keep an incident open although nobody suffers any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -50,6 +53,7 @@ class IncidentTracker:
     def _move(self, assessment: Assessment, tally: Tally) -> None:
         attacked = (
             tally.kind is not None
+            or assessment.flood.held_pps >= GOES_ON_PPS
             or assessment.fullest >= self.levels.attack_above
             or (assessment.flood.overflowing and assessment.fullest > self.levels.calm_below)
         )

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from synguard.addresses import Network, covers
+from synguard.addresses import Network
 from synguard.detector.assessment import Observation
 from synguard.model import Evidence, Signal
 
@@ -123,16 +123,26 @@ class Scores:
         """Yield the scores that call for action."""
         return ((key, score) for key, score in self._scores.items() if score.condemned)
 
-    def inside(self, policy: str, target: Network, signal: Signal) -> list[Score]:
-        """Return the scores of narrower targets inside one."""
-        return [
-            score
-            for key, score in self._scores.items()
-            if key.signal is signal
-            and key.policy == policy
-            and key.target.prefixlen > target.prefixlen
-            and covers(target, key.target)
-        ]
+    def inside(self, parents: Iterable[Key]) -> dict[Key, list[Score]]:
+        """Return, for each of these prefixes, the scores of the same policy and signal that lie inside it.
+
+        One pass over all scores, however many prefixes are asked for.
+        """
+        found: dict[Key, list[Score]] = {key: [] for key in parents}
+        widths = {(key.target.version, key.target.prefixlen) for key in found}
+        if not widths:
+            return found
+        by_start = {(key.policy, key.signal, key.target.prefixlen, _start(key.target)): key for key in found}
+        for key, score in self._scores.items():
+            target = key.target
+            for version, prefixlen in widths:
+                if version == target.version and prefixlen < target.prefixlen:
+                    host_bits = target.max_prefixlen - prefixlen
+                    start = _start(target) >> host_bits << host_bits
+                    parent = by_start.get((key.policy, key.signal, prefixlen, start))
+                    if parent is not None:
+                        found[parent].append(score)
+        return found
 
     def highest(self, count: int) -> list[tuple[Key, Score]]:
         """Return the highest scores, highest first."""
@@ -152,3 +162,7 @@ class Scores:
     def _forget_lowest(self) -> None:
         if len(self._scores) > TRACKED:
             self._scores = dict(self.highest(TRACKED))
+
+
+def _start(network: Network) -> int:
+    return int(network.network_address)

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from synguard.detector.assessment import Assessment
+from synguard.detector.assessment import Assessment, Dispersion, Fingerprint, Handshakes
 
+JUDGED_AFTER_S: Final = 1.0
+"""A queue must have suffered for so long: an honest answer takes up to a round trip to come back, and SYNs whose
+answers are still under way look like SYNs that nobody stands behind."""
 MOST_COMPLETED: Final = 0.1
 """Share of SYNs that become connections; honest crowds are near 1, forged sources near 0."""
+TURNOVER: Final = 0.5
+"""Handshakes a second for each place in a full queue that keeps no cookies: clients leave it within a round trip, so
+that it turns over many times a second; forged SYNs stay until the kernel gives up on them."""
+UNHEARD: Final = 0.1
+"""Share of the SYNs that a full accept queue may turn away; with more of them the application is why handshakes fail."""
 SCATTERED: Final = 0.5
 """Share of the SYNs whose address came once or twice, or is lost in the crowd (`Dispersion.scattered`)."""
+SCATTERED_AND_DENIED: Final = 0.25
+"""The same where more hosts deny by a reset that they asked than complete a handshake."""
 NETWORKS: Final = 32
 """Distinct /16 (IPv6 /32) networks from which it comes at least."""
+ONE_TOOL: Final = 0.5
+"""Share of these networks that send one and the same TTL, window and options. Of a crowd that comes over paths of
+every length from systems of every kind, the commonest combination has some percent."""
+ODD_TTLS: Final = 0.25
+"""Share of these networks with a TTL that no system sends and no path leaves over; drawn at random, two thirds are."""
 MEANINGFUL_SHARE: Final = 0.1
 """Under a forged flood a prefix is stopped only if it carries this much of it; less buys nothing."""
 
@@ -19,18 +34,63 @@ MEANINGFUL_SHARE: Final = 0.1
 def spoofed_reason(assessment: Assessment) -> str | None:
     """Return why the flood's sources look forged, in one sentence with the numbers, or None where they do not.
 
-    Three things together: the listeners suffer, the sources are spread with most of them seen once, and
-    handshakes complete for almost none.
+    Four things together: a queue has suffered for a while, the sources are everywhere, handshakes complete for almost
+    none although the application accepts, and either the addresses or the headers are such as only a liar sends.
     """
-    spread, flood = assessment.dispersion, assessment.flood
-    suffers = flood.overflowing or any(listener.censored for listener in assessment.pressure)
-    if spread is None or not suffers or spread.scattered < SCATTERED or spread.networks < NETWORKS:
+    spread, handshakes = assessment.dispersion, assessment.handshakes
+    if spread is None or spread.networks < NETWORKS or handshakes.suffering_s < JUDGED_AFTER_S:
         return None
-    offered = max(flood.syn_pps, flood.cookies_sent_pps + flood.dropped_pps)
-    completed = flood.completed_pps / offered if offered else 0.0
-    if completed > MOST_COMPLETED:
+    offered = max(spread.pps, handshakes.cookies_sent_pps + handshakes.dropped_pps)
+    if not offered or _answered(assessment, offered):
+        return None
+    grounds = [*_of_addresses(spread, handshakes), *_of_headers(spread.fingerprint)]
+    if not grounds:
         return None
     return (
         f"spoofed: about {offered:,.0f} SYN/s from {spread.sources:,} addresses in {spread.networks:,} networks, "
-        f"{spread.scattered:.0%} of the SYNs from addresses hardly seen; {completed:.1%} complete a handshake"
+        f"{', '.join(grounds)}; {_fate(handshakes, offered)}"
     )
+
+
+def _answered(assessment: Assessment, offered: float) -> bool:
+    """Return whether the SYNs are answered for, or might be if the application accepted them."""
+    handshakes = assessment.handshakes
+    if handshakes.completed_pps > MOST_COMPLETED * offered or handshakes.accept_overflows_pps > UNHEARD * offered:
+        return True
+    if handshakes.cookies_sent_pps or one_tool(assessment.dispersion):
+        return False
+    places = sum(listener.backlog for listener in assessment.pressure if listener.censored)
+    return bool(places) and handshakes.completed_pps >= TURNOVER * places
+
+
+def one_tool(spread: Dispersion | None) -> bool:
+    """Return whether SYNs that come from everywhere bear the headers of one tool."""
+    return spread is not None and spread.networks >= NETWORKS and bool(_of_headers(spread.fingerprint))
+
+
+def _of_addresses(spread: Dispersion, handshakes: Handshakes) -> list[str]:
+    denied = handshakes.resets_pps > handshakes.completed_pps
+    if spread.scattered < (SCATTERED_AND_DENIED if denied else SCATTERED):
+        return []
+    return [f"{spread.scattered:.0%} of the SYNs from addresses hardly seen"]
+
+
+def _of_headers(fingerprint: Fingerprint | None) -> list[str]:
+    if fingerprint is None:
+        return []
+    if fingerprint.share >= ONE_TOOL:
+        header = f"TTL {fingerprint.ttl}, window {fingerprint.tcp_window}"
+        return [f"{fingerprint.share:.0%} of the networks send the header of one tool ({header})"]
+    if fingerprint.odd_ttl >= ODD_TTLS:
+        return [f"{fingerprint.odd_ttl:.0%} of the networks with a TTL that no path leaves over"]
+    return []
+
+
+def _fate(handshakes: Handshakes, offered: float) -> str:
+    fate = [f"{min(handshakes.completed_pps / offered, 1):.1%} complete a handshake"]
+    if handshakes.cookies_sent_pps:
+        back, sent = handshakes.cookies_received_pps, handshakes.cookies_sent_pps
+        fate.append(f"{back:,.0f} of {sent:,.0f} SYN cookies a second come back")
+    if handshakes.resets_pps >= 1:
+        fate.append(f"{handshakes.resets_pps:,.0f} hosts a second deny having asked")
+    return ", ".join(fate)

@@ -26,6 +26,8 @@ class Observation:
     """Distinct single addresses seen in the target."""
     variance: float = 0.0
     """Of ``value``, from sampling; 0 where everything was counted."""
+    alike: float | None = None
+    """Share of its SYNs that bear the header which most of the flood's networks send; None where there is no such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class FloodFigures:
     half_open: int = 0
     connections: int = 0
     syn_pps: float = 0.0
+    held_pps: float = 0.0
+    """Of those, from banned sources: sampled before the firewall drops them."""
     completed_pps: float = 0.0
     cookies_sent_pps: float = 0.0
     cookies_received_pps: float = 0.0
@@ -70,8 +74,44 @@ class FloodFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Handshakes:
+    """How the handshakes of the last second fared, by the kernel's counters; rates are per second."""
+
+    suffering_s: float = 0.0
+    """How long SYN queues have been full or turned SYNs away, without a pause."""
+    completed_pps: float = 0.0
+    cookies_sent_pps: float = 0.0
+    cookies_received_pps: float = 0.0
+    dropped_pps: float = 0.0
+    accept_overflows_pps: float = 0.0
+    resets_pps: float = 0.0
+    """Half-open sockets that a reset ended: hosts that were answered and had not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What the SYNs' headers say, one SYN a network: so no single sender tips it, however loud."""
+
+    networks: int
+    """Networks looked at."""
+    share: float
+    """Share of them that send the commonest combination of TTL, window and TCP options."""
+    ttl: int
+    """Of that combination."""
+    tcp_window: int
+    options: int
+    odd_ttl: float
+    """Share of them whose TTL no system sends and no path of the Internet leaves over."""
+
+    @property
+    def header(self) -> int:
+        """The commonest combination as one number, as ``fingerprint.headers`` makes them."""
+        return self.ttl << 48 | self.tcp_window << 32 | self.options
+
+
+@dataclass(frozen=True, slots=True)
 class Dispersion:
-    """How the SYNs of the last second spread over the address space."""
+    """How the SYNs of the last second spread over the address space, but for those of banned sources."""
 
     samples: int
     """SYNs or half-open sockets looked at."""
@@ -81,6 +121,10 @@ class Dispersion:
     """Distinct /16 or, for IPv6, /32 networks among them."""
     scattered: float
     """Share of the samples whose address came no more than twice, or made up less than a thousandth of all."""
+    pps: float = 0.0
+    """SYNs a second that the samples stand for; 0 for half-open sockets."""
+    fingerprint: Fingerprint | None = None
+    """None for half-open sockets, of which the kernel keeps no header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +138,7 @@ class Assessment:
     pressure: tuple[ListenerPressure, ...] = ()
     flood: FloodFigures = FloodFigures()
     dispersion: Dispersion | None = None
+    handshakes: Handshakes = Handshakes()
     pressed: frozenset[str] = frozenset()
     """Names of the policies one of whose listeners overflows."""
     completed: tuple[tuple[int, int], ...] | None = None

@@ -1,15 +1,14 @@
 """Rows to observations: counts by source, rolled up the prefix tree, against a policy's limits.
 
-A child over its own limit, or banned already, answers for itself: its share is taken out of what its prefix is
-judged by, so loud addresses never condemn their quiet neighbours. What is left must come from ``min_sources`` distinct
-sources, and from more of them the wider the prefix is.
+A child over its own limit answers for itself: its share is taken out of what its prefix is judged by, so a loud
+address never condemns its quiet neighbours. What is left must come from ``min_sources`` distinct sources, and from
+more of them the wider the prefix is. Sources that are banned already are not counted at all (`held`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -42,27 +41,35 @@ class Rows:
     weight: float = 1.0
     sampled: bool = False
     """Whether a row stands for ``weight`` others that were not looked at."""
+    weight6: float | None = None
+    """Of IPv6 rows, where that differs."""
+    header: U64 | None = None
+    """What each SYN's header comes to, as ``fingerprint.headers`` has it."""
 
     def where(self, mask: Bools) -> Rows:
         """Return the rows where ``mask`` (bool, one per row) is true."""
-        return replace(self, high=self.high[mask], low=self.low[mask], port=self.port[mask])
+        header = None if self.header is None else self.header[mask]
+        return replace(self, high=self.high[mask], low=self.low[mask], port=self.port[mask], header=header)
+
+    def of_version(self, version: int, mask: Bools) -> Rows:
+        """Return the rows of one IP version, which ``mask`` picks, with their weight."""
+        weight = self.weight if version == 4 or self.weight6 is None else self.weight6
+        return replace(self.where(mask), weight=weight)
 
 
-Held = Mapping[tuple[int, int], tuple[U64, U64]]
-"""(IP version, prefix length) → first addresses (high, low) of the networks of that width that are banned."""
+def observe(rows: Rows, policy: Policy, signal: Signal, *, pressed: bool, tool: int | None = None) -> list[Observation]:
+    """Return the targets among a policy's rows whose count comes near its limit, both families, every prefix length.
 
-
-def observe(
-    rows: Rows, policy: Policy, signal: Signal, *, pressed: bool, held: Held | None = None
-) -> list[Observation]:
-    """Return the targets among a policy's rows whose count comes near its limit, both families, every prefix length."""
+    ``tool`` is the header that most of the flood's networks send, if there is one.
+    """
     if policy.limits.of(signal) is None and policy.prefix_limits.of(signal) is None:
         return []
     ipv4 = is_ipv4(rows.high, rows.low)
     found: list[Observation] = []
     for version, chosen in ((4, ipv4), (6, ~ipv4)):
         if chosen.any():
-            found.extend(_Tree(rows.where(chosen), policy, signal, version, pressed, held or {}).observations())
+            mine = rows.of_version(version, chosen)
+            found.extend(_Tree(mine, policy, signal, version, pressed, tool).observations())
     return found
 
 
@@ -78,11 +85,12 @@ class _Tree:
     """One family's rows under one policy, sorted once and cut at each prefix length in turn."""
 
     def __init__(  # private, called once
-        self, rows: Rows, policy: Policy, signal: Signal, version: int, pressed: bool, held: Held
+        self, rows: Rows, policy: Policy, signal: Signal, version: int, pressed: bool, tool: int | None
     ) -> None:
-        self._held = held
+        self._tool = tool
         order = sorting_order(rows.high, rows.low)
         self._high, self._low, self._port = rows.high[order], rows.low[order], rows.port[order]
+        self._header = None if rows.header is None else rows.header[order]
         self._rows, self._policy, self._signal, self._version = rows, policy, signal, version
         self._pressed = policy.pressed if pressed and signal.forgeable else 1.0
 
@@ -94,9 +102,8 @@ class _Tree:
         limit = self._limit(lengths[0])
         over = self._over(value, limit)
         yield from self._report(runs, value, sources, limit, lengths[0])
-        for narrower, prefixlen in pairwise(lengths):
-            apart = over | self._is_held(runs, narrower)
-            value, sources = np.where(apart, 0.0, value), np.where(apart, 0, sources)
+        for prefixlen in lengths[1:]:
+            value, sources = np.where(over, 0.0, value), np.where(over, 0, sources)
             parents = cut(runs.high, runs.low, self._version, prefixlen)
             value, sources = np.add.reduceat(value, parents.start), np.add.reduceat(sources, parents.start)
             runs = Runs(parents.high, parents.low, runs.start[parents.start], runs.end[parents.end - 1])
@@ -109,12 +116,6 @@ class _Tree:
         """Return the limit as it applies now; infinite where the signal is not judged at this width."""
         limit = self._policy.limit_of(self._signal, prefixlen, self._version)
         return float("inf") if limit is None else limit * self._pressed
-
-    def _is_held(self, runs: Runs, prefixlen: int) -> Bools:
-        columns = self._held.get((self._version, prefixlen))
-        if columns is None:
-            return np.zeros(len(runs), np.bool_)
-        return np.isin(runs.high, columns[0]) & np.isin(runs.low, columns[1])
 
     def _over(self, value: Floats, limit: float) -> Bools:
         """Return which values pass the limit; of sampled ones, those that pass it by two standard errors."""
@@ -139,7 +140,13 @@ class _Tree:
                 sources=int(sources[i]),
                 addresses=self._addresses(int(runs.start[i]), int(runs.end[i])),
                 variance=amount * self._rows.weight if self._rows.sampled else 0.0,
+                alike=self._alike(int(runs.start[i]), int(runs.end[i])),
             )
+
+    def _alike(self, start: int, end: int) -> float | None:
+        if self._header is None or self._tool is None:
+            return None
+        return float((self._header[start:end] == self._tool).mean())
 
     def _addresses(self, start: int, end: int) -> int:
         return len(cut(self._high[start:end], self._low[start:end], 6, 128))

@@ -11,10 +11,13 @@ import numpy as np
 
 from synguard.detector.arrivals import Arrivals
 from synguard.detector.assessment import Assessment, Dispersion, FloodFigures, ListenerPressure, Observation
-from synguard.detector.columns import cut, sorting_order
-from synguard.detector.counters import DROPPED, rate
-from synguard.detector.counting import Held, Rows, observe, split
+from synguard.detector.columns import cut, is_ipv4, sorting_order
+from synguard.detector.counters import dropped_rate, rate
+from synguard.detector.counting import Rows, observe, split
 from synguard.detector.dispersion import dispersion
+from synguard.detector.fingerprint import headers
+from synguard.detector.handshakes import HandshakeWindow
+from synguard.detector.held import Held
 from synguard.detector.pressure import pressure_on
 from synguard.model import Signal
 from synguard.policy.models import Policy
@@ -28,6 +31,11 @@ DISPERSION_CADENCE_S: Final = 0.2
 """Sorting a second's SYNs at every tick would cost more than all else."""
 ENOUGH_TO_SPREAD: Final = 64
 """Fewer addresses than this say nothing about dispersion."""
+ENOUGH_NETWORKS: Final = 32
+"""Fewer networks (/16, IPv6 /32) than this are not everywhere."""
+ONE_TOOL: Final = 0.5
+"""Share of the networks with one and the same header from which it is one tool's; of a crowd's, the commonest
+combination of system and path length has some percent."""
 NEARLY_FULL: Final = 0.25
 """Fill from which a listener is taken to be the one whose overflow the host-wide counters show."""
 
@@ -40,7 +48,9 @@ class Detector:
         self._arrivals = Arrivals(seed)
         self._measured_at: dict[Signal, float] = {}
         self._counters: CounterReading | None = None
+        self._handshakes = HandshakeWindow()
         self._flood = FloodFigures()
+        self._held_pps = 0.0
         self._pressed_until: dict[str, float] = {}
         self._recent_syns: deque[SynSample] = deque()
         self._half_open: SocketReading | None = None
@@ -51,13 +61,17 @@ class Detector:
     def assess(self, readings: Readings, held: Held | None = None) -> Assessment:
         """Return what this tick's readings show; sensors that were not due leave their last figures standing.
 
-        ``held`` names the networks that are banned already: prefixes are not judged by what those still send.
+        What comes from networks that are ``held`` already is not judged again, whatever they still send.
         """
+        held = held or Held()
+        self._held_pps = 0.0 if readings.syns is not None else self._held_pps
         self._flood = self._figures(readings)
         if readings.half_open is not None:
             self._half_open = readings.half_open
             self._pressure = pressure_on(readings.listeners, readings.half_open)
         self._note_pressed(readings.at)
+        spread = self._dispersion(readings, held)
+        suffering = self._flood.overflowing or any(listener.censored for listener in self._pressure)
         elapsed: dict[Signal, float] = {}
         observations: list[Observation] = []
         for signal, rows, at in self._measured(readings):
@@ -65,14 +79,15 @@ class Detector:
             self._measured_at[signal] = at
             if before is not None and at > before:
                 elapsed[signal] = at - before
-                observations.extend(self._observe(rows, signal, readings.at, held or {}))
+                observations.extend(self._observe(rows, signal, readings.at, held))
         return Assessment(
             at=readings.at,
             observations=tuple(observations),
             elapsed=elapsed,
             pressure=self._pressure,
-            flood=self._flood,
-            dispersion=self._dispersion(readings),
+            flood=replace(self._flood, held_pps=self._held_pps if self._recent_syns else 0.0),
+            dispersion=spread,
+            handshakes=self._handshakes.follow(readings.counters, readings.at, suffering=suffering),
             pressed=self._pressed(readings.at),
             completed=_completed(readings),
         )
@@ -84,10 +99,7 @@ class Detector:
         if readings.connections is not None:
             connections = int((readings.connections.table.state != TcpState.TIME_WAIT).sum())
         self._keep_recent(readings)
-        window_s = sum(sample.window_s for sample in self._recent_syns)
-        syns = sum(len(sample) * sample.one_in for sample in self._recent_syns)
-        syn_pps = syns / window_s if window_s > 0 else 0.0
-        now_known = replace(last, half_open=half_open, connections=connections, syn_pps=syn_pps)
+        now_known = replace(last, half_open=half_open, connections=connections, syn_pps=self._syn_pps())
         after = readings.counters
         if after is None:
             return now_known
@@ -97,9 +109,14 @@ class Detector:
             completed_pps=rate(before, after, ["PassiveOpens"]),
             cookies_sent_pps=rate(before, after, ["SyncookiesSent"]),
             cookies_received_pps=rate(before, after, ["SyncookiesRecv"]),
-            dropped_pps=rate(before, after, DROPPED),
+            dropped_pps=dropped_rate(before, after),
             accept_overflows_pps=rate(before, after, ["ListenOverflows"]),
         )
+
+    def _syn_pps(self) -> float:
+        window_s = sum(sample.window_s for sample in self._recent_syns)
+        syns = sum((len(sample) + sample.lost) * sample.one_in for sample in self._recent_syns)
+        return syns / window_s if window_s > 0 else 0.0
 
     def _keep_recent(self, readings: Readings) -> None:
         if readings.syns is not None:
@@ -112,11 +129,8 @@ class Detector:
         if readings.half_open is not None:
             measured.append((Signal.HALF_OPEN, self._blameable(readings.half_open), readings.half_open.at))
         if readings.syns is not None:
-            syns, at = readings.syns, readings.syns.at
-            weight = syns.one_in / max(syns.window_s, 1e-3)
-            rows = Rows(syns.source_high, syns.source_low, syns.local_port, weight, sampled=True)
-            self._measured_at[Signal.SYN_RATE] = at - syns.window_s
-            measured.append((Signal.SYN_RATE, rows, at))
+            self._measured_at[Signal.SYN_RATE] = readings.syns.at - readings.syns.window_s
+            measured.append((Signal.SYN_RATE, _syn_rows(readings.syns), readings.syns.at))
         if readings.connections is not None:
             measured.extend(self._connection_signals(readings.connections))
         return measured
@@ -145,10 +159,14 @@ class Detector:
 
     def _observe(self, rows: Rows, signal: Signal, now: float, held: Held) -> list[Observation]:
         pressed = self._pressed(now)
+        stopped = held.stops(rows.high, rows.low, rows.port, forgeable=signal.forgeable)
+        if signal is Signal.SYN_RATE:
+            self._held_pps = float(stopped.sum()) * rows.weight
+        rows = rows.where(~stopped)
         found: list[Observation] = []
         for policy in self.policies:
             mine, rows = split(rows, policy)
-            found.extend(observe(mine, policy, signal, pressed=policy.name in pressed, held=held))
+            found.extend(observe(mine, policy, signal, pressed=policy.name in pressed))
         return found
 
     def _note_pressed(self, now: float) -> None:
@@ -164,20 +182,47 @@ class Detector:
     def _policy_of(self, port: int) -> Policy | None:
         return next((policy for policy in self.policies if policy.judges(port)), None)
 
-    def _dispersion(self, readings: Readings) -> Dispersion | None:
+    def _dispersion(self, readings: Readings, held: Held) -> Dispersion | None:
         """Return the spread of the last second's SYNs; of the half-open sockets where no SYN is sampled."""
         if readings.at >= self._spread_due_at:
             self._spread_due_at = readings.at + DISPERSION_CADENCE_S
-            self._spread = self._measure_spread()
+            self._spread = self._measure_spread(held)
         return self._spread
 
-    def _measure_spread(self) -> Dispersion | None:
-        columns = [(sample.source_high, sample.source_low) for sample in self._recent_syns]
-        if sum(map(len, self._recent_syns)) < ENOUGH_TO_SPREAD:
-            if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
-                return None
-            columns = [(self._half_open.table.remote_high, self._half_open.table.remote_low)]
-        return dispersion(columns)
+    def _measure_spread(self, held: Held) -> Dispersion | None:
+        """Return the spread of what is not banned: what a ban holds says nothing of those who still get through."""
+        recent = self._recent_syns
+        if sum(map(len, recent)) >= ENOUGH_TO_SPREAD:
+            high = np.concatenate([sample.source_high for sample in recent])
+            low = np.concatenate([sample.source_low for sample in recent])
+            port = np.concatenate([sample.local_port for sample in recent])
+            header = np.concatenate([headers(sample) for sample in recent])
+            free = ~held.stops(high, low, port, forgeable=True)
+            return dispersion(high[free], low[free], headers=header[free], pps=self._syn_pps() * float(free.mean()))
+        if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
+            return None
+        table = self._half_open.table
+        free = ~held.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True)
+        return dispersion(table.remote_high[free], table.remote_low[free])
+
+
+def _syn_rows(syns: SynSample) -> Rows:
+    """Return sampled SYNs as rows; those that were lost are taken to be like those of their family that were read."""
+    ipv4 = is_ipv4(syns.source_high, syns.source_low)
+    window_s = max(syns.window_s, 1e-3)
+    read4 = int(ipv4.sum())
+    read6 = len(syns) - read4
+    weight4 = syns.one_in * (1 + (syns.lost - syns.lost_ipv6) / max(read4, 1)) / window_s
+    weight6 = syns.one_in * (1 + syns.lost_ipv6 / max(read6, 1)) / window_s
+    return Rows(
+        syns.source_high,
+        syns.source_low,
+        syns.local_port,
+        weight4,
+        sampled=True,
+        weight6=weight6,
+        header=headers(syns),
+    )
 
 
 def _completed(readings: Readings) -> tuple[tuple[int, int], ...] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from synguard.detector.assessment import Dispersion
 from synguard.detector.columns import cut, is_ipv4, sorting_order
+from synguard.detector.fingerprint import fingerprint
 from synguard.readings import U64
 
 SPREAD_PREFIX: Final = {4: 16, 6: 32}
@@ -18,22 +20,39 @@ LOUD_SHARE: Final = 1000
 """A source with more than one in this many of the SYNs is loud enough to be judged by itself."""
 
 
-def dispersion(columns: Sequence[tuple[U64, U64]]) -> Dispersion | None:
-    """Return how addresses given as (high, low) columns spread, or None where there are none."""
-    high = np.concatenate([high for high, _ in columns]) if columns else np.empty(0, np.uint64)
-    low = np.concatenate([low for _, low in columns]) if columns else np.empty(0, np.uint64)
-    if not len(high):
+def dispersion(high: U64, low: U64, *, headers: U64 | None = None, pps: float = 0.0) -> Dispersion | None:
+    """Return how addresses, one row a SYN or half-open socket, spread, or None where there are none.
+
+    ``headers`` is what ``fingerprint.headers`` made of each SYN, ``pps`` what all the rows stand for a second.
+    """
+    if not len(low):
         return None
-    few = max(2, len(high) // LOUD_SHARE)
     ipv4 = is_ipv4(high, low)
-    sources = networks = rare = 0
-    for version, chosen in ((4, ipv4), (6, ~ipv4)):
-        family_high, family_low = high[chosen], low[chosen]
-        order = sorting_order(family_high, family_low)
-        family_high, family_low = family_high[order], family_low[order]
-        addresses = cut(family_high, family_low, version, 32 if version == 4 else 128)
-        count = addresses.end - addresses.start
-        sources += len(addresses)
-        rare += int(count[count <= few].sum())
-        networks += len(cut(addresses.high, addresses.low, version, SPREAD_PREFIX[version]))
-    return Dispersion(samples=len(high), sources=sources, networks=networks, scattered=rare / len(high))
+    families = [_family(high, low, np.flatnonzero(rows), version) for version, rows in ((4, ipv4), (6, ~ipv4))]
+    few = max(2, len(low) // LOUD_SHARE)
+    first_rows = np.concatenate([one.first_rows for one in families])
+    return Dispersion(
+        samples=len(low),
+        sources=sum(len(one.count) for one in families),
+        networks=len(first_rows),
+        scattered=sum(int(one.count[one.count <= few].sum()) for one in families) / len(low),
+        pps=pps,
+        fingerprint=None if headers is None else fingerprint(headers[first_rows]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """The addresses of one IP version."""
+
+    count: npt.NDArray[np.intp]
+    """How often each came."""
+    first_rows: npt.NDArray[np.intp]
+    """One row of each network."""
+
+
+def _family(high: U64, low: U64, rows: npt.NDArray[np.intp], version: int) -> _Family:
+    rows = rows[sorting_order(high[rows], low[rows])]
+    addresses = cut(high[rows], low[rows], version, 32 if version == 4 else 128)
+    networks = cut(addresses.high, addresses.low, version, SPREAD_PREFIX[version])
+    return _Family(addresses.end - addresses.start, rows[addresses.start[networks.start]])

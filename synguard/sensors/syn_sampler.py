@@ -137,7 +137,7 @@ class SynSampler:
         """
         if not self._rings:
             raise SensorError("the SYN sampler is not open")
-        one_in, lost_before = self._one_in.value, self._lost
+        one_in, lost_before, lost6_before = self._one_in.value, self._lost, self._rings[1].lost
         try:
             taken, until, after = self._take(lost_before, ports)
         except OSError as error:
@@ -156,6 +156,7 @@ class SynSampler:
             tcp_window=columns.tcp_window,
             options=columns.options,
             lost=self._lost - lost_before,
+            lost_ipv6=self._rings[1].lost - lost6_before,
         )
 
     def close(self) -> None:

@@ -67,10 +67,19 @@ def test_a_renewed_ban_replaces_the_old_one_and_is_counted_once() -> None:
     assert bans.automatic == 1
 
 
-def test_columns_name_the_banned_networks_by_width() -> None:
-    columns = StandingBans([ban("198.51.100.0/24"), ban("2001:db8::/64")]).columns()
-    assert set(columns) == {(4, 24), (6, 64)}
-    assert int(columns[4, 24][1][0]) == 0xFFFF_C633_6400
+def test_columns_name_the_banned_networks_by_width_port_and_reach() -> None:
+    held = StandingBans([ban("198.51.100.0/24"), ban("2001:db8::/64", Scope.ALL), ban("10.0.0.1", ports=())]).held(
+        START
+    )
+    assert set(held.whole) == {(6, 64, 0)}
+    assert set(held.new) == {(4, 24, 80), (4, 32, 0)}
+    assert int(held.new[4, 24, 80][1][0]) == 0xFFFF_C633_6400
+
+
+def test_a_ban_that_ends_soon_no_longer_hides_its_target_from_judgement() -> None:
+    standing = StandingBans([ban("198.51.100.7", lasts_s=60)])
+    assert standing.held(START + timedelta(seconds=49)).new
+    assert not standing.held(START + timedelta(seconds=51)).new
 
 
 def test_an_offender_who_comes_back_in_time_is_counted_on() -> None:
