@@ -76,6 +76,7 @@ class Agent:
         """Told what every tick knows; must neither wait nor raise."""
         self._reload: Loader | None = None
         self._sampling = False
+        self._exceptions: frozenset[Network] = frozenset()
         self._protected = Protected({}, ("who must be protected has not been read yet",))
         self._journal = Journal(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._reload_problem = ""
@@ -119,12 +120,13 @@ class Agent:
         self._sampling = decision.wants_sampler
         self._enforcing.add(decision.bans)
         self._journal.write(decision, now, utc)
-        exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
-        self._enforcing.bring(self._protected.networks, exceptions, now, utc)
+        if decision.bans or assessment.completed is not None:
+            self._exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
+        self._enforcing.bring(self._protected.networks, self._exceptions, now, utc)
         self._know_standing()
         if readings.half_open is not None and self._enforcing.bans:
             held = self._engine.court.standing.held(utc)
-            self._enforcing.clear(useless(readings.half_open.table, held, exceptions))
+            self._enforcing.clear(useless(readings.half_open.table, held, self._exceptions))
         tick = Tick(assessment, decision)
         self._tell(tick, now, utc)
         self._prune(now, utc)

@@ -20,6 +20,8 @@ from synguard.detector.assessment import Assessment
 from synguard.model import Ban, Incident, Mode, Phase, Scope, Signal, Verdict
 from synguard.policy.models import Config, Policy
 
+MOST_HEARD: Final = 1024
+"""Targets that get a verdict in one tick."""
 STRAINED: Final = 0.25
 """Fill of a SYN queue from which SYNs are sampled."""
 
@@ -89,12 +91,8 @@ class Engine:
         self.scores.advance(assessment.observations, assessment.elapsed)
         spoofed = spoofed_reason(assessment)
         docket = Docket(self.court, assessment, now, spoofed)
-        for policy_name, condemned in self._condemned().items():
-            policy = self._policies[policy_name]
-            for forgeable in (False, True):
-                kind = [item for item in condemned if item.forgeable is forgeable]
-                for item in narrowest_cover(kind, policy):
-                    docket.hear(item, policy)
+        for item, policy in self._worst():
+            docket.hear(item, policy)
         flood_verdict = spoofed or (_slow_application(assessment) if assessment.slow_application else "")
         incident = self._incidents.follow(assessment, docket.tally(), now)
         return Decision(
@@ -106,6 +104,17 @@ class Engine:
             wants_sampler=self._wants_sampler(assessment),
             refusals=tuple(docket.refusals),
         )
+
+    def _worst(self) -> list[tuple[Condemned, Policy]]:
+        """Return what the condemned come to, worst first; those left out are still there at the next tick."""
+        covering = [
+            (item, self._policies[name])
+            for name, condemned in self._condemned().items()
+            for forgeable in (False, True)
+            for item in narrowest_cover([one for one in condemned if one.forgeable is forgeable], self._policies[name])
+        ]
+        covering.sort(key=lambda pair: max(e.value / e.limit for e in pair[0].evidence), reverse=True)
+        return covering[:MOST_HEARD]
 
     def proven_exceptions(self, bans: Iterable[Ban]) -> frozenset[Network]:
         """Return the proven peers that need a way through these bans: those inside a ``new`` ban of a prefix."""
