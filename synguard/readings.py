@@ -6,7 +6,7 @@ Addresses are two ``uint64`` columns, the high and low half of the IPv6 form; IP
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, TypeAlias
@@ -99,6 +99,20 @@ class Listener:
     accept_queue: int
     process: str = ""
     """Name and pid, ``nginx[812]``; empty where unknown."""
+    namespace: str = ""
+    """The other network namespace that it lives in; empty for ours."""
+    inner_port: int = 0
+    """The port in that namespace, where ``port`` is what clients write; 0 in ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive rows of a table that come from one network namespace."""
+
+    namespace: str
+    """Empty for ours."""
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +124,16 @@ class SocketReading:
     table: SocketTable
     source: str
     """``sock_diag`` or ``psutil``."""
+    spans: tuple[Span, ...] = ()
+    """Which rows come from where; empty where all are of our own network namespace."""
+
+    def parts(self) -> Iterator[tuple[str, SocketTable]]:
+        """Yield (namespace, its rows); the namespace is empty for ours."""
+        if not self.spans:
+            yield "", self.table
+        for span in self.spans:
+            rows = np.arange(len(self.table))
+            yield span.namespace, self.table.where((rows >= span.start) & (rows < span.stop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +195,9 @@ class Readings:
     syns: SynSample | None = None
     proven: tuple[U64, U64] | None = None
     """Remote addresses (high, low) that completed a handshake lately, by other memory than the socket table."""
+    doors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Local port → the ports that a ban must close for it, where that is more than itself: containers may be reached
+    through several. Empty for all ports, where it is not known which lead there."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Sensor name → one sentence."""
 
@@ -189,3 +216,12 @@ def empty_table() -> SocketTable:
         send_queue=np.empty(0, np.uint32),
         cookie=np.empty(0, np.uint64),
     )
+
+
+def concatenated(tables: Sequence[SocketTable]) -> SocketTable:
+    """Return the rows of all tables in order."""
+    columns = (np.concatenate([getattr(table, name) for table in tables]) for name in SocketTable.__slots__)  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
+    return SocketTable(*columns)
+
+
+EVERY_PORT: Final = frozenset(range(1 << 16))

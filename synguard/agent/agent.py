@@ -126,7 +126,10 @@ class Agent:
         self._know_standing()
         if readings.half_open is not None and self._enforcing.bans:
             held = self._engine.court.standing.held(utc)
-            self._enforcing.clear(useless(readings.half_open.table, held, self._exceptions))
+            for namespace, table in readings.half_open.parts():
+                opener = self._sources.opener(namespace)
+                if opener is not None:
+                    self._enforcing.clear(useless(table, held, self._exceptions), namespace, opener)
         tick = Tick(assessment, decision)
         self._tell(tick, now, utc)
         self._prune(now, utc)
@@ -267,5 +270,5 @@ class Agent:
             log.error("%s", error)
 
 
-FIXED: Final = ("mode", "plane", "members", "state_dir", "runtime_dir")
+FIXED: Final = ("mode", "plane", "members", "state_dir", "runtime_dir", "containers")
 """Settings that a reload leaves as they are: they are woven into open files and kernel objects."""

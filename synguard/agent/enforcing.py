@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.enforcer.evict import evict
+from synguard.enforcer.evict import evict, open_here
 from synguard.enforcer.plane import Plane, Wanted
 from synguard.enforcer.reconciler import Reconciler
-from synguard.errors import LedgerError, NotPermittedError, PlaneError, SynguardError
+from synguard.errors import LedgerError, NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.ledger import Ledger
 from synguard.model import Ban, Held, Hits
 from synguard.readings import SocketTable
@@ -22,6 +23,8 @@ log: Final = logging.getLogger(__name__)
 HITS_EVERY_S: Final = 5.0
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
+MOST_NAMED: Final = 256
+"""Network namespaces remembered as refusing to free sockets."""
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -45,7 +48,7 @@ class Enforcing:
         self._hits_due = float("-inf")
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
-        self._cannot_evict = False
+        self._cannot_evict: set[str] = set()
         self.renewed = True
         """Whether bans were taken over or lapsed since this was last set to False."""
         self.bans: dict[str, Ban] = {}
@@ -110,17 +113,21 @@ class Enforcing:
             self._note(utc, "repair", drift)
         self._note_hits(outcome.held.values(), now, utc)
 
-    def clear(self, half_open: SocketTable) -> None:
+    def clear(
+        self, half_open: SocketTable, namespace: str = "", opener: Callable[[], socket.socket] = open_here
+    ) -> None:
         """Free half-open sockets of banned sources, so that the SYN queue is there for others at once.
 
-        A kernel that cannot is told about once; the sockets then time out by themselves.
+        ``opener`` opens a socket in the network namespace that they live in. A kernel that cannot is told about once;
+        the sockets then time out by themselves.
         """
-        if self._dry_run or self.problem or self._cannot_evict or not len(half_open):
+        if self._dry_run or self.problem or namespace in self._cannot_evict or not len(half_open):
             return
         try:
-            evict(half_open)
-        except PlaneError as error:
-            self._cannot_evict = True
+            evict(half_open, opener)
+        except (PlaneError, SensorError) as error:
+            if len(self._cannot_evict) < MOST_NAMED:
+                self._cannot_evict.add(namespace)
             log.warning("%s; they will time out by themselves", error)
 
     def _latest(self, utc: datetime) -> Wanted:

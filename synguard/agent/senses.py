@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
+from synguard.enforcer.evict import open_here
 from synguard.errors import SynguardError
 from synguard.policy.models import Allow, Config
-from synguard.readings import U64, CounterReading, Listener, Protected, Readings, SocketReading, SynSample
+from synguard.readings import EVERY_PORT, U64, CounterReading, Listener, Protected, Readings, SocketReading, SynSample
 from synguard.report.status import SensorStatus
+from synguard.sensors.every_namespace import EveryNamespace
 
 log: Final = logging.getLogger(__name__)
 
@@ -70,6 +73,14 @@ class Sources:
     protected: Callable[[Allow], Protected]
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
+    containers: EveryNamespace | None = None
+    """Where other network namespaces are watched: what reads sockets, counters and the rest of them too."""
+
+    def opener(self, namespace: str) -> Callable[[], socket.socket] | None:
+        """Return what opens a socket-diagnosis socket in a network namespace; None where that is gone."""
+        if not namespace:
+            return open_here
+        return self.containers.opener(namespace) if self.containers else None
 
 
 @dataclass(slots=True)
@@ -121,6 +132,9 @@ class Senses:
             "syn_sampler": Pace(0.0, share),
             "protected": Pace(cadence.protected, share / 5),
         }
+        if sources.containers is not None:
+            self._paces["containers"] = Pace(0.0, share / 5)
+        self._around = ""
         self._ports: frozenset[int] = frozenset()
         self._failures: dict[str, str] = {}
 
@@ -134,12 +148,15 @@ class Senses:
         if health["syn_sampler"].ok:
             resting = "sampling" if self._sources.syns.running else "resting"
             health["syn_sampler"] = SensorStatus(ok=True, detail=resting if self._may_sample else "switched off")
+        if "containers" in health and health["containers"].ok:
+            health["containers"] = SensorStatus(ok=True, detail=self._around)
         return health
 
     def read(self, now: float, *, sampling: bool) -> Readings:
         """Return what is due at ``now``; SYNs are sampled from a call with ``sampling`` on to the next with it off."""
         self._failures = {}
         sources = self._sources
+        self._look_around(now)
         listeners: tuple[Listener, ...] = ()
         half_open = None
         both = self._try("half_open", now, lambda: (sources.sockets.listeners(now), sources.sockets.half_open(now)))
@@ -152,8 +169,9 @@ class Senses:
             listeners=listeners,
             connections=self._try("connections", now, lambda: sources.sockets.connections(now)),
             counters=self._try("counters", now, lambda: sources.counters(now)),
-            syns=self._sample(now, sampling=sampling and self._may_sample),
+            syns=self._sample(now, sampling=(sampling or self._blind) and self._may_sample),
             proven=self._try("finished_peers", now, lambda: sources.finished_peers(self._lookback_s)),
+            doors=sources.containers.doors() if sources.containers else {},
             failures=dict(self._failures),
         )
 
@@ -171,6 +189,26 @@ class Senses:
         self.rest()
         self._sources.sockets.close()
 
+    @property
+    def _blind(self) -> bool:
+        """Whether sockets behind this host are not read, so that SYNs to any port are all that shows a flood on them."""
+        return self._sources.containers is not None and self._sources.containers.blind
+
+    def _look_around(self, now: float) -> None:
+        containers = self._sources.containers
+        if containers is None:
+            return
+        around = self._try("containers", now, lambda: containers.look(now))
+        if around is not None and around != self._around:
+            self._around = around
+            log.info("containers: %s", around)
+
+    def _sampled_ports(self) -> frozenset[int]:
+        containers = self._sources.containers
+        if containers is None:
+            return self._ports
+        return EVERY_PORT if containers.blind else self._ports | containers.published()
+
     def _sample(self, now: float, *, sampling: bool) -> SynSample | None:
         syns = self._sources.syns
         if not sampling:
@@ -179,7 +217,7 @@ class Senses:
         if not syns.running:
             self._try("syn_sampler", now, lambda: syns.open(self._sources.monotonic()))
             return None
-        sample = self._try("syn_sampler", now, lambda: syns.read(self._sources.monotonic(), self._ports))
+        sample = self._try("syn_sampler", now, lambda: syns.read(self._sources.monotonic(), self._sampled_ports()))
         if sample is None and not self._paces["syn_sampler"].status.ok:
             syns.close()
         return sample

@@ -24,6 +24,7 @@ from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode
 from synguard.policy.models import Config, Policy
 from synguard.sensors.counters import read_counters
+from synguard.sensors.every_namespace import EveryNamespace
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import Sockets
 from synguard.sensors.syn_sampler import SynSampler
@@ -83,10 +84,21 @@ def plane_for(config: Config, clock: Clock) -> Plane:
 
 
 def host_sources(config: Config) -> Sources:
-    """Return this host's sensors."""
+    """Return this host's sensors, which see into containers unless the config says otherwise."""
+    syns = SynSampler(config.sampler.kept_per_second)
+    if config.containers.watch == "auto":
+        everywhere = EveryNamespace()
+        return Sources(
+            sockets=everywhere,
+            syns=syns,
+            counters=everywhere.counters,
+            finished_peers=everywhere.finished_peers,
+            protected=everywhere.protected,
+            containers=everywhere,
+        )
     return Sources(
         sockets=Sockets(),
-        syns=SynSampler(config.sampler.kept_per_second),
+        syns=syns,
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=read_protected,

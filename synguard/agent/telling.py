@@ -80,6 +80,7 @@ def _pressure(assessment: Assessment) -> tuple[ListenerStatus, ...]:
             fill=listener.fill,
             censored=listener.censored,
             accept_queue=listener.accept_queue,
+            namespace=listener.namespace,
         )
         for listener in fullest[:MOST_LISTENERS]
     )

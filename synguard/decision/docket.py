@@ -15,6 +15,7 @@ from synguard.decision.incident import Tally
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.spoofing import MEANINGFUL_SHARE
 from synguard.detector.assessment import Assessment
+from synguard.detector.counting import MOST_PORTS
 from synguard.model import Ban, Origin, Scope, Signal, Verdict, VerdictKind
 from synguard.policy.models import Policy
 from synguard.readings import Protected
@@ -68,7 +69,7 @@ class Docket:
         self._heard += 1
         self._sources += max(evidence.sources for evidence in item.evidence)
         scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
-        ports = item.ports if scope is Scope.NEW else ()
+        ports = self._to_close(item.ports) if scope is Scope.NEW else ()
         standing = self._court.standing.covering(item.target, scope, ports, self._now)
         if standing is not None and (standing.expires_at is None or standing.expires_at - self._now > RENEW_WITHIN):
             self._say(VerdictKind.BAN, item, policy, f"held by ban {standing.id} until {_until(standing)}")
@@ -83,6 +84,12 @@ class Docket:
             self._say(VerdictKind.WATCH, item, policy, f"not banned: {refusal}")
             return
         self._ban(item, policy, scope, ports)
+
+    def _to_close(self, ports: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the ports that stop what comes to ``ports``; empty for all of them."""
+        doors = [self._assessment.doors.get(port, (port,)) for port in ports]
+        closed = sorted({door for several in doors for door in several})
+        return tuple(closed) if all(doors) and len(closed) <= MOST_PORTS else ()
 
     def tally(self) -> Tally:
         """Return what the tick adds to the incident."""

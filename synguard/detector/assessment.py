@@ -45,6 +45,8 @@ class ListenerPressure:
     """False while the accept queue is full: then half-open sockets pile up because the application is slow."""
     censored: bool
     """The SYN queue is full: the count no longer grows with the flood."""
+    namespace: str = ""
+    """The other network namespace that it lives in; empty for ours."""
 
     @property
     def fill(self) -> float:
@@ -141,6 +143,8 @@ class Assessment:
     handshakes: Handshakes = Handshakes()
     pressed: frozenset[str] = frozenset()
     """Names of the policies one of whose listeners overflows."""
+    doors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Local port → the ports that a ban must close for it, where that is more than itself; empty for all ports."""
     completed: tuple[tuple[int, int], ...] | None = None
     """(high, low) of remote addresses with a completed handshake; None where connections were not read."""
 

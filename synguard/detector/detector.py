@@ -14,8 +14,8 @@ from synguard.detector.assessment import Assessment, Dispersion, FloodFigures, L
 from synguard.detector.columns import cut, is_ipv4, sorting_order
 from synguard.detector.counters import dropped_rate, rate
 from synguard.detector.counting import Rows, observe, split
-from synguard.detector.dispersion import dispersion
-from synguard.detector.fingerprint import headers
+from synguard.detector.dispersion import EVERYWHERE, dispersion
+from synguard.detector.fingerprint import ONE_TOOL, headers
 from synguard.detector.handshakes import HandshakeWindow
 from synguard.detector.held import Held
 from synguard.detector.pressure import pressure_on
@@ -31,11 +31,6 @@ DISPERSION_CADENCE_S: Final = 0.2
 """Sorting a second's SYNs at every tick would cost more than all else."""
 ENOUGH_TO_SPREAD: Final = 64
 """Fewer addresses than this say nothing about dispersion."""
-ENOUGH_NETWORKS: Final = 32
-"""Fewer networks (/16, IPv6 /32) than this are not everywhere."""
-ONE_TOOL: Final = 0.5
-"""Share of the networks with one and the same header from which it is one tool's; of a crowd's, the commonest
-combination of system and path length has some percent."""
 NEARLY_FULL: Final = 0.25
 """Fill from which a listener is taken to be the one whose overflow the host-wide counters show."""
 
@@ -89,6 +84,7 @@ class Detector:
             dispersion=spread,
             handshakes=self._handshakes.follow(readings.counters, readings.at, suffering=suffering),
             pressed=self._pressed(readings.at),
+            doors=readings.doors,
             completed=_completed(readings),
         )
 
@@ -158,7 +154,7 @@ class Detector:
         return Rows(table.remote_high, table.remote_low, table.local_port)
 
     def _observe(self, rows: Rows, signal: Signal, now: float, held: Held) -> list[Observation]:
-        pressed = self._pressed(now)
+        pressed, tool = self._pressed(now), self._tool()
         stopped = held.stops(rows.high, rows.low, rows.port, forgeable=signal.forgeable)
         if signal is Signal.SYN_RATE:
             self._held_pps = float(stopped.sum()) * rows.weight
@@ -166,8 +162,15 @@ class Detector:
         found: list[Observation] = []
         for policy in self.policies:
             mine, rows = split(rows, policy)
-            found.extend(observe(mine, policy, signal, pressed=policy.name in pressed))
+            found.extend(observe(mine, policy, signal, pressed=policy.name in pressed, tool=tool))
         return found
+
+    def _tool(self) -> int | None:
+        """Return the header that most networks send, None where they send different ones."""
+        spread = self._spread
+        if spread is None or spread.fingerprint is None or spread.networks < EVERYWHERE:
+            return None
+        return spread.fingerprint.header if spread.fingerprint.share >= ONE_TOOL else None
 
     def _note_pressed(self, now: float) -> None:
         for listener in self._pressure:

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import socket
 import struct
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -42,8 +43,19 @@ _SETTLED: Final = frozenset({0, errno.ENOENT, errno.ESTALE})
 """Destroyed, or gone by itself in the meantime."""
 
 
-def evict(half_open: SocketTable) -> int:
+def open_here() -> socket.socket:
+    """Return a socket-diagnosis socket of the calling thread's network namespace.
+
+    Raises:
+        OSError: The kernel has none.
+    """
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+
+
+def evict(half_open: SocketTable, opener: Callable[[], socket.socket] = open_here) -> int:
     """Destroy these half-open sockets, at most ``MOST_AT_ONCE``; return how many were asked for.
+
+    ``opener`` opens a socket in the network namespace that they live in.
 
     Each is named by its cookie: where a half-open socket is gone, the kernel would else find the *listener* by the
     same addresses and destroy that. Rows without a cookie are left alone. Nothing is sent to the remote ends, and
@@ -57,7 +69,7 @@ def evict(half_open: SocketTable) -> int:
         raise ValueError("only half-open sockets are evicted")
     messages = _messages(half_open.where(half_open.cookie != 0).head(MOST_AT_ONCE))
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG) as kernel:
+        with opener() as kernel:
             for start in range(0, len(messages), _BATCH):
                 kernel.send(messages[start : start + _BATCH].tobytes())
                 _read_errors(kernel)

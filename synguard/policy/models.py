@@ -304,6 +304,14 @@ class Countermeasure(_Base):
     )
 
 
+class ContainerWatch(_Base):
+    """Listeners in other network namespaces behind this host."""
+
+    watch: Literal["auto", "off"] = Field(
+        "auto", description="auto: those whose traffic this host forwards are read, or sampled where they cannot be"
+    )
+
+
 class LedgerLimits(_Base):
     """Bounds on the state database."""
 
@@ -332,4 +340,5 @@ class Config(_Base):
     proven: Proven = Field(Proven(), description="peers that completed handshakes")
     sampler: Sampler = Field(Sampler(), description="the SYN sampler")
     countermeasure: Countermeasure = Field(Countermeasure(), description="what else is done against floods")
+    containers: ContainerWatch = Field(ContainerWatch(), description="listeners in other network namespaces")
     ledger: LedgerLimits = Field(LedgerLimits(), description="bounds on the state database")

@@ -107,6 +107,7 @@ def _incident(one: Mapping[str, Any]) -> str:
 
 def _pressure(one: Mapping[str, Any]) -> str:
     process = f" {one['process']}" if one["process"] else ""
+    process += f" in {one['namespace']}" if one["namespace"] else ""
     full = ", queue full: the true count is higher" if one["censored"] else ""
     waiting = f", {one['accept_queue']} wait for the application" if one["accept_queue"] else ""
     return (

@@ -34,6 +34,8 @@ class ListenerStatus(_Part):
     """The SYN queue is full: the count no longer grows with the flood."""
     accept_queue: int
     """Connections that wait for the application."""
+    namespace: str = ""
+    """The other network namespace that it lives in; empty for the host's own."""
 
 
 class FloodStatus(_Part):

@@ -9,7 +9,7 @@ from synguard.errors import SensorError
 from synguard.readings import CounterReading
 
 PROC_NET: Final = Path("/proc/net")
-_GROUPS: Final = {"netstat": "TcpExt", "snmp": "Tcp"}
+GROUPS: Final = {"netstat": "TcpExt", "snmp": "Tcp"}
 """File → the group of it that we read; names do not repeat between the two."""
 
 
@@ -20,7 +20,7 @@ def read_counters(now: float, proc_net: Path = PROC_NET) -> CounterReading:
         SensorError: A file cannot be read, or does not have the form of a counter file.
     """
     values: dict[str, int] = {}
-    for file, group in _GROUPS.items():
+    for file, group in GROUPS.items():
         path = proc_net / file
         try:
             values |= parse_group(path.read_text(encoding="ascii"), group)

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from synguard.errors import SensorError
@@ -27,20 +28,25 @@ _NLMSG_DONE: Final = 3
 _TYPE_MASK: Final = 0x3FFF  # the upper bits are NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _BUFFER: Final = 1 << 17  # the kernel fills up to 32 KiB a message; room for larger ones to come
 _TIMEOUT_S: Final = 2.0
+_SOL_NETLINK: Final = 270
+_STRICT_CHECK: Final = 12  # NETLINK_GET_STRICT_CHK
 _TRIES: Final = 5
 
 HEADER_BYTES: Final = _HEADER.size
 
 
-def dump(protocol: int, kind: int, payload: bytes, whose: str, at_most_bytes: int = 1 << 26) -> list[Datagram]:
+def dump(
+    protocol: int, kind: int, payload: bytes, whose: str, at_most_bytes: int = 1 << 26, *, strict: bool = False
+) -> list[Datagram]:
     """Return the datagrams that answer a dump request; asked again when the dumped thing changed underway.
 
-    ``whose`` names what is read, for the operator.
+    ``whose`` names what is read, for the operator. ``strict`` has the kernel filter by what the request names
+    (``NETLINK_GET_STRICT_CHK``, Linux 4.20; older ones answer with everything).
 
     Raises:
         SensorError: Refused, no answer, too large, or changing too fast to be read whole.
     """
-    return _ask(protocol, kind, _REQUEST | _DUMP, payload, whose, at_most_bytes)
+    return _ask(protocol, kind, _REQUEST | _DUMP, payload, whose, at_most_bytes, strict=strict)
 
 
 def ask(protocol: int, kind: int, payload: bytes, whose: str) -> list[Datagram]:
@@ -94,10 +100,12 @@ def attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
-def _ask(protocol: int, kind: int, flags: int, payload: bytes, whose: str, at_most_bytes: int) -> list[Datagram]:
+def _ask(
+    protocol: int, kind: int, flags: int, payload: bytes, whose: str, at_most_bytes: int, *, strict: bool = False
+) -> list[Datagram]:
     try:
         for _ in range(_TRIES):
-            answer = _once(protocol, kind, flags, payload, at_most_bytes)
+            answer = _once(protocol, kind, flags, payload, at_most_bytes, strict=strict)
             if answer is not None:
                 return answer
     except TimeoutError as error:
@@ -107,11 +115,16 @@ def _ask(protocol: int, kind: int, flags: int, payload: bytes, whose: str, at_mo
     raise SensorError(f"cannot read {whose}: it changed under each of {_TRIES} attempts to read it whole")
 
 
-def _once(protocol: int, kind: int, flags: int, payload: bytes, at_most_bytes: int) -> list[Datagram] | None:
+def _once(
+    protocol: int, kind: int, flags: int, payload: bytes, at_most_bytes: int, *, strict: bool
+) -> list[Datagram] | None:
     """Return the answer, or None where it was interrupted or overrun and must be asked for again."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as channel:
         channel.settimeout(_TIMEOUT_S)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        if strict:
+            with suppress(OSError):
+                channel.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
         channel.sendto(_HEADER.pack(HEADER_BYTES + len(payload), kind, flags, 1, 0) + payload, (0, 0))
         answer: list[Datagram] = []
         room = at_most_bytes

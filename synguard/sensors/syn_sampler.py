@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from synguard.errors import SensorError
-from synguard.readings import U8, U32, SynSample
+from synguard.readings import EVERY_PORT, U8, U32, SynSample
 from synguard.sensors.bpf import nothing, syns
 from synguard.sensors.packet_ring import PacketRing
 from synguard.sensors.packets import SynColumns, decode_ipv4, decode_ipv6
@@ -173,7 +173,7 @@ class SynSampler:
         taken = self._drain()
         until = self._monotonic()
         kept = sum(len(lengths) for _, lengths in taken) + self._lost - lost_before
-        if not self._one_in.follow(kept, until - self._since) and self._ports == ports:
+        if not self._one_in.follow(kept, until - self._since) and (self._ports is ports or self._ports == ports):
             return taken, until, until
         # Stop, take the rest, go on: so no packet kept at the old rate is counted at the new one.
         for ring in self._rings:
@@ -203,7 +203,7 @@ def _decode(taken: list[Taken]) -> SynColumns:
 
 
 def _to_ports(columns: SynColumns, ports: frozenset[int]) -> SynColumns:
-    if not len(columns):
+    if not len(columns) or ports is EVERY_PORT:
         return columns
     wanted = np.zeros(1 << 16, dtype=np.bool_)
     wanted[list(ports)] = True

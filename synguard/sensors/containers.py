@@ -1,0 +1,175 @@
+"""Which namespaces lie behind ours, each held open by a reader as long as it lives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from synguard.addresses import Network
+from synguard.errors import SensorError
+from synguard.sensors.doors import Door, networks_behind, nsid_of, read_doors
+from synguard.sensors.namespace_reader import NamespaceReader
+from synguard.sensors.namespaces import Sighting, Walk
+
+LOOK_EVERY_S: Final = 10.0
+LOOK_AGAIN_S: Final = 1.0
+"""After a namespace went away or could not be read."""
+MOST_NAMESPACES: Final = 64
+"""Namespaces read at once; those beyond are covered by sampled SYNs."""
+_MOST_TOLD: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A namespace behind ours whose sockets are not read, and why."""
+
+    nsid: int
+    interface: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What rtnetlink tells; tests put their own here."""
+
+    doors: Callable[[], list[Door]] = read_doors
+    networks: Callable[[Iterable[Door]], Mapping[Network, str]] = networks_behind
+    number: Callable[[int], int | None] = nsid_of
+
+
+class Containers:
+    """Finds the namespaces behind ours and keeps one reader for each."""
+
+    def __init__(self, walk: Walk | None = None, surroundings: Surroundings | None = None) -> None:
+        self._walk = walk or Walk()
+        self._around = surroundings or Surroundings()
+        self._due = float("-inf")
+        self._readers: dict[int, NamespaceReader] = {}
+        self._doors: dict[int, Door] = {}
+        self._refused: dict[int, str] = {}
+        """Our number of a namespace → why it could not be opened or read, since the last look."""
+        self.networks: Mapping[Network, str] = {}
+        """Networks behind doors with the reason for people: they are this host's own."""
+        self.unread: tuple[Unread, ...] = ()
+        self.bridged: tuple[Door, ...] = ()
+        """Doors to namespaces that a bridge hands packets to past our chains; they are not read: no ban would help."""
+
+    @property
+    def readers(self) -> tuple[NamespaceReader, ...]:
+        """The namespaces that are read, in the order they were found."""
+        return tuple(self._readers.values())
+
+    def door_of(self, reader: NamespaceReader) -> Door | None:
+        """Return the interface that leads to a namespace."""
+        return next((self._doors.get(nsid) for nsid, one in self._readers.items() if one is reader), None)
+
+    def look(self, now: float) -> None:
+        """Find what is new and let go of what is gone; every ten seconds, in bounded time.
+
+        Raises:
+            SensorError: Interfaces or routes cannot be read.
+        """
+        self._drop_gone(now)
+        if now < self._due:
+            return
+        self._due = now + LOOK_EVERY_S
+        self._refused = {}
+        doors = self._around.doors()
+        self.networks = self._around.networks(doors)
+        self.bridged = tuple(door for door in doors if not door.routed)
+        self._doors = {door.nsid: door for door in doors if door.routed}
+        for nsid, reader in list(self._readers.items()):
+            if nsid not in self._doors or self._around.number(reader.descriptor) != nsid:
+                self._drop(nsid)
+        missing = self._doors.keys() - self._readers.keys()
+        if missing:
+            self._adopt(set(missing))
+        self._note_unread()
+
+    def failed(self, reader: NamespaceReader, reason: str, now: float) -> None:
+        """Let go of a namespace that could not be read; it is tried again at the next look, a second from now."""
+        for nsid, one in list(self._readers.items()):
+            if one is reader:
+                self._drop(nsid)
+                self._refused[nsid] = reason
+        self._due = min(self._due, now + LOOK_AGAIN_S)
+        self._note_unread()
+
+    def close(self) -> None:
+        """Let every namespace go."""
+        for nsid in list(self._readers):
+            self._drop(nsid)
+        self._due = float("-inf")
+
+    def _drop_gone(self, now: float) -> None:
+        for nsid, reader in list(self._readers.items()):
+            if not reader.sighting.stands():
+                self._drop(nsid)
+                self._due = min(self._due, now)  # it may live on under another witness
+
+    def _drop(self, nsid: int) -> None:
+        self._readers.pop(nsid).close()
+
+    def _adopt(self, missing: set[int]) -> None:
+        for sighting in self._walk.sightings():
+            nsid = self._number(sighting)
+            if nsid in missing and len(self._readers) < MOST_NAMESPACES:
+                missing.discard(nsid)
+                try:
+                    self._readers[nsid] = NamespaceReader(sighting, self._label(sighting))
+                except SensorError as error:
+                    self._refused[nsid] = str(error)
+            if not missing:
+                return
+
+    def _number(self, sighting: Sighting) -> int:
+        """Return our number for a namespace; -1 where it has none, is gone, or may not be opened."""
+        try:
+            descriptor = sighting.open()
+        except SensorError:
+            return -1
+        try:
+            number = self._around.number(descriptor)
+        except SensorError:
+            return -1
+        finally:
+            os.close(descriptor)
+        return -1 if number is None else number
+
+    def _label(self, sighting: Sighting) -> str:
+        label = sighting.label()
+        taken = any(reader.label == label for reader in self._readers.values())
+        return f"{label} ({sighting.inode})" if taken else label
+
+    def _note_unread(self) -> None:
+        full = f"{MOST_NAMESPACES} namespaces are read already"
+        unseen = "no process of it may be looked at" if self._walk.refused else "no name or process leads to it yet"
+        usual = full if len(self._readers) >= MOST_NAMESPACES else unseen
+        self.unread = tuple(
+            Unread(nsid, door.interface, self._refused.get(nsid, usual))
+            for nsid, door in sorted(self._doors.items())
+            if nsid not in self._readers
+        )
+
+    def summary(self) -> str:
+        """Return one sentence on what is read and what is not."""
+        names = [reader.label for reader in self._readers.values()]
+        parts = []
+        if names:
+            more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
+            parts.append(f"reads {', '.join(names[:_MOST_TOLD])}{more}")
+        if self.unread:
+            reasons = "; ".join(sorted({one.reason for one in self.unread})[:2])
+            parts.append(
+                f"{len(self.unread)} behind {_interfaces(self.unread)} covered by sampled SYNs alone: {reasons}"
+            )
+        if self.bridged:
+            names = sorted({door.interface for door in self.bridged})
+            parts.append(f"{len(self.bridged)} not protected: {', '.join(names[:_MOST_TOLD])} bridges past our chains")
+        return "; ".join(parts) or "no other network namespace lies behind this one"
+
+
+def _interfaces(unread: Iterable[Unread]) -> str:
+    return ", ".join(sorted({one.interface for one in unread})[:_MOST_TOLD])

@@ -1,0 +1,241 @@
+"""Sockets and counters of this network namespace and of those behind it, as if they were one host."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final, TypeVar
+
+import numpy as np
+
+from synguard.errors import SensorError
+from synguard.policy.models import Allow
+from synguard.readings import (
+    U64,
+    CounterReading,
+    Listener,
+    Protected,
+    SocketReading,
+    SocketTable,
+    Span,
+    concatenated,
+)
+from synguard.sensors.containers import Containers
+from synguard.sensors.counters import read_counters
+from synguard.sensors.inet_diag import SocketRows
+from synguard.sensors.listener_names import ListenerNames
+from synguard.sensors.namespace_reader import NamespaceReader
+from synguard.sensors.namespaces import inside
+from synguard.sensors.protected import read_protected
+from synguard.sensors.published import Published
+from synguard.sensors.sockets import Sockets, address_of
+from synguard.sensors.tcp_metrics import read_finished_peers
+
+_Seen = TypeVar("_Seen")
+
+PEERS_OF_AT_ONCE: Final = 4
+"""Namespaces whose finished peers are read in one call; each costs a walk of a table of the whole machine."""
+
+
+class EveryNamespace:
+    """Reads them all; ports are those that clients write, which publishing may have changed on the way in.
+
+    A namespace that cannot be read is left out, told of, and covered by sampled SYNs: it never fails the host's own
+    reading.
+    """
+
+    def __init__(
+        self,
+        host: Sockets | None = None,
+        containers: Containers | None = None,
+        counters: Callable[[float], CounterReading] = read_counters,
+        protected: Callable[[Allow], Protected] = read_protected,
+        finished_peers: Callable[[float], tuple[U64, U64]] = read_finished_peers,
+    ) -> None:
+        self._host = host or Sockets()
+        self.containers = containers or Containers()
+        self._counters, self._protected, self._finished_peers = counters, protected, finished_peers
+        self._published = Published()
+        self._names = ListenerNames()
+        self._counted: dict[str, dict[str, int]] = {}
+        self._added: dict[str, int] = {}
+        self._next_peers = 0
+
+    @property
+    def source(self) -> str:
+        """How the sockets of the host itself are read."""
+        return self._host.source
+
+    @property
+    def blind(self) -> bool:
+        """Whether a namespace behind this one is not read, so that only sampled SYNs show what comes upon it."""
+        return bool(self.containers.unread)
+
+    def look(self, now: float) -> str:
+        """Find and let go of namespaces where that is due; return one sentence on what is read.
+
+        Raises:
+            SensorError: Interfaces or routes cannot be read.
+        """
+        self.containers.look(now)
+        labels = {reader.label for reader in self.containers.readers}
+        self._published.forget_but(labels)
+        self._counted = {label: values for label, values in self._counted.items() if label in labels}
+        return self.containers.summary()
+
+    def listeners(self, now: float) -> tuple[Listener, ...]:
+        """Return every listening TCP socket, by port.
+
+        Raises:
+            SensorError: No whole table of the host itself could be had.
+        """
+        own = self._host.listeners(now)
+        rows = self._each(now, lambda reader: reader.listening(now))
+        inodes = np.concatenate([found.inode for _, found in rows] or [np.empty(0, np.uint32)])
+        names = iter(self._names.names(inodes, now)) if len(inodes) else iter(())
+        foreign = [
+            self._listener(reader.label, found, row, next(names)) for reader, found in rows for row in range(len(found))
+        ]
+        return tuple(sorted([*own, *foreign], key=lambda one: (one.port, one.address.version, one.address)))
+
+    def half_open(self, now: float) -> SocketReading:
+        """Return sockets in ``SYN_RECV`` whose local port listens.
+
+        Raises:
+            SensorError: No whole table of the host itself could be had.
+        """
+        own = self._host.half_open(now)
+        return self._joined(own, self._each(now, lambda reader: reader.half_open(now)), now)
+
+    def connections(self, now: float) -> SocketReading:
+        """Return sockets past the handshake, ``TIME_WAIT`` included, whose local port listens.
+
+        Raises:
+            SensorError: No whole table of the host itself could be had.
+        """
+        own = self._host.connections(now)
+        return self._joined(own, self._each(now, lambda reader: _incoming(reader, now)), now)
+
+    def counters(self, now: float) -> CounterReading:
+        """Return the host's counters, and what those of the others have grown by since they were first seen.
+
+        Raises:
+            SensorError: The host's own counters cannot be read.
+        """
+        own = self._counters(now)
+        for reader, values in self._each(now, lambda reader: reader.counters()):
+            before = self._counted.get(reader.label)
+            self._counted[reader.label] = values
+            for name, value in values.items() if before else ():
+                grown = value - (before or {}).get(name, value)
+                if grown > 0:
+                    self._added[name] = self._added.get(name, 0) + grown
+        return CounterReading(own.at, {name: value + self._added.get(name, 0) for name, value in own.values.items()})
+
+    def finished_peers(self, max_age_s: float) -> tuple[U64, U64]:
+        """Return the peers of lately finished connections: the host's, and of a few of the others in turn.
+
+        Raises:
+            SensorError: The host's own cannot be read.
+        """
+        columns = [self._finished_peers(max_age_s)]
+        readers = self.containers.readers
+        for step in range(min(len(readers), PEERS_OF_AT_ONCE)):
+            reader = readers[(self._next_peers + step) % len(readers)]
+            try:
+                columns.append(inside(reader.descriptor, lambda: self._finished_peers(max_age_s)))
+            except SensorError:  # its sockets tell whether it can be read
+                continue
+        self._next_peers += PEERS_OF_AT_ONCE
+        return np.concatenate([high for high, _ in columns]), np.concatenate([low for _, low in columns])
+
+    def protected(self, allow: Allow) -> Protected:
+        """Return who may never be banned, the networks of containers among them."""
+        seen = self._protected(allow)
+        return replace(seen, networks={**self.containers.networks, **seen.networks})
+
+    def doors(self) -> Mapping[int, tuple[int, ...]]:
+        """Return port as counted → ports to close for it, where that is more than itself; empty for all ports."""
+        found: dict[int, tuple[int, ...]] = {}
+        for port, doors in self._published.doors().items():
+            if not doors:
+                found[port] = ()
+            elif len(doors) > 1:
+                found.update((door, tuple(sorted({*doors, *found.get(door, ())}))) for door in doors)
+        return found
+
+    def published(self) -> frozenset[int]:
+        """Return the ports of this host that are known to lead into other namespaces."""
+        return frozenset(port for doors in self._published.doors().values() for port in doors)
+
+    def opener(self, namespace: str) -> Callable[[], socket.socket] | None:
+        """Return what opens a socket-diagnosis socket in a namespace; None where it is not read any more."""
+        reader = next((one for one in self.containers.readers if one.label == namespace), None)
+        return None if reader is None else reader.open_kernel
+
+    def close(self) -> None:
+        """Give back all that is held open."""
+        self._host.close()
+        self.containers.close()
+
+    def _each(self, now: float, read: Callable[[NamespaceReader], _Seen]) -> list[tuple[NamespaceReader, _Seen]]:
+        """Return what was read of each namespace; one that fails is let go and told of."""
+        found = []
+        for reader in self.containers.readers:
+            if not reader.sighting.stands():
+                continue  # it has gone since the last look; that is no failure
+            try:
+                found.append((reader, read(reader)))
+            except SensorError as error:
+                self.containers.failed(reader, str(error), now)
+            except OSError as error:
+                self.containers.failed(reader, error.strerror or str(error), now)
+        return found
+
+    def _joined(
+        self, own: SocketReading, others: list[tuple[NamespaceReader, SocketTable]], now: float
+    ) -> SocketReading:
+        tables, spans, start = [own.table], [Span("", 0, len(own.table))], len(own.table)
+        for reader, table in others:
+            if len(table):
+                self._published.learn(reader.label, table, now)
+                tables.append(self._as_published(reader.label, table))
+                spans.append(Span(reader.label, start, start + len(table)))
+                start += len(table)
+        if len(tables) == 1:
+            return own
+        return replace(own, table=concatenated(tables), spans=tuple(spans))
+
+    def _as_published(self, label: str, table: SocketTable) -> SocketTable:
+        ports = table.local_port.copy()
+        for port in np.unique(ports).tolist():
+            ports[table.local_port == port] = self._door(label, port)
+        return replace(table, local_port=ports)
+
+    def _door(self, label: str, port: int) -> int:
+        """Return the port that clients write for a port of a namespace; that port itself until it is known."""
+        return next(iter(self._published.of(label, port)), port)
+
+    def _listener(self, label: str, rows: SocketRows, row: int, process: str) -> Listener:
+        table = rows.table
+        port = int(table.local_port[row])
+        return Listener(
+            address=address_of(int(table.local_high[row]), int(table.local_low[row])),
+            port=self._door(label, port),
+            backlog=int(table.send_queue[row]),
+            accept_queue=int(table.recv_queue[row]),
+            process=process,
+            namespace=label,
+            inner_port=port,
+        )
+
+
+def _incoming(reader: NamespaceReader, now: float) -> SocketTable:
+    """Return the connections of one namespace whose local port listens there."""
+    listening = np.zeros(1 << 16, np.bool_)
+    listening[reader.listening(now).table.local_port] = True
+    if not listening.any():
+        return reader.listening(now).table  # nothing listens: an empty table, without another dump
+    table = reader.connections()
+    return table.where(listening[table.local_port])

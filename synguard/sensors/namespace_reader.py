@@ -1,0 +1,128 @@
+"""One other network namespace, read from ours: its sockets and counters, through descriptors opened inside it once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Final
+
+from synguard.errors import SensorError
+from synguard.readings import CONNECTED, SocketTable, TcpState
+from synguard.sensors.counters import GROUPS, parse_group
+from synguard.sensors.inet_diag import SocketRows
+from synguard.sensors.namespaces import Sighting, inside
+from synguard.sensors.sock_diag import DiagSocket, SockDiag, open_socket
+
+_WAITING: Final = frozenset({TcpState.LISTEN, TcpState.SYN_RECV})
+_COMPLETED: Final = CONNECTED | {TcpState.TIME_WAIT}
+
+
+class NamespaceReader:
+    """Holds one namespace open and reads it; netlink sockets and proc files stay bound to where they were opened.
+
+    Listeners and half-open sockets come in one dump, for a dump's fixed cost is a walk of the whole machine's hash.
+    """
+
+    def __init__(self, sighting: Sighting, label: str) -> None:
+        """Enter the namespace once.
+
+        Raises:
+            SensorError: It may not be entered, or is gone.
+        """
+        self.sighting = sighting
+        self.label = label
+        """What people call it; no two readers have the same."""
+        self.descriptor = sighting.open()
+        self._held = contextlib.ExitStack()
+        self._held.callback(os.close, self.descriptor)
+        self._diag = SockDiag(self._open_socket)
+        self._held.callback(self._diag.close)
+        self._waiting: tuple[float, SocketRows] | None = None
+        try:
+            self._files = inside(self.descriptor, _counter_files)
+            for descriptor in self._files.values():
+                self._held.callback(os.close, descriptor)
+        except OSError as error:
+            self.close()
+            raise SensorError(f"the counters of {label} cannot be opened: {error.strerror}") from error
+        except SensorError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let the namespace go."""
+        self._held.close()
+
+    def listening(self, now: float) -> SocketRows:
+        """Return the listening sockets.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        rows = self._read(now)
+        chosen = rows.table.state == TcpState.LISTEN
+        return SocketRows(rows.table.where(chosen), rows.inode[chosen])
+
+    def half_open(self, now: float) -> SocketTable:
+        """Return the sockets in ``SYN_RECV``.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        table = self._read(now).table
+        return table.where(table.state == TcpState.SYN_RECV)
+
+    def connections(self) -> SocketTable:
+        """Return the sockets past the handshake, ``TIME_WAIT`` included, whichever end opened them.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        return self._diag.tcp(_COMPLETED).table
+
+    def counters(self) -> dict[str, int]:
+        """Return the absolute TCP counters.
+
+        Raises:
+            SensorError: They cannot be read.
+        """
+        values: dict[str, int] = {}
+        for file, descriptor in self._files.items():
+            try:
+                values |= parse_group(os.pread(descriptor, 1 << 16, 0).decode("ascii"), GROUPS[file])
+            except (OSError, ValueError) as error:
+                raise SensorError(f"the counters of {self.label} cannot be read: {error}") from error
+        return values
+
+    def open_kernel(self) -> socket.socket:
+        """Return a socket-diagnosis socket of that namespace, to be closed by the caller.
+
+        Raises:
+            SensorError: It may not be entered any more.
+            OSError: No such socket is to be had.
+        """
+        return inside(
+            self.descriptor, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 4)
+        )
+
+    def _open_socket(self) -> DiagSocket:
+        return inside(self.descriptor, open_socket)
+
+    def _read(self, now: float) -> SocketRows:
+        if self._waiting is None or self._waiting[0] != now:
+            self._waiting = (now, self._diag.tcp(_WAITING))
+        return self._waiting[1]
+
+
+def _counter_files() -> dict[str, int]:
+    """Return file name → descriptor of the counter files of the calling thread's namespace."""
+    opened: dict[str, int] = {}
+    try:
+        for file in GROUPS:
+            opened[file] = os.open(f"/proc/thread-self/net/{file}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        for descriptor in opened.values():
+            os.close(descriptor)
+        raise
+    return opened
