@@ -20,12 +20,12 @@ def missing_capabilities() -> tuple[str, ...]:
     return tuple(_BITS)
 
 
-def require_capabilities() -> None:
-    """Return if firewall rules can be changed.
+def require_capabilities(*needed: str) -> None:
+    """Return if firewall rules can be changed; all capabilities are needed unless some are named.
 
     Raises:
         NotPermittedError: A capability is missing; it is named.
     """
-    missing = missing_capabilities()
+    missing = [name for name in missing_capabilities() if not needed or name in needed]
     if missing:
         raise NotPermittedError(f"Changing firewall rules needs {' and '.join(missing)}: run as root, or grant it.")

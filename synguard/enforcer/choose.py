@@ -9,8 +9,9 @@ from synguard.enforcer import ipset
 from synguard.enforcer.capabilities import require_capabilities
 from synguard.enforcer.iptables_rules import IptablesRules
 from synguard.enforcer.iptables_sets import IptablesSets
+from synguard.enforcer.nft_plane import NftablesPlane
 from synguard.enforcer.plane import Plane
-from synguard.errors import PlaneUnavailableError
+from synguard.errors import NotPermittedError, PlaneUnavailableError
 from synguard.policy.models import Config
 
 
@@ -22,18 +23,35 @@ def utcnow() -> datetime:
 def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
     """Return the plane that the config asks for and this host can give, checked.
 
-    ``members = auto`` prefers sets and takes rules where ipset does not work.
+    ``plane = auto`` prefers legacy xtables and falls to nf_tables where those do not work. ``members = auto`` prefers
+    ipsets and takes rules where ipset does not work.
 
     Raises:
         PlaneUnavailableError: There is none.
         NotPermittedError: The process lacks a capability; it is named.
     """
     if config.plane == "nftables":
-        raise PlaneUnavailableError(
-            'choosing the plane "nftables"', "this release does not have it yet; set plane = auto or iptables"
-        )
+        return _checked(NftablesPlane(now))
+    if config.plane == "iptables":
+        return _iptables(config, now)
+    require_capabilities("CAP_NET_ADMIN")
+    try:
+        return _iptables(config, now)
+    except (PlaneUnavailableError, NotPermittedError) as without_legacy:
+        try:
+            return _checked(NftablesPlane(now))
+        except PlaneUnavailableError as neither:
+            raise PlaneUnavailableError(
+                "choosing a plane", f"this host has neither; legacy iptables: {without_legacy}; nftables: {neither}"
+            ) from neither
+
+
+def _iptables(config: Config, now: Callable[[], datetime]) -> Plane:
     require_capabilities()
     rules = config.members == "rules" or (config.members == "auto" and not ipset.available())
-    plane: Plane = IptablesRules(now) if rules else IptablesSets(now)
+    return _checked(IptablesRules(now) if rules else IptablesSets(now))
+
+
+def _checked(plane: Plane) -> Plane:
     plane.check()
     return plane

@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
-from synguard.enforcer import ipset
+import contextlib
+
+from synguard.enforcer import ipset, nft
 from synguard.enforcer.frame import dismantle, edit
 from synguard.enforcer.names import FAMILIES
+from synguard.enforcer.nft_layout import TABLE
 from synguard.enforcer.rules import tables
 from synguard.enforcer.xtables import existing_tables
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 
 
 def flush_kernel() -> None:
-    """Remove our jumps, rules, chains and sets; every step is tried, whatever the steps before it met.
+    """Remove our table, jumps, rules, chains and sets; every step is tried, whatever the steps before it met.
 
-    Sets are ours whole, with members that others put in. Foreign rules in our chains stay, and so do those chains,
-    without our jumps to them.
+    Sets and the nf_tables table are ours whole, with what others put in. Foreign rules in our legacy chains stay, and
+    so do those chains, without our jumps to them.
 
     Raises:
         NotPermittedError: The process lacks a capability.
         PlaneError: Something had to be left; the text names it all.
     """
+    left = _delete_table()
+    left += _dismantle_legacy()
+    left += _destroy_sets()
+    if left:
+        raise PlaneError("removing synguard's rules: left behind", "; ".join(dict.fromkeys(left)))
+
+
+def remove_legacy_leftovers() -> None:
+    """Remove what an iptables plane held, once the nftables plane holds it; what cannot go lapses by itself."""
+    with contextlib.suppress(PlaneError, NotPermittedError):
+        _dismantle_legacy()
+        _destroy_sets()
+
+
+def remove_nftables_leftovers() -> None:
+    """Remove what the nftables plane held, once an iptables plane holds it; what cannot go lapses by itself."""
+    with contextlib.suppress(PlaneError, NotPermittedError):
+        _delete_table()
+
+
+def _delete_table() -> list[str]:
+    try:
+        nft.run(["delete", "table", *TABLE.split()])
+    except PlaneUnavailableError:  # no tool or no nf_tables, so no table of ours
+        return []
+    except PlaneError as error:
+        return [str(error)]
+    except nft.NftFailedError as error:
+        return [] if error.absent else [f"table {TABLE}: {error.detail}"]
+    return []
+
+
+def _dismantle_legacy() -> list[str]:
     left: list[str] = []
     for table in tables(FAMILIES):
         try:
@@ -29,9 +65,7 @@ def flush_kernel() -> None:
             raise
         except PlaneError as error:
             left.append(str(error))
-    left += _destroy_sets()
-    if left:
-        raise PlaneError("removing synguard's rules: left behind", "; ".join(dict.fromkeys(left)))
+    return left
 
 
 def _destroy_sets() -> list[str]:

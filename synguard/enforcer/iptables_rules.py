@@ -73,6 +73,7 @@ class IptablesRules:
             edit(table, lambda copy: plan.carry_out(copy, mend=change.frame))
         if change.frame:
             _destroy_left_over_sets()
+            flush.remove_nftables_leftovers()
         self._idle = after(self._idle, _for_others(change, self._families))
 
     def flush(self) -> None:

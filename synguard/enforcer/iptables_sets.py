@@ -55,6 +55,7 @@ class IptablesSets:
         if change.frame:
             for table in self._tables:
                 edit(table, _mend)
+            flush.remove_nftables_leftovers()
 
     def flush(self) -> None:
         """Remove everything of ours, of every plane and release."""

@@ -129,15 +129,33 @@ def _timeout_s(ban: Ban, now: datetime) -> int:
 
 
 @dataclass(slots=True)
-class SavedSets:
-    """What ``ipset save`` told of our sets."""
+class Members:
+    """What sets hold, of whichever plane."""
 
-    headers: dict[str, str] = field(default_factory=dict)
-    """Set name → its ``create`` line."""
     bans: dict[str, Held] = field(default_factory=dict)
     allow: set[Network] = field(default_factory=set)
     proven: set[Network] = field(default_factory=set)
     strangers: list[str] = field(default_factory=list)
+
+    def take(self, kind: Kind, target: Network, comment: str, ports: tuple[int, ...], hits: Hits, where: str) -> None:
+        """Note one group of members as a ban, an exception or a stranger; ``where`` is the set's name."""
+        member = parse_member(comment)
+        if kind.scope is not None and kind.action is not None and member is not None:
+            ban_id, expires_at = member
+            held = Held(ban_id, target, kind.scope, kind.action, ports, expires_at, hits)
+            self.bans[_key(ban_id, self.bans)] = held
+        elif kind.action is None and comment == exception_comment(kind):
+            (self.allow if kind is Kind.ALLOW else self.proven).add(target)
+        else:
+            self.strangers.append(f"{format_network(target)} in set {where}")
+
+
+@dataclass(slots=True)
+class SavedSets(Members):
+    """What ``ipset save`` told of our sets."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    """Set name → its ``create`` line."""
 
     @property
     def unfit(self) -> list[str]:
@@ -198,19 +216,9 @@ def parse_save(lines: Iterable[str]) -> SavedSets:
 
 
 def _take(saved: SavedSets, group: _Group, ports: tuple[int, ...], hits: Hits) -> None:
-    """Note one group of members as a ban, an exception or a stranger."""
     name, network, comment = group
     kind, family = SET_NAMES[name]
-    target = IPv4Network(network) if family == 4 else IPv6Network(network)
-    member = parse_member(comment)
-    if kind.scope is not None and kind.action is not None and member is not None:
-        ban_id, expires_at = member
-        held = Held(ban_id, target, kind.scope, kind.action, ports, expires_at, hits)
-        saved.bans[_key(ban_id, saved.bans)] = held
-    elif kind.action is None and comment == exception_comment(kind):
-        (saved.allow if kind is Kind.ALLOW else saved.proven).add(target)
-    else:
-        saved.strangers.append(f"{network} in set {name}")
+    saved.take(kind, IPv4Network(network) if family == 4 else IPv6Network(network), comment, ports, hits, name)
 
 
 def _key(ban_id: str, taken: Mapping[str, Held]) -> str:

@@ -1,4 +1,4 @@
-"""What every plane does alike: the fake, the rehearsal, and both ways of holding bans in the kernel."""
+"""What every plane does alike: the fake, the rehearsal, and every way of holding bans in the kernel."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from synguard.enforcer.diff import diff
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.iptables_rules import IptablesRules
 from synguard.enforcer.iptables_sets import IptablesSets
+from synguard.enforcer.nft_plane import NftablesPlane
 from synguard.enforcer.plane import Change, Plane, Wanted
 from synguard.enforcer.reconciler import Reconciler
 from synguard.errors import PlaneError
@@ -21,7 +22,7 @@ from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane
 from tests.support.network_thread import NetworkThread, PlaneThere
 
-IN_KERNEL = {"iptables-sets": IptablesSets, "iptables-rules": IptablesRules}
+IN_KERNEL = {"iptables-sets": IptablesSets, "iptables-rules": IptablesRules, "nftables": NftablesPlane}
 
 
 def now() -> datetime:

@@ -1,0 +1,163 @@
+"""Bans and exceptions as elements of nf_tables sets: the lines that ``nft -f`` takes, and the text that it lists.
+
+Pure text in both directions; `nft.py` runs the tool.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final, TypeAlias
+
+from synguard.addresses import Network
+from synguard.enforcer.members import Members
+from synguard.enforcer.names import Kind, exception_comment, member_comment
+from synguard.enforcer.nft_layout import TABLE, SetId, exception_set, set_for, set_id
+from synguard.enforcer.plane import Change
+from synguard.model import Ban, Held, Hits
+
+Slot: TypeAlias = tuple[SetId, str]
+"""One element: its set and its key as text."""
+
+_Group: TypeAlias = tuple[SetId, str, str]
+"""Set, address, comment: a ban's elements differ in the port alone."""
+
+PER_LINE: Final = 100
+"""Elements per line. One line is one message to the kernel and at most one complaint, which repeats the line."""
+_JIFFY_MS: Final = 10
+"""The kernel rounds a timeout down to its tick, which is 1 to 10 ms long; a ban must not end early."""
+
+_DAY_S: Final = 86_400
+
+_SET: Final = re.compile(r"^\tset (\S+) \{.*?^\t\}", re.MULTILINE | re.DOTALL)
+_ELEMENT: Final = re.compile(
+    r"([0-9a-f:.]+)(?: \. (\d+))?(?: counter packets (\d+) bytes (\d+))?(?: timeout \w+)?(?: expires \w+)?"
+    r"(?: comment \"([^\"]*)\")?(?=[,\s])"
+)
+
+
+def sets_needed(change: Change, now: datetime) -> set[SetId]:
+    """Return the sets that what is added goes into."""
+    return {
+        *(set_for(ban) for ban in change.add if ban.active(now)),
+        *(exception_set(Kind.ALLOW, network) for network in change.allow_add),
+        *(exception_set(Kind.PROVEN, network) for network in change.proven_add),
+    }
+
+
+def slots(ban: Ban | Held) -> list[Slot]:
+    """Return the elements that hold a ban: one, or one per port."""
+    one, address = set_for(ban), str(ban.target.network_address)
+    return [(one, f"{address} . {port}") for port in ban.ports] or [(one, address)]
+
+
+def kept_slots(change: Change, now: datetime) -> list[Slot]:
+    """Return the elements that are deleted and created for the same ban, and so must keep their counts."""
+    before = {slot: held.ban_id for held in change.remove for slot in slots(held)}
+    adding = (ban for ban in change.add if before and ban.active(now))
+    return [slot for ban in adding for slot in slots(ban) if before.get(slot) == ban.id]
+
+
+def element_lines(
+    change: Change, now: datetime, there: set[SetId], counts: Mapping[Slot, Hits], careful: bool
+) -> Iterator[str]:
+    """Yield the change as lines of one transaction: what goes, then what comes.
+
+    The kernel cannot give an element another comment, nor before Linux 6.12 another timeout, so an element that
+    changes is deleted and created with its ``counts``. ``there`` are the sets that exist already. Creating what exists
+    and deleting what does not are refused; ``careful`` makes an element exist before it is deleted, and deletes it
+    before it is created, which takes three times as long and cannot fail. Bans that have lapsed are not added.
+    """
+    adding = [ban for ban in change.add if ban.active(now)]
+    coming = {slot: _element(slot[1], ban, now, counts.get(slot)) for ban in adding for slot in slots(ban)}
+    going = dict.fromkeys(slot for held in change.remove for slot in slots(held) if slot[0] in there)
+    excepted = list(_exception_slots(change.allow_remove, change.proven_remove))
+    unsure = [slot for slot in excepted if slot[0] in there]
+    if careful:
+        unsure += [slot for slot in {**going, **coming} if slot[0] in there]
+        going = {}
+    yield from _lines("add", unsure)
+    yield from _lines("delete", [*unsure, *going])
+    spared = _exception_slots(change.allow_add, change.proven_add)
+    yield from _lines("add", ((one, f'{key} comment "{exception_comment(one.kind)}"') for one, key in spared))
+    yield from _lines("create", ((slot[0], text) for slot, text in coming.items()))
+
+
+def get_lines(wanted: Iterable[Slot]) -> Iterator[str]:
+    """Yield the lines that ask for single elements."""
+    yield from _lines("get", wanted)
+
+
+def parse_elements(listing: str) -> Iterator[tuple[Slot, Hits, str]]:
+    """Yield each element of our sets in a listing, with its counts and its comment. Sample of one set::
+
+    set port-drop-4-24 {
+            type ipv4_addr . inet_service
+            elements = { 192.0.2.0 . 80 counter packets 5 bytes 60 timeout 10m3s248ms expires 9m comment "synguard …",
+                         198.51.100.0 . 80 counter packets 0 bytes 0 }
+    }
+    """
+    for block in _SET.finditer(listing):
+        one, start = set_id(block[1]), block[0].find("elements = {")
+        if one is None or start < 0:
+            continue
+        for address, port, packets, octets, comment in _ELEMENT.findall(block[0], start + len("elements = {")):
+            key = f"{address} . {port}" if port else address
+            yield (one, key), Hits(int(packets or 0), int(octets or 0)), comment
+
+
+def parse_members(listing: str) -> tuple[Members, set[SetId]]:
+    """Return what the sets of a listing hold, and which of the sets hold something."""
+    ports: dict[_Group, list[int]] = defaultdict(list)
+    counts: dict[_Group, tuple[int, int]] = {}
+    for (one, key), hits, comment in parse_elements(listing):
+        address, _, port = key.partition(" . ")
+        group = (one, address, comment)
+        packets, octets = counts.get(group, (0, 0))
+        counts[group] = (packets + hits.packets, octets + hits.bytes)
+        if port:
+            ports[group].append(int(port))
+    members = Members()
+    for (one, address, comment), count in counts.items():
+        try:
+            network = (IPv4Network if one.family == 4 else IPv6Network)((address, one.length))
+        except ValueError:  # bits beyond the mask: no packet can match it
+            members.strangers.append(f"{address} in set {one.name}")
+            continue
+        found = tuple(sorted(ports.get((one, address, comment), ())))
+        members.take(one.kind, network, comment, found, Hits(*count), one.name)
+    return members, {one for one, _, _ in counts}
+
+
+def _exception_slots(allow: Iterable[Network], proven: Iterable[Network]) -> Iterator[Slot]:
+    for kind, networks in ((Kind.ALLOW, allow), (Kind.PROVEN, proven)):
+        yield from ((exception_set(kind, network), str(network.network_address)) for network in networks)
+
+
+def _element(key: str, ban: Ban, now: datetime, hits: Hits | None) -> str:
+    counter = f" counter packets {hits.packets} bytes {hits.bytes}" if hits else ""
+    return f'{key}{counter}{_timeout(ban, now)} comment "{member_comment(ban.id, ban.expires_at)}"'
+
+
+def _timeout(ban: Ban, now: datetime) -> str:
+    if ban.expires_at is None:
+        return ""
+    seconds, ms = divmod(math.ceil((ban.expires_at - now).total_seconds() * 1000) + _JIFFY_MS, 1000)
+    return f" timeout {seconds // _DAY_S}d{seconds % _DAY_S}s{ms}ms"  # the tool takes eight digits of each unit
+
+
+def _lines(verb: str, elements: Iterable[tuple[SetId, str]]) -> Iterator[str]:
+    by_set: dict[SetId, list[str]] = defaultdict(list)
+    for one, text in elements:
+        by_set[one].append(text)
+    for one, texts in by_set.items():
+        yield from (f"{verb} element {TABLE} {one.name} {{ {part} }}" for part in _parts(texts))
+
+
+def _parts(texts: Sequence[str]) -> Iterator[str]:
+    for start in range(0, len(texts), PER_LINE):
+        yield ", ".join(texts[start : start + PER_LINE])

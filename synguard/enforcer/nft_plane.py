@@ -1,0 +1,156 @@
+"""The nftables plane: our own table, and one transaction per change."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import ClassVar, Final
+
+import tenacity
+
+from synguard.enforcer import flush, nft
+from synguard.enforcer.capabilities import require_capabilities
+from synguard.enforcer.frame import ATTEMPTS
+from synguard.enforcer.limits import ensure_possible
+from synguard.enforcer.names import Kind
+from synguard.enforcer.nft_layout import MAX_ELEMENTS, TABLE, SetId
+from synguard.enforcer.nft_look import Frame, look
+from synguard.enforcer.nft_members import (
+    Slot,
+    element_lines,
+    get_lines,
+    kept_slots,
+    parse_elements,
+    parse_members,
+    sets_needed,
+)
+from synguard.enforcer.plane import Actual, Change
+from synguard.errors import ChangedUnderneathError, PlaneError, PlaneUnavailableError
+from synguard.model import Hits
+
+DOING: Final = f"changing table {TABLE}"
+_TRIAL: Final = f"{TABLE}-trial"
+"""A table under this name is made and deleted within one transaction: nobody ever sees it."""
+
+
+class NftablesPlane:
+    """nf_tables through ``nft``. ``utcnow`` turns expiries into the kernel's timeouts."""
+
+    name: ClassVar[str] = "nftables"
+    show_command: ClassVar[str] = f"nft list table {TABLE}"
+
+    def __init__(self, utcnow: Callable[[], datetime]) -> None:
+        self._utcnow = utcnow
+        self._empty: set[SetId] = set()
+        """Sets that held nothing when they were last read; the next change takes them away."""
+
+    def check(self) -> None:
+        """Return if capability, tool and kernel are there: the kernel makes our frame once, on trial, and drops it."""
+        require_capabilities("CAP_NET_ADMIN")
+        kinds = {SetId(Kind.ALL_DROP, 4, 24), SetId(Kind.PORT_REJECT, 6, 64)}
+        trial = [line.replace(TABLE, _TRIAL, 1) for line in Frame().lines(kinds)]
+        try:
+            nft.commit([*trial, f"delete table {_TRIAL}"], "setting up a table of nf_tables on trial")
+        except PlaneUnavailableError:
+            raise
+        except PlaneError as error:
+            detail = f"{error.detail}; nftables 1.0 and Linux 5.10 or later can do it"
+            raise PlaneUnavailableError(error.action, detail) from error
+
+    def read(self) -> Actual:
+        """Read back frame and members; the members' part costs more than proportionally, see the decision record."""
+        frame = look()
+        self._empty = set()
+        if not frame.present or frame.unfit:
+            return Actual(missing=frame.missing, strangers=tuple(frame.strangers))
+        members, used = parse_members(_list_all() if frame.sets else "")
+        self._empty = frame.sets - used
+        return Actual(
+            bans=members.bans,
+            allow=frozenset(members.allow),
+            proven=frozenset(members.proven),
+            intact=not frame.missing,
+            missing=frame.missing,
+            strangers=(*members.strangers, *frame.strangers),
+        )
+
+    def apply(self, change: Change) -> None:
+        """Make the change in one transaction; sets that were found empty go afterwards, in another."""
+        if not change:
+            return
+        ensure_possible(change)
+        counts = _counts(kept_slots(change, self._utcnow()))
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(ChangedUnderneathError),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.005, max=0.2),
+            reraise=True,
+        )
+        for attempt in attempts:
+            with attempt:
+                self._commit(change, counts, careful=attempt.retry_state.attempt_number > 1)
+        if change.frame:
+            flush.remove_legacy_leftovers()
+        self._sweep(change)
+
+    def flush(self) -> None:
+        """Remove everything of ours, of every plane and release."""
+        self._empty = set()
+        flush.flush_kernel()
+
+    def _commit(self, change: Change, counts: Mapping[Slot, Hits], careful: bool) -> None:
+        frame = look()
+        if frame.missing and not change.frame:
+            raise PlaneError(DOING, f"missing or changed: {', '.join(frame.missing[:3])}")
+        now = self._utcnow()
+        needed = sets_needed(change, now)
+        there = frame.sets if frame.present and not frame.unfit else set()
+        try:
+            nft.commit([*frame.lines(needed), *element_lines(change, now, there, counts, careful)], DOING)
+        except ChangedUnderneathError:
+            raise
+        except PlaneError as error:
+            raise PlaneError(error.action, _explained(error)) from error
+
+    def _sweep(self, change: Change) -> None:
+        """Remove sets that were empty at the last read and still are; what others use stays, and costs a look-up."""
+        now = self._utcnow()
+        idle, self._empty = self._empty - sets_needed(change, now), set()
+        with contextlib.suppress(PlaneError, nft.NftFailedError):
+            frame = look() if idle else Frame()
+            for one in sorted(idle & frame.sets):
+                if not any(parse_elements(nft.run(["list", "set", *TABLE.split(), one.name]))):
+                    nft.commit(list(frame.removal([one])), f"removing set {one.name}")
+
+
+def _list_all() -> str:
+    try:
+        return nft.run(["list", "table", *TABLE.split()])
+    except nft.NftFailedError as error:
+        raise PlaneError(f"listing table {TABLE}", error.detail) from error
+
+
+def _counts(kept: list[Slot]) -> Mapping[Slot, Hits]:
+    """Return element → counts as they are now; elements that are gone have none."""
+    if not kept:
+        return {}
+    try:
+        listing = nft.run(["-f", "-"], list(get_lines(kept)))
+    except nft.NftFailedError:  # one of them has lapsed or been removed: look at them all
+        try:
+            listing = nft.run(["list", "table", *TABLE.split()])
+        except nft.NftFailedError:
+            return {}
+    wanted = set(kept)
+    return {slot: hits for slot, hits, _ in parse_elements(listing) if slot in wanted}
+
+
+def _explained(error: PlaneError) -> str:
+    if "Too many open files in system" in error.detail:  # ENFILE, which is how a full set answers
+        return f"the set holds its ceiling of {MAX_ELEMENTS} members: ban wider prefixes or release bans"
+    if "Device or resource busy" in error.detail:
+        return f"{error.detail}; a rule of somebody else's uses it: nft -a list ruleset shows where"
+    if "Message too long" in error.detail:
+        return f"{error.detail}; raise net.core.wmem_max"
+    return error.detail
