@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from synguard.agent.queue_advice import longer_queue, queue_findings, sysctl_value
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
 from synguard.policy.models import Config
 from synguard.readings import Listener
@@ -18,19 +19,15 @@ SYSCTLS: Final = Path("/proc/sys/net")
 SMALL_BACKLOG: Final = 256
 """A SYN queue this long fills in 5 ms at 50,000 SYN/s; most servers ask for 511 and more."""
 
-_SMALL_SYSCTL: Final = 1024
-"""The kernel's own default of ``tcp_max_syn_backlog`` on hosts with 1 GB of memory and more is above it."""
-
 _TOOL_WAIT_S: Final = 5.0
 
 
-def kernel_findings(config: Config, sysctls: Path = SYSCTLS) -> Iterator[Finding]:
-    """Yield what the kernel allows and how it is set."""
+def kernel_findings(config: Config, listeners: Iterable[Listener] = (), sysctls: Path = SYSCTLS) -> Iterator[Finding]:
+    """Yield what the kernel allows and how it is set, against what the listeners need."""
     yield _permissions()
     yield from _plane(config)
     yield _ipset(config)
-    yield _cookies(sysctls)
-    yield from _queues(sysctls)
+    yield from queue_findings(config, [one for one in listeners if is_exposed(one)], sysctls)
     yield _forwarding(sysctls)
 
 
@@ -64,7 +61,7 @@ def listener_findings(listeners: Iterable[Listener]) -> Iterator[Finding]:
                 f"backlog of port {one.port}",
                 Level.WARN,
                 f"{who} at {one.address} takes {one.backlog} half-open connections: a small flood fills that",
-                f"raise the backlog that {who} asks for (nginx: listen {one.port} backlog=4096;), and somaxconn",
+                longer_queue(one),
             )
 
 
@@ -135,43 +132,14 @@ def _ipset(config: Config) -> Finding:
     return Finding("ipset", level, reason, "apt-get install ipset; modprobe ip_set_hash_net xt_set")
 
 
-def _cookies(sysctls: Path) -> Finding:
-    value = _sysctl(sysctls, "ipv4/tcp_syncookies")
-    if value is None:
-        return Finding("SYN cookies", Level.WARN, "net.ipv4.tcp_syncookies cannot be read", "mount /proc")
-    if value == 0:
-        reason = "off: a flood of forged addresses shuts out everybody, and no ban helps against it"
-        return Finding("SYN cookies", Level.BAD, reason, "sysctl -w net.ipv4.tcp_syncookies=1")
-    return Finding("SYN cookies", Level.OK, "on when a queue is full" if value == 1 else "always on")
-
-
-def _queues(sysctls: Path) -> Iterator[Finding]:
-    for name, path in (("somaxconn", "core/somaxconn"), ("tcp_max_syn_backlog", "ipv4/tcp_max_syn_backlog")):
-        value = _sysctl(sysctls, path)
-        key = f"net.{path.replace('/', '.')}"
-        if value is None:
-            yield Finding(name, Level.WARN, f"{key} cannot be read", "mount /proc")
-        elif value < _SMALL_SYSCTL:
-            yield Finding(name, Level.WARN, f"{value}: no listener's queue can be longer", f"sysctl -w {key}=4096")
-        else:
-            yield Finding(name, Level.OK, str(value))
-
-
 def _forwarding(sysctls: Path) -> Finding:
-    if not (_sysctl(sysctls, "ipv4/ip_forward") or _sysctl(sysctls, "ipv6/conf/all/forwarding")):
+    if not (sysctl_value(sysctls, "ipv4/ip_forward") or sysctl_value(sysctls, "ipv6/conf/all/forwarding")):
         return Finding("containers", Level.OK, "this host forwards nothing")
     return Finding(
         "containers",
         Level.OK,
         "bans hold for forwarded traffic too; sockets in containers are in namespaces of their own and are not counted",
     )
-
-
-def _sysctl(sysctls: Path, name: str) -> int | None:
-    try:
-        return int((sysctls / name).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
 
 
 def _output(tool: str, *arguments: str, which: Callable[[str], str | None] = shutil.which) -> str:

@@ -39,7 +39,7 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
         findings += [_fault("config", problem) for problem in error.problems]
         settings = Config()
     listeners, sockets = read_listeners(time.monotonic())
-    findings += kernel_findings(settings)
+    findings += kernel_findings(settings, listeners)
     findings += [sockets, *listener_findings(listeners)]
     if not findings or findings[0].name != "config":
         findings += _policies(config, settings, listeners)

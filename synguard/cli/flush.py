@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
     """Take every rule, set and table of synguard's out of the kernel, and nothing else.
 
+    SYN cookies that synguard turned on for an incident go back to the value that was set before.
+
     Examples:
       synguard flush
       synguard flush --yes        in scripts
@@ -26,20 +28,27 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     next ban by hand, would put the standing bans back. To end them for good,
     synguard unban --all.
     """
+    from synguard.agent.countermeasure import put_back_left_over
     from synguard.enforcer.flush import flush_kernel
+    from synguard.enforcer.sysctl import SYN_COOKIES
     from synguard.report.presence import agent_runs
 
     settings = _config_or_defaults(config)
     if not yes and sys.stdin.isatty():
         typer.confirm("take all of synguard's rules out of the kernel?", abort=True)
-    flush_kernel()
+    try:
+        put_back = put_back_left_over(settings)
+    finally:  # whatever one of the two meets, the other is tried
+        flush_kernel()
     running = bool(agent_runs(settings.runtime_dir))
     if json:
         from synguard.report.tables import print_json
 
-        print_json({"flushed": True, "agent_running": running})
+        print_json({"flushed": True, "agent_running": running, "syn_cookies_put_back_to": put_back})
         return
     print("nothing of synguard's is in the kernel now; the ledger keeps its bans")
+    if put_back is not None:
+        print(f"{SYN_COOKIES} is {put_back} again, as it was before the incident")
     if running:
         print("a running agent will put them back within seconds: stop it first, systemctl stop synguard")
 
