@@ -10,6 +10,8 @@ from typing import Final
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
 _WHOLE: Final = re.compile(rf"{_PART.pattern}(?: ?{_PART.pattern})*", re.ASCII)
+_SIZE_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_SIZE: Final = re.compile(r"(\d{1,12}) ?(B|KiB|MiB|GiB|TiB)", re.ASCII)
 _MAX_PORT: Final = 65535
 
 
@@ -54,6 +56,25 @@ def exact_duration(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts)
+
+
+def parse_size(text: str) -> int:
+    """Return bytes for ``"256MiB"``, ``"1 GiB"``, ``"64KiB"``.
+
+    Raises:
+        ValueError: No unit, an unknown unit, or nothing at all; the text names the form.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    size = int(match[1]) << 10 * _SIZE_UNITS.index(match[2]) if match else 0
+    if not size:
+        raise ValueError(f'"{text[:40]}" is not a size: write a number with a unit, like 64KiB, 256MiB, 1GiB')
+    return size
+
+
+def format_size(size: int) -> str:
+    """Return bytes as people read them: ``"256 MiB"``, ``"1.4 KiB"``, ``"12 B"``."""
+    power = max(min((size.bit_length() - 1) // 10, len(_SIZE_UNITS) - 1), 0)
+    return f"{size / 1024**power:.1f} {_SIZE_UNITS[power]}".replace(".0 ", " ")
 
 
 def parse_ports(text: str) -> tuple[range, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,8 +14,6 @@ from synguard.errors import UsageError
 from synguard.model import Mode
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from synguard.policy.models import Config, Policy
 
 
@@ -22,6 +22,13 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be banned; change nothing.")] = False,
     enforce: Annotated[bool, typer.Option("--enforce", help="Ban.")] = False,
     for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Stop by itself after this long.")] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE", help="Write what sensors read, for policy replay.")
+    ] = None,
+    record_limit: Annotated[
+        str, typer.Option("--record-limit", metavar="SIZE", help="Stop recording at this size.")
+    ] = "256MiB",
+    force: Annotated[bool, typer.Option("--force", help="Replace the recording if it is there already.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """The agent in the foreground: watch, decide and, if told to enforce, ban. Ctrl-C ends it.
@@ -30,6 +37,7 @@ def run(
       synguard run                 rehearse: what would be banned is logged and reported, nothing is changed
       synguard run --for 10m       the same for ten minutes; then read: synguard report
       synguard run --enforce       protect
+      synguard run --record day.rec --for 1d    rehearse and record; then: synguard policy suggest day.rec
 
     Without either option the config's mode decides, and without a config it is dry-run. SIGHUP reads config and
     policies again. Bans outlive the agent and end by themselves at their expiry.
@@ -37,6 +45,7 @@ def run(
     if dry_run and enforce:
         raise UsageError("--dry-run and --enforce exclude each other: give one of them")
     for_s = None if for_ is None else words.duration(for_)
+    limit = words.size(record_limit)
     mode = Mode.DRY_RUN if dry_run else Mode.ENFORCE if enforce else None
 
     def load() -> tuple[Config, tuple[Policy, ...]]:
@@ -48,7 +57,12 @@ def run(
     from synguard.clock import SystemClock
 
     clock = SystemClock()
-    with built(settings, policies, clock) as agent:
+    with ExitStack() as held:
+        agent = held.enter_context(built(settings, policies, clock))
+        if record is not None:
+            from synguard.recording.recorder import Recorder
+
+            agent.record = held.enter_context(Recorder(record, limit, settings.mode, force=force)).record
         _greet(settings, policies)
         run_until_told(agent, clock, load, for_s)
 

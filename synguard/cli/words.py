@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synguard.addresses import Address, Network, parse_address, parse_network
 from synguard.errors import UsageError
-from synguard.units import parse_duration, parse_ports
+from synguard.units import parse_duration, parse_ports, parse_size
 
 
 def network(word: str) -> Network:
@@ -44,6 +44,18 @@ def duration(word: str) -> float:
     if seconds <= 0:
         raise UsageError(f'"{word}" is no time at all: write a duration like 30s, 10m, 1h30m')
     return seconds
+
+
+def size(word: str) -> int:
+    """Return the bytes of a size an operator typed.
+
+    Raises:
+        UsageError: It is no size.
+    """
+    try:
+        return parse_size(word)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def ports(word: str, at_most: int) -> tuple[int, ...]:

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synguard.units import exact_duration, format_duration, format_ports, parse_duration, parse_ports
+from synguard.units import (
+    exact_duration,
+    format_duration,
+    format_ports,
+    format_size,
+    parse_duration,
+    parse_ports,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -95,3 +103,23 @@ def test_what_is_no_port_is_told_with_the_form(text: str) -> None:
 @pytest.mark.parametrize(("ports", "text"), [((443, 80), "80,443"), ((), "any"), ((22,), "22")])
 def test_ports_are_told_as_they_are_typed(ports: tuple[int, ...], text: str) -> None:
     assert format_ports(ports) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("256MiB", 256 << 20), ("1 GiB", 1 << 30), ("64KiB", 65536), ("12B", 12), (" 2TiB ", 2 << 40)]
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "256", "MiB", "-1MiB", "1.5MiB", "0MiB", "1MB", "1e3KiB", "1PiB"])
+def test_what_is_no_size_is_told_with_the_form(text: str) -> None:
+    with pytest.raises(ValueError, match="like 64KiB, 256MiB, 1GiB"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (12, "12 B"), (1434, "1.4 KiB"), (256 << 20, "256 MiB"), (1 << 62, "4194304 TiB")]
+)
+def test_sizes_are_written_for_people(size: int, text: str) -> None:
+    assert format_size(size) == text

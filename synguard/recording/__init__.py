@@ -1,0 +1,1 @@
+"""Readings in a file: a stream of small compressed frames, written by the agent and read by replay."""

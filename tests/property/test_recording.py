@@ -1,0 +1,160 @@
+"""What is recorded is read back; what no recorder wrote is one sentence."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synguard.errors import UsageError
+from synguard.readings import Protected, Readings
+from synguard.recording.codec import Decoder, Encoder, Moment, columns_written, validated
+from synguard.recording.columns import DamagedError
+from synguard.recording.frames import FIRST, FrameReader, FrameWriter
+from synguard.recording.heads import FileHead, TickHead, file_head
+from synguard.recording.reader import Recording
+from tests.support.readings import readings, same, ticks
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+Ticks = list[tuple[Readings, Protected]]
+
+
+def head() -> FileHead:
+    return file_head("0.1.0", "dry-run", START, 0.0, columns_written())
+
+
+def recorded(told: Ticks) -> bytes:
+    frames, encoder = FrameWriter(), Encoder()
+    data = FIRST + frames.frame(head().model_dump_json().encode())
+    return data + b"".join(frames.frame(encoder.write(*tick)) for tick in told)
+
+
+@contextmanager
+def file_of(data: bytes) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "x.rec"
+        path.write_bytes(data)
+        yield path
+
+
+def replayed(data: bytes) -> tuple[list[Moment], bool]:
+    with file_of(data) as path, Recording(path) as recording:
+        return list(recording.moments()), recording.cut_short
+
+
+def replayed_or_told(data: bytes) -> list[Moment]:
+    """Return what a file holds; nothing, if it is refused in one sentence."""
+    try:
+        return replayed(data)[0]
+    except UsageError as error:
+        told = str(error)
+    assert "\n" not in told
+    assert told
+    return []
+
+
+@settings(deadline=None, max_examples=30)
+@given(ticks())
+def test_what_was_recorded_is_read_back(told: Ticks) -> None:
+    moments, cut_short = replayed(recorded(told))
+    assert not cut_short
+    assert len(moments) == len(told)
+    for moment, (seen, protected) in zip(moments, told, strict=True):
+        assert same(moment.readings, seen)
+        assert moment.protected == protected
+        assert moment.utc == START + timedelta(seconds=seen.at)
+        assert moment.lost == 0
+
+
+@settings(deadline=None, max_examples=30)
+@given(ticks(), st.data())
+def test_a_recording_cut_anywhere_reads_fine_up_to_the_cut(told: Ticks, data: st.DataObject) -> None:
+    whole = recorded(told)
+    start = len(recorded([]))
+    cut = data.draw(st.integers(start, len(whole)))
+    moments, cut_short = replayed(whole[:cut])
+    assert all(same(moment.readings, seen) for moment, (seen, _) in zip(moments, told, strict=False))
+    ends = [len(recorded(told[:count])) for count in range(len(told) + 1)]
+    assert len(moments) == sum(end <= cut for end in ends) - 1
+    assert cut_short == (cut not in ends)
+
+
+@settings(deadline=None, max_examples=30)
+@given(ticks(), st.data())
+def test_a_changed_byte_is_one_sentence_or_changes_nothing(told: Ticks, data: st.DataObject) -> None:
+    whole = bytearray(recorded(told))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at] ^= data.draw(st.integers(1, 255))
+    moments = replayed_or_told(bytes(whole))  # a length that points beyond the end looks like a cut
+    assert all(same(moment.readings, seen) for moment, (seen, _) in zip(moments, told, strict=False))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.binary(max_size=200))
+def test_any_file_is_a_recording_or_one_sentence(data: bytes) -> None:
+    for start in (b"", FIRST, recorded([])):
+        replayed_or_told(start + data)
+
+
+HEADS = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**70) | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [*TickHead.model_fields, "new", "rows", "plain", "values", "networks", "problems", "one_in"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.tuples(HEADS | st.fixed_dictionaries({"at": st.floats()}), st.binary(max_size=60)), max_size=3))
+def test_content_with_a_right_checksum_is_a_tick_or_damaged(told: list[tuple[object, bytes]]) -> None:
+    import json
+
+    decoder = Decoder(head())
+    for line, rows in told:
+        try:
+            decoder.read(json.dumps(line).encode() + b"\n" + rows)
+        except DamagedError:
+            return
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
+def test_any_head_of_a_file_is_a_head_or_damaged(line: bytes) -> None:
+    with pytest.raises(DamagedError):
+        Decoder(validated(FileHead, line))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.binary(max_size=100))
+def test_any_bytes_are_frames_or_damaged(data: bytes) -> None:
+    frames = FrameReader(io.BytesIO(data))
+    try:
+        while frames.frame() is not None:
+            pass
+    except DamagedError:
+        pass
+    assert frames.offset <= len(data)
+
+
+@settings(deadline=None, max_examples=30)
+@given(readings(1.0))
+def test_a_tick_that_says_what_the_last_one_said_costs_less_than_a_packet(seen: Readings) -> None:
+    frames, encoder, protected = FrameWriter(), Encoder(), Protected({})
+    frames.frame(encoder.write(seen, protected))
+    frames.frame(encoder.write(seen, protected))
+    assert len(frames.frame(encoder.write(seen, protected))) < 600
