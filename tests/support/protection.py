@@ -1,4 +1,4 @@
-"""Real floods on a victim that the real agent guards, and what came of them: for tests of protection and their benches."""
+"""Real floods on a victim that the real agent guards, and what came of them; for tests of protection and benches."""
 
 from __future__ import annotations
 
