@@ -1,4 +1,4 @@
-"""``synguard policy``: check policy files, show the values in effect."""
+"""``synguard policy``: check policy files, show the values in effect, try policies on recorded traffic."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import typer
 
 from synguard.cli.groups import VerbCommand, VerbGroup
 from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.cli.policy_replay import replay
 from synguard.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from synguard.policy.models import Policy
 
 _HELP = """\
-Check policy files before the agent reads them, and see which limits apply.
+Check policy files before the agent reads them, see which limits apply, and try limits on recorded traffic.
 
 Examples:
   synguard policy check rules/web.toml /etc/synguard/mine.toml
   synguard policy show
   synguard policy show --policy web --json
+  synguard policy replay day.rec --policy strict
 """
 
 _NAMES = {"help_option_names": ["-h", "--help"]}
@@ -38,6 +40,10 @@ policy = typer.Typer(
 @policy.callback()
 def _group() -> None:
     """Hold the verbs below ``policy`` together."""
+
+
+for _verb in (replay,):
+    policy.command(cls=VerbCommand, context_settings=_NAMES)(_verb)
 
 
 @policy.command(cls=VerbCommand, context_settings=_NAMES)

@@ -24,12 +24,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "policy": {*LEAVES, "model"},
     "detector": {"addresses", "units", "model", "readings", "policy"},
     "decision": {"addresses", "units", "model", "readings", "policy", "detector"},
+    "recording": {"addresses", "units", "errors", "readings", "synguard"},  # synguard: the version
+    "replay": {*LOW, "detector", "decision", "recording"},
     "sensors": LOW,
     "enforcer": LOW,
     "ledger": LOW,
-    "report": {*LOW, "detector"},  # its columns of addresses
+    "report": {*LOW, "detector", "decision", "recording", "replay"},  # its columns of addresses
     "agent": {*LOW, *MIDDLE, "detector", "decision"},
-    "cli": {*LOW, *MIDDLE, "agent", "synguard"},  # synguard: the version
+    "cli": {*LOW, *MIDDLE, "agent", "recording", "replay", "synguard"},  # synguard: the version
     "__main__": {"cli"},
     "synguard": set(),
 }

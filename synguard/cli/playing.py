@@ -1,0 +1,101 @@
+"""Recordings from start to end, with a progress bar where somebody looks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from synguard.errors import UsageError
+from synguard.units import format_duration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synguard.addresses import Network
+    from synguard.policy.models import Config
+    from synguard.recording.codec import Moment
+    from synguard.recording.reader import Recording
+
+_BAR_EVERY: Final = 64
+"""Moments between two looks at the bar."""
+
+
+def moments(recording: Recording, what: str) -> Iterator[Moment]:
+    """Yield a recording's moments, with a bar on stderr if that is a terminal.
+
+    Raises:
+        UsageError: It is damaged, or holds no tick.
+    """
+    number = 0
+    with _bar(what, recording.size) as bar:
+        for number, moment in enumerate(recording.moments(), 1):
+            if bar is not None and number % _BAR_EVERY == 0:
+                bar.update(bar.task_ids[0], completed=recording.offset)
+            yield moment
+    if not number:
+        raise UsageError(f"{recording.path} holds no tick: let synguard run --record go on for a while")
+
+
+@contextmanager
+def timed(seconds_of: list[float]) -> Iterator[None]:
+    """Tell on stderr how many times faster than real time ``seconds_of`` (filled meanwhile) went by."""
+    began = time.perf_counter()
+    yield
+    took, recorded = max(time.perf_counter() - began, 1e-9), sum(seconds_of)
+    pace = f"{recorded / took:,.0f} times real speed"
+    typer.echo(f"{format_duration(recorded)} played in {format_duration(took)}: {pace}", err=True)
+
+
+def allowed(config: Config) -> dict[Network, str]:
+    """Return whom the configuration allows, beside those that a recording names.
+
+    Raises:
+        ConfigError: A file of it cannot be read.
+    """
+    from synguard.sensors.allow_list import read_allow_networks
+
+    networks = dict.fromkeys(config.allow.addresses, "allow-list of the configuration")
+    for path in config.allow.files:
+        networks |= read_allow_networks(path)
+    return networks
+
+
+def replaying(config: Path | None, packs: list[str] | None) -> tuple[Config, Any]:
+    """Return the configuration and the policies to judge by: the packs named, else those of the configuration.
+
+    Raises:
+        ConfigError: The config or a policy has faults.
+    """
+    from synguard.cli.options import loaded
+    from synguard.policy.load import default_path, load_policies
+
+    settings = loaded(config)
+    if packs:
+        settings = settings.model_copy(update={"policies": tuple(packs)})
+        return settings, load_policies(settings)
+    source = config or default_path()
+    return settings, load_policies(settings, None if source is None else source.parent)
+
+
+def _bar(what: str, total: int) -> Any:
+    """Return a bar over ``total`` bytes as a context, which gives None where nobody looks."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    bar.add_task(what, total=total)
+    return bar

@@ -1,0 +1,51 @@
+"""``synguard policy replay``: what other policies would have made of recorded readings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synguard.cli.options import ConfigFile, Json
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording of synguard run --record.")],
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="PACK|FILE", help="Judge by this pack or policy file; may be given again."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is random, such as jitter.")] = 0,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Play a recording through the policies and show what they would have done: bans, who was spared, who came close.
+
+    Examples:
+      synguard policy replay day.rec
+      synguard policy replay day.rec --policy web --policy default
+      synguard policy replay day.rec --policy mine.toml --json
+
+    Nothing is banned and nothing is read but the file. Without --policy the configured policies judge. The same
+    recording, policies and seed give the same output. Whom the recording names as protected stays protected; whom
+    [allow] of the configuration names is so too.
+    """
+    from synguard.cli.playing import allowed, moments, replaying, timed
+    from synguard.recording.reader import Recording
+    from synguard.replay.player import Player
+    from synguard.replay.story import Story
+    from synguard.report.replay import print_replay, replay_shape
+    from synguard.report.tables import print_json
+
+    settings, policies = replaying(config, policy)
+    player, story = Player(settings, policies, seed, allowed(settings)), Story()
+    seconds: list[float] = []
+    with Recording(file) as recording, timed(seconds):
+        for moment in moments(recording, "replay"):
+            story.add(player.play(moment), player.scores)
+        seconds.append(story.seconds)
+    if json:
+        print_json(replay_shape(story, recording.head, policies, not recording.cut_short))
+        return
+    print_replay(story, recording.head, policies, not recording.cut_short)

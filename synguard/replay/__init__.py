@@ -1,0 +1,1 @@
+"""Recorded readings through detector and engine again: what other policies would have done, what limits fit. Pure."""
