@@ -1,16 +1,18 @@
-"""Would this packet come out? Both ways of holding bans, both families, real packets between real hosts."""
+"""Would this packet come out? Every kernel plane, both families, real packets between real hosts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from synguard.enforcer.iptables_rules import IptablesRules
 from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.plane import Wanted
+from synguard.enforcer.nft_plane import NftablesPlane
+from synguard.enforcer.plane import Plane, Wanted
 from synguard.enforcer.reconciler import Outcome, Reconciler
 from synguard.model import Action, Scope
 from tests.support.bans import ban, wanted
@@ -19,6 +21,8 @@ from tests.support.network_thread import PlaneThere
 
 pytestmark = pytest.mark.kernel
 
+MakePlane = Callable[[Callable[[], datetime]], Plane]
+KINDS: Final = (IptablesSets, IptablesRules, NftablesPlane)
 BOTH = pytest.mark.parametrize("family", [4, 6])
 Enforce = Callable[[Wanted], Outcome]
 
@@ -34,7 +38,7 @@ def net() -> Iterator[FirewallNet]:
     hosts.close()
 
 
-@pytest.fixture(params=[IptablesSets, IptablesRules], ids=lambda plane: plane.name)
+@pytest.fixture(params=KINDS, ids=lambda plane: plane.name)
 def plane(
     request: pytest.FixtureRequest, net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[PlaneThere]:
@@ -196,16 +200,26 @@ def test_what_the_ledger_does_not_have_is_removed_and_told(
     assert outcome.drift == ("1 ban in the kernel but not in the ledger, removed: b (10.7.0.2)",)
 
 
-def test_a_change_of_mode_hands_the_bans_over(
-    net: FirewallNet, plane: PlaneThere, enforce: Enforce, tmp_path: Path
+@pytest.mark.parametrize("later", KINDS, ids=lambda kind: kind.name)
+def test_a_change_of_plane_hands_the_bans_over(
+    net: FirewallNet,
+    plane: PlaneThere,
+    enforce: Enforce,
+    tmp_path: Path,
+    later: Callable[[Callable[[], datetime]], Plane],
 ) -> None:
+    """What the earlier plane held goes once the later one holds it: else an unban would find only one of the two."""
     goal = wanted(ban("b", source(4)), ban("c", source(6), Scope.ALL, Action.REJECT), allow=("127.0.0.1",))
     enforce(goal)
-    other = PlaneThere(net.host, lambda: (IptablesRules if plane.name == IptablesSets.name else IptablesSets)(now))
-    Reconciler(other, tmp_path / "lock").reconcile(goal, now())
+    other = PlaneThere(net.host, lambda: later(now))
+    reconciler = Reconciler(other, tmp_path / "lock")
+    reconciler.reconcile(goal, now())
     assert net.stopped(4)
     assert net.refused(6)
     assert other.read().intact
     assert set(other.read().bans) == {"b", "c"}
+    reconciler.reconcile(Wanted(), now())
+    assert net.reaches(4)
+    assert net.reaches(6)
     other.flush()
-    assert net.host.sh("ipset list -n") == ""
+    assert net.host.sh("ipset list -n; nft list tables inet") == ""
