@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from synguard.detector.assessment import Assessment, Dispersion, Fingerprint, Handshakes
+from synguard.detector.dispersion import EVERYWHERE
+from synguard.detector.fingerprint import ONE_TOOL
 
 JUDGED_AFTER_S: Final = 1.0
 """A queue must have suffered for so long: an honest answer takes up to a round trip to come back, and SYNs whose
@@ -15,18 +18,13 @@ TURNOVER: Final = 0.5
 """Handshakes a second for each place in a full queue that keeps no cookies: clients leave it within a round trip, so
 that it turns over many times a second; forged SYNs stay until the kernel gives up on them."""
 UNHEARD: Final = 0.1
-"""Share of the SYNs that a full accept queue may turn away; with more of them the application is why handshakes fail."""
+"""Share of the SYNs that a full accept queue may turn away; beyond it the application is why handshakes fail."""
 SCATTERED: Final = 0.5
 """Share of the SYNs whose address came once or twice, or is lost in the crowd (`Dispersion.scattered`)."""
 SCATTERED_AND_DENIED: Final = 0.25
 """The same where more hosts deny by a reset that they asked than complete a handshake."""
-NETWORKS: Final = 32
-"""Distinct /16 (IPv6 /32) networks from which it comes at least."""
-ONE_TOOL: Final = 0.5
-"""Share of these networks that send one and the same TTL, window and options. Of a crowd that comes over paths of
-every length from systems of every kind, the commonest combination has some percent."""
 ODD_TTLS: Final = 0.25
-"""Share of these networks with a TTL that no system sends and no path leaves over; drawn at random, two thirds are."""
+"""Share of the networks with a TTL that no system sends and no path leaves over; drawn at random, two thirds are."""
 MEANINGFUL_SHARE: Final = 0.1
 """Under a forged flood a prefix is stopped only if it carries this much of it; less buys nothing."""
 
@@ -38,7 +36,7 @@ def spoofed_reason(assessment: Assessment) -> str | None:
     none although the application accepts, and either the addresses or the headers are such as only a liar sends.
     """
     spread, handshakes = assessment.dispersion, assessment.handshakes
-    if spread is None or spread.networks < NETWORKS or handshakes.suffering_s < JUDGED_AFTER_S:
+    if spread is None or spread.networks < EVERYWHERE or handshakes.suffering_s < JUDGED_AFTER_S:
         return None
     offered = max(spread.pps, handshakes.cookies_sent_pps + handshakes.dropped_pps)
     if not offered or _answered(assessment, offered):
@@ -46,10 +44,15 @@ def spoofed_reason(assessment: Assessment) -> str | None:
     grounds = [*_of_addresses(spread, handshakes), *_of_headers(spread.fingerprint)]
     if not grounds:
         return None
+    where = f"{spread.sources:,} addresses in {spread.networks:,} networks"
     return (
-        f"spoofed: about {offered:,.0f} SYN/s from {spread.sources:,} addresses in {spread.networks:,} networks, "
-        f"{', '.join(grounds)}; {_fate(handshakes, offered)}"
+        f"spoofed: about {_about(offered):,.0f} SYN/s from {where}, {', '.join(grounds)}; {_fate(handshakes, offered)}"
     )
+
+
+def _about(pps: float) -> float:
+    """Return a rate with the two digits that sampling and the pace of reading leave certain."""
+    return round(pps, 1 - math.floor(math.log10(pps)))
 
 
 def _answered(assessment: Assessment, offered: float) -> bool:
@@ -65,7 +68,7 @@ def _answered(assessment: Assessment, offered: float) -> bool:
 
 def one_tool(spread: Dispersion | None) -> bool:
     """Return whether SYNs that come from everywhere bear the headers of one tool."""
-    return spread is not None and spread.networks >= NETWORKS and bool(_of_headers(spread.fingerprint))
+    return spread is not None and spread.networks >= EVERYWHERE and bool(_of_headers(spread.fingerprint))
 
 
 def _of_addresses(spread: Dispersion, handshakes: Handshakes) -> list[str]:

@@ -15,7 +15,8 @@ from synguard.readings import U64
 
 SPREAD_PREFIX: Final = {4: 16, 6: 32}
 """The networks that are counted: about what one real operator holds."""
-
+EVERYWHERE: Final = 32
+"""Distinct such networks from which a flood comes at least that comes from everywhere."""
 LOUD_SHARE: Final = 1000
 """A source with more than one in this many of the SYNs is loud enough to be judged by itself."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from synguard.readings import (
 from tests.support.fake_plane import FakePlane
 from tests.support.fake_sysctl import FakeSysctl
 from tests.support.manual_clock import ManualClock
-from tests.support.traffic import Counts, columns, listener, sockets, syns, table
+from tests.support.traffic import Counts, Header, columns, listener, natural, sockets, syns, table
 
 
 @dataclass(slots=True)
@@ -44,10 +45,14 @@ class Weather:
     connections: Counts = field(default_factory=dict)
     syn_pps: Counts = field(default_factory=dict)
     """Address → SYNs a second."""
+    header_of: Callable[[str], Header] = natural
+    """Address → what one SYN of it looks like; asked anew in every sample."""
     cookies_pps: float = 0.0
+    cookies_back_pps: float = 0.0
     dropped_pps: float = 0.0
     completed_pps: float = 0.0
     overflows_pps: float = 0.0
+    resets_pps: float = 0.0
     backlog: int = 128
     accept_queue: int = 0
     protected: dict[str, str] = field(default_factory=dict)
@@ -97,6 +102,8 @@ class FakeSensors:
             ("TCPReqQFullDrop", weather.dropped_pps),
             ("PassiveOpens", weather.completed_pps),
             ("ListenOverflows", weather.overflows_pps),
+            ("SyncookiesRecv", weather.cookies_back_pps),
+            ("EmbryonicRsts", weather.resets_pps),
         ):
             self._totals[name] = self._totals.get(name, 0.0) + pps * passed
         return CounterReading(now, {name: int(total) for name, total in self._totals.items()})
@@ -123,8 +130,10 @@ class FakeSensors:
         counts = {}
         for address, pps in self.weather.syn_pps.items():
             owed = self._owed.get(address, zlib.crc32(address.encode()) / 2**32) + pps * window
-            counts[address], self._owed[address] = int(owed), owed - int(owed)
-        return syns(now, counts, window, self.port)
+            self._owed[address] = owed % 1.0
+            if owed >= 1:
+                counts[address] = int(owed)
+        return syns(now, counts, window, self.port, header_of=self.weather.header_of)
 
     def close(self) -> None:
         """Stop."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from ipaddress import ip_address
 
 import numpy as np
@@ -22,6 +24,25 @@ from synguard.readings import (
 
 Counts = Mapping[str, int]
 """Address → how many."""
+
+Header = tuple[int, int, int]
+"""TTL, window, and the number for the TCP options."""
+TOOL: Header = (52, 64240, 0x700D)
+"""What a tool that forges addresses sends for all of them."""
+_SYSTEMS = ((64, 64240, 1), (64, 65535, 2), (64, 29200, 3), (128, 64240, 4), (128, 65535, 5), (128, 8192, 6))
+
+
+@cache
+def natural(address: str) -> Header:
+    """Return what the system at an address sends, worn down by the path from there; always the same for one address."""
+    mixed = zlib.crc32(address.encode())
+    ttl, window, options = _SYSTEMS[mixed % len(_SYSTEMS)]
+    return ttl - 6 - mixed // 7 % 20, window, options
+
+
+def forged(address: str) -> Header:
+    """Return what the tool sends, whatever the address."""
+    return TOOL
 
 
 def columns(addresses: Sequence[str]) -> tuple[U64, U64]:
@@ -66,11 +87,19 @@ def sockets(at: float, *tables: SocketTable) -> SocketReading:
     return SocketReading(at, together(*tables) if tables else empty_table(), "sock_diag")
 
 
-def syns(at: float, counts: Counts, window_s: float, port: int = 80, one_in: int = 1) -> SynSample:
-    """Return a sample in which each address was kept that often."""
-    addresses = [address for address, count in counts.items() for _ in range(count)]
-    high, low = columns(addresses)
-    n = len(addresses)
+def syns(
+    at: float,
+    counts: Counts,
+    window_s: float,
+    port: int = 80,
+    one_in: int = 1,
+    header_of: Callable[[str], Header] = natural,
+) -> SynSample:
+    """Return a sample in which each address was kept that often; ``header_of`` is asked once for each address."""
+    repeats = list(counts.values())
+    high, low = (np.repeat(column, repeats) for column in columns(list(counts)))
+    n = len(low)
+    sent = np.array([header_of(address) for address in counts], np.uint32).reshape(-1, 3).repeat(repeats, axis=0)
     return SynSample(
         at=at,
         window_s=window_s,
@@ -78,9 +107,9 @@ def syns(at: float, counts: Counts, window_s: float, port: int = 80, one_in: int
         source_high=high,
         source_low=low,
         local_port=np.full(n, port, np.uint16),
-        ttl=np.full(n, 64, np.uint8),
-        tcp_window=np.full(n, 64240, np.uint16),
-        options=np.full(n, 7, np.uint32),
+        ttl=sent[:, 0].astype(np.uint8),
+        tcp_window=sent[:, 1].astype(np.uint16),
+        options=sent[:, 2],
     )
 
 
@@ -94,6 +123,7 @@ def counters(at: float, **values: int) -> CounterReading:
     return CounterReading(at, values)
 
 
+@cache
 def _value(address: str) -> int:
     parsed = ip_address(address)
     return V4_PREFIX << 32 | int(parsed) if parsed.version == 4 else int(parsed)
