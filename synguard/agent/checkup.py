@@ -26,7 +26,8 @@ def kernel_findings(config: Config, listeners: Iterable[Listener] = (), sysctls:
     """Yield what the kernel allows and how it is set, against what the listeners need."""
     yield _permissions()
     yield from _plane(config)
-    yield _ipset(config)
+    if config.plane != "nftables":
+        yield _ipset(config)
     yield from queue_findings(config, [one for one in listeners if is_exposed(one)], sysctls)
     yield _forwarding(sysctls)
 
@@ -85,7 +86,8 @@ def _plane(config: Config) -> Iterator[Finding]:
         yield Finding("plane", Level.WARN, "not known without permission", "sudo synguard doctor")
         return
     except PlaneUnavailableError as error:
-        yield Finding("plane", Level.BAD, str(error), "apt-get install iptables ipset; set plane and members to auto")
+        fix = "apt-get install nftables iptables ipset; set plane and members to auto"
+        yield Finding("plane", Level.BAD, str(error), fix)
         return
     except PlaneError as error:
         yield Finding("plane", Level.BAD, str(error), "see dmesg; synguard flush removes what is left of our rules")
@@ -103,7 +105,7 @@ def _visibility(plane: str, show_command: str) -> Finding:
     """Say whether ``iptables -L`` shows our rules: on most hosts it speaks to nf_tables, and ours are elsewhere."""
     version = _output("iptables", "--version")
     if not plane.startswith("iptables"):
-        return Finding("visibility", Level.OK, f"our rules are in {plane}")
+        return Finding("visibility", Level.OK, f"our rules are in {plane}; `iptables -L` never shows them")
     if "nf_tables" in version:
         reason = "`iptables -L` shows nf_tables here, our rules are in legacy xtables; both are in force"
         return Finding("visibility", Level.WARN, reason, f"{show_command}, or iptables-legacy -L -n -v")

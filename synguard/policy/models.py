@@ -327,7 +327,9 @@ class Config(_Base):
     mode: Mode = Field(Mode.DRY_RUN, description="dry-run reports what would be banned; enforce bans")
     state_dir: FilePath = Field(Path("/var/lib/synguard"), description="where the ledger lives")
     runtime_dir: FilePath = Field(Path("/run/synguard"), description="where locks and the status file live")
-    plane: Literal["auto", "iptables", "nftables"] = Field("auto", description="which part of the kernel holds rules")
+    plane: Literal["auto", "iptables", "nftables"] = Field(
+        "auto", description="which part of the kernel holds rules; auto: legacy iptables where it works, else nftables"
+    )
     members: Literal["auto", "sets", "rules"] = Field(
         "auto", description="iptables: members in ipsets, or one rule per ban; auto prefers sets"
     )
