@@ -19,15 +19,17 @@ class HandshakeWindow:
 
     def __init__(self) -> None:
         self._readings: deque[CounterReading] = deque()
+        self._suffered = False
         self._since = 0.0
         self._last = float("-inf")
 
     def follow(self, counters: CounterReading | None, now: float, *, suffering: bool) -> Handshakes:
         """Take in one tick; ``counters`` is None where they were not read in it."""
         if suffering:
-            if now - self._last > PAUSE_S:
+            if not self._suffered and now - self._last > PAUSE_S:
                 self._since = now
             self._last = now
+        self._suffered = suffering
         if counters is not None:
             self._readings.append(counters)
         while len(self._readings) > 2 and self._readings[1].at <= now - LOOKBACK_S:
