@@ -129,7 +129,8 @@ class Agent:
             for namespace, table in readings.half_open.parts():
                 opener = self._sources.opener(namespace)
                 if opener is not None:
-                    self._enforcing.clear(useless(table, held, self._exceptions), namespace, opener)
+                    rows = useless(table, held, self._exceptions)
+                    self._enforcing.clear(self._sources.as_there(namespace, rows), namespace, opener)
         tick = Tick(assessment, decision)
         self._tell(tick, now, utc)
         self._prune(now, utc)

@@ -12,7 +12,17 @@ from typing import Final, Protocol, TypeVar
 from synguard.enforcer.evict import open_here
 from synguard.errors import SynguardError
 from synguard.policy.models import Allow, Config
-from synguard.readings import EVERY_PORT, U64, CounterReading, Listener, Protected, Readings, SocketReading, SynSample
+from synguard.readings import (
+    EVERY_PORT,
+    U64,
+    CounterReading,
+    Listener,
+    Protected,
+    Readings,
+    SocketReading,
+    SocketTable,
+    SynSample,
+)
 from synguard.report.status import SensorStatus
 from synguard.sensors.every_namespace import EveryNamespace
 
@@ -81,6 +91,10 @@ class Sources:
         if not namespace:
             return open_here
         return self.containers.opener(namespace) if self.containers else None
+
+    def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
+        """Return half-open sockets of one namespace with their ports as they are there."""
+        return self.containers.as_there(namespace, rows) if namespace and self.containers else rows
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from synguard.readings import (
     SocketTable,
     Span,
     concatenated,
+    empty_table,
 )
 from synguard.sensors.containers import Containers
 from synguard.sensors.counters import read_counters
@@ -173,6 +174,12 @@ class EveryNamespace:
         """Return what opens a socket-diagnosis socket in a namespace; None where it is not read any more."""
         reader = next((one for one in self.containers.readers if one.label == namespace), None)
         return None if reader is None else reader.open_kernel
+
+    def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
+        """Return those half-open sockets of the last reading with their ports as they are in the namespace."""
+        reader = next((one for one in self.containers.readers if one.label == namespace), None)
+        last = empty_table() if reader is None else reader.last_half_open()
+        return last.where(np.isin(last.cookie, rows.cookie))
 
     def close(self) -> None:
         """Give back all that is held open."""
