@@ -52,13 +52,15 @@ class Agent:
         """The agent's process id; ``ip netns exec`` hands its own on."""
         return self.program.process.pid
 
-    def start(self, *flags: str, timeout: float = 30.0) -> None:
+    def start(self, *flags: str, timeout: float = 30.0, wrapper: Sequence[str] = ()) -> None:
         """Start ``synguard run FLAGS`` and wait until its status says that it has read the sensors.
+
+        ``wrapper`` goes before the command: ``("setpriv", "--bounding-set", "-sys_admin")``.
 
         Raises:
             LabError: It ended or was not reading in time; carries what it wrote to stderr.
         """
-        command = [SYNGUARD, "--config", str(self.config_path), "run", *flags]
+        command = [*wrapper, SYNGUARD, "--config", str(self.config_path), "run", *flags]
         self._program = Program(self._victim, command, self._home, "agent")
         wait_for(self._reading, "the agent to read its sensors", timeout)
 
@@ -93,10 +95,10 @@ class Agent:
         if self._program is not None:
             self._program.kill_if_running()
 
-    def verb(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def verb(self, *arguments: str, stdin: str = "", wrapper: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         """Run another verb in the victim with the same config, whatever its exit code: ``verb("bans")``."""
         return subprocess.run(
-            self._victim.command([SYNGUARD, "--config", str(self.config_path), *arguments]),
+            self._victim.command([*wrapper, SYNGUARD, "--config", str(self.config_path), *arguments]),
             input=stdin,
             capture_output=True,
             text=True,

@@ -133,41 +133,41 @@ class Lab:
 
     def start(self, namespace: Namespace, command: Sequence[str], label: str) -> Program:
         """Start any command in a namespace; it is killed on exit if it still runs."""
-        return self._keep(Program(namespace, command, self.workdir, label))
+        return self.keep(Program(namespace, command, self.workdir, label))
 
     def serve(self, *ports: int) -> Program:
         """Start nginx in the victim on these ports (80 where none is named), IPv4 and IPv6; return once it listens."""
-        return self._keep(start_nginx(self.victim, self.workdir, ports or (80,), self.tuning))
+        return self.keep(start_nginx(self.victim, self.workdir, ports or (80,), self.tuning))
 
     def serve_with_stdlib(self, port: int = 80) -> Program:
         """Start Python's own web server instead of nginx, IPv4 only."""
-        return self._keep(start_stdlib(self.victim, self.workdir, port, self.tuning.backlog))
+        return self.keep(start_stdlib(self.victim, self.workdir, port, self.tuning.backlog))
 
     def start_clients(self, plan: ClientPlan, label: str = "clients") -> Clients:
         """Start legitimate clients; return once they begin."""
         command = python_module("tests.support.lab.clients", plan.model_dump_json())
-        clients = self._keep(Clients(self.clients, command, self.workdir, label))
+        clients = self.keep(Clients(self.clients, command, self.workdir, label))
         clients.wait_line("started")
         return clients
 
     def start_flood(self, plan: FloodPlan, label: str = "flood") -> SynFlood:
         """Start a SYN flood; return once the first packet goes out."""
         command = python_module("tests.support.lab.syn_flood", plan.model_dump_json())
-        flood = self._keep(SynFlood(self.attackers, command, self.workdir, label))
+        flood = self.keep(SynFlood(self.attackers, command, self.workdir, label))
         flood.wait_line("started")
         return flood
 
     def start_connections(self, plan: ConnectionPlan, label: str = "connections") -> ConnectionFlood:
         """Start a flood of real connections; return once the first is tried."""
         command = python_module("tests.support.lab.connection_flood", plan.model_dump_json())
-        flood = self._keep(ConnectionFlood(self.attackers, command, self.workdir, label))
+        flood = self.keep(ConnectionFlood(self.attackers, command, self.workdir, label))
         flood.wait_line("started")
         return flood
 
     def start_meter(self) -> Meter:
         """Start counting what the attackers offer and what reaches TCP; return once the first sample is there."""
         command = python_module("tests.support.lab.meter", str(self.router.path))
-        meter = self._keep(Meter(self.victim, command, self.workdir, "meter"))
+        meter = self.keep(Meter(self.victim, command, self.workdir, "meter"))
         wait_for(meter.lines, "the meter's first sample")
         return meter
 
@@ -177,6 +177,7 @@ class Lab:
         self._agents.append(agent)
         return agent
 
-    def _keep(self, program: P) -> P:
+    def keep(self, program: P) -> P:
+        """Have a program killed on exit if it still runs."""
         self._programs.append(program)
         return program
