@@ -43,7 +43,8 @@ done
 
 
 def the_agent(lab: Lab) -> None:
-    lab.agent().start("--enforce")
+    """Bans alone: it may not turn SYN cookies on, or clients would be served however long bans took."""
+    lab.agent('countermeasure.syn_cookies = "never"\n').start("--enforce")
 
 
 def the_loop(lab: Lab) -> None:

@@ -50,7 +50,7 @@ def test_orders_beside_an_enforcing_agent_are_kept_and_every_verb_makes_sense(la
 
 def verbs_tell_of_the_flood(agent: Agent) -> None:
     why = agent.ask("why", QUIET)
-    assert (why["banned"], why["bans"][0]["target"], why["score"] >= 100) == (True, QUIET, True)
+    assert (why["banned"], why["bans"][0]["target"], why["bans"][0]["score"] >= 100) == (True, QUIET, True)
     assert why["bans"][0]["evidence"]
     assert agent.verb("why", QUIET).stdout.startswith(f"{QUIET} is banned until")
     assert agent.verb("why", "198.18.77.1").stdout.startswith("198.18.77.1 is unknown")
