@@ -45,15 +45,16 @@ class Turn:
 turns = st.lists(
     st.builds(
         Turn,
-        passed=st.floats(0.05, 40.0),
+        passed=st.sampled_from([0.05, 0.2, 0.2, 0.9, 5.0, 31.0]),  # two looks, a pause, a calm
         dropped=st.booleans(),
         cookies=st.booleans(),
         censored=st.booleans(),
         phase=st.sampled_from(Phase),
-        operator=st.sampled_from([None, None, None, 0, 1, 2]),
-        killed=st.sampled_from([False, False, True]),
+        operator=st.sampled_from([None, None, None, None, None, 0, 1, 2]),
+        killed=st.sampled_from([False, False, False, True]),
     ),
-    max_size=40,
+    min_size=5,
+    max_size=30,
 )
 
 
@@ -74,7 +75,7 @@ class Host:
         self.agent.follow(Decision(phase=turn.phase), turn.assessment(self.now), self.now, UTC_NOW)
 
 
-@given(initial=st.sampled_from([0, 1, 2]), story=turns)
+@given(initial=st.sampled_from([0, 0, 1, 2]), story=turns)
 def test_what_the_operator_set_last_is_what_stands_in_the_end(initial: int, story: list[Turn]) -> None:
     """But for a 1 of his while ours is 1: the kernel does not tell who wrote it."""
     with TemporaryDirectory() as home:
@@ -82,12 +83,12 @@ def test_what_the_operator_set_last_is_what_stands_in_the_end(initial: int, stor
         for turn in story:
             host.now += turn.passed
             if turn.operator is not None:
-                unclear = unclear or (turn.operator == 1 and host.notes.read() is not None)
+                unclear = turn.operator == 1 and host.notes.read() is not None
                 his = host.sysctl.cookies = turn.operator
             if turn.killed:
                 host.starts()
             host.follow(turn)
-            assert host.sysctl.cookies in (his, 1)
+            assert unclear or host.sysctl.cookies in (his, 1)
             assert his != 2 or host.sysctl.cookies == 2
         host.agent.close(UTC_NOW)
         assert unclear or host.sysctl.cookies == his
