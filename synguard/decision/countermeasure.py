@@ -47,8 +47,12 @@ def next_step(*, wanted: bool, actual: int, held: bool, yielded: bool) -> Step:
 
 
 def overwhelmed(assessment: Assessment) -> bool:
-    """Return whether a SYN queue turns clients away, or would if cookies did not carry it."""
-    return assessment.flood.dropped_pps > 0 or any(listener.censored for listener in assessment.pressure)
+    """Return whether a SYN queue turns clients away, or would if cookies did not carry it.
+
+    Listeners in other network namespaces do not count: they have a setting of their own, which is not ours to change.
+    """
+    full = any(listener.censored and not listener.namespace for listener in assessment.pressure)
+    return full or assessment.flood.dropped_pps > 0
 
 
 class CookieNeed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from synguard.decision.countermeasure import CookieNeed, Step, next_step
@@ -35,6 +37,11 @@ def test_a_full_queue_counts_although_nothing_is_dropped_yet() -> None:
 
 def test_a_burst_that_touches_the_brim_now_and_then_changes_nothing() -> None:
     assert not needed(look(1, dropped=5), look(1.05), look(3, dropped=5), look(3.05), look(5, dropped=5))
+
+
+def test_a_full_queue_in_a_container_is_no_reason_to_change_the_host_s_setting() -> None:
+    container = replace(CENSORED, namespace="web (net:[4026532290])")
+    assert not needed(look(1, full=container), look(1.05, full=container))
 
 
 def test_a_slow_application_needs_no_cookies() -> None:
