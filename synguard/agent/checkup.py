@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from synguard.agent.queue_advice import longer_queue, queue_findings, sysctl_value
+from synguard.agent.queue_advice import longer_queue, queue_findings
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
 from synguard.policy.models import Config
 from synguard.readings import Listener
@@ -29,7 +29,6 @@ def kernel_findings(config: Config, listeners: Iterable[Listener] = (), sysctls:
     if config.plane != "nftables":
         yield _ipset(config)
     yield from queue_findings(config, [one for one in listeners if is_exposed(one)], sysctls)
-    yield _forwarding(sysctls)
 
 
 def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
@@ -132,16 +131,6 @@ def _ipset(config: Config) -> Finding:
     level = Level.BAD if config.members == "sets" else Level.WARN
     reason = "does not work here; one rule per ban is slow beyond some thousand bans"
     return Finding("ipset", level, reason, "apt-get install ipset; modprobe ip_set_hash_net xt_set")
-
-
-def _forwarding(sysctls: Path) -> Finding:
-    if not (sysctl_value(sysctls, "ipv4/ip_forward") or sysctl_value(sysctls, "ipv6/conf/all/forwarding")):
-        return Finding("containers", Level.OK, "this host forwards nothing")
-    return Finding(
-        "containers",
-        Level.OK,
-        "bans hold for forwarded traffic too; sockets in containers are in namespaces of their own and are not counted",
-    )
 
 
 def _output(tool: str, *arguments: str, which: Callable[[str], str | None] = shutil.which) -> str:

@@ -28,7 +28,9 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
     Exit code 1 where something is bad, 0 where there is nothing worse than a warning.
     """
     from synguard.agent.checkup import kernel_findings, listener_findings, read_listeners
+    from synguard.agent.coverage import read_coverage
     from synguard.policy.models import Config
+    from synguard.report.coverage import coverage_shape, print_coverage
     from synguard.report.findings import Level, findings_shape, print_findings
     from synguard.report.tables import print_json
 
@@ -44,10 +46,13 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
     if not findings or findings[0].name != "config":
         findings += _policies(config, settings, listeners)
     findings += [*_allow_list(settings), *_ledger(settings), _agent(settings)]
+    coverage = read_coverage(settings, listeners, time.monotonic())
+    findings += coverage.findings
     if json:
-        print_json(findings_shape(findings, listeners))
+        print_json(findings_shape(findings, listeners) | {"coverage": coverage_shape(coverage.rows)})
     else:
         print_findings(findings, listeners)
+        print_coverage(coverage.rows)
     if any(one.level is Level.BAD for one in findings):
         raise typer.Exit(SynguardError.exit_code)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from synguard.errors import SynguardError
+from synguard.errors import SensorError, SynguardError
 
 if TYPE_CHECKING:
     from synguard.agent.hand import Hand
@@ -38,10 +38,17 @@ def opened_ledger(config: Config) -> Iterator[Ledger]:
 
 
 def protected_here(config: Config) -> Protected:
-    """Return who may never be banned."""
+    """Return who may never be banned; networks of containers count as this host's own."""
+    from synguard.sensors.doors import networks_behind, read_doors
     from synguard.sensors.protected import read_protected
 
-    return read_protected(config.allow)
+    seen = read_protected(config.allow)
+    if config.containers.watch == "off":
+        return seen
+    try:
+        return replace(seen, networks={**networks_behind(read_doors()), **seen.networks})
+    except SensorError as error:
+        return replace(seen, problems=(*seen.problems, str(error)))
 
 
 def working_plane(config: Config) -> Plane:

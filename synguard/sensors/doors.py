@@ -1,9 +1,9 @@
 """Our interfaces that lead into other network namespaces, over rtnetlink: whose traffic crosses our chains.
 
-A container hangs on a veth pair: one end in its namespace, the other in ours, alone or as a port of a bridge. The kernel
-tells, of our end, the number (nsid) under which we know the namespace of the other. The pair that our default route goes
-through leads the other way, to those in front of us. So nothing is taken for a container that only happens to
-run on the same machine.
+A container hangs on a veth pair: one end in its namespace, the other in ours, alone or as a port of a bridge. The
+kernel tells, of our end, the number (nsid) under which we know the namespace of the other. The pair that our default
+route goes through leads the other way, to those in front of us. So nothing is taken for a container that only happens
+to run on the same machine.
 
 Source: include/uapi/linux/if_link.h, net_namespace.h, rtnetlink.h.
 """

@@ -170,6 +170,10 @@ class EveryNamespace:
         """Return the ports of this host that are known to lead into other namespaces."""
         return frozenset(port for doors in self._published.doors().values() for port in doors)
 
+    def published_as(self, namespace: str, port: int) -> tuple[int, ...]:
+        """Return the ports of this host that are known to lead to one port of a namespace."""
+        return self._published.of(namespace, port)
+
     def opener(self, namespace: str) -> Callable[[], socket.socket] | None:
         """Return what opens a socket-diagnosis socket in a namespace; None where it is not read any more."""
         reader = next((one for one in self.containers.readers if one.label == namespace), None)

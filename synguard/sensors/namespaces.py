@@ -1,7 +1,7 @@
-"""Other network namespaces of this machine: found, told apart, entered for a moment, and never held longer than they live.
+"""Other network namespaces of this machine: found, told apart, entered for a moment, never held longer than they live.
 
-A namespace lives as long as somebody holds it: a process in it, a name in ``/run/netns``, and also a descriptor or socket
-of ours. What would else keep it alive is its *witness*; when that is gone, what we hold must be let go at once, or a
+A namespace lives as long as somebody holds it: a process in it, a name in ``/run/netns``, and also a descriptor or
+socket of ours. What else keeps it alive is its *witness*; when that is gone, what we hold must be let go at once, or a
 container that stopped would leave its interfaces behind.
 """
 

@@ -2,8 +2,8 @@
 
 Rules that publish a port are written in many tongues (iptables, nftables, IPVS, a service mesh); what they did to a
 connection stands in one place. For one socket seen in the container, the tracked connection is looked up by what its
-answers look like (container to peer), and the port that the peer first wrote is read: one question of some 30 µs, no dump
-of a table that a flood has filled.
+answers look like (container to peer), and the port that the peer first wrote is read: one question of some 30 µs, no
+dump of a table that a flood has filled.
 
 Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h; net/netfilter/nf_conntrack_netlink.c, which looks both
 directions up.
