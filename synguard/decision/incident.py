@@ -55,7 +55,7 @@ class IncidentTracker:
             tally.kind is not None
             or assessment.flood.held_pps >= GOES_ON_PPS
             or assessment.fullest >= self.levels.attack_above
-            or (assessment.flood.overflowing and assessment.fullest > self.levels.calm_below)
+            or assessment.flood.overflowing
         )
         quiet = not attacked and assessment.fullest < self.levels.calm_below
         if not quiet:

@@ -173,8 +173,11 @@ class Detector:
         return spread.fingerprint.header if spread.fingerprint.share >= ONE_TOOL else None
 
     def _note_pressed(self, now: float) -> None:
+        # without cookies the kernel turns clients away at three quarters of tcp_max_syn_backlog already, which may be
+        # little of a listener's own backlog: the fullest one is meant then
+        enough = min(NEARLY_FULL, max((listener.fill for listener in self._pressure), default=0.0))
         for listener in self._pressure:
-            overflowing = self._flood.overflowing and listener.fill >= NEARLY_FULL
+            overflowing = self._flood.overflowing and listener.fill >= enough > 0
             policy = self._policy_of(listener.port)
             if policy is not None and (listener.censored or overflowing):
                 self._pressed_until[policy.name] = now + PRESSED_LINGER_S

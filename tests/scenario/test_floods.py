@@ -318,3 +318,14 @@ def test_a_policy_of_scope_new_never_stops_existing_connections(tmp_path: Path) 
     scene.weather.connections = {ATTACKER: 2000}
     scene.lasts(8)
     assert {held.scope for held in scene.plane.read().bans.values()} == {Scope.NEW}
+
+
+def test_clients_turned_away_from_a_queue_far_from_full_are_an_incident_all_the_same(scene: Scene) -> None:
+    """With cookies off the kernel stops at three quarters of tcp_max_syn_backlog: 97 of 511 where that is 128."""
+    scene.weather.backlog = 511
+    scene.lasts(1)
+    scene.weather.half_open = {ATTACKER: 60, "203.0.113.5": 37}
+    scene.weather.dropped_pps = 5000
+    scene.lasts(1)
+    assert scene.agent.phase is Phase.ATTACK
+    assert scene.banned() == {ATTACKER, "203.0.113.5"}
