@@ -1,4 +1,4 @@
-"""A container on the lab's victim: a network namespace behind a bridge, with a port of the victim's that leads to it."""
+"""A container on the lab's victim: a namespace behind a bridge, with a port of the victim's that leads to it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class Container:
         if self._nat == "nft":
             chain = "type nat hook prerouting priority dstnat;"
             rule = f"iif {UPLINK} tcp dport {PUBLISHED} dnat to {INNER4}:{INNER}"
-            self._lab.victim.nft(f"table ip published {{ chain prerouting {{ {chain} {rule} }} }}\n")
+            self._lab.victim.nft(f"table ip published {{ chain prerouting {{ {chain}\n{rule}\n}}\n}}\n")
             return
-        to = ["-i", UPLINK, "-p", "tcp", "--dport", str(PUBLISHED), "-j", "DNAT", "--to-destination", f"{INNER4}:{INNER}"]
-        self._lab.victim.run([self._nat, "-t", "nat", "-A", "PREROUTING", *to])
+        match = ["-i", UPLINK, "-p", "tcp", "--dport", str(PUBLISHED)]
+        to = ["-j", "DNAT", "--to-destination", f"{INNER4}:{INNER}"]
+        self._lab.victim.run([self._nat, "-t", "nat", "-A", "PREROUTING", *match, *to])
