@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from synguard.addresses import Network
+from synguard.addresses import Network, NetworkIndex
 from synguard.decision.scores import ACT, Key, Score, Scores
 from synguard.model import Ban, Evidence, Incident, Signal, Verdict, VerdictKind
 from synguard.replay.player import Step
@@ -113,9 +113,12 @@ class Story:
 
     @property
     def close(self) -> list[Close]:
-        """Who came close without being acted on, highest score first; nobody who was banned or spared."""
-        done = {ban.target for ban in self.bans} | self._spared.keys()
-        kept = (one for one in self._close.values() if one.target not in done and one.score < ACT)
+        """Who came close without being acted on, highest score first.
+
+        Nobody who was banned or spared, or lives in a prefix that was, or holds one.
+        """
+        done = NetworkIndex([*(ban.target for ban in self.bans), *self._spared])
+        kept = (one for one in self._close.values() if one.score < ACT and done.overlapping(one.target) is None)
         return sorted(kept, key=lambda one: (-one.score, str(one.target)))
 
     def finished_incidents(self) -> list[Incident]:

@@ -17,6 +17,8 @@ from synguard.units import format_duration, format_ports
 SHOWN: Final = 20
 """Rows of each table for people; JSON has up to a thousand."""
 TOLD: Final = 1000
+CLOSE: Final = 10.0
+"""Scores below this are not close, and for scripts only."""
 
 CANNOT_KNOW: Final = (
     "What this cannot know: the traffic was recorded as it came. It does not react to bans that differ from those of "
@@ -99,7 +101,7 @@ def print_replay(story: Story, head: FileHead, policies: Sequence[Policy], whole
         ("Spared", [when, target, policy, limit, Column("because", fold=True)],
          [_spared_row(one, story) for one in story.spared]),
         ("Came close (100 acts)", [when, target, Column("score", align="right"), policy, limit],
-         [_close_row(one, story) for one in story.close]),
+         [_close_row(one, story) for one in story.close if one.score >= CLOSE]),
         ("Condemned, yet not banned", [Column("ticks", align="right"), Column("because", fold=True)],
          [[f"{ticks:,}", why] for why, ticks in sorted(story.refusals.items(), key=lambda item: -item[1])]),
     )  # fmt: skip

@@ -6,7 +6,7 @@ import io
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,19 +21,13 @@ from synguard.recording.frames import FIRST, FrameReader, FrameWriter
 from synguard.recording.heads import FileHead, TickHead, file_head
 from synguard.recording.reader import Recording
 from tests.support.readings import readings, same, ticks
+from tests.support.recordings import START, recorded
 
-START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 Ticks = list[tuple[Readings, Protected]]
 
 
 def head() -> FileHead:
     return file_head("0.1.0", "dry-run", START, 0.0, columns_written())
-
-
-def recorded(told: Ticks) -> bytes:
-    frames, encoder = FrameWriter(), Encoder()
-    data = FIRST + frames.frame(head().model_dump_json().encode())
-    return data + b"".join(frames.frame(encoder.write(*tick)) for tick in told)
 
 
 @contextmanager
