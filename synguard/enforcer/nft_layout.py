@@ -25,7 +25,8 @@ from synguard.addresses import Network
 from synguard.enforcer.names import FAMILIES, Family, Kind, family_of, frame_comment, kind_of
 from synguard.model import Action, Ban, Held
 
-TABLE: Final = "inet synguard"
+NAME: Final = "synguard"
+TABLE: Final = f"inet {NAME}"
 MAX_ELEMENTS: Final = 131_072
 """Members a set may hold, as in the plane with ipsets."""
 
@@ -64,15 +65,11 @@ class SetId:
         return f"{self.kind}-{self.family}"
 
     @property
-    def definition(self) -> str:
-        """What stands in the braces when it is created."""
-        return f"type {' . '.join(self.types)}; flags timeout; size {MAX_ELEMENTS}; counter;"
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """The parts of a member."""
+    def lines(self) -> tuple[str, ...]:
+        """What stands in the braces when it is created, and when it is listed."""
         address = "ipv4_addr" if self.family == 4 else "ipv6_addr"
-        return (address, "inet_service") if self.kind.by_port else (address,)
+        member = f"{address} . inet_service" if self.kind.by_port else address
+        return f"type {member}", f"size {MAX_ELEMENTS}", "flags timeout", "counter"
 
     @property
     def rule(self) -> FixedRule:
@@ -150,14 +147,19 @@ CHAINS: Final = (*kind_chains(), *FIXED)
 
 def chain_line(chain: str) -> str:
     """Return the line that makes a chain."""
-    base = BASES.get(chain)
-    hook = f" {{ type filter hook {base[0]} priority {base[1]}; policy accept; }}" if base else ""
+    hook = f" {{ {base_line(chain)} }}" if chain in BASES else ""
     return f"add chain {TABLE} {chain}{hook}"
+
+
+def base_line(chain: str) -> str:
+    """Return what makes a base chain one, as it is put in and as it is listed."""
+    hook, priority = BASES[chain]
+    return f"type filter hook {hook} priority {priority}; policy accept;"
 
 
 def set_line(one: SetId) -> str:
     """Return the line that makes a set, and fails if it is there."""
-    return f"create set {TABLE} {one.name} {{ {one.definition} }}"
+    return f"create set {TABLE} {one.name} {{ {'; '.join(one.lines)}; }}"
 
 
 def _verdict(kind: Kind) -> str:

@@ -1,15 +1,17 @@
-"""What of our table's frame is there, from ``nft -j -t list table``; and the lines that mend it.
+"""What of our table's frame is there, from ``nft -a -t list ruleset``; and the lines that mend it.
 
-The listing is terse: without members it costs the same whatever the number of bans.
+The whole ruleset is listed because that alone is terse: asked for one table, nft 1.0.6 fetches all members of its sets
+and then does not print them, which takes seconds at 100,000 bans. It is read as text because that release prints broken
+JSON as soon as anybody's table has flags.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from synguard.enforcer import nft
 from synguard.enforcer.names import is_ours
@@ -17,17 +19,19 @@ from synguard.enforcer.nft_layout import (
     BASES,
     CHAINS,
     FIXED,
-    MAX_ELEMENTS,
     TABLE,
     FixedRule,
     SetId,
+    base_line,
     chain_line,
     set_id,
     set_line,
 )
 from synguard.errors import PlaneError
 
-_LIST: Final = ("-j", "-a", "-t", "list", "table", *TABLE.split())
+_LIST: Final = ("-a", "-t", "list", "ruleset", "inet")
+_BLOCK: Final = re.compile(r"\t(\w+) (\S+) \{(?: # handle \d+)?")
+_RULE: Final = re.compile(r"(?: comment \"([^\"]*)\")? # handle (\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,83 +125,68 @@ def look() -> Frame:
     try:
         return parse_frame(nft.run(_LIST))
     except nft.NftFailedError as error:
-        if error.absent:
-            return Frame()
         raise PlaneError(f"listing table {TABLE}", error.detail) from error
 
 
 def parse_frame(listing: str) -> Frame:
-    """Return what a terse JSON listing says.
+    """Return what a terse listing with handles says of our table. Sample, indented by tabs::
 
-    Sample: ``{"nftables": [{"metainfo": …}, {"table": …}, {"set": …}, {"chain": …}, {"rule": …}]}``
+    table inet synguard { # handle 3
+        set new-drop-4-24 { # handle 1
+            type ipv4_addr
+            …
+        }
+        chain prerouting { # handle 11
+            type filter hook prerouting priority -310; policy accept;
+            meta nfproto ipv4 jump drop-4 comment "synguard frame v1 prerouting-1" # handle 13
+        }
+    }
     """
-    try:
-        entries = json.loads(listing)["nftables"]
-    except (ValueError, KeyError) as error:
-        raise PlaneError(f"reading table {TABLE}", f"nft printed something that is not its JSON: {error}") from error
-    frame = Frame(present=True)
-    for entry in entries:
-        for word, thing in entry.items():
-            if word in _TAKE:
-                _TAKE[word](frame, thing)
-            elif word != "metainfo":
-                frame.strangers.append(f"{word} {thing.get('name', '')} of table {TABLE}")
+    frame = Frame()
+    inside = False
+    block: tuple[str, str] | None = None
+    lines: list[str] = []
+    for line in listing.splitlines():
+        if line and not line.startswith("\t"):
+            inside = line.startswith(f"table {TABLE} {{")
+            frame.present |= inside
+        elif inside and line == "\t}" and block is not None:
+            _take(frame, *block, lines)
+            block = None
+        elif inside and block is not None:
+            lines.append(line.strip())
+        elif inside and (match := _BLOCK.fullmatch(line)):
+            block, lines = (match[1], match[2]), []
+        elif inside and line.strip():  # flags: dormant is when all is there and nothing works
+            frame.unfit.append(f'its own line "{line.strip()}"')
     return frame
 
 
-def _take_table(frame: Frame, table: Mapping[str, Any]) -> None:
-    if table.get("flags"):  # dormant: all is there and nothing works
-        frame.unfit.append("its state (flags)")
-
-
-def _take_set(frame: Frame, found: Mapping[str, Any]) -> None:
-    one = set_id(found["name"])
-    if one is None:
-        frame.strangers.append(f"set {found['name']} of table {TABLE}")
-    elif not _fits(found, one):
-        frame.unfit.append(f"set {one.name}")
+def _take(frame: Frame, word: str, name: str, lines: list[str]) -> None:
+    one = set_id(name) if word == "set" else None
+    if one is not None:
+        if sorted(lines) == sorted(one.lines):
+            frame.sets.add(one)
+        else:
+            frame.unfit.append(f"set {name}")
+    elif word == "chain" and name in CHAINS:
+        _take_chain(frame, name, lines)
     else:
-        frame.sets.add(one)
+        frame.strangers.append(f"{word} {name} of table {TABLE}")
 
 
-def _fits(found: Mapping[str, Any], one: SetId) -> bool:
-    """Return whether a set can hold our members; releases of nft differ in whether a single word is a list."""
-    return (
-        tuple(_listed(found["type"])) == one.types
-        and _listed(found.get("flags", ())) == ["timeout"]
-        and found.get("size") == MAX_ELEMENTS
-        and "timeout" not in found
-        and [next(iter(stateful)) for stateful in _listed(found.get("stmt", ()))] == ["counter"]
-    )
-
-
-def _listed(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str | dict) else list(value)
-
-
-def _take_chain(frame: Frame, found: Mapping[str, Any]) -> None:
-    name = found["name"]
-    if name not in CHAINS:
-        frame.strangers.append(f"chain {name} of table {TABLE}")
-        return
+def _take_chain(frame: Frame, name: str, lines: list[str]) -> None:
     frame.chains.add(name)
-    base = (found.get("hook"), found.get("prio")) if "hook" in found else None
-    if base != BASES.get(name) or found.get("policy", "accept") != "accept":
+    found = [line for line in lines if line.startswith("type ")]
+    if found != ([base_line(name)] if name in BASES else []):
         frame.unfit.append(f"chain {name}")
-
-
-def _take_rule(frame: Frame, found: Mapping[str, Any]) -> None:
-    chain, comment = found["chain"], found.get("comment", "")
-    if chain not in CHAINS:
-        return  # its chain is told of
-    if is_ours(comment):
-        frame.rules[chain].append(FoundRule(found["handle"], comment))
-    else:
-        words = f', "{comment}"' if comment else ""
-        frame.strangers.append(f"rule with handle {found['handle']} of chain {chain} of table {TABLE}{words}")
-
-
-_TAKE: Final = {"table": _take_table, "set": _take_set, "chain": _take_chain, "rule": _take_rule}
+    for line in lines:
+        rule = _RULE.search(line)
+        comment = rule[1] or "" if rule else ""
+        if rule and is_ours(comment):
+            frame.rules[name].append(FoundRule(int(rule[2]), comment))
+        elif rule:
+            frame.strangers.append(f'rule "{line[: rule.start()][:60]}" of chain {name} of table {TABLE}')
 
 
 def _delete(chain: str, rule: FoundRule) -> str:

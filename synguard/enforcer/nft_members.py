@@ -1,30 +1,30 @@
-"""Bans and exceptions as elements of nf_tables sets: the lines that ``nft -f`` takes, and the text that it lists.
+"""Bans and exceptions as elements of nf_tables sets: the lines that ``nft -f`` takes, and what the kernel tells.
 
-Pure text in both directions; `nft.py` runs the tool.
+Pure in both directions; `nft.py` runs the tool, `nft_elements.py` asks the kernel.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, TypeAlias
 
 from synguard.addresses import Network
 from synguard.enforcer.members import Members
 from synguard.enforcer.names import Kind, exception_comment, member_comment
-from synguard.enforcer.nft_layout import TABLE, SetId, exception_set, set_for, set_id
+from synguard.enforcer.nft_elements import Element
+from synguard.enforcer.nft_layout import TABLE, SetId, exception_set, set_for
 from synguard.enforcer.plane import Change
 from synguard.model import Ban, Held, Hits
 
 Slot: TypeAlias = tuple[SetId, str]
 """One element: its set and its key as text."""
 
-_Group: TypeAlias = tuple[SetId, str, str]
-"""Set, address, comment: a ban's elements differ in the port alone."""
+_Group: TypeAlias = tuple[bytes, str]
+"""Address and comment."""
 
 PER_LINE: Final = 100
 """Elements per line. One line is one message to the kernel and at most one complaint, which repeats the line."""
@@ -32,12 +32,6 @@ _JIFFY_MS: Final = 10
 """The kernel rounds a timeout down to its tick, which is 1 to 10 ms long; a ban must not end early."""
 
 _DAY_S: Final = 86_400
-
-_SET: Final = re.compile(r"^\tset (\S+) \{.*?^\t\}", re.MULTILINE | re.DOTALL)
-_ELEMENT: Final = re.compile(
-    r"([0-9a-f:.]+)(?: \. (\d+))?(?: counter packets (\d+) bytes (\d+))?(?: timeout \w+)?(?: expires \w+)?"
-    r"(?: comment \"([^\"]*)\")?(?=[,\s])"
-)
 
 
 def sets_needed(change: Change, now: datetime) -> set[SetId]:
@@ -87,50 +81,31 @@ def element_lines(
     yield from _lines("create", ((slot[0], text) for slot, text in coming.items()))
 
 
-def get_lines(wanted: Iterable[Slot]) -> Iterator[str]:
-    """Yield the lines that ask for single elements."""
-    yield from _lines("get", wanted)
+def packed(slot: Slot) -> bytes:
+    """Return an element's key as the kernel keeps it: address, then port, each part padded to four bytes."""
+    address, _, port = slot[1].partition(" . ")
+    return ip_address(address).packed + (int(port).to_bytes(2, "big") + b"\0\0" if port else b"")
 
 
-def parse_elements(listing: str) -> Iterator[tuple[Slot, Hits, str]]:
-    """Yield each element of our sets in a listing, with its counts and its comment. Sample of one set::
-
-    set port-drop-4-24 {
-            type ipv4_addr . inet_service
-            elements = { 192.0.2.0 . 80 counter packets 5 bytes 60 timeout 10m3s248ms expires 9m comment "synguard …",
-                         198.51.100.0 . 80 counter packets 0 bytes 0 }
-    }
-    """
-    for block in _SET.finditer(listing):
-        one, start = set_id(block[1]), block[0].find("elements = {")
-        if one is None or start < 0:
-            continue
-        for address, port, packets, octets, comment in _ELEMENT.findall(block[0], start + len("elements = {")):
-            key = f"{address} . {port}" if port else address
-            yield (one, key), Hits(int(packets or 0), int(octets or 0)), comment
-
-
-def parse_members(listing: str) -> tuple[Members, set[SetId]]:
-    """Return what the sets of a listing hold, and which of the sets hold something."""
+def take_elements(members: Members, one: SetId, elements: Iterable[Element]) -> None:
+    """Note what one set holds; a ban's elements differ in the port alone and are taken together."""
+    size, network = (4, IPv4Network) if one.family == 4 else (16, IPv6Network)
     ports: dict[_Group, list[int]] = defaultdict(list)
     counts: dict[_Group, tuple[int, int]] = {}
-    for (one, key), hits, comment in parse_elements(listing):
-        address, _, port = key.partition(" . ")
-        group = (one, address, comment)
+    for element in elements:
+        group = (element.key[:size], element.comment)
         packets, octets = counts.get(group, (0, 0))
-        counts[group] = (packets + hits.packets, octets + hits.bytes)
-        if port:
-            ports[group].append(int(port))
-    members = Members()
-    for (one, address, comment), count in counts.items():
+        counts[group] = (packets + element.hits.packets, octets + element.hits.bytes)
+        if one.kind.by_port:
+            ports[group].append(int.from_bytes(element.key[size : size + 2], "big"))
+    for (address, comment), count in counts.items():
         try:
-            network = (IPv4Network if one.family == 4 else IPv6Network)((address, one.length))
+            target = network((address, one.length))
         except ValueError:  # bits beyond the mask: no packet can match it
-            members.strangers.append(f"{address} in set {one.name}")
+            members.strangers.append(f"{ip_address(address)} in set {one.name}")
             continue
-        found = tuple(sorted(ports.get((one, address, comment), ())))
-        members.take(one.kind, network, comment, found, Hits(*count), one.name)
-    return members, {one for one, _, _ in counts}
+        found = tuple(sorted(ports.get((address, comment), ())))
+        members.take(one.kind, target, comment, found, Hits(*count), one.name)
 
 
 def _exception_slots(allow: Iterable[Network], proven: Iterable[Network]) -> Iterator[Slot]:

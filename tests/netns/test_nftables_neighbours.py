@@ -27,7 +27,8 @@ pytestmark = pytest.mark.kernel
 
 FOREIGN = """
 nft add table inet mine; nft add chain inet mine input '{ type filter hook input priority -20; }'
-nft add rule inet mine input tcp dport 22 accept; nft add table ip synguard; nft add table inet synguard-of-mine
+nft add rule inet mine input tcp dport 22 accept; nft add table ip synguard
+nft add table inet synguard-of-mine '{ flags dormant; }'
 iptables-legacy -A INPUT -p tcp --dport 22 -j ACCEPT; ipset create other hash:net
 iptables-nft -A INPUT -s 198.18.0.2 -j DROP
 """
@@ -226,7 +227,7 @@ def test_an_empty_set_that_a_foreign_rule_uses_stays_and_stops_nothing(
 def test_a_full_set_is_an_error_that_names_the_ceiling_and_changes_nothing(
     plane: PlaneThere, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (nft_layout, nft_look, nft_plane):
+    for module in (nft_layout, nft_plane):
         monkeypatch.setattr(module, "MAX_ELEMENTS", 8)
     fits = wanted(*(ban(f"b{number}", f"192.0.2.{number}") for number in range(8)))
     reconciler.reconcile(fits, now())

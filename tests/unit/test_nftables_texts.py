@@ -1,0 +1,96 @@
+"""What nft says and the kernel tells, read without either."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synguard.enforcer import nft_elements
+from synguard.enforcer.names import FAMILIES, Kind
+from synguard.enforcer.nft import NftFailedError, failure
+from synguard.enforcer.nft_layout import CHAINS, FIXED, SetId, set_id
+from synguard.enforcer.nft_look import Frame, parse_frame
+from synguard.errors import NotPermittedError, PlaneUnavailableError
+
+LINES = ["add table inet synguard", "create element inet synguard new-drop-4-32 { 192.0.2.1, 192.0.2.2 }"]
+
+
+def test_an_error_points_at_the_element_that_was_refused_and_not_at_a_hundred_others() -> None:
+    words = "/dev/stdin:2:57-65: Error: Could not process rule: File exists\ncreate element …\n   ^^^^^^^^^"
+    error = failure(words, LINES)
+    assert isinstance(error, NftFailedError)
+    assert (error.detail, error.refused) == (
+        "File exists",
+        "create element inet synguard new-drop-4-32 { 192.0.2.2 }",
+    )
+
+
+def test_an_error_without_a_place_keeps_the_words() -> None:
+    error = failure("Error: No such file or directory\nlist table inet synguard\n                ^^^^^^^^")
+    assert isinstance(error, NftFailedError)
+    assert error.absent
+    assert error.refused == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "told"),
+    [
+        ("netlink: Error: cache initialization failed: Operation not permitted", NotPermittedError, "CAP_NET_ADMIN"),
+        ("Operation not permitted (you must be root)\nnetlink: Error: …", NotPermittedError, "CAP_NET_ADMIN"),
+        ("netlink: Error: cache initialization failed: Protocol not supported", PlaneUnavailableError, "nf_tables"),
+        ("Error: Could not process rule: Operation not supported", PlaneUnavailableError, "nf_tables"),
+    ],
+)
+def test_what_the_tool_says_becomes_the_error_to_react_to(words: str, kind: type[Exception], told: str) -> None:
+    error = failure(words)
+    assert isinstance(error, kind)
+    assert told in str(error)
+
+
+def test_every_set_is_known_by_its_name_and_nothing_else_is() -> None:
+    for kind in Kind:
+        for family in FAMILIES:
+            for length in (1, 24, 32) if family == 4 else (1, 64, 128):
+                assert set_id(SetId(kind, family, length).name) == SetId(kind, family, length)
+    for name in ("new-drop-4-0", "new-drop-4-33", "new-drop-6-129", "new-drop-5-24", "new-4-24", "new-drop-4-024", "x"):
+        assert set_id(name) is None
+
+
+def test_every_jump_is_to_a_chain_that_is_made_before_the_rules() -> None:
+    for rules in FIXED.values():
+        for rule in rules:
+            if " jump " in f" {rule.text}":
+                assert rule.text.split()[-1] in CHAINS
+
+
+def test_a_frame_without_our_table_is_a_missing_one_whatever_others_have() -> None:
+    others = 'table inet synguard2 { # handle 1\n\tchain drop-4 { # handle 2\n\t\taccept comment "x" # handle 3\n\t}\n}'
+    assert parse_frame(others) == Frame() == parse_frame("")
+    assert parse_frame(others).missing == ("table inet synguard",)
+
+
+def element(key: bytes, comment: str, packets: int) -> bytes:
+    def attribute(kind: int, value: bytes) -> bytes:
+        return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+    counter = attribute(1, struct.pack(">Q", 60 * packets)) + attribute(2, struct.pack(">Q", packets))
+    text = comment.encode() + b"\0"
+    body = attribute(1, attribute(1, key)) + attribute(7, attribute(1, b"counter\0") + attribute(2, counter))
+    return struct.pack("=BBH", 1, 0, 0) + attribute(3, attribute(1, body + attribute(6, bytes([0, len(text)]) + text)))
+
+
+def test_an_element_is_read_with_comment_and_counter() -> None:
+    (found,) = nft_elements._elements(element(b"\xc0\0\2\1", "synguard allow", 7))
+    assert (found.key, found.comment, found.hits.packets, found.hits.bytes) == (b"\xc0\0\2\1", "synguard allow", 7, 420)
+
+
+@given(st.binary(max_size=200), st.integers(0, 120), st.integers(0, 255))
+def test_no_answer_makes_the_decoder_raise_or_hang(noise: bytes, place: int, value: int) -> None:
+    list(nft_elements._elements(noise))
+    bent = bytearray(element(b"\xc0\0\2\1", "synguard ban a until never", 3))
+    bent[min(place, len(bent) - 1)] = value
+    list(nft_elements._elements(bytes(bent)))
+    list(nft_elements._messages(bytes(bent) + noise))
