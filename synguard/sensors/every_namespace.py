@@ -159,12 +159,11 @@ class EveryNamespace:
     def doors(self) -> Mapping[int, tuple[int, ...]]:
         """Return port as counted → ports to close for it, where that is more than itself; empty for all ports."""
         found: dict[int, tuple[int, ...]] = {}
-        for port, doors in self._published.doors().items():
-            if not doors:
-                found[port] = ()
-            elif len(doors) > 1:
-                found.update((door, tuple(sorted({*doors, *found.get(door, ())}))) for door in doors)
-        return found
+        for doors in self._published.doors().values():
+            for door in doors if len(doors) > 1 else ():
+                found[door] = tuple(sorted({*doors, *found.get(door, ())}))
+        unknown = {port for (_, port), doors in self._published.doors().items() if not doors}
+        return found | dict.fromkeys(unknown, ())
 
     def published(self) -> frozenset[int]:
         """Return the ports of this host that are known to lead into other namespaces."""

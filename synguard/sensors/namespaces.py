@@ -30,8 +30,8 @@ PROCESSES_A_WALK: Final = 4096
 
 _CLONE_NEWNET: Final = 0x40000000
 _CONTAINER: Final = re.compile(
-    r"(docker|libpod|crio|cri-containerd|containerd|lxc)[-/.:]+([0-9a-f]{12})[0-9a-f]{52}|"
-    r"/(docker|kubepods)[^:]*?/([0-9a-f]{12})[0-9a-f]{52}|/(lxc(?:\.payload)?)[./]([\w.-]+)"
+    r"(docker|libpod|crio|cri-containerd|containerd)[-/.:]+([0-9a-f]{12})[0-9a-f]{52}|"
+    r"/(kubepods)[^:]*?/([0-9a-f]{12})[0-9a-f]{52}|/(lxc)(?:\.payload)?[./]([\w.-]+)"
 )
 
 

@@ -52,8 +52,6 @@ class _Port:
     host_ports: dict[int, float] = field(default_factory=dict)
     """Port of this host → when it was last seen to lead here."""
     asked_at: float = float("-inf")
-    in_vain: bool = False
-    """Whether the last questions had no answer."""
 
 
 class Published:
@@ -70,7 +68,7 @@ class Published:
             rows = np.flatnonzero(table.local_port == port)
             chosen = rows[np.unique(np.linspace(0, len(rows) - 1, ASKED_PER_PORT, dtype=np.int64))]
             answers = {original_port(table, row) for row in chosen.tolist()} - {None}
-            known.asked_at, known.in_vain = now, not answers
+            known.asked_at = now
             known.host_ports.update((answer, now) for answer in answers if answer is not None)
             known.host_ports = {
                 door: seen
@@ -83,15 +81,9 @@ class Published:
         kept = set(namespaces)
         self._known = {key: port for key, port in self._known.items() if key[0] in kept}
 
-    def doors(self) -> dict[int, tuple[int, ...]]:
-        """Return container port → host ports that lead to it in any namespace; empty where one is not known."""
-        found: dict[int, set[int]] = {}
-        unknown: set[int] = set()
-        for (_, port), known in self._known.items():
-            found.setdefault(port, set()).update(known.host_ports)
-            if not known.host_ports:
-                unknown.add(port)
-        return {port: () if port in unknown else tuple(sorted(doors)) for port, doors in found.items()}
+    def doors(self) -> dict[tuple[str, int], tuple[int, ...]]:
+        """Return (namespace, port) → host ports that lead there, ascending; empty where they are not known."""
+        return {key: tuple(sorted(known.host_ports)) for key, known in self._known.items()}
 
     def of(self, namespace: str, port: int) -> tuple[int, ...]:
         """Return the host ports that lead to one port of one namespace, as far as they are known."""
@@ -103,14 +95,6 @@ class Published:
         if known is None:
             return True
         return now - known.asked_at >= (ASK_AGAIN_S if known.host_ports else ASK_UNKNOWN_S)
-
-
-def inverted(doors: Mapping[int, tuple[int, ...]]) -> dict[int, int]:
-    """Return host port → the lowest container port that it leads to."""
-    found: dict[int, int] = {}
-    for port in sorted(doors, reverse=True):
-        found.update(dict.fromkeys(doors[port], port))
-    return found
 
 
 def original_port(table: SocketTable, row: int) -> int | None:

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from synguard.addresses import Network, parse_network
+from synguard.agent import coverage
 from synguard.cli.main import app
 from synguard.enforcer.plane import Plane
 from synguard.ledger import LEDGER_FILE, BanRecord, Ledger
@@ -59,6 +60,8 @@ class CliHost:
         patch.setattr("synguard.sensors.protected.read_protected", self._read_protected)
         patch.setattr("synguard.sensors.protected.own_addresses", lambda: {parse_network(OWN): "own address of eth0"})
         patch.setattr("synguard.sensors.sockets.Sockets", lambda: self)
+        patch.setattr("synguard.sensors.doors.read_doors", list)
+        patch.setattr(coverage, "read_coverage", lambda config, own, now: coverage.Coverage())
 
     def configure(self, text: str = "") -> None:
         """Write the config file: the two directories, and more lines."""

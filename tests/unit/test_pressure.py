@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 from synguard.detector.pressure import pressure_on
-from synguard.readings import Listener
+from synguard.readings import Listener, Span, concatenated
 from tests.support.traffic import sockets, table
 
 V4, V6 = ip_address("0.0.0.0"), ip_address("::")
@@ -42,3 +43,13 @@ def test_a_full_accept_queue_is_the_applications_fault_and_no_pressure() -> None
 def test_a_backlog_of_zero_divides_nothing() -> None:
     [pressure] = pressure_on([Listener(V4, 80, 0, 0)], sockets(0, table({"198.51.100.7": 1})))
     assert pressure.fill == 1
+
+
+def test_listeners_of_other_namespaces_have_queues_of_their_own() -> None:
+    """A relay listens on the host's port 80, and the kernel forwards what comes from outside to the container."""
+    rows = table({"198.51.100.7": 100})
+    reading = replace(sockets(0, concatenated([rows, rows])), spans=(Span("", 0, 100), Span("web", 100, 200)))
+    listeners = [Listener(V4, 80, 128, 0), Listener(V4, 80, 100, 0, namespace="web", inner_port=8080)]
+    host, container = pressure_on(listeners, reading)
+    assert (host.namespace, host.half_open, host.censored) == ("", 100, False)
+    assert (container.namespace, container.half_open, container.censored) == ("web", 100, True)
