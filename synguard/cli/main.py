@@ -24,7 +24,7 @@ VERBS: Final = (
     Verb("report", "What was banned or would have been, why, who was spared"),
     Verb("why", "Everything known about one address"),
     Verb("connections", "Who is connected, in which state, to what"),
-    Verb("policy", "Check and show policies, replay recorded traffic through them", parts=("check", "show", "replay")),
+    Verb("policy", "Check, show, replay and suggest policies", parts=("check", "show", "replay", "suggest")),
     Verb("doctor", "Whether this host can protect itself, and the fix where not"),
     Verb("flush", "Panic: take everything of synguard's out of the kernel"),
 )

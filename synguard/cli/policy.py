@@ -10,6 +10,7 @@ import typer
 from synguard.cli.groups import VerbCommand, VerbGroup
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.cli.policy_replay import replay
+from synguard.cli.policy_suggest import suggest
 from synguard.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Examples:
   synguard policy show
   synguard policy show --policy web --json
   synguard policy replay day.rec --policy strict
+  synguard policy suggest day.rec -o mine.toml
 """
 
 _NAMES = {"help_option_names": ["-h", "--help"]}
@@ -42,7 +44,7 @@ def _group() -> None:
     """Hold the verbs below ``policy`` together."""
 
 
-for _verb in (replay,):
+for _verb in (replay, suggest):
     policy.command(cls=VerbCommand, context_settings=_NAMES)(_verb)
 
 
