@@ -50,7 +50,9 @@ def parse(words: list[str]) -> None:
 
 def names_a_verb(command: Command) -> bool:
     """Whether a sentence only names a verb: ``synguard ban``, ``synguard policy``."""
-    return command.mention and (len(command.words) == 1 or command.words[:1] == ("policy",) and len(command.words) == 2)
+    return command.mention and (
+        len(command.words) == 1 or (command.words[:1] == ("policy",) and len(command.words) == 2)
+    )
 
 
 @pytest.mark.parametrize("command", SYNGUARD, ids=str)
