@@ -17,6 +17,7 @@ from synguard.agent.clearing import useless
 from synguard.agent.countermeasure import SynCookies
 from synguard.agent.enforcing import Enforcing
 from synguard.agent.journal import Journal
+from synguard.agent.proving import Proving
 from synguard.agent.senses import Senses, Sources
 from synguard.agent.telling import status_of
 from synguard.clock import Clock
@@ -24,6 +25,7 @@ from synguard.decision.bans import StandingBans
 from synguard.decision.engine import Decision, Engine
 from synguard.detector.assessment import Assessment
 from synguard.detector.detector import Detector
+from synguard.enforcer.nft import has_flowtables
 from synguard.errors import ConfigError, LedgerError
 from synguard.ledger import Ledger
 from synguard.model import Mode, Phase
@@ -78,6 +80,7 @@ class Agent:
         self._sampling = False
         self._exceptions: frozenset[Network] = frozenset()
         self._protected = Protected({}, ("who must be protected has not been read yet",))
+        self._proving = Proving(ledger.record_action, enforcing.plane.show_command, has_flowtables)
         self._journal = Journal(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._reload_problem = ""
         self._status_due = self._prune_due = float("-inf")
@@ -124,13 +127,7 @@ class Agent:
             self._exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
         self._enforcing.bring(self._protected.networks, self._exceptions, now, utc)
         self._know_standing()
-        if readings.half_open is not None and self._enforcing.bans:
-            held = self._engine.court.standing.held(utc)
-            for namespace, table in readings.half_open.parts():
-                opener = self._sources.opener(namespace)
-                if opener is not None:
-                    rows = useless(table, held, self._exceptions)
-                    self._enforcing.clear(self._sources.as_there(namespace, rows), namespace, opener)
+        self._prove(readings, now, utc)
         tick = Tick(assessment, decision)
         self._tell(tick, now, utc)
         self._prune(now, utc)
@@ -202,6 +199,24 @@ class Agent:
         self._protected = seen
         self._engine.court.protect(seen)
 
+    def _prove(self, readings: Readings, now: float, utc: datetime) -> None:
+        """Free the half-open sockets that bans made useless, and look whether what is banned still arrives."""
+        if self._config.mode is Mode.DRY_RUN:
+            return
+        standing, through = self._engine.court.standing, self._enforcing.let_through
+        held = standing.held(utc)
+        if self._enforcing.bans and readings.half_open is not None:
+            for namespace, table in readings.half_open.parts():
+                rows = useless(table, held, through)
+                self._proving.look(namespace, rows, "half-open", standing, now, utc)
+                opener = self._sources.opener(namespace)
+                if opener is not None:
+                    self._enforcing.clear(self._sources.as_there(namespace, rows), namespace, opener)
+        if self._enforcing.bans and readings.connections is not None:
+            for namespace, table in readings.connections.parts():
+                self._proving.look(namespace, useless(table, held, through), "connections", standing, now, utc)
+        self._proving.read(self._enforcing.outcome, self._enforcing.bans, now, utc)
+
     def _reload_if_asked(self) -> None:
         load, self._reload = self._reload, None
         if load is None:
@@ -248,12 +263,14 @@ class Agent:
             now=utc,
             pid=os.getpid(),
             countermeasures=self._cookies.status(),
+            leaks=self._proving.leaks,
         )
 
     def _problems(self, decision: Decision) -> tuple[str, ...]:
         suspended = tuple(f"automatic bans are suspended: {problem}" for problem in self._protected.problems)
         others = (
             self._enforcing.problem,
+            *self._proving.problems,
             self._cookies.problem,
             self._enforcing.ledger_problem or self._journal.problem,
             self._reload_problem,

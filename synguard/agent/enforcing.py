@@ -12,7 +12,7 @@ from typing import Final
 from synguard.addresses import Network
 from synguard.enforcer.evict import evict, open_here
 from synguard.enforcer.plane import Plane, Wanted
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.reconciler import Outcome, Reconciler
 from synguard.errors import LedgerError, NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.ledger import Ledger
 from synguard.model import Ban, Held, Hits
@@ -56,6 +56,8 @@ class Enforcing:
         """In a rehearsal, the bans that stand for real: a person's, or left by an enforcing agent."""
         self.hits: Mapping[str, Hits] = {}
         """Ban id → packets that the kernel stopped, as of the last read-back."""
+        self.outcome: Outcome | None = None
+        """What the last pass found and did; None while the plane does not hold what is wanted, and in a rehearsal."""
         self.problem = ""
         """Why the plane does not hold what is wanted, one sentence; empty while it does."""
         self.ledger_problem = ""
@@ -64,6 +66,11 @@ class Enforcing:
     def plane(self) -> Plane:
         """The plane that holds the bans."""
         return self._plane
+
+    @property
+    def let_through(self) -> frozenset[Network]:
+        """Who passes in spite of every ban: the exceptions that the plane was given."""
+        return self._wanted.allow | self._wanted.proven
 
     def adopt(self, now: datetime) -> None:
         """Take over the bans that stand in the ledger.
@@ -108,6 +115,7 @@ class Enforcing:
             self._plane_failed(error, now)
             return
         self._retry_s, self.problem = FIRST_RETRY_S, ""
+        self.outcome = None if self._dry_run else outcome
         for drift in outcome.drift:
             log.warning("repaired: %s", drift)
             self._note(utc, "repair", drift)
@@ -180,6 +188,7 @@ class Enforcing:
             self._ledger_failed(error)
 
     def _plane_failed(self, error: SynguardError, now: float) -> None:
+        self.outcome = None
         self._retry_at = now + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
         if self.problem != str(error):

@@ -17,6 +17,7 @@ from synguard.report.status import (
     CountermeasureStatus,
     FloodStatus,
     IncidentStatus,
+    LeakStatus,
     ListenerStatus,
     SensorStatus,
     Status,
@@ -43,6 +44,7 @@ def status_of(  # a status gathers everything, once
     now: datetime,
     pid: int,
     countermeasures: tuple[CountermeasureStatus, ...] = (),
+    leaks: tuple[LeakStatus, ...] = (),
 ) -> Status:
     """Return the status of one tick; lists are cut so that the file stays small whatever happens."""
     broken = tuple(f"sensor {name}: {health.detail}" for name, health in sensors.items() if not health.ok)
@@ -62,6 +64,7 @@ def status_of(  # a status gathers everything, once
         targets=_targets(decision, scores),
         incidents=_incidents(decision),
         countermeasures=countermeasures,
+        leaks=leaks[:MOST_TARGETS],
         bans_active=bans,
         proven_peers=proven,
         sensors=dict(sensors),

@@ -73,6 +73,7 @@ def _known(network: Network, config: Path | None) -> Knowledge:
         own=impact.absolute,
         sockets=impact.sockets,
         targets=tuple(one for one in status.targets if overlaps(parse_network(one.target), network)) if status else (),
+        leaks=tuple(one for one in status.leaks if overlaps(parse_network(one.target), network)) if status else (),
         bans=bans,
         verdicts=verdicts,
         policies=policies,

@@ -89,6 +89,14 @@ def run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
     return done.stdout
 
 
+def has_flowtables() -> bool:
+    """Return whether anybody on this host offloads flows; no where that cannot be asked."""
+    try:
+        return "flowtable" in run(["list", "flowtables"])
+    except (NftFailedError, NotPermittedError, PlaneError):
+        return False
+
+
 def failure(words: str, lines: Sequence[str] = ()) -> Exception:
     """Return the error that the tool's words stand for; ``lines`` is the script that they speak of. Sample::
 

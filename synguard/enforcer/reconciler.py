@@ -42,6 +42,8 @@ class Outcome:
     """Ban id → the longer ban of the same target that stands for it in the kernel."""
     strangers: tuple[str, ...] = ()
     """Rules and members in our chains and sets that are not ours, as of the last read-back."""
+    read_at: datetime | None = None
+    """When the counters in ``held`` were last read back."""
 
 
 class Reconciler:
@@ -170,7 +172,8 @@ class Reconciler:
 
     def _outcome(self, change: Change, found: tuple[str, ...] = ()) -> Outcome:
         known = self._known or Actual()
-        return Outcome(change, found, known.bans, self._covered, known.strangers)
+        read_at = None if self._read_at == _NEVER else self._read_at
+        return Outcome(change, found, known.bans, self._covered, known.strangers, read_at)
 
     def _locked(self) -> AbstractContextManager[None]:
         return exclusive(self._lock, APPLY_WAIT_S, "another synguard process")

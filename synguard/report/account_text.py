@@ -11,7 +11,7 @@ from synguard.addresses import format_network
 from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.model import Incident
 from synguard.report.account import Account, next_command, paragraph
-from synguard.report.ban_table import state
+from synguard.report.ban_table import counted, state
 from synguard.report.moments import both_zones, clock_time
 from synguard.report.tables import printable
 from synguard.units import format_duration
@@ -67,7 +67,8 @@ def _ban(record: BanRecord, now: datetime) -> list[str]:
     again = f", time {ban.times} for it" if ban.times > 1 else ""
     return [
         f"{format_network(ban.target)}  {state(record, now)}: {ban.scope}{ports}, {ban.action}, "
-        f"{clock_time(ban.created_at, now)} {until}, by {ban.policy}{again}, {record.packets} packets",
+        f"{clock_time(ban.created_at, now)} {until}, by {ban.policy}{again}, "
+        f"{counted(record, now)}",
         ban.reason,
         "evidence: " + "; ".join(map(str, ban.evidence)) if ban.evidence else "",
     ]

@@ -9,7 +9,7 @@ from typing import Final
 from synguard.addresses import format_network
 from synguard.ledger.records import BanRecord
 from synguard.model import Origin
-from synguard.report.moments import clock_time, left
+from synguard.report.moments import ago, clock_time, left
 from synguard.report.tables import Column, print_table
 
 _COLUMNS: Final = (
@@ -23,6 +23,7 @@ _COLUMNS: Final = (
     Column("EXPIRES", "right", spare=3),
     Column("LEFT", "right"),
     Column("PACKETS", "right"),
+    Column("LAST HIT", "right", spare=3),
     Column("ID", spare=6),
     Column("REASON", spare=7, fold=True),
 )
@@ -48,10 +49,19 @@ def _row(record: BanRecord, now: datetime, absent: Collection[str]) -> list[str]
         clock_time(ban.created_at, now),
         "never" if ban.expires_at is None else clock_time(ban.expires_at, now),
         left(ban.left(now)) if record.stands(now) else "-",
-        str(record.packets),
+        "-" if ban.dry_run else str(record.packets),
+        "-" if record.last_hit_at is None else clock_time(record.last_hit_at, now),
         ban.id,
         ban.reason,
     ]
+
+
+def counted(record: BanRecord, now: datetime) -> str:
+    """Return what the kernel counted against it: ``12 packets, last 2m ago``; a dry run has nothing to count."""
+    if record.ban.dry_run:
+        return "nothing counted in a dry run"
+    last = f", last {ago(record.last_hit_at, now)}" if record.last_hit_at else ""
+    return f"{record.packets} packets{last}"
 
 
 def state(record: BanRecord, now: datetime) -> str:

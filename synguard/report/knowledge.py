@@ -11,10 +11,10 @@ from synguard.addresses import Network, format_network
 from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.model import Signal
 from synguard.policy.models import Policy
-from synguard.report.ban_table import state
-from synguard.report.moments import ago, both_zones, clock_time
+from synguard.report.ban_table import counted, state
+from synguard.report.moments import both_zones, clock_time
 from synguard.report.shapes import record_shape, verdict_shape
-from synguard.report.status import TargetStatus
+from synguard.report.status import LeakStatus, TargetStatus
 
 _SHOWN: Final = 10
 """Bans and verdicts told in text; --json has all."""
@@ -35,6 +35,8 @@ class Knowledge:
     verdicts: tuple[VerdictRecord, ...]
     policies: tuple[Policy, ...]
     warnings: tuple[str, ...] = ()
+    leaks: tuple[LeakStatus, ...] = ()
+    """Bans of it that stop nothing although it still arrives, as a running agent says now."""
 
     @property
     def known(self) -> bool:
@@ -60,6 +62,7 @@ def knowledge_shape(known: Knowledge, now: datetime) -> dict[str, Any]:
         "bans": [record_shape(one, now) for one in known.bans],
         "verdicts": [verdict_shape(one) for one in known.verdicts],
         "limits": [_limits_shape(known.network, one) for one in known.policies],
+        "leaks": [one.model_dump(mode="json") for one in known.leaks],
         "warnings": list(known.warnings),
     }
 
@@ -68,6 +71,7 @@ def knowledge_lines(known: Knowledge, now: datetime) -> Iterator[str]:
     """Yield it for people: the answer first, then its grounds."""
     word = format_network(known.network)
     yield f"{word} {_answer(known, now)}"
+    yield from (f"  PROBLEM: {one.text}" for one in known.leaks)
     if known.own:
         yield "  this host itself, or a prefix that holds it: never banned, whoever insists"
     for party, why in list(known.protected.items())[:_SHOWN]:
@@ -108,7 +112,7 @@ def _ban_lines(record: BanRecord, now: datetime) -> Iterator[str]:
     until = "for good" if ban.expires_at is None else f"until {clock_time(ban.expires_at, now)}"
     yield (
         f"  ban {ban.id} of {format_network(ban.target)}, {state(record, now)}: {ban.scope}, {ban.action}, "
-        f"{clock_time(ban.created_at, now)} {until}, {record.packets} packets, last seen {ago(record.last_hit_at, now)}"
+        f"{clock_time(ban.created_at, now)} {until}, {counted(record, now)}"
     )
     yield f"      {ban.origin}, {ban.policy}: {ban.reason}"
     for one in ban.evidence:

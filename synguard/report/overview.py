@@ -58,6 +58,7 @@ def _without_agent(
         "targets": [],
         "incidents": [],
         "countermeasures": [],
+        "leaks": [],
         "bans_active": bans_active,
         "proven_peers": 0,
         "sensors": {},

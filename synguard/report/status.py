@@ -92,6 +92,16 @@ class CountermeasureStatus(_Part):
     text: str
 
 
+class LeakStatus(_Part):
+    """A ban whose target still arrives while its counter stands still."""
+
+    target: str
+    ban: str
+    since: datetime
+    cause: str
+    text: str
+
+
 class SensorStatus(_Part):
     """Health of one sensor."""
 
@@ -120,6 +130,8 @@ class Status(_Part):
     """The highest scores now, at most 20."""
     incidents: tuple[IncidentStatus, ...] = ()
     countermeasures: tuple[CountermeasureStatus, ...] = ()
+    leaks: tuple[LeakStatus, ...] = ()
+    """Bans that stop nothing although their targets still arrive."""
     bans_active: int = 0
     """Bans in force, manual ones included; in dry-run, would-be bans."""
     proven_peers: int = 0
