@@ -9,20 +9,31 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synguard.errors import UsageError
+from synguard.policy.models import Config, Limits, Pack, Policy
 from synguard.readings import Protected, Readings
 from synguard.recording.codec import Decoder, Encoder, Moment, columns_written, validated
-from synguard.recording.columns import DamagedError
+from synguard.recording.columns import DamagedError, pack
 from synguard.recording.frames import FIRST, FrameReader, FrameWriter
 from synguard.recording.heads import FileHead, TickHead, file_head
 from synguard.recording.reader import Recording
+from synguard.replay.player import Player
+from synguard.replay.story import Story
+from synguard.replay.suggestion import margin_for, suggest
+from synguard.replay.survey import Survey
 from tests.support.readings import readings, same, ticks
 from tests.support.recordings import START, recorded
 
+POLICY = Policy(
+    name="strict",
+    limits=Limits(half_open=1, syn_rate=1, connections=1, connection_rate=1),
+    prefix_limits=Limits(half_open=2, syn_rate=2, connections=2, connection_rate=2),
+)
 Ticks = list[tuple[Readings, Protected]]
 
 
@@ -152,3 +163,37 @@ def test_a_tick_that_says_what_the_last_one_said_costs_less_than_a_packet(seen: 
     frames.frame(encoder.write(seen, protected))
     frames.frame(encoder.write(seen, protected))
     assert len(frames.frame(encoder.write(seen, protected))) < 600
+
+
+def columns_of(kinds: dict[str, str], rows: int, value: int) -> dict[str, np.ndarray[tuple[int], np.dtype[np.uint64]]]:
+    return {name: np.full(rows, value, np.uint64) for name in kinds}
+
+
+def test_columns_of_other_releases_are_zeros_or_passed_over() -> None:
+    """An older file lacks ``options``; a newer one has columns that this release has never heard of."""
+    tables = columns_written()
+    del tables["syns"]["options"]
+    tables["syns"]["flags"] = "u2"
+    tables["sockets"]["mark"] = "u4"
+    other = file_head("9.9", "dry-run", START, 0.0, tables)
+    line = b'{"at":1,"half_open":{"new":2},"syns":{"rows":3,"plain":{"at":1,"window_s":0.1,"one_in":1,"novel":5}}}\n'
+    rows = pack(columns_of(tables["sockets"], 2, 0), tables["sockets"])
+    moment = Decoder(other).read(line + rows + pack(columns_of(tables["syns"], 3, 7), tables["syns"]))
+    assert moment.readings.half_open is not None
+    assert len(moment.readings.half_open.table) == 2
+    assert moment.readings.syns is not None
+    assert moment.readings.syns.ttl.tolist() == [7, 7, 7]
+    assert moment.readings.syns.options.tolist() == [0, 0, 0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(ticks())
+def test_whatever_a_file_says_can_be_replayed_and_measured(told: Ticks) -> None:
+    """A recording comes from somebody else's host, or from nobody's: odd numbers must not stop a replay."""
+    player, story, survey = Player(Config(), [POLICY]), Story(), Survey([POLICY])
+    for moment in replayed(recorded(told))[0]:
+        story.add(player.play(moment), player.scores)
+        survey.add(moment, calm=True)
+    [suggestion] = suggest([POLICY], survey, margin_for(survey.calm_s), POLICY)
+    assert Pack.model_validate({"policy": [suggestion.policy.model_dump(mode="json", exclude_none=True)]})
+    assert story.ticks == len(told)
