@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from synguard.enforcer.members import MAX_ELEMENTS, SavedSets, parse_save
+from synguard.enforcer.members import MAX_ELEMENTS, SavedSets, many_objects, parse_save
 from synguard.enforcer.names import SET_NAMES, SET_PREFIX
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 
@@ -61,7 +61,8 @@ def save() -> SavedSets:
         lines = _save([name for name in names() if name in SET_NAMES])
     if lines is None:
         raise PlaneError("reading our ipsets", "they kept vanishing while we looked; is another program removing them?")
-    return parse_save(lines)
+    with many_objects():
+        return parse_save(lines)
 
 
 def names() -> list[str]:

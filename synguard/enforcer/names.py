@@ -86,6 +86,15 @@ _SHAPES: Final[dict[Kind, tuple[Scope | None, Action | None]]] = {
 }
 
 
+_KINDS: Final = {
+    (scope, action, by_port): Kind(f"{'port' if by_port else scope}-{action}")
+    for scope in Scope
+    for action in Action
+    for by_port in (False, True)
+    if not (by_port and scope is Scope.ALL)
+}
+
+
 def family_of(network: Network) -> Family:
     """Return 4 or 6."""
     return 4 if network.version == 4 else 6
@@ -93,8 +102,7 @@ def family_of(network: Network) -> Family:
 
 def kind_of(ban: Ban | Held) -> Kind:
     """Return which kind of set holds a ban."""
-    stem = "all" if ban.scope is Scope.ALL else "port" if ban.ports else "new"
-    return Kind(f"{stem}-{ban.action}")
+    return _KINDS[ban.scope, ban.action, bool(ban.ports)]
 
 
 def set_name(kind: Kind, family: Family) -> str:

@@ -13,11 +13,9 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from synguard.errors import ChangedUnderneathError, NotPermittedError, PlaneError, PlaneUnavailableError
-from synguard.model import Hits
 
 TRIES: Final = 20
 """Every change of nf_tables by anybody interrupts a dump, which is then worth nothing as a whole."""
@@ -50,13 +48,13 @@ _ERRNO: Final = struct.Struct("=i")
 _BODY: Final = _HEADER.size + len(_FAMILY)
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """One element: its key as the kernel keeps it, its comment or nothing, its counter or zeros."""
 
     key: bytes
     comment: str
-    hits: Hits
+    packets: int
+    bytes: int
 
 
 def elements_of(table: str, name: str) -> list[Element]:
@@ -164,7 +162,7 @@ def _element(body: bytes, start: int, end: int) -> Element:
                 packets, octets = _counter(body, inner, inner_end)
         elif kind == _USERDATA:
             comment = _comment(body, at, until)
-    return Element(key, comment, Hits(packets, octets))
+    return Element(key, comment, packets, octets)
 
 
 def _counter(body: bytes, start: int, end: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@
     input, forward (filter - 10)  ─ reject-4 ─ the same with all-reject, new-reject, port-reject → answer
 
 and the same for IPv6. A chain per kind of member holds one rule per prefix length in use, because a set that could
-hold overlapping networks does not exist in nf_tables: see docs/decisions/0012-nftables-sets-by-length.md.
+hold overlapping networks does not exist in nf_tables: see docs/decisions/0013-nftables-sets-by-length.md.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
@@ -94,12 +95,18 @@ class FixedRule:
 
 def set_for(ban: Ban | Held) -> SetId:
     """Return which set holds a ban."""
-    return SetId(kind_of(ban), family_of(ban.target), ban.target.prefixlen)
+    return _known(kind_of(ban), family_of(ban.target), ban.target.prefixlen)
 
 
 def exception_set(kind: Kind, network: Network) -> SetId:
     """Return which set holds an exception."""
-    return SetId(kind, family_of(network), network.prefixlen)
+    return _known(kind, family_of(network), network.prefixlen)
+
+
+@cache
+def _known(kind: Kind, family: Family, length: int) -> SetId:
+    """Return the same object for the same set: a hundred thousand bans share a dozen."""
+    return SetId(kind, family, length)
 
 
 def set_id(name: str) -> SetId | None:

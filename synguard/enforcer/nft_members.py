@@ -91,21 +91,21 @@ def take_elements(members: Members, one: SetId, elements: Iterable[Element]) -> 
     """Note what one set holds; a ban's elements differ in the port alone and are taken together."""
     size, network = (4, IPv4Network) if one.family == 4 else (16, IPv6Network)
     ports: dict[_Group, list[int]] = defaultdict(list)
-    counts: dict[_Group, tuple[int, int]] = {}
-    for element in elements:
-        group = (element.key[:size], element.comment)
-        packets, octets = counts.get(group, (0, 0))
-        counts[group] = (packets + element.hits.packets, octets + element.hits.bytes)
+    counts: dict[_Group, Hits] = {}
+    for key, comment, packets, octets in elements:
+        group = (key[:size], comment)
+        so_far = counts.get(group)
+        counts[group] = Hits(so_far.packets + packets, so_far.bytes + octets) if so_far else Hits(packets, octets)
         if one.kind.by_port:
-            ports[group].append(int.from_bytes(element.key[size : size + 2], "big"))
-    for (address, comment), count in counts.items():
+            ports[group].append(int.from_bytes(key[size : size + 2], "big"))
+    for (address, comment), hits in counts.items():
         try:
             target = network((address, one.length))
         except ValueError:  # bits beyond the mask: no packet can match it
             members.strangers.append(f"{ip_address(address)} in set {one.name}")
             continue
         found = tuple(sorted(ports.get((address, comment), ())))
-        members.take(one.kind, target, comment, found, Hits(*count), one.name)
+        members.take(one.kind, target, comment, found, hits, one.name)
 
 
 def _exception_slots(allow: Iterable[Network], proven: Iterable[Network]) -> Iterator[Slot]:

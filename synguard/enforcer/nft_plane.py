@@ -13,7 +13,7 @@ from synguard.enforcer import flush, nft
 from synguard.enforcer.capabilities import require_capabilities
 from synguard.enforcer.frame import ATTEMPTS
 from synguard.enforcer.limits import ensure_possible
-from synguard.enforcer.members import Members
+from synguard.enforcer.members import Members, many_objects
 from synguard.enforcer.names import Kind
 from synguard.enforcer.nft_elements import elements_of, single_elements
 from synguard.enforcer.nft_layout import MAX_ELEMENTS, NAME, TABLE, SetId
@@ -53,17 +53,18 @@ class NftablesPlane:
             raise PlaneUnavailableError(error.action, detail) from error
 
     def read(self) -> Actual:
-        """Read back frame and members; a set twice as large takes four times as long, see docs/decisions/0012."""
+        """Read back frame and members; a set twice as large takes four times as long, see docs/decisions/0013."""
         frame = look()
         self._empty = set()
         if not frame.present or frame.unfit:
             return Actual(missing=frame.missing, strangers=tuple(frame.strangers))
         members = Members()
-        for one in sorted(frame.sets):
-            found = elements_of(NAME, one.name)
-            take_elements(members, one, found)
-            if not found:
-                self._empty.add(one)
+        with many_objects():
+            for one in sorted(frame.sets):
+                found = elements_of(NAME, one.name)
+                take_elements(members, one, found)
+                if not found:
+                    self._empty.add(one)
         return Actual(
             bans=members.bans,
             allow=frozenset(members.allow),
@@ -125,7 +126,8 @@ class NftablesPlane:
 def _counts(kept: list[Slot]) -> Mapping[Slot, Hits]:
     """Return element → counts as they are now; elements that are gone have none."""
     slots = {(slot[0].name, packed(slot)): slot for slot in kept}
-    return {slots[name, found.key]: found.hits for name, found in single_elements(NAME, slots)} if slots else {}
+    found = single_elements(NAME, slots) if slots else ()
+    return {slots[name, one.key]: Hits(one.packets, one.bytes) for name, one in found}
 
 
 def _explained(error: PlaneError) -> str:

@@ -84,7 +84,7 @@ def element(key: bytes, comment: str, packets: int) -> bytes:
 
 def test_an_element_is_read_with_comment_and_counter() -> None:
     (found,) = nft_elements._elements(element(b"\xc0\0\2\1", "synguard allow", 7))
-    assert (found.key, found.comment, found.hits.packets, found.hits.bytes) == (b"\xc0\0\2\1", "synguard allow", 7, 420)
+    assert (found.key, found.comment, found.packets, found.bytes) == (b"\xc0\0\2\1", "synguard allow", 7, 420)
 
 
 @given(st.binary(max_size=200), st.integers(0, 120), st.integers(0, 255))
