@@ -73,6 +73,12 @@ class EveryNamespace:
         """Whether a namespace behind this one is not read, so that only sampled SYNs show what comes upon it."""
         return bool(self.containers.unread)
 
+    @property
+    def watches(self) -> bool:
+        """Whether any namespace lies behind this one, read or not."""
+        around = self.containers
+        return bool(around.readers or around.unread or around.bridged)
+
     def look(self, now: float) -> str:
         """Find and let go of namespaces where that is due; return one sentence on what is read.
 

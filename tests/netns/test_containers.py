@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import MakeLab
 from tests.support.lab.agent import Agent
-from tests.support.lab.client_plan import ClientPlan
+from tests.support.lab.client_plan import ClientPlan, persistent
 from tests.support.lab.connection_plan import ConnectionPlan, attacker_sources
 from tests.support.lab.container import GATEWAY4, INNER, INNER4, PUBLISHED, Container
 from tests.support.lab.flood_plan import FloodPlan, SourceGroup, hosts
@@ -124,7 +124,7 @@ def test_the_coverage_map_names_the_listener_in_the_container_its_door_and_its_c
     lab.serve()
     with Container(lab) as container:
         container.serve()
-        clients = lab.start_clients(at_the_door())
+        clients = lab.start_clients(persistent(duration_s=60).model_copy(update={"port": PUBLISHED}))
         wait_for_attempts(clients, 0.0, 10)
         seen = doctor(lab.agent())
         clients.stop()
