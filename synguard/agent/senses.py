@@ -214,8 +214,9 @@ class Senses:
             return
         around = self._try("containers", now, lambda: containers.look(now))
         if around is not None and around != self._around:
+            if self._around or containers.watches:
+                log.info("containers: %s", around)
             self._around = around
-            log.info("containers: %s", around)
 
     def _sampled_ports(self) -> frozenset[int]:
         containers = self._sources.containers
