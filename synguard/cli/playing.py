@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from synguard.addresses import Network
     from synguard.policy.models import Config
-    from synguard.recording.codec import Moment
     from synguard.recording.reader import Recording
+    from synguard.recording.shape import Moment
 
 _BAR_EVERY: Final = 64
 """Moments between two looks at the bar."""

@@ -25,7 +25,8 @@ _FRAME: Final = struct.Struct("<II")
 LARGEST: Final = 32 * 1024 * 1024
 """Bytes of one frame, packed or not; a tick of ``MOST_ROWS`` in every table has less."""
 _LEVEL: Final = 6
-"""Half the size of level 1 on sampled SYNs is not to be had: level 6 saves some 15 % for twice the time."""
+"""Against level 1: calm recordings are 40 % smaller, floods 3 to 6 %, at some 1.6 times the time (0.2 ms a flooded
+tick). Level 9 saves 1 to 4 % more for half as much time again."""
 
 
 class FrameWriter:

@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import BinaryIO
 
 from synguard.errors import NotPermittedError, UsageError
-from synguard.recording.codec import Decoder, Moment, validated
 from synguard.recording.columns import DamagedError
+from synguard.recording.decoder import Decoder, validated
 from synguard.recording.frames import FrameReader
 from synguard.recording.heads import FileHead
+from synguard.recording.shape import Moment
 
 
 class Recording:

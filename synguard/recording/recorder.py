@@ -15,9 +15,10 @@ from typing import Final
 from synguard import __version__
 from synguard.errors import NotPermittedError, RefusedError, UsageError
 from synguard.readings import Protected, Readings
-from synguard.recording.codec import Encoder, columns_written
+from synguard.recording.encoder import Encoder
 from synguard.recording.frames import FIRST, FrameWriter
 from synguard.recording.heads import file_head
+from synguard.recording.shape import columns_written
 from synguard.units import format_duration, format_size
 
 log: Final = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from synguard.detector.detector import Detector
 from synguard.model import Ban, Mode
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected
-from synguard.recording.codec import Moment
+from synguard.recording.shape import Moment
 
 
 @dataclass(frozen=True, slots=True)

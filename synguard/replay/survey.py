@@ -18,7 +18,7 @@ from synguard.detector.counting import Rows, split
 from synguard.model import Signal
 from synguard.policy.models import Policy
 from synguard.readings import Protected, Readings, SocketTable, TcpState
-from synguard.recording.codec import Moment
+from synguard.recording.shape import Moment
 from synguard.replay.peaks import Figures, Peaks, figures
 
 _LONGEST_S = 10.0

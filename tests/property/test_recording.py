@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from synguard.errors import UsageError
 from synguard.policy.models import Config, Limits, Pack, Policy
 from synguard.readings import Protected, Readings
-from synguard.recording.codec import Decoder, Encoder, Moment, columns_written, validated
 from synguard.recording.columns import DamagedError, pack
+from synguard.recording.decoder import Decoder, validated
+from synguard.recording.encoder import Encoder
 from synguard.recording.frames import FIRST, FrameReader, FrameWriter
 from synguard.recording.heads import FileHead, TickHead, file_head
 from synguard.recording.reader import Recording
+from synguard.recording.shape import Moment, columns_written
 from synguard.replay.player import Player
 from synguard.replay.story import Story
 from synguard.replay.suggestion import margin_for, suggest

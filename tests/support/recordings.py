@@ -8,9 +8,10 @@ from pathlib import Path
 
 from synguard import __version__
 from synguard.readings import Protected, Readings
-from synguard.recording.codec import Encoder, columns_written
+from synguard.recording.encoder import Encoder
 from synguard.recording.frames import FIRST, FrameWriter
 from synguard.recording.heads import file_head
+from synguard.recording.shape import columns_written
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -9,6 +9,7 @@ import random
 import re
 import stat
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,12 +18,12 @@ from threading import Event
 import pytest
 
 from synguard.errors import RefusedError, SynguardError, UsageError
-from synguard.readings import CounterReading, Protected, Readings
+from synguard.readings import CounterReading, Listener, Protected, Readings
 from synguard.recording import recorder as module
-from synguard.recording.codec import is_recorded
-from synguard.recording.heads import MOST_ROWS
+from synguard.recording.heads import MOST_ROWS, ListenerHead, ProtectedHead, TickHead
 from synguard.recording.reader import Recording
 from synguard.recording.recorder import Recorder
+from synguard.recording.shape import is_recorded
 from synguard.sensors.counters import read_counters
 from tests.support.traffic import listener, sockets, syns, table
 
@@ -228,3 +229,10 @@ def test_damage_is_told_with_its_place_and_what_to_do(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(recording.offset)
     assert ticks_in(path) == 9
+
+
+def test_whatever_the_readings_hold_is_recorded() -> None:
+    """A field added to the readings and forgotten here would be missing from every replay."""
+    assert {item.name for item in fields(Readings)} <= TickHead.model_fields.keys()
+    assert {item.name for item in fields(Listener)} <= ListenerHead.model_fields.keys()
+    assert {item.name for item in fields(Protected)} <= ProtectedHead.model_fields.keys()

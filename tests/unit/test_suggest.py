@@ -16,7 +16,7 @@ from synguard.detector.assessment import Observation
 from synguard.model import Signal
 from synguard.policy.models import Limits, Policy
 from synguard.readings import V4_PREFIX, Protected, Readings
-from synguard.recording.codec import Moment
+from synguard.recording.shape import Moment
 from synguard.replay.peaks import Peaks
 from synguard.replay.suggestion import FLOORS, Margin, Suggestion, margin_for, rounded_up, suggest
 from synguard.replay.survey import Survey
