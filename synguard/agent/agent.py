@@ -77,7 +77,7 @@ class Agent:
         self.record: Record | None = None
         """Told what every tick knows; must neither wait nor raise."""
         self._reload: Loader | None = None
-        self._sampling = False
+        self._sampling = self._wants_proof = False
         self._exceptions: frozenset[Network] = frozenset()
         self._protected = Protected({}, ("who must be protected has not been read yet",))
         self._proving = Proving(ledger.record_action, enforcing.plane.show_command, has_flowtables)
@@ -115,12 +115,12 @@ class Agent:
         self._enforcing.follow_ledger(utc)
         self._know_standing()
         self._protect(now)
-        readings = self._senses.read(now, sampling=self._sampling)
+        readings = self._senses.read(now, sampling=self._sampling, proof=self._wants_proof)
         if self.record is not None:
             self.record(utc, readings, self._protected)
         assessment = self._detector.assess(readings, self._engine.court.standing.held(utc))
         decision = self._cookies.follow(self._engine.decide(assessment, utc), assessment, now, utc)
-        self._sampling = decision.wants_sampler
+        self._sampling, self._wants_proof = decision.wants_sampler, decision.wants_proof
         self._enforcing.add(decision.bans)
         self._journal.write(decision, now, utc)
         if decision.bans or assessment.completed is not None:

@@ -104,16 +104,19 @@ class Pace:
     every_s: float
     cpu_share: float
     due_at: float = float("-inf")
+    affordable_at: float = float("-inf")
+    """When it may be read earlier than due, on demand."""
     status: SensorStatus = field(default_factory=lambda: SensorStatus(ok=True))
     _retry_s: float = FIRST_RETRY_S
 
-    def due(self, now: float) -> bool:
-        """Return whether it is time."""
-        return now >= self.due_at
+    def due(self, now: float, *, asked: bool = False) -> bool:
+        """Return whether it is time; where somebody ``asked``, whether its share of a core allows it."""
+        return now >= (self.affordable_at if asked else self.due_at)
 
     def succeeded(self, now: float, cost_s: float, name: str) -> None:
         """Note a reading that cost ``cost_s`` seconds of CPU."""
-        self.due_at = now + max(self.every_s, cost_s / self.cpu_share)
+        self.affordable_at = now + cost_s / self.cpu_share
+        self.due_at = max(now + self.every_s, self.affordable_at)
         self._retry_s = FIRST_RETRY_S
         if not self.status.ok:
             log.warning("sensor %s reads again", name)
@@ -121,7 +124,7 @@ class Pace:
 
     def failed(self, now: float, text: str, name: str) -> None:
         """Note a failure; it is logged when it begins or changes, not at every try."""
-        self.due_at = now + self._retry_s
+        self.due_at = self.affordable_at = now + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
         if self.status.ok or self.status.detail != text:
             log.error("sensor %s: %s", name, text)
@@ -151,6 +154,7 @@ class Senses:
         self._around = ""
         self._ports: frozenset[int] = frozenset()
         self._failures: dict[str, str] = {}
+        self._one_in = 1
 
     @property
     def health(self) -> dict[str, SensorStatus]:
@@ -160,14 +164,17 @@ class Senses:
         if sockets.ok:
             health["half_open"] = SensorStatus(ok=True, detail=self._sources.sockets.source)
         if health["syn_sampler"].ok:
-            resting = "sampling" if self._sources.syns.running else "resting"
+            resting = f"sampling 1 in {self._one_in}" if self._sources.syns.running else "resting"
             health["syn_sampler"] = SensorStatus(ok=True, detail=resting if self._may_sample else "switched off")
         if "containers" in health and health["containers"].ok:
             health["containers"] = SensorStatus(ok=True, detail=self._around)
         return health
 
-    def read(self, now: float, *, sampling: bool) -> Readings:
-        """Return what is due at ``now``; SYNs are sampled from a call with ``sampling`` on to the next with it off."""
+    def read(self, now: float, *, sampling: bool, proof: bool = False) -> Readings:
+        """Return what is due at ``now``, and completed connections whether due or not where ``proof`` is asked for.
+
+        SYNs are sampled from a call with ``sampling`` on to the next with it off.
+        """
         self._failures = {}
         sources = self._sources
         self._look_around(now)
@@ -181,7 +188,7 @@ class Senses:
             at=now,
             half_open=half_open,
             listeners=listeners,
-            connections=self._try("connections", now, lambda: sources.sockets.connections(now)),
+            connections=self._try("connections", now, lambda: sources.sockets.connections(now), asked=proof),
             counters=self._try("counters", now, lambda: sources.counters(now)),
             syns=self._sample(now, sampling=(sampling or self._blind) and self._may_sample),
             proven=self._try("finished_peers", now, lambda: sources.finished_peers(self._lookback_s)),
@@ -233,13 +240,15 @@ class Senses:
             self._try("syn_sampler", now, lambda: syns.open(self._sources.monotonic()))
             return None
         sample = self._try("syn_sampler", now, lambda: syns.read(self._sources.monotonic(), self._sampled_ports()))
-        if sample is None and not self._paces["syn_sampler"].status.ok:
+        if sample is not None:
+            self._one_in = sample.one_in
+        elif not self._paces["syn_sampler"].status.ok:
             syns.close()
         return sample
 
-    def _try(self, name: str, now: float, read: Callable[[], _Seen]) -> _Seen | None:
+    def _try(self, name: str, now: float, read: Callable[[], _Seen], *, asked: bool = False) -> _Seen | None:
         pace = self._paces[name]
-        if not pace.due(now):
+        if not pace.due(now, asked=asked):
             return None
         began = time.thread_time()
         try:

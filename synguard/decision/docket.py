@@ -23,6 +23,8 @@ from synguard.units import format_duration, format_ports
 
 RENEW_WITHIN: Final = timedelta(seconds=2)
 """A ban this close to its end whose target is still condemned is renewed, so that no gap opens."""
+PROOF_PATIENCE_S: Final = 0.25
+"""A ban waits no longer than this for a look at completed handshakes: a tick or two, where they can be read."""
 OWN_HEADERS: Final = 0.5
 """A source fewer of whose SYNs bear the header of a forged flood is not the tool that sends it."""
 EXCEPTIONS: Final = 4096
@@ -40,6 +42,8 @@ class Court:
     offenders: Offenders
     proven: ProvenPeers
     standing: StandingBans = field(default_factory=StandingBans)
+    asked_at: float | None = None
+    """Since when completed handshakes are wanted that have not been read; None where they are not wanted."""
     protected: Protected = field(default_factory=lambda: Protected({}))
     protected_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
 
@@ -83,7 +87,18 @@ class Docket:
             self.refusals.append(refusal)
             self._say(VerdictKind.WATCH, item, policy, f"not banned: {refusal}")
             return
+        if item.forgeable and standing is None and self._waits_for_proof():
+            return
         self._ban(item, policy, scope, ports)
+
+    def _waits_for_proof(self) -> bool:
+        """Return whether completed handshakes must be looked at first: a client may be newer than the last look."""
+        court, now = self._court, self._assessment.at
+        if self._assessment.completed is not None:
+            return False
+        if court.asked_at is None:
+            court.asked_at = now
+        return now - court.asked_at < PROOF_PATIENCE_S
 
     def _to_close(self, ports: tuple[int, ...]) -> tuple[int, ...]:
         """Return the ports that stop what comes to ``ports``; empty for all of them."""

@@ -39,6 +39,8 @@ class Decision:
     """The incident under way; with ``ended_at`` set at the tick that ends it."""
     phase: Phase = Phase.CALM
     wants_sampler: bool = False
+    wants_proof: bool = False
+    """Somebody is about to be banned on evidence that may be forged: completed handshakes should be read now."""
     refusals: tuple[str, ...] = ()
     """Why condemned targets were not banned although nothing spares them: suspension, budget."""
 
@@ -88,6 +90,7 @@ class Engine:
         """Return what to do about one tick."""
         if assessment.completed is not None:
             self.court.proven.add(assessment.completed, assessment.at)
+            self.court.asked_at = None
         self.scores.advance(assessment.observations, assessment.elapsed)
         spoofed = spoofed_reason(assessment)
         docket = Docket(self.court, assessment, now, spoofed)
@@ -102,6 +105,7 @@ class Engine:
             incident=incident,
             phase=self.phase,
             wants_sampler=self._wants_sampler(assessment),
+            wants_proof=self.court.asked_at is not None,
             refusals=tuple(docket.refusals),
         )
 

@@ -190,7 +190,7 @@ def ban_again_and_again(scene: Scene, weather: Weather, address: str, times: int
         scene.lasts(1.5)
         found.append(bans(scene)[address])
         scene.sensors.weather = Weather()
-        scene.lasts(200, every=5.0)
+        scene.lasts(300, every=5.0)
     return found
 
 
@@ -232,3 +232,31 @@ def test_a_proven_peer_is_spared_whatever_headers_are_forged_in_its_name(scene: 
     assert bans(scene) == {}
     kinds = {record.verdict.kind for record in scene.ledger.verdicts_of(ip_network(f"{INNOCENT}/32"))}
     assert kinds == {VerdictKind.SPARE}
+
+
+@pytest.mark.parametrize("moment", [0.05, 0.3, 0.55, 0.8])
+def test_an_office_that_arrives_amid_a_forged_flood_has_its_handshakes_looked_at_before_it_is_banned(
+    scene: Scene, moment: float
+) -> None:
+    """Connections are read once a second; at 60 SYN/s and pressed limits an office was banned within half of that."""
+    storm = flood(dict.fromkeys(addresses(2000), 3.0), dropped_pps=0, cookies_pps=6000)
+    lives_through(scene, storm, 2 + moment)
+    scene.sensors.weather = replace(storm, syn_pps=dict(storm.syn_pps) | {INNOCENT: 60.0}, connections={INNOCENT: 20})
+    scene.lasts(3)
+    assert bans(scene) == {}
+
+
+def test_a_flooder_is_banned_in_time_although_completed_handshakes_cannot_be_read(scene: Scene) -> None:
+    scene.lasts(2)
+    scene.sensors.weather = flood({INNOCENT: 5000.0}, broken=frozenset({"connections"}))
+    scene.lasts(0.8)
+    assert bans(scene).keys() == {INNOCENT}
+
+
+def test_the_look_at_handshakes_costs_a_flooder_no_more_than_a_tick(scene: Scene) -> None:
+    scene.lasts(1.4)
+    scene.sensors.weather = flood({INNOCENT: 5000.0})
+    ticks = scene.lasts(0.8)
+    asked = next(tick for tick in ticks if tick.decision.wants_proof)
+    acted = next(tick for tick in ticks if tick.decision.bans)
+    assert acted.assessment.at - asked.assessment.at <= 0.2
