@@ -19,6 +19,7 @@ from synguard.agent.enforcing import Enforcing
 from synguard.agent.journal import Journal
 from synguard.agent.proving import Proving
 from synguard.agent.senses import Senses, Sources
+from synguard.agent.switch import Parts, Switch
 from synguard.agent.telling import status_of
 from synguard.clock import Clock
 from synguard.decision.bans import StandingBans
@@ -64,9 +65,14 @@ class Agent:
         ledger: Ledger,
         clock: Clock,
         seed: int | None = None,
+        switch: Switch | None = None,
+        mode_by: str = "config",
     ) -> None:
         self._clock = clock
         self._ledger = ledger
+        self._switch = switch
+        self._configured = switch.configured if switch else config.mode
+        self._mode_by = mode_by
         self._enforcing = enforcing
         self._cookies = cookies
         self._sources = sources
@@ -80,7 +86,7 @@ class Agent:
         self._sampling = self._wants_proof = False
         self._exceptions: frozenset[Network] = frozenset()
         self._protected = Protected({}, ("who must be protected has not been read yet",))
-        self._proving = Proving(ledger.record_action, enforcing.plane.show_command, has_flowtables)
+        self._proving = self._new_proving()
         self._journal = Journal(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._reload_problem = ""
         self._status_due = self._prune_due = float("-inf")
@@ -95,6 +101,11 @@ class Agent:
         """Where the incident stands."""
         return self._engine.phase
 
+    @property
+    def mode(self) -> Mode:
+        """Whether bans reach the kernel now."""
+        return self._config.mode
+
     def adopt(self) -> None:
         """Take over the bans that stand, in ledger and kernel, before the first tick.
 
@@ -103,6 +114,8 @@ class Agent:
         """
         now = self._clock.utcnow()
         self._enforcing.adopt(now)
+        if self._switch:
+            self._switch.took_over(self._enforcing.bans.values())
         self._cookies.adopt(self._clock.monotonic())
         self._know_standing()
         for incident in self._ledger.incidents_since(now - timedelta(days=30)):
@@ -115,6 +128,7 @@ class Agent:
         self._enforcing.follow_ledger(utc)
         self._know_standing()
         self._protect(now)
+        self._follow_order(now, utc)
         readings = self._senses.read(now, sampling=self._sampling, proof=self._wants_proof)
         if self.record is not None:
             self.record(utc, readings, self._protected)
@@ -176,6 +190,14 @@ class Agent:
         known = self._ledger.offences(self._clock.utcnow() - memory, dry_run=self._config.mode is Mode.DRY_RUN)
         return {target: (offence.times, offence.last) for target, offence in known.items()}
 
+    def _known_offenders(self) -> dict[Network, tuple[int, datetime]]:
+        """Return the offenders; none where the ledger cannot be read, so that repeaters pass for first ones."""
+        try:
+            return self._offenders(self._policies)
+        except LedgerError as error:
+            log.error("%s", error)
+            return {}
+
     def _new_id(self) -> str:
         return secrets.token_hex(4)
 
@@ -198,6 +220,44 @@ class Agent:
             log.info("who must be protected is known: %d addresses and networks", len(seen.networks))
         self._protected = seen
         self._engine.court.protect(seen)
+
+    def _follow_order(self, now: float, utc: datetime) -> None:
+        """Take up the mode that ``synguard enable`` ordered, or go back to the config's."""
+        switch = self._switch
+        if switch is None:
+            return
+        wanted = switch.wanted(now)
+        if wanted is not self._config.mode:
+            parts = switch.parts(wanted, now, utc)
+            if parts is not None:
+                self._enter(wanted, switch, parts, now, utc)
+        elif self._config.mode is Mode.DRY_RUN and switch.follow_up(self._protected.networks, now, utc):
+            self._enforcing.follow_ledger(utc, anyway=True)
+            self._know_standing()
+        self._engine.court.ends_by = switch.ends_by(now, utc)
+
+    def _enter(self, mode: Mode, switch: Switch, parts: Parts, now: float, utc: datetime) -> None:
+        """Change the mode between two ticks; who is proven, the scores and the incident stay known."""
+        self._cookies.close(utc)
+        before = self._enforcing
+        self._config = self._config.model_copy(update={"mode": mode})
+        self._enforcing, self._cookies = parts.enforcing, parts.cookies
+        self._cookies.adopt(now)
+        rehearsing = mode is Mode.DRY_RUN
+        if rehearsing:
+            switch.leave(before.reconciler, self._protected.networks, now, utc)
+            self._enforcing.follow_ledger(utc, anyway=True)
+        else:
+            switch.took_over(self._enforcing.bans.values())
+            switch.entered(utc)
+        self._journal.rehearse(rehearsing)
+        self._proving = self._new_proving()
+        self._engine.rehearse(rehearsing, self._known_offenders())
+        self._know_standing()
+        self._exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
+
+    def _new_proving(self) -> Proving:
+        return Proving(self._ledger.record_action, self._enforcing.plane.show_command, has_flowtables)
 
     def _prove(self, readings: Readings, now: float, utc: datetime) -> None:
         """Free the half-open sockets that bans made useless, and look whether what is banned still arrives."""
@@ -229,7 +289,8 @@ class Agent:
             return
         self._reload_problem = ""
         fixed = {name: getattr(self._config, name) for name in FIXED if hasattr(config, name)}
-        changed = [name for name, value in fixed.items() if getattr(config, name) != value]
+        known = fixed | {"mode": self._configured}
+        changed = [name for name, value in known.items() if getattr(config, name) != value]
         if changed:
             log.warning("%s takes effect at the next start", ", ".join(changed))
         self._sampling = False
@@ -264,12 +325,16 @@ class Agent:
             pid=os.getpid(),
             countermeasures=self._cookies.status(),
             leaks=self._proving.leaks,
+            mode_by="order" if self._switch and self._switch.by_order else self._mode_by,
+            mode_story=self._switch.story if self._switch else "",
+            confirm_by=self._engine.court.ends_by,
         )
 
     def _problems(self, decision: Decision) -> tuple[str, ...]:
         suspended = tuple(f"automatic bans are suspended: {problem}" for problem in self._protected.problems)
         others = (
             self._enforcing.problem,
+            self._switch.problem if self._switch else "",
             *self._proving.problems,
             self._cookies.problem,
             self._enforcing.ledger_problem or self._journal.problem,

@@ -68,6 +68,11 @@ class Enforcing:
         return self._plane
 
     @property
+    def reconciler(self) -> Reconciler:
+        """What brings the plane to what is wanted."""
+        return self._reconciler
+
+    @property
     def let_through(self) -> frozenset[Network]:
         """Who passes in spite of every ban: the exceptions that the plane was given."""
         return self._wanted.allow | self._wanted.proven
@@ -83,10 +88,10 @@ class Enforcing:
         self.by_hand = self._ledger.active_bans(now) if self._dry_run else {}
         self._dirty = self.renewed = True
 
-    def follow_ledger(self, now: datetime) -> None:
-        """Take over what other processes wrote since the last look."""
+    def follow_ledger(self, now: datetime, *, anyway: bool = False) -> None:
+        """Take over what other processes wrote since the last look, or whatever is there."""
         try:
-            if self._ledger.changed():
+            if self._ledger.changed() or anyway:
                 self.adopt(now)
         except LedgerError as error:
             self._ledger_failed(error)

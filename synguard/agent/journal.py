@@ -29,13 +29,17 @@ class Journal:
 
     def __init__(self, ledger: Ledger, *, dry_run: bool) -> None:
         self._ledger = ledger
-        self._would = "would ban" if dry_run else "banned"
+        self.rehearse(dry_run)
         self._said_at: dict[_Said, float] = {}
         self._incident: Incident | None = None
         self._refused = ""
         self._flood_verdict = ""
         self.problem = ""
         """Why the ledger takes no entries, one sentence; empty while it does."""
+
+    def rehearse(self, dry_run: bool) -> None:
+        """Speak of bans as would-be ones from now on, or as real ones."""
+        self._would = "would ban" if dry_run else "banned"
 
     def write(self, decision: Decision, now: float, utc: datetime) -> None:
         """Write down what changed; a ledger that fails is told once and does not stop the tick."""

@@ -11,9 +11,11 @@ from typing import Final
 
 from synguard.agent.agent import Agent, Loader
 from synguard.agent.countermeasure import cookies_for
+from synguard.agent.enablement import Enablements
 from synguard.agent.enforcing import Enforcing
 from synguard.agent.lock import AgentLock
 from synguard.agent.senses import Sources
+from synguard.agent.switch import Parts, Switch
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.dry_run import DryRunPlane
@@ -36,8 +38,13 @@ APPLY_LOCK: Final = "apply.lock"
 
 
 @contextmanager
-def built(config: Config, policies: tuple[Policy, ...], clock: SystemClock) -> Iterator[Agent]:
+def built(
+    config: Config, policies: tuple[Policy, ...], clock: SystemClock, *, insists: bool = False
+) -> Iterator[Agent]:
     """Give an agent that has adopted what stands; everything it holds is freed afterwards.
+
+    The mode is the config's, or what ``synguard enable`` ordered, which is then followed at run time; whoever started
+    the agent ``insists`` on the config's by an option.
 
     Raises:
         NotPermittedError: A directory or the plane needs more rights.
@@ -49,24 +56,40 @@ def built(config: Config, policies: tuple[Policy, ...], clock: SystemClock) -> I
     with ExitStack() as held:
         held.enter_context(AgentLock(config.runtime_dir))
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
-        plane = plane_for(config, clock)
+
+        def parts(mode: Mode) -> Parts:
+            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock)
+
+        switch = None if insists else Switch(Enablements(config.state_dir), parts, ledger, config.mode)
+        mode = switch.wanted(clock.monotonic()) if switch else config.mode
+        made = parts(mode)
         agent = Agent(
-            config,
+            config.model_copy(update={"mode": mode}),
             policies,
             sources=host_sources(config),
-            enforcing=Enforcing(
-                ledger,
-                plane,
-                Reconciler(plane, config.runtime_dir / APPLY_LOCK),
-                dry_run=config.mode is Mode.DRY_RUN,
-            ),
-            cookies=cookies_for(config, ledger),
+            enforcing=made.enforcing,
+            cookies=made.cookies,
             ledger=ledger,
             clock=clock,
+            switch=switch,
+            mode_by="option" if insists else "config",
         )
         held.callback(agent.close)
         agent.adopt()
         yield agent
+
+
+def parts_for(config: Config, ledger: Ledger, clock: Clock) -> Parts:
+    """Return what the config's mode is made of: a plane that is checked, and SYN cookies.
+
+    Raises:
+        NotPermittedError: The process lacks a capability.
+        PlaneUnavailableError: No plane works on this host.
+    """
+    plane = plane_for(config, clock)
+    reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK)
+    enforcing = Enforcing(ledger, plane, reconciler, dry_run=config.mode is Mode.DRY_RUN)
+    return Parts(enforcing, cookies_for(config, ledger))
 
 
 def plane_for(config: Config, clock: Clock) -> Plane:

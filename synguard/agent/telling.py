@@ -45,11 +45,17 @@ def status_of(  # a status gathers everything, once
     pid: int,
     countermeasures: tuple[CountermeasureStatus, ...] = (),
     leaks: tuple[LeakStatus, ...] = (),
+    mode_by: str = "config",
+    mode_story: str = "",
+    confirm_by: datetime | None = None,
 ) -> Status:
     """Return the status of one tick; lists are cut so that the file stays small whatever happens."""
     broken = tuple(f"sensor {name}: {health.detail}" for name, health in sensors.items() if not health.ok)
     return Status(
         mode=config.mode,
+        mode_by=mode_by,
+        mode_story=mode_story,
+        confirm_by=confirm_by,
         plane=plane.name,
         show_command=plane.show_command,
         healthy=not problems and not broken,

@@ -23,6 +23,7 @@ VERBS: Final = (
     Verb("review", "What ends soon: still hitting or quiet; extend or release"),
     Verb("report", "What was banned or would have been, why, who was spared"),
     Verb("why", "Everything known about one address"),
+    Verb("enable", "From dry-run to enforcing: on trial, confirmed, or off"),
     Verb("connections", "Who is connected, in which state, to what"),
     Verb("policy", "Check, show, replay and suggest policies", parts=("check", "show", "replay", "suggest")),
     Verb("doctor", "Whether this host can protect itself, and the fix where not"),

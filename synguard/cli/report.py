@@ -47,7 +47,7 @@ def report(
     since_s = words.duration(since)
     if form is Format.HTML:
         raise UsageError("reports in html do not exist yet: say --format text or --format json")
-    account = _account(loaded(config), since_s)
+    account = account_of(loaded(config), since_s)
     text = _text(account, json or form is Format.JSON)
     if output is None:
         print(text, end="")
@@ -58,7 +58,7 @@ def report(
         raise SynguardError(f"{output} cannot be written: {error.strerror or error}") from error
 
 
-def _account(config: Config, since_s: float) -> Account:
+def account_of(config: Config, since_s: float) -> Account:
     """Gather the report from the ledger and from who is connected now."""
     from synguard.cli.here import opened_ledger, protected_here, utcnow
     from synguard.model import VerdictKind
@@ -86,12 +86,14 @@ def _account(config: Config, since_s: float) -> Account:
         spoofed=of_kind(verdicts, VerdictKind.SPOOFED),
         watched=len(of_kind(verdicts, VerdictKind.WATCH)),
         incidents=incidents,
-        could_be_hurt=who_could_be_hurt(bans.values(), _peers(bans.values(), now), protected_here(config), now),
+        could_be_hurt=who_could_be_hurt(
+            bans.values(), connected_peers(bans.values(), now), protected_here(config), now
+        ),
         actions=actions,
     )
 
 
-def _peers(bans: Iterable[BanRecord], now: datetime, at_most: int = 1000) -> dict[str, int]:
+def connected_peers(bans: Iterable[BanRecord], now: datetime, at_most: int = 1000) -> dict[str, int]:
     """Return target → addresses in it with a completed connection now, for the latest standing bans."""
     from synguard.addresses import format_network
     from synguard.readings import CONNECTED

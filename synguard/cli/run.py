@@ -39,8 +39,8 @@ def run(
       synguard run --enforce       protect
       synguard run --record day.rec --for 1d    rehearse and record; then: synguard policy suggest day.rec
 
-    Without either option the config's mode decides, and without a config it is dry-run. SIGHUP reads config and
-    policies again. Bans outlive the agent and end by themselves at their expiry.
+    Without either option "synguard enable" decides, then the config's mode, and without both it is dry-run. SIGHUP
+    reads config and policies again. Bans outlive the agent and end by themselves at their expiry.
     """
     if dry_run and enforce:
         raise UsageError("--dry-run and --enforce exclude each other: give one of them")
@@ -58,12 +58,12 @@ def run(
 
     clock = SystemClock()
     with ExitStack() as held:
-        agent = held.enter_context(built(settings, policies, clock))
+        agent = held.enter_context(built(settings, policies, clock, insists=mode is not None))
         if record is not None:
             from synguard.recording.recorder import Recorder
 
-            agent.record = held.enter_context(Recorder(record, limit, settings.mode, force=force)).record
-        _greet(settings, policies)
+            agent.record = held.enter_context(Recorder(record, limit, agent.mode, force=force)).record
+        _greet(agent.mode, policies)
         run_until_told(agent, clock, load, for_s)
 
 
@@ -77,11 +77,11 @@ def _loaded(config: Path | None, mode: Mode | None) -> tuple[Config, tuple[Polic
     return settings, load_policies(settings, None if source is None else source.parent)
 
 
-def _greet(settings: Config, policies: tuple[Policy, ...]) -> None:
+def _greet(mode: Mode, policies: tuple[Policy, ...]) -> None:
     names = ", ".join(policy.name for policy in policies)
-    what = "enforcing" if settings.mode is Mode.ENFORCE else "dry-run: nothing is changed"
+    what = "enforcing" if mode is Mode.ENFORCE else "dry-run: nothing is changed"
     typer.echo(f"synguard watches this host ({what}; policies: {names}). Ctrl-C ends it.", err=True)
-    if settings.mode is Mode.DRY_RUN:
+    if mode is Mode.DRY_RUN:
         typer.echo('What it would ban: "synguard report". To ban: "synguard run --enforce".', err=True)
 
 

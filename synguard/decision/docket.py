@@ -25,6 +25,10 @@ RENEW_WITHIN: Final = timedelta(seconds=2)
 """A ban this close to its end whose target is still condemned is renewed, so that no gap opens."""
 PROOF_PATIENCE_S: Final = 0.25
 """A ban waits no longer than this for a look at completed handshakes: a tick or two, where they can be read."""
+SHORTEST: Final = timedelta(seconds=1)
+"""A ban just before the end of a trial lasts this long all the same."""
+ROUNDING: Final = timedelta(milliseconds=500)
+"""By how much the end of a trial, counted anew in every tick, may seem to move."""
 OWN_HEADERS: Final = 0.5
 """A source fewer of whose SYNs bear the header of a forged flood is not the tool that sends it."""
 EXCEPTIONS: Final = 4096
@@ -46,6 +50,19 @@ class Court:
     """Since when completed handshakes are wanted that have not been read; None where they are not wanted."""
     protected: Protected = field(default_factory=lambda: Protected({}))
     protected_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
+    ends_by: datetime | None = None
+    """No automatic ban lasts beyond this: the end of a trial of enforcement. None without one."""
+
+    def stands_long(self, ban: Ban, now: datetime) -> bool:
+        """Return whether a standing ban needs no renewal yet, or could not be renewed for longer."""
+        if ban.expires_at is None or ban.expires_at - now > RENEW_WITHIN:
+            return True
+        return self.ends_by is not None and ban.expires_at >= self.ends_by - ROUNDING
+
+    def ends_at(self, now: datetime, seconds: float) -> datetime:
+        """Return when an automatic ban of this length ends."""
+        ends_at = now + timedelta(seconds=seconds)
+        return ends_at if self.ends_by is None else min(ends_at, max(self.ends_by, now + SHORTEST))
 
     def protect(self, protected: Protected) -> None:
         """Take in who may never be banned from now on."""
@@ -75,7 +92,7 @@ class Docket:
         scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
         ports = self._to_close(item.ports) if scope is Scope.NEW else ()
         standing = self._court.standing.covering(item.target, scope, ports, self._now)
-        if standing is not None and (standing.expires_at is None or standing.expires_at - self._now > RENEW_WITHIN):
+        if standing is not None and self._court.stands_long(standing, self._now):
             self._say(VerdictKind.BAN, item, policy, f"held by ban {standing.id} until {_until(standing)}")
             return
         spared = self._why_spared(item, policy)
@@ -178,7 +195,7 @@ class Docket:
             policy=policy.name,
             reason=reason,
             created_at=self._now,
-            expires_at=self._now + timedelta(seconds=seconds),
+            expires_at=court.ends_at(self._now, seconds),
             ports=ports,
             score=item.score,
             times=nth,

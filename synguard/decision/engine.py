@@ -81,6 +81,12 @@ class Engine:
         self._incidents.levels = config.incident
         self._judge_by(config, policies)
 
+    def rehearse(self, dry_run: bool, offenders: Mapping[Network, tuple[int, datetime]]) -> None:
+        """Ban for real from now on, or as if; each has its own repeat offenders and its own budget to spend."""
+        self.court.dry_run = dry_run
+        self.court.offenders = Offenders(offenders)
+        self.court.budget = BudgetGate(self.court.budget.budget)
+
     def _judge_by(self, config: Config, policies: Sequence[Policy]) -> None:
         self._policies = {policy.name: policy for policy in policies}
         self._sampler_linger_s = config.sampler.linger

@@ -55,9 +55,14 @@ class Account:
 
 
 def who_could_be_hurt(
-    bans: Iterable[BanRecord], peers: Mapping[str, int], protected: Protected, now: datetime
+    bans: Iterable[BanRecord],
+    peers: Mapping[str, int],
+    protected: Protected,
+    now: datetime,
+    *,
+    ended_too: bool = False,
 ) -> tuple[Hurt, ...]:
-    """Return the standing bans, real or would-be, that may stop innocent people, and why.
+    """Return the standing bans, real or would-be, that may stop innocent people, and why; those that ended if asked.
 
     ``peers`` is target → addresses in it that hold a completed connection now. Where the target is one source and
     was banned for its connections, that peer is the offender.
@@ -65,7 +70,7 @@ def who_could_be_hurt(
     parties = NetworkIndex(protected.networks)
     found: dict[str, list[str]] = {}
     for record in bans:
-        if not record.stands(now):
+        if not (ended_too or record.stands(now)):
             continue
         ban, word = record.ban, format_network(record.ban.target)
         reasons = found.setdefault(word, [])

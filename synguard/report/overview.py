@@ -44,6 +44,9 @@ def _without_agent(
         told += f"; the last one was seen {ago(last.last_reading_at or last.started_at, now)}"
     return {
         "mode": mode.value,
+        "mode_by": "config",
+        "mode_story": "",
+        "confirm_by": None,
         "plane": last.plane if last else None,
         "show_command": last.show_command if last else None,
         "healthy": False,
@@ -70,6 +73,8 @@ def _without_agent(
 def overview_lines(seen: Mapping[str, Any]) -> list[str]:
     """Return the same for people, the most important first."""
     lines = [_head(seen)]
+    if seen["mode_story"]:
+        lines.append(f"  mode {seen['mode']}: {seen['mode_story']}")
     lines += [f"  problem: {problem}" for problem in seen["problems"]]
     if seen["verdict"]:
         lines.append(f"verdict: {seen['verdict']}")

@@ -115,6 +115,12 @@ class Status(_Part):
     mode: Mode
     plane: str
     show_command: str
+    mode_by: str = "config"
+    """What gave the mode: ``config``, ``option`` of the command line, or ``order`` of ``synguard enable``."""
+    mode_story: str = ""
+    """One line on that order and what came of it; empty where there is none."""
+    confirm_by: datetime | None = None
+    """When a trial of enforcement ends by itself."""
     healthy: bool
     problems: tuple[str, ...] = ()
     """One sentence each, worst first: why not healthy, why automatic bans are suspended."""

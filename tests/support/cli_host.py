@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from synguard.addresses import Network, parse_network
 from synguard.agent import coverage
+from synguard.agent.enablement import Login
 from synguard.cli.main import app
 from synguard.enforcer.plane import Plane
 from synguard.ledger import LEDGER_FILE, BanRecord, Ledger
@@ -56,6 +57,8 @@ class CliHost:
         patch.setenv("SYNGUARD_CONFIG", str(self.config))
         for name in ("SSH_CONNECTION", "SSH_CLIENT", "SYNGUARD_DEBUG"):
             patch.delenv(name, raising=False)
+        self.login = Login()
+        patch.setattr("synguard.agent.login.login_here", lambda: self.login)
         patch.setattr("synguard.enforcer.choose.choose_plane", self._choose)
         patch.setattr("synguard.sensors.protected.read_protected", self._read_protected)
         patch.setattr("synguard.sensors.protected.own_addresses", lambda: {parse_network(OWN): "own address of eth0"})
@@ -125,6 +128,6 @@ class CliHost:
         self.plane.check()
         return self.plane
 
-    def _read_protected(self, allow: Allow) -> Protected:
+    def _read_protected(self, allow: Allow, *_: object) -> Protected:
         listed = dict.fromkeys(allow.addresses, "allow-list of the configuration")
         return Protected({**self.protected, **listed}, self.problems)

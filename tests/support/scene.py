@@ -12,8 +12,10 @@ import numpy as np
 from synguard.addresses import format_network
 from synguard.agent.agent import Agent, Tick
 from synguard.agent.countermeasure import cookies_for
+from synguard.agent.enablement import Enablements
 from synguard.agent.enforcing import Enforcing
 from synguard.agent.senses import Sources
+from synguard.agent.switch import Parts, Switch
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconciler import Reconciler
@@ -35,6 +37,9 @@ from tests.support.fake_plane import FakePlane
 from tests.support.fake_sysctl import FakeSysctl
 from tests.support.manual_clock import ManualClock
 from tests.support.traffic import Counts, Header, columns, listener, natural, sockets, syns, table
+
+BOOT = "this-boot"
+"""What names the boot of a scene's host."""
 
 
 @dataclass(slots=True)
@@ -157,6 +162,7 @@ class Scene:
         config: Config | None = None,
         plane: Plane | None = None,
         port: int = 80,
+        follows: bool = False,
     ) -> None:
         self.clock = ManualClock()
         self.sensors = FakeSensors(self.clock, port)
@@ -166,6 +172,8 @@ class Scene:
         self.ledger = Ledger.open(tmp_path / LEDGER_FILE, settings.ledger)
         self.plane = plane or DryRunPlane(self.clock.utcnow)
         self._lock = tmp_path / "apply.lock"
+        self._follows = follows
+        """Whether the agent follows ``synguard enable``; the plane is then the one to enforce with."""
         self.agent = self._new_agent()
 
     @property
@@ -209,10 +217,22 @@ class Scene:
         """Return the targets that the plane holds."""
         return {format_network(held.target) for held in self.plane.read().bans.values()}
 
+    def _parts(self, mode: Mode) -> Parts:
+        rehearsing = mode is Mode.DRY_RUN
+        plane = DryRunPlane(self.clock.utcnow) if rehearsing and self._follows else self.plane
+        enforcing = Enforcing(self.ledger, plane, Reconciler(plane, self._lock), dry_run=rehearsing)
+        config = self.config.model_copy(update={"mode": mode})
+        return Parts(enforcing, cookies_for(config, self.ledger, self.sysctl))
+
     def _new_agent(self) -> Agent:
-        rehearsing = self.config.mode is Mode.DRY_RUN
+        switch = None
+        if self._follows:
+            orders = Enablements(self.config.state_dir)
+            switch = Switch(orders, self._parts, self.ledger, self.config.mode, boot=lambda: BOOT)
+        mode = switch.wanted(self.clock.monotonic()) if switch else self.config.mode
+        parts = self._parts(mode)
         agent = Agent(
-            self.config,
+            self.config.model_copy(update={"mode": mode}),
             self.policies,
             sources=Sources(
                 sockets=self.sensors,
@@ -222,11 +242,12 @@ class Scene:
                 protected=self.sensors.protected,
                 monotonic=self.clock.monotonic,
             ),
-            enforcing=Enforcing(self.ledger, self.plane, Reconciler(self.plane, self._lock), dry_run=rehearsing),
-            cookies=cookies_for(self.config, self.ledger, self.sysctl),
+            enforcing=parts.enforcing,
+            cookies=parts.cookies,
             ledger=self.ledger,
             clock=self.clock,
             seed=7,
+            switch=switch,
         )
         agent.adopt()
         return agent

@@ -1,0 +1,318 @@
+"""``synguard enable``: from rehearsing to enforcing, with a way back that needs nobody."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from synguard.cli import words
+from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.errors import (
+    NotPermittedError,
+    PlaneError,
+    PlaneUnavailableError,
+    RefusedError,
+    SynguardError,
+    UsageError,
+)
+from synguard.model import Mode
+from synguard.units import format_duration
+
+if TYPE_CHECKING:
+    from synguard.agent.enablement import Enablement, Enablements, Login
+    from synguard.policy.models import Config
+    from synguard.report.account import Hurt
+    from synguard.report.status import Status
+
+PATIENCE_S: Final = 15.0
+"""How long the agent may take to follow: it looks every second."""
+_SHOWN: Final = 10
+
+
+def enable(
+    confirm_within: Annotated[
+        str | None,
+        typer.Option("--confirm-within", metavar="TIME", help="On trial: back to dry-run unless confirmed by then."),
+    ] = None,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Keep what is on trial; from a new connection.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Back to dry-run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Although something speaks against it.")] = False,
+    yes: Yes = False,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Let a running agent enforce although its config says dry-run; for good, or on trial first.
+
+    Examples:
+      synguard enable --confirm-within 5m     on trial; now open a new SSH connection, and there:
+      synguard enable --confirm               keep it, since new connections evidently get in
+      synguard enable --off                   back to dry-run
+
+    A trial that nobody confirms ends by itself, and what was banned in it is
+    taken back; should the agent die, the kernel ends those bans at the same time.
+    Refused (exit code 3), unless --force: where no plane works, it is not known
+    whom to protect, or your own address is not protected. The config file is not
+    touched; an order outranks it, and an option of "synguard run" outranks both.
+    """
+    if sum((confirm_within is not None, confirm, off)) > 1:
+        raise UsageError("--confirm-within, --confirm and --off exclude each other: give one of them")
+    from synguard.agent.enablement import Enablements
+    from synguard.agent.login import login_here
+
+    within_s = None if confirm_within is None else _trial(confirm_within)
+    settings = loaded(config)
+    orders = Enablements(settings.state_dir)
+    if off:
+        told = _off(settings, orders)
+    elif confirm:
+        told = _confirm(settings, orders, login_here(), force)
+    else:
+        told = _enable(settings, orders, login_here(), within_s, force, yes, json)
+    _tell(told, json)
+
+
+def _trial(word: str) -> float:
+    from synguard.agent.readiness import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S
+
+    seconds = words.duration(word)
+    if not ON_TRIAL_AT_LEAST_S <= seconds <= ON_TRIAL_AT_MOST_S:
+        raise UsageError(f"--confirm-within {word}: a trial lasts between 5s and 24h")
+    return seconds
+
+
+def _enable(
+    config: Config, orders: Enablements, login: Login, within_s: float | None, force: bool, yes: bool, json: bool
+) -> dict[str, Any]:
+    from synguard.agent.enablement import Enablement, boot_id
+    from synguard.cli.here import utcnow
+
+    if config.mode is Mode.ENFORCE:
+        return _shape(None, "the config says enforce already: nothing was changed")
+    pid = _listening_agent(config)
+    order = orders.read()
+    if order is not None and order.stands(boot_id(), time.monotonic()):
+        first = "confirm it with synguard enable --confirm, or end it" if order.on_trial else "end it"
+        raise RefusedError(f"enforcement is enabled already: {first} with synguard enable --off")
+    reasons = _reasons(config, login, pid)
+    would, hurt = _rehearsal(config)
+    if not json:
+        _show_rehearsal(would, hurt)
+    if reasons and not force:
+        raise RefusedError("\n".join((*reasons, "nothing was changed; --force insists")))
+    for reason in reasons:
+        print(f"synguard: {reason}", file=sys.stderr)
+    if not (yes or json) and sys.stdin.isatty():
+        typer.confirm("enforce now?", abort=True)
+    now = utcnow()
+    order = Enablement(
+        boot=boot_id(),
+        since=now,
+        since_s=time.clock_gettime(time.CLOCK_BOOTTIME),
+        by=login,
+        until=None if within_s is None else now + timedelta(seconds=within_s),
+        until_s=None if within_s is None else time.monotonic() + within_s,
+    )
+    orders.write(order)
+    _await(config, Mode.ENFORCE)
+    extra = {"reasons": reasons, "would_have_banned": len(would), "could_be_hurt": [_hurt_shape(one) for one in hurt]}
+    return _shape(order, _enabled_text(order, within_s)) | extra
+
+
+def _enabled_text(order: Enablement, within_s: float | None) -> str:
+    if within_s is None:
+        return "the agent enforces now, until: synguard enable --off"
+    connection = "open a new SSH connection, and say there" if order.by.ssh else "say"
+    return (
+        f"the agent enforces now, on trial for {format_duration(within_s)}; to keep it, {connection}: "
+        "synguard enable --confirm"
+    )
+
+
+def _confirm(config: Config, orders: Enablements, login: Login, force: bool) -> dict[str, Any]:
+    from synguard.agent.enablement import boot_id
+    from synguard.agent.login import why_not_new
+    from synguard.cli.here import utcnow
+
+    order = orders.read()
+    if order is None:
+        raise SynguardError("nothing is on trial: synguard enable --confirm-within 5m begins a trial")
+    if order.confirmed_at is not None or not order.on_trial:
+        return _shape(order, "enforcement is enabled for good already")
+    if not order.stands(boot_id(), time.monotonic()):
+        raise RefusedError(
+            f"too late: the trial ended at {order.until:%H:%M:%S} UTC and the agent rehearses again; "
+            "synguard enable --confirm-within begins another"
+        )
+    doubt = why_not_new(order, login)
+    if doubt and not force:
+        raise RefusedError(
+            f"{doubt}: that new connections get in is not shown; log in anew and confirm there (a terminal multiplexer "
+            "belongs to the connection it was started from), or insist with --force"
+        )
+    order = order.model_copy(update={"confirmed_at": utcnow()})
+    orders.write(order)
+    _note(config, "enforcement was confirmed" + (f" from {login.ssh.split()[0]}" if login.ssh else ""))
+    return _shape(order, "confirmed: the agent goes on enforcing, until: synguard enable --off")
+
+
+def _off(config: Config, orders: Enablements) -> dict[str, Any]:
+    from synguard.report.presence import agent_runs
+
+    there = orders.stamp() is not None
+    orders.remove()
+    if config.mode is Mode.ENFORCE:
+        raise RefusedError(
+            'it is the config that says enforce: set mode = "dry-run" there and restart the agent; in a hurry, stop '
+            "the agent and synguard flush"
+        )
+    if not there:
+        return _shape(None, "nothing was enabled: the config's mode, dry-run, holds")
+    if not agent_runs(config.runtime_dir):
+        return _shape(None, "off: the next start is in dry-run; automatic bans end by themselves, see synguard bans")
+    _await(config, Mode.DRY_RUN)
+    return _shape(None, "off: the agent rehearses again, and automatic bans made meanwhile were taken back")
+
+
+def _running(config: Config) -> Status | None:
+    """Return what the running agent says of itself.
+
+    Raises:
+        SynguardError: None runs, or it says nothing.
+    """
+    from synguard.report.presence import agent_runs
+    from synguard.report.status import read_status
+
+    running = agent_runs(config.runtime_dir)
+    if running is None:
+        raise NotPermittedError(f"{config.runtime_dir} may not be read by this user: run as root")
+    if not running:
+        raise SynguardError(
+            "no agent runs, so there is nothing to enable: start one with systemctl start synguard, or synguard run"
+        )
+    return read_status(config.runtime_dir)
+
+
+def _listening_agent(config: Config) -> int:
+    """Return the pid of the running agent.
+
+    Raises:
+        SynguardError: None runs, or it tells nothing of itself.
+        RefusedError: An option binds it.
+    """
+    from synguard.cli.here import utcnow
+    from synguard.report.presence import is_stale
+
+    status = _running(config)
+    if status is None or is_stale(status, utcnow()):
+        raise SynguardError(
+            "the agent tells nothing of itself, it may be stuck: see synguard status; nothing was changed"
+        )
+    if status.mode_by == "option":
+        raise RefusedError(
+            f"the agent was started with an option for mode {status.mode}, which outranks synguard enable: "
+            "restart it without; nothing was changed"
+        )
+    return status.pid
+
+
+def _reasons(config: Config, login: Login, pid: int) -> list[str]:
+    from functools import partial
+
+    from synguard.agent.login import ssh_connection_of
+    from synguard.agent.readiness import operator_of, reasons_against
+    from synguard.cli.here import working_plane
+    from synguard.enforcer.plane import Plane
+    from synguard.sensors.logged_in import read_ssh_peers
+    from synguard.sensors.protected import Places, read_protected
+
+    plane: Plane | PlaneError
+    try:
+        plane = working_plane(config)
+    except PlaneError as error:
+        plane = error
+    as_the_agent = partial(read_ssh_peers, {"SSH_CONNECTION": ssh_connection_of(pid)})
+    protected = read_protected(config.allow, Places(ssh_peers=as_the_agent))
+    return list(reasons_against(plane, protected, operator_of(login.ssh)))
+
+
+def _rehearsal(config: Config) -> tuple[list[str], tuple[Hurt, ...]]:
+    """Return whom the rehearsal would have banned in the last day, latest first, and which bans could hurt whom."""
+    from synguard.addresses import format_network
+    from synguard.cli.here import protected_here, utcnow
+    from synguard.cli.report import account_of, connected_peers
+    from synguard.report.account import who_could_be_hurt
+
+    bans = account_of(config, 86400.0).would_be
+    now = utcnow()
+    hurt = who_could_be_hurt(bans, connected_peers(bans, now), protected_here(config), now, ended_too=True)
+    return list(dict.fromkeys(format_network(record.ban.target) for record in bans)), hurt
+
+
+def _show_rehearsal(would: list[str], hurt: tuple[Hurt, ...]) -> None:
+    from synguard.report.tables import printable
+
+    if not would:
+        print("in the last 24 hours the rehearsal would have banned nobody")
+        return
+    more = f" and {len(would) - _SHOWN} more" if len(would) > _SHOWN else ""
+    print(f"in the last 24 hours the rehearsal would have banned {', '.join(would[:_SHOWN])}{more}")
+    for one in hurt[:_SHOWN]:
+        print(printable(f"  could hurt innocent people: {one.target}: {one.reason}"))
+    if len(hurt) > _SHOWN:
+        print(f"  and {len(hurt) - _SHOWN} more reasons; see synguard report")
+
+
+def _await(config: Config, mode: Mode) -> None:
+    """Return once the agent is in this mode.
+
+    Raises:
+        SynguardError: It says why it cannot, or does not follow in time.
+    """
+    from synguard.report.status import read_status
+
+    gives_up_at = time.monotonic() + PATIENCE_S
+    while True:
+        status = read_status(config.runtime_dir)
+        if status is not None and status.mode is mode:
+            return
+        trouble = next((one for one in status.problems if "synguard enable ordered" in one), "") if status else ""
+        if trouble:
+            raise PlaneUnavailableError("enforcing", trouble)
+        if time.monotonic() >= gives_up_at:
+            raise SynguardError("the agent has not followed yet; what was ordered stands: see synguard status")
+        time.sleep(0.2)
+
+
+def _note(config: Config, text: str) -> None:
+    from synguard.cli.here import opened_ledger, utcnow
+
+    with opened_ledger(config) as ledger:
+        ledger.record_action(utcnow(), "enable", text)
+
+
+def _shape(order: Enablement | None, text: str) -> dict[str, Any]:
+    on_trial = order is not None and order.on_trial
+    return {
+        "enabled": order is not None,
+        "on_trial": on_trial,
+        "confirm_by": order.model_dump(mode="json")["until"] if order and on_trial else None,
+        "text": text,
+    }
+
+
+def _hurt_shape(hurt: Hurt) -> dict[str, str]:
+    """Return it as JSON."""
+    return {"target": hurt.target, "reason": hurt.reason}
+
+
+def _tell(told: dict[str, Any], json: bool) -> None:
+    if json:
+        from synguard.report.tables import print_json
+
+        print_json(told)
+    else:
+        print(told["text"])
