@@ -38,17 +38,21 @@ def opened_ledger(config: Config) -> Iterator[Ledger]:
 
 
 def protected_here(config: Config) -> Protected:
-    """Return who may never be banned; networks of containers count as this host's own."""
-    from synguard.sensors.doors import networks_behind, read_doors
+    """Return who may never be banned; containers that serve something count as this host's own."""
+    from synguard.sensors.containers import Containers
     from synguard.sensors.protected import read_protected
 
     seen = read_protected(config.allow)
     if config.containers.watch == "off":
         return seen
+    containers = Containers()
     try:
-        return replace(seen, networks={**networks_behind(read_doors()), **seen.networks})
+        containers.look(0.0)
+        return replace(seen, networks={**containers.addresses, **seen.networks})
     except SensorError as error:
         return replace(seen, problems=(*seen.problems, str(error)))
+    finally:
+        containers.close()
 
 
 def working_plane(config: Config) -> Plane:

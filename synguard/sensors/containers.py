@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from synguard.addresses import Network
+from synguard.addresses import Address, Network, host_network
 from synguard.errors import SensorError
-from synguard.sensors.doors import Door, networks_behind, nsid_of, read_doors
+from synguard.sensors.doors import Door, nsid_of, read_doors
 from synguard.sensors.namespace_reader import NamespaceReader
 from synguard.sensors.namespaces import Sighting, Walk
+from synguard.sensors.tenants import Tenant, forwards, own_addresses, read_tenant
 
 LOOK_EVERY_S: Final = 10.0
 LOOK_AGAIN_S: Final = 1.0
@@ -35,8 +36,10 @@ class Surroundings:
     """What rtnetlink tells; tests put their own here."""
 
     doors: Callable[[], list[Door]] = read_doors
-    networks: Callable[[Iterable[Door]], Mapping[Network, str]] = networks_behind
+    forwards: Callable[[], bool] = forwards
+    own: Callable[[], frozenset[Address]] = own_addresses
     number: Callable[[int], int | None] = nsid_of
+    tenant: Callable[[int], Tenant] = read_tenant
 
 
 class Containers:
@@ -50,8 +53,11 @@ class Containers:
         self._doors: dict[int, Door] = {}
         self._refused: dict[int, str] = {}
         """Our number of a namespace → why it could not be opened or read, since the last look."""
-        self.networks: Mapping[Network, str] = {}
-        """Networks behind doors with the reason for people: they are this host's own."""
+        self._tenants: dict[int, Tenant] = {}
+        self._beside: set[int] = set()
+        """Namespaces that a link of ours leads to and that do not live by us: neighbours, routers, strangers."""
+        self.addresses: Mapping[Network, str] = {}
+        """Addresses of containers that serve something, with the reason for people: they are this host's own."""
         self.unread: tuple[Unread, ...] = ()
         self.bridged: tuple[Door, ...] = ()
         """Doors to namespaces that a bridge hands packets to past our chains; they are not read: no ban would help."""
@@ -76,8 +82,8 @@ class Containers:
             return
         self._due = now + LOOK_EVERY_S
         self._refused = {}
-        doors = self._around.doors()
-        self.networks = self._around.networks(doors)
+        self._beside = set()
+        doors = self._around.doors() if self._around.forwards() else []
         self.bridged = tuple(door for door in doors if not door.routed)
         self._doors = {door.nsid: door for door in doors if door.routed}
         for nsid, reader in list(self._readers.items()):
@@ -86,6 +92,7 @@ class Containers:
         missing = self._doors.keys() - self._readers.keys()
         if missing:
             self._adopt(set(missing))
+        self.addresses = self._serving(now)
         self._note_unread()
 
     def failed(self, reader: NamespaceReader, reason: str, now: float) -> None:
@@ -111,18 +118,46 @@ class Containers:
 
     def _drop(self, nsid: int) -> None:
         self._readers.pop(nsid).close()
+        self._tenants.pop(nsid, None)
+
+    def _serving(self, now: float) -> dict[Network, str]:
+        """Return the addresses of those that listen: what only connects is a client like any other."""
+        found: dict[Network, str] = {}
+        for nsid, reader in self._readers.items():
+            try:
+                serves = len(reader.listening(now)) > 0
+            except SensorError:  # its sockets tell whether it can be read
+                continue
+            if serves:
+                for address in self._tenants[nsid].addresses:
+                    found[host_network(address)] = f"own address of {reader.label}"
+        return found
 
     def _adopt(self, missing: set[int]) -> None:
+        own = self._around.own()
         for sighting in self._walk.sightings():
             nsid = self._number(sighting)
             if nsid in missing and len(self._readers) < MOST_NAMESPACES:
                 missing.discard(nsid)
                 try:
-                    self._readers[nsid] = NamespaceReader(sighting, self._label(sighting))
+                    self._take(nsid, sighting, own)
                 except SensorError as error:
                     self._refused[nsid] = str(error)
             if not missing:
                 return
+
+    def _take(self, nsid: int, sighting: Sighting, own: frozenset[Address]) -> None:
+        reader = NamespaceReader(sighting, self._label(sighting))
+        try:
+            tenant = self._around.tenant(reader.descriptor)
+        except SensorError:
+            reader.close()
+            raise
+        if tenant.lives_by(own):
+            self._readers[nsid], self._tenants[nsid] = reader, tenant
+        else:
+            self._beside.add(nsid)
+            reader.close()
 
     def _number(self, sighting: Sighting) -> int:
         """Return our number for a namespace; -1 where it has none, is gone, or may not be opened."""
@@ -150,7 +185,7 @@ class Containers:
         self.unread = tuple(
             Unread(nsid, door.interface, self._refused.get(nsid, usual))
             for nsid, door in sorted(self._doors.items())
-            if nsid not in self._readers
+            if nsid not in self._readers and nsid not in self._beside
         )
 
     def summary(self) -> str:

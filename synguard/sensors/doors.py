@@ -14,15 +14,12 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
 
-from synguard.addresses import Network
 from synguard.sensors.netlink_dump import HEADER_BYTES, ask, attribute, attributes, dump, end_of
 
 BRIDGED_CALL: Final = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-MOST_NETWORKS: Final = 4096
 
 _NETLINK_ROUTE: Final = 0
 _RTM_GETLINK: Final = 18
@@ -40,13 +37,10 @@ _NETNSA_NSID: Final = 1
 _NETNSA_FD: Final = 3
 _RTMSG_BYTES: Final = 12
 _RTN_UNICAST: Final = 1
-_RTA_DST: Final = 1
 _RTA_OIF: Final = 4
-_RTA_GATEWAY: Final = 5
 _RTA_MULTIPATH: Final = 9
 _RTNEXTHOP: Final = struct.Struct("=HBBi")
 _WIDEST_HALF: Final = 3  # as for gateways: 0.0.0.0/1 is a default route in all but name
-_WIDEST: Final = {socket.AF_INET: 8, socket.AF_INET6: 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,26 +143,6 @@ def uplinks() -> frozenset[int]:
     return frozenset(found)
 
 
-def networks_behind(doors: Iterable[Door]) -> dict[Network, str]:
-    """Return the networks that are reached through doors and no gateway, with a reason for people; at most 4096.
-
-    Raises:
-        SensorError: The routes cannot be read.
-    """
-    names = {door.index: door.interface for door in doors}
-    found: dict[Network, str] = {}
-    for family in (socket.AF_INET, socket.AF_INET6):
-        for index, name in names.items():
-            if len(found) >= MOST_NETWORKS:
-                return found
-            request = struct.pack("=B11x", family) + attribute(_RTA_OIF, struct.pack("=i", index))
-            whose = f"the routes through {name}"
-            for datagram, offsets in dump(_NETLINK_ROUTE, _RTM_GETROUTE, request, whose, strict=True):
-                for network in _networks(datagram, offsets, family, index):
-                    found[network] = f"containers behind {name}"
-    return found
-
-
 def _link(datagram: bytes, offset: int) -> Link:
     start = offset + HEADER_BYTES
     index: int = _IFINFOMSG.unpack_from(datagram, start)[2]
@@ -205,19 +179,3 @@ def _interfaces(datagram: bytes, start: int, end: int) -> Iterator[int]:
                 length, _flags, _hops, interface = _RTNEXTHOP.unpack_from(value, offset)
                 yield interface
                 offset += max((length + 3) & ~3, _RTNEXTHOP.size)
-
-
-def _networks(datagram: bytes, offsets: list[int], family: int, index: int) -> Iterator[Network]:
-    for offset in offsets:
-        start = offset + HEADER_BYTES
-        length = datagram[start + 1]
-        found = dict(attributes(datagram, start + _RTMSG_BYTES, end_of(datagram, offset)))
-        target = found.get(_RTA_DST)
-        ours = found.get(_RTA_OIF) == struct.pack("=i", index) and datagram[start + 7] == _RTN_UNICAST
-        if (
-            ours
-            and target is not None
-            and _RTA_GATEWAY not in found
-            and length >= _WIDEST[socket.AddressFamily(family)]
-        ):
-            yield IPv4Network((target, length)) if family == socket.AF_INET else IPv6Network((target, length))

@@ -158,9 +158,9 @@ class EveryNamespace:
         return np.concatenate([high for high, _ in columns]), np.concatenate([low for _, low in columns])
 
     def protected(self, allow: Allow) -> Protected:
-        """Return who may never be banned, the networks of containers among them."""
+        """Return who may never be banned, containers that serve something among them."""
         seen = self._protected(allow)
-        return replace(seen, networks={**self.containers.networks, **seen.networks})
+        return replace(seen, networks={**self.containers.addresses, **seen.networks})
 
     def doors(self) -> Mapping[int, tuple[int, ...]]:
         """Return port as counted → ports to close for it, where that is more than itself; empty for all ports."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from synguard.sensors import containers
 from synguard.sensors.containers import LOOK_AGAIN_S, LOOK_EVERY_S, Containers, Surroundings
 from synguard.sensors.doors import Door
 from synguard.sensors.namespaces import Sighting, Walk
+from synguard.sensors.tenants import Tenant
+
+OWN = frozenset({ip_address("172.17.0.1")})
+LIVES_HERE = Tenant(gateways=OWN, goes_out=True, addresses=frozenset({ip_address("172.17.0.2")}))
 
 
 class FakeReader:
@@ -25,6 +30,9 @@ class FakeReader:
         self.sighting, self.label = sighting, label
         self.descriptor = sighting.open()
 
+    def listening(self, now: float) -> list[int]:
+        return [80] if not self.label.endswith("client") else []
+
     def close(self) -> None:
         os.close(self.descriptor)
 
@@ -36,6 +44,11 @@ class Host:
         self.directory = directory
         self.doors: list[Door] = []
         self.looks = 0
+        self.forwards = True
+        self.tenants: dict[int, Tenant] = {}
+
+    def tenant(self, descriptor: int) -> Tenant:
+        return self.tenants.get(self.number(descriptor) or 0, LIVES_HERE)
 
     def add(self, nsid: int, *, routed: bool = True) -> None:
         (self.directory / f"ns{nsid}").touch()
@@ -74,7 +87,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def watching(host: Host) -> Containers:
-    return Containers(FilesWalk(host.directory), Surroundings(host.read_doors, lambda doors: {}, host.number))
+    around = Surroundings(host.read_doors, lambda: host.forwards, lambda: OWN, host.number, host.tenant)
+    return Containers(FilesWalk(host.directory), around)
 
 
 def read(watched: Containers) -> list[str]:
@@ -162,4 +176,49 @@ def test_a_namespace_that_packets_reach_past_our_chains_is_not_read_for_no_ban_w
     assert read(watched) == []
     assert watched.unread == ()
     assert "not protected: br0 bridges past our chains" in watched.summary()
+    watched.close()
+
+
+@pytest.mark.parametrize(
+    ("gateways", "goes_out", "lives_here"),
+    [
+        (["172.17.0.1"], True, True),
+        (["169.254.1.1"], True, True),
+        (["fe80::1"], True, True),
+        ([], True, True),
+        ([], False, False),
+        (["10.0.0.1"], True, False),
+    ],
+)
+def test_a_container_is_one_whose_way_out_is_this_host(
+    host: Host, gateways: list[str], goes_out: bool, lives_here: bool
+) -> None:
+    """Attackers in a namespace at the other end of a veth pair were once taken for containers, and protected."""
+    host.add(1)
+    host.tenants[1] = Tenant(frozenset(map(ip_address, gateways)), goes_out, frozenset({ip_address("10.0.0.2")}))
+    watched = watching(host)
+    watched.look(0.0)
+    assert bool(read(watched)) is lives_here
+    assert watched.unread == ()
+    assert {str(address) for address in watched.addresses} == ({"10.0.0.2/32"} if lives_here else set())
+    watched.close()
+
+
+def test_a_namespace_that_serves_nothing_is_a_client_like_any_other(host: Host) -> None:
+    (host.directory / "ns7 client").touch()
+    host.doors.append(Door(7, "br0", 3, routed=True))
+    watched = watching(host)
+    watched.look(0.0)
+    assert read(watched) == ["ns7 client"]
+    assert watched.addresses == {}
+    watched.close()
+
+
+def test_a_host_that_forwards_nothing_has_no_containers(host: Host) -> None:
+    host.add(1)
+    host.forwards = False
+    watched = watching(host)
+    watched.look(0.0)
+    assert read(watched) == []
+    assert watched.unread == ()
     watched.close()
