@@ -82,12 +82,12 @@ def test_ten_heavy_sources_in_a_queue_full_of_forged_ones(pps: int, share: float
         heavy = set(scattered(10, first=1000 + 10 * run))
         with Lab(Victim(backlog=backlog)) as lab:
             lab.serve()
-            agent, rule = lab.agent(), rule_beside(lab)
+            agent = lab.agent()
             agent.start("--dry-run")
             plan = FloodPlan(
                 groups=(anywhere(4, weight=1 - share), hosts(*sorted(heavy), weight=share)), pps=pps, duration_s=30
             )
-            flood = lab.start_flood(plan)
+            flood, rule = lab.start_flood(plan), rule_beside(lab)
             wait_for(rule.lines, "the rule's first look", 10)
             time.sleep(max(flood.first_at + 6 - time.monotonic(), 0))
             bans = banned(agent)
@@ -103,7 +103,7 @@ def test_ten_heavy_sources_in_a_queue_full_of_forged_ones(pps: int, share: float
     )
     for who, score in scores.items():
         print(f"  {who:>14}: {score}")
-    held, most = max(sum(look.values()) for look in looks), max(max(look.values()) for look in looks)
+    held, most = max(sum(look.values()) for look in looks), max(max(look.values(), default=0) for look in looks)
     print(f"  the rule looked {len(looks)} times: up to {held} half-open sockets, never more than {most} of one source")
     median, worst = np.median(delays or [np.nan]), max(delays, default=np.nan)
     print(f"  {'agent':>14}: named after {median:.2f} s (median), {worst:.2f} s at worst")
@@ -113,7 +113,7 @@ def test_a_22_of_sources_each_below_the_limit_beside_a_24_of_clients(make_lab: M
     """The clients' site owns the attacking network too: its firewall swallows what is forged in its name."""
     lab = make_lab(Victim(), client_firewall=True)
     lab.serve()
-    agent, rule = lab.agent(), rule_beside(lab)
+    agent = lab.agent()
     agent.start("--enforce")
     attacking, neighbour = ip_network("172.20.4.0/22"), ip_network("172.20.8.0/24")
     sources = tuple(str(neighbour[10 + number]) for number in range(40))
@@ -121,6 +121,7 @@ def test_a_22_of_sources_each_below_the_limit_beside_a_24_of_clients(make_lab: M
     wait_for(lambda: len(clients.attempts()) >= 20, "clients to be served")
     meter = lab.start_meter()
     flood = lab.start_flood(FloodPlan(groups=(prefix(str(attacking), distinct=1024),), pps=10_000, duration_s=30))
+    rule = rule_beside(lab)
     wait_for(rule.lines, "the rule's first look", 12)
     time.sleep(max(flood.first_at + 6 - time.monotonic(), 0))
     bans, until = banned(agent), time.monotonic()
