@@ -181,9 +181,7 @@ def cookies_for(config: Config, ledger: Ledger, kernel: Settings | None = None) 
     if config.mode is Mode.ENFORCE:
         return SynCookies(settings, notes, ledger.record_action, config)
     if notes.read():
-        log.warning(
-            "SYN cookies are on from an agent that was killed; synguard flush puts the old value back"
-        )
+        log.warning("SYN cookies are on from an agent that was killed; synguard flush puts the old value back")
     return SynCookies(RehearsedSysctl(settings), CookieNotes(()), ledger.record_action, config)
 
 

@@ -212,7 +212,7 @@ class Senses:
 
     @property
     def _blind(self) -> bool:
-        """Whether sockets behind this host are not read, so that SYNs to any port are all that shows a flood on them."""
+        """Whether sockets behind this host are not read, so that only SYNs to any port show a flood on them."""
         return self._sources.containers is not None and self._sources.containers.blind
 
     def _look_around(self, now: float) -> None:
