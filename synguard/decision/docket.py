@@ -185,7 +185,7 @@ class Docket:
         framed = self._may_be_framed(item)
         nth = 1 if framed else court.offenders.next_time(item.target, policy.bans.memory, self._now)
         seconds = ban_seconds(policy.bans, nth, forgeable=item.forgeable, chance=court.chance)
-        reason = _reason(item, ports) + framed
+        reason = _reason(item, ports) + self._let_through(item, scope) + framed
         ban = Ban(
             id=court.new_id(),
             target=item.target,
@@ -208,6 +208,14 @@ class Docket:
         court.standing.add(ban)
         self.bans.append(ban)
         self._say(VerdictKind.BAN, item, policy, reason)
+
+    def _let_through(self, item: Condemned, scope: Scope) -> str:
+        """Return how many recently served clients inside a banned prefix keep a way through; empty if none do."""
+        if scope is not Scope.NEW or item.target.prefixlen == item.target.max_prefixlen:
+            return ""
+        count = len(self._court.proven.inside(item.target, EXCEPTIONS))
+        served = "recently served client in it keeps" if count == 1 else "recently served clients in it keep"
+        return f"; {count} {served} a way through" if count else ""
 
     def _may_be_framed(self, item: Condemned) -> str:
         """Return why a ban must stay as short as a first one and not count against its target; empty if nothing does.

@@ -108,7 +108,7 @@ def paragraph(account: Account) -> str:
         sentences.append("Nobody was banned or would have been.")
     if account.spoofed:
         sentences.append(
-            "A flood came from forged addresses: banning those would only hurt others, so SYN cookies carry it."
+            "A flood came from forged addresses: banning those would only hurt others; SYN cookies let clients through."
         )
     if account.spared:
         sentences.append(f"{_count(len(account.spared), 'target was', 'targets were')} over a limit and spared.")

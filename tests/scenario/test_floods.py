@@ -176,6 +176,8 @@ def test_a_proven_peer_keeps_a_way_through_a_banned_prefix(scene: Scene) -> None
     rain(scene, {f"198.51.100.{i}": 20.0 for i in range(1, 150)}, 2.0)
     assert scene.banned() == {"198.51.100.0/24"}
     assert {str(peer) for peer in scene.plane.read().proven} == {"198.51.100.200/32"}
+    [ban] = scene.ledger.active_bans(scene.clock.utcnow()).values()
+    assert ban.reason.endswith("; 1 recently served client in it keeps a way through")
 
 
 def test_enough_loud_siblings_become_their_24(scene: Scene) -> None:
