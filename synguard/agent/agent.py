@@ -134,14 +134,16 @@ class Agent:
             self.record(utc, readings, self._protected)
         assessment = self._detector.assess(readings, self._engine.court.standing.held(utc))
         decision = self._cookies.follow(self._engine.decide(assessment, utc), assessment, now, utc)
-        self._sampling, self._wants_proof = decision.wants_sampler, decision.wants_proof
         self._enforcing.add(decision.bans)
-        self._journal.write(decision, now, utc)
         if decision.bans or assessment.completed is not None:
             self._exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
         self._enforcing.bring(self._protected.networks, self._exceptions, now, utc)
         self._know_standing()
+        self._sampling, self._wants_proof = decision.wants_sampler, decision.wants_proof
+        if self._sampling:
+            self._senses.begin_sampling(now)
         self._prove(readings, now, utc)
+        self._journal.write(decision, now, utc)
         tick = Tick(assessment, decision)
         self._tell(tick, now, utc)
         self._prune(now, utc)

@@ -196,6 +196,11 @@ class Senses:
             failures=dict(self._failures),
         )
 
+    def begin_sampling(self, now: float) -> None:
+        """Open the sampler at once, so that the next call of ``read`` has its first SYNs."""
+        if self._may_sample and not self._sources.syns.running:
+            self._open_sampler(now)
+
     def protected(self, now: float) -> Protected | None:
         """Return who must be protected, or None while that is not due."""
         return self._try("protected", now, lambda: self._sources.protected(self._allow))
@@ -237,7 +242,7 @@ class Senses:
             self.rest()
             return None
         if not syns.running:
-            self._try("syn_sampler", now, lambda: syns.open(self._sources.monotonic()))
+            self._open_sampler(now)
             return None
         sample = self._try("syn_sampler", now, lambda: syns.read(self._sources.monotonic(), self._sampled_ports()))
         if sample is not None:
@@ -245,6 +250,12 @@ class Senses:
         elif not self._paces["syn_sampler"].status.ok:
             syns.close()
         return sample
+
+    def _open_sampler(self, now: float) -> None:
+        self._try("syn_sampler", now, lambda: self._sources.syns.open(self._sources.monotonic()))
+        pace = self._paces["syn_sampler"]
+        if pace.status.ok:
+            pace.due_at = now  # opening is dear, once; the first look must not wait for it
 
     def _try(self, name: str, now: float, read: Callable[[], _Seen], *, asked: bool = False) -> _Seen | None:
         pace = self._paces[name]

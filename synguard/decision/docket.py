@@ -23,6 +23,8 @@ from synguard.units import format_duration, format_ports
 
 RENEW_WITHIN: Final = timedelta(seconds=2)
 """A ban this close to its end whose target is still condemned is renewed, so that no gap opens."""
+PROOF_FRESH_S: Final = 0.15
+"""A look at completed handshakes counts as one of now for so long: a handshake takes a client about as long."""
 PROOF_PATIENCE_S: Final = 0.25
 """A ban waits no longer than this for a look at completed handshakes: a tick or two, where they can be read."""
 SHORTEST: Final = timedelta(seconds=1)
@@ -46,6 +48,8 @@ class Court:
     offenders: Offenders
     proven: ProvenPeers
     standing: StandingBans = field(default_factory=StandingBans)
+    proved_at: float = float("-inf")
+    """Monotonic seconds of the last look at completed handshakes."""
     asked_at: float | None = None
     """Since when completed handshakes are wanted that have not been read; None where they are not wanted."""
     protected: Protected = field(default_factory=lambda: Protected({}))
@@ -111,7 +115,7 @@ class Docket:
     def _waits_for_proof(self) -> bool:
         """Return whether completed handshakes must be looked at first: a client may be newer than the last look."""
         court, now = self._court, self._assessment.at
-        if self._assessment.completed is not None:
+        if now - court.proved_at <= PROOF_FRESH_S:
             return False
         if court.asked_at is None:
             court.asked_at = now

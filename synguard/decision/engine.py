@@ -11,7 +11,7 @@ from typing import Final
 from synguard.addresses import Network
 from synguard.decision.bans import BudgetGate, Offenders
 from synguard.decision.cover import Condemned, narrowest_cover
-from synguard.decision.docket import EXCEPTIONS, Court, Docket
+from synguard.decision.docket import EXCEPTIONS, PROOF_FRESH_S, Court, Docket
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.scores import Key, Score, Scores
@@ -20,6 +20,8 @@ from synguard.detector.assessment import Assessment
 from synguard.model import Ban, Incident, Mode, Phase, Scope, Signal, Verdict
 from synguard.policy.models import Config, Policy
 
+FORESEEN: Final = 25.0
+"""Score from which completed handshakes are looked at ahead of the ban that may follow."""
 MOST_HEARD: Final = 1024
 """Targets that get a verdict in one tick."""
 STRAINED: Final = 0.25
@@ -97,6 +99,7 @@ class Engine:
         if assessment.completed is not None:
             self.court.proven.add(assessment.completed, assessment.at)
             self.court.asked_at = None
+            self.court.proved_at = assessment.at
         self.scores.advance(assessment.observations, assessment.elapsed)
         spoofed = spoofed_reason(assessment)
         docket = Docket(self.court, assessment, now, spoofed)
@@ -111,9 +114,15 @@ class Engine:
             incident=incident,
             phase=self.phase,
             wants_sampler=self._wants_sampler(assessment),
-            wants_proof=self.court.asked_at is not None,
+            wants_proof=self._wants_proof(assessment.at),
             refusals=tuple(docket.refusals),
         )
+
+    def _wants_proof(self, now: float) -> bool:
+        """Return whether a ban on forgeable evidence waits for a look at handshakes, or soon would."""
+        if self.court.asked_at is not None:
+            return True
+        return now - self.court.proved_at > PROOF_FRESH_S / 2 and self.scores.any_forgeable_above(FORESEEN)
 
     def _worst(self) -> list[tuple[Condemned, Policy]]:
         """Return what the condemned come to, worst first; those left out are still there at the next tick."""

@@ -123,6 +123,10 @@ class Scores:
         """Yield the scores that call for action."""
         return ((key, score) for key, score in self._scores.items() if score.condemned)
 
+    def any_forgeable_above(self, points: float) -> bool:
+        """Return whether somebody has this score on forgeable evidence and is not condemned yet."""
+        return any(key.signal.forgeable and points <= score.points < ACT for key, score in self._scores.items())
+
     def inside(self, parents: Iterable[Key]) -> dict[Key, list[Score]]:
         """Return, for each of these prefixes, the scores of the same policy and signal that lie inside it.
 
