@@ -74,7 +74,7 @@ def _iptc() -> Any:
     except Exception as error:  # the library fails with whatever its ctypes calls raise
         raise PlaneUnavailableError(
             "loading python-iptables",
-            f"{error}; install the packages iptables and libxtables-dev, or set plane = dry-run",
+            f"{error}; install the packages iptables and libxtables-dev, or set plane = nftables",
         ) from error
     return iptc
 
