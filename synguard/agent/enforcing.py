@@ -12,7 +12,7 @@ from typing import Final
 from synguard.addresses import Network
 from synguard.enforcer.evict import evict, open_here
 from synguard.enforcer.plane import Plane, Wanted
-from synguard.enforcer.reconciler import Outcome, Reconciler
+from synguard.enforcer.reconciler import Outcome, Reconciler, total_hits
 from synguard.errors import LedgerError, NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.ledger import Ledger
 from synguard.model import Ban, Held, Hits
@@ -164,10 +164,7 @@ class Enforcing:
         if now < self._hits_due or self._dry_run:
             return
         self._hits_due = now + HITS_EVERY_S
-        total: dict[str, Hits] = {}
-        for ban in held:
-            so_far = total.get(ban.ban_id, Hits(0, 0))
-            total[ban.ban_id] = Hits(so_far.packets + ban.hits.packets, so_far.bytes + ban.hits.bytes)
+        total = total_hits(held)
         if total != self.hits:
             self.hits = total
             try:

@@ -83,7 +83,6 @@ class Docket:
         self._assessment = assessment
         self._now = now
         self._spoofed = spoofed
-        self._heard = 0
         self._sources = 0
         self.bans: list[Ban] = []
         self.verdicts: list[Verdict] = []
@@ -91,7 +90,6 @@ class Docket:
 
     def hear(self, item: Condemned, policy: Policy) -> None:
         """Give a verdict on one target, and a ban where nothing stands against it."""
-        self._heard += 1
         self._sources += max(evidence.sources for evidence in item.evidence)
         scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
         ports = self._to_close(item.ports) if scope is Scope.NEW else ()

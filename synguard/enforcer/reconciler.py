@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -100,11 +100,7 @@ class Reconciler:
         """
         with self._locked():
             actual = self.plane.read()
-        total: dict[str, Hits] = {}
-        for held in actual.bans.values():
-            so_far = total.get(held.ban_id, Hits(0, 0))
-            total[held.ban_id] = Hits(so_far.packets + held.hits.packets, so_far.bytes + held.hits.bytes)
-        return total
+        return total_hits(actual.bans.values())
 
     def flush(self) -> None:
         """Remove everything of ours from the plane; the next pass puts back what is wanted then."""
@@ -177,3 +173,12 @@ class Reconciler:
 
     def _locked(self) -> AbstractContextManager[None]:
         return exclusive(self._lock, APPLY_WAIT_S, "another synguard process")
+
+
+def total_hits(held: Iterable[Held]) -> dict[str, Hits]:
+    """Return ban id → what the kernel counted against it, over all the members that hold it."""
+    total: dict[str, Hits] = {}
+    for ban in held:
+        so_far = total.get(ban.ban_id, Hits(0, 0))
+        total[ban.ban_id] = Hits(so_far.packets + ban.hits.packets, so_far.bytes + ban.hits.bytes)
+    return total
