@@ -171,6 +171,8 @@ class Enforcing:
                 self._ledger.record_hits(total, utc)
             except LedgerError as error:
                 self._ledger_failed(error)
+            else:
+                self._ledger_took()
 
     def _write(self) -> None:
         try:
@@ -179,15 +181,15 @@ class Enforcing:
             self._ledger_failed(error)
         else:
             self._unwritten.clear()
-            if self.ledger_problem:
-                log.warning("the ledger takes entries again")
-                self.ledger_problem = ""
+            self._ledger_took()
 
     def _note(self, utc: datetime, kind: str, text: str) -> None:
         try:
             self._ledger.record_action(utc, kind, text)
         except LedgerError as error:
             self._ledger_failed(error)
+        else:
+            self._ledger_took()
 
     def _plane_failed(self, error: SynguardError, now: float) -> None:
         self.outcome = None
@@ -196,6 +198,11 @@ class Enforcing:
         if self.problem != str(error):
             log.error("%s", error)
         self.problem = str(error)
+
+    def _ledger_took(self) -> None:
+        if self.ledger_problem and not self._unwritten:
+            log.warning("the ledger takes entries again")
+            self.ledger_problem = ""
 
     def _ledger_failed(self, error: SynguardError) -> None:
         if self.ledger_problem != str(error):

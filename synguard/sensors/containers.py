@@ -67,10 +67,6 @@ class Containers:
         """The namespaces that are read, in the order they were found."""
         return tuple(self._readers.values())
 
-    def door_of(self, reader: NamespaceReader) -> Door | None:
-        """Return the interface that leads to a namespace."""
-        return next((self._doors.get(nsid) for nsid, one in self._readers.items() if one is reader), None)
-
     def look(self, now: float) -> None:
         """Find what is new and let go of what is gone; every ten seconds, in bounded time.
 

@@ -170,3 +170,23 @@ def test_thousands_of_offenders_in_one_tick_stay_within_the_budget_and_the_log(
     assert len(scene.banned()) <= min(others, 600)
     assert len(caplog.records) < 20
     assert len(scene.agent.tick().decision.verdicts) <= 2 * MOST_REPORTED
+
+
+def test_a_ledger_that_failed_to_note_hits_is_well_again_once_it_notes_them(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The problem used to stay in the status until the next ban, which may be days away."""
+
+    def full(self: Ledger, *_: object) -> None:
+        raise LedgerError("ledger.db cannot be written: the disk is full")
+
+    flood(scene)
+    [ban] = scene.fake.actual.bans
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record_hits", full)
+        scene.fake.count(ban, 10)
+        flood(scene, 12)
+        assert "ledger.db cannot be written: the disk is full" in status(scene).problems
+    scene.fake.count(ban, 20)
+    flood(scene, 12)
+    assert status(scene).problems == ()
