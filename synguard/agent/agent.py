@@ -51,6 +51,12 @@ class Tick:
     decision: Decision
 
 
+Onlooker = Callable[[Tick, float, datetime], None]
+"""Told of a tick when all of it is done, with its monotonic and UTC time; must neither wait nor raise."""
+Reader = Callable[[Status], None]
+"""Given each status as it is published, about once a second; must neither wait nor raise."""
+
+
 class Agent:
     """Watches, decides and enforces until it is told to stop."""
 
@@ -82,6 +88,8 @@ class Agent:
         self._stopping = False
         self.record: Record | None = None
         """Told what every tick knows; must neither wait nor raise."""
+        self.onlookers: list[Onlooker] = []
+        self.readers: list[Reader] = []
         self._reload: Loader | None = None
         self._sampling = self._wants_proof = False
         self._exceptions: frozenset[Network] = frozenset()
@@ -147,6 +155,8 @@ class Agent:
         tick = Tick(assessment, decision)
         self._tell(tick, now, utc)
         self._prune(now, utc)
+        for onlooker in self.onlookers:
+            onlooker(tick, now, utc)
         return tick
 
     def run(self, for_s: float | None = None) -> None:
@@ -305,8 +315,11 @@ class Agent:
         if now < self._status_due:
             return
         self._status_due = now + STATUS_EVERY_S
+        status = self._status(tick, utc)
+        for read in self.readers:
+            read(status)
         try:
-            write_status(self._config.runtime_dir, self._status(tick, utc))
+            write_status(self._config.runtime_dir, status)
         except OSError as error:
             log.error("the status file cannot be written in %s: %s", self._config.runtime_dir, error.strerror)
 

@@ -190,3 +190,14 @@ def test_a_ledger_that_failed_to_note_hits_is_well_again_once_it_notes_them(
     scene.fake.count(ban, 20)
     flood(scene, 12)
     assert status(scene).problems == ()
+
+
+def test_who_looks_on_is_told_of_every_tick_and_of_each_status_that_is_published(scene: Scene) -> None:
+    ticks: list[float] = []
+    told: list[Status] = []
+    scene.agent.onlookers.append(lambda tick, now, utc: ticks.append(now))
+    scene.agent.readers.append(told.append)
+    flood(scene, 3)
+    assert len(ticks) > len(told) > 1
+    assert ticks == sorted(ticks)
+    assert told[-1] == status(scene)
