@@ -21,6 +21,7 @@ from synguard.agent.proving import Proving
 from synguard.agent.senses import Senses, Sources
 from synguard.agent.switch import Parts, Switch
 from synguard.agent.telling import status_of
+from synguard.agent.upkeep import Upkeep
 from synguard.clock import Clock
 from synguard.decision.bans import StandingBans
 from synguard.decision.engine import Decision, Engine
@@ -85,6 +86,7 @@ class Agent:
         self._chance = random.Random(seed)  # noqa: S311  # jitter is no secret
         self._seed = secrets.randbits(32) if seed is None else seed
         self._started_at = clock.utcnow()
+        self._upkeep = Upkeep(clock.monotonic())
         self._stopping = False
         self.record: Record | None = None
         """Told what every tick knows; must neither wait nor raise."""
@@ -162,12 +164,14 @@ class Agent:
     def run(self, for_s: float | None = None) -> None:
         """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
         ends_at = float("inf") if for_s is None else self._clock.monotonic() + for_s
+        next_at = float("inf")
         while not self._stopping:
             began, cpu = self._clock.monotonic(), time.thread_time()
             if began >= ends_at:
                 break
             self._reload_if_asked()
             self.tick()
+            self._upkeep.ticked(self._clock.monotonic() - began, began - next_at)
             cost = time.thread_time() - cpu
             cadence = self._config.cadence
             every = cadence.calm if self.phase is Phase.CALM and not self._sampling else cadence.attack
@@ -315,7 +319,7 @@ class Agent:
         if now < self._status_due:
             return
         self._status_due = now + STATUS_EVERY_S
-        status = self._status(tick, utc)
+        status = self._status(tick, now, utc)
         for read in self.readers:
             read(status)
         try:
@@ -323,7 +327,7 @@ class Agent:
         except OSError as error:
             log.error("the status file cannot be written in %s: %s", self._config.runtime_dir, error.strerror)
 
-    def _status(self, tick: Tick, utc: datetime) -> Status:
+    def _status(self, tick: Tick, now: float, utc: datetime) -> Status:
         return status_of(
             tick.assessment,
             tick.decision,
@@ -343,6 +347,7 @@ class Agent:
             mode_by="order" if self._switch and self._switch.by_order else self._mode_by,
             mode_story=self._switch.story if self._switch else "",
             confirm_by=self._engine.court.ends_by,
+            agent=self._upkeep.sum_up(now),
         )
 
     def _problems(self, decision: Decision) -> tuple[str, ...]:

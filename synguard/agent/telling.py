@@ -14,6 +14,7 @@ from synguard.enforcer.plane import Plane
 from synguard.model import Phase, VerdictKind
 from synguard.policy.models import Config, Policy
 from synguard.report.status import (
+    AgentStatus,
     CountermeasureStatus,
     FloodStatus,
     IncidentStatus,
@@ -48,6 +49,7 @@ def status_of(  # a status gathers everything, once
     mode_by: str = "config",
     mode_story: str = "",
     confirm_by: datetime | None = None,
+    agent: AgentStatus | None = None,
 ) -> Status:
     """Return the status of one tick; lists are cut so that the file stays small whatever happens."""
     broken = tuple(f"sensor {name}: {health.detail}" for name, health in sensors.items() if not health.ok)
@@ -74,6 +76,7 @@ def status_of(  # a status gathers everything, once
         bans_active=bans,
         proven_peers=proven,
         sensors=dict(sensors),
+        agent=agent,
     )
 
 

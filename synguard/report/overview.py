@@ -65,6 +65,7 @@ def _without_agent(
         "bans_active": bans_active,
         "proven_peers": 0,
         "sensors": {},
+        "agent": None,
         "running": alive,
         "stale": not alive and last is not None,
     }
@@ -88,6 +89,8 @@ def overview_lines(seen: Mapping[str, Any]) -> list[str]:
     word = "would-be bans" if seen["mode"] == Mode.DRY_RUN.value and seen["running"] else "bans"
     lines.append(f"{word}: {bans}, proven peers: {seen['proven_peers']}")
     lines += [f"sensor {name}: {one['detail'] or 'ok'}" for name, one in seen["sensors"].items() if not one["ok"]]
+    if seen["agent"]:
+        lines.append(_agent(seen["agent"]))
     if seen["show_command"]:
         lines.append(f"rules: {seen['plane']}; see them with {seen['show_command']}")
     if not seen["running"]:
@@ -101,6 +104,13 @@ def _head(seen: Mapping[str, Any]) -> str:
         return f"not running; configured: mode {seen['mode']}, policies {policies}"
     health = "healthy" if seen["healthy"] else "NOT HEALTHY"
     return f"running (pid {seen['pid'] or 'unknown'}), {health}, mode {seen['mode']}, policies {policies}"
+
+
+def _agent(cost: Mapping[str, Any]) -> str:
+    return (
+        f"the agent itself: {cost['ticks']} ticks of {cost['tick_ms_p50']:.1f} ms, {cost['tick_ms_max']:.1f} at most, "
+        f"up to {cost['late_ms_max']:.1f} ms late, {cost['cpu_share']:.0%} of a core, {cost['rss_bytes'] / 1e6:.0f} MB"
+    )
 
 
 def _incident(one: Mapping[str, Any]) -> str:

@@ -109,6 +109,21 @@ class SensorStatus(_Part):
     detail: str = ""
 
 
+class AgentStatus(_Part):
+    """What the agent itself costs, over the last status interval of about a second."""
+
+    ticks: int
+    tick_ms_p50: float
+    """How long a tick took: the median."""
+    tick_ms_max: float
+    late_ms_max: float
+    """How long after its time a tick began, at worst: the machine is busy, or the tick before it was slow."""
+    rss_bytes: int
+    """Memory held in RAM now."""
+    cpu_share: float
+    """CPU time of the agent and of the tools it ran, as a share of one core."""
+
+
 class Status(_Part):
     """All of it; ``status --json`` prints exactly these keys."""
 
@@ -142,6 +157,8 @@ class Status(_Part):
     """Bans in force, manual ones included; in dry-run, would-be bans."""
     proven_peers: int = 0
     sensors: dict[str, SensorStatus] = {}
+    agent: AgentStatus | None = None
+    """None in the status of an earlier release."""
 
 
 def write_status(runtime_dir: Path, status: Status) -> None:

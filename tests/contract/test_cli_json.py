@@ -36,6 +36,7 @@ BAN_KEYS = {
 }  # fmt: skip
 STATUS_KEYS = {
     "mode", "plane", "healthy", "last_reading_at", "pressure", "incidents", "bans_active", "sensors", "running",
+    "agent",
 }  # fmt: skip
 
 
