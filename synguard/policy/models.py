@@ -1,239 +1,38 @@
-"""Config and policies as pydantic models; field descriptions become the reference page."""
+"""The config as pydantic models, and the door to those of policies; descriptions become the reference page."""
 
 from __future__ import annotations
 
-import math
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    Strict,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from synguard.addresses import Network, parse_network
-from synguard.model import Action, Mode, Signal
-from synguard.units import exact_duration, parse_duration, parse_ports
+from synguard.model import Mode
+from synguard.policy.policies import LONGEST_BAN_S, BanTimes, Holds, Limits, Pack, Policy, PrefixRules
+from synguard.policy.values import Base, Duration, FilePath, NetworkText, Number, Whole
 
-LONGEST_BAN_S: Final = 2_147_483.0
-"""ipset counts a member's timeout in milliseconds in 32 bits: 24 days 20 hours is the longest it can hold."""
-
-
-def _seconds(value: Any) -> float:
-    if not isinstance(value, str):
-        raise ValueError(f'{value!r} has no unit: write "30s", "10m" or "1h"')
-    return parse_duration(value)
-
-
-def _ports(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise ValueError('ports are written as text: "any", "22", "80,443" or "8000-8100"')
-    parse_ports(value)
-    return value
-
-
-def _network(value: Any) -> Network:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not an address or prefix, like 192.0.2.7 or 2001:db8::/64")
-    return parse_network(value)
-
-
-def _path(value: Any) -> Path:
-    if isinstance(value, Path):
-        return value
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError(f"{value!r} is not a path, like /etc/synguard/allow.txt")
-    return Path(value)
-
-
-def _name(value: str) -> str:
-    if not value.replace("-", "").replace("_", "").isalnum() or not value.isascii():
-        raise ValueError(f'"{value}" is not a name: use letters, digits, - and _')
-    return value
-
-
-def _form(word: str) -> Any:
-    """Return what tells the reference page how a value is written."""
-    return Field(json_schema_extra={"form": word})
-
-
-Duration = Annotated[
-    float, BeforeValidator(_seconds), PlainSerializer(exact_duration, return_type=str), _form("duration")
+__all__ = [
+    "LONGEST_BAN_S",
+    "Allow",
+    "BanTimes",
+    "Budget",
+    "Cadence",
+    "Config",
+    "ContainerWatch",
+    "Countermeasure",
+    "Holds",
+    "IncidentLevels",
+    "LedgerLimits",
+    "Limits",
+    "Pack",
+    "Policy",
+    "PrefixRules",
+    "Proven",
+    "Sampler",
 ]
-Ports = Annotated[str, BeforeValidator(_ports), _form("ports")]
-NetworkText = Annotated[
-    Network, BeforeValidator(_network), PlainSerializer(str, return_type=str), _form("address or prefix")
-]
-Name = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_name)]
-Number = Annotated[float, Strict()]
-"""A TOML number; neither text nor true."""
-Whole = Annotated[int, Strict()]
-Limit = Annotated[Number, Field(gt=0, le=10_000_000)]
-FilePath = Annotated[Path, BeforeValidator(_path), _form("path")]
 
 
-class _Base(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Limits(_Base):
-    """One limit per signal; a signal without a limit is not judged."""
-
-    half_open: Limit | None = Field(None, description="sockets in SYN_RECV")
-    syn_rate: Limit | None = Field(None, description="SYNs a second, sampled on the wire")
-    connections: Limit | None = Field(None, description="sockets past the handshake, TIME_WAIT not counted")
-    connection_rate: Limit | None = Field(None, description="completed handshakes a second")
-
-    def of(self, signal: Signal) -> float | None:
-        """Return the limit of one signal, or None where it is not judged."""
-        limit: float | None = getattr(self, signal.value)
-        return limit
-
-
-class Holds(_Base):
-    """How long twice the limit is borne before action; ten times the limit is borne a ninth of it."""
-
-    half_open: Duration = Field(1.0, ge=0.01, le=3600, description="hold of half_open")
-    syn_rate: Duration = Field(0.4, ge=0.01, le=3600, description="hold of syn_rate")
-    connections: Duration = Field(5.0, ge=0.01, le=3600, description="hold of connections")
-    connection_rate: Duration = Field(5.0, ge=0.01, le=3600, description="hold of connection_rate")
-
-    def of(self, signal: Signal) -> float:
-        """Return the hold of one signal in seconds."""
-        hold: float = getattr(self, signal.value)
-        return hold
-
-
-class BanTimes(_Base):
-    """How long bans last and how they grow for those who come back."""
-
-    first: Duration = Field(600.0, ge=5, le=LONGEST_BAN_S, description="first ban on evidence that needs a handshake")
-    first_forgeable: Duration = Field(
-        120.0,
-        ge=5,
-        le=LONGEST_BAN_S,
-        description="first ban on evidence that a forged source can raise; short",
-    )
-    growth: Number = Field(2.0, ge=1, le=10, description="a further ban within `memory` lasts this many times longer")
-    cap: Duration = Field(86400.0, ge=5, le=LONGEST_BAN_S, description="no automatic ban lasts longer")
-    cap_forgeable: Duration = Field(
-        900.0, ge=5, le=LONGEST_BAN_S, description="no automatic ban on forgeable evidence lasts longer"
-    )
-    memory: Duration = Field(86400.0, ge=60, le=31 * 86400.0, description="how long an offender is remembered")
-    jitter: Number = Field(0.1, ge=0, le=0.5, description="share by which a ban is randomly lengthened or shortened")
-
-    @model_validator(mode="after")
-    def _caps_hold_firsts(self) -> BanTimes:
-        if self.cap < self.first or self.cap_forgeable < self.first_forgeable:
-            raise ValueError("cap must not be below first, or the first ban would already break it")
-        return self
-
-
-class PrefixRules(_Base):
-    """Which prefixes may be judged and banned as one."""
-
-    ipv4: tuple[Whole, ...] = Field(
-        (32, 24, 20, 16), description="prefix lengths, narrowest first; the first is 'a source'"
-    )
-    ipv6: tuple[Whole, ...] = Field((64, 56, 48), description="the same for IPv6; one /128 is worthless to ban")
-    min_sources: Whole = Field(
-        8,
-        ge=2,
-        le=65536,
-        description="fewest distinct offending sources that condemn a prefix; twice as many for each two bits wider",
-    )
-    min_share: Number = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="a wider prefix is taken only if at least this share of the next narrower ones in it offend",
-    )
-
-    @model_validator(mode="after")
-    def _lengths_fall(self) -> PrefixRules:
-        for family, lengths, low, high in (("ipv4", self.ipv4, 8, 32), ("ipv6", self.ipv6, 32, 128)):
-            if not lengths or list(lengths) != sorted(set(lengths), reverse=True):
-                raise ValueError(f"{family} must list prefix lengths from narrow to wide, like 32, 24, 16")
-            if lengths[0] > high or lengths[-1] < low:
-                raise ValueError(f"{family} prefix lengths must lie between {low} and {high}")
-        return self
-
-    def lengths(self, version: int) -> tuple[int, ...]:
-        """Return the prefix lengths of IP ``version`` 4 or 6, narrowest first."""
-        return self.ipv4 if version == 4 else self.ipv6
-
-    def sources_for(self, prefixlen: int, version: int) -> int:
-        """Return the fewest distinct sources that condemn a prefix: ``min_sources`` for the narrowest one.
-
-        A prefix wider than that by two bits needs twice as many: it holds that many more innocent people.
-        """
-        return math.ceil(self.min_sources * math.pow(2, (self.lengths(version)[1] - prefixlen) / 2))
-
-
-class Policy(_Base):
-    """Limits, scope, action and ban times for some local ports."""
-
-    name: Name = Field(description="how reports call it")
-    about: str = Field("", max_length=400, description="for whom it is")
-    ports: Ports = Field("any", description='local TCP ports: "any", "22", "80,443" or "8000-8100"')
-    action: Action = Field(Action.DROP, description="drop, or reject with a TCP reset")
-    scope: Literal["auto", "new"] = Field(
-        "auto", description="auto: evidence decides reach; new: never stop existing connections"
-    )
-    limits: Limits = Field(Limits(), description="limits for single sources")
-    prefix_limits: Limits = Field(
-        Limits(),
-        description="limits for the second prefix length (/24, /56), not counting sources that are over their own; "
-        "a prefix two bits wider may carry twice as much",
-    )
-    pressed: Number = Field(
-        0.25,
-        gt=0,
-        le=1,
-        description="half_open and syn_rate limits are multiplied by this while a listener's SYN queue overflows",
-    )
-    hold: Holds = Field(Holds(), description="how long twice a limit is borne")
-    bans: BanTimes = Field(BanTimes(), description="how long bans last")
-    prefixes: PrefixRules = Field(PrefixRules(), description="which prefixes may be judged")
-
-    @cached_property
-    def port_ranges(self) -> tuple[range, ...]:
-        """The ports it judges."""
-        return parse_ports(self.ports)
-
-    def judges(self, port: int) -> bool:
-        """Return whether a local port falls under this policy."""
-        return any(port in ports for ports in self.port_ranges)
-
-    def limit_of(self, signal: Signal, prefixlen: int, version: int) -> float | None:
-        """Return the limit of one signal for a target of this width, or None where it is not judged.
-
-        The first prefix length is a source; `prefix_limits` hold as they are for the second, and a prefix wider than
-        that by two bits may carry twice as much.
-        """
-        lengths = self.prefixes.lengths(version)
-        if prefixlen >= lengths[0]:
-            return self.limits.of(signal)
-        base = self.prefix_limits.of(signal)
-        return None if base is None else base * math.pow(2, (lengths[1] - prefixlen) / 2)
-
-
-class Pack(_Base):
-    """A policy file: one or more policies; for a port, the first that names it judges."""
-
-    policy: tuple[Policy, ...] = Field(min_length=1, max_length=64, description="policies, first match judges")
-
-
-class Allow(_Base):
+class Allow(Base):
     """Who is never banned, beside those synguard finds out by itself."""
 
     addresses: tuple[NetworkText, ...] = Field((), description="addresses and prefixes")
@@ -243,7 +42,7 @@ class Allow(_Base):
     )
 
 
-class Budget(_Base):
+class Budget(Base):
     """Bounds on what the agent may do by itself; past them it stops adding, keeps reporting, and alarms once."""
 
     bans_per_minute: Whole = Field(600, ge=1, le=100_000, description="new automatic bans in any minute")
@@ -253,7 +52,7 @@ class Budget(_Base):
     )
 
 
-class IncidentLevels(_Base):
+class IncidentLevels(Base):
     """When an attack is called one, and when it is over."""
 
     attack_above: Number = Field(0.5, gt=0, le=1, description="fill of the fullest SYN queue that starts an incident")
@@ -267,7 +66,7 @@ class IncidentLevels(_Base):
         return self
 
 
-class Cadence(_Base):
+class Cadence(Base):
     """How often sensors are read; the agent reads less often where one read costs more than it should."""
 
     calm: Duration = Field(0.2, ge=0.02, le=60, description="time between ticks while calm")
@@ -279,14 +78,14 @@ class Cadence(_Base):
     )
 
 
-class Proven(_Base):
+class Proven(Base):
     """Peers that recently completed handshakes."""
 
     lifetime: Duration = Field(600.0, ge=10, le=86400, description="how long a completed handshake counts")
     at_most: Whole = Field(65_536, ge=1, le=1_000_000, description="peers remembered; the oldest are forgotten first")
 
 
-class Sampler(_Base):
+class Sampler(Base):
     """The SYN sampler, which runs while a listener is under pressure."""
 
     enabled: bool = Field(True, description="whether SYNs may be sampled on the wire")
@@ -294,7 +93,7 @@ class Sampler(_Base):
     linger: Duration = Field(10.0, ge=1, le=3600, description="how long it runs on after pressure has gone")
 
 
-class Countermeasure(_Base):
+class Countermeasure(Base):
     """What is done against floods that no ban can stop."""
 
     syn_cookies: Literal["auto", "never"] = Field(
@@ -304,7 +103,7 @@ class Countermeasure(_Base):
     )
 
 
-class ContainerWatch(_Base):
+class ContainerWatch(Base):
     """Listeners in other network namespaces behind this host."""
 
     watch: Literal["auto", "off"] = Field(
@@ -312,7 +111,7 @@ class ContainerWatch(_Base):
     )
 
 
-class LedgerLimits(_Base):
+class LedgerLimits(Base):
     """Bounds on the state database."""
 
     keep: Duration = Field(
@@ -321,7 +120,7 @@ class LedgerLimits(_Base):
     rows: Whole = Field(200_000, ge=1000, le=10_000_000, description="rows a table may hold; the oldest go first")
 
 
-class Config(_Base):
+class Config(Base):
     """The whole configuration; every key is optional."""
 
     mode: Mode = Field(Mode.DRY_RUN, description="dry-run reports what would be banned; enforce bans")
