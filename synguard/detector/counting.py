@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from synguard.detector.assessment import Observation
 from synguard.detector.columns import Runs, cut, is_ipv4, network_at, sorting_order
+from synguard.detector.familiar import Familiar
 from synguard.model import Signal
 from synguard.policy.models import Policy
 from synguard.readings import U16, U64
@@ -46,6 +47,8 @@ class Rows:
     """Of IPv6 rows, where that differs."""
     header: U64 | None = None
     """What each SYN's header comes to, as ``fingerprint.headers`` has it."""
+    at: float = 0.0
+    """Monotonic seconds of the reading."""
 
     def where(self, mask: Bools) -> Rows:
         """Return the rows where ``mask`` (bool, one per row) is true."""
@@ -58,10 +61,19 @@ class Rows:
         return replace(self.where(mask), weight=weight)
 
 
-def observe(rows: Rows, policy: Policy, signal: Signal, *, pressed: bool, tool: int | None = None) -> list[Observation]:
+def observe(
+    rows: Rows,
+    policy: Policy,
+    signal: Signal,
+    *,
+    pressed: bool,
+    tool: int | None = None,
+    familiar: Familiar | None = None,
+) -> list[Observation]:
     """Return the targets among a policy's rows whose count comes near its limit, both families, every prefix length.
 
-    ``tool`` is the header that most of the flood's networks send, if there is one.
+    ``tool`` is the header that most of the flood's networks send, if there is one. With ``familiar``, a source of
+    which a single row was sampled is reported only if it was met before.
     """
     if policy.limits.of(signal) is None and policy.prefix_limits.of(signal) is None:
         return []
@@ -70,7 +82,7 @@ def observe(rows: Rows, policy: Policy, signal: Signal, *, pressed: bool, tool: 
     for version, chosen in ((4, ipv4), (6, ~ipv4)):
         if chosen.any():
             mine = rows.of_version(version, chosen)
-            found.extend(_Tree(mine, policy, signal, version, pressed, tool).observations())
+            found.extend(_Tree(mine, policy, signal, version, pressed, tool, familiar).observations())
     return found
 
 
@@ -86,9 +98,16 @@ class _Tree:
     """One family's rows under one policy, sorted once and cut at each prefix length in turn."""
 
     def __init__(  # private, called once
-        self, rows: Rows, policy: Policy, signal: Signal, version: int, pressed: bool, tool: int | None
+        self,
+        rows: Rows,
+        policy: Policy,
+        signal: Signal,
+        version: int,
+        pressed: bool,
+        tool: int | None,
+        familiar: Familiar | None,
     ) -> None:
-        self._tool = tool
+        self._tool, self._familiar = tool, familiar
         order = sorting_order(rows.high, rows.low)
         self._high, self._low, self._port = rows.high[order], rows.low[order], rows.port[order]
         self._header = None if rows.header is None else rows.header[order]
@@ -102,7 +121,7 @@ class _Tree:
         sources = np.ones(len(runs), np.int64)
         limit = self._limit(lengths[0])
         over = self._over(value, limit)
-        yield from self._report(runs, value, sources, limit, lengths[0])
+        yield from self._report(runs, np.where(self._telling(runs, lengths[0]), value, 0.0), sources, limit, lengths[0])
         for prefixlen in lengths[1:]:
             value, sources = np.where(over, 0.0, value), np.where(over, 0, sources)
             parents = cut(runs.high, runs.low, self._version, prefixlen)
@@ -112,6 +131,13 @@ class _Tree:
             enough = sources >= self._policy.prefixes.sources_for(prefixlen, self._version)
             over = self._over(value, limit) & enough
             yield from self._report(runs, np.where(enough, value, 0.0), sources, limit, prefixlen)
+
+    def _telling(self, runs: Runs, prefixlen: int) -> Bools:
+        """Return which sources a rate can be told of: those with more than one row, now or lately."""
+        if self._familiar is None or not self._rows.sampled:
+            return np.ones(len(runs), np.bool_)
+        several = np.asarray(runs.end - runs.start > 1, np.bool_)
+        return several | self._familiar.met(runs.high, runs.low, prefixlen, self._rows.at)
 
     def _limit(self, prefixlen: int) -> float:
         """Return the limit as it applies now; infinite where the signal is not judged at this width."""

@@ -15,6 +15,7 @@ from synguard.detector.columns import cut, is_ipv4, sorting_order
 from synguard.detector.counters import dropped_rate, rate
 from synguard.detector.counting import Rows, observe, split
 from synguard.detector.dispersion import EVERYWHERE, dispersion
+from synguard.detector.familiar import Familiar
 from synguard.detector.fingerprint import ONE_TOOL, headers
 from synguard.detector.handshakes import HandshakeWindow
 from synguard.detector.held import Held
@@ -41,6 +42,7 @@ class Detector:
     def __init__(self, policies: Sequence[Policy], seed: int) -> None:
         self.policies = tuple(policies)
         self._arrivals = Arrivals(seed)
+        self._familiar = Familiar(seed)
         self._measured_at: dict[Signal, float] = {}
         self._counters: CounterReading | None = None
         self._handshakes = HandshakeWindow()
@@ -162,7 +164,9 @@ class Detector:
         found: list[Observation] = []
         for policy in self.policies:
             mine, rows = split(rows, policy)
-            found.extend(observe(mine, policy, signal, pressed=policy.name in pressed, tool=tool))
+            found.extend(
+                observe(mine, policy, signal, pressed=policy.name in pressed, tool=tool, familiar=self._familiar)
+            )
         return found
 
     def _tool(self) -> int | None:
@@ -228,6 +232,7 @@ def _syn_rows(syns: SynSample) -> Rows:
         sampled=True,
         weight6=weight6,
         header=headers(syns),
+        at=syns.at,
     )
 
 
