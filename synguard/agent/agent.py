@@ -50,6 +50,8 @@ class Tick:
 
     assessment: Assessment
     decision: Decision
+    blind: frozenset[str] = frozenset()
+    """Sensors that cannot read at present: what the assessment says of theirs is of before."""
 
 
 Onlooker = Callable[[Tick, float, datetime], None]
@@ -154,7 +156,7 @@ class Agent:
             self._senses.begin_sampling(now)
         self._prove(readings, now, utc)
         self._journal.write(decision, now, utc)
-        tick = Tick(assessment, decision)
+        tick = Tick(assessment, decision, self._senses.failing)
         self._tell(tick, now, utc)
         self._prune(now, utc)
         for onlooker in self.onlookers:

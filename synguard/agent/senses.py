@@ -170,6 +170,11 @@ class Senses:
             health["containers"] = SensorStatus(ok=True, detail=self._around)
         return health
 
+    @property
+    def failing(self) -> frozenset[str]:
+        """Names of the sensors that cannot read at present."""
+        return frozenset(name for name, pace in self._paces.items() if not pace.status.ok)
+
     def read(self, now: float, *, sampling: bool, proof: bool = False) -> Readings:
         """Return what is due at ``now``, and completed connections whether due or not where ``proof`` is asked for.
 

@@ -13,6 +13,7 @@ from synguard.agent.agent import Agent, Loader
 from synguard.agent.countermeasure import cookies_for
 from synguard.agent.enablement import Enablements
 from synguard.agent.enforcing import Enforcing
+from synguard.agent.history import History
 from synguard.agent.lock import AgentLock
 from synguard.agent.senses import Sources
 from synguard.agent.switch import Parts, Switch
@@ -75,6 +76,9 @@ def built(
             mode_by="option" if insists else "config",
         )
         held.callback(agent.close)
+        history = History(ledger)
+        held.callback(history.close)
+        agent.onlookers.append(history.look)
         agent.adopt()
         yield agent
 

@@ -1,7 +1,18 @@
-"""The ledger: bans, verdicts, incidents and actions in one SQLite file."""
+"""The ledger: bans, verdicts, incidents, actions and the history of pressure in one SQLite file."""
 
 from synguard.ledger.database import LedgerDeniedError
 from synguard.ledger.ledger import LEDGER_FILE, Ledger
-from synguard.ledger.records import ActionRecord, BanRecord, Offence, VerdictRecord
+from synguard.ledger.records import ActionRecord, BanRecord, Figure, Offence, Stretch, Track, VerdictRecord
 
-__all__ = ["LEDGER_FILE", "ActionRecord", "BanRecord", "Ledger", "LedgerDeniedError", "Offence", "VerdictRecord"]
+__all__ = [
+    "LEDGER_FILE",
+    "ActionRecord",
+    "BanRecord",
+    "Figure",
+    "Ledger",
+    "LedgerDeniedError",
+    "Offence",
+    "Stretch",
+    "Track",
+    "VerdictRecord",
+]

@@ -31,6 +31,7 @@ class Database:
 
     def __init__(self, path: Path, patience_s: float) -> None:
         self.path = path
+        self._patience_s = patience_s
         with self._translated("open"):
             _refuse_orphaned_log(path)
             _create_private(path)
@@ -49,13 +50,14 @@ class Database:
             self._connection.close()
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
         """Give the connection inside one write transaction: all of it happens, or none.
 
         Raises:
-            LedgerError: The file is locked for longer than patience lasts, full, read-only or damaged.
+            LedgerError: The file is locked for longer than patience lasts, or at all where it shall not ``wait``;
+                or full, read-only or damaged.
         """
-        with self._translated("save to"), self._transaction():
+        with self._translated("save to"), self._patience(wait), self._transaction():
             yield self._connection
 
     @contextmanager
@@ -97,6 +99,17 @@ class Database:
     def _read_data_version(self) -> int:
         with self._translated("read"):
             return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    @contextmanager
+    def _patience(self, wait: bool) -> Iterator[None]:
+        if wait:
+            yield
+            return
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            yield
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {round(self._patience_s * 1000)}")
 
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:

@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from synguard.addresses import Network
-from synguard.ledger import bans, pruning, verdicts
+from synguard.ledger import bans, history, pruning, verdicts
 from synguard.ledger.database import Database
-from synguard.ledger.records import ActionRecord, BanRecord, Offence, VerdictRecord
+from synguard.ledger.records import ActionRecord, BanRecord, Offence, Stretch, VerdictRecord
 from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.model import Ban, Hits, Incident, Verdict
 from synguard.policy.models import LedgerLimits
@@ -177,10 +177,27 @@ class Ledger:
             )
             return [ActionRecord(from_us(at), kind, text) for at, kind, text in rows]
 
+    def add_history(self, stretches: Sequence[Stretch]) -> None:
+        """Keep what was seen of the whole host; waits for nobody.
+
+        Raises:
+            LedgerError: Also where somebody else writes at this moment; nothing is written then.
+        """
+        with self._database.write(wait=False) as db:
+            history.add(db, stretches)
+
+    def history(self, since: datetime, until: datetime, grain_s: float) -> list[Stretch]:
+        """Return what was seen between two times, earliest first, made one per ``grain_s`` seconds.
+
+        Where nobody watched there is none; older history is kept more coarsely, so that there may be fewer.
+        """
+        with self._database.read() as db:
+            return history.between(db, since, until, grain_s)
+
     def prune(self, now: datetime) -> int:
         """Drop what is older or more than the limits allow, a bounded piece a call; return how many rows went.
 
-        Standing bans stay whatever the limits say.
+        Standing bans stay whatever the limits say. History is made coarser with age before it goes.
         """
         with self._database.write() as db:
-            return pruning.prune(db, self._limits, now)
+            return history.thin(db, now) + pruning.prune(db, self._limits, now)

@@ -32,6 +32,7 @@ _TABLES: Final = (
     _Table("verdict", age="last_at"),
     _Table("incident", age="coalesce(ended_at, started_at)"),
     _Table("action", age="at"),
+    _Table("history", age="at"),
 )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 from synguard.model import Ban, Verdict
 
@@ -59,3 +61,64 @@ class ActionRecord:
     at: datetime
     kind: str
     text: str
+
+
+class Figure(StrEnum):
+    """What the history keeps of the whole host; rates are per second."""
+
+    HALF_OPEN = "half_open"
+    """Sockets in ``SYN_RECV``."""
+    CONNECTIONS = "connections"
+    """Sockets past the handshake and not yet in ``TIME_WAIT``."""
+    SYNS = "syns"
+    """SYNs on the wire; known only while they are sampled, which they are under pressure."""
+    COMPLETED = "completed"
+    """Handshakes that clients completed."""
+    COOKIES_SENT = "cookies_sent"
+    """SYNs that were answered by a cookie, because a SYN queue was full."""
+    COOKIES_BACK = "cookies_back"
+    """Cookies that came back, each a completed handshake."""
+    DROPPED = "dropped"
+    """SYNs that a full SYN queue turned into nothing."""
+    REFUSED = "refused"
+    """Handshakes that a full accept queue refused: the application is slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """How one figure went over a stretch of time."""
+
+    seconds: float
+    """For how long it was known; what is not known is no zero."""
+    total: float
+    """The figure times the seconds it held: for a rate, how many there were."""
+    least: float
+    most: float
+
+    @property
+    def mean(self) -> float:
+        """The mean while it was known."""
+        return self.total / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What the agent saw of the whole host over a stretch of time: one row of history, or several made one."""
+
+    at: datetime
+    """When it begins."""
+    span_s: float
+    """From the first moment in it that was watched to the last."""
+    watched_s: float
+    """How long an agent watched within it."""
+    censored_s: float = 0.0
+    """How long a SYN queue was full in it: the true count of half-open sockets was higher."""
+    fill: float = 0.0
+    """The fullest that a SYN queue got, 1.0 for full."""
+    tracks: Mapping[Figure, Track] = field(default_factory=dict)
+    """Figures that were not known at any moment of it are absent."""
+
+    @property
+    def until(self) -> datetime:
+        """When it ends."""
+        return self.at + timedelta(seconds=self.span_s)

@@ -100,7 +100,30 @@ _V1: Final = (
     "CREATE INDEX action_at ON action (at)",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1,)
+_FIGURES: Final = (
+    "half_open", "connections", "syns", "completed", "cookies_sent", "cookies_back", "dropped", "refused",
+)  # fmt: skip
+"""As they were named when the step was released."""
+
+_V2: Final = (
+    # Sums and seconds, not means: rows can be added up into longer ones, by SQL alone. Whole numbers take little room.
+    """
+    CREATE TABLE history (
+        seq      INTEGER PRIMARY KEY,
+        grain    INTEGER NOT NULL,
+        at       INTEGER NOT NULL,
+        until    INTEGER NOT NULL,
+        watched  REAL NOT NULL,
+        censored REAL NOT NULL,
+        fill     REAL NOT NULL,
+    """
+    + ",".join(f"{name}_s REAL, {name}_total REAL, {name}_least REAL, {name}_most REAL" for name in _FIGURES)
+    + ")",
+    "CREATE INDEX history_at ON history (at)",
+    "CREATE INDEX history_grain ON history (grain, at)",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2)
 """Step *n* brings a file from version *n* to *n* + 1; a step, once released, never changes."""
 
 VERSION: Final = len(MIGRATIONS)
