@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
+IN_TEST := not bench and not soak
 INSTALL := .venv/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable
 
 help: ## list the targets
@@ -33,7 +34,8 @@ lint: setup ## ruff and mypy --strict
 	.venv/bin/mypy
 
 test: lint ## set up everything, then lint and run every test, those in the kernel too
-	$(PY) -m pytest -m 'not bench and not soak'
+	$(PY) -m pytest -m 'not kernel and $(IN_TEST)' --numprocesses 2 --dist loadfile
+	$(PY) -m pytest -m 'kernel and $(IN_TEST)'
 
 bench: setup ## benchmarks side by side, as ratios (SHORT=1 for the short form)
 	$(PY) -m pytest -m bench -s --timeout 1800
