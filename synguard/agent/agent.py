@@ -17,7 +17,9 @@ from synguard.agent.clearing import useless
 from synguard.agent.countermeasure import SynCookies
 from synguard.agent.enforcing import Enforcing
 from synguard.agent.journal import Journal
+from synguard.agent.protecting import Protecting
 from synguard.agent.proving import Proving
+from synguard.agent.publishing import Publisher, Reader
 from synguard.agent.senses import Senses, Sources
 from synguard.agent.switch import Parts, Switch
 from synguard.agent.telling import status_of
@@ -33,11 +35,10 @@ from synguard.ledger import Ledger
 from synguard.model import Mode, Phase
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
-from synguard.report.status import Status, write_status
+from synguard.report.status import Status
 
 log: Final = logging.getLogger(__name__)
 
-STATUS_EVERY_S: Final = 1.0
 PRUNE_EVERY_S: Final = 600.0
 
 Loader = Callable[[], tuple[Config, tuple[Policy, ...]]]
@@ -56,8 +57,6 @@ class Tick:
 
 Onlooker = Callable[[Tick, float, datetime], None]
 """Told of a tick when all of it is done, with its monotonic and UTC time; must neither wait nor raise."""
-Reader = Callable[[Status], None]
-"""Given each status as it is published, about once a second; must neither wait nor raise."""
 
 
 class Agent:
@@ -93,20 +92,25 @@ class Agent:
         self.record: Record | None = None
         """Told what every tick knows; must neither wait nor raise."""
         self.onlookers: list[Onlooker] = []
-        self.readers: list[Reader] = []
+        self._publisher = Publisher(config.runtime_dir)
         self._reload: Loader | None = None
         self._sampling = self._wants_proof = False
         self._exceptions: frozenset[Network] = frozenset()
-        self._protected = Protected({}, ("who must be protected has not been read yet",))
+        self._protecting = Protecting()
         self._proving = self._new_proving()
         self._journal = Journal(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._reload_problem = ""
-        self._status_due = self._prune_due = float("-inf")
+        self._prune_due = float("-inf")
         self._use(config, policies)
         self._engine = Engine(
             config, policies, new_id=self._new_id, chance=self._chance, offenders=self._offenders(policies)
         )
-        self._engine.court.protect(self._protected)
+        self._engine.court.protect(self._protecting.known)
+
+    @property
+    def readers(self) -> list[Reader]:
+        """Who is given each status as it is published."""
+        return self._publisher.readers
 
     @property
     def phase(self) -> Phase:
@@ -139,17 +143,18 @@ class Agent:
         now, utc = self._clock.monotonic(), self._clock.utcnow()
         self._enforcing.follow_ledger(utc)
         self._know_standing()
-        self._protect(now)
+        if self._protecting.follow(self._senses, now):
+            self._engine.court.protect(self._protecting.known)
         self._follow_order(now, utc)
         readings = self._senses.read(now, sampling=self._sampling, proof=self._wants_proof)
         if self.record is not None:
-            self.record(utc, readings, self._protected)
+            self.record(utc, readings, self._protecting.known)
         assessment = self._detector.assess(readings, self._engine.court.standing.held(utc))
         decision = self._cookies.follow(self._engine.decide(assessment, utc), assessment, now, utc)
         self._enforcing.add(decision.bans)
         if decision.bans or assessment.completed is not None:
             self._exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
-        self._enforcing.bring(self._protected.networks, self._exceptions, now, utc)
+        self._enforcing.bring(self._protecting.known.networks, self._exceptions, now, utc)
         self._know_standing()
         self._sampling, self._wants_proof = decision.wants_sampler, decision.wants_proof
         if self._sampling:
@@ -157,7 +162,7 @@ class Agent:
         self._prove(readings, now, utc)
         self._journal.write(decision, now, utc)
         tick = Tick(assessment, decision, self._senses.failing)
-        self._tell(tick, now, utc)
+        self._publisher.publish(lambda: self._status(tick, now, utc), now)
         self._prune(now, utc)
         for onlooker in self.onlookers:
             onlooker(tick, now, utc)
@@ -225,20 +230,6 @@ class Agent:
         self._enforcing.renewed = False
         self._engine.court.standing = StandingBans([*self._enforcing.by_hand.values(), *self._enforcing.bans.values()])
 
-    def _protect(self, now: float) -> None:
-        seen = self._senses.protected(now)
-        if seen is None:
-            failure = self._senses.health["protected"]
-            if failure.ok:
-                return
-            seen = Protected(self._protected.networks, (failure.detail,))
-        for problem in set(seen.problems) - set(self._protected.problems):
-            log.error("automatic bans are suspended: %s", problem)
-        if self._protected.problems and not seen.problems:
-            log.info("who must be protected is known: %d addresses and networks", len(seen.networks))
-        self._protected = seen
-        self._engine.court.protect(seen)
-
     def _follow_order(self, now: float, utc: datetime) -> None:
         """Take up the mode that ``synguard enable`` ordered, or go back to the config's."""
         switch = self._switch
@@ -249,7 +240,7 @@ class Agent:
             parts = switch.parts(wanted, now, utc)
             if parts is not None:
                 self._enter(wanted, switch, parts, now, utc)
-        elif self._config.mode is Mode.DRY_RUN and switch.follow_up(self._protected.networks, now, utc):
+        elif self._config.mode is Mode.DRY_RUN and switch.follow_up(self._protecting.known.networks, now, utc):
             self._enforcing.follow_ledger(utc, anyway=True)
             self._know_standing()
         self._engine.court.ends_by = switch.ends_by(now, utc)
@@ -263,7 +254,7 @@ class Agent:
         self._cookies.adopt(now)
         rehearsing = mode is Mode.DRY_RUN
         if rehearsing:
-            switch.leave(before.reconciler, self._protected.networks, now, utc)
+            switch.leave(before.reconciler, self._protecting.known.networks, now, utc)
             self._enforcing.follow_ledger(utc, anyway=True)
         else:
             switch.took_over(self._enforcing.bans.values())
@@ -317,18 +308,6 @@ class Agent:
         self._engine.use(self._config, policies)
         log.info("reloaded: policies %s", ", ".join(policy.name for policy in policies))
 
-    def _tell(self, tick: Tick, now: float, utc: datetime) -> None:
-        if now < self._status_due:
-            return
-        self._status_due = now + STATUS_EVERY_S
-        status = self._status(tick, now, utc)
-        for read in self.readers:
-            read(status)
-        try:
-            write_status(self._config.runtime_dir, status)
-        except OSError as error:
-            log.error("the status file cannot be written in %s: %s", self._config.runtime_dir, error.strerror)
-
     def _status(self, tick: Tick, now: float, utc: datetime) -> Status:
         return status_of(
             tick.assessment,
@@ -353,7 +332,7 @@ class Agent:
         )
 
     def _problems(self, decision: Decision) -> tuple[str, ...]:
-        suspended = tuple(f"automatic bans are suspended: {problem}" for problem in self._protected.problems)
+        suspended = self._protecting.problems
         others = (
             self._enforcing.problem,
             self._switch.problem if self._switch else "",
