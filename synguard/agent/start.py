@@ -16,6 +16,7 @@ from synguard.agent.enforcing import Enforcing
 from synguard.agent.history import History
 from synguard.agent.lock import AgentLock
 from synguard.agent.senses import Sources
+from synguard.agent.supervisor import Supervisor
 from synguard.agent.switch import Parts, Switch
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
@@ -153,20 +154,28 @@ def make_private(directory: Path, name: str) -> None:
 
 
 def run_until_told(agent: Agent, clock: SystemClock, load: Loader, for_s: float | None) -> None:
-    """Run the agent; SIGTERM and SIGINT end it after the present tick, SIGHUP reads config and policies again."""
+    """Run the agent; SIGTERM and SIGINT end it after the present tick, SIGHUP reads config and policies again.
+
+    A service manager is told of all of it, and after ticks that the agent is alive.
+    """
+    manager = Supervisor.here()
+    agent.onlookers.append(manager.tick)
+    agent.readers.append(manager.read)
 
     def stop(number: int, _frame: object) -> None:
         log.info("%s: stopping", signal.Signals(number).name)
+        manager.stopping()
         agent.stop()
         clock.interrupt()
 
     def reload(_number: int, _frame: object) -> None:
-        agent.reload(load)
+        agent.reload(manager.reloading(load))
         clock.interrupt()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, reload)
     try:
+        manager.ready()
         agent.run(for_s)
     finally:
         for number, handler in before.items():

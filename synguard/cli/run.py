@@ -86,9 +86,11 @@ def _greet(mode: Mode, policies: tuple[Policy, ...]) -> None:
 
 
 def _log_to_stderr(*, verbose: bool) -> None:
+    import faulthandler
     import logging
     import os
 
+    faulthandler.enable(file=2)  # a watchdog ends a hung agent by SIGABRT: the log then shows where it hung
     journald = "JOURNAL_STREAM" in os.environ  # journald stamps lines itself
     logging.basicConfig(
         level=logging.INFO if not verbose else logging.DEBUG,
