@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
-IN_TEST := not bench and not soak
+IN_TEST := not bench and not soak and not pages
 INSTALL := .venv/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable
 
 help: ## list the targets
@@ -37,6 +37,9 @@ test: lint ## set up everything, then lint and run every test, those in the kern
 	$(PY) -m pytest -m 'not kernel and $(IN_TEST)' --numprocesses 2 --dist loadfile
 	$(PY) -m pytest -m 'kernel and $(IN_TEST)'
 
+docs: setup ## work through every page of the documentation on a host under a flood, a minute or two
+	$(PY) -m pytest -m pages tests/netns/test_pages.py
+
 bench: setup ## benchmarks side by side, as ratios (SHORT=1 for the short form)
 	$(PY) -m pytest -m bench -s --timeout 1800
 
@@ -46,4 +49,4 @@ demo: setup ## a flood, the agent, who gets through: before and after, in under 
 clean: ## remove what the targets above made
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help runtime setup run lint test bench demo clean
+.PHONY: help runtime setup run lint test docs bench demo clean

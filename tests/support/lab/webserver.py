@@ -48,17 +48,31 @@ def start_nginx(victim: Namespace, workdir: Path, ports: tuple[int, ...], tuning
     Raises:
         LabError: nginx is not installed, or did not come up; says its own words.
     """
+    prefix = workdir / "nginx"
+    prefix.mkdir()
+    (prefix / "nginx.conf").write_text(nginx_config(prefix, ports, tuning))
+    command = nginx_command(prefix)
+    versions = (6,) if tuning.dual_stack else (4, 6)
+    return _ready(Program(victim, command, workdir, "nginx"), victim, ports, versions)
+
+
+def nginx_config(prefix: Path, ports: tuple[int, ...], tuning: Victim) -> str:
+    """Return what ``nginx.conf`` says of these ports; everything that nginx writes goes under ``prefix``."""
+    listens = "\n".join(_listen(port, tuning) for port in ports)
+    page = PAGE.decode().replace("\n", "\\n")
+    return _CONFIG.format(prefix=prefix, listens=listens, page=page)
+
+
+def nginx_command(prefix: Path) -> list[str]:
+    """Return the command line that serves ``prefix/nginx.conf`` in the foreground.
+
+    Raises:
+        LabError: nginx is not installed.
+    """
     binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if binary is None:
         raise LabError("nginx is not installed: the lab serves real pages; install nginx-light")
-    prefix = workdir / "nginx"
-    prefix.mkdir()
-    listens = "\n".join(_listen(port, tuning) for port in ports)
-    page = PAGE.decode().replace("\n", "\\n")
-    (prefix / "nginx.conf").write_text(_CONFIG.format(prefix=prefix, listens=listens, page=page))
-    command = [binary, "-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-e", str(prefix / "error.log")]
-    versions = (6,) if tuning.dual_stack else (4, 6)
-    return _ready(Program(victim, command, workdir, "nginx"), victim, ports, versions)
+    return [binary, "-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-e", str(prefix / "error.log")]
 
 
 def _listen(port: int, tuning: Victim) -> str:
