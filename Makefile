@@ -46,7 +46,10 @@ bench: setup ## benchmarks side by side, as ratios (SHORT=1 for the short form)
 demo: setup ## a flood, the agent, who gets through: before and after, in under a minute
 	$(PY) -m tests.support.demo
 
+man: setup ## write man pages, references, completions and the example config anew from the code
+	$(PY) -m synguard.manual
+
 clean: ## remove what the targets above made
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help runtime setup run lint test docs bench demo clean
+.PHONY: $(shell grep -oE '^[a-z-]+:' $(firstword $(MAKEFILE_LIST)) | tr -d :)

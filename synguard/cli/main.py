@@ -25,9 +25,14 @@ VERBS: Final = (
     Verb("why", "Everything known about one address"),
     Verb("enable", "From dry-run to enforcing: on trial, confirmed, or off"),
     Verb("connections", "Who is connected, in which state, to what"),
-    Verb("policy", "Check, show, replay and suggest policies", parts=("check", "show", "replay", "suggest")),
+    Verb(
+        "policy",
+        "Check, show, replay and suggest policies",
+        parts=("check", "show", "replay", "suggest", "example"),
+    ),
     Verb("doctor", "Whether this host can protect itself, and the fix where not"),
     Verb("flush", "Panic: take everything of synguard's out of the kernel"),
+    Verb("completion", "What makes the Tab key complete, for bash, zsh and fish"),
 )
 
 EXAMPLES: Final = """\

@@ -9,6 +9,7 @@ import typer
 
 from synguard.cli.groups import VerbCommand, VerbGroup
 from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.cli.policy_example import example
 from synguard.cli.policy_replay import replay
 from synguard.cli.policy_suggest import suggest
 from synguard.errors import ConfigError, UsageError
@@ -25,6 +26,7 @@ Examples:
   synguard policy show --policy web --json
   synguard policy replay day.rec --policy strict
   synguard policy suggest day.rec -o mine.toml
+  synguard policy example > synguard.toml
 """
 
 _NAMES = {"help_option_names": ["-h", "--help"]}
@@ -44,7 +46,7 @@ def _group() -> None:
     """Hold the verbs below ``policy`` together."""
 
 
-for _verb in (replay, suggest):
+for _verb in (replay, suggest, example):
     policy.command(cls=VerbCommand, context_settings=_NAMES)(_verb)
 
 

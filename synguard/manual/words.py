@@ -1,0 +1,56 @@
+"""What man pages and the reference page say beside what the parser knows: exit codes, files, environment, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from synguard.policy.load import CONFIG_VARIABLE, DEFAULT_CONFIG
+from synguard.policy.models import Config
+
+EXIT_CODES: Final[Mapping[int, str]] = {
+    0: "done",
+    1: "failed: one sentence on stderr says what and what to do; --debug shows where",
+    2: "a word, option, config or policy that cannot be used; nothing was changed",
+    3: "refused for safety; nothing was changed",
+    4: "not permitted; it says which right is missing",
+    5: "no plane works on this host",
+    130: "Ctrl-C",
+}
+
+_DEFAULTS: Final = Config()
+
+FILES: Final[Mapping[str, str]] = {
+    str(DEFAULT_CONFIG): "the config; see synguard.toml(5)",
+    f"{_DEFAULTS.state_dir}/ledger.db": "bans, verdicts, incidents and actions",
+    f"{_DEFAULTS.state_dir}/enforcing.json": "what synguard enable ordered",
+    f"{_DEFAULTS.runtime_dir}/status.json": "what the agent says of itself",
+}
+
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    CONFIG_VARIABLE: "the config file, where --config does not name one",
+    "SYNGUARD_DEBUG": "1: show the traceback of an error, as --debug does",
+}
+
+JSON_KEYS: Final[Mapping[str, str]] = {
+    "synguard status": "mode mode_by mode_story confirm_by plane show_command healthy problems pid started_at "
+    "last_reading_at policies pressure flood verdict targets incidents countermeasures leaks bans_active proven_peers "
+    "sensors running stale agent",
+    "synguard bans": "id target scope action ports origin policy reason score times created_at expires_at left_s "
+    "dry_run forced evidence packets bytes last_hit_at ended_at ended_why active in_kernel",
+    "synguard ban": "dry_run bans impact warnings",
+    "synguard unban": "lifted",
+    "synguard review": "within_s extended_by_s bans extended released",
+    "synguard report": "since until mode running verdict bans spared spoofed watched incidents could_be_hurt actions "
+    "next",
+    "synguard why": "address known banned own protected score now sockets bans verdicts limits leaks warnings",
+    "synguard connections": "at read_by states half_open half_open_by_prefix established listeners listeners_left_out",
+    "synguard policy check": "ok files problems",
+    "synguard policy show": "name about ports action scope limits prefix_limits pressed hold bans prefixes judges",
+    "synguard policy replay": "recording policies banned bans spared floods incidents close not_banned "
+    "ticks_without_samples notes",
+    "synguard policy suggest": "files recorded_s calm_s margin left_out tried warnings policies pack",
+    "synguard doctor": "healthy findings listeners coverage",
+    "synguard flush": "flushed agent_running syn_cookies_put_back_to",
+}
+"""Verb → keys of what --json prints, or of each element where that is a list, in its order; a test asks the verbs."""

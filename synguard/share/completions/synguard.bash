@@ -1,0 +1,118 @@
+# bash completion for synguard; written by `python -m synguard.manual`; do not edit
+_synguard() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' word i words=''
+    if declare -F _get_comp_words_by_ref >/dev/null; then _get_comp_words_by_ref -n : cur prev; fi
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case "$path,$word" in
+        ',run') path='run' ;;
+        ',status') path='status' ;;
+        ',bans') path='bans' ;;
+        ',ban') path='ban' ;;
+        ',unban') path='unban' ;;
+        ',review') path='review' ;;
+        ',report') path='report' ;;
+        ',why') path='why' ;;
+        ',enable') path='enable' ;;
+        ',connections') path='connections' ;;
+        ',policy') path='policy' ;;
+        ',doctor') path='doctor' ;;
+        ',flush') path='flush' ;;
+        ',completion') path='completion' ;;
+        'policy,replay') path='policy replay' ;;
+        'policy,suggest') path='policy suggest' ;;
+        'policy,example') path='policy example' ;;
+        'policy,check') path='policy check' ;;
+        'policy,show') path='policy show' ;;
+        esac
+    done
+    case "$path,$prev" in
+    ',--config') compopt -o default 2>/dev/null; return ;;
+    'run,--config') compopt -o default 2>/dev/null; return ;;
+    'run,--for') words='30s 10m 1h 2h 1d' ;;
+    'run,--record') compopt -o default 2>/dev/null; return ;;
+    'run,--record-limit') return ;;
+    'status,--config') compopt -o default 2>/dev/null; return ;;
+    'bans,--expiring') words='30s 10m 1h 2h 1d' ;;
+    'bans,--since') words='30s 10m 1h 2h 1d' ;;
+    'bans,--sort') words='expires created packets score target' ;;
+    'bans,--limit') return ;;
+    'bans,--page') return ;;
+    'bans,--config') compopt -o default 2>/dev/null; return ;;
+    'ban,--for') words='30s 10m 1h 2h 1d' ;;
+    'ban,--scope') words='new all' ;;
+    'ban,--action') words='drop reject' ;;
+    'ban,--ports') return ;;
+    'ban,--reason') return ;;
+    'ban,--config') compopt -o default 2>/dev/null; return ;;
+    'unban,--config') compopt -o default 2>/dev/null; return ;;
+    'review,--within') words='30s 10m 1h 2h 1d' ;;
+    'review,--extend') words='30s 10m 1h 2h 1d' ;;
+    'review,--quiet') words='30s 10m 1h 2h 1d' ;;
+    'review,--config') compopt -o default 2>/dev/null; return ;;
+    'report,--since') words='30s 10m 1h 2h 1d' ;;
+    'report,--format') words='text json html' ;;
+    'report,--output'|'report,-o') compopt -o default 2>/dev/null; return ;;
+    'report,--config') compopt -o default 2>/dev/null; return ;;
+    'why,--config') compopt -o default 2>/dev/null; return ;;
+    'enable,--confirm-within') words='30s 10m 1h 2h 1d' ;;
+    'enable,--config') compopt -o default 2>/dev/null; return ;;
+    'connections,--by') words='source prefix port state process remote' ;;
+    'connections,--state') words='ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING' ;;
+    'connections,--port') return ;;
+    'connections,--prefix-length') return ;;
+    'connections,--limit') return ;;
+    'connections,--watch') words='30s 10m 1h 2h 1d' ;;
+    'connections,--config') compopt -o default 2>/dev/null; return ;;
+    'policy replay,--policy') compopt -o default 2>/dev/null; words='bastion default mail proxied strict web' ;;
+    'policy replay,--seed') return ;;
+    'policy replay,--config') compopt -o default 2>/dev/null; return ;;
+    'policy suggest,--output'|'policy suggest,-o') compopt -o default 2>/dev/null; return ;;
+    'policy suggest,--margin') return ;;
+    'policy suggest,--config') compopt -o default 2>/dev/null; return ;;
+    'policy show,--policy') return ;;
+    'policy show,--config') compopt -o default 2>/dev/null; return ;;
+    'doctor,--config') compopt -o default 2>/dev/null; return ;;
+    'flush,--config') compopt -o default 2>/dev/null; return ;;
+    esac
+    if [ -z "$words" ]; then
+        if [[ $cur == -* ]]; then
+            case "$path" in
+            '') words='--config --json --debug --version -h --help' ;;
+            'run') words='--config --dry-run --enforce --for --record --record-limit --force --verbose -v -h --help' ;;
+            'status') words='--config --json -h --help' ;;
+            'bans') words='--expiring --all-ended --since --sort --limit --page --config --json -h --help' ;;
+            'ban') words='--for --scope --action --ports --reason --force --dry-run --yes -y --config --json -h --help' ;;
+            'unban') words='--all --yes -y --config --json -h --help' ;;
+            'review') words='--within --extend --still-hitting --release --quiet --config --json -h --help' ;;
+            'report') words='--since --format --output -o --config --json -h --help' ;;
+            'why') words='--config --json -h --help' ;;
+            'enable') words='--confirm-within --confirm --off --force --yes -y --config --json -h --help' ;;
+            'connections') words='--by --state --port --prefix-length --limit --listening --udp --watch --config --json -h --help' ;;
+            'policy') words='-h --help' ;;
+            'policy replay') words='--policy --seed --config --json -h --help' ;;
+            'policy suggest') words='--output -o --margin --keep-incidents --force --config --json -h --help' ;;
+            'policy example') words='--allow-list -h --help' ;;
+            'policy check') words='--json -h --help' ;;
+            'policy show') words='--policy --config --json -h --help' ;;
+            'doctor') words='--config --json -h --help' ;;
+            'flush') words='--yes -y --config --json -h --help' ;;
+            'completion') words='-h --help' ;;
+            esac
+        else
+            case "$path" in
+            '') words='run status bans ban unban review report why enable connections policy doctor flush completion' ;;
+            'unban') words=$(synguard completion --targets 2>/dev/null) ;;
+            'policy') words='replay suggest example check show' ;;
+            'policy replay') compopt -o default 2>/dev/null; return ;;
+            'policy suggest') compopt -o default 2>/dev/null; return ;;
+            'policy check') compopt -o default 2>/dev/null; return ;;
+            'completion') words='bash zsh fish' ;;
+            esac
+        fi
+    fi
+    while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -W "$words" -- "$cur")
+    if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
+}
+complete -F _synguard synguard

@@ -1,0 +1,270 @@
+#compdef synguard
+# zsh completion for synguard; written by `python -m synguard.manual`; do not edit
+
+_synguard() {
+  local curcontext=$curcontext state line
+  local -a verbs
+  verbs=(
+    'run:The agent in the foreground; dry-run unless told to enforce'
+    'status:Health, mode, pressure, incidents'
+    'bans:What is banned now, until when, and what it stopped'
+    'ban:Ban an address or prefix by hand'
+    'unban:Lift a ban'
+    'review:What ends soon\: still hitting or quiet; extend or release'
+    'report:What was banned or would have been, why, who was spared'
+    'why:Everything known about one address'
+    'enable:From dry-run to enforcing\: on trial, confirmed, or off'
+    'connections:Who is connected, in which state, to what'
+    'policy:Check, show, replay and suggest policies'
+    'doctor:Whether this host can protect itself, and the fix where not'
+    'flush:Panic\: take everything of synguard'\''s out of the kernel'
+    'completion:What makes the Tab key complete, for bash, zsh and fish'
+  )
+  _arguments -C \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '--debug[Show the traceback of an error; also SYNGUARD_DEBUG=1]' \
+    '--version[Print the version]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1: :->verb' \
+    '*:: :->rest'
+  case $state in
+    verb) _describe verb verbs ;;
+    rest)
+      case $words[1] in
+        run) _synguard_run ;;
+        status) _synguard_status ;;
+        bans) _synguard_bans ;;
+        ban) _synguard_ban ;;
+        unban) _synguard_unban ;;
+        review) _synguard_review ;;
+        report) _synguard_report ;;
+        why) _synguard_why ;;
+        enable) _synguard_enable ;;
+        connections) _synguard_connections ;;
+        policy) _synguard_policy ;;
+        doctor) _synguard_doctor ;;
+        flush) _synguard_flush ;;
+        completion) _synguard_completion ;;
+      esac ;;
+  esac
+}
+
+_synguard_run() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--dry-run[Report what would be banned; change nothing]' \
+    '--enforce[Ban]' \
+    '--for[Stop by itself after this long]:TIME:(30s 10m 1h 2h 1d)' \
+    '--record[Write what sensors read, for policy replay]:FILE:_files' \
+    '--record-limit[Stop recording at this size]:SIZE: ' \
+    '--force[Replace the recording if it is there already]' \
+    '(--verbose -v)--verbose[Log more]' '(--verbose -v)-v[Log more]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_status() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_bans() {
+  _arguments -s \
+    '--expiring[Only those that end so soon]:TIME:(30s 10m 1h 2h 1d)' \
+    '--all-ended[Also bans that have ended, see --since]' \
+    '--since[With --all-ended\: begun how long ago]:TIME:(30s 10m 1h 2h 1d)' \
+    '--sort[Order of the rows]:expires|created|packets|score|target:(expires created packets score target)' \
+    '--limit[Rows a page; 0 for all]:N: ' \
+    '--page[Which page of --limit rows]:K: ' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_ban() {
+  _arguments -s \
+    '--for[How long\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
+    '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
+    '--action[drop in silence, or reject with a TCP reset]:drop|reject:(drop reject)' \
+    '--ports[Close only these local TCP ports]:80,443: ' \
+    '--reason[Why, for those who read the report]:TEXT: ' \
+    '--force[Also protected targets and very wide prefixes]' \
+    '--dry-run[Show what it would hit, change nothing]' \
+    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:TARGET: '
+}
+
+_synguard_unban() {
+  _arguments -s \
+    '--all[Lift every ban, automatic ones too]' \
+    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:TARGET:_synguard_targets'
+}
+
+_synguard_review() {
+  _arguments -s \
+    '--within[Bans that end so soon, or any for all]:TIME:(30s 10m 1h 2h 1d)' \
+    '--extend[Let them last so much longer]:TIME:(30s 10m 1h 2h 1d)' \
+    '--still-hitting[With --extend\: only those that still hit]' \
+    '--release[Lift them now]' \
+    '--quiet[With --release\: only those unseen for so long]:TIME:(30s 10m 1h 2h 1d)' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_report() {
+  _arguments -s \
+    '--since[How far back]:TIME:(30s 10m 1h 2h 1d)' \
+    '--format[How it is written]:text|json|html:(text json html)' \
+    '(--output -o)--output[Write it here, not to the terminal]:FILE:_files' '(--output -o)-o[Write it here, not to the terminal]:FILE:_files' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_why() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1:ADDRESS: '
+}
+
+_synguard_enable() {
+  _arguments -s \
+    '--confirm-within[On trial\: back to dry-run unless confirmed by then]:TIME:(30s 10m 1h 2h 1d)' \
+    '--confirm[Keep what is on trial; from a new connection]' \
+    '--off[Back to dry-run]' \
+    '--force[Although something speaks against it]' \
+    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_connections() {
+  _arguments -s \
+    '--by[Count sockets by this]:source|prefix|port|state|process|remote:(source prefix port state process remote)' \
+    '*--state[Only this TCP state; may be repeated]:STATE:(ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING)' \
+    '*--port[Only these local ports\: 80,8000-8100]:PORT: ' \
+    '--prefix-length[Of --by prefix; default 24,48]:N[,M]: ' \
+    '--limit[Rows; 0 for all. Default 20, without --by 5]:N: ' \
+    '--listening[What listens, and how full its queues are]' \
+    '--udp[Count UDP sockets too]' \
+    '--watch[Read again so often\: 1s]:TIME:(30s 10m 1h 2h 1d)' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_policy() {
+  local curcontext=$curcontext state line
+  local -a verbs
+  verbs=(
+    'replay:Play a recording through the policies and show what they would have done'
+    'suggest:Suggest limits for the policies in effect from recorded traffic'
+    'example:Print an example config'
+    'check:Check policy files and tell every fault at once'
+    'show:Show the policies in effect with every value'
+  )
+  _arguments -C \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1: :->verb' \
+    '*:: :->rest'
+  case $state in
+    verb) _describe verb verbs ;;
+    rest)
+      case $words[1] in
+        replay) _synguard_policy_replay ;;
+        suggest) _synguard_policy_suggest ;;
+        example) _synguard_policy_example ;;
+        check) _synguard_policy_check ;;
+        show) _synguard_policy_show ;;
+      esac ;;
+  esac
+}
+
+_synguard_policy_replay() {
+  _arguments -s \
+    '*--policy[Judge by this pack or policy file; may be given again]:PACK|FILE:{compadd bastion default mail proxied strict web; _files}' \
+    '--seed[Seed of what is random, such as jitter]:N: ' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1:FILE:_files'
+}
+
+_synguard_policy_suggest() {
+  _arguments -s \
+    '(--output -o)--output[Write the pack here, not to stdout]:FILE:_files' '(--output -o)-o[Write the pack here, not to stdout]:FILE:_files' \
+    '--margin[Stand this many times above what was seen]:NUMBER: ' \
+    '--keep-incidents[Measure what looks like an attack too\: it was none]' \
+    '--force[Replace the output file if it is there already]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:FILE:_files'
+}
+
+_synguard_policy_example() {
+  _arguments -s \
+    '--allow-list[An example of an allow-list file instead]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_policy_check() {
+  _arguments -s \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:FILE:_files'
+}
+
+_synguard_policy_show() {
+  _arguments -s \
+    '--policy[Only this policy]:NAME: ' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_doctor() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_flush() {
+  _arguments -s \
+    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_completion() {
+  _arguments -s \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1:SHELL:(bash zsh fish)'
+}
+
+_synguard_targets() {
+  local -a targets
+  targets=(${(f)"$(synguard completion --targets 2>/dev/null)"})
+  compadd -a targets
+}
+
+if [ "$funcstack[1]" = "_synguard" ]; then
+  _synguard "$@"
+else
+  compdef _synguard synguard
+fi
