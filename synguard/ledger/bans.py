@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from synguard.addresses import Network, format_network
 from synguard.errors import LedgerError
-from synguard.ledger.records import BanRecord, Offence
+from synguard.ledger.records import BanRecord, Counted, Offence
 from synguard.ledger.rows import (
     BAN_COLUMNS,
     BAN_READ,
@@ -153,6 +153,18 @@ def standing(db: sqlite3.Connection, now: datetime) -> list[BanRecord]:
         {"now": to_us(now)},
     )
     return [ban_record(row) for row in rows]
+
+
+def counted(db: sqlite3.Connection, now: datetime) -> dict[str, Counted]:
+    """Return id → what is known of the packets of each real ban that stands at ``now``; takes no ban apart."""
+    rows = db.execute(
+        f"SELECT id, packets, kernel_packets, last_hit_at FROM ban WHERE dry_run = 0 AND {_STANDING}",  # noqa: S608  # constants only
+        {"now": to_us(now)},
+    )
+    return {
+        id_: Counted(packets, kernel_packets, None if last is None else from_us(last))
+        for id_, packets, kernel_packets, last in rows
+    }
 
 
 def bans_since(db: sqlite3.Connection, since: datetime, limit: int, offset: int) -> list[BanRecord]:

@@ -29,16 +29,20 @@ class Database:
     ``synchronous=NORMAL``: a power cut may lose the last moments, never the file's consistency.
     """
 
-    def __init__(self, path: Path, patience_s: float) -> None:
+    def __init__(self, path: Path, patience_s: float, *, read_only: bool = False) -> None:
         self.path = path
         self._patience_s = patience_s
         with self._translated("open"):
             _refuse_orphaned_log(path)
-            _create_private(path)
-            self._connection = sqlite3.connect(path, timeout=patience_s, isolation_level=None)
+            if not read_only:
+                _create_private(path)
+            self._connection = _connected(path, patience_s, read_only)
             try:
-                _configure(self._connection, patience_s)
-                self._migrate()
+                if read_only:
+                    self._refuse_outdated()
+                else:
+                    _configure(self._connection, patience_s)
+                    self._migrate()
             except BaseException:
                 self._connection.close()
                 raise
@@ -132,6 +136,12 @@ class Database:
             self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
+    def _refuse_outdated(self) -> None:
+        if self._version() < VERSION:
+            raise LedgerError(
+                f"{self.path} was written by an older synguard: start the agent, which brings it up to date"
+            )
+
     def _version(self) -> int:
         """Return the file's schema version, 0 for an empty file; refuse what this program cannot read."""
         version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
@@ -158,6 +168,13 @@ class Database:
             raise LedgerDeniedError(_denied(self.path, doing)) from error
         except OSError as error:
             raise LedgerError(f"cannot {doing} {self.path}: {error.strerror or error}") from error
+
+
+def _connected(path: Path, patience_s: float, read_only: bool) -> sqlite3.Connection:
+    if not read_only:
+        return sqlite3.connect(path, timeout=patience_s, isolation_level=None)
+    os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))  # SQLite has one word for every reason why not
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=patience_s, isolation_level=None)
 
 
 def _create_private(path: Path) -> None:

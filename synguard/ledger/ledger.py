@@ -11,7 +11,7 @@ from typing import Final, Self
 from synguard.addresses import Network
 from synguard.ledger import bans, history, pruning, verdicts
 from synguard.ledger.database import Database
-from synguard.ledger.records import ActionRecord, BanRecord, Offence, Stretch, VerdictRecord
+from synguard.ledger.records import ActionRecord, BanRecord, Counted, Offence, Stretch, VerdictRecord
 from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.model import Ban, Hits, Incident, Verdict
 from synguard.policy.models import LedgerLimits
@@ -49,6 +49,15 @@ class Ledger:
                 A file that is there is never recreated.
         """
         return cls(Database(path, patience_s), limits)
+
+    @classmethod
+    def open_for_reading(cls, path: Path, limits: LedgerLimits = LedgerLimits(), patience_s: float = 5.0) -> Ledger:  # noqa: B008  # frozen
+        """Open a ledger that is there, for reading alone: nothing is made, brought up to date, or locked for writers.
+
+        Raises:
+            LedgerError: There is none, or as for ``open``; every method that writes raises it too.
+        """
+        return cls(Database(path, patience_s, read_only=True), limits)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +119,11 @@ class Ledger:
         """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""
         with self._database.read() as db:
             return bans.standing(db, now)
+
+    def counted(self, now: datetime) -> dict[str, Counted]:
+        """Return ban id → what is known of its packets, for real bans that stand; cheap beside ``standing``."""
+        with self._database.read() as db:
+            return bans.counted(db, now)
 
     def bans_since(self, since: datetime, limit: int = 1000, offset: int = 0) -> list[BanRecord]:
         """Return bans that began at ``since`` or later, newest first, the would-be ones too."""

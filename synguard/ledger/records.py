@@ -31,6 +31,17 @@ class BanRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What the ledger knows of the packets that a standing ban stopped."""
+
+    packets: int
+    """Summed over restarts and reboots, as of the last read of the kernel that was kept."""
+    kernel_packets: int
+    """What the kernel itself said in that read."""
+    last_hit_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictRecord:
     """All verdicts of one kind and policy about one target in one incident, told as one."""
 
