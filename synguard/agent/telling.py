@@ -116,7 +116,13 @@ def _targets(decision: Decision, scores: Scores) -> tuple[TargetStatus, ...]:
     heard = {verdict.target: verdict for verdict in decision.verdicts if verdict.target is not None}
     told = [
         TargetStatus(
-            target=format_network(target), kind=v.kind, score=round(v.score, 1), policy=v.policy, reason=v.reason
+            target=format_network(target),
+            kind=v.kind,
+            score=round(v.score, 1),
+            policy=v.policy,
+            reason=v.reason,
+            evidence=tuple(str(one) for one in v.evidence),
+            forgeable=all(one.signal.forgeable for one in v.evidence),
         )
         for target, v in heard.items()
     ]
@@ -129,6 +135,8 @@ def _targets(decision: Decision, scores: Scores) -> tuple[TargetStatus, ...]:
                     score=round(score.points, 1),
                     policy=key.policy,
                     reason=str(score.evidence),
+                    evidence=(str(score.evidence),),
+                    forgeable=score.evidence.signal.forgeable,
                 )
             )
     return tuple(sorted(told, key=lambda target: -target.score)[:MOST_TARGETS])

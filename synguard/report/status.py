@@ -64,6 +64,10 @@ class TargetStatus(_Part):
     score: float
     policy: str
     reason: str
+    evidence: tuple[str, ...] = ()
+    """Each signal against its limit, the worst first: ``syn_rate 5113 ±883/s / 25``."""
+    forgeable: bool = True
+    """Whether all of the evidence can be raised by a sender who lies about its address."""
 
 
 class IncidentStatus(_Part):
