@@ -170,6 +170,26 @@ def describe(ban: Ban) -> str:
     return f"{format_network(ban.target)} ({ban.scope}, {ban.action}) {until}"
 
 
+def impact_lines(impact: Impact, order: Order) -> list[str]:
+    """Return what a ban of one target would hit, a sentence a line, for the person who orders it."""
+    target = format_network(impact.target)
+    if impact.sockets:
+        states = ", ".join(f"{count} {state}" for state, count in impact.sockets.items())
+        fate = "are cut off" if order.scope is Scope.ALL else "go on, new connections are stopped"
+        whom = f"; connected peers: {impact.peers}, which {fate}" if impact.peers else ""
+        lines = [f"{target} holds {states}{whom}"]
+    else:
+        lines = [f"{target} holds no connections now"]
+    protected = list(impact.protected.items())
+    lines += [f"  protected: {format_network(party)} ({why})" for party, why in protected[:5]]
+    if len(protected) > 5:
+        lines.append(f"  protected: {len(protected) - 5} more")
+    lines += [f"  stands already: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
+    if len(impact.overlapping) > 5:
+        lines.append(f"  stands already: {len(impact.overlapping) - 5} more bans, see synguard bans")
+    return lines
+
+
 def _impact(target: Network, around: Surroundings) -> Impact:
     own = sorted({format_network(one) for one in (*around.own, *LOOPBACK) if overlaps(one, target)})
     protected = {party: why for party, why in around.protected.networks.items() if overlaps(party, target)}

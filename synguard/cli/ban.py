@@ -153,35 +153,14 @@ def _confirm(impacts: Sequence[Impact], yes: bool) -> None:
 
 
 def _show_impacts(impacts: Sequence[Impact], order: Order, warnings: Sequence[str]) -> None:
+    from synguard.agent.manual import impact_lines
     from synguard.report.tables import printable
 
     for warning in warnings:
         print(f"synguard: {printable(warning)}", file=sys.stderr)
     for impact in impacts:
-        for line in _impact_lines(impact, order):
+        for line in impact_lines(impact, order):
             print(printable(line))
-
-
-def _impact_lines(impact: Impact, order: Order) -> list[str]:
-    from synguard.addresses import format_network
-    from synguard.agent.manual import describe
-
-    target = format_network(impact.target)
-    if impact.sockets:
-        states = ", ".join(f"{count} {state}" for state, count in impact.sockets.items())
-        fate = "are cut off" if order.scope is Scope.ALL else "go on, new connections are stopped"
-        whom = f"; connected peers: {impact.peers}, which {fate}" if impact.peers else ""
-        lines = [f"{target} holds {states}{whom}"]
-    else:
-        lines = [f"{target} holds no connections now"]
-    protected = list(impact.protected.items())
-    lines += [f"  protected: {format_network(party)} ({why})" for party, why in protected[:5]]
-    if len(protected) > 5:
-        lines.append(f"  protected: {len(protected) - 5} more")
-    lines += [f"  stands already: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
-    if len(impact.overlapping) > 5:
-        lines.append(f"  stands already: {len(impact.overlapping) - 5} more bans, see synguard bans")
-    return lines
 
 
 def _tell(bans: Sequence[Ban], impacts: Sequence[Impact], warnings: Sequence[str], json: bool, given: str = "") -> None:

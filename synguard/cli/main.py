@@ -17,6 +17,7 @@ from synguard.cli.groups import Verb, VerbGroup
 VERBS: Final = (
     Verb("run", "The agent in the foreground; dry-run unless told to enforce"),
     Verb("status", "Health, mode, pressure, incidents"),
+    Verb("top", "The same live, with sources and bans; ban and unban from the keyboard"),
     Verb("bans", "What is banned now, until when, and what it stopped"),
     Verb("ban", "Ban an address or prefix by hand"),
     Verb("unban", "Lift a ban"),

@@ -36,6 +36,9 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "synguard status": "mode mode_by mode_story confirm_by plane show_command healthy problems pid started_at "
     "last_reading_at policies pressure flood verdict targets incidents countermeasures leaks bans_active proven_peers "
     "sensors running stale agent",
+    "synguard top": "at mode mode_by mode_story confirm_by plane show_command healthy problems pid started_at "
+    "last_reading_at policies pressure flood verdict targets incidents countermeasures leaks bans_active proven_peers "
+    "sensors running stale agent bans_left_out bans kernel_bans",
     "synguard bans": "id target scope action ports origin policy reason score times created_at expires_at left_s "
     "dry_run forced evidence packets bytes last_hit_at ended_at ended_why active in_kernel",
     "synguard ban": "dry_run bans impact warnings",

@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": LOW,
     "report": {*LOW, "detector", "decision", "recording", "replay"},  # its columns of addresses
     "agent": {*LOW, *MIDDLE, "detector", "decision"},
-    "cli": {*LOW, *MIDDLE, "agent", "recording", "replay", "synguard"},  # synguard: the version
+    "top": {*LOW, *MIDDLE, "agent", "detector"},  # a person's hand, and the agent's own measure of pressure
+    "cli": {*LOW, *MIDDLE, "agent", "top", "recording", "replay", "synguard"},  # synguard: the version
     "manual": {"cli", "policy", "readings", "errors", "synguard"},  # writes pages about them; nothing imports it
     "__main__": {"cli"},
     "synguard": set(),

@@ -8,6 +8,7 @@ _synguard() {
         case "$path,$word" in
         ',run') path='run' ;;
         ',status') path='status' ;;
+        ',top') path='top' ;;
         ',bans') path='bans' ;;
         ',ban') path='ban' ;;
         ',unban') path='unban' ;;
@@ -34,6 +35,10 @@ _synguard() {
     'run,--record') compopt -o default 2>/dev/null; return ;;
     'run,--record-limit') return ;;
     'status,--config') compopt -o default 2>/dev/null; return ;;
+    'top,--every') words='30s 10m 1h 2h 1d' ;;
+    'top,--count') return ;;
+    'top,--limit') return ;;
+    'top,--config') compopt -o default 2>/dev/null; return ;;
     'bans,--expiring') words='30s 10m 1h 2h 1d' ;;
     'bans,--since') words='30s 10m 1h 2h 1d' ;;
     'bans,--sort') words='expires created packets score target' ;;
@@ -82,6 +87,7 @@ _synguard() {
             '') words='--config --json --debug --version -h --help' ;;
             'run') words='--config --dry-run --enforce --for --record --record-limit --force --verbose -v -h --help' ;;
             'status') words='--config --json -h --help' ;;
+            'top') words='--every --count --limit --config --json -h --help' ;;
             'bans') words='--expiring --all-ended --since --sort --limit --page --config --json -h --help' ;;
             'ban') words='--for --scope --action --ports --reason --force --dry-run --yes -y --config --json -h --help' ;;
             'unban') words='--all --yes -y --config --json -h --help' ;;
@@ -102,7 +108,7 @@ _synguard() {
             esac
         else
             case "$path" in
-            '') words='run status bans ban unban review report why enable connections policy doctor flush completion' ;;
+            '') words='run status top bans ban unban review report why enable connections policy doctor flush completion' ;;
             'unban') words=$(synguard completion --targets 2>/dev/null) ;;
             'policy') words='replay suggest example check show' ;;
             'policy replay') compopt -o default 2>/dev/null; return ;;

@@ -1,7 +1,7 @@
 # fish completion for synguard; written by `python -m synguard.manual`; do not edit
 function __synguard_at --description 'Whether the words so far lead to this verb'
     set -l path
-    set -l verbs 'run' 'status' 'bans' 'ban' 'unban' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy replay' 'policy suggest' 'policy example' 'policy check' 'policy show' 'doctor' 'flush' 'completion'
+    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy replay' 'policy suggest' 'policy example' 'policy check' 'policy show' 'doctor' 'flush' 'completion'
     for word in (commandline -opc)[2..]
         set -l longer (string trim -- "$path $word")
         contains -- "$longer" $verbs; and set path "$longer"
@@ -12,6 +12,7 @@ end
 complete -c synguard -f
 complete -c synguard -n '__synguard_at' -a run -d 'The agent in the foreground; dry-run unless told to enforce'
 complete -c synguard -n '__synguard_at' -a status -d 'Health, mode, pressure, incidents'
+complete -c synguard -n '__synguard_at' -a top -d 'The same live, with sources and bans; ban and unban from the keyboard'
 complete -c synguard -n '__synguard_at' -a bans -d 'What is banned now, until when, and what it stopped'
 complete -c synguard -n '__synguard_at' -a ban -d 'Ban an address or prefix by hand'
 complete -c synguard -n '__synguard_at' -a unban -d 'Lift a ban'
@@ -41,6 +42,12 @@ complete -c synguard -n '__synguard_at run' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at status' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at status' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at status' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at top' -l every -r -x -a '30s 10m 1h 2h 1d' -d 'Look again so often'
+complete -c synguard -n '__synguard_at top' -l count -r -x -d 'Print so many snapshots instead; 0 until Ctrl-C'
+complete -c synguard -n '__synguard_at top' -l limit -r -x -d 'Bans in a snapshot; 0 for all'
+complete -c synguard -n '__synguard_at top' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
+complete -c synguard -n '__synguard_at top' -l json -d 'Print JSON'
+complete -c synguard -n '__synguard_at top' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at bans' -l expiring -r -x -a '30s 10m 1h 2h 1d' -d 'Only those that end so soon'
 complete -c synguard -n '__synguard_at bans' -l all-ended -d 'Also bans that have ended, see --since'
 complete -c synguard -n '__synguard_at bans' -l since -r -x -a '30s 10m 1h 2h 1d' -d 'With --all-ended: begun how long ago'

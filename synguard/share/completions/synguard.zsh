@@ -7,6 +7,7 @@ _synguard() {
   verbs=(
     'run:The agent in the foreground; dry-run unless told to enforce'
     'status:Health, mode, pressure, incidents'
+    'top:The same live, with sources and bans; ban and unban from the keyboard'
     'bans:What is banned now, until when, and what it stopped'
     'ban:Ban an address or prefix by hand'
     'unban:Lift a ban'
@@ -34,6 +35,7 @@ _synguard() {
       case $words[1] in
         run) _synguard_run ;;
         status) _synguard_status ;;
+        top) _synguard_top ;;
         bans) _synguard_bans ;;
         ban) _synguard_ban ;;
         unban) _synguard_unban ;;
@@ -65,6 +67,16 @@ _synguard_run() {
 
 _synguard_status() {
   _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_top() {
+  _arguments -s \
+    '--every[Look again so often]:TIME:(30s 10m 1h 2h 1d)' \
+    '--count[Print so many snapshots instead; 0 until Ctrl-C]:N: ' \
+    '--limit[Bans in a snapshot; 0 for all]:N: ' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'

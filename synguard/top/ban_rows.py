@@ -1,0 +1,224 @@
+"""Bans as rows: what the ledger wants beside what the kernel holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from synguard.addresses import Network, format_network
+from synguard.model import Ban, Held, Origin
+from synguard.report.moments import ago, clock_time
+from synguard.top.rows import Grade, ListenerRow, Pane, Row, TargetRow, network_rank
+from synguard.top.sight import Sight
+from synguard.top.text import figure, short_left
+
+_FOREVER = float("inf")
+
+
+def rows_of(sight: Sight, pane: Pane) -> list[Row]:
+    """Return all rows of a pane, in no order."""
+    speaks = sight.status if sight.alive else None
+    if pane is Pane.BANS:
+        return list(_bans(sight))
+    if pane is Pane.LISTENERS:
+        pressure = speaks.pressure if speaks else sight.sockets.listeners if sight.sockets else ()
+        return [ListenerRow(one) for one in pressure]
+    targets = speaks.targets if speaks else sight.sockets.sources if sight.sockets else ()
+    wanted = {one.target for one in targets}
+    by_target = {}
+    for ban in (sight.bans or {}).values() if wanted else ():
+        if ban.active(sight.at) and (word := format_network(ban.target)) in wanted:
+            by_target[word] = ban.id
+    return [TargetRow(one, by_target.get(one.target, ""), scored=speaks is not None) for one in targets]
+
+
+def _bans(sight: Sight) -> Iterator[Row]:
+    bans = sight.bans or {}
+    leaks = {leak.ban: leak.text for leak in (sight.status.leaks if sight.alive and sight.status else ())}
+    held = None if sight.kernel is None else {one.target for one in sight.kernel.held.values()}
+    for ban in bans.values():
+        if ban.active(sight.at):
+            yield BanRow(ban, sight, held, leaks.get(ban.id, ""))
+    for ban_id, one in sight.kernel.held.items() if sight.kernel else ():
+        if ban_id not in bans and (one.expires_at is None or one.expires_at > sight.at):
+            yield KernelRow(one, sight)
+
+
+@dataclass(frozen=True, slots=True)
+class BanRow:
+    """A ban that stands in the ledger."""
+
+    ban: Ban
+    sight: Sight
+    held: set[Network] | None
+    """Targets that the kernel holds; of two bans of one target it holds the longer. None where that is not known."""
+    leak: str = ""
+    """What the agent says where its target arrives all the same."""
+
+    @property
+    def key(self) -> str:
+        """Its id."""
+        return self.ban.id
+
+    @property
+    def ban_id(self) -> str:
+        """Its id."""
+        return self.ban.id
+
+    @property
+    def target(self) -> str:
+        """Its target."""
+        return format_network(self.ban.target)
+
+    @property
+    def forgeable(self) -> bool:
+        """Whether it rests on evidence, all of which can be forged."""
+        return bool(self.ban.evidence) and all(one.signal.forgeable for one in self.ban.evidence)
+
+    @property
+    def rate(self) -> float | None:
+        """Packets a second that it stops."""
+        return None if self.ban.dry_run else self.sight.rate(self.ban.id)
+
+    @property
+    def packets(self) -> int | None:
+        """Packets that it has stopped; None in a dry run and where nobody counts."""
+        return None if self.ban.dry_run else self.sight.packets(self.ban.id)
+
+    @property
+    def state(self) -> str:
+        """How it stands, in two words."""
+        return self._standing[0]
+
+    @property
+    def grade(self) -> Grade:
+        """Bad where it stops nothing although it should."""
+        return self._standing[1]
+
+    @property
+    def _standing(self) -> tuple[str, Grade]:
+        if self.ban.dry_run:
+            return "would ban", Grade.WATCH
+        if self.held is not None and self.ban.target not in self.held:
+            return "NOT IN KERNEL", Grade.BAD
+        if self.leak:
+            return "STILL ARRIVES", Grade.BAD
+        return ("hitting", Grade.WATCH) if self.rate else ("banned", Grade.USUAL)
+
+    @property
+    def _left_s(self) -> float:
+        left = self.ban.left(self.sight.at)
+        return _FOREVER if left is None else left.total_seconds()
+
+    @property
+    def _by(self) -> str:
+        return "hand" if self.ban.origin is Origin.MANUAL else self.ban.policy
+
+    @property
+    def _last(self) -> str:
+        if self.rate:
+            return "now"
+        known = self.sight.counted.get(self.ban.id)
+        return "-" if known is None or known.last_hit_at is None else ago(known.last_hit_at, self.sight.at)
+
+    def cells(self) -> tuple[str, ...]:
+        """Return time left, target, state, scope, by whom, packets, rate, last hit, id, reason."""
+        ban = self.ban
+        scope = f"{ban.scope}:{','.join(map(str, ban.ports))}" if ban.ports else str(ban.scope)
+        counts = figure(self.packets), figure(self.rate)
+        return (
+            short_left(self._left_s),
+            self.target,
+            self.state,
+            scope,
+            self._by,
+            *counts,
+            self._last,
+            ban.id,
+            ban.reason,
+        )
+
+    def detail(self) -> tuple[str, ...]:
+        """Return it in sentences."""
+        ban, at = self.ban, self.sight.at
+        ends = "for good" if ban.expires_at is None else f"until {clock_time(ban.expires_at, at)}"
+        ports = f", ports {', '.join(map(str, ban.ports))}" if ban.ports else ""
+        counts = f"{figure(self.packets)} packets stopped, {figure(self.rate)} a second now, last {self._last}"
+        return (
+            f"{self.target}, {self.state}: {ban.scope}, {ban.action}{ports}, {clock_time(ban.created_at, at)} {ends}",
+            f"id {ban.id}, by {self._by}: {ban.reason}",
+            *(f"evidence: {one}" for one in ban.evidence),
+            *([f"banned {ban.times} times"] if ban.times > 1 else []),
+            "nothing is counted in a dry run" if ban.dry_run else counts,
+            *([self.leak] if self.leak else []),
+            f"more: synguard why {self.target}",
+        )
+
+    def sort(self, by: str) -> Any:
+        """Return what to sort by: the least time left first, the most packets first."""
+        if by == "left":
+            return -self._left_s
+        if by == "target":
+            return network_rank(self.ban.target)
+        if by == "begun":
+            return self.ban.created_at.timestamp()
+        value = self.packets if by == "packets" else self.rate
+        return -1 if value is None else value
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRow:
+    """What the kernel holds of ours and the ledger does not know, or cannot tell."""
+
+    one: Held
+    sight: Sight
+    forgeable: bool = False
+
+    @property
+    def key(self) -> str:
+        """The id in its comment."""
+        return self.one.ban_id
+
+    @property
+    def ban_id(self) -> str:
+        """The id in its comment."""
+        return self.one.ban_id
+
+    @property
+    def target(self) -> str:
+        """Its target."""
+        return format_network(self.one.target)
+
+    @property
+    def grade(self) -> Grade:
+        """To be watched where the ledger should know of it."""
+        return Grade.USUAL if self.sight.bans is None else Grade.WATCH
+
+    @property
+    def _left_s(self) -> float:
+        ends = self.one.expires_at
+        return _FOREVER if ends is None else max((ends - self.sight.at).total_seconds(), 0.0)
+
+    @property
+    def _said(self) -> str:
+        return "the ledger cannot be read" if self.sight.bans is None else "the ledger does not know of it"
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the cells of ``BanRow`` as far as the kernel knows them."""
+        one, state = self.one, "banned" if self.sight.bans is None else "NOT IN LEDGER"
+        counts = figure(one.hits.packets), figure(self.sight.rate(one.ban_id))
+        return short_left(self._left_s), self.target, state, str(one.scope), "-", *counts, "-", one.ban_id, self._said
+
+    def detail(self) -> tuple[str, ...]:
+        """Return it in sentences."""
+        return f"{self.target} is in the kernel, id {self.one.ban_id}", self._said
+
+    def sort(self, by: str) -> Any:
+        """Return what to sort by."""
+        if by == "left":
+            return -self._left_s
+        if by == "target":
+            return network_rank(self.one.target)
+        rate = self.sight.rate(self.one.ban_id)
+        return {"packets": self.one.hits.packets, "rate": -1 if rate is None else rate, "begun": 0.0}[by]

@@ -1,0 +1,146 @@
+"""The whole screen as lines: a function of the look, the view, and the size of the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from synguard.model import Scope
+from synguard.top.ban_rows import rows_of
+from synguard.top.head import head_lines
+from synguard.top.keys import HELP
+from synguard.top.rows import Pane, Row, arranged
+from synguard.top.sight import Sight
+from synguard.top.spans import Line, Span, Style, filled, fitted, line
+from synguard.top.table import Table, table_lines
+from synguard.top.view import Asking, BanWish, Detail, Dialog, Help, Told, Typing, View
+
+FOOT = "? help  TAB table  ENTER more  / filter  s sort  b ban  u unban  p pause  q quit"
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The rows of the three tables as the view wants them, and how many there are without the filter."""
+
+    rows: Mapping[Pane, Sequence[Row]]
+    of: Mapping[Pane, int]
+
+
+def tables_of(sight: Sight, view: View) -> Tables:
+    """Return the rows of every table, arranged."""
+    every = {pane: rows_of(sight, pane) for pane in Pane}
+    rows = {pane: arranged(every[pane], view.order(pane), view.needle) for pane in Pane}
+    return Tables(rows, {pane: len(every[pane]) for pane in Pane})
+
+
+def frame(sight: Sight, view: View, tables: Tables, width: int, height: int) -> list[Line]:
+    """Return at most ``height`` lines of at most ``width`` places."""
+    if width < 1 or height < 1:
+        return []
+    foot = _foot(view, width)
+    if isinstance(view.dialog, Help):
+        return [*_help(width)[: height - 1], foot][:height]
+    head = [fitted(one, width) for one in head_lines(sight, paused=view.paused)][: max(height // 3, 1)]
+    dialog = _dialog(view.dialog, view.chosen(tables.rows[view.pane]), width)[: height // 2]
+    room = height - len(head) - len(dialog) - 1
+    body = _body(view, tables, width, room)
+    return [*head, *body, *[()] * (room - len(body)), *dialog, foot][:height]
+
+
+def plain_lines(sight: Sight, most_bans: int, width: int) -> list[Line]:
+    """Return everything for a pipe, bans up to a number."""
+    view = View()
+    tables = tables_of(sight, view)
+    lines = head_lines(sight)
+    for pane in Pane:
+        rows = tables.rows[pane][: most_bans if pane is Pane.BANS else None]
+        lines += [(), *table_lines(Table(pane, rows, tables.of[pane], view.order(pane), None), width, len(rows) + 2)]
+    hidden = tables.of[Pane.BANS] - most_bans
+    return [*lines, line(f"and {hidden:,} more bans, see synguard bans")] if hidden > 0 else lines
+
+
+def _body(view: View, tables: Tables, width: int, room: int) -> list[Line]:
+    wanted = {pane: max(len(tables.rows[pane]), 1) + 1 for pane in Pane}
+    airy = room >= sum(wanted.values()) + len(wanted)
+    heights = shared_out(wanted, view.pane, room)
+    lines: list[Line] = []
+    for pane in Pane:
+        lines += [()] * airy
+        rows = tables.rows[pane]
+        chosen = view.number(pane, rows) if pane is view.pane else None
+        lines += table_lines(Table(pane, rows, tables.of[pane], view.order(pane), chosen), width, heights[pane])
+    return lines
+
+
+def shared_out(wanted: Mapping[Pane, int], focus: Pane, room: int) -> dict[Pane, int]:
+    """Return table → lines: round by round one for each that wants more, and three for the one in use."""
+    heights = dict.fromkeys(wanted, 0)
+    turns = [focus, *(pane for pane in wanted if pane is not focus), focus, focus]
+    while room > 0 and any(heights[pane] < wanted[pane] for pane in wanted):
+        for pane in turns:
+            if room > 0 and heights[pane] < wanted[pane]:
+                heights[pane] += 1
+                room -= 1
+    return heights
+
+
+def _foot(view: View, width: int) -> Line:
+    text = FOOT
+    match view.dialog:
+        case Typing(purpose="filter", text=typed):
+            text = f"show only what holds: {typed}_   ENTER keeps it, ESC shows all"
+        case Typing(text=typed):
+            text = f"ban which address or prefix? {typed}_   ESC: none"
+        case Asking(wish=BanWish()):
+            text = "y yes, do it   n no   s which packets   + - how long"
+        case Asking():
+            text = "y yes, do it   n no"
+        case Help() | Told():
+            text = "any key goes on"
+        case Detail():
+            text = "ENTER closes   arrows: the next one   b ban   u unban"
+        case None if view.needle:
+            text = f"filter: {view.needle}   ESC shows all   {FOOT}"
+    return filled(line(text), width, Style.TITLE)
+
+
+def _dialog(dialog: Dialog, row: Row | None, width: int) -> list[Line]:
+    match dialog:
+        case Asking():
+            lines = [Span(f"{dialog.wish}?", Style.STRONG), *map(Span, dialog.lines), *map(Span, _hints(dialog))]
+        case Told():
+            lines = [Span(text, Style.BAD if dialog.bad else Style.STRONG) for text in dialog.lines]
+        case Detail():
+            lines = [Span(text) for text in (row.detail() if row else ("the row is gone",))]
+        case _:
+            return []
+    rule: Line = (Span("─" * width, Style.FAINT),)
+    return [rule, *(piece for span in lines for piece in _wrapped(span, width))]
+
+
+def _hints(asking: Asking) -> list[str]:
+    wish = asking.wish
+    if isinstance(wish, BanWish) and wish.forgeable and wish.scope is Scope.ALL:
+        return ["all that speaks against it can be forged: new connections only (s) hurts less if it is innocent"]
+    return []
+
+
+def _wrapped(span: Span, width: int, most: int = 3) -> list[Line]:
+    """Return a sentence in up to three lines; what a terminal would obey is escaped."""
+    pieces = textwrap.wrap("".join(one.text for one in line(span)), width)[:most]
+    return [(Span(piece, span.style),) for piece in pieces]
+
+
+def _help(width: int) -> list[Line]:
+    lines = [line(Span("synguard top: keys", Style.STRONG)), ()]
+    lines += [line(Span(f"{keys:<12}", Style.STRONG), text) for keys, text in HELP]
+    lines += [
+        (),
+        line("Listeners: half-open sockets of how many fit; + and FULL: the queue is full and hides the"),
+        line("true count. ACCEPT: connections that wait for the application; many of them are no flood."),
+        line("Sources: a score of 100 acts. Evidence reads: signal value / limit."),
+        line("Bans: PACKETS stopped so far, PER S since the last look. NOT IN KERNEL stops nobody."),
+        line("More: synguard why ADDRESS, synguard bans, synguard review."),
+    ]
+    return [fitted(one, width) for one in lines]

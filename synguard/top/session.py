@@ -1,0 +1,179 @@
+"""A person at the screen: looks come from a thread, keys from the terminal, and each makes one new frame."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from synguard.errors import SynguardError
+from synguard.top.frame import Tables, frame, tables_of
+from synguard.top.keys import Errand, press
+from synguard.top.look import Looker
+from synguard.top.sight import Sight
+from synguard.top.spans import Line
+from synguard.top.view import Asking, Told, View, Wish
+
+_PATIENCE_S = 2.0
+"""How long the end waits for a look under way."""
+
+
+class Screen(Protocol):
+    """What a session needs of a terminal."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines."""
+
+    def paint(self, lines: list[Line]) -> None:
+        """Show these lines."""
+
+    def wait(self) -> list[str]:
+        """Return the keys pressed; none where it was woken."""
+
+    def wake(self) -> None:
+        """Let ``wait`` return, from any thread."""
+
+
+class Hands(Protocol):
+    """What a session needs to carry out wishes."""
+
+    def weigh(self, wish: Wish) -> tuple[str, ...]:
+        """Return what the wish would hit, or raise why not."""
+
+    def carry_out(self, wish: Wish) -> tuple[str, ...]:
+        """Do it, and return what was done."""
+
+
+class Watcher:
+    """Looks at the host every so often in a thread of its own, so that a slow look never stops a key."""
+
+    def __init__(self, looker: Looker, every_s: float, first: Sight, wake: Callable[[], None]) -> None:
+        self._looker = looker
+        self._every_s = every_s
+        self._wake = wake
+        self._sight = first
+        self._failure: BaseException | None = None
+        self._paused = False
+        self._hurry = False
+        self._ends = False
+        self._bell = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="look", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; a look under way may go on for a moment."""
+        self._ring(ends=True)
+        self._thread.join(_PATIENCE_S)
+
+    def latest(self) -> Sight:
+        """Return the latest look.
+
+        Raises:
+            SynguardError: It cannot look any more.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return self._sight
+
+    def pause(self, paused: bool) -> None:
+        """Stop looking, or go on at once."""
+        self._ring(paused=paused)
+
+    def look_now(self, *, changed: bool = False) -> None:
+        """Look at once; ``changed`` where ledger and kernel were changed by hand."""
+        self._ring(hurry=changed)
+
+    def _ring(self, *, ends: bool = False, paused: bool | None = None, hurry: bool = False) -> None:
+        with self._bell:
+            self._ends |= ends
+            self._hurry |= hurry
+            self._paused = self._paused if paused is None else paused
+            self._bell.notify()
+
+    def _run(self) -> None:
+        try:
+            while not self._ends:
+                if self._hurry:
+                    self._hurry = False
+                    self._looker.hurry()
+                self._sight = self._looker.look()
+                self._wake()
+                with self._bell:
+                    if not (self._ends or self._hurry):
+                        self._bell.wait(None if self._paused else self._every_s)
+        except BaseException as error:  # told by whoever asks for the latest look
+            self._failure = error
+            self._wake()
+        finally:
+            self._looker.close()
+
+
+class Session:
+    """One sitting: what is seen, how it is viewed, and what the keys do."""
+
+    def __init__(self, screen: Screen, watcher: Watcher, hands: Hands) -> None:
+        self._screen = screen
+        self._watcher = watcher
+        self._hands = hands
+        self._view = View()
+        self._sight = watcher.latest()
+        self._tables: Tables = tables_of(self._sight, self._view)
+
+    def run(self) -> None:
+        """Go on until the person quits.
+
+        Raises:
+            SynguardError: The host cannot be looked at any more.
+        """
+        self._paint()
+        while self._go_on(self._screen.wait()):
+            self._paint()
+
+    def _go_on(self, pressed: list[str]) -> bool:
+        for key in pressed:
+            if not self._press(key):
+                return False
+        latest = self._watcher.latest()
+        if latest is not self._sight and not self._view.paused:
+            self._sight = latest
+            self._tables = tables_of(latest, self._view)
+        return True
+
+    def _press(self, key: str) -> bool:
+        before = self._view
+        self._view, errand = press(before, key, self._tables.rows[before.pane])
+        if (self._view.needle, self._view.orders) != (before.needle, before.orders):
+            self._tables = tables_of(self._sight, self._view)
+        if self._view.paused != before.paused:
+            self._watcher.pause(self._view.paused)
+        if errand is Errand.LOOK:
+            self._watcher.look_now()
+        elif errand in (Errand.WEIGH, Errand.CARRY_OUT):
+            self._attend(errand)
+        return errand is not Errand.QUIT
+
+    def _attend(self, errand: Errand) -> None:
+        """Weigh or carry out the wish in the dialog, and show what came of it."""
+        asking = self._view.dialog
+        if not isinstance(asking, Asking):
+            return
+        self._view = replace(self._view, dialog=Told(("looking…" if errand is Errand.WEIGH else "working…",)))
+        self._paint()
+        try:
+            if errand is Errand.WEIGH:
+                dialog: Asking | Told = replace(asking, lines=self._hands.weigh(asking.wish))
+            else:
+                dialog = Told(self._hands.carry_out(asking.wish))
+                self._watcher.look_now(changed=True)
+        except SynguardError as error:
+            dialog = Told(tuple(str(error).splitlines()) or (type(error).__name__,), bad=True)
+        self._view = replace(self._view, dialog=dialog)
+
+    def _paint(self) -> None:
+        columns, lines = self._screen.size
+        self._screen.paint(frame(self._sight, self._view, self._tables, columns, lines))

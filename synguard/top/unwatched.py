@@ -1,0 +1,64 @@
+"""What the socket table tells where no agent speaks for it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from synguard.detector.assessment import ListenerPressure
+from synguard.detector.pressure import pressure_on
+from synguard.model import VerdictKind
+from synguard.readings import SocketReading, TcpState
+from synguard.report import sockets as counted
+from synguard.report.by import By
+from synguard.report.status import ListenerStatus, TargetStatus
+from synguard.sensors.sockets import Sockets as Sensor
+from synguard.top.sight import Sockets
+
+MOST: Final = 20
+"""Sources and networks told, each; as many as an agent tells."""
+_CROWD: Final = 2
+"""Fewest sources that make a network worth a row beside its sources."""
+
+
+def read_sockets(sensor: Sensor, now: float) -> Sockets:
+    """Return listeners and who holds half-open sockets, in one read of the kernel's table.
+
+    Raises:
+        SensorError: No whole table could be had.
+    """
+    listeners = sensor.listeners(now)
+    table = sensor.tcp({TcpState.SYN_RECV})
+    seen = counted.chosen(counted.sight(table, None, listeners), By.SOURCE, (), ())
+    sources = counted.grouped(seen, By.SOURCE, MOST).rows
+    networks = [one for one in counted.grouped(seen, By.PREFIX, MOST).rows if one.sources >= _CROWD]
+    loudest = sorted((*sources, *networks), key=lambda group: -group.half_open)
+    return Sockets(
+        listeners=tuple(map(_listener, pressure_on(listeners, SocketReading(now, seen.table, sensor.source)))),
+        half_open=len(seen.table),
+        sources=tuple(_source(group) for group in loudest[:MOST]),
+    )
+
+
+def _listener(one: ListenerPressure) -> ListenerStatus:
+    return ListenerStatus(
+        port=one.port,
+        family=f"ipv{one.version}",
+        process=one.process,
+        half_open=one.half_open,
+        backlog=one.backlog,
+        fill=one.fill,
+        censored=one.censored,
+        accept_queue=one.accept_queue,
+        namespace=one.namespace,
+    )
+
+
+def _source(group: counted.Group) -> TargetStatus:
+    crowd = f" from {group.sources} sources" if group.sources > 1 else ""
+    return TargetStatus(
+        target=group.key,
+        kind=VerdictKind.WATCH,
+        score=float(group.half_open),
+        policy="",
+        reason=f"{group.half_open} half-open sockets{crowd}",
+    )
