@@ -43,6 +43,9 @@ docs: setup ## work through every page of the documentation on a host under a fl
 bench: setup ## benchmarks side by side, as ratios (SHORT=1 for the short form)
 	$(PY) -m pytest -m bench -s --timeout 1800
 
+soak: setup ## an hour of floods, restarts and wiped rules: nothing may grow (SOAK=10m for less, SHORT=1 for CI)
+	SOAK='$(SOAK)' $(PY) -m pytest -m soak -s tests/soak
+
 demo: setup ## a flood, the agent, who gets through: before and after, in under a minute
 	$(PY) -m tests.support.demo
 

@@ -28,7 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     What fails twice has failed; what needed the second try is named in the summary (``R``).
     """
     for item in items:
-        if item.get_closest_marker("kernel") and not item.get_closest_marker("bench"):
+        once = item.get_closest_marker("bench") or item.get_closest_marker("soak")
+        if item.get_closest_marker("kernel") and not once:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -172,7 +171,7 @@ def write_status(runtime_dir: Path, status: Status) -> None:
         OSError: The directory cannot be written.
     """
     path = runtime_dir / STATUS_FILE
-    draft = path.with_suffix(f".{os.getpid()}")
+    draft = path.with_suffix(".new")  # one name: a killed agent's draft is overwritten by the next one's
     draft.write_text(status.model_dump_json(), encoding="utf-8")
     draft.replace(path)
 

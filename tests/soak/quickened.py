@@ -1,0 +1,19 @@
+"""The agent with what is rare made frequent: ``python -m tests.soak.quickened SYNGUARD WORDS…``.
+
+The ledger is pruned every few seconds instead of every ten minutes, so that a soak of minutes goes through it as often
+as a week does. Everything else is the agent as installed.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+from synguard.agent import agent
+
+PRUNE_EVERY_S = 5.0
+
+if __name__ == "__main__":
+    agent.PRUNE_EVERY_S = PRUNE_EVERY_S  # type: ignore[misc]  # Final for everybody else
+    sys.argv = sys.argv[1:]
+    runpy.run_path(sys.argv[0], run_name="__main__")
