@@ -11,6 +11,7 @@ from typing import Final
 
 from synguard.enforcer.members import MAX_ELEMENTS, SavedSets, many_objects, parse_save
 from synguard.enforcer.names import SET_NAMES, SET_PREFIX
+from synguard.enforcer.script import whole
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 
 TIMEOUT_S: Final = 30.0
@@ -124,15 +125,16 @@ def _run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
             "looking for ipset", "it is not installed: install the package ipset, or set members = rules"
         )
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed tool, arguments of ours, no shell
-            [tool, *arguments],
-            input="\n".join(lines) + "\n" if lines else "",
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            env={**os.environ, "LC_ALL": "C"},
-            check=False,
-        )
+        with whole(lines) as script:
+            done = subprocess.run(  # noqa: S603 - a fixed tool, arguments of ours, no shell
+                [tool, *arguments],
+                stdin=script,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                env={**os.environ, "LC_ALL": "C"},
+                check=False,
+            )
     except subprocess.TimeoutExpired as error:
         raise PlaneError(f"running ipset {arguments[0]}", f"it did not end within {TIMEOUT_S:g} s") from error
     except OSError as error:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final
 
+from synguard.enforcer.script import whole
 from synguard.errors import ChangedUnderneathError, NotPermittedError, PlaneError, PlaneUnavailableError
 
 TIMEOUT_S: Final = 60.0
@@ -70,16 +71,17 @@ def run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
     if tool is None:
         raise PlaneUnavailableError("looking for nft", "it is not installed: install the package nftables")
     try:
-        done = subprocess.run(  # noqa: S603 - a fixed tool, arguments of ours, no shell
-            [tool, "-n", *arguments],
-            input="\n".join(lines) + "\n" if lines else "",
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            env={**os.environ, "LC_ALL": "C"},
-            check=False,
-        )
+        with whole(lines) as script:
+            done = subprocess.run(  # noqa: S603 - a fixed tool, arguments of ours, no shell
+                [tool, "-n", *arguments],
+                stdin=script,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT_S,
+                env={**os.environ, "LC_ALL": "C"},
+                check=False,
+            )
     except subprocess.TimeoutExpired as error:
         raise PlaneError("running nft", f"it did not end within {TIMEOUT_S:g} s") from error
     except OSError as error:

@@ -1,0 +1,42 @@
+"""What is fed to a tool: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from synguard.errors import PlaneError
+
+
+@contextmanager
+def whole(lines: Iterable[str]) -> Iterator[int]:
+    """Give a descriptor that reads these lines from the first to the last; nothing for no lines.
+
+    A pipe would be filled while the tool reads it. Should we be killed meanwhile, the tool sees an end amid a line and
+    carries out what it has: ``add synguard-all-drop-4 20.1.2.34 timeout 60 …`` cut short is a ban of 20.1.2.3, without
+    an end, and without the comment by which anybody could know it as ours.
+
+    Raises:
+        PlaneError: There is no memory for it.
+    """
+    try:
+        descriptor = _written(lines)
+    except OSError as error:
+        raise PlaneError("preparing a script", error.strerror or str(error)) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _written(lines: Iterable[str]) -> int:
+    descriptor = os.memfd_create("synguard")
+    try:
+        with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+            file.writelines(f"{line}\n" for line in lines)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
