@@ -176,7 +176,7 @@ class Soak:
 
     def _by_hand(self, number: int) -> None:
         target = f"192.0.2.{64 + number % 128}"
-        self._verb("ban", target, "2001:db8:77::/48", "--for", "5s", "--yes")
+        self._verb("ban", target, "2001:db8:77::/48", "--for", "20s", "--yes")
         if number % 4 == 0:
             self._verb("unban", target, "--yes")
 

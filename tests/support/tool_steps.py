@@ -1,0 +1,89 @@
+"""Every call of a real plane into the kernel as a numbered step, before and after which anything may happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import pytest
+
+from synguard.enforcer import ipset, nft, nft_plane
+from synguard.enforcer.ipset import IpsetFailedError
+from synguard.enforcer.nft import NftFailedError
+from synguard.enforcer.rules import Table
+from synguard.enforcer.xtables import XTable
+from synguard.errors import PlaneError
+
+Hook = Callable[[int, str, bool], None]
+"""Told the number and name of a step, and whether it is done already; may raise, or end the process."""
+
+NO_MEMORY: Final = "Cannot allocate memory"
+
+
+class Steps:
+    """Counts the calls from now on, by name; ``hook`` is asked before and after each."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        self.hook: Hook | None = None
+        run_ipset, run_nft, elements = ipset._run, nft.run, nft_plane.elements_of
+        opened, commit = XTable.__init__, XTable.commit
+
+        def ipset_step(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
+            reads = arguments[0] in ("list", "restore") and all(line.startswith("save ") for line in lines)
+            return self._around(f"{'read' if reads else 'write'} ipset {arguments[0]}", run_ipset, arguments, lines)
+
+        def nft_step(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
+            verb = "read" if "list" in arguments else "write"
+            return self._around(f"{verb} nft {' '.join(arguments)}", run_nft, arguments, lines)
+
+        def elements_step(table: str, name: str) -> Any:
+            return self._around(f"read nft set {name}", elements, table, name)
+
+        def open_step(table: XTable, of: Table) -> None:
+            self._around(f"read {of}", opened, table, of)
+
+        def commit_step(table: XTable) -> None:
+            self._around(f"write {table.table}", commit, table)
+
+        patch.setattr(ipset, "_run", ipset_step)
+        patch.setattr(nft, "run", nft_step)
+        patch.setattr(nft_plane, "elements_of", elements_step)
+        patch.setattr(XTable, "__init__", open_step)
+        patch.setattr(XTable, "commit", commit_step)
+
+    def begin(self, hook: Hook | None = None) -> None:
+        """Count anew, with this hook."""
+        self.names.clear()
+        self.hook = hook
+
+    def _around(self, name: str, call: Callable[..., Any], *given: Any) -> Any:
+        number = len(self.names)
+        self.names.append(name)
+        if self.hook is not None:
+            self.hook(number, name, False)
+        result = call(*given)
+        if self.hook is not None:
+            self.hook(number, name, True)
+        return result
+
+
+def failing(number: int, *, done: bool) -> Hook:
+    """Return a hook that lets one step fail as its tool would: before it did anything, or with its work ``done``."""
+
+    def hook(step: int, name: str, after: bool) -> None:
+        if step == number and after is done:
+            raise failure(name)
+
+    return hook
+
+
+def failure(name: str) -> Exception:
+    """Return what a step of this name raises where the kernel has no memory, which may strike any call."""
+    if "ipset" in name:
+        return IpsetFailedError(f"Kernel error received: {NO_MEMORY}", 0)
+    if "nft set" in name:
+        return PlaneError("reading a set", NO_MEMORY)
+    if "nft" in name:
+        return NftFailedError(f"Could not process rule: {NO_MEMORY}", "")
+    return PlaneError(f"committing {name}", NO_MEMORY)
