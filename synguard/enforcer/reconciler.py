@@ -109,6 +109,7 @@ class Reconciler:
             self.plane.flush()
 
     def _full_pass(self, wanted: Wanted, now: datetime, latest: Callable[[], Wanted] | None) -> Outcome:
+        self._read_due = now  # until the read has succeeded
         with self._locked():
             wanted = latest() if latest else wanted
             known = self._known and without_lapsed(self._known, now)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 
-from synguard.enforcer import ipset, nft, nft_plane
+from synguard.enforcer import ipset, nft, nft_elements, nft_plane
 from synguard.enforcer.ipset import IpsetFailedError
 from synguard.enforcer.nft import NftFailedError
 from synguard.enforcer.rules import Table
 from synguard.enforcer.xtables import XTable
 from synguard.errors import PlaneError
 
+T = TypeVar("T")
 Hook = Callable[[int, str, bool], None]
 """Told the number and name of a step, and whether it is done already; may raise, or end the process."""
 
@@ -26,7 +27,7 @@ class Steps:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.names: list[str] = []
         self.hook: Hook | None = None
-        run_ipset, run_nft, elements = ipset._run, nft.run, nft_plane.elements_of
+        run_ipset, run_nft, elements = ipset._run, nft.run, nft_elements.elements_of
         opened, commit = XTable.__init__, XTable.commit
 
         def ipset_step(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
@@ -57,7 +58,7 @@ class Steps:
         self.names.clear()
         self.hook = hook
 
-    def _around(self, name: str, call: Callable[..., Any], *given: Any) -> Any:
+    def _around(self, name: str, call: Callable[..., T], *given: Any) -> T:
         number = len(self.names)
         self.names.append(name)
         if self.hook is not None:

@@ -1,0 +1,86 @@
+"""Every call into the kernel fails once, at once or after its work: nobody innocent is stopped, the next pass mends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from synguard.enforcer.diff import diff
+from synguard.enforcer.iptables_rules import IptablesRules
+from synguard.enforcer.iptables_sets import IptablesSets
+from synguard.enforcer.nft_plane import NftablesPlane
+from synguard.enforcer.plane import Change, Plane
+from synguard.enforcer.reconciler import Reconciler
+from synguard.errors import PlaneError
+from tests.support import crossing
+from tests.support.firewall_net import FirewallNet
+from tests.support.network_thread import PlaneThere
+from tests.support.tool_steps import Steps, failing
+
+pytestmark = pytest.mark.kernel
+
+WIPE = "iptables-legacy -t raw -F; ip6tables-legacy -F; ip6tables-legacy -X; nft flush ruleset"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[FirewallNet]:
+    hosts = FirewallNet()
+    yield hosts
+    hosts.close()
+
+
+@pytest.mark.parametrize("wiped", [False, True], ids=["changing", "mending"])
+@pytest.mark.parametrize("kind", [IptablesSets, IptablesRules, NftablesPlane], ids=lambda kind: kind.name)
+def test_a_tool_that_fails_at_any_step_stops_nobody_innocent_and_is_made_good_by_the_next_pass(
+    net: FirewallNet,
+    kind: Callable[[Callable[[], datetime]], Plane],
+    wiped: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    steps = Steps(monkeypatch)
+    plane = PlaneThere(net.host, lambda: kind(now))
+
+    def start() -> Reconciler:
+        steps.begin()
+        plane.flush()
+        net.drain()
+        reconciler = Reconciler(plane, tmp_path / "apply.lock")
+        reconciler.reconcile(crossing.before(), now())
+        if wiped:
+            net.host.sh(WIPE)
+        return reconciler
+
+    reconciler, goal = start(), crossing.after()
+    steps.begin()
+    reconciler.reconcile(goal, now(), full=True)
+    crossing.assert_afterwards(net)
+    names = list(steps.names)
+    assert {name.split()[0] for name in names} == {"read", "write"}
+    failed = 0
+    for number, name in enumerate(names):
+        for done in (False, True) if name.startswith("write") else (False,):
+            where = f"{name} fails {'after its work' if done else 'at once'}"
+            reconciler, goal = start(), crossing.after()
+            steps.begin(failing(number, done=done))
+            try:
+                reconciler.reconcile(goal, now(), full=True)
+            except PlaneError:
+                failed += 1
+            steps.begin()
+            assert crossing.blocks_without_an_end(net) == [], where
+            crossing.assert_nobody_innocent_is_stopped(net)
+            reconciler.reconcile(goal, now())
+            assert diff(goal, plane.read(), now()) == Change(), where
+            again = reconciler.reconcile(goal, now(), full=True)
+            assert (bool(again.change), again.drift) == (False, ()), where
+    assert failed >= len(names) - 5, "faults were swallowed that should have been told"
+    plane.flush()
