@@ -32,6 +32,7 @@ from synguard.detector.detector import Detector
 from synguard.enforcer.nft import has_flowtables
 from synguard.errors import ConfigError, LedgerError
 from synguard.ledger import Ledger
+from synguard.logs import event
 from synguard.model import Mode, Phase
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
@@ -39,6 +40,8 @@ from synguard.report.status import Status
 
 log: Final = logging.getLogger(__name__)
 
+FAULTS_LOGGED: Final = 20
+"""Faults of a refused config that get a log line each; ``synguard policy check`` tells all."""
 PRUNE_EVERY_S: Final = 600.0
 
 Loader = Callable[[], tuple[Config, tuple[Policy, ...]]]
@@ -199,7 +202,7 @@ class Agent:
         self._senses.close()
         if self._config.on_exit == "flush" and self._config.mode is Mode.ENFORCE:
             self._enforcing.plane.flush()
-            log.info("removed every rule of ours, as on_exit says")
+            log.info("removed every rule of ours, as on_exit says", extra=event("stop"))
 
     def _use(self, config: Config, policies: Sequence[Policy]) -> None:
         self._config = config
@@ -218,7 +221,7 @@ class Agent:
         try:
             return self._offenders(self._policies)
         except LedgerError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=event("ledger"))
             return {}
 
     def _new_id(self) -> str:
@@ -294,19 +297,21 @@ class Agent:
             config, policies = load()
         except ConfigError as error:
             self._reload_problem = f"the new configuration was refused and the running one kept: {error.problems[0]}"
-            log.error("reload refused, the running policy is kept:\n%s", error)
+            for problem in error.problems[:FAULTS_LOGGED]:
+                log.error("reload refused, the running policy is kept: %s", problem, extra=event("reload-refused"))
             return
         self._reload_problem = ""
         fixed = {name: getattr(self._config, name) for name in FIXED if hasattr(config, name)}
         known = fixed | {"mode": self._configured}
         changed = [name for name, value in known.items() if getattr(config, name) != value]
         if changed:
-            log.warning("%s takes effect at the next start", ", ".join(changed))
+            log.warning("%s takes effect at the next start", ", ".join(changed), extra=event("reload"))
         self._sampling = False
         self._senses.rest()
         self._use(config.model_copy(update=fixed), policies)
         self._engine.use(self._config, policies)
-        log.info("reloaded: policies %s", ", ".join(policy.name for policy in policies))
+        names = ", ".join(policy.name for policy in policies)
+        log.info("reloaded: policies %s", names, extra=event("reload", policies=names))
 
     def _status(self, tick: Tick, now: float, utc: datetime) -> Status:
         return status_of(
@@ -351,8 +356,8 @@ class Agent:
         try:
             self._ledger.prune(utc)
         except LedgerError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=event("ledger"))
 
 
-FIXED: Final = ("mode", "plane", "members", "state_dir", "runtime_dir", "containers")
+FIXED: Final = ("mode", "plane", "members", "state_dir", "runtime_dir", "containers", "log")
 """Settings that a reload leaves as they are: they are woven into open files and kernel objects."""

@@ -16,6 +16,7 @@ from synguard.detector.assessment import Assessment
 from synguard.enforcer.sysctl import SYN_COOKIES, RehearsedSysctl, Settings, Sysctl
 from synguard.errors import LedgerError, PlaneError, SynguardError
 from synguard.ledger import Ledger
+from synguard.logs import event
 from synguard.model import Mode
 from synguard.policy.models import Config
 from synguard.report.status import CountermeasureStatus
@@ -67,7 +68,8 @@ class SynCookies:
                 return
         except SynguardError as error:
             self._failed(error, now)
-        log.warning("SYN cookies are still on from an agent that was killed; %d comes back at calm", note.before)
+        text = "SYN cookies are still on from an agent that was killed; %d comes back at calm"
+        log.warning(text, note.before, extra=event("cookies"))
         self._held = note
         self._need.resume(now)
         self._story = f"SYN cookies on since {rfc3339(note.since)}, {SYN_COOKIES} was {note.before}"
@@ -153,11 +155,11 @@ class SynCookies:
         return replace(decision, incident=replace(incident, note=note))
 
     def _tell(self, utc: datetime, text: str) -> None:
-        log.warning("%s", text)
+        log.warning("%s", text, extra=event("cookies"))
         try:
             self._record(utc, ACTION, text)
         except LedgerError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=event("ledger"))
 
     def _try(self, act: Callable[[], None], now: float) -> None:
         try:
@@ -171,7 +173,7 @@ class SynCookies:
         self._look_due = now + RETRY_S
         text = f"SYN cookies cannot be set for the incident: {error}"
         if text != self.problem:
-            log.error("%s", text)
+            log.error("%s", text, extra=event("cookies"))
         self.problem = text
 
 
@@ -181,7 +183,8 @@ def cookies_for(config: Config, ledger: Ledger, kernel: Settings | None = None) 
     if config.mode is Mode.ENFORCE:
         return SynCookies(settings, notes, ledger.record_action, config)
     if notes.read():
-        log.warning("SYN cookies are on from an agent that was killed; synguard flush puts the old value back")
+        text = "SYN cookies are on from an agent that was killed; synguard flush puts the old value back"
+        log.warning(text, extra=event("cookies"))
     return SynCookies(RehearsedSysctl(settings), CookieNotes(()), ledger.record_action, config)
 
 

@@ -15,6 +15,7 @@ from synguard.enforcer.plane import Plane, Wanted
 from synguard.enforcer.reconciler import Outcome, Reconciler, total_hits
 from synguard.errors import LedgerError, NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.ledger import Ledger
+from synguard.logs import event
 from synguard.model import Ban, Held, Hits
 from synguard.readings import SocketTable
 
@@ -122,7 +123,7 @@ class Enforcing:
         self._retry_s, self.problem = FIRST_RETRY_S, ""
         self.outcome = None if self._dry_run else outcome
         for drift in outcome.drift:
-            log.warning("repaired: %s", drift)
+            log.warning("repaired: %s", drift, extra=event("repair"))
             self._note(utc, "repair", drift)
         self._note_hits(outcome.held.values(), now, utc)
 
@@ -141,7 +142,7 @@ class Enforcing:
         except (PlaneError, SensorError) as error:
             if len(self._cannot_evict) < MOST_NAMED:
                 self._cannot_evict.add(namespace)
-            log.warning("%s; they will time out by themselves", error)
+            log.warning("%s; they will time out by themselves", error, extra=event("eviction"))
 
     def _latest(self, utc: datetime) -> Wanted:
         """Return what is wanted, with what another process wrote while we waited for its lock."""
@@ -196,15 +197,15 @@ class Enforcing:
         self._retry_at = now + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
         if self.problem != str(error):
-            log.error("%s", error)
+            log.error("%s", error, extra=event("plane", plane=self._plane.name))
         self.problem = str(error)
 
     def _ledger_took(self) -> None:
         if self.ledger_problem and not self._unwritten:
-            log.warning("the ledger takes entries again")
+            log.warning("the ledger takes entries again", extra=event("ledger"))
             self.ledger_problem = ""
 
     def _ledger_failed(self, error: SynguardError) -> None:
         if self.ledger_problem != str(error):
-            log.error("%s", error)
+            log.error("%s", error, extra=event("ledger"))
         self.ledger_problem = str(error)

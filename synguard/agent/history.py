@@ -11,6 +11,7 @@ from typing import Final
 from synguard.agent.agent import Tick
 from synguard.errors import LedgerError
 from synguard.ledger import Figure, Ledger, Stretch, Track
+from synguard.logs import event
 from synguard.model import Phase, Signal
 
 log: Final = logging.getLogger(__name__)
@@ -145,9 +146,9 @@ class History:
         except LedgerError as error:
             self._failed += 1
             if self._failed == TOLD_AFTER:
-                log.error("the history of pressure is not kept for now: %s", error)
+                log.error("the history of pressure is not kept for now: %s", error, extra=event("history"))
             return
         if self._failed >= TOLD_AFTER:
-            log.info("the history of pressure is kept again")
+            log.info("the history of pressure is kept again", extra=event("history"))
         self._failed = 0
         self._made.clear()

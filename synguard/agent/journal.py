@@ -10,6 +10,7 @@ from synguard.addresses import Network, format_network
 from synguard.decision.engine import Decision
 from synguard.errors import LedgerError
 from synguard.ledger import Ledger
+from synguard.logs import event
 from synguard.model import Ban, Incident, Phase, Verdict, VerdictKind
 from synguard.units import format_duration, format_ports
 
@@ -39,6 +40,7 @@ class Journal:
 
     def rehearse(self, dry_run: bool) -> None:
         """Speak of bans as would-be ones from now on, or as real ones."""
+        self._dry_run = dry_run
         self._would = "would ban" if dry_run else "banned"
 
     def write(self, decision: Decision, now: float, utc: datetime) -> None:
@@ -60,7 +62,7 @@ class Journal:
                 self._ledger.record_verdicts(verdicts, utc, current)
         except LedgerError as error:
             if self.problem != str(error):
-                log.error("%s", error)
+                log.error("%s", error, extra=event("ledger"))
             self.problem = str(error)
         else:
             self.problem = ""
@@ -80,13 +82,10 @@ class Journal:
         if incident is None:
             return None
         if before is None or before.id != incident.id:
-            log.warning("incident %s: %s begins", incident.id, incident.kind)
+            begun = event("incident-start", incident=incident.id, kind=incident.kind)
+            log.warning("incident %s: %s begins", incident.id, incident.kind, extra=begun)
         elif incident.ended_at is not None:
-            lasted = format_duration((incident.ended_at - incident.started_at).total_seconds())
-            log.warning(
-                "incident %s ended after %s: %s, %d bans, peak %d half-open, %.0f SYN/s",
-                incident.id, lasted, incident.kind, incident.bans, incident.peak_half_open, incident.peak_syn_pps,
-            )  # fmt: skip
+            _log_end(incident, (incident.ended_at - incident.started_at).total_seconds())
             self._incident = None
         elif before.phase is incident.phase and before.kind == incident.kind:
             marker: _Said = (VerdictKind.WATCH, None, incident.id)
@@ -94,32 +93,53 @@ class Journal:
                 return None
             self._said_at[marker] = now
         elif before.phase is not incident.phase:
-            log.info("incident %s: %s", incident.id, _PHASE_WORDS[incident.phase])
+            moved = event("incident-phase", incident=incident.id, phase=incident.phase.value)
+            log.info("incident %s: %s", incident.id, _PHASE_WORDS[incident.phase], extra=moved)
         return incident
 
     def _log_bans(self, bans: tuple[Ban, ...]) -> None:
         for ban in bans[:BANS_LOGGED]:
-            lasts = format_duration((ban.expires_at - ban.created_at).total_seconds()) if ban.expires_at else "ever"
+            seconds = (ban.expires_at - ban.created_at).total_seconds() if ban.expires_at else None
+            lasts = "ever" if seconds is None else format_duration(seconds)
             ports = f" to port {format_ports(ban.ports)}" if ban.ports else ""
             log.warning(
                 "%s %s (scope %s%s) for %s: %s [%s, policy %s]",
                 self._would, format_network(ban.target), ban.scope, ports, lasts, ban.reason, ban.id, ban.policy,
+                extra=event(
+                    "ban", target=format_network(ban.target), ban=ban.id, scope=ban.scope.value, seconds=seconds,
+                    ports=format_ports(ban.ports) if ban.ports else "any", policy=ban.policy, reason=ban.reason,
+                    dry_run=self._dry_run,
+                ),
             )  # fmt: skip
         if len(bans) > BANS_LOGGED:
-            log.warning("%s %d more at the same moment; see: synguard bans", self._would, len(bans) - BANS_LOGGED)
+            more = len(bans) - BANS_LOGGED
+            counted = event("bans", count=more, dry_run=self._dry_run)
+            log.warning("%s %d more at the same moment; see: synguard bans", self._would, more, extra=counted)
 
     def _log_refusals(self, decision: Decision) -> None:
         refused = decision.refusals[0] if decision.refusals else ""
         if refused and not self._refused:
-            log.error("not banning: %s", refused)
+            log.error("not banning: %s", refused, extra=event("not-banning"))
         if refused or decision.phase is Phase.CALM:
             self._refused = refused
 
     def _log_flood(self, verdict: str) -> None:
         kind, known = verdict.partition(":")[0], self._flood_verdict.partition(":")[0]
         if verdict and kind != known:
-            log.warning("%s", verdict)
+            log.warning("%s", verdict, extra=event("flood", verdict=kind))
         self._flood_verdict = verdict or self._flood_verdict
+
+
+def _log_end(incident: Incident, seconds: float) -> None:
+    log.warning(
+        "incident %s ended after %s: %s, %d bans, peak %d half-open, %.0f SYN/s",
+        incident.id, format_duration(seconds), incident.kind, incident.bans,
+        incident.peak_half_open, incident.peak_syn_pps,
+        extra=event(
+            "incident-end", incident=incident.id, kind=incident.kind, seconds=seconds, bans=incident.bans,
+            spared=incident.spared, peak_half_open=incident.peak_half_open, peak_syn_pps=incident.peak_syn_pps,
+        ),
+    )  # fmt: skip
 
 
 _PHASE_WORDS: Final = {

@@ -6,6 +6,7 @@ import logging
 from typing import Final
 
 from synguard.agent.senses import Senses
+from synguard.logs import event
 from synguard.readings import Protected
 
 log: Final = logging.getLogger(__name__)
@@ -31,8 +32,10 @@ class Protecting:
                 return False
             seen = Protected(self.known.networks, (failure.detail,))
         for problem in set(seen.problems) - set(self.known.problems):
-            log.error("automatic bans are suspended: %s", problem)
+            log.error("automatic bans are suspended: %s", problem, extra=event("suspended"))
         if self.known.problems and not seen.problems:
-            log.info("who must be protected is known: %d addresses and networks", len(seen.networks))
+            known = len(seen.networks)
+            text = "who must be protected is known: %d addresses and networks"
+            log.info(text, known, extra=event("protected", count=known))
         self.known = seen
         return True

@@ -13,6 +13,7 @@ from synguard.agent.proof import Leak, Proof
 from synguard.decision.bans import StandingBans
 from synguard.enforcer.reconciler import Outcome
 from synguard.errors import LedgerError
+from synguard.logs import event
 from synguard.model import Action, Ban
 from synguard.readings import SocketTable
 from synguard.report.status import LeakStatus
@@ -92,9 +93,11 @@ class Proving:
 
     def _tell(self, fresh: list[LeakStatus], utc: datetime) -> None:
         for leak in fresh[:TOLD]:
-            log.error("%s", leak.text)
+            log.error("%s", leak.text, extra=event("leak", target=leak.target, ban=leak.ban))
         if len(fresh) > TOLD:
-            log.error("%d more bans are banned but still arriving; see: synguard status", len(fresh) - TOLD)
+            more = len(fresh) - TOLD
+            text = "%d more bans are banned but still arriving; see: synguard status"
+            log.error(text, more, extra=event("leaks", count=more))
         for leak in fresh[:TOLD]:
             self._note(utc, leak.text)
 
@@ -104,14 +107,14 @@ class Proving:
             leak = self._told.pop(ban_id)
             if ban_id in bans:
                 text = f"{leak.target} (ban {ban_id}) no longer arrives uncounted"
-                log.info("%s", text)
+                log.info("%s", text, extra=event("leak", target=leak.target, ban=ban_id))
                 self._note(utc, text)
 
     def _note(self, utc: datetime, text: str) -> None:
         try:
             self._record(utc, ACTION, text)
         except LedgerError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=event("ledger"))
 
 
 def likely_cause(

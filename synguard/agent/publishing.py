@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from synguard.logs import event
 from synguard.report.status import Status, write_status
 
 log: Final = logging.getLogger(__name__)
@@ -42,9 +43,9 @@ class Publisher:
         except OSError as error:
             problem = f"the status file cannot be written in {self._runtime_dir}: {error.strerror}"
             if problem != self._problem:
-                log.error("%s; verbs see an old one until then", problem)
+                log.error("%s; verbs see an old one until then", problem, extra=event("status-file"))
             self._problem = problem
         else:
             if self._problem:
-                log.warning("the status file is written again")
+                log.warning("the status file is written again", extra=event("status-file"))
             self._problem = ""

@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar
 
 from synguard.enforcer.evict import open_here
 from synguard.errors import SynguardError
+from synguard.logs import event
 from synguard.policy.models import Allow, Config
 from synguard.readings import (
     EVERY_PORT,
@@ -119,7 +120,7 @@ class Pace:
         self.due_at = max(now + self.every_s, self.affordable_at)
         self._retry_s = FIRST_RETRY_S
         if not self.status.ok:
-            log.warning("sensor %s reads again", name)
+            log.warning("sensor %s reads again", name, extra=event("sensor", sensor=name, ok=True))
             self.status = SensorStatus(ok=True)
 
     def failed(self, now: float, text: str, name: str) -> None:
@@ -127,7 +128,7 @@ class Pace:
         self.due_at = self.affordable_at = now + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
         if self.status.ok or self.status.detail != text:
-            log.error("sensor %s: %s", name, text)
+            log.error("sensor %s: %s", name, text, extra=event("sensor", sensor=name, ok=False))
         self.status = SensorStatus(ok=False, detail=text)
 
 
@@ -232,7 +233,7 @@ class Senses:
         around = self._try("containers", now, lambda: containers.look(now))
         if around is not None and around != self._around:
             if self._around or containers.watches:
-                log.info("containers: %s", around)
+                log.info("containers: %s", around, extra=event("containers"))
             self._around = around
 
     def _sampled_ports(self) -> frozenset[int]:

@@ -25,6 +25,7 @@ from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconciler import Reconciler
 from synguard.errors import NotPermittedError, SynguardError
 from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.logs import event
 from synguard.model import Mode
 from synguard.policy.models import Config, Policy
 from synguard.sensors.counters import read_counters
@@ -107,7 +108,8 @@ def plane_for(config: Config, clock: Clock) -> Plane:
     if config.mode is Mode.DRY_RUN:
         return DryRunPlane(clock.utcnow)
     plane = choose_plane(config)
-    log.info("bans are held by %s; see them with: %s", plane.name, plane.show_command)
+    text = "bans are held by %s; see them with: %s"
+    log.info(text, plane.name, plane.show_command, extra=event("plane", plane=plane.name))
     return plane
 
 
@@ -163,7 +165,8 @@ def run_until_told(agent: Agent, clock: SystemClock, load: Loader, for_s: float 
     agent.readers.append(manager.read)
 
     def stop(number: int, _frame: object) -> None:
-        log.info("%s: stopping", signal.Signals(number).name)
+        name = signal.Signals(number).name
+        log.info("%s: stopping", name, extra=event("stop", signal=name))
         manager.stopping()
         agent.stop()
         clock.interrupt()

@@ -14,6 +14,7 @@ from collections.abc import MutableMapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from synguard.logs import event
 from synguard.model import Mode
 from synguard.report.tables import printable
 
@@ -97,7 +98,7 @@ class Supervisor:
                 channel.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:  # a full queue: the next ping comes in time
             if not self._failed:
-                log.warning("the service manager cannot be told: %s", error.strerror)
+                log.warning("the service manager cannot be told: %s", error.strerror, extra=event("service"))
             self._failed = True
         else:
             self._failed = False

@@ -16,6 +16,7 @@ from synguard.agent.withdrawal import Withdrawal
 from synguard.enforcer.reconciler import Reconciler
 from synguard.errors import LedgerError, SynguardError
 from synguard.ledger import Ledger
+from synguard.logs import event
 from synguard.model import Ban, Mode
 
 log: Final = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class Switch:
             self._order, self._unreadable = self._orders.read(), ""
         except LedgerError as error:
             if self._unreadable != str(error):
-                log.error("%s", error)
+                log.error("%s", error, extra=event("ledger"))
             self._order, self._unreadable = None, str(error)
 
     def _clean_up_after_a_lapse(self, now: float) -> None:
@@ -173,7 +174,7 @@ class Switch:
             return
         why = f"enforcement was not confirmed by {_clock(order.until)}"
         self.story = f"in dry-run: {why}"
-        log.warning("%s", self.story)
+        log.warning("%s", self.story, extra=event("mode"))
 
         def reconciler() -> Reconciler:
             return self._make(Mode.ENFORCE).enforcing.reconciler
@@ -199,15 +200,15 @@ class Switch:
     def _failed(self, text: str, now: float) -> None:
         self._retry_at = now + RETRY_S
         if text != self._stuck:
-            log.error("%s", text)
+            log.error("%s", text, extra=event("mode"))
         self._stuck = text
 
     def _note(self, text: str, utc: datetime) -> None:
-        log.warning("%s", text)
+        log.warning("%s", text, extra=event("mode"))
         try:
             self._ledger.record_action(utc, ACTION, text)
         except LedgerError as error:
-            log.error("%s", error)
+            log.error("%s", error, extra=event("ledger"))
 
 
 def _standing_story(order: Enablement) -> str:

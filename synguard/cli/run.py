@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,9 @@ def run(
         str, typer.Option("--record-limit", metavar="SIZE", help="Stop recording at this size.")
     ] = "256MiB",
     force: Annotated[bool, typer.Option("--force", help="Replace the recording if it is there already.")] = False,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="FORM", help="text, or json: one object a line.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """The agent in the foreground: watch, decide and, if told to enforce, ban. Ctrl-C ends it.
@@ -52,18 +55,23 @@ def run(
         return _loaded(config, mode)
 
     settings, policies = load()
-    _log_to_stderr(verbose=verbose)
+    form = _log_form(log_format) or settings.log.format
+    import faulthandler
+
     from synguard.agent.start import built, run_until_told
     from synguard.clock import SystemClock
+    from synguard.logs import logging_to_stderr
 
+    faulthandler.enable(file=2)  # a watchdog ends a hung agent by SIGABRT: the log then shows where it hung
     clock = SystemClock()
     with ExitStack() as held:
+        held.enter_context(logging_to_stderr(form, verbose=verbose))
         agent = held.enter_context(built(settings, policies, clock, insists=mode is not None))
         if record is not None:
             from synguard.recording.recorder import Recorder
 
             agent.record = held.enter_context(Recorder(record, limit, agent.mode, force=force)).record
-        _greet(agent.mode, policies)
+        _greet(agent.mode, policies, form)
         run_until_told(agent, clock, load, for_s)
 
 
@@ -77,23 +85,25 @@ def _loaded(config: Path | None, mode: Mode | None) -> tuple[Config, tuple[Polic
     return settings, load_policies(settings, None if source is None else source.parent)
 
 
-def _greet(mode: Mode, policies: tuple[Policy, ...]) -> None:
+def _log_form(word: str | None) -> Literal["text", "json"] | None:
+    if word not in (None, "text", "json"):
+        raise UsageError(f'--log-format: "{str(word)[:40]}" is neither text nor json')
+    return "json" if word == "json" else "text" if word else None
+
+
+def _greet(mode: Mode, policies: tuple[Policy, ...], form: str) -> None:
+    import logging
+
+    from synguard import __version__
+    from synguard.logs import event
+
     names = ", ".join(policy.name for policy in policies)
     what = "enforcing" if mode is Mode.ENFORCE else "dry-run: nothing is changed"
-    typer.echo(f"synguard watches this host ({what}; policies: {names}). Ctrl-C ends it.", err=True)
+    text = f"synguard watches this host ({what}; policies: {names}). Ctrl-C ends it."
+    if form == "json":
+        extra = event("start", mode=mode.value, policies=names, version=__version__)
+        logging.getLogger(__name__).info("%s", text, extra=extra)
+        return
+    typer.echo(text, err=True)
     if mode is Mode.DRY_RUN:
         typer.echo('What it would ban: "synguard report". To ban: "synguard run --enforce".', err=True)
-
-
-def _log_to_stderr(*, verbose: bool) -> None:
-    import faulthandler
-    import logging
-    import os
-
-    faulthandler.enable(file=2)  # a watchdog ends a hung agent by SIGABRT: the log then shows where it hung
-    journald = "JOURNAL_STREAM" in os.environ  # journald stamps lines itself
-    logging.basicConfig(
-        level=logging.INFO if not verbose else logging.DEBUG,
-        format="%(levelname)s %(message)s" if journald else "%(asctime)s %(levelname)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S%z",
-    )

@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from synguard.plain import printable
 from synguard.units import exact_duration
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -44,11 +45,6 @@ def complaints(error: ValidationError, model: type[BaseModel], document: Mapping
         if text:
             lines.append(printable(f"{format_path(where)}: {text}" if where else text))
     return lines
-
-
-def printable(text: str) -> str:
-    """Return text on one line and without control characters, which would play tricks on a terminal."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def format_path(where: Sequence[str | int]) -> str:

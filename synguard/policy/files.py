@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from synguard.errors import ConfigError
-from synguard.policy.complaints import printable
+from synguard.plain import printable
 
 LARGEST: Final = 1024 * 1024
 """Bytes; a config beyond this is a mistake, such as the wrong file."""

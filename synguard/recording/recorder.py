@@ -14,6 +14,7 @@ from typing import Final
 
 from synguard import __version__
 from synguard.errors import NotPermittedError, RefusedError, UsageError
+from synguard.logs import event
 from synguard.readings import Protected, Readings
 from synguard.recording.encoder import Encoder
 from synguard.recording.frames import FIRST, FrameWriter
@@ -95,13 +96,14 @@ class Recorder:
         os.close(self._fd)
         if not self.ended and self._first_at is not None:
             self.ended = "closed"
-            log.info("recorded %s to %s (%s)", self._span(), self._path, format_size(self._size))
+            done = event("recording", file=str(self._path))
+            log.info("recorded %s to %s (%s)", self._span(), self._path, format_size(self._size), extra=done)
 
     def _try_to_write(self, utc: datetime, readings: Readings, protected: Protected) -> None:
         try:
             self._write(utc, readings, protected)
         except Exception as error:  # a mistake of ours ends the recording, never the agent, and is told
-            log.debug("the recorder failed", exc_info=True)
+            log.debug("the recorder failed", exc_info=True, extra=event("recording"))
             self._end(f"a tick could not be written down ({type(error).__name__}: {error})")
 
     def _write(self, utc: datetime, readings: Readings, protected: Protected) -> None:
@@ -128,13 +130,15 @@ class Recorder:
         try:
             os.ftruncate(self._fd, self._size)
         except OSError:
-            log.debug("%s keeps half a record at its end, which readers pass over", self._path)
+            text = "%s keeps half a record at its end, which readers pass over"
+            log.debug(text, self._path, extra=event("recording"))
 
     def _end(self, why: str) -> None:
         with self._ending:
             if not self.ended:
                 self.ended = why
-                log.error("recording ends, the agent goes on: %s; %s holds %s", why, self._path, self._span())
+                text = "recording ends, the agent goes on: %s; %s holds %s"
+                log.error(text, why, self._path, self._span(), extra=event("recording", file=str(self._path)))
 
     def _span(self) -> str:
         return format_duration(self._last_at - (self._first_at or self._last_at))

@@ -11,7 +11,7 @@ from typing import Any, Final
 from synguard.addresses import format_network
 from synguard.clock import rfc3339
 from synguard.model import Incident, Signal
-from synguard.policy.complaints import printable
+from synguard.plain import printable
 from synguard.policy.show import show_policies, toml_value
 from synguard.replay.suggestion import Line, Margin, Suggestion
 from synguard.units import format_duration

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from synguard.plain import printable as printable  # for those who print tables
+
 PIPE_WIDTH: Final = 100_000
 """What stands for "no edge": in a pipe every row is one line, for grep and awk."""
 
@@ -24,14 +26,6 @@ class Column:
     """Columns with the highest number are left out first where the terminal is narrow; 0 always stays."""
     fold: bool = False
     """Whether its text may be broken into lines, as a sentence may and an address may not."""
-
-
-def printable(text: str) -> str:
-    """Return the text with control characters escaped: names of processes and files come from others.
-
-    A terminal would obey ``ESC ]`` and its like; a line break becomes the two characters backslash and n.
-    """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def print_json(value: Any) -> None:

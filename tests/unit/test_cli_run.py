@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from synguard.cli.run import _loaded
+from synguard.cli.run import _greet, _loaded
 from synguard.model import Mode
+from tests.support.cli_host import CliHost
 
 PACK = '[[policy]]\nname = "shop"\nports = "80,443"\n[policy.limits]\nconnections = 900\n'
 
@@ -35,3 +36,19 @@ def test_packs_are_looked_up_beside_the_config_wherever_the_agent_is_started(
 def test_the_option_overrules_the_mode_of_the_config(config: Path) -> None:
     assert _loaded(config, None)[0].mode is Mode.DRY_RUN
     assert _loaded(config, Mode.ENFORCE)[0].mode is Mode.ENFORCE
+
+
+def test_a_log_form_that_is_none_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = CliHost(tmp_path, monkeypatch).run("run", "--log-format", "xml")
+    assert ran.code == 2
+    assert ran.err == 'synguard: --log-format: "xml" is neither text nor json\n'
+
+
+@pytest.mark.parametrize(("form", "lines"), [("text", 2), ("json", 1)])
+def test_the_greeting_is_a_log_line_where_lines_are_json(
+    form: str, lines: int, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        _greet(Mode.DRY_RUN, (), form)
+    assert len(capsys.readouterr().err.splitlines()) + len(caplog.records) == lines
+    assert bool(caplog.records) is (form == "json")

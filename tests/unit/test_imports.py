@@ -14,7 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "synguard"
 
-LEAVES = {"errors": set(), "units": set(), "clock": set(), "addresses": set()}
+LEAVES: dict[str, set[str]] = {"errors": set(), "units": set(), "clock": set(), "addresses": set(), "plain": set()}
 WORDS = {"model": {"addresses"}, "readings": {"addresses"}}
 LOW = {*LEAVES, *WORDS, "policy"}
 MIDDLE = {"sensors", "enforcer", "ledger", "report"}
@@ -24,15 +24,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "policy": {*LEAVES, "model"},
     "detector": {"addresses", "units", "model", "readings", "policy"},
     "decision": {"addresses", "units", "model", "readings", "policy", "detector"},
-    "recording": {"addresses", "units", "errors", "readings", "synguard"},  # synguard: the version
+    "recording": {"addresses", "units", "errors", "readings", "logs", "synguard"},  # synguard: the version
     "replay": {*LOW, "detector", "decision", "recording"},
     "sensors": LOW,
     "enforcer": LOW,
     "ledger": LOW,
     "report": {*LOW, "detector", "decision", "recording", "replay"},  # its columns of addresses
-    "agent": {*LOW, *MIDDLE, "detector", "decision"},
+    "logs": {"plain"},
+    "agent": {*LOW, *MIDDLE, "detector", "decision", "logs"},
     "top": {*LOW, *MIDDLE, "agent", "detector"},  # a person's hand, and the agent's own measure of pressure
-    "cli": {*LOW, *MIDDLE, "agent", "top", "recording", "replay", "synguard"},  # synguard: the version
+    "cli": {*LOW, *MIDDLE, "agent", "top", "recording", "replay", "logs", "synguard"},  # synguard: the version
     "manual": {"cli", "policy", "readings", "errors", "synguard"},  # writes pages about them; nothing imports it
     "__main__": {"cli"},
     "synguard": set(),

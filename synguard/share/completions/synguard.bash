@@ -34,6 +34,7 @@ _synguard() {
     'run,--for') words='30s 10m 1h 2h 1d' ;;
     'run,--record') compopt -o default 2>/dev/null; return ;;
     'run,--record-limit') return ;;
+    'run,--log-format') return ;;
     'status,--config') compopt -o default 2>/dev/null; return ;;
     'top,--every') words='30s 10m 1h 2h 1d' ;;
     'top,--count') return ;;
@@ -85,7 +86,7 @@ _synguard() {
         if [[ $cur == -* ]]; then
             case "$path" in
             '') words='--config --json --debug --version -h --help' ;;
-            'run') words='--config --dry-run --enforce --for --record --record-limit --force --verbose -v -h --help' ;;
+            'run') words='--config --dry-run --enforce --for --record --record-limit --force --log-format --verbose -v -h --help' ;;
             'status') words='--config --json -h --help' ;;
             'top') words='--every --count --limit --config --json -h --help' ;;
             'bans') words='--expiring --all-ended --since --sort --limit --page --config --json -h --help' ;;

@@ -37,6 +37,7 @@ complete -c synguard -n '__synguard_at run' -l for -r -x -a '30s 10m 1h 2h 1d' -
 complete -c synguard -n '__synguard_at run' -l record -r -F -d 'Write what sensors read, for policy replay'
 complete -c synguard -n '__synguard_at run' -l record-limit -r -x -d 'Stop recording at this size'
 complete -c synguard -n '__synguard_at run' -l force -d 'Replace the recording if it is there already'
+complete -c synguard -n '__synguard_at run' -l log-format -r -x -d 'text, or json: one object a line'
 complete -c synguard -n '__synguard_at run' -l verbose -s v -d 'Log more'
 complete -c synguard -n '__synguard_at run' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at status' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'

@@ -61,6 +61,7 @@ _synguard_run() {
     '--record[Write what sensors read, for policy replay]:FILE:_files' \
     '--record-limit[Stop recording at this size]:SIZE: ' \
     '--force[Replace the recording if it is there already]' \
+    '--log-format[text, or json\: one object a line]:FORM: ' \
     '(--verbose -v)--verbose[Log more]' '(--verbose -v)-v[Log more]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
 }

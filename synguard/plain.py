@@ -1,0 +1,20 @@
+"""Text that others had a hand in, made fit to be printed, logged or sent."""
+
+from __future__ import annotations
+
+__all__ = ["clipped", "printable"]
+
+
+def printable(text: str) -> str:
+    """Return the text on one line with control characters escaped: names of processes and files come from others.
+
+    A terminal would obey ``ESC ]`` and its like; a line break becomes the two characters backslash and n.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def clipped(text: str, at_most: int) -> str:
+    """Return the text in no more than ``at_most`` characters, the last of them ``…`` where something is missing."""
+    return text if len(text) <= at_most else f"{text[: at_most - 1]}…"
