@@ -79,17 +79,24 @@ class Hand:
         Raises:
             PlaneError: The kernel did not take the new expiry; the ledger holds it, so the next change retries.
         """
+        return self.extend_each([(ban, by_s) for ban in bans], longest_s)
+
+    def extend_each(self, bans: Sequence[tuple[Ban, float]], longest_s: float) -> Settled:
+        """Let each ban last its own number of seconds longer, in one change of the kernel; else as ``extend``.
+
+        Raises:
+            PlaneError: As for ``extend``.
+        """
         self._plane.check()
         now = self._utcnow()
-        longer = [
-            _extended(ban, by_s, now + timedelta(seconds=longest_s)) for ban in bans if ban.expires_at is not None
-        ]
-        for ban in longer:
+        latest = now + timedelta(seconds=longest_s)
+        longer = [(_extended(ban, by_s, latest), by_s) for ban, by_s in bans if ban.expires_at is not None]
+        for ban, _ in longer:
             self._ledger.change_expiry(ban.id, ban.expires_at, now)
         outcome = self._settle()
-        for ban in longer:
+        for ban, by_s in longer:
             self._note("extend", f"{describe(ban)}, {format_duration(by_s)} longer by hand")
-        return Settled(tuple(longer), outcome)
+        return Settled(tuple(ban for ban, _ in longer), outcome)
 
     def _settle(self) -> Outcome:
         """Bring the kernel to what the ledger holds; the proven peers that a running agent let through stay."""

@@ -21,7 +21,7 @@ VERBS: Final = (
     Verb("bans", "What is banned now, until when, and what it stopped"),
     Verb("ban", "Ban an address or prefix by hand"),
     Verb("unban", "Lift a ban"),
-    Verb("review", "What ends soon: still hitting or quiet; extend or release"),
+    Verb("review", "What ends soon: still hitting or quiet, and what to do about it"),
     Verb("report", "What was banned or would have been, why, who was spared"),
     Verb("why", "Everything known about one address"),
     Verb("enable", "From dry-run to enforcing: on trial, confirmed, or off"),

@@ -1,38 +1,63 @@
-"""``synguard review``: bans that end soon; extend what still hits, release what is quiet."""
+"""``synguard review``: bans that end soon; what still hits, what is quiet, and what to do about each."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from synguard.cli import words
-from synguard.cli.options import ConfigFile, Json, loaded
-from synguard.errors import UsageError
+from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.errors import ConfigError, SensorError, SynguardError, UsageError
 
 if TYPE_CHECKING:
-    from synguard.cli.here import Reach
+    from synguard.addresses import Network
+    from synguard.cli.review_changes import Changes
     from synguard.ledger import Ledger
     from synguard.model import Ban
     from synguard.policy.models import Config
-    from synguard.report.review import Candidate
+    from synguard.report.advice import Advice, Around
+    from synguard.report.review import Candidate, Traces
 
 _MEMORY: Final = timedelta(days=30)
 _BETWEEN_READS_S: Final = 1.0
 """Where no agent keeps the counts fresh, they are read twice this far apart: a flood sends in every second."""
 
 
-@dataclass(slots=True)
-class _Choices:
-    """What is to be done to which bans."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for on the command line."""
 
-    extend: list[Ban] = field(default_factory=list)
-    release: list[Ban] = field(default_factory=list)
+    within_s: float | None
+    extend_by_s: float | None = None
+    still_hitting: bool = False
+    release: bool = False
+    quiet_s: float | None = None
+    suggestions: bool = False
+    permanent: bool = False
+    yes: bool = False
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether anything but looking was asked for."""
+        return self.extend_by_s is not None or self.release or self.asks
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is synguard that chooses, so that a person must have seen it, or have said ``--yes``."""
+        return self.suggestions or self.permanent
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The bans under review and what is suggested for each, in the same order."""
+
+    bans: Sequence[Candidate]
+    advised: Sequence[Advice]
 
 
 def review(
@@ -49,125 +74,201 @@ def review(
     quiet: Annotated[
         str | None, typer.Option("--quiet", metavar="TIME", help="With --release: only those unseen for so long.")
     ] = None,
+    apply_suggestions: Annotated[
+        bool, typer.Option("--apply-suggestions", help="Do what is suggested for each, after a yes.")
+    ] = False,
+    make_permanent: Annotated[
+        bool, typer.Option("--make-permanent", help="Only what is suggested to have no end, after a yes.")
+    ] = False,
+    yes: Yes = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Show which bans end soon and whether their targets still hit; extend or release them.
+    """Show which bans end soon, whether their targets still hit, and what to do about each, with the reason.
 
     Examples:
-      synguard review                                     look; at a terminal, decide one by one
+      synguard review                                     at a terminal: decide with one key a ban
+      synguard review --within any | less                 look
       synguard review --within 1h --extend 1h --still-hitting
       synguard review --within any --release --quiet 30m
+      synguard review --within any --apply-suggestions    see what it would change, then say yes
 
-    Without --extend or --release nothing changes, unless you answer the
-    questions at a terminal. Would-be bans of a dry run are not reviewed.
+    Nothing changes without being told. Suggestions never make a ban longer
+    than its policy does, and never suggest a ban without end on evidence that
+    can be forged. Would-be bans of a dry run are shown as such and not changed.
     """
     within_s = None if within.strip() == "any" else words.duration(within)
     by_s = None if extend is None else words.duration(extend)
     quiet_s = None if quiet is None else words.duration(quiet)
-    if still_hitting and by_s is None:
-        raise UsageError("--still-hitting needs --extend TIME: how much longer those bans should last")
-    if quiet_s is not None and not release:
-        raise UsageError("--quiet needs --release: what to do with the quiet ones")
-    if by_s is not None and release and not still_hitting:
-        raise UsageError("--extend and --release together need --still-hitting, or they would name the same bans")
+    wanted = Wanted(within_s, by_s, still_hitting, release, quiet_s, apply_suggestions, make_permanent, yes)
+    _refuse_contradictions(wanted)
     settings = loaded(config)
-    if by_s is None and not release:
-        _look(settings, within_s, json)
+    if wanted.changes_something:
+        _act(settings, wanted, json)
     else:
-        _act(settings, within_s, by_s, still_hitting, release, quiet_s, json)
+        _look(settings, wanted, json)
 
 
-def _look(config: Config, within_s: float | None, json: bool) -> None:
+def _refuse_contradictions(wanted: Wanted) -> None:
+    if wanted.still_hitting and wanted.extend_by_s is None:
+        raise UsageError("--still-hitting needs --extend TIME: how much longer those bans should last")
+    if wanted.quiet_s is not None and not wanted.release:
+        raise UsageError("--quiet needs --release: what to do with the quiet ones")
+    if wanted.extend_by_s is not None and wanted.release and not wanted.still_hitting:
+        raise UsageError("--extend and --release together need --still-hitting, or they would name the same bans")
+    if wanted.asks and (wanted.extend_by_s is not None or wanted.release):
+        raise UsageError("--apply-suggestions and --make-permanent choose by themselves: leave out --extend, --release")
+    if wanted.suggestions and wanted.permanent:
+        raise UsageError("--apply-suggestions makes permanent what it suggests to: leave out --make-permanent")
+
+
+def _look(config: Config, wanted: Wanted, json: bool) -> None:
+    from synguard.cli.asking import somebody_is_there
     from synguard.cli.here import opened_ledger
+    from synguard.cli.review_changes import NONE
+    from synguard.cli.review_one_by_one import one_by_one
 
     with opened_ledger(config) as ledger:
-        found = _candidates(ledger, config, within_s)
-    if found and not json and sys.stdin.isatty() and sys.stdout.isatty():
-        _one_by_one(found, config)
-    else:
-        _tell(found, _Choices(), within_s, None, json)
+        found = _found(ledger, config, wanted.within_s)
+    if not found.bans or json or not somebody_is_there():
+        _tell(found, wanted, NONE, json)
+        return
+    one_by_one(found.bans, found.advised, config)
 
 
-def _act(
-    config: Config,
-    within_s: float | None,
-    by_s: float | None,
-    still_hitting: bool,
-    release: bool,
-    quiet_s: float | None,
-    json: bool,
-) -> None:
+def _act(config: Config, wanted: Wanted, json: bool) -> None:
     from synguard.cli.here import reaching
+    from synguard.cli.review_changes import carry_out
 
     with reaching(config) as reach:
-        found = _candidates(reach.ledger, config, within_s)
-        chosen = _Choices()
-        for one in found:
-            if by_s is not None and (one.hitting or not still_hitting) and one.record.ban.expires_at is not None:
-                chosen.extend.append(one.record.ban)
-            elif release and not one.hitting and one.quiet_s >= (quiet_s or 0):
-                chosen.release.append(one.record.ban)
-        chosen = _carry_out(chosen, reach, by_s or 0.0)
-    _tell(found, chosen, within_s, by_s, json)
+        found = _found(reach.ledger, config, wanted.within_s)
+        changes = _chosen(found, wanted)
+        if wanted.asks:
+            _confirm(changes, wanted, json)
+        done = carry_out(changes, reach)
+    _tell(found, wanted, done, json)
 
 
-def _candidates(ledger: Ledger, config: Config, within_s: float | None) -> list[Candidate]:
-    """Return the bans under review, with the freshest counts this user may have."""
+def _confirm(changes: Changes, wanted: Wanted, json: bool) -> None:
+    """Show what would change and ask, unless ``--yes`` or nothing would."""
+    from synguard.cli.asking import confirmed
+    from synguard.cli.here import utcnow
+
+    if not changes.count:
+        return
+    if not json and not wanted.yes:
+        for line in changes.preview(utcnow()):
+            print(line)
+    confirmed(f"make {changes.count_said}?", yes=wanted.yes, doing="applying suggestions")
+
+
+def _chosen(found: Found, wanted: Wanted) -> Changes:
+    """Return what the options say is to be done; would-be bans are never changed."""
+    from synguard.cli.review_changes import Changes
+    from synguard.report.advice import Step
+
+    changes = Changes()
+    for one, advice in zip(found.bans, found.advised, strict=True):
+        ban = one.record.ban
+        if ban.dry_run:
+            continue
+        if wanted.asks:
+            if wanted.suggestions or advice.step is Step.PERMANENT:
+                changes.take(ban, advice)
+        elif wanted.extend_by_s is not None and (one.hitting or not wanted.still_hitting):
+            changes.extend(ban, wanted.extend_by_s)
+        elif wanted.release and not one.hitting and one.quiet_s >= (wanted.quiet_s or 0):
+            changes.release(ban)
+    return changes
+
+
+def _found(ledger: Ledger, config: Config, within_s: float | None) -> Found:
+    """Return the bans under review, with the freshest counts this user may have, and what is suggested."""
+    from synguard.addresses import format_network
+    from synguard.cli.here import utcnow
+    from synguard.report.advice import advise
+    from synguard.report.review import candidates
+
+    traces = _traces(ledger, config)
+    now = utcnow()
+    offences = {format_network(target): one.times for target, one in ledger.offences(now - _MEMORY).items()}
+    standing = ledger.standing(now)
+    found = candidates(standing, now, within_s, traces, offences)
+    return Found(found, advise(found, _around([one.ban for one in standing], config), now) if found else [])
+
+
+def _traces(ledger: Ledger, config: Config) -> Traces:
+    """Return what is seen now of those who are banned; the kernel's counts are kept in the ledger."""
     from synguard.addresses import format_network
     from synguard.cli.here import kernel_hits, utcnow
     from synguard.report.presence import agent_runs
-    from synguard.report.review import candidates, grown_between
+    from synguard.report.review import Traces, grown_between
 
+    standing = [record.ban for record in ledger.standing(utcnow())]
+    if not standing:
+        return Traces()
+    running = bool(agent_runs(config.runtime_dir))
     grown: frozenset[str] = frozenset()
-    if any(not record.ban.dry_run for record in ledger.standing(utcnow())):
+    if any(not ban.dry_run for ban in standing):
         hits = kernel_hits(config)
-        if hits and not agent_runs(config.runtime_dir):
+        if hits and not running:
             time.sleep(_BETWEEN_READS_S)
             later = kernel_hits(config) or hits
             grown, hits = grown_between(hits, later), later
         if hits:
             ledger.record_hits(hits, utcnow())
-    now = utcnow()
-    offences = {format_network(target): one.times for target, one in ledger.offences(now - _MEMORY).items()}
-    return candidates(ledger.standing(now), now, within_s, grown, offences)
+    half_open = {format_network(target): count for target, count in _half_open(standing).items()}
+    return Traces(grown, half_open, _evidence(config) if running else {})
 
 
-def _carry_out(chosen: _Choices, reach: Reach, by_s: float) -> _Choices:
-    """Extend and release, and return the bans as they are now."""
-    from synguard.policy.models import LONGEST_BAN_S
+def _half_open(standing: Iterable[Ban]) -> dict[Network, int]:
+    from synguard.readings import TcpState
+    from synguard.report.peers import half_open_by_target
+    from synguard.sensors.sockets import Sockets
 
-    done = _Choices()
-    if chosen.extend:
-        done.extend = list(reach.hand.extend(chosen.extend, by_s, LONGEST_BAN_S).bans)
-    if chosen.release:
-        done.release = list(reach.hand.lift(chosen.release, "released in review").bans)
-    return done
-
-
-def _one_by_one(found: Sequence[Candidate], config: Config) -> None:
-    """Ask a person about each ban, then do it all at once."""
-    from synguard.cli.here import reaching, utcnow
-    from synguard.report.review import candidate_line
-    from synguard.report.tables import printable
-
-    chosen, by_s = _Choices(), 3600.0
-    for one in found:
-        print(printable(candidate_line(one, utcnow())))
-        answer = typer.prompt("  keep, extend by 1h, release, quit", default="k", show_default=True)[:1].lower()
-        if answer == "q":
-            break
-        if answer == "e" and one.record.ban.expires_at is not None:
-            chosen.extend.append(one.record.ban)
-        elif answer == "r":
-            chosen.release.append(one.record.ban)
-    if chosen.extend or chosen.release:
-        with reaching(config) as reach:
-            chosen = _carry_out(chosen, reach, by_s)
-    _tell_changes(chosen)
+    sensor = Sockets()
+    try:
+        return half_open_by_target(sensor.tcp({TcpState.SYN_RECV}), {ban.target for ban in standing})
+    except SensorError:  # counters and the agent's word remain
+        return {}
+    finally:
+        sensor.close()
 
 
-def _tell(found: Sequence[Candidate], done: _Choices, within_s: float | None, by_s: float | None, json: bool) -> None:
+def _evidence(config: Config) -> dict[str, str]:
+    """Return target → evidence of those whom the running agent sees over a limit now."""
+    from synguard.report.review import evidence_now
+    from synguard.report.status import read_status
+
+    try:
+        return evidence_now(read_status(config.runtime_dir))
+    except SynguardError:
+        return {}
+
+
+def _around(standing: list[Ban], config: Config) -> Around:
+    from synguard.cli.here import protected_here
+    from synguard.policy.load import load_policies
+    from synguard.report.advice import Around
+    from synguard.report.status import read_status
+
+    try:
+        status = read_status(config.runtime_dir)
+    except SynguardError:
+        status = None
+    try:
+        times = {policy.name: policy.bans for policy in load_policies(config)}
+    except ConfigError:  # a review must not need good policies; the usual times are assumed
+        times = {}
+    return Around(
+        standing=tuple(standing),
+        protected=protected_here(config).networks,
+        times=times,
+        leaks=frozenset(leak.ban for leak in (status.leaks if status else ())),
+    )
+
+
+def _tell(found: Found, wanted: Wanted, done: Changes, json: bool) -> None:
     from synguard.cli.here import utcnow
     from synguard.report.review import candidate_shape, print_candidates
     from synguard.report.shapes import ban_shape
@@ -175,34 +276,22 @@ def _tell(found: Sequence[Candidate], done: _Choices, within_s: float | None, by
 
     now = utcnow()
     if json:
+        shown = [candidate_shape(one, advice, now) for one, advice in zip(found.bans, found.advised, strict=True)]
         print_json(
             {
-                "within_s": within_s,
-                "extended_by_s": by_s,
-                "bans": [candidate_shape(one, now) for one in found],
-                "extended": [ban_shape(ban, now) for ban in done.extend],
-                "released": [ban_shape(ban, now) for ban in done.release],
+                "within_s": wanted.within_s,
+                "extended_by_s": wanted.extend_by_s,
+                "bans": shown,
+                "extended": [ban_shape(ban, now) for ban, _ in done.extended],
+                "released": [ban_shape(ban, now) for ban in done.released],
+                "made_permanent": [ban_shape(ban, now) for ban in done.made_permanent],
             }
         )
         return
-    if not found:
-        print(
-            "no bans stand" if within_s is None else "no bans end soon; --within 1h looks further, --within any at all"
-        )
+    if not found.bans:
+        soon = "no bans end soon; --within 1h looks further, --within any at all"
+        print("no bans stand" if wanted.within_s is None else soon)
         return
-    print_candidates(found, now)
-    _tell_changes(done)
-
-
-def _tell_changes(done: _Choices) -> None:
-    """Say exactly what changed."""
-    from synguard.addresses import format_network
-    from synguard.report.moments import both_zones
-
-    for ban in done.extend:
-        if ban.expires_at is not None:
-            print(f"extended {format_network(ban.target)} until {both_zones(ban.expires_at)}, id {ban.id}")
-    for ban in done.release:
-        print(f"released {format_network(ban.target)}, id {ban.id}")
-    if not done.extend and not done.release:
-        print("nothing was changed")
+    print_candidates(found.bans, found.advised, now)
+    for line in done.told():
+        print(line)

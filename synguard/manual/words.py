@@ -43,7 +43,7 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "dry_run forced evidence packets bytes last_hit_at ended_at ended_why active in_kernel",
     "synguard ban": "dry_run bans impact warnings",
     "synguard unban": "lifted",
-    "synguard review": "within_s extended_by_s bans extended released",
+    "synguard review": "within_s extended_by_s bans extended released made_permanent",
     "synguard report": "since until mode running verdict bans spared spoofed watched incidents could_be_hurt actions "
     "next",
     "synguard why": "address known banned own protected score now sockets bans verdicts limits leaks warnings",

@@ -39,6 +39,26 @@ def peers_by_target(table: SocketTable, targets: Iterable[Network]) -> dict[Netw
     return {target: count for target, count in counts.items() if count}
 
 
+def half_open_by_target(table: SocketTable, targets: Iterable[Network]) -> dict[Network, int]:
+    """Return target → its half-open sockets; targets with none are absent.
+
+    Every source is looked up once among the targets, by prefix length: many bans cost no more than few.
+    """
+    half_open = table.where(table.state == np.uint8(TcpState.SYN_RECV))
+    sources = Counter(zip(half_open.remote_high.tolist(), half_open.remote_low.tolist(), strict=True))
+    wanted: dict[tuple[int, int], dict[int, Network]] = {}
+    for target in targets:
+        shift = target.max_prefixlen - target.prefixlen
+        wanted.setdefault((target.version, shift), {})[int(target.network_address) >> shift] = target
+    counts: Counter[Network] = Counter()
+    for (high, low), count in sources.items():
+        version, value = (4, low & 0xFFFF_FFFF) if not high and low >> 32 == _V4 >> 32 else (6, high << 64 | low)
+        for (of, shift), by_start in wanted.items():
+            if of == version and value >> shift in by_start:
+                counts[by_start[value >> shift]] += count
+    return dict(counts)
+
+
 def _distinct_peers(table: SocketTable) -> int:
     connected = table.where(np.isin(table.state, [int(state) for state in CONNECTED]))
     return len(set(zip(connected.remote_high.tolist(), connected.remote_low.tolist(), strict=True)))

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from synguard.addresses import format_network
+from synguard.decision.scores import ACT
 from synguard.ledger.records import BanRecord
 from synguard.model import Hits
+from synguard.report.advice import Advice, Step
 from synguard.report.moments import ago, clock_time, left
 from synguard.report.shapes import record_shape
+from synguard.report.status import Status
 from synguard.report.tables import Column, print_table
+from synguard.units import format_duration
 
 HITTING_S: Final = 60.0
 """A target whose last stopped packet is younger still hits; SYN retries of one client alone are 63 s apart at most."""
 
 _COLUMNS: Final = (
     Column("TARGET"),
+    Column("STATE", spare=3),
     Column("SCOPE", spare=2),
     Column("BY", spare=1),
-    Column("EXPIRES", "right", spare=3),
+    Column("EXPIRES", "right", spare=9),
     Column("LEFT", "right"),
     Column("HITTING"),
-    Column("PACKETS", "right"),
-    Column("LAST SEEN", "right"),
-    Column("TIMES", "right", spare=4),
-    Column("ID", spare=5),
+    Column("PACKETS", "right", spare=4),
+    Column("LAST SEEN", "right", spare=5),
+    Column("TIMES", "right", spare=6),
+    Column("SUGGESTED"),
+    Column("ID", spare=7),
+    Column("WHY", spare=8, fold=True),
 )
 
 
@@ -42,37 +49,69 @@ class Candidate:
     """Seconds since the last stopped packet, or since the ban began where there was none."""
     times: int
     """How often the target has been banned, this time included."""
+    half_open: int = 0
+    """Its half-open sockets now."""
+    evidence: str = ""
+    """What a running agent sees of it now against its limit; empty where it sees nothing, or does not run."""
+
+    def signs(self, now: datetime) -> str:
+        """Return by what one knows that its target still hits, in a few words."""
+        if not self.hitting:
+            return f"last seen {ago(self.record.last_hit_at, now)}"
+        if self.evidence:
+            return f"still hits: {self.evidence}"
+        if self.half_open:
+            return f"still hits: {self.half_open} half-open sockets now"
+        return f"still hits: {self.record.packets} packets, last {ago(self.record.last_hit_at, now)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What is seen of targets now, beside the counters of the kernel."""
+
+    grown: frozenset[str] = frozenset()
+    """Ids of bans whose counts grew between two reads just now."""
+    half_open: Mapping[str, int] = field(default_factory=dict)
+    """Target → half-open sockets now; targets with none are absent."""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """Target → what a running agent sees of it against its limit."""
 
 
 def candidates(
     records: Iterable[BanRecord],
     now: datetime,
     within_s: float | None,
-    grown: frozenset[str],
+    traces: Traces,
     offences: Mapping[str, int],
 ) -> list[Candidate]:
-    """Return the real bans that end within ``within_s`` seconds, soonest first; None takes all that stand.
+    """Return the bans, would-be ones too, that end within ``within_s`` seconds, soonest first; None takes all.
 
-    ``grown`` are ids whose counts grew between two reads just now; ``offences`` is target → times banned.
+    ``offences`` is target → times banned.
     """
     latest = None if within_s is None else now + timedelta(seconds=within_s)
     due = [
         record
         for record in records
         if record.stands(now)
-        and not record.ban.dry_run
         and (latest is None or (record.ban.expires_at is not None and record.ban.expires_at <= latest))
     ]
     far = datetime.max.replace(tzinfo=now.tzinfo)
-    return [
-        Candidate(
-            record=record,
-            hitting=record.ban.id in grown or (record.last_hit_at is not None and _quiet_s(record, now) < HITTING_S),
-            quiet_s=_quiet_s(record, now),
-            times=max(record.ban.times, offences.get(format_network(record.ban.target), 1)),
-        )
-        for record in sorted(due, key=lambda record: (record.ban.expires_at or far, record.ban.id))
-    ]
+    due.sort(key=lambda record: (record.ban.expires_at or far, record.ban.id))
+    return [_candidate(record, now, traces, offences) for record in due]
+
+
+def _candidate(record: BanRecord, now: datetime, traces: Traces, offences: Mapping[str, int]) -> Candidate:
+    word = format_network(record.ban.target)
+    half_open, evidence = traces.half_open.get(word, 0), traces.evidence.get(word, "")
+    counts = record.last_hit_at is not None and _quiet_s(record, now) < HITTING_S
+    return Candidate(
+        record=record,
+        hitting=bool(counts or half_open or evidence or record.ban.id in traces.grown),
+        quiet_s=_quiet_s(record, now),
+        times=max(record.ban.times, offences.get(word, 1)),
+        half_open=half_open,
+        evidence=evidence,
+    )
 
 
 def grown_between(before: Mapping[str, Hits], after: Mapping[str, Hits]) -> frozenset[str]:
@@ -80,43 +119,62 @@ def grown_between(before: Mapping[str, Hits], after: Mapping[str, Hits]) -> froz
     return frozenset(id_ for id_, hits in after.items() if id_ in before and hits.packets > before[id_].packets)
 
 
-def candidate_shape(one: Candidate, now: datetime) -> dict[str, Any]:
-    """Return a candidate as JSON: the ban and what is known of its target."""
+def evidence_now(status: Status | None) -> dict[str, str]:
+    """Return target → evidence of those whom a running agent, whose words these are, sees over a limit."""
+    targets = status.targets if status else ()
+    return {one.target: ", ".join(one.evidence) or one.reason for one in targets if one.score >= ACT}
+
+
+def candidate_shape(one: Candidate, advice: Advice, now: datetime) -> dict[str, Any]:
+    """Return a candidate as JSON: the ban, what is known of its target, and what is suggested."""
     return record_shape(one.record, now) | {
         "still_hitting": one.hitting,
         "quiet_s": round(one.quiet_s, 1),
         "times_banned": one.times,
+        "half_open": one.half_open,
+        "evidence_now": one.evidence,
+        "suggestion": advice.step.value,
+        "suggestion_reason": advice.reason,
+        "extend_by_s": advice.by_s if advice.step is Step.EXTEND else None,
     }
 
 
-def print_candidates(found: Iterable[Candidate], now: datetime) -> None:
+def print_candidates(found: Iterable[Candidate], advised: Iterable[Advice], now: datetime) -> None:
     """Print candidates, one a row."""
-    print_table(_COLUMNS, [_row(one, now) for one in found])
+    print_table(_COLUMNS, [_row(one, advice, now) for one, advice in zip(found, advised, strict=True)])
 
 
 def candidate_line(one: Candidate, now: datetime) -> str:
     """Return one candidate as a sentence, for a question about it."""
     ban = one.record.ban
-    what = "still hitting" if one.hitting else f"last seen {ago(one.record.last_hit_at, now)}"
     again = f", banned {one.times} times" if one.times > 1 else ""
     ends = "is permanent" if ban.expires_at is None else f"ends in {left(ban.left(now))}"
-    return f"{format_network(ban.target)} ({ban.policy}) {ends}: {what}, {one.record.packets} packets{again}"
+    what = f"{format_network(ban.target)} ({ban.scope}, {ban.policy})"
+    return f"{what} {ends}: {one.signs(now)}, {one.record.packets} packets stopped{again}"
 
 
-def _row(one: Candidate, now: datetime) -> list[str]:
+def _row(one: Candidate, advice: Advice, now: datetime) -> list[str]:
     ban = one.record.ban
     return [
         format_network(ban.target),
+        "would ban" if ban.dry_run else "banned",
         str(ban.scope),
         ban.policy,
         "never" if ban.expires_at is None else clock_time(ban.expires_at, now),
         left(ban.left(now)),
         "yes" if one.hitting else "quiet",
-        str(one.record.packets),
+        "-" if ban.dry_run else str(one.record.packets),
         ago(one.record.last_hit_at, now),
         str(one.times),
+        suggested(advice),
         ban.id,
+        advice.reason,
     ]
+
+
+def suggested(advice: Advice) -> str:
+    """Return what is suggested in two words: ``extend 8m``."""
+    return f"extend {format_duration(advice.by_s)}" if advice.step is Step.EXTEND else str(advice.step)
 
 
 def _quiet_s(record: BanRecord, now: datetime) -> float:

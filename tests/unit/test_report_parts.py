@@ -14,7 +14,7 @@ from synguard.policy.models import Policy
 from synguard.readings import Protected
 from synguard.report.account import who_could_be_hurt
 from synguard.report.policy_view import judged_ports
-from synguard.report.review import candidates, grown_between
+from synguard.report.review import Traces, candidates, grown_between
 from synguard.report.tables import Column, print_table, printable
 from tests.support.bans import ban
 
@@ -55,16 +55,16 @@ def test_an_ended_ban_hurts_nobody() -> None:
 
 def test_review_takes_what_ends_in_time_soonest_first() -> None:
     records = [record("203.0.113.7", 500), record("203.0.113.8", 100), record("203.0.113.9", 5000)]
-    found = candidates(records, NOW, 600.0, frozenset(), {})
+    found = candidates(records, NOW, 600.0, Traces(), {})
     assert [str(one.record.ban.target) for one in found] == ["203.0.113.8/32", "203.0.113.7/32"]
-    assert len(candidates(records, NOW, None, frozenset(), {})) == 3
+    assert len(candidates(records, NOW, None, Traces(), {})) == 3
 
 
 @pytest.mark.parametrize(
     ("last_hit", "hitting"), [(None, False), (timedelta(seconds=5), True), (timedelta(hours=1), False)]
 )
 def test_a_target_hits_while_its_last_packet_is_young(last_hit: timedelta | None, hitting: bool) -> None:
-    (found,) = candidates([record("203.0.113.7", last_hit=last_hit)], NOW, None, frozenset(), {})
+    (found,) = candidates([record("203.0.113.7", last_hit=last_hit)], NOW, None, Traces(), {})
     assert found.hitting is hitting
 
 

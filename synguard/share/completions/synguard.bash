@@ -92,7 +92,7 @@ _synguard() {
             'bans') words='--expiring --all-ended --since --sort --limit --page --config --json -h --help' ;;
             'ban') words='--for --scope --action --ports --reason --force --dry-run --yes -y --config --json -h --help' ;;
             'unban') words='--all --yes -y --config --json -h --help' ;;
-            'review') words='--within --extend --still-hitting --release --quiet --config --json -h --help' ;;
+            'review') words='--within --extend --still-hitting --release --quiet --apply-suggestions --make-permanent --yes -y --config --json -h --help' ;;
             'report') words='--since --format --output -o --config --json -h --help' ;;
             'why') words='--config --json -h --help' ;;
             'enable') words='--confirm-within --confirm --off --force --yes -y --config --json -h --help' ;;

@@ -11,7 +11,7 @@ _synguard() {
     'bans:What is banned now, until when, and what it stopped'
     'ban:Ban an address or prefix by hand'
     'unban:Lift a ban'
-    'review:What ends soon\: still hitting or quiet; extend or release'
+    'review:What ends soon\: still hitting or quiet, and what to do about it'
     'report:What was banned or would have been, why, who was spared'
     'why:Everything known about one address'
     'enable:From dry-run to enforcing\: on trial, confirmed, or off'
@@ -129,6 +129,9 @@ _synguard_review() {
     '--still-hitting[With --extend\: only those that still hit]' \
     '--release[Lift them now]' \
     '--quiet[With --release\: only those unseen for so long]:TIME:(30s 10m 1h 2h 1d)' \
+    '--apply-suggestions[Do what is suggested for each, after a yes]' \
+    '--make-permanent[Only what is suggested to have no end, after a yes]' \
+    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'

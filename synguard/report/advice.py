@@ -1,0 +1,177 @@
+"""What to do about a ban that is under review, and why; functions of what is known of it.
+
+The order is fixed: never hurt who is protected, never keep what another ban does already, then look at whether the
+target still hits. Whoever accepts everything makes no ban longer than its policy allows for its evidence, and makes
+permanent only what completed handshakes to do harm, again and again, from one address.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from synguard.addresses import Network, NetworkIndex, format_network
+from synguard.decision.bans import StandingBans, ban_seconds
+from synguard.model import Ban, Origin, Scope
+from synguard.policy.policies import BanTimes
+from synguard.units import format_duration
+
+if TYPE_CHECKING:
+    from synguard.report.review import Candidate
+
+QUIET_S: Final = 30 * 60.0
+"""An automatic ban that stopped nothing for so long has done its work: its target has gone, or given up."""
+IDLE_S: Final = 10 * 60.0
+"""An automatic ban that never stopped anything in so long hits nobody."""
+PATIENCE_S: Final = 86400.0
+"""A person's order is called quiet only after a day: whoever gave it may know of more than packets."""
+MANY: Final = 5
+"""Times that a target must have been banned in the ledger's memory before a ban without end is suggested."""
+LONGEST_BY_HAND_S: Final = 7 * 86400.0
+SHORTEST_S: Final = 30.0
+"""An extension by less than this is not worth a change."""
+
+_ONE_HOST: Final = {4: 32, 6: 64}
+"""Prefix lengths that stand for one party; an IPv6 /64 is one network's choice of addresses."""
+_NO_JITTER: Final = random.Random(0)  # noqa: S311  # decides nothing: the jitter is set to none
+
+
+class Step(StrEnum):
+    """What may be done to a ban under review."""
+
+    KEEP = "keep"
+    EXTEND = "extend"
+    RELEASE = "release"
+    PERMANENT = "make permanent"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is suggested, and why."""
+
+    step: Step
+    reason: str
+    by_s: float = 0.0
+    """How much longer, where it is to be extended."""
+
+    def __str__(self) -> str:
+        what = f"extend by {format_duration(self.by_s)}" if self.step is Step.EXTEND else str(self.step)
+        return f"{what}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a suggestion depends on beside the ban itself."""
+
+    standing: tuple[Ban, ...] = ()
+    protected: Mapping[Network, str] = field(default_factory=dict)
+    times: Mapping[str, BanTimes] = field(default_factory=dict)
+    """Policy → how long its bans last."""
+    leaks: frozenset[str] = frozenset()
+    """Ids of bans whose targets arrive past our rules."""
+
+
+def advise(found: Iterable[Candidate], around: Around, now: datetime) -> list[Advice]:
+    """Return what is suggested for each, in the same order."""
+    parties = NetworkIndex(around.protected)
+    by_kind = {
+        dry_run: StandingBans(ban for ban in around.standing if ban.dry_run is dry_run and ban.active(now))
+        for dry_run in (False, True)
+    }
+    return [_advice(one, around, parties, by_kind[one.record.ban.dry_run], now) for one in found]
+
+
+def can_be_forged(ban: Ban) -> bool:
+    """Return whether a sender who lies about its address could have brought an automatic ban about."""
+    if ban.origin is Origin.MANUAL:
+        return False
+    return ban.scope is Scope.NEW or not ban.evidence or any(one.signal.forgeable for one in ban.evidence)
+
+
+def _advice(one: Candidate, around: Around, parties: NetworkIndex, standing: StandingBans, now: datetime) -> Advice:
+    ban = one.record.ban
+    party = parties.overlapping(ban.target)
+    if party is not None:
+        why = f"{format_network(party)} is protected ({around.protected[party]})"
+        if ban.forced:
+            return Advice(Step.KEEP, f"a person insisted, although {why}; it is not made longer")
+        return Advice(Step.RELEASE, f"{why} and must not be hurt")
+    wider = standing.covering(ban.target, ban.scope, ban.ports, now)
+    if wider is not None and wider.id != ban.id and _lasts_as_long(wider, ban):
+        return Advice(Step.RELEASE, f"the ban of {format_network(wider.target)} stops all that it does, for longer")
+    if ban.id in around.leaks:
+        return Advice(Step.KEEP, "its target arrives past our rules: longer changes nothing, see synguard doctor")
+    if one.hitting:
+        return _for_hitting(one, around, now)
+    return _for_quiet(one, now)
+
+
+def _lasts_as_long(wider: Ban, ban: Ban) -> bool:
+    if wider.expires_at is None or ban.expires_at is None:
+        return wider.expires_at is None
+    return wider.expires_at >= ban.expires_at
+
+
+def _for_hitting(one: Candidate, around: Around, now: datetime) -> Advice:
+    ban, signs = one.record.ban, one.signs(now)
+    if ban.expires_at is None:
+        return Advice(Step.KEEP, f"{signs}; it has no end")
+    if _deserves_no_end(one):
+        return Advice(
+            Step.PERMANENT,
+            f"{signs}; banned {one.times} times, each time on connections that it completed, so the address is its own",
+        )
+    lasts_s, how = _grown(ban, one.times, around)
+    by_s = float(int(lasts_s - (ban.expires_at - now).total_seconds()))
+    if by_s < SHORTEST_S:
+        return Advice(Step.KEEP, f"{signs}; it lasts as long as {how} allows, and is judged anew at its end")
+    return Advice(Step.EXTEND, f"{signs}; to {format_duration(lasts_s)} from now, as {how} grows bans", by_s)
+
+
+def _deserves_no_end(one: Candidate) -> bool:
+    """Return whether a ban without end is to be suggested.
+
+    Never on what can be forged, or anybody could have anybody shut out for good; never on a prefix of several parties,
+    who did not all come back; never for one who came a few times, since addresses change hands.
+    """
+    ban = one.record.ban
+    return (
+        ban.origin is Origin.AUTO
+        and not ban.dry_run
+        and not can_be_forged(ban)
+        and one.times >= MANY
+        and ban.target.prefixlen >= _ONE_HOST[ban.target.version]
+    )
+
+
+def _grown(ban: Ban, times: int, around: Around) -> tuple[float, str]:
+    """Return how long the next ban of the target would last, seconds, and whose rule that is."""
+    if ban.origin is Origin.MANUAL and ban.expires_at is not None:
+        asked_s = (ban.expires_at - ban.created_at).total_seconds()
+        return min(2 * asked_s, max(LONGEST_BY_HAND_S, asked_s)), "doubling a person's order"
+    rule = around.times.get(ban.policy, BanTimes()).model_copy(update={"jitter": 0.0})
+    lasts_s = ban_seconds(rule, times + 1, forgeable=can_be_forged(ban), chance=_NO_JITTER)
+    return lasts_s, f"policy {ban.policy}"
+
+
+def _for_quiet(one: Candidate, now: datetime) -> Advice:
+    ban = one.record.ban
+    stood_s = (now - ban.created_at).total_seconds()
+    quiet = f"quiet for {format_duration(one.quiet_s)}"
+    if ban.expires_at is None:
+        return Advice(Step.KEEP, f"a person's order without end; {quiet}")
+    ends = f"ends by itself in {format_duration((ban.expires_at - now).total_seconds())}"
+    by_hand = ban.origin is Origin.MANUAL
+    if by_hand and one.quiet_s < PATIENCE_S:
+        return Advice(Step.KEEP, f"a person's order, {quiet}; it {ends}")
+    if ban.dry_run:
+        return Advice(Step.RELEASE, "nothing of it is seen now: it would have been let go")
+    if not one.record.packets and stood_s >= IDLE_S:
+        return Advice(Step.RELEASE, f"it has stopped nothing in the {format_duration(stood_s)} that it stands")
+    if one.quiet_s >= QUIET_S:
+        return Advice(Step.RELEASE, f"{quiet}, after {one.record.packets} packets")
+    return Advice(Step.KEEP, f"{quiet} only; it {ends}")
