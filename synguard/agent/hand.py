@@ -100,10 +100,15 @@ class Hand:
 
     def _settle(self) -> Outcome:
         """Bring the kernel to what the ledger holds; the proven peers that a running agent let through stay."""
-        now = self._utcnow()
-        proven = self._plane.read().proven
-        bans = self._ledger.active_bans(now).values()
-        return self._reconciler.reconcile(Wanted.of(bans, self._protected.networks, proven, now), now)
+        return self._reconciler.reconcile(Wanted(), self._utcnow(), full=True, latest=self._wanted)
+
+    def _wanted(self) -> Wanted:
+        """Return what is wanted, asked while no other synguard process can apply.
+
+        A ban that another process put into ledger and kernel after we looked would pass for an orphan.
+        """
+        proven, now = self._plane.read().proven, self._utcnow()
+        return Wanted.of(self._ledger.active_bans(now).values(), self._protected.networks, proven, now)
 
     def _take_back(self, bans: Sequence[Ban], before: Mapping[str, Ban], why: str) -> None:
         """End bans that the kernel did not take, and let stand again what they replaced."""

@@ -51,10 +51,13 @@ class Withdrawal:
         if gone:
             self._ledger.end_bans(gone, now, self.why)
         self._begun = True
-        rest = [ban for ban in standing.values() if ban.id not in set(gone)]
         reconciler = self._reconciler()
-        if rest:
-            proven = reconciler.plane.read().proven
-            reconciler.reconcile(Wanted.of(rest, protected, proven, now), now, full=True)
-        else:
+
+        def rest() -> Wanted:
+            """Return what stands on, with what a person banned meanwhile; asked once nobody else can apply."""
+            return Wanted.of(self._ledger.active_bans(now).values(), protected, reconciler.plane.read().proven, now)
+
+        if not self._ledger.active_bans(now):
             reconciler.flush()
+        if self._ledger.active_bans(now):
+            reconciler.reconcile(Wanted(), now, full=True, latest=rest)
