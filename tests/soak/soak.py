@@ -183,7 +183,8 @@ class Soak:
     def _verb(self, *words: str) -> None:
         ran = self.agent.verb(*words)
         self._count(words[0])
-        if ran.returncode:
+        late = words[0] == "unban" and "is not banned" in ran.stderr  # a machine so slow that it has lapsed
+        if ran.returncode and not late:
             raise LabError(f"synguard {' '.join(words)}: {ran.returncode}: {ran.stderr}")
 
     def _wipe(self, life: Life) -> None:
