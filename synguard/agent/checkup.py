@@ -92,9 +92,6 @@ def _plane(config: Config) -> Iterator[Finding]:
         yield Finding("plane", Level.BAD, str(error), "see dmesg; synguard flush removes what is left of our rules")
         return
     yield Finding("plane", Level.OK, f"{plane.name} works; {plane.show_command} shows our rules")
-    if actual.bans and not actual.intact:
-        reason = f"our rules are damaged: {', '.join(actual.missing[:3])}"
-        yield Finding("rules", Level.BAD, reason, "synguard run, or any ban by hand, mends them")
     for stranger in actual.strangers[:3]:
         yield Finding("rules", Level.WARN, f"not ours, but in our chains: {stranger}", "move it to a chain of your own")
     yield _visibility(plane.name, plane.show_command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import ConfigError, LedgerError, NotPermittedError, PlaneError, SynguardError
 
 if TYPE_CHECKING:
+    from synguard.ledger.records import ActionRecord
+    from synguard.model import Ban
     from synguard.policy.models import Config
     from synguard.readings import Listener
     from synguard.report.findings import Finding
@@ -99,6 +102,7 @@ def _allow_list(config: Config) -> Iterator[Finding]:
 
 def _ledger(config: Config) -> Iterator[Finding]:
     """Yield the ledger's health, and whether the kernel holds what it says."""
+    from synguard.agent.drift_check import REPAIRS_SINCE
     from synguard.cli.here import opened_ledger, utcnow
     from synguard.ledger import LEDGER_FILE
     from synguard.report.findings import Finding, Level
@@ -107,10 +111,12 @@ def _ledger(config: Config) -> Iterator[Finding]:
     try:
         if not path.exists():
             yield Finding("ledger", Level.OK, f"{path} is not there yet; the first ban makes it")
+            yield from _held(config, {}, ())
             return
         with opened_ledger(config) as ledger:
             ledger.check()
             standing = ledger.active_bans(utcnow())
+            recent = ledger.actions_since(utcnow() - REPAIRS_SINCE)
     except NotPermittedError as error:
         yield Finding("ledger", Level.WARN, str(error), "sudo synguard doctor")
         return
@@ -122,23 +128,26 @@ def _ledger(config: Config) -> Iterator[Finding]:
         return
     size = path.stat().st_size / 1e6
     yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, sound; {len(standing)} bans stand")
-    yield from _held(config, {ban.target for ban in standing.values()})
+    yield from _held(config, standing, [one for one in recent if one.kind == "repair"])
 
 
-def _held(config: Config, targets: set[object]) -> Iterator[Finding]:
-    from synguard.cli.here import working_plane
-    from synguard.report.findings import Finding, Level
+def _held(config: Config, standing: dict[str, Ban], repairs: Sequence[ActionRecord]) -> Iterator[Finding]:
+    from synguard.agent.drift_check import drift_findings
+    from synguard.cli.here import utcnow, working_plane
+    from synguard.model import Mode
+    from synguard.report.presence import agent_runs
+    from synguard.report.status import read_status
 
     try:
-        held = {one.target for one in working_plane(config).read().bans.values()}
+        actual = working_plane(config).read()
     except (PlaneError, NotPermittedError):  # told by the plane's own finding
         return
-    missing = len(targets - held)
-    if missing:
-        reason = f"{missing} of {len(targets)} bans that the ledger holds are not in the kernel: they stop nothing"
-        yield Finding("bans", Level.BAD, reason, "start the agent, which puts them back: systemctl start synguard")
-    elif targets:
-        yield Finding("bans", Level.OK, f"the kernel holds all {len(targets)}")
+    status = None
+    if agent_runs(config.runtime_dir):
+        with suppress(SynguardError):  # told by the agent's own finding
+            status = read_status(config.runtime_dir)
+    enforces = status is not None and status.mode is Mode.ENFORCE
+    yield from drift_findings(standing, actual, repairs, agent=enforces, now=utcnow())
 
 
 def _agent(config: Config) -> Finding:

@@ -35,12 +35,9 @@ def net() -> Iterator[FirewallNet]:
     hosts.close()
 
 
-@pytest.mark.parametrize("plane", ["iptables", "nftables"])
-def test_of_dozens_of_orders_at_once_none_is_lost_and_none_is_doubled(
-    net: FirewallNet, tmp_path: Path, plane: str
-) -> None:
+def test_of_dozens_of_orders_at_once_none_is_lost_and_none_is_doubled(net: FirewallNet, tmp_path: Path) -> None:
     config, state, runtime = tmp_path / "synguard.toml", tmp_path / "state", tmp_path / "run"
-    config.write_text(f'state_dir = "{state}"\nruntime_dir = "{runtime}"\nplane = "{plane}"\n')
+    config.write_text(f'state_dir = "{state}"\nruntime_dir = "{runtime}"\n')
     command = [*python_module("synguard", "--config", str(config)), "run", "--enforce"]
     agent = net.host.call(subprocess.Popen, command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
     try:
