@@ -18,6 +18,7 @@ from synguard.agent.lock import AgentLock
 from synguard.agent.senses import Sources
 from synguard.agent.supervisor import Supervisor
 from synguard.agent.switch import Parts, Switch
+from synguard.agent.witness import Witness
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.dry_run import DryRunPlane
@@ -78,9 +79,9 @@ def built(
             mode_by="option" if insists else "config",
         )
         held.callback(agent.close)
-        history = History(ledger)
-        held.callback(history.close)
-        agent.onlookers.append(history.look)
+        for onlooker in (History(ledger), Witness(ledger, config.proven.lifetime)):
+            held.callback(onlooker.close)
+            agent.onlookers.append(onlooker.look)
         agent.adopt()
         yield agent
 

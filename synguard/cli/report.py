@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from synguard.cli import words
 from synguard.cli.options import ConfigFile, Json, loaded
-from synguard.errors import SensorError, SynguardError, UsageError
+from synguard.errors import SensorError, UsageError
 
 if TYPE_CHECKING:
     from synguard.ledger import BanRecord
     from synguard.policy.models import Config
     from synguard.report.account import Account
+    from synguard.report.findings import Finding
 
 
 class Format(StrEnum):
@@ -30,10 +33,14 @@ class Format(StrEnum):
 
 def report(
     since: Annotated[str, typer.Option("--since", metavar="TIME", help="How far back.")] = "24h",
-    form: Annotated[Format, typer.Option("--format", help="How it is written.")] = Format.TEXT,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it here, not to the terminal.")
+    form: Annotated[
+        Format | None, typer.Option("--format", help="How it is written; else as FILE is called, else text.")
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write it here, not to the terminal; - for stdout."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is no report.")] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
@@ -41,39 +48,65 @@ def report(
 
     Examples:
       synguard report
-      synguard report --since 7d -o report.txt
+      synguard report --since 7d -o report.html
       synguard report --json | jq '.bans[] | {target, reason}'
+
+    A page in HTML is one file that loads nothing; open it, print it, send it. A report may be written over another one.
     """
     since_s = words.duration(since)
-    if form is Format.HTML:
-        raise UsageError("reports in html do not exist yet: say --format text or --format json")
+    to_stdout = output is None or str(output) == "-"
+    wanted = _form(form, output, json)
+    if wanted is Format.HTML and to_stdout and sys.stdout.isatty():
+        raise UsageError("a page is nothing for a terminal: name a file, -o report.html")
     account = account_of(loaded(config), since_s)
-    text = _text(account, json or form is Format.JSON)
-    if output is None:
+    text = _text(account, wanted)
+    if output is None or to_stdout:
         print(text, end="")
         return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SynguardError(f"{output} cannot be written: {error.strerror or error}") from error
+    from synguard.cli.report_file import write_report
+
+    write_report(output, text, force=force)
+
+
+def _form(form: Format | None, output: Path | None, json: bool) -> Format:
+    """Return the form that options and the file's name ask for.
+
+    Raises:
+        UsageError: Two of them ask for different ones.
+    """
+    if json and form not in (None, Format.JSON):
+        raise UsageError(f"--json and --format {form} exclude each other: give one of them")
+    if json or form is not None:
+        return form or Format.JSON
+    return _BY_SUFFIX.get(output.suffix.lower() if output else "", Format.TEXT)
+
+
+_BY_SUFFIX: Final = {".html": Format.HTML, ".htm": Format.HTML, ".json": Format.JSON}
 
 
 def account_of(config: Config, since_s: float) -> Account:
-    """Gather the report from the ledger and from who is connected now."""
+    """Gather the report from the ledger, from who is connected now, and from how the host is set."""
+    from platform import node
+
     from synguard.cli.here import opened_ledger, protected_here, utcnow
     from synguard.model import VerdictKind
-    from synguard.report.account import MOST_BANS, Account, of_kind, who_could_be_hurt
+    from synguard.report.account import MOST_BANS, MOST_VERDICTS, Account, cut_words, of_kind, who_could_be_hurt
     from synguard.report.presence import agent_runs
     from synguard.report.status import read_status
+    from synguard.report.timeline import Timeline, grain_for
 
     now = utcnow()
     begin = now - timedelta(seconds=since_s)
+    grain_s = grain_for(since_s)
     with opened_ledger(config) as ledger:
-        bans = {record.ban.id: record for record in ledger.bans_since(begin, limit=MOST_BANS)}
+        latest = ledger.bans_since(begin, limit=MOST_BANS)
+        bans = {record.ban.id: record for record in latest}
         bans |= {record.ban.id: record for record in ledger.standing(now) if record.ban.id not in bans}
-        verdicts = ledger.verdicts_since(begin)
+        verdicts = ledger.verdicts_since(begin, limit=MOST_VERDICTS)
         incidents = tuple(ledger.incidents_since(begin))
         actions = tuple(ledger.actions_since(begin))
+        touched = ledger.touched_since(begin)
+        timeline = Timeline(begin, now, grain_s, tuple(ledger.history(begin, now, grain_s)))
     running = bool(agent_runs(config.runtime_dir))
     status = read_status(config.runtime_dir) if running else None
     return Account(
@@ -90,7 +123,24 @@ def account_of(config: Config, since_s: float) -> Account:
             bans.values(), connected_peers(bans.values(), now), protected_here(config), now
         ),
         actions=actions,
+        timeline=timeline,
+        host=node(),
+        findings=_findings(config),
+        touched=touched,
+        witnessed=bool(timeline.stretches),
+        cut=cut_words(len(latest), len(verdicts)),
     )
+
+
+def _findings(config: Config) -> tuple[Finding, ...]:
+    """Return what the doctor says of the queues that floods fill and of SYN cookies."""
+    from synguard.agent.checkup import SYSCTLS, listener_findings, read_listeners
+    from synguard.agent.queue_advice import queue_findings
+    from synguard.report.findings import is_exposed
+
+    listeners, sockets = read_listeners(time.monotonic())
+    exposed = [one for one in listeners if is_exposed(one)]
+    return (sockets, *queue_findings(config, exposed, SYSCTLS), *listener_findings(listeners))
 
 
 def connected_peers(bans: Iterable[BanRecord], now: datetime, at_most: int = 1000) -> dict[str, int]:
@@ -113,13 +163,17 @@ def connected_peers(bans: Iterable[BanRecord], now: datetime, at_most: int = 100
     return {format_network(target): count for target, count in peers_by_target(table, standing).items()}
 
 
-def _text(account: Account, json: bool) -> str:
-    if json:
+def _text(account: Account, form: Format) -> str:
+    if form is Format.JSON:
         from json import dumps
 
-        from synguard.report.account import account_shape
+        from synguard.report.account_json import account_shape
 
         return dumps(account_shape(account), indent=2) + "\n"
+    if form is Format.HTML:
+        from synguard.report.html import page
+
+        return page(account)
     from synguard.report.account_text import account_text
 
     return account_text(account)

@@ -2,7 +2,7 @@
 
 from synguard.ledger.database import LedgerDeniedError
 from synguard.ledger.ledger import LEDGER_FILE, Ledger
-from synguard.ledger.records import ActionRecord, BanRecord, Figure, Offence, Stretch, Track, VerdictRecord
+from synguard.ledger.records import ActionRecord, BanRecord, Figure, Offence, Stretch, Touched, Track, VerdictRecord
 
 __all__ = [
     "LEDGER_FILE",
@@ -13,6 +13,7 @@ __all__ = [
     "LedgerDeniedError",
     "Offence",
     "Stretch",
+    "Touched",
     "Track",
     "VerdictRecord",
 ]

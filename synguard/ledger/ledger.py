@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from synguard.addresses import Network
-from synguard.ledger import bans, history, pruning, verdicts
+from synguard.ledger import bans, history, pruning, touched, verdicts
 from synguard.ledger.database import Database
-from synguard.ledger.records import ActionRecord, BanRecord, Counted, Offence, Stretch, VerdictRecord
+from synguard.ledger.records import ActionRecord, BanRecord, Counted, Offence, Stretch, Touched, VerdictRecord
 from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.model import Ban, Hits, Incident, Verdict
 from synguard.policy.models import LedgerLimits
@@ -207,6 +207,20 @@ class Ledger:
         """
         with self._database.read() as db:
             return history.between(db, since, until, grain_s)
+
+    def record_touched(self, seen: Sequence[Touched]) -> None:
+        """Keep whom would-be bans would have turned away, over what was kept of the same ban; waits for nobody.
+
+        Raises:
+            LedgerError: Also where somebody else writes at this moment; nothing is written then.
+        """
+        with self._database.write(wait=False) as db:
+            touched.record(db, seen)
+
+    def touched_since(self, since: datetime) -> dict[str, Touched]:
+        """Return ban id → whom that would-be ban would have turned away at ``since`` or later, and before."""
+        with self._database.read() as db:
+            return {one.ban_id: one for one in touched.since(db, since)}
 
     def prune(self, now: datetime) -> int:
         """Drop what is older or more than the limits allow, a bounded piece a call; return how many rows went.

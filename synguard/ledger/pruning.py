@@ -33,6 +33,7 @@ _TABLES: Final = (
     _Table("incident", age="coalesce(ended_at, started_at)"),
     _Table("action", age="at"),
     _Table("history", age="at"),
+    _Table("touched", age="last_at"),
 )
 
 

@@ -66,6 +66,18 @@ class Offence:
 
 
 @dataclass(frozen=True, slots=True)
+class Touched:
+    """The clients that a would-be ban would have turned away: they completed a handshake while it stood."""
+
+    ban_id: str
+    clients: int
+    """Distinct addresses; those that were served before the ban are none, for they would have kept a way through."""
+    examples: tuple[str, ...]
+    """Some of them, the first ones; fewer than ``clients``, or none where it is not known who of many offended."""
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ActionRecord:
     """Something that synguard or a person did, in one sentence."""
 

@@ -123,7 +123,20 @@ _V2: Final = (
     "CREATE INDEX history_grain ON history (grain, at)",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2)
+_V3: Final = (
+    """
+    CREATE TABLE touched (
+        seq      INTEGER PRIMARY KEY,
+        ban      TEXT NOT NULL UNIQUE,
+        clients  INTEGER NOT NULL,
+        examples TEXT NOT NULL,
+        last_at  INTEGER NOT NULL
+    )
+    """,
+    "CREATE INDEX touched_last ON touched (last_at)",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3)
 """Step *n* brings a file from version *n* to *n* + 1; a step, once released, never changes."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -43,9 +43,9 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "dry_run forced evidence packets bytes last_hit_at ended_at ended_why active in_kernel",
     "synguard ban": "dry_run bans impact warnings",
     "synguard unban": "lifted",
+    "synguard report": "generator since until host mode running verdict bans_automatic served_clients_touched "
+    "worth_a_look not_known advice next bans spared spoofed watched incidents could_be_hurt touched actions timeline",
     "synguard review": "within_s extended_by_s bans extended released made_permanent",
-    "synguard report": "since until mode running verdict bans spared spoofed watched incidents could_be_hurt actions "
-    "next",
     "synguard why": "address known banned own protected score now sockets bans verdicts limits leaks warnings",
     "synguard connections": "at read_by states half_open half_open_by_prefix established listeners listeners_left_out",
     "synguard policy check": "ok files problems",

@@ -10,9 +10,12 @@ from typing import Final
 from synguard.addresses import format_network
 from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.model import Incident
-from synguard.report.account import Account, next_command, paragraph
+from synguard.report.account import Account
 from synguard.report.ban_table import counted, state
+from synguard.report.judgement import Look, judged
 from synguard.report.moments import both_zones, clock_time
+from synguard.report.next_steps import Step, advice, next_command
+from synguard.report.sparkline import timeline_lines
 from synguard.report.tables import printable
 from synguard.units import format_duration
 
@@ -29,11 +32,17 @@ def account_text(account: Account) -> str:
 
 def _lines(account: Account) -> Iterator[str]:
     span = format_duration((account.until - account.since).total_seconds())
-    yield f"synguard report, {span} to {both_zones(account.until)}, mode {account.mode}"
+    judgement = judged(account)
+    host = f" on {account.host}" if account.host else ""
+    yield f"synguard report{host}, {span} to {both_zones(account.until)}, mode {account.mode}"
     yield ""
-    yield from fill(paragraph(account), _WIDTH).splitlines()
+    yield from fill(judgement.paragraph, _WIDTH, break_long_words=False).splitlines()
     now = account.until
+    lines = list(timeline_lines(account.timeline))
+    yield from ["", *lines] if lines else []
     hurt = [[f"{one.target}: {one.reason}"] for one in account.could_be_hurt]
+    yield from _section("Not known", [[one] for one in judgement.unknown])
+    yield from _section("Worth a look", [_look(one) for one in judgement.looks])
     yield from _section("Incidents", [_incident(one, now) for one in account.incidents])
     yield from _section("Bans", [_ban(record, now) for record in account.real])
     yield from _section("Would have been banned (dry-run)", [_ban(record, now) for record in account.would_be])
@@ -44,8 +53,17 @@ def _lines(account: Account) -> Iterator[str]:
     if account.watched:
         yield ""
         yield f"{account.watched} more targets were over a limit, but not for long enough to act."
+    yield from _section("What to change first", [_step(one) for one in advice(account, judgement)])
     yield ""
-    yield f"Next: {next_command(account)}"
+    yield f"Next: {next_command(account, judgement)}"
+
+
+def _look(look: Look) -> list[str]:
+    return [look.target, *look.reasons]
+
+
+def _step(step: Step) -> list[str]:
+    return [f"{step.what}: {step.why}", *step.how.splitlines()]
 
 
 def _section(title: str, entries: Sequence[Sequence[str]]) -> Iterator[str]:

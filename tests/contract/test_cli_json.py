@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from synguard.addresses import parse_network
+from synguard.ledger import Figure, Stretch, Touched, Track
 from synguard.model import (
     Action,
     Ban,
@@ -122,15 +123,38 @@ def test_status_of_a_running_agent_and_of_a_stuck_one(host: CliHost, age_s: int,
 def test_report(host: CliHost) -> None:
     attacked(host, dry_run=True)
     told = host.run("report", "--json").json
-    assert told == host.run("report", "--format", "json").json | {"since": told["since"], "until": told["until"]} | {
-        "bans": told["bans"]
-    }
+    assert told.keys() == host.run("report", "--format", "json").json.keys()
+    assert told.keys() >= {
+        "since", "until", "mode", "running", "verdict", "bans_automatic", "served_clients_touched", "worth_a_look",
+        "not_known", "advice", "next", "watched", "could_be_hurt", "actions", "timeline",
+    }  # fmt: skip
+    assert told["timeline"].keys() >= {"since", "until", "watched_s", "gaps", "stretches"}
     for key in ("bans", "spared", "incidents", "spoofed"):
         assert len(told[key]) == 1, key
         assert told[key][0]["reason"], key
     assert told["bans"][0]["dry_run"] is True
     assert told["bans"][0]["evidence"][0]["signal"] == "half_open"
     assert told["watched"] == 1
+    assert (told["bans_automatic"], told["served_clients_touched"]) == (1, None)
+    assert told["timeline"]["stretches"] == []
+
+
+def test_a_report_tells_the_history_and_whom_would_be_bans_touched(host: CliHost) -> None:
+    attacked(host, dry_run=True)
+    now = datetime.now(UTC)
+    tracks = {Figure.HALF_OPEN: Track(10.0, 40.0, 0.0, 129.0)}
+    with host.ledger() as ledger:
+        ledger.add_history([Stretch(now - timedelta(minutes=5), 10.0, 10.0, 4.0, 1.0, tracks)])
+        ledger.record_touched([Touched("a1-7", 1, ("203.0.113.7",), now)])
+    told = host.run("report", "--json").json
+    (stretch,) = told["timeline"]["stretches"]
+    assert stretch["half_open"] == {"mean": 4.0, "least": 0.0, "most": 129.0, "known_s": 10.0}
+    assert "syns" not in stretch, "what was not known is absent"
+    assert (stretch["queue_full_s"], stretch["health"]) == (4.0, "not known")
+    assert told["served_clients_touched"] == 1
+    assert told["touched"][0]["examples"] == ["203.0.113.7"]
+    assert told["worth_a_look"][0]["target"] == "203.0.113.7"
+    assert told["timeline"]["gaps"]
 
 
 def test_report_into_a_file(host: CliHost, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ USAGE = [
     ("bans", "--config", "/nowhere/synguard.toml"),
     ("review", "--still-hitting"),
     ("review", "--quiet", "1h"),
-    ("report", "--format", "html"),
+    ("report", "--json", "--format", "html"),
     ("report", "--since", "yesterday"),
     ("why", "nobody"),
     ("policy", "check", "/nowhere/web.toml"),

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sensors": LOW,
     "enforcer": LOW,
     "ledger": LOW,
-    "report": {*LOW, "detector", "decision", "recording", "replay"},  # its columns of addresses
+    "report": {*LOW, "detector", "decision", "recording", "replay", "synguard"},  # columns of addresses; the version
     "logs": {"plain"},
     "agent": {*LOW, *MIDDLE, "detector", "decision", "logs"},
     "top": {*LOW, *MIDDLE, "agent", "detector"},  # a person's hand, and the agent's own measure of pressure
@@ -58,6 +58,7 @@ ONLY_THERE = {
     "psutil": {"synguard.sensors"},
     "typer": {"synguard.cli", "synguard.manual"},
     "rich": {"synguard.report", "synguard.cli"},
+    "jinja2": {"synguard.report.html"},
 }
 """A library → the packages or modules that may know of it."""
 

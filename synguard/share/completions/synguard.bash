@@ -93,7 +93,7 @@ _synguard() {
             'ban') words='--for --scope --action --ports --reason --force --dry-run --yes -y --config --json -h --help' ;;
             'unban') words='--all --yes -y --config --json -h --help' ;;
             'review') words='--within --extend --still-hitting --release --quiet --apply-suggestions --make-permanent --yes -y --config --json -h --help' ;;
-            'report') words='--since --format --output -o --config --json -h --help' ;;
+            'report') words='--since --format --output -o --force --config --json -h --help' ;;
             'why') words='--config --json -h --help' ;;
             'enable') words='--confirm-within --confirm --off --force --yes -y --config --json -h --help' ;;
             'connections') words='--by --state --port --prefix-length --limit --listening --udp --watch --config --json -h --help' ;;

@@ -140,8 +140,9 @@ _synguard_review() {
 _synguard_report() {
   _arguments -s \
     '--since[How far back]:TIME:(30s 10m 1h 2h 1d)' \
-    '--format[How it is written]:text|json|html:(text json html)' \
-    '(--output -o)--output[Write it here, not to the terminal]:FILE:_files' '(--output -o)-o[Write it here, not to the terminal]:FILE:_files' \
+    '--format[How it is written; else as FILE is called, else text]:text|json|html:(text json html)' \
+    '(--output -o)--output[Write it here, not to the terminal; - for stdout]:FILE:_files' '(--output -o)-o[Write it here, not to the terminal; - for stdout]:FILE:_files' \
+    '--force[Write over a file that is no report]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'

@@ -1,0 +1,153 @@
+"""Who would have been turned away: clients that complete a handshake while a would-be ban stands against them.
+
+Only a rehearsal can see this. Clients that were served before the ban would have kept a way through and are not
+counted, unless the ban stops everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from synguard.addresses import format_network
+from synguard.agent.agent import Tick
+from synguard.detector.columns import halves, network_at
+from synguard.errors import LedgerError
+from synguard.ledger import Ledger, Touched
+from synguard.model import Ban, Scope
+
+MOST_BANS: Final = 1024
+"""Would-be bans watched at once; with more, the oldest are no longer watched."""
+KNOWN: Final = 65_536
+"""Clients remembered, the latest; one who is forgotten and comes again counts as new."""
+MOST_TOLD_APART: Final = 256
+"""Clients told apart for one ban; more are not counted."""
+EXAMPLES: Final = 8
+"""Clients that are named for one ban."""
+LEARN_S: Final = 30.0
+"""An agent that has just started learns first who is served anyway, and counts nobody."""
+WRITE_EVERY_S: Final = 5.0
+
+_Halves: TypeAlias = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One would-be ban and the clients that came through it."""
+
+    ban: Ban
+    clients: set[_Halves] = field(default_factory=set)
+    last_at: datetime | None = None
+    written: int = 0
+
+    @property
+    def offenders(self) -> int:
+        """How many of the clients are those the ban is for: a ban on connections meets its own targets too."""
+        return max((one.sources for one in self.ban.evidence), default=1) if self.ban.scope is Scope.ALL else 0
+
+    def told(self) -> Touched | None:
+        """Return what is known of it; None while nobody was touched."""
+        clients = len(self.clients) - self.offenders
+        if clients <= 0 or self.last_at is None:
+            return None
+        named = sorted(self.clients)[:EXAMPLES] if not self.offenders else []
+        version = self.ban.target.version
+        words = tuple(format_network(network_at(*one, version, 32 if version == 4 else 128)) for one in named)
+        return Touched(self.ban.id, clients, words, self.last_at)
+
+
+class Witness:
+    """Looks on at every tick of a rehearsal, and tells the ledger whom each would-be ban would have turned away."""
+
+    def __init__(self, ledger: Ledger, lifetime_s: float) -> None:
+        self._ledger = ledger
+        self._lifetime_s = lifetime_s
+        self._known: dict[_Halves, float] = {}
+        self._watched: dict[str, _Watched] = {}
+        self._by_length: dict[tuple[int, Scope], dict[int, list[_Watched]]] = {}
+        self._learnt_at: float | None = None
+        self._write_at = float("-inf")
+
+    def look(self, tick: Tick, now: float, utc: datetime) -> None:
+        """Take in one tick; neither waits nor raises."""
+        if self._learnt_at is None:
+            self._learnt_at = now + LEARN_S
+        if tick.assessment.completed is not None:
+            self._meet(tick.assessment.completed, now, utc)
+        fresh = [ban for ban in tick.decision.bans if ban.dry_run and _may_touch(ban)]
+        lapsed = [id_ for id_, one in self._watched.items() if not one.ban.active(utc)]
+        if fresh or (lapsed and now >= self._write_at):
+            self._write()
+            self._watch(fresh, lapsed)
+        if now >= self._write_at:
+            self._write_at = now + WRITE_EVERY_S
+            self._write()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._write()
+
+    def _watch(self, fresh: Iterable[Ban], lapsed: Iterable[str]) -> None:
+        for id_ in lapsed:
+            del self._watched[id_]
+        self._watched |= {ban.id: _Watched(ban) for ban in fresh}
+        for id_ in list(self._watched)[: max(len(self._watched) - MOST_BANS, 0)]:
+            del self._watched[id_]
+        self._by_length = {}
+        for one in self._watched.values():
+            target = one.ban.target
+            bits = target.max_prefixlen - target.prefixlen
+            starts = self._by_length.setdefault((bits, one.ban.scope), {})
+            starts.setdefault(_joined(halves(target)) >> bits, []).append(one)
+
+    def _meet(self, completed: Iterable[_Halves], now: float, utc: datetime) -> None:
+        known = self._known
+        counting = self._learnt_at is not None and now >= self._learnt_at
+        stale = now - self._lifetime_s
+        for client in completed:
+            new = known.get(client, float("-inf")) < stale
+            known[client] = now
+            if counting and self._by_length:
+                self._count(client, new, utc)
+        if len(known) > KNOWN:
+            latest = sorted(known.items(), key=lambda pair: -pair[1])[: KNOWN * 3 // 4]
+            self._known = dict(latest)
+
+    def _count(self, client: _Halves, new: bool, utc: datetime) -> None:
+        address = _joined(client)
+        for (bits, scope), starts in self._by_length.items():
+            if not new and scope is Scope.NEW:
+                continue
+            for one in starts.get(address >> bits, ()):
+                if len(one.clients) < MOST_TOLD_APART + one.offenders and one.ban.active(utc):
+                    one.clients.add(client)
+                    one.last_at = utc
+
+    def _write(self) -> None:
+        told = [
+            (one, touched)
+            for one in self._watched.values()
+            if len(one.clients) != one.written and (touched := one.told()) is not None
+        ]
+        if not told:
+            return
+        try:
+            self._ledger.record_touched([touched for _, touched in told])
+        except LedgerError:  # the journal tells of a ledger that fails; this is tried again
+            return
+        for one, _ in told:
+            one.written = len(one.clients)
+
+
+def _may_touch(ban: Ban) -> bool:
+    """Return whether others than its target may meet the ban: a source banned for its connections is met by itself."""
+    single = ban.target.prefixlen == ban.target.max_prefixlen or (
+        ban.target.version == 6 and ban.target.prefixlen >= 64
+    )
+    return ban.scope is Scope.NEW or not single
+
+
+def _joined(pair: _Halves) -> int:
+    return pair[0] << 64 | pair[1]

@@ -1,0 +1,1 @@
+"""Charts as SVG text: pure functions from figures to pictures, with their scales and their words."""

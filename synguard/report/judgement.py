@@ -1,0 +1,207 @@
+"""What an account comes to: the verdict in one paragraph, decisions worth a look, what is not known, what to do next.
+
+Everything here is computed from the account alone, so text, JSON and HTML say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from synguard.addresses import Network, format_network
+from synguard.ledger.records import BanRecord, Figure
+from synguard.model import Evidence, Mode, Origin, Scope
+from synguard.report.account import Account
+from synguard.report.moments import both_zones
+from synguard.report.timeline import COMPLETE, Health, health_seconds, watched_words
+from synguard.units import format_duration
+
+CLOSE: Final = 1.5
+"""Evidence less than this many times its limit is a close call."""
+RETURNS: Final = 3
+"""A target banned this often within its policy's memory is worth a look: the cause may lie here."""
+A_DAY_S: Final = 86400.0
+"""A rehearsal shorter than this has not seen the host's usual peaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One target whose ban a person should look at before enforcing."""
+
+    target: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The numbers and sentences at the head of a report."""
+
+    headline: str
+    """The verdict, one sentence with its numbers."""
+    sentences: tuple[str, ...]
+    """What else happened, the gravest first."""
+    bans: int
+    """Automatic bans of the span: those made, and those a dry run would have made."""
+    touched: int | None
+    """Clients that were served although a would-be ban stood against them; None where nobody looked."""
+    looks: tuple[Look, ...]
+    unknown: tuple[str, ...]
+    """What the report cannot tell."""
+
+    @property
+    def paragraph(self) -> str:
+        """The verdict and what else happened."""
+        return " ".join((self.headline, *self.sentences))
+
+
+def judged(account: Account) -> Judgement:
+    """Return the judgement on an account."""
+    automatic = [record for record in account.bans if record.ban.origin is Origin.AUTO]
+    looks = tuple(_looks(account, automatic))
+    touched = _touched(account)
+    return Judgement(
+        headline=_headline(account, automatic, touched, looks),
+        sentences=tuple(_sentences(account)),
+        bans=len(automatic),
+        touched=touched,
+        looks=looks,
+        unknown=tuple(_unknown(account)),
+    )
+
+
+def since_words(since: datetime, until: datetime) -> str:
+    """Return since when, as people say it and exactly: ``Monday 14:02:11 CET (13:02:11 UTC)``."""
+    weekday = f"{since.astimezone():%A} " if until - since <= timedelta(days=7) else ""
+    return weekday + both_zones(since)
+
+
+def count(number: int, one: str, many: str) -> str:
+    """Return a number with its noun: ``1 ban``, ``14 bans``."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def over_limit(evidence: Iterable[Evidence]) -> float:
+    """Return how many times its limit the worst of the evidence is; 0.0 without evidence."""
+    return max((one.value / one.limit for one in evidence if one.limit > 0), default=0.0)
+
+
+def _headline(account: Account, automatic: Sequence[BanRecord], touched: int | None, looks: Sequence[Look]) -> str:
+    since = since_words(account.since, account.until)
+    worth = f"{count(len(looks), 'decision', 'decisions')} worth a look"
+    bans = count(len(automatic), "ban", "bans")
+    if account.real:
+        by_hand = len(account.real) - sum(record.ban.origin is Origin.AUTO for record in account.real)
+        hand = f", {by_hand} more by hand" if by_hand else ""
+        packets = sum(record.packets for record in account.real)
+        real = sum(not record.ban.dry_run for record in automatic)
+        rest = f" and {count(len(automatic) - real, 'would-be ban', 'would-be bans')}" if len(automatic) > real else ""
+        made = f"{count(real, 'automatic ban', 'automatic bans')}{rest}{hand}"
+        return f"Since {since}: {made}, {count(packets, 'packet', 'packets')} stopped, {worth}."
+    if account.mode is Mode.ENFORCE:
+        return f"Enforcing since {since}: no ban was needed, {worth}."
+    clients = "served clients touched: not known" if touched is None else _clients(touched)
+    return f"Had you enforced since {since}: {bans}, {clients}, {worth}."
+
+
+def _clients(touched: int) -> str:
+    return f"{touched:,} served {'client' if touched == 1 else 'clients'} touched"
+
+
+def _touched(account: Account) -> int | None:
+    """Return how many served clients would-be bans would have turned away; None where nobody looked."""
+    if not account.witnessed:
+        return 0 if not account.would_be and account.timeline.share >= COMPLETE else None
+    return sum(one.clients for one in account.touched.values())
+
+
+def _sentences(account: Account) -> Iterator[str]:
+    yield _incident_sentence(account)
+    if not account.bans:
+        yield "Nobody was banned or would have been."
+    if account.spoofed:
+        yield (
+            "A flood came from forged addresses: banning those would only hurt others; SYN cookies let clients through."
+        )
+    health = health_seconds(account.timeline.stretches)
+    if health.get(Health.DROPPED):
+        lasted = format_duration(health[Health.DROPPED])
+        yield f"For {lasted} SYNs were turned away because a queue was full, those of clients too."
+    if health.get(Health.SLOW):
+        yield f"For {format_duration(health[Health.SLOW])} the application was too slow to accept connections."
+    if account.spared:
+        yield f"{count(len(account.spared), 'target was', 'targets were')} over a limit and spared."
+    yield watched_words(account.timeline)
+    if not account.running:
+        yield "No agent runs now."
+
+
+def _incident_sentence(account: Account) -> str:
+    incidents = account.incidents
+    if not incidents:
+        return "No attack was seen." if account.timeline.stretches else "No attack is known of."
+    kinds = ", ".join(sorted({incident.kind for incident in incidents}))
+    going = sum(incident.ended_at is None for incident in incidents)
+    still = f"; {going} still under way" if going else ""
+    return f"{count(len(incidents), 'attack', 'attacks')} ({kinds}){still}."
+
+
+def _looks(account: Account, automatic: Iterable[BanRecord]) -> Iterator[Look]:
+    """Yield the targets whose bans are worth a look, those that may hurt first."""
+    hurt: dict[str, list[str]] = {}
+    for one in account.could_be_hurt:
+        if one.somebody:
+            hurt.setdefault(one.target, []).append(one.reason)
+    reasons: dict[Network, dict[str, None]] = {}
+    for record in automatic:
+        ban = record.ban
+        for reason in (*hurt.get(format_network(ban.target), ()), *_own_reasons(account, record)):
+            reasons.setdefault(ban.target, {}).setdefault(reason)
+    for target, found in sorted(reasons.items(), key=lambda pair: format_network(pair[0]) not in hurt):
+        yield Look(format_network(target), tuple(found))
+
+
+def _own_reasons(account: Account, record: BanRecord) -> Iterator[str]:
+    ban = record.ban
+    touched = account.touched.get(ban.id)
+    if touched is not None and touched.clients:
+        named = f": {', '.join(touched.examples)}" if touched.examples else ""
+        yield f"{count(touched.clients, 'client', 'clients')} in it would have been turned away{named}"
+    over = over_limit(ban.evidence)
+    if 0 < over < CLOSE:
+        yield f"a close call: {over:.1f} times its limit"
+    if ban.times >= RETURNS and ban.scope is Scope.ALL:
+        yield f"banned {ban.times} times: a busy client, or many behind one address?"
+
+
+def _unknown(account: Account) -> Iterator[str]:
+    timeline = account.timeline
+    if timeline.share < COMPLETE:
+        gaps = timeline.gaps()
+        longest = max(gaps, key=lambda gap: gap[1] - gap[0], default=None)
+        where = f", the longest from {both_zones(longest[0])} to {both_zones(longest[1])}" if longest else ""
+        yield f"What came while nobody watched: {count(len(gaps), 'gap', 'gaps')}{where}."
+    blind_s = timeline.watched_s - timeline.known_s(Figure.HALF_OPEN)
+    if blind_s > 1 and timeline.stretches:
+        yield f"How many sockets were half-open for {format_duration(blind_s)}: that sensor could not read."
+    censored_s = sum(one.censored_s for one in timeline.stretches)
+    if censored_s:
+        yield (
+            f"How many sockets were half-open at the worst: a SYN queue was full for {format_duration(censored_s)}, "
+            "and a full queue cannot show more. The true count was higher."
+        )
+    if account.would_be and not account.witnessed:
+        yield "Whether clients connected from what would have been banned: no agent looked."
+    yield from account.cut
+
+
+def judgement_shape(judgement: Judgement) -> dict[str, Any]:
+    """Return the judgement as JSON."""
+    return {
+        "verdict": judgement.paragraph,
+        "bans_automatic": judgement.bans,
+        "served_clients_touched": judgement.touched,
+        "worth_a_look": [{"target": one.target, "reasons": list(one.reasons)} for one in judgement.looks],
+        "not_known": list(judgement.unknown),
+    }

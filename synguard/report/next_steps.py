@@ -1,0 +1,136 @@
+"""What to change first, and the one command to type next, from what an account shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from synguard.addresses import format_network
+from synguard.ledger.records import Figure
+from synguard.model import Mode, Origin, Signal
+from synguard.report.account import Account
+from synguard.report.findings import Level
+from synguard.report.judgement import A_DAY_S, CLOSE, Judgement, count, over_limit
+from synguard.report.timeline import Health, health_seconds
+from synguard.units import format_duration
+
+CANDIDATES: Final = 5
+"""Addresses suggested for the allow-list; more are no longer looked at one by one."""
+OFTEN: Final = 3
+"""A source spared this often as a served client is a candidate for the allow-list."""
+MODEST: Final = 4.0
+"""Connections fewer than this many times their limit may be many people behind one address."""
+MOST_STEPS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to change, why, and how."""
+
+    what: str
+    why: str
+    how: str
+    """A command, or lines for a file; empty where a person must decide."""
+
+
+def advice(account: Account, judgement: Judgement) -> tuple[Step, ...]:
+    """Return what to change, what matters most first."""
+    steps = (
+        *_watching(account),
+        *_host(account),
+        *_people(account),
+        *_limits(account),
+        *_rehearsal(account, judgement),
+    )
+    return steps[:MOST_STEPS]
+
+
+def next_command(account: Account, judgement: Judgement) -> str:
+    """Return the command that a person most likely wants next."""
+    if not account.running:
+        return "synguard run" if not account.bans else "synguard doctor"
+    if judgement.looks:
+        return f"synguard why {judgement.looks[0].target}"
+    if account.mode is Mode.ENFORCE:
+        return "synguard review" if account.real else "synguard status"
+    if account.timeline.watched_s < A_DAY_S and not account.would_be:
+        return "synguard status"
+    return "synguard enable --confirm-within 5m"
+
+
+def _watching(account: Account) -> Iterator[Step]:
+    if not account.running:
+        yield Step("Start the agent", "none runs: nobody watches for floods", "systemctl start synguard")
+    blind_s = account.timeline.watched_s - account.timeline.known_s(Figure.HALF_OPEN)
+    if account.timeline.stretches and blind_s > 60:
+        why = f"half-open sockets could not be read for {format_duration(blind_s)}"
+        yield Step("Let the sensors read", why, "synguard doctor")
+
+
+def _host(account: Account) -> Iterator[Step]:
+    """Yield what the host itself should do better, in the words of the doctor."""
+    health = health_seconds(account.timeline.stretches)
+    for finding in sorted(account.findings, key=lambda one: one.level is not Level.BAD):
+        if finding.level is not Level.OK:
+            yield Step(f"Mend: {finding.name}", finding.reason, finding.fix)
+    if health.get(Health.SLOW):
+        lasted = format_duration(health[Health.SLOW])
+        why = f"a full accept queue refused connections for {lasted}: the application did not take them fast enough"
+        yield Step("Give the application more workers", why, "synguard connections --listening")
+
+
+def _people(account: Account) -> Iterator[Step]:
+    """Yield the candidates for the allow-list: served clients that are loud, and crowds behind one address."""
+    found: dict[str, str] = {}
+    for spared in account.spared:
+        target, reason = spared.verdict.target, spared.verdict.reason
+        if target is not None and reason.startswith("proven") and spared.times >= OFTEN:
+            found[format_network(target)] = f"spared {spared.times} times as a served client"
+    for record in account.bans:
+        ban = record.ban
+        over = [one.value / one.limit for one in ban.evidence if one.signal is Signal.CONNECTIONS and one.limit > 0]
+        single = ban.target.prefixlen >= (32 if ban.target.version == 4 else 64)
+        if ban.origin is Origin.AUTO and single and over and max(over) < MODEST:
+            found[format_network(ban.target)] = f"{max(over):.1f} times the limit of connections"
+    if found:
+        chosen = list(found.items())[:CANDIDATES]
+        why = "they look like people you serve: " + "; ".join(f"{target}, {reason}" for target, reason in chosen)
+        more = f"; and {len(found) - len(chosen)} more" if len(found) > len(chosen) else ""
+        lines = ", ".join(f'"{target}"' for target, _ in chosen)
+        yield Step("Allow those you know", why + more, f"[allow]\naddresses = [{lines}]")
+
+
+def _limits(account: Account) -> Iterator[Step]:
+    close = _close(account)
+    if close or account.watched:
+        whom = f"{count(len(close), 'ban was', 'bans were')} a close call" if close else ""
+        seen = f"{count(account.watched, 'target was', 'targets were')} over a limit, not for long enough to act"
+        why = " and ".join(filter(None, (whom, seen if account.watched else "")))
+        how = "synguard run --dry-run --record day.rec --for 1d\nsynguard policy suggest day.rec"
+        yield Step("Take limits from this host's own traffic", why, how)
+
+
+def _close(account: Account) -> Sequence[str]:
+    return [
+        format_network(record.ban.target)
+        for record in account.bans
+        if record.ban.origin is Origin.AUTO and 0 < over_limit(record.ban.evidence) < CLOSE
+    ]
+
+
+def _rehearsal(account: Account, judgement: Judgement) -> Iterator[Step]:
+    if account.mode is Mode.ENFORCE or not account.running:
+        return
+    watched = account.timeline.watched_s
+    if watched < A_DAY_S:
+        why = f"it has watched {format_duration(watched)}: a day has peaks of its own"
+        yield Step("Rehearse for a day", why, "synguard report --since 24h")
+    elif not judgement.looks:
+        why = "nothing here speaks against it; it goes back by itself unless you confirm from a new connection"
+        yield Step("Enforce, with a way back", why, "synguard enable --confirm-within 5m")
+
+
+def advice_shape(steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Return the advice as JSON."""
+    return [{"what": one.what, "why": one.why, "how": one.how} for one in steps]
