@@ -38,7 +38,7 @@ test: lint ## set up everything, then lint and run every test, those in the kern
 	$(PY) -m pytest -m 'kernel and $(IN_TEST)'
 
 docs: setup ## work through every page of the documentation on a host under a flood, a minute or two
-	$(PY) -m pytest -m pages tests/netns/test_pages.py
+	$(PY) -m pytest -m pages
 
 bench: setup ## benchmarks side by side, as ratios (SHORT=1 for the short form)
 	$(PY) -m pytest -m bench -s --timeout 1800

@@ -11,7 +11,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -37,7 +37,7 @@ NOT_TYPED: Final[Mapping[str, str]] = {
     r"(sudo )?(apt|apt-get|dpkg|pipx|docker|podman)\b": "installs into the machine, or needs a service it has not",
     r"(\S*/)?pip3? |python3 -m (venv|build)\b|/tmp/fresh/": "needs an index, and a minute; test_wheel.py does the same",
     r"(sudo )?(systemctl|journalctl|loginctl|systemd-run)\b": "there is no systemd in a sandbox",
-    r"(\.venv/bin/)?(python|pytest)\b.*\btests[./]": "plays floods of its own",
+    r"(\.venv/bin/)?(python|pytest)\b(?!.*\bwalk_flood\b).*\btests[./]": "plays floods of its own",
     r"ssh |scp ": "there is no other host",
     r"synguard (report|review|top|status)\b.*\|\s*mail\b": "there is no mail",
 }
@@ -55,6 +55,7 @@ _AGENT: Final = re.compile(r"(\S*bin/)?synguard (--config \S+ )?run\b")
 _SHORT_RUN: Final = re.compile(r"--for [0-9]s\b")
 _WATCHED_S: Final = 1.0
 _CALM_S: Final = 60.0
+_PATIENCE_S: Final = 60.0
 _PACE: Final = 3_000.0
 """SYN/s: enough to fill a queue of 128 in a twentieth of a second, little enough for a test beside others."""
 
@@ -144,6 +145,7 @@ class Player:
         self._running: list[subprocess.Popen[bytes]] = []
         self._logs = 0
         self._laid: set[str] = set()
+        self._directory = ""
         sandbox.write("/etc/synguard/synguard.toml", config)
         sandbox.write("allow.txt", "192.0.2.0/24\n")
         sandbox.path("/opt/synguard").symlink_to(ROOT)
@@ -158,7 +160,7 @@ class Player:
     def prepare(self, scene: Scene) -> None:
         """Start the agent, let it see the flood, and ban by hand whom the scene names."""
         if scene.agent != "none":
-            self._run_agent(f"synguard run --{scene.agent}")
+            self.run_agent(f"synguard run --{scene.agent}")
         if scene.agent != "none" and scene.flood != "none":
             wait_for(self._incident, "the agent to see the flood", every=0.05)
             time.sleep(_WATCHED_S)
@@ -179,22 +181,24 @@ class Player:
 
     def _type(self, text: str) -> Ran:
         if _AGENT.match(text) and not _SHORT_RUN.search(text) and "--help" not in text:
-            return Ran(text, 0, self._run_agent(text.partition("#")[0]))
+            return Ran(text, 0, self.run_agent(text.partition("#")[0]))
+        if text.startswith("cd "):
+            self._directory = f"{text.partition('#')[0].rstrip()}; "
         if STAYS.search(text) and not _SHORT_RUN.search(text) and "--help" not in text:
             ran = self.sandbox.run(f"timeout -s INT {_WATCHED_S + 1} {text}")
             return Ran(text, 0 if ran.code in (0, 124, 130) else ran.code, ran.output)
-        return self.sandbox.run(text)
+        return replace(self.sandbox.run(self._directory + text), line=text)
 
     def _as_systemd(self, text: str) -> None:
         """Do to the agent what a line asks systemd to do, so that what follows finds the host as its reader does."""
         if re.search(r"systemctl (stop|restart|disable) .*synguard", text):
-            self._stop_agent()
+            self.stop_agent()
         if re.search(r"systemctl (start|restart|enable --now) .*synguard", text):
-            self._run_agent("synguard run")
+            self.run_agent("synguard run")
 
-    def _run_agent(self, text: str) -> str:
+    def run_agent(self, text: str) -> str:
         """Start an agent in place of the one that runs; return what it said until it read its sensors."""
-        self._stop_agent()
+        self.stop_agent()
         log = self._log()
         agent = self.sandbox.start(text, log)
         runtime = self.sandbox.path("/run/synguard")
@@ -205,14 +209,15 @@ class Player:
             return status is not None and status.last_reading_at is not None
 
         self._agent = agent
-        wait_for(reading, "the agent to read its sensors")
+        wait_for(reading, "the agent to read its sensors", _PATIENCE_S)
         return log.read_text()
 
     def _incident(self) -> bool:
         status = read_status(self.sandbox.path("/run/synguard"))
         return status is not None and bool(status.incidents)
 
-    def _stop_agent(self) -> None:
+    def stop_agent(self) -> None:
+        """End the agent, if one runs, as systemd does."""
         if self._agent is not None:
             stop(self._agent)
             self.sandbox.path("/run/synguard/status.json").unlink(missing_ok=True)
@@ -220,7 +225,7 @@ class Player:
 
     def end(self) -> None:
         """End everything that was started."""
-        self._stop_agent()
+        self.stop_agent()
         for program in self._running:
             stop(program)
 

@@ -28,8 +28,9 @@ _SETUP: Final = r"""
 set -e
 base=$1
 mount --make-rprivate /
-mount -t tmpfs -o size=256m layer "$base"
+mount -t tmpfs -o size=512m layer "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
+[ -z "$3" ] || cp -a "$3/." "$base/upper/"
 mount -t overlay layer -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
 cd "$base/root"
 mount -t proc proc proc
@@ -58,17 +59,21 @@ class Ran:
 
 
 class Sandbox:
-    """A throw-away host; a context manager. Its programs see the network of ``namespace``."""
+    """A throw-away host; a context manager. Its programs see the network of ``namespace``.
 
-    def __init__(self, namespace: Namespace, base: Path) -> None:
-        self._namespace, self._base = namespace, base
+    ``layer`` is a directory whose files are laid over the machine's, as if they were installed.
+    """
+
+    def __init__(self, namespace: Namespace, base: Path, layer: Path | None = None) -> None:
+        self._namespace, self._base, self._layer = namespace, base, layer
         self._outside: Program | None = None
         self._pid = 0
 
     def __enter__(self) -> Sandbox:
         self._base.mkdir(parents=True)
+        over = str(self._layer or "")
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "bash", "-c", _SETUP, "bash"]
-        self._outside = Program(self._namespace, [*command, str(self._base), HOME], self._base.parent, "sandbox")
+        self._outside = Program(self._namespace, [*command, str(self._base), HOME, over], self._base.parent, "sandbox")
         try:
             self._pid = wait_for(self._ready, "the sandbox")
         except BaseException:
