@@ -48,18 +48,18 @@ pytestmark = [pytest.mark.kernel, pytest.mark.bench, pytest.mark.timeout(600)]
 
 
 def syns(*groups: SourceGroup) -> Callable[[Lab], Program]:
-    plan = FloodPlan(groups=groups, pps=PPS, duration_s=FLOOD_S + 20)
+    plan = FloodPlan(groups=groups, pps=PPS, duration_s=FLOOD_S + 60)
     return lambda lab: lab.start_flood(plan)
 
 
 def connections(lab: Lab) -> Program:
-    plan = ConnectionPlan(sources=attacker_sources(3), each=900, opens_per_second=1000, duration_s=FLOOD_S + 20)
+    plan = ConnectionPlan(sources=attacker_sources(3), each=900, opens_per_second=1000, duration_s=FLOOD_S + 60)
     return lab.start_connections(plan)
 
 
 def office(lab: Lab) -> Program:
     """No attack at all: an office of 200 behind one address, on a Monday morning."""
-    return lab.start_clients(behind_nat(200, rate=60, duration_s=FLOOD_S + 20), "office")
+    return lab.start_clients(behind_nat(200, rate=60, duration_s=FLOOD_S + 60), "office")
 
 
 FLOODS: dict[str, Callable[[Lab], Program]] = {
