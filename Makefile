@@ -4,7 +4,8 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
-IN_TEST := not bench and not soak and not pages
+IN_TEST := not bench and not soak and not pages and not deb
+TWICE := tests/package/test_deb.py::test_two_builds_give_the_same_bytes
 INSTALL := .venv/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable
 
 help: ## list the targets
@@ -48,6 +49,17 @@ soak: setup ## an hour of floods, restarts and wiped rules: nothing may grow (SO
 
 demo: setup ## a flood, the agent, who gets through: before and after, in under a minute
 	$(PY) -m tests.support.demo
+
+deb: ## build dist/synguard_VERSION_ARCH.deb
+	.ci/system-packages --for-deb
+	.ci/deb/build
+
+deb-lock: ## pin anew what the Debian package carries
+	.ci/deb/lock
+
+deb-check: setup deb ## install, use, upgrade and purge the package on a fresh Debian (SHORT=1: without a second build)
+	.ci/system-packages --for-deb-check
+	$(PY) -m pytest -m deb tests/package/test_deb.py $(if $(SHORT),--deselect $(TWICE))
 
 man: setup ## write man pages, references, completions and the example config anew from the code
 	$(PY) -m synguard.manual

@@ -55,8 +55,10 @@ def _verb(page: Page) -> Iterator[str]:
     yield f"{_prose(page.about)}\n"
     if page.examples:
         width = max(len(command) for command, _ in page.examples)
-        lines = [f"{command.ljust(width)}    # {about}" if about else command for command, about in page.examples]
-        yield "\n".join(["```sh", *lines, "```\n"])
+        lines = [
+            f"$ {command.ljust(width)}    # {about}" if about else f"$ {command}" for command, about in page.examples
+        ]
+        yield "\n".join(["```console", *lines, "```\n"])
     yield from (f"{_prose(note)}\n" for note in page.notes)
     if page.verbs:
         return

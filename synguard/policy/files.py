@@ -18,6 +18,9 @@ LARGEST: Final = 1024 * 1024
 
 _AT: Final = re.compile(r"^(?P<what>.*) \(at (?P<where>line \d+, column \d+|end of document)\)$", re.DOTALL)
 
+_TWICE: Final = re.compile(r"^Cannot declare \((.*)\) twice$")
+_NAME: Final = re.compile(r"'([^']*)'")
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the document in a TOML file.
@@ -31,6 +34,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         match = _AT.match(str(error))
         where, what = (match["where"], match["what"]) if match else ("", str(error))
+        what = _TWICE.sub(
+            lambda found: f"[{'.'.join(_NAME.findall(found[1]))}] stands twice: put its keys under one", what
+        )
         raise ConfigError(f"{path}: {where + ': ' if where else ''}{printable(what[:1].lower() + what[1:])}") from error
     except ValueError as error:  # an integer of more than 4300 digits
         raise ConfigError(f"{path}: a number has too many digits") from error

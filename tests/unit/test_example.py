@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from synguard.addresses import parse_network
+from synguard.errors import ConfigError
 from synguard.policy.example import ALLOW_LIST, example, uncommented
 from synguard.policy.keys import config_tables
 from synguard.policy.load import load_config, load_policies
@@ -66,3 +68,12 @@ def test_the_command_prints_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     host = CliHost(tmp_path, monkeypatch)
     assert host.run("policy", "example").out == example()
     assert host.run("policy", "example", "--allow-list").out == ALLOW_LIST
+
+
+def test_a_table_that_is_appended_though_the_example_has_it_is_told_in_words(tmp_path: Path) -> None:
+    """Whoever appends ``[budget]`` to the shipped file was told "cannot declare ('budget',) twice"."""
+    path = tmp_path / "synguard.toml"
+    path.write_text(f"{example()}\n[budget]\nactive_bans = 5\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as told:
+        load_config(path)
+    assert re.search(r"line \d+, column \d+: \[budget\] stands twice: put its keys under one", str(told.value))

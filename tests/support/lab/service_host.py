@@ -63,7 +63,7 @@ def why_no_service_manager() -> str:
     """Return why systemd cannot be started in a namespace here; empty where it can."""
     if not SYSTEMD.exists():
         return f"there is no {SYSTEMD}: install the package systemd"
-    return "" if _cgroup2() else "no cgroup2 file system is mounted"
+    return "" if cgroup2() else "no cgroup2 file system is mounted"
 
 
 class ServiceHost:
@@ -82,7 +82,7 @@ class ServiceHost:
             (units / f"{target}.target").write_text("[Unit]\nDefaultDependencies=no\n", encoding="utf-8")
         wants = f"[Unit]\nDefaultDependencies=no\nWants={unit.name}\nAfter={unit.name}\n"
         (units / "multi-user.target").write_text(wants, encoding="utf-8")
-        self._group = _cgroup2() / namespace.name
+        self._group = cgroup2() / namespace.name
         self._process: subprocess.Popen[bytes] | None = None
         self.pid = 0
         """The first process of the host, as seen from outside."""
@@ -181,7 +181,7 @@ class ServiceHost:
         return False
 
 
-def _cgroup2() -> Path:
+def cgroup2() -> Path:
     """Return where the machine's cgroup2 hierarchy is mounted, or the empty path."""
     for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
         _, place, kind, *_ = line.split()
