@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,6 +23,7 @@ from synguard.agent.publishing import Publisher, Reader
 from synguard.agent.senses import Senses, Sources
 from synguard.agent.switch import Parts, Switch
 from synguard.agent.telling import status_of
+from synguard.agent.totals import Totals, standing_by
 from synguard.agent.upkeep import Upkeep
 from synguard.clock import Clock
 from synguard.decision.bans import StandingBans
@@ -60,6 +61,8 @@ class Tick:
 
 Onlooker = Callable[[Tick, float, datetime], None]
 """Told of a tick when all of it is done, with its monotonic and UTC time; must neither wait nor raise."""
+Note = Callable[[], Iterable[str]]
+"""Gives sentences for ``Status.notes``, empty ones are left out; must neither wait nor raise."""
 
 
 class Agent:
@@ -96,6 +99,8 @@ class Agent:
         """Told what every tick knows; must neither wait nor raise."""
         self.onlookers: list[Onlooker] = []
         self._publisher = Publisher(config.runtime_dir)
+        self.notes: list[Note] = []
+        self._totals = Totals()
         self._reload: Loader | None = None
         self._sampling = self._wants_proof = False
         self._exceptions: frozenset[Network] = frozenset()
@@ -164,6 +169,7 @@ class Agent:
             self._senses.begin_sampling(now)
         self._prove(readings, now, utc)
         self._journal.write(decision, now, utc)
+        self._totals.ticked(decision)
         tick = Tick(assessment, decision, self._senses.failing)
         self._publisher.publish(lambda: self._status(tick, now, utc), now)
         self._prune(now, utc)
@@ -330,6 +336,12 @@ class Agent:
             pid=os.getpid(),
             countermeasures=self._cookies.status(),
             leaks=self._proving.leaks,
+            plane_problem=self._enforcing.problem,
+            notes=tuple(text for note in self.notes for text in note() if text),
+            bans_by=standing_by(self._enforcing.bans.values()),
+            totals=self._totals.status(self._journal.verdicts, self._enforcing),
+            sampling_one_in=self._senses.sampling_one_in,
+            ledger_bytes=self._ledger.size(),
             mode_by="order" if self._switch and self._switch.by_order else self._mode_by,
             mode_story=self._switch.story if self._switch else "",
             confirm_by=self._engine.court.ends_by,
@@ -359,5 +371,5 @@ class Agent:
             log.error("%s", error, extra=event("ledger"))
 
 
-FIXED: Final = ("mode", "plane", "members", "state_dir", "runtime_dir", "containers", "log")
+FIXED: Final = ("mode", "plane", "members", "state_dir", "runtime_dir", "containers", "log", "notify")
 """Settings that a reload leaves as they are: they are woven into open files and kernel objects."""

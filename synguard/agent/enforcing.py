@@ -59,6 +59,8 @@ class Enforcing:
         """Ban id → packets that the kernel stopped, as of the last read-back."""
         self.outcome: Outcome | None = None
         """What the last pass found and did; None while the plane does not hold what is wanted, and in a rehearsal."""
+        self.repairs = 0
+        """How often something of ours that another tool took away was put back."""
         self.problem = ""
         """Why the plane does not hold what is wanted, one sentence; empty while it does."""
         self.ledger_problem = ""
@@ -122,6 +124,7 @@ class Enforcing:
             return
         self._retry_s, self.problem = FIRST_RETRY_S, ""
         self.outcome = None if self._dry_run else outcome
+        self.repairs += len(outcome.drift)
         for drift in outcome.drift:
             log.warning("repaired: %s", drift, extra=event("repair"))
             self._note(utc, "repair", drift)

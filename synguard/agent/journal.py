@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from datetime import datetime
 from typing import Final
 
@@ -35,6 +36,8 @@ class Journal:
         self._incident: Incident | None = None
         self._refused = ""
         self._flood_verdict = ""
+        self.verdicts: Counter[VerdictKind] = Counter()
+        """Kind → verdicts that were written down, or would have been but for the ledger."""
         self.problem = ""
         """Why the ledger takes no entries, one sentence; empty while it does."""
 
@@ -53,6 +56,7 @@ class Journal:
             flood = Verdict(VerdictKind.SPOOFED, None, 100.0, "", decision.flood_verdict)
             if self._is_news(flood, now):
                 verdicts.append(flood)
+        self.verdicts.update(verdict.kind for verdict in verdicts)
         incident = self._incident_news(decision.incident, now)
         try:
             if incident is not None:

@@ -158,6 +158,11 @@ class Senses:
         self._one_in = 1
 
     @property
+    def sampling_one_in(self) -> int:
+        """One in how many SYNs the sampler keeps; 0 while it rests."""
+        return self._one_in if self._sources.syns.running else 0
+
+    @property
     def health(self) -> dict[str, SensorStatus]:
         """Sensor name → how it fares; how sockets are read, where that matters."""
         health = {name: pace.status for name, pace in self._paces.items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.agent.agent import Agent, Loader
+from synguard.agent.alerts import alerting
 from synguard.agent.countermeasure import cookies_for
 from synguard.agent.enablement import Enablements
 from synguard.agent.enforcing import Enforcing
@@ -82,6 +83,7 @@ def built(
         for onlooker in (History(ledger), Witness(ledger, config.proven.lifetime)):
             held.callback(onlooker.close)
             agent.onlookers.append(onlooker.look)
+        held.enter_context(alerting(agent, config, clock))
         agent.adopt()
         yield agent
 

@@ -21,12 +21,16 @@ from synguard.report.status import (
     LeakStatus,
     ListenerStatus,
     SensorStatus,
+    StandingStatus,
     Status,
     TargetStatus,
+    TotalsStatus,
 )
 
 MOST_LISTENERS: Final = 64
 MOST_TARGETS: Final = 20
+MOST_NOTES: Final = 12
+NOTHING_YET: Final = TotalsStatus()
 
 
 def status_of(  # a status gathers everything, once
@@ -46,6 +50,12 @@ def status_of(  # a status gathers everything, once
     pid: int,
     countermeasures: tuple[CountermeasureStatus, ...] = (),
     leaks: tuple[LeakStatus, ...] = (),
+    plane_problem: str = "",
+    notes: tuple[str, ...] = (),
+    bans_by: tuple[StandingStatus, ...] = (),
+    totals: TotalsStatus = NOTHING_YET,
+    sampling_one_in: int = 0,
+    ledger_bytes: int = 0,
     mode_by: str = "config",
     mode_story: str = "",
     confirm_by: datetime | None = None,
@@ -73,6 +83,12 @@ def status_of(  # a status gathers everything, once
         incidents=_incidents(decision),
         countermeasures=countermeasures,
         leaks=leaks[:MOST_TARGETS],
+        plane_problem=plane_problem,
+        notes=notes[:MOST_NOTES],
+        bans_by=bans_by,
+        totals=totals,
+        sampling_one_in=sampling_one_in,
+        ledger_bytes=ledger_bytes,
         bans_active=bans,
         proven_peers=proven,
         sensors=dict(sensors),

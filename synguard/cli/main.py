@@ -31,6 +31,7 @@ VERBS: Final = (
         "Check, show, replay and suggest policies",
         parts=("check", "show", "replay", "suggest", "example"),
     ),
+    Verb("notify", "Messages: where they go, and a test of each", parts=("test", "show")),
     Verb("doctor", "Whether this host can protect itself, and the fix where not"),
     Verb("flush", "Panic: take everything of synguard's out of the kernel"),
     Verb("completion", "What makes the Tab key complete, for bash, zsh and fish"),

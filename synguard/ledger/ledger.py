@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -71,6 +72,14 @@ class Ledger:
     def path(self) -> Path:
         """The file."""
         return self._database.path
+
+    def size(self) -> int:
+        """Return the bytes that the file and its write-ahead log hold; 0 for what cannot be looked at."""
+        total = 0
+        for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+            with suppress(OSError):
+                total += path.stat().st_size
+        return total
 
     def close(self) -> None:
         """Close the connection; closing twice is fine."""

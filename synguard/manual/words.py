@@ -33,12 +33,13 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 }
 
 JSON_KEYS: Final[Mapping[str, str]] = {
-    "synguard status": "mode mode_by mode_story confirm_by plane show_command healthy problems pid started_at "
-    "last_reading_at policies pressure flood verdict targets incidents countermeasures leaks bans_active proven_peers "
-    "sensors running stale agent",
-    "synguard top": "at mode mode_by mode_story confirm_by plane show_command healthy problems pid started_at "
-    "last_reading_at policies pressure flood verdict targets incidents countermeasures leaks bans_active proven_peers "
-    "sensors running stale agent bans_left_out bans kernel_bans",
+    "synguard status": "mode mode_by mode_story confirm_by plane show_command healthy problems plane_problem notes pid "
+    "started_at last_reading_at policies pressure flood verdict targets incidents countermeasures leaks bans_active "
+    "bans_by proven_peers totals sampling_one_in ledger_bytes sensors running stale agent",
+    "synguard top": "at mode mode_by mode_story confirm_by plane show_command healthy problems plane_problem notes pid "
+    "started_at last_reading_at policies pressure flood verdict targets incidents countermeasures leaks bans_active "
+    "bans_by proven_peers totals sampling_one_in ledger_bytes sensors running stale agent "
+    "bans_left_out bans kernel_bans",
     "synguard bans": "id target scope action ports origin policy reason score times created_at expires_at left_s "
     "dry_run forced evidence packets bytes last_hit_at ended_at ended_why active in_kernel",
     "synguard ban": "dry_run bans impact warnings",
@@ -53,6 +54,7 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "synguard policy replay": "recording policies banned bans spared floods incidents close not_banned "
     "ticks_without_samples notes",
     "synguard policy suggest": "files recorded_s calm_s margin left_out tried warnings policies pack",
+    "synguard notify show": "services signed name events digest quiet per_hour unhealthy_for",
     "synguard doctor": "healthy findings listeners coverage",
     "synguard flush": "flushed agent_running syn_cookies_put_back_to",
 }

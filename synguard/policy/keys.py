@@ -125,7 +125,8 @@ def _form(field: Schema) -> str:
     plain = next((one for one in field.get("anyOf", ()) if one["type"] != "null"), field)
     if plain.get("type") == "array":
         items = plain["items"]
-        return f"list of {items.get('form') or _TYPES[items['type']]}"
+        words = ", ".join(toml_value(one) for one in items.get("enum", ()))
+        return f"list of {words or items.get('form') or _TYPES[items['type']]}"
     form = field.get("form") or plain.get("form") or _TYPES[plain["type"]]
     bounds = [f"{words} {bound_text(plain[key], form == 'duration')}" for key, words in _BOUNDS.items() if key in plain]
     length = [f"at most {plain['maxLength']} characters"] if "maxLength" in plain else []

@@ -108,8 +108,15 @@ def _config(path: Path, document: Mapping[str, Any]) -> Config:
     config = _validated(Config, path, document)
     base = path.parent
     allow = config.allow.model_copy(update={"files": tuple(base / file for file in config.allow.files)})
+    secrets = {name: getattr(config.notify, name) for name in ("urls_file", "webhook_key_file")}
+    notify = config.notify.model_copy(update={name: base / path for name, path in secrets.items() if path})
     return config.model_copy(
-        update={"state_dir": base / config.state_dir, "runtime_dir": base / config.runtime_dir, "allow": allow}
+        update={
+            "state_dir": base / config.state_dir,
+            "runtime_dir": base / config.runtime_dir,
+            "allow": allow,
+            "notify": notify,
+        }
     )
 
 

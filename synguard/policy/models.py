@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from synguard.model import Mode
-from synguard.policy.outward import Log
+from synguard.policy.outward import Log, Notify
 from synguard.policy.policies import LONGEST_BAN_S, BanTimes, Holds, Limits, Pack, Policy, PrefixRules
 from synguard.policy.values import Base, Duration, FilePath, NetworkText, Number, Whole
 
@@ -26,6 +26,7 @@ __all__ = [
     "LedgerLimits",
     "Limits",
     "Log",
+    "Notify",
     "Pack",
     "Policy",
     "PrefixRules",
@@ -145,4 +146,5 @@ class Config(Base):
     countermeasure: Countermeasure = Field(Countermeasure(), description="what else is done against floods")
     containers: ContainerWatch = Field(ContainerWatch(), description="listeners in other network namespaces")
     ledger: LedgerLimits = Field(LedgerLimits(), description="bounds on the state database")
+    notify: Notify = Field(Notify(), description="messages")
     log: Log = Field(Log(), description="how log lines look")

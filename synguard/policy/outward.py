@@ -1,16 +1,95 @@
-"""The config of what the agent tells others: its log."""
+"""The config of what the agent tells others: messages, its log."""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
 
-from synguard.policy.values import Base
+from synguard.policy.values import Base, Duration, FilePath, Whole
+
+MOST_URLS: Final = 8
+_LONGEST_URL: Final = 2048
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}", re.ASCII)
+
+EventWord = Literal["incident", "digest", "suspended", "budget", "plane", "repairs", "leak", "unhealthy", "cookies"]
+
+
+def url_fault(url: str) -> str:
+    """Return what is wrong with a service's URL, without a word of it, or nothing."""
+    scheme, there, rest = url.partition("://")
+    if not there or not _SCHEME.fullmatch(scheme) or not rest:
+        return "is not a URL with a scheme, like https://… or mailto://…"
+    if not url.isprintable() or " " in url:
+        return "holds a space or a control character: write it as %20"
+    if len(url) > _LONGEST_URL:
+        return f"is longer than {_LONGEST_URL} characters"
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        named = scheme.lower() not in ("http", "https")
+    return "" if named or scheme.lower() not in ("http", "https") else "names no host or no port that there is"
+
+
+def _url(value: Any) -> SecretStr:
+    if isinstance(value, SecretStr):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a URL in quotes")
+    fault = url_fault(value)
+    if fault:
+        raise ValueError(fault)
+    return SecretStr(value)
+
+
+def _urls(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):  # pydantic would repeat the value, which is secret
+        raise ValueError("must be a list of URLs in quotes")
+    return value
+
+
+def _hidden(_: SecretStr) -> str:
+    return "hidden://hidden"
+
+
+Url = Annotated[
+    SecretStr,
+    BeforeValidator(_url),
+    PlainSerializer(_hidden, return_type=str),
+    Field(json_schema_extra={"form": "URL"}),
+]
+
+
+class Notify(Base):
+    """Messages about attacks, and about states that an operator must hear of once; see docs/alerts.md."""
+
+    urls: Annotated[tuple[Url, ...], BeforeValidator(_urls)] = Field(
+        (), max_length=MOST_URLS, description="services: https://… for JSON, mailto://… and others; hold secrets"
+    )
+    urls_file: FilePath | None = Field(
+        None, description="a file of such URLs, one a line, that others may not read; # begins a comment"
+    )
+    webhook_key_file: FilePath | None = Field(
+        None, description="a file with the key that JSON webhooks are signed with, that others may not read"
+    )
+    name: str = Field("", max_length=64, description="how messages call this host; empty for its host name")
+    events: tuple[EventWord, ...] = Field(
+        ("incident", "digest", "suspended", "budget", "plane", "repairs", "leak", "unhealthy", "cookies"),
+        description="what is told",
+    )
+    digest: Duration = Field(1800.0, ge=60, le=7 * 86400.0, description="time between messages while an attack lasts")
+    quiet: Duration = Field(
+        60.0, ge=0, le=86400, description="how long it must be quiet for an end to be told; until then it is one attack"
+    )
+    per_hour: Whole = Field(12, ge=3, le=60, description="messages in any hour, to each service; the rest is folded")
+    unhealthy_for: Duration = Field(60.0, ge=5, le=86400, description="how long the agent must be unwell to be told of")
 
 
 class Log(Base):
-    """The agent's log, on stderr."""
+    """The agent's log, on stderr; see docs/logs.md."""
 
     format: Literal["text", "json"] = Field(
         "text", description="text: for people and journald; json: one object a line with stable keys"

@@ -9,7 +9,7 @@ from typing import Any
 from synguard.model import Mode
 from synguard.report.moments import ago
 from synguard.report.presence import is_stale
-from synguard.report.status import FloodStatus, Status
+from synguard.report.status import FloodStatus, Status, TotalsStatus
 
 
 def overview(
@@ -51,6 +51,8 @@ def _without_agent(
         "show_command": last.show_command if last else None,
         "healthy": False,
         "problems": [told],
+        "plane_problem": "",
+        "notes": [],
         "pid": None,
         "started_at": None,
         "last_reading_at": last.model_dump(mode="json")["last_reading_at"] if last else None,
@@ -63,7 +65,11 @@ def _without_agent(
         "countermeasures": [],
         "leaks": [],
         "bans_active": bans_active,
+        "bans_by": [],
         "proven_peers": 0,
+        "totals": TotalsStatus().model_dump(mode="json"),
+        "sampling_one_in": 0,
+        "ledger_bytes": 0,
         "sensors": {},
         "agent": None,
         "running": alive,
@@ -77,6 +83,7 @@ def overview_lines(seen: Mapping[str, Any]) -> list[str]:
     if seen["mode_story"]:
         lines.append(f"  mode {seen['mode']}: {seen['mode_story']}")
     lines += [f"  problem: {problem}" for problem in seen["problems"]]
+    lines += [f"  note: {note}" for note in seen["notes"]]
     if seen["verdict"]:
         lines.append(f"verdict: {seen['verdict']}")
     lines += [_incident(one) for one in seen["incidents"]]

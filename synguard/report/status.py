@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synguard.errors import NotPermittedError, SynguardError
-from synguard.model import Mode, Phase, VerdictKind
+from synguard.model import Mode, Origin, Phase, Scope, VerdictKind
 
 STATUS_FILE: Final = "status.json"
 
@@ -127,6 +127,29 @@ class AgentStatus(_Part):
     """CPU time of the agent and of the tools it ran, as a share of one core."""
 
 
+class TotalsStatus(_Part):
+    """What has been counted since this agent started."""
+
+    bans: int = 0
+    """Automatic bans made; in dry-run, would-be bans."""
+    verdicts: dict[VerdictKind, int] = {}
+    """Kind → verdicts written down; an unchanged one is written down again after 10 s."""
+    incidents: int = 0
+    packets: int = 0
+    """Stopped by bans, as of the last read of the kernel's counters."""
+    bytes: int = 0
+    repairs: int = 0
+    """Rules or members of ours that another tool took away, put back."""
+
+
+class StandingStatus(_Part):
+    """How many bans of one kind stand."""
+
+    origin: Origin
+    scope: Scope
+    bans: int
+
+
 class Status(_Part):
     """All of it; ``status --json`` prints exactly these keys."""
 
@@ -142,6 +165,10 @@ class Status(_Part):
     healthy: bool
     problems: tuple[str, ...] = ()
     """One sentence each, worst first: why not healthy, why automatic bans are suspended."""
+    plane_problem: str = ""
+    """Why the kernel does not hold the bans that are wanted; among the problems too."""
+    notes: tuple[str, ...] = ()
+    """What does not work without touching protection: messages that do not arrive, metrics that are not served."""
     pid: int
     started_at: datetime
     last_reading_at: datetime | None
@@ -158,7 +185,13 @@ class Status(_Part):
     """Bans that stop nothing although their targets still arrive."""
     bans_active: int = 0
     """Bans in force, manual ones included; in dry-run, would-be bans."""
+    bans_by: tuple[StandingStatus, ...] = ()
+    """The same bans by who asked for them and what they stop."""
     proven_peers: int = 0
+    totals: TotalsStatus = TotalsStatus()
+    sampling_one_in: int = 0
+    """One in how many SYNs the sampler keeps; 0 while it rests."""
+    ledger_bytes: int = 0
     sensors: dict[str, SensorStatus] = {}
     agent: AgentStatus | None = None
     """None in the status of an earlier release."""

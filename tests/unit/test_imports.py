@@ -31,9 +31,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": LOW,
     "report": {*LOW, "detector", "decision", "recording", "replay", "synguard"},  # columns of addresses; the version
     "logs": {"plain"},
-    "agent": {*LOW, *MIDDLE, "detector", "decision", "logs"},
+    "notify": {*LOW, "logs"},  # what it tells, the agent hands to it
+    "agent": {*LOW, *MIDDLE, "detector", "decision", "logs", "notify"},
     "top": {*LOW, *MIDDLE, "agent", "detector"},  # a person's hand, and the agent's own measure of pressure
-    "cli": {*LOW, *MIDDLE, "agent", "top", "recording", "replay", "logs", "synguard"},  # synguard: the version
+    "cli": {
+        *LOW,
+        *MIDDLE,
+        "agent",
+        "top",
+        "recording",
+        "replay",
+        "logs",
+        "notify",
+        "synguard",
+    },  # synguard: the version
     "manual": {"cli", "policy", "readings", "errors", "synguard"},  # writes pages about them; nothing imports it
     "__main__": {"cli"},
     "synguard": set(),
@@ -57,6 +68,7 @@ ONLY_THERE = {
     "sqlite3": {"synguard.ledger", "synguard.cli.completion"},  # at each Tab: one query, no models
     "psutil": {"synguard.sensors"},
     "typer": {"synguard.cli", "synguard.manual"},
+    "apprise": {"synguard.notify.deliver"},
     "rich": {"synguard.report", "synguard.cli"},
     "jinja2": {"synguard.report.html"},
 }
@@ -175,7 +187,9 @@ def test_a_library_is_known_in_one_place(library: str) -> None:
 
 def test_every_dependency_is_used_and_nothing_else_is_imported() -> None:
     project = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {requirement.split(">")[0].split("=")[0].strip() for requirement in project["dependencies"]}
+    extras = [one for name, wanted in project["optional-dependencies"].items() if name != "dev" for one in wanted]
+    required = [*project["dependencies"], *extras]
+    declared = {requirement.split(">")[0].split("=")[0].strip() for requirement in required}
     by_import = {"python-iptables": "iptc"}
     wanted = {by_import.get(name, name) for name in declared}
     outside = {one.imported.split(".")[0] for one in all_imports()} - {"synguard"}

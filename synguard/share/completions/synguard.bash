@@ -18,6 +18,7 @@ _synguard() {
         ',enable') path='enable' ;;
         ',connections') path='connections' ;;
         ',policy') path='policy' ;;
+        ',notify') path='notify' ;;
         ',doctor') path='doctor' ;;
         ',flush') path='flush' ;;
         ',completion') path='completion' ;;
@@ -26,6 +27,8 @@ _synguard() {
         'policy,example') path='policy example' ;;
         'policy,check') path='policy check' ;;
         'policy,show') path='policy show' ;;
+        'notify,test') path='notify test' ;;
+        'notify,show') path='notify show' ;;
         esac
     done
     case "$path,$prev" in
@@ -79,6 +82,8 @@ _synguard() {
     'policy suggest,--config') compopt -o default 2>/dev/null; return ;;
     'policy show,--policy') return ;;
     'policy show,--config') compopt -o default 2>/dev/null; return ;;
+    'notify test,--config') compopt -o default 2>/dev/null; return ;;
+    'notify show,--config') compopt -o default 2>/dev/null; return ;;
     'doctor,--config') compopt -o default 2>/dev/null; return ;;
     'flush,--config') compopt -o default 2>/dev/null; return ;;
     esac
@@ -103,18 +108,22 @@ _synguard() {
             'policy example') words='--allow-list -h --help' ;;
             'policy check') words='--json -h --help' ;;
             'policy show') words='--policy --config --json -h --help' ;;
+            'notify') words='-h --help' ;;
+            'notify test') words='--config --json -h --help' ;;
+            'notify show') words='--config --json -h --help' ;;
             'doctor') words='--config --json -h --help' ;;
             'flush') words='--yes -y --config --json -h --help' ;;
             'completion') words='-h --help' ;;
             esac
         else
             case "$path" in
-            '') words='run status top bans ban unban review report why enable connections policy doctor flush completion' ;;
+            '') words='run status top bans ban unban review report why enable connections policy notify doctor flush completion' ;;
             'unban') words=$(synguard completion --targets 2>/dev/null) ;;
             'policy') words='replay suggest example check show' ;;
             'policy replay') compopt -o default 2>/dev/null; return ;;
             'policy suggest') compopt -o default 2>/dev/null; return ;;
             'policy check') compopt -o default 2>/dev/null; return ;;
+            'notify') words='test show' ;;
             'completion') words='bash zsh fish' ;;
             esac
         fi

@@ -1,7 +1,7 @@
 # fish completion for synguard; written by `python -m synguard.manual`; do not edit
 function __synguard_at --description 'Whether the words so far lead to this verb'
     set -l path
-    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy replay' 'policy suggest' 'policy example' 'policy check' 'policy show' 'doctor' 'flush' 'completion'
+    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy replay' 'policy suggest' 'policy example' 'policy check' 'policy show' 'notify' 'notify test' 'notify show' 'doctor' 'flush' 'completion'
     for word in (commandline -opc)[2..]
         set -l longer (string trim -- "$path $word")
         contains -- "$longer" $verbs; and set path "$longer"
@@ -22,6 +22,7 @@ complete -c synguard -n '__synguard_at' -a why -d 'Everything known about one ad
 complete -c synguard -n '__synguard_at' -a enable -d 'From dry-run to enforcing: on trial, confirmed, or off'
 complete -c synguard -n '__synguard_at' -a connections -d 'Who is connected, in which state, to what'
 complete -c synguard -n '__synguard_at' -a policy -d 'Check, show, replay and suggest policies'
+complete -c synguard -n '__synguard_at' -a notify -d 'Messages: where they go, and a test of each'
 complete -c synguard -n '__synguard_at' -a doctor -d 'Whether this host can protect itself, and the fix where not'
 complete -c synguard -n '__synguard_at' -a flush -d 'Panic: take everything of synguard\'s out of the kernel'
 complete -c synguard -n '__synguard_at' -a completion -d 'What makes the Tab key complete, for bash, zsh and fish'
@@ -144,6 +145,15 @@ complete -c synguard -n '__synguard_at policy show' -l policy -r -x -d 'Only thi
 complete -c synguard -n '__synguard_at policy show' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at policy show' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at policy show' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at notify' -a test -d 'Send a message that says it is a test to each service'
+complete -c synguard -n '__synguard_at notify' -a show -d 'Show where messages go'
+complete -c synguard -n '__synguard_at notify' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at notify test' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
+complete -c synguard -n '__synguard_at notify test' -l json -d 'Print JSON'
+complete -c synguard -n '__synguard_at notify test' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at notify show' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
+complete -c synguard -n '__synguard_at notify show' -l json -d 'Print JSON'
+complete -c synguard -n '__synguard_at notify show' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at doctor' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at doctor' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at doctor' -s h -l help -d 'Show the help'

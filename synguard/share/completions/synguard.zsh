@@ -17,6 +17,7 @@ _synguard() {
     'enable:From dry-run to enforcing\: on trial, confirmed, or off'
     'connections:Who is connected, in which state, to what'
     'policy:Check, show, replay and suggest policies'
+    'notify:Messages\: where they go, and a test of each'
     'doctor:Whether this host can protect itself, and the fix where not'
     'flush:Panic\: take everything of synguard'\''s out of the kernel'
     'completion:What makes the Tab key complete, for bash, zsh and fish'
@@ -45,6 +46,7 @@ _synguard() {
         enable) _synguard_enable ;;
         connections) _synguard_connections ;;
         policy) _synguard_policy ;;
+        notify) _synguard_notify ;;
         doctor) _synguard_doctor ;;
         flush) _synguard_flush ;;
         completion) _synguard_completion ;;
@@ -248,6 +250,41 @@ _synguard_policy_check() {
 _synguard_policy_show() {
   _arguments -s \
     '--policy[Only this policy]:NAME: ' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_notify() {
+  local curcontext=$curcontext state line
+  local -a verbs
+  verbs=(
+    'test:Send a message that says it is a test to each service'
+    'show:Show where messages go'
+  )
+  _arguments -C \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1: :->verb' \
+    '*:: :->rest'
+  case $state in
+    verb) _describe verb verbs ;;
+    rest)
+      case $words[1] in
+        test) _synguard_notify_test ;;
+        show) _synguard_notify_show ;;
+      esac ;;
+  esac
+}
+
+_synguard_notify_test() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_notify_show() {
+  _arguments -s \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'

@@ -1,0 +1,183 @@
+"""Messages beside the tick: what is seen of it goes to the herald, what that says to the couriers."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+
+from synguard.agent.agent import Agent, Tick
+from synguard.clock import Clock
+from synguard.errors import ConfigError
+from synguard.logs import event
+from synguard.model import Mode
+from synguard.notify.courier import Courier
+from synguard.notify.errand import Errands
+from synguard.notify.herald import Herald, Manner, Seen
+from synguard.notify.message import About
+from synguard.notify.office import Office
+from synguard.notify.services import load_key, load_services
+from synguard.plain import clipped, printable
+from synguard.policy.models import Config
+from synguard.policy.outward import Notify
+from synguard.report.status import FloodStatus, ListenerStatus, Status
+
+log: Final = logging.getLogger(__name__)
+
+REMEMBER_EVERY_S: Final = 60.0
+"""How often the figures of an attack under way are written down for a next agent."""
+PRESSED: Final = 0.5
+"""Fill of a SYN queue from which its port is named in messages."""
+OFTEN: Final = 3
+"""Repairs within an hour that make another tool's work worth telling."""
+_SUSPENDED: Final = "automatic bans are suspended"
+
+
+class Alerts:
+    """Tells the herald what an agent's ticks and statuses say; neither waits nor raises."""
+
+    def __init__(self, herald: Herald, office: Office) -> None:
+        self._herald = herald
+        self._office = office
+        self._status: Status | None = None
+        self._last: Status | None = None
+        self._incident = ""
+        self._repairs: deque[float] = deque(maxlen=OFTEN)
+        self._repairs_known = 0
+        self._remember_at = 0.0
+        self.problem = ""
+
+    def read(self, status: Status) -> None:
+        """Take in a status; the end of the same tick makes use of it."""
+        self._status = self._last = status
+
+    def look(self, tick: Tick, now: float, utc: datetime) -> None:
+        """Look at a tick; most are passed over at once."""
+        incident = tick.decision.incident
+        turned = incident is not None and (incident.id != self._incident or incident.ended_at is not None)
+        if (self._status is None and not turned) or self._last is None or self.problem:
+            return
+        self._incident = incident.id if incident is not None else ""
+        self._status = None
+        try:
+            self._tell(tick, self._last, now, utc)
+        except Exception as error:  # a fault in what is told must not end what protects
+            self.problem = f"messages have stopped: {type(error).__name__} in synguard itself; please report it"
+            log.exception("%s", self.problem, extra=event("notify"))
+
+    def _tell(self, tick: Tick, status: Status, now: float, utc: datetime) -> None:
+        message = self._herald.see(
+            Seen(
+                at=now,
+                utc=utc,
+                incident=tick.decision.incident,
+                dry_run=status.mode is Mode.DRY_RUN,
+                ports=tuple(_port(one) for one in status.pressure if one.censored or one.fill >= PRESSED),
+                served=served(status.flood),
+                states=self._states(status, tick.decision.refusals, now),
+            )
+        )
+        if message is not None:
+            self._office.hand_over(message)
+        if message is not None or now >= self._remember_at:
+            self._remember_at = now + REMEMBER_EVERY_S
+            memory = self._herald.memory(now, utc)
+            if message is not None or memory.told is not None:
+                self._office.remember(memory)
+
+    def _states(self, status: Status, refusals: tuple[str, ...], now: float) -> Mapping[About, str]:
+        """Return what an operator must hear of; the same trouble is there once."""
+        found: dict[About, str] = {}
+        suspended = next((one for one in status.problems if one.startswith(_SUSPENDED)), "")
+        if suspended:
+            found[About.SUSPENDED] = suspended
+        elif refusals:
+            found[About.BUDGET] = f"not banning: {refusals[0]}"
+        if status.plane_problem:
+            found[About.PLANE] = status.plane_problem
+        if status.leaks:
+            found[About.LEAK] = status.leaks[0].text
+        if self._repaired_often(status.totals.repairs, now):
+            found[About.REPAIRS] = f"our rules were taken away {OFTEN} times within an hour, and are back"
+        cookies = next((one.text for one in status.countermeasures if not one.dry_run), "")
+        if cookies:
+            found[About.COOKIES] = cookies
+        told = {*found.values(), *(refusals if not suspended else ()), *(leak.text for leak in status.leaks)}
+        others = [one for one in status.problems if one not in told and not one.startswith(_SUSPENDED)]
+        if not status.healthy and others:
+            found[About.UNHEALTHY] = f"not healthy: {others[0]}"
+        return found
+
+    def _repaired_often(self, repairs: int, now: float) -> bool:
+        fresh = repairs - self._repairs_known
+        self._repairs_known = repairs
+        self._repairs.extend([now] * min(fresh, OFTEN))
+        return len(self._repairs) == OFTEN and now - self._repairs[0] < 3600.0
+
+
+def served(flood: FloodStatus) -> str:
+    """Return whether clients are served, one sentence."""
+    if flood.dropped_pps >= 1:
+        done = f"{flood.completed_pps:.0f} handshakes/s complete"
+        return f"clients are turned away: a full queue drops {flood.dropped_pps:.0f} SYN/s, {done}"
+    if flood.accept_overflows_pps >= 1:
+        return f"clients wait: the application accepts too slowly ({flood.accept_overflows_pps:.0f}/s are lost)"
+    return f"clients are served: {flood.completed_pps:.0f} handshakes/s complete, none is turned away"
+
+
+def _port(listener: ListenerStatus) -> str:
+    process = f" ({clipped(printable(listener.process), 40)})" if listener.process else ""
+    return f"{listener.port}{process}"
+
+
+def manner_of(settings: Notify) -> Manner:
+    """Return how much is told, from the config."""
+    words = set(settings.events)
+    abouts = {About(word) for word in words - {"incident"}} | {About.OVER}
+    if "incident" in words:
+        abouts |= {About.START, About.END}
+    return Manner(
+        host=host_name(settings),
+        abouts=frozenset(abouts),
+        digest_s=settings.digest,
+        quiet_s=settings.quiet,
+        per_hour=settings.per_hour,
+        unhealthy_s=settings.unhealthy_for,
+    )
+
+
+def host_name(settings: Notify) -> str:
+    """Return how messages call this host."""
+    return clipped(printable(settings.name or socket.gethostname()), 64)
+
+
+@contextmanager
+def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[None]:
+    """Let messages go out while the agent runs; where they cannot, it says so and runs without."""
+    settings = config.notify
+    try:
+        services, key = load_services(settings), load_key(settings)
+    except ConfigError as error:
+        text = f"no messages are sent: {error.problems[0]}"
+        log.error("%s", text, extra=event("notify"))
+        agent.notes.append(lambda: (text,))
+        services = ()
+    if not services:
+        yield
+        return
+    errands = Errands(host_name(settings), key)
+    office = Office([Courier(service, errands) for service in services], config.state_dir)
+    herald = Herald(manner_of(settings), office.recall(), at=clock.monotonic(), utc=clock.utcnow())
+    alerts = Alerts(herald, office)
+    agent.readers.append(alerts.read)
+    agent.onlookers.append(alerts.look)
+    agent.notes.append(lambda: (alerts.problem, *office.problems))
+    office.start()
+    try:
+        yield
+    finally:
+        office.stop()

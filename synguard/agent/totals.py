@@ -1,0 +1,65 @@
+"""What has been counted since the agent started, whichever plane held the bans meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from synguard.agent.enforcing import Enforcing
+from synguard.decision.engine import Decision
+from synguard.model import Ban, Hits, VerdictKind
+from synguard.report.status import StandingStatus, TotalsStatus
+
+
+class Totals:
+    """Adds up what ticks come to; counters only grow."""
+
+    def __init__(self) -> None:
+        self._bans = self._incidents = self._repairs = self._packets = self._bytes = 0
+        self._incident = ""
+        self._enforcing: Enforcing | None = None
+        self._repairs_seen = 0
+        self._hits: Mapping[str, Hits] = {}
+
+    def ticked(self, decision: Decision) -> None:
+        """Take in one tick."""
+        self._bans += len(decision.bans)
+        if decision.incident is not None and decision.incident.id != self._incident:
+            self._incident = decision.incident.id
+            self._incidents += 1
+
+    def status(self, verdicts: Mapping[VerdictKind, int], enforcing: Enforcing) -> TotalsStatus:
+        """Return the counts; ``enforcing`` may be another one than before, as after a change of mode."""
+        if enforcing is not self._enforcing:
+            self._enforcing, self._repairs_seen, self._hits = enforcing, 0, {}
+        self._repairs += enforcing.repairs - self._repairs_seen
+        self._repairs_seen = enforcing.repairs
+        if enforcing.hits is not self._hits:
+            self._add_hits(enforcing.hits)
+        return TotalsStatus(
+            bans=self._bans,
+            verdicts={kind: verdicts.get(kind, 0) for kind in VerdictKind},
+            incidents=self._incidents,
+            packets=self._packets,
+            bytes=self._bytes,
+            repairs=self._repairs,
+        )
+
+    def _add_hits(self, hits: Mapping[str, Hits]) -> None:
+        """Add what is more than at the last look; a counter that fell began anew."""
+        nothing = Hits(0, 0)
+        for ban_id, now in hits.items():
+            before = self._hits.get(ban_id, nothing)
+            if now.packets < before.packets:
+                before = nothing
+            self._packets += now.packets - before.packets
+            self._bytes += max(now.bytes - before.bytes, 0)
+        self._hits = hits
+
+
+def standing_by(bans: Iterable[Ban]) -> tuple[StandingStatus, ...]:
+    """Return how many bans stand, by who asked for them and what they stop; those there are none of are left out."""
+    counted = Counter((ban.origin, ban.scope) for ban in bans)
+    return tuple(
+        StandingStatus(origin=origin, scope=scope, bans=count) for (origin, scope), count in sorted(counted.items())
+    )

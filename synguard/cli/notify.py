@@ -1,0 +1,115 @@
+"""``synguard notify``: where messages go, and a test of each service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from synguard.cli.groups import VerbCommand, VerbGroup
+from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.errors import SynguardError
+
+if TYPE_CHECKING:
+    from synguard.notify.services import Service
+    from synguard.policy.outward import Notify
+
+_HELP = """\
+See where messages about attacks go, without their secrets, and send each service a test.
+
+Examples:
+  synguard notify show
+  synguard notify test
+"""
+
+_NAMES = {"help_option_names": ["-h", "--help"]}
+NOBODY = "no service is configured, so nobody is told: put urls or urls_file into [notify]"
+
+notify = typer.Typer(
+    cls=VerbGroup,
+    help=_HELP,
+    subcommand_metavar="VERB ...",
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings=_NAMES,
+)
+
+
+@notify.callback()
+def _group() -> None:
+    """Hold the verbs below ``notify`` together."""
+
+
+@notify.command(cls=VerbCommand, context_settings=_NAMES)
+def test(config: ConfigFile = None, json: Json = False) -> None:  # noqa: PT028  # a verb, no test
+    """Send a message that says it is a test to each service, and tell what each answered.
+
+    Examples:
+      synguard notify test
+      synguard notify test --json | jq '.[] | select(.ok | not)'
+
+    Each service is tried once, for 20 s at most. Exit code 1 where one did not take it, or there is none.
+    """
+    from synguard.report.tables import print_json, printable
+
+    settings = loaded(config).notify
+    answers = [{"service": one.name, **_tried(one, settings)} for one in _services(settings)]
+    if json:
+        print_json(answers)
+    for one in [] if json else answers:
+        print(printable(f"{one['service']}: {'' if one['ok'] else 'FAILED: '}{one['answer']}"))
+    if not all(one["ok"] for one in answers):
+        raise typer.Exit(SynguardError.exit_code)
+
+
+@notify.command(cls=VerbCommand, context_settings=_NAMES)
+def show(config: ConfigFile = None, json: Json = False) -> None:
+    """Show where messages go, what is told, and how often; nothing secret is shown.
+
+    Examples:
+      synguard notify show
+      synguard notify show --json
+    """
+    from synguard.notify.services import load_services
+    from synguard.report.tables import print_json, printable
+
+    settings = loaded(config).notify
+    services = [one.name for one in load_services(settings)]
+    shown = settings.model_dump(mode="json", exclude={"urls", "urls_file", "webhook_key_file"})
+    if json:
+        print_json({"services": services, "signed": settings.webhook_key_file is not None, **shown})
+        return
+    for name in services or [NOBODY]:
+        print(printable(name))
+    print(f"told: {', '.join(shown['events'])}")
+    print(
+        f"at most {shown['per_hour']} messages an hour; every {shown['digest']} while an attack lasts; "
+        f"an end is told after {shown['quiet']} of quiet"
+    )
+
+
+def _services(settings: Notify) -> tuple[Service, ...]:
+    from synguard.notify.services import load_services
+
+    services = load_services(settings)
+    if not services:
+        raise SynguardError(NOBODY)
+    return services
+
+
+def _tried(service: Service, settings: Notify) -> dict[str, object]:
+    import threading
+
+    from synguard.agent.alerts import host_name
+    from synguard.cli.here import utcnow
+    from synguard.notify.errand import Errands
+    from synguard.notify.services import load_key
+    from synguard.notify.webhook import Refused
+    from synguard.notify.words import trial
+
+    host = host_name(settings)
+    try:
+        answer = Errands(host, load_key(settings)).run(service, trial(host, utcnow()), threading.Event())
+    except Refused as refused:
+        return {"ok": False, "answer": refused.answer}
+    return {"ok": True, "answer": answer}

@@ -1,0 +1,73 @@
+"""One delivery, in a process of its own: ``python -m synguard.notify.deliver`` reads an errand and prints an answer.
+
+A library that speaks fifty services' dialects is large, and a name server or a peer can hold it for ever. Here it costs
+the agent neither memory nor a thread that cannot be ended, and it holds no capability while it parses answers.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from base64 import b64decode
+from typing import Any, Final
+
+from synguard.notify.confine import confine
+from synguard.notify.masks import is_webhook, masked, scrubbed
+from synguard.notify.webhook import Refused, deliver
+
+LIBRARY: Final = "pip install 'synguard[notify]'"
+_TYPES: Final = {"info": "info", "warning": "warning"}
+
+
+def main() -> None:
+    """Read one errand from stdin, carry it out, and print ``{"ok", "answer", "later"}``."""
+    errand = json.load(sys.stdin)
+    try:
+        answer = _webhook(errand) if is_webhook(errand["url"]) else _library(errand)
+        said = {"ok": True, "answer": answer, "later": False}
+    except Refused as refused:
+        said = {"ok": False, "answer": scrubbed(refused.answer, errand["url"]), "later": refused.later}
+    except MemoryError:
+        said = {"ok": False, "answer": "its answer was too large", "later": True}
+    print(json.dumps(said))
+
+
+def _webhook(errand: dict[str, Any]) -> str:
+    confine()
+    key = None if errand["key"] is None else b64decode(errand["key"])
+    return deliver(errand["url"], errand["body"], key, errand["timestamp"])
+
+
+def _library(errand: dict[str, Any]) -> str:
+    try:
+        import apprise
+    except ImportError as error:
+        scheme = masked(errand["url"]).partition("://")[0]
+        raise Refused(f"{scheme}:// needs a library that is not installed: {LIBRARY}", later=False) from error
+    heard = _Ear()
+    logging.getLogger("apprise").addHandler(heard)
+    service = apprise.Apprise.instantiate(errand["url"], suppress_exceptions=True)
+    if service is None:
+        raise Refused("its URL is not understood; see the library's list of services", later=False)
+    confine()
+    body = errand["body"]
+    kind = apprise.NotifyType(_TYPES[body["level"]])
+    text = body["text"].removeprefix(body["title"]).lstrip("\n")
+    if service.notify(body=text, title=body["title"], notify_type=kind):
+        return "taken"
+    raise Refused(heard.said or "not taken, and it does not say why", later=True)
+
+
+class _Ear(logging.Handler):
+    """Keeps the last thing that the library complained of."""
+
+    said = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            self.said = record.getMessage()[:1000]
+
+
+if __name__ == "__main__":
+    main()

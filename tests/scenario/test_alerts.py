@@ -1,0 +1,215 @@
+"""What an operator's phone shows: whole floods through the agent on a manual clock, and every message they make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synguard.agent.alerts import OFTEN, Alerts, manner_of
+from synguard.errors import PlaneError
+from synguard.model import Mode
+from synguard.notify.herald import Herald, Manner, Memory
+from synguard.notify.message import About, Message
+from synguard.notify.office import Office
+from synguard.notify.services import Service
+from synguard.policy.models import Config, Notify
+from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
+from tests.support.fake_plane import FakePlane
+from tests.support.scene import Scene
+
+
+class Phone(Office):
+    """Takes messages at once, and remembers as the real office does."""
+
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__([], state_dir)
+        self.messages: list[Message] = []
+
+    def hand_over(self, message: Message) -> None:
+        self.messages.append(message)
+
+    @property
+    def abouts(self) -> list[About]:
+        return [message.about for message in self.messages]
+
+
+def tell(scene: Scene, phone: Phone, **settings: object) -> Alerts:
+    """Let the scene's agent send to the phone, knowing what an earlier agent told."""
+    manner = manner_of(Notify.model_validate({"name": "web1", "quiet": "30s", **settings}))
+    herald = Herald(manner, phone.recall(), at=scene.clock.monotonic(), utc=scene.clock.utcnow())
+    alerts = Alerts(herald, phone)
+    scene.agent.readers.append(alerts.read)
+    scene.agent.onlookers.append(alerts.look)
+    scene.agent.notes.append(lambda: (alerts.problem,))
+    return alerts
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    scene = Scene(tmp_path, POLICY, config=ENFORCE, plane=FakePlane())
+    scene.fake.utcnow = scene.clock.utcnow
+    return scene
+
+
+@pytest.fixture
+def phone(tmp_path: Path) -> Phone:
+    return Phone(tmp_path)
+
+
+def calm(scene: Scene, seconds: float) -> None:
+    scene.weather.syn_pps = {}
+    scene.weather.half_open = {}
+    scene.weather.dropped_pps = 0.0
+    scene.lasts(seconds, every=2.0)
+
+
+def test_a_flood_is_one_message_at_its_start_and_one_at_its_end(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone)
+    rain(scene, {ATTACKER: 10_000.0}, 10.0)
+    calm(scene, 300)
+    assert phone.abouts == [About.START, About.END]
+    start, end = phone.messages
+    assert start.title == "web1: SYN flood began"
+    assert "1 bans, 0 spared" in start.lines
+    assert start.lines[-1] == "look: synguard status"
+    assert any("clients are turned away: a full queue drops 10000 SYN/s" in line for line in start.lines)
+    assert end.title == "web1: SYN flood is over"
+    assert end.attack is not None
+    assert end.attack.ended_at is not None
+    assert end.attack.bans >= 1
+
+
+def test_a_calm_day_says_nothing(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone)
+    calm(scene, 600)
+    assert phone.messages == []
+
+
+def test_a_long_flood_is_told_again_now_and_then(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone, digest="1m")
+    rain(scene, {ATTACKER: 10_000.0}, 130.0)
+    assert phone.abouts == [About.START, About.DIGEST, About.DIGEST]
+    assert phone.messages[-1].title.startswith("web1: SYN flood goes on, 2m")
+
+
+def test_a_flood_that_comes_and_goes_is_one_attack(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone, quiet="5m")
+    for _ in range(4):
+        rain(scene, {ATTACKER: 10_000.0}, 10.0)
+        calm(scene, 120)
+    calm(scene, 400)
+    assert phone.abouts == [About.START, About.END]
+    assert phone.messages[-1].attack is not None
+    assert phone.messages[-1].attack.incidents == 4
+    assert any("it came 4 times" in line for line in phone.messages[-1].lines)
+
+
+def test_a_rehearsal_says_that_nothing_is_stopped(tmp_path: Path, phone: Phone) -> None:
+    scene = Scene(tmp_path, POLICY, config=Config(mode=Mode.DRY_RUN))
+    tell(scene, phone)
+    rain(scene, {ATTACKER: 10_000.0}, 10.0)
+    assert "1 would-be bans (dry-run: nothing is stopped), 0 spared" in phone.messages[0].lines
+    assert any("synguard enable" in line for line in phone.messages[0].lines)
+
+
+def test_a_restart_in_the_middle_tells_no_second_start(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone)
+    rain(scene, {ATTACKER: 10_000.0}, 10.0)
+    scene.restarts()
+    tell(scene, phone)
+    rain(scene, {ATTACKER: 10_000.0}, 10.0)
+    calm(scene, 300)
+    assert phone.abouts == [About.START, About.END]
+    assert "the agent was started anew meanwhile" in phone.messages[-1].lines
+
+
+def test_an_attack_that_ends_while_no_agent_runs_is_told_to_be_over(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone)
+    rain(scene, {ATTACKER: 10_000.0}, 10.0)
+    scene.restarts()
+    tell(scene, phone)
+    calm(scene, 300)
+    assert phone.abouts == [About.START, About.END]
+
+
+def test_a_restart_after_the_end_says_nothing_more(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone)
+    rain(scene, {ATTACKER: 10_000.0}, 10.0)
+    calm(scene, 300)
+    scene.restarts()
+    tell(scene, phone)
+    calm(scene, 300)
+    assert phone.abouts == [About.START, About.END]
+
+
+def test_a_memory_that_cannot_be_read_is_none(phone: Phone, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert phone.recall() is None
+    (tmp_path / "notify.json").write_text('{"sent": 7}')
+    assert phone.recall() is None
+    assert "may be told anew" in caplog.text
+
+
+def test_a_memory_that_cannot_be_written_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    phone = Phone(tmp_path / "gone")
+    phone.remember(Memory())
+    phone.remember(Memory())
+    assert len(caplog.records) == 1
+    assert len(phone.problems) == 1
+    (tmp_path / "gone").mkdir()
+    phone.remember(Memory())
+    assert phone.problems == ()
+
+
+def test_unknown_protection_is_told_once_and_its_end_too(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone)
+    scene.weather.problems = ("allow.txt cannot be read",)
+    calm(scene, 300)
+    scene.weather.problems = ()
+    calm(scene, 300)
+    assert phone.abouts == [About.SUSPENDED, About.OVER]
+    assert phone.messages[0].title == "web1: automatic bans are suspended"
+    assert "allow.txt cannot be read" in phone.messages[0].text
+
+
+def test_a_plane_that_fails_is_told_once_and_not_as_ill_health_again(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone)
+    scene.fake.fail_next("apply", *[PlaneError("adding to a set", "the kernel said no")] * 50)
+    rain(scene, {ATTACKER: 10_000.0}, 60.0)
+    assert phone.abouts == [About.START, About.PLANE]
+    assert phone.messages[1].title == "web1: bans do not reach the kernel"
+    assert "adding to a set: the kernel said no" in phone.messages[1].lines
+
+
+def test_a_sensor_that_is_blind_for_long_is_told_as_ill_health(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone)
+    scene.weather.broken = frozenset({"counters"})
+    calm(scene, 50)
+    assert phone.messages == []
+    calm(scene, 60)
+    assert phone.abouts == [About.UNHEALTHY]
+    assert "counters cannot be read" in phone.messages[0].text
+
+
+def test_rules_that_are_taken_away_again_and_again_are_told_once(scene: Scene, phone: Phone) -> None:
+    alerts = tell(scene, phone)
+    assert alerts._repaired_often(OFTEN - 1, 0.0) is False
+    assert alerts._repaired_often(OFTEN, 10.0) is True
+    assert alerts._repaired_often(OFTEN, 5000.0) is False
+
+
+def test_a_fault_in_what_is_told_stops_the_messages_and_nothing_else(
+    scene: Scene, phone: Phone, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alerts = tell(scene, phone)
+    monkeypatch.setattr(Herald, "see", lambda *_: 1 / 0)
+    rain(scene, {ATTACKER: 10_000.0}, 3.0)
+    assert scene.held() == {ATTACKER}
+    assert alerts.problem.startswith("messages have stopped: ZeroDivisionError")
+    assert [one.message for one in caplog.records if one.message == alerts.problem] == [alerts.problem]
+
+
+def test_the_config_says_what_is_told() -> None:
+    manner = manner_of(Notify.model_validate({"name": "web1", "events": ["incident", "plane"], "per_hour": 5}))
+    assert manner == Manner("web1", frozenset({About.START, About.END, About.PLANE, About.OVER}), 1800.0, 60.0, 5, 60.0)
+    assert repr(Service("https://x/y", 1)) == "Service('1 https://x/…')"
