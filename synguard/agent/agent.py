@@ -352,6 +352,7 @@ class Agent:
         suspended = self._protecting.problems
         others = (
             self._enforcing.problem,
+            self._enforcing.fought,
             self._switch.problem if self._switch else "",
             *self._proving.problems,
             self._cookies.problem,

@@ -63,6 +63,8 @@ class Enforcing:
         """How often something of ours that another tool took away was put back."""
         self.problem = ""
         """Why the plane does not hold what is wanted, one sentence; empty while it does."""
+        self.fought = ""
+        """Why repairs are put off, one sentence; empty while they are not."""
         self.ledger_problem = ""
 
     @property
@@ -123,6 +125,9 @@ class Enforcing:
             self._plane_failed(error, now)
             return
         self._retry_s, self.problem = FIRST_RETRY_S, ""
+        if outcome.fought and not self.fought:
+            log.warning("%s", outcome.fought, extra=event("repair"))
+        self.fought = outcome.fought
         self.outcome = None if self._dry_run else outcome
         self.repairs += len(outcome.drift)
         for drift in outcome.drift:

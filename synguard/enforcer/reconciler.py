@@ -44,16 +44,18 @@ class Outcome:
     """Rules and members in our chains and sets that are not ours, as of the last read-back."""
     read_at: datetime | None = None
     """When the counters in ``held`` were last read back."""
+    fought: str = ""
+    """Why repairs are put off: another program keeps undoing them. One sentence, or nothing."""
 
 
 class Reconciler:
     """Brings one plane to what is wanted; one lives as long as its agent or verb.
 
-    The first pass reads everything back and so adopts what an earlier process left. Later passes compare with what
-    is known from there and make no call where nothing differs; where applying a difference fails, others may have
-    taken away what it builds on, so everything is read back and tried once more. Every ``read_every``, or more rarely
-    where reading is dear or another program keeps undoing repairs, a pass reads everything back again. After a failed
-    apply the next pass reads back first, so that no work is lost.
+    The first pass reads everything back and so adopts what an earlier process left. Later passes compare with what is
+    known from there and make no call where nothing differs; where applying a difference fails, others may have taken
+    away what it builds on, so everything is read back and tried once more, unless they keep doing so. Every
+    ``read_every``, or more rarely where reading is dear or another program keeps undoing repairs, a pass reads
+    everything back again. After a failed apply the next pass reads back first, so that no work is lost.
     """
 
     def __init__(self, plane: Plane, lock: Path, read_every: timedelta = READ_EVERY) -> None:
@@ -90,6 +92,8 @@ class Reconciler:
             return self._difference(wanted, now, known)
         except PlaneError:  # others may have taken away what the change builds on: look, mend, and try once more
             self._known, self._failed = known, False
+            if self._repairs > PATIENCE:  # and if they do so again and again, wait for the read that is put off
+                raise
             return self._full_pass(wanted, now, latest)
 
     def hits(self) -> Mapping[str, Hits]:
@@ -170,7 +174,15 @@ class Reconciler:
     def _outcome(self, change: Change, found: tuple[str, ...] = ()) -> Outcome:
         known = self._known or Actual()
         read_at = None if self._read_at == _NEVER else self._read_at
-        return Outcome(change, found, known.bans, self._covered, known.strangers, read_at)
+        return Outcome(change, found, known.bans, self._covered, known.strangers, read_at, self._fought())
+
+    def _fought(self) -> str:
+        if self._repairs <= PATIENCE:
+            return ""
+        return (
+            f"another program has undone our rules {self._repairs} times in a row, so they are put back ever more "
+            f"patiently, next at {self._read_due:%H:%M:%S} UTC: find it; synguard report names what it changed"
+        )
 
     def _locked(self) -> AbstractContextManager[None]:
         return exclusive(self._lock, APPLY_WAIT_S, "another synguard process")

@@ -14,9 +14,9 @@ from typing import Final
 import pytest
 
 SUITE: Final = Path(__file__).with_name("test_plane_contract.py")
-PLANES: Final = ("fake", "dry-run", "iptables-rules", "iptables-sets", "nftables")
+PLANES: Final = ("fake", "faulty", "dry-run", "iptables-rules", "iptables-sets", "nftables")
 
-_NODE: Final = re.compile(rf"::test_(\w+)\[({'|'.join(PLANES)})(?:-.*)?\]")
+_NODE: Final = re.compile(rf"::test_(\w+)\[({'|'.join(PLANES)})(?:[ -].*)?\]")
 
 
 class Results:

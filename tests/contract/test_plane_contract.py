@@ -19,10 +19,12 @@ from synguard.enforcer.reconciler import Reconciler
 from synguard.errors import PlaneError
 from synguard.model import Action, Ban, Scope
 from tests.support.bans import ban, wanted
-from tests.support.fake_plane import FakePlane
+from tests.support.fake_plane import FakePlane, FaultyFake
 from tests.support.network_thread import NetworkThread, PlaneThere
 
 IN_KERNEL = {"iptables-sets": IptablesSets, "iptables-rules": IptablesRules, "nftables": NftablesPlane}
+FAULTY = ("faulty read", "faulty apply", "faulty flush")
+"""Fakes of which the named step fails at every first try."""
 
 
 def now() -> datetime:
@@ -30,11 +32,13 @@ def now() -> datetime:
 
 
 @pytest.fixture(
-    params=["fake", "dry-run", *(pytest.param(name, marks=pytest.mark.kernel) for name in sorted(IN_KERNEL))]
+    params=["fake", *FAULTY, "dry-run", *(pytest.param(name, marks=pytest.mark.kernel) for name in sorted(IN_KERNEL))]
 )
 def plane(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
     if request.param == "fake":
         yield FakePlane(now)
+    elif request.param in FAULTY:
+        yield FaultyFake(now, request.param.split()[-1])
     elif request.param == "dry-run":
         yield DryRunPlane(now)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from synguard.enforcer.diff import after, without_lapsed
 from synguard.enforcer.limits import ensure_possible
@@ -13,6 +13,8 @@ from synguard.enforcer.members import MAX_ELEMENTS
 from synguard.enforcer.plane import Actual, Change
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.model import Hits
+
+T = TypeVar("T")
 
 EMPTY = Actual(missing=("everything",))
 
@@ -86,8 +88,8 @@ class FakePlane:
         self.actual = replace(self.actual, bans=kept)
 
     def wipe(self) -> None:
-        """Let somebody remove everything."""
-        self.actual = EMPTY
+        """Let somebody remove everything of ours."""
+        self.actual = replace(EMPTY, strangers=self.actual.strangers)
 
     def damage(self, part: str) -> None:
         """Let somebody remove a part of the frame."""
@@ -97,6 +99,10 @@ class FakePlane:
         """Let the kernel count packets against a ban."""
         held = replace(self.actual.bans[ban_id], hits=Hits(packets, octets))
         self.actual = replace(self.actual, bans={**self.actual.bans, ban_id: held})
+
+    def tamper(self, foreign: str) -> None:
+        """Let somebody put an entry of theirs into our chains; nobody else may remove it."""
+        self.actual = replace(self.actual, strangers=(*self.actual.strangers, foreign))
 
     def _begin(self, step: str) -> None:
         if self.meanwhile:
@@ -108,3 +114,40 @@ class FakePlane:
 
     def _lapse(self) -> None:
         self.actual = without_lapsed(self.actual, self.utcnow())
+
+
+class FaultyFake(FakePlane):
+    """A fake whose named steps fail at every first try, as a kernel without memory does; the caller tries again.
+
+    What the contract asks of every plane must hold for it too: a call that failed has left nothing behind, and a call
+    repeated is a call made once.
+    """
+
+    def __init__(self, utcnow: Callable[[], datetime] = _now, *steps: str) -> None:
+        super().__init__(utcnow)
+        self.steps = frozenset(steps)
+
+    def read(self) -> Actual:
+        """Return what is held, at the second try."""
+        return self._again("read", super().read)
+
+    def apply(self, change: Change) -> None:
+        """Make the whole change, at the second try."""
+        self._again("apply", lambda: super(FaultyFake, self).apply(change), tries=bool(change))
+
+    def flush(self) -> None:
+        """Hold nothing, at the second try."""
+        self._again("flush", super().flush)
+
+    def _again(self, step: str, call: Callable[[], T], tries: bool = True) -> T:
+        if step in self.steps and tries:
+            before = self.actual
+            self.fail_next(step, PlaneError(f"step {step}", "Cannot allocate memory"))
+            try:
+                call()
+            except PlaneError as error:
+                if self.actual != before:
+                    raise AssertionError(f"a failed {step} changed what is held") from error
+            else:
+                raise AssertionError(f"{step} did not fail")
+        return call()

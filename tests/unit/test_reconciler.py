@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -208,6 +210,36 @@ def test_repairing_is_not_fighting(reconciler: Reconciler, plane: FakePlane, clo
     assert waits[: PATIENCE - 1] == [READ_EVERY.total_seconds()] * (PATIENCE - 1)
     assert waits == sorted(waits)
     assert waits[-1] >= 280
+
+
+def test_a_program_that_wipes_us_at_once_is_not_fought_by_new_bans_either(
+    reconciler: Reconciler, plane: FakePlane, clock: ManualClock
+) -> None:
+    """Each new ban used to mend the frame that it met wiped: ten times a second, against a tool in a loop."""
+    bans, mended = [], 0
+    for number in range(1200):
+        clock.advance(0.05)
+        if number % 2 == 0:
+            bans.append(ban(f"b{number}", f"10.0.{number // 250}.{number % 250}", start=clock.utcnow()))
+        with suppress(PlaneError):
+            mended += reconciler.reconcile(wanted(*bans), clock.utcnow()).change.frame
+        plane.wipe()
+    assert PATIENCE < mended < 4 * PATIENCE
+    assert len(plane.changes) < 4 * PATIENCE
+
+
+def test_a_fight_is_told_with_when_it_goes_on_and_is_over_with_the_first_quiet_look(
+    reconciler: Reconciler, plane: FakePlane, clock: ManualClock
+) -> None:
+    told = []
+    for _ in range(PATIENCE + 2):
+        plane.wipe()
+        told.append(reconciler.reconcile(GOAL, clock.utcnow(), full=True).fought)
+        clock.advance(1)
+    assert told[: PATIENCE + 1] == [""] * (PATIENCE + 1)
+    assert re.match(r"another program has undone our rules 4 times in a row, .* next at 12:00:14 UTC", told[-1])
+    clock.advance(60)
+    assert reconciler.reconcile(GOAL, clock.utcnow()).fought == ""
 
 
 def test_hits_are_summed_over_what_an_interrupted_change_left(reconciler: Reconciler, plane: FakePlane) -> None:
