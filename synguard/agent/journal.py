@@ -40,6 +40,8 @@ class Journal:
         """Kind → verdicts that were written down, or would have been but for the ledger."""
         self.problem = ""
         """Why the ledger takes no entries, one sentence; empty while it does."""
+        self._told = ""
+        """The last of these that was logged, until something could be saved."""
 
     def rehearse(self, dry_run: bool) -> None:
         """Speak of bans as would-be ones from now on, or as real ones."""
@@ -65,11 +67,13 @@ class Journal:
                 current = decision.incident.id if decision.incident else None
                 self._ledger.record_verdicts(verdicts, utc, current)
         except LedgerError as error:
-            if self.problem != str(error):
+            if self._told != str(error):
                 log.error("%s", error, extra=event("ledger"))
-            self.problem = str(error)
+            self.problem = self._told = str(error)
         else:
             self.problem = ""
+            if incident is not None or verdicts:  # a tick with nothing to save proves nothing
+                self._told = ""
 
     def _is_news(self, verdict: Verdict, now: float) -> bool:
         said = (verdict.kind, verdict.target, verdict.policy)

@@ -40,6 +40,8 @@ from synguard.sensors.tcp_metrics import read_finished_peers
 log: Final = logging.getLogger(__name__)
 
 APPLY_LOCK: Final = "apply.lock"
+LEDGER_WAIT_S: Final = 0.5
+"""How long one tick may wait for another process's write; a verb's takes milliseconds."""
 
 
 @contextmanager
@@ -61,6 +63,7 @@ def built(
     with ExitStack() as held:
         held.enter_context(AgentLock(config.runtime_dir))
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
+        ledger.hurry(LEDGER_WAIT_S)
 
         def parts(mode: Mode) -> Parts:
             return parts_for(config.model_copy(update={"mode": mode}), ledger, clock)

@@ -32,6 +32,7 @@ class Database:
     def __init__(self, path: Path, patience_s: float, *, read_only: bool = False) -> None:
         self.path = path
         self._patience_s = patience_s
+        self._in_vain = False
         with self._translated("open"):
             _refuse_orphaned_log(path)
             if not read_only:
@@ -48,6 +49,12 @@ class Database:
                 raise
         self._data_version = self._read_data_version()
 
+    def hurry(self, patience_s: float) -> None:
+        """Wait no longer than this for the writes of others from now on."""
+        self._patience_s = patience_s
+        with self._translated("open"):
+            self._connection.execute(f"PRAGMA busy_timeout = {round(patience_s * 1000)}")
+
     def close(self) -> None:
         """Close the connection; closing twice is fine."""
         with self._translated("close"):
@@ -57,12 +64,20 @@ class Database:
     def write(self, *, wait: bool = True) -> Iterator[sqlite3.Connection]:
         """Give the connection inside one write transaction: all of it happens, or none.
 
+        Whoever has waited in vain does not wait again until a write succeeds: a ledger that somebody keeps locked
+        would else cost its patience again and again, in every tick.
+
         Raises:
             LedgerError: The file is locked for longer than patience lasts, or at all where it shall not ``wait``;
                 or full, read-only or damaged.
         """
-        with self._translated("save to"), self._patience(wait), self._transaction():
-            yield self._connection
+        try:
+            with self._translated("save to"), self._patience(wait and not self._in_vain), self._transaction():
+                yield self._connection
+        except LedgerError as error:
+            self._in_vain = error.__cause__ is not None and _is_busy(error.__cause__)
+            raise
+        self._in_vain = False
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

@@ -85,6 +85,10 @@ class Ledger:
         """Close the connection; closing twice is fine."""
         self._database.close()
 
+    def hurry(self, patience_s: float) -> None:
+        """Wait no longer than this for the writes of others from now on: for whoever has a tick to keep."""
+        self._database.hurry(patience_s)
+
     def changed(self) -> bool:
         """Return whether another connection committed since this was last asked, or since opening; microseconds."""
         return self._database.changed()
