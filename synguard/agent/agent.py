@@ -372,5 +372,5 @@ class Agent:
             log.error("%s", error, extra=event("ledger"))
 
 
-FIXED: Final = ("mode", "plane", "members", "state_dir", "runtime_dir", "containers", "log", "notify")
+FIXED: Final = ("mode", "plane", "members", "state_dir", "runtime_dir", "containers", "log", "notify", "metrics")
 """Settings that a reload leaves as they are: they are woven into open files and kernel objects."""

@@ -156,8 +156,8 @@ def host_name(settings: Notify) -> str:
 
 
 @contextmanager
-def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[None]:
-    """Let messages go out while the agent runs; where they cannot, it says so and runs without."""
+def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Office]:
+    """Let messages go out while the agent runs, and give who delivers them; where they cannot, it says so."""
     settings = config.notify
     try:
         services, key = load_services(settings), load_key(settings)
@@ -167,7 +167,7 @@ def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[None]:
         agent.notes.append(lambda: (text,))
         services = ()
     if not services:
-        yield
+        yield Office((), config.state_dir)
         return
     errands = Errands(host_name(settings), key)
     office = Office([Courier(service, errands) for service in services], config.state_dir)
@@ -178,6 +178,6 @@ def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[None]:
     agent.notes.append(lambda: (alerts.problem, *office.problems))
     office.start()
     try:
-        yield
+        yield office
     finally:
         office.stop()

@@ -14,6 +14,7 @@ from synguard.agent.alerts import alerting
 from synguard.agent.countermeasure import cookies_for
 from synguard.agent.enablement import Enablements
 from synguard.agent.enforcing import Enforcing
+from synguard.agent.figures import measuring
 from synguard.agent.history import History
 from synguard.agent.lock import AgentLock
 from synguard.agent.senses import Sources
@@ -86,7 +87,8 @@ def built(
         for onlooker in (History(ledger), Witness(ledger, config.proven.lifetime)):
             held.callback(onlooker.close)
             agent.onlookers.append(onlooker.look)
-        held.enter_context(alerting(agent, config, clock))
+        office = held.enter_context(alerting(agent, config, clock))
+        held.enter_context(measuring(agent, config.metrics, office))
         agent.adopt()
         yield agent
 

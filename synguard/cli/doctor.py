@@ -32,6 +32,7 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
     """
     from synguard.agent.checkup import kernel_findings, listener_findings, read_listeners
     from synguard.agent.coverage import read_coverage
+    from synguard.agent.outward_checkup import outward_findings
     from synguard.policy.models import Config
     from synguard.report.coverage import coverage_shape, print_coverage
     from synguard.report.findings import Level, findings_shape, print_findings
@@ -48,7 +49,7 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
     findings += [sockets, *listener_findings(listeners)]
     if not findings or findings[0].name != "config":
         findings += _policies(config, settings, listeners)
-    findings += [*_allow_list(settings), *_ledger(settings), _agent(settings)]
+    findings += [*_allow_list(settings), *_ledger(settings), _agent(settings), *outward_findings(settings)]
     coverage = read_coverage(settings, listeners, time.monotonic())
     findings += coverage.findings
     if json:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from synguard.model import Mode
-from synguard.policy.outward import Log, Notify
+from synguard.policy.outward import Log, Metrics, Notify
 from synguard.policy.policies import LONGEST_BAN_S, BanTimes, Holds, Limits, Pack, Policy, PrefixRules
 from synguard.policy.values import Base, Duration, FilePath, NetworkText, Number, Whole
 
@@ -26,6 +26,7 @@ __all__ = [
     "LedgerLimits",
     "Limits",
     "Log",
+    "Metrics",
     "Notify",
     "Pack",
     "Policy",
@@ -147,4 +148,5 @@ class Config(Base):
     containers: ContainerWatch = Field(ContainerWatch(), description="listeners in other network namespaces")
     ledger: LedgerLimits = Field(LedgerLimits(), description="bounds on the state database")
     notify: Notify = Field(Notify(), description="messages")
+    metrics: Metrics = Field(Metrics(), description="figures for Prometheus")
     log: Log = Field(Log(), description="how log lines look")

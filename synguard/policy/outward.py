@@ -1,18 +1,20 @@
-"""The config of what the agent tells others: messages, its log."""
+"""The config of what the agent tells others: messages, metrics, its log."""
 
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr
+from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
 
 from synguard.policy.values import Base, Duration, FilePath, Whole
 
 MOST_URLS: Final = 8
 _LONGEST_URL: Final = 2048
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}", re.ASCII)
+_LISTEN: Final = re.compile(r"(?:(?P<four>[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\]):(?P<port>\d{1,5})", re.ASCII)
 
 EventWord = Literal["incident", "digest", "suspended", "budget", "plane", "repairs", "leak", "unhealthy", "cookies"]
 
@@ -32,6 +34,25 @@ def url_fault(url: str) -> str:
     except ValueError:
         named = scheme.lower() not in ("http", "https")
     return "" if named or scheme.lower() not in ("http", "https") else "names no host or no port that there is"
+
+
+def listen_address(text: str) -> tuple[str, int] | None:
+    """Return address and port of ``127.0.0.1:9877`` or ``[::1]:9877``; None for ``off``.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text == "off":
+        return None
+    found = _LISTEN.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise ValueError(f'"{text[:60]}" is neither "off" nor an address and a port, like 127.0.0.1:9877 or [::1]:9877')
+    address = found["four"] or found["six"]
+    try:
+        ip_address(address)
+    except ValueError:
+        raise ValueError(f'"{text[:60]}" holds no address: {address[:60]} is none') from None
+    return address, int(found["port"])
 
 
 def _url(value: Any) -> SecretStr:
@@ -63,6 +84,16 @@ Url = Annotated[
 ]
 
 
+def _listen(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError('must be text, like "127.0.0.1:9877" or "off"')
+    listen_address(value)
+    return value
+
+
+Listen = Annotated[str, BeforeValidator(_listen), Field(json_schema_extra={"form": "address and port, or `off`"})]
+
+
 class Notify(Base):
     """Messages about attacks, and about states that an operator must hear of once; see docs/alerts.md."""
 
@@ -86,6 +117,23 @@ class Notify(Base):
     )
     per_hour: Whole = Field(12, ge=3, le=60, description="messages in any hour, to each service; the rest is folded")
     unhealthy_for: Duration = Field(60.0, ge=5, le=86400, description="how long the agent must be unwell to be told of")
+
+
+class Metrics(Base):
+    """Figures for Prometheus; see docs/metrics.md."""
+
+    listen: Listen = Field("off", description="where they are served, like 127.0.0.1:9877")
+    allow_remote: bool = Field(False, description="whether listen may be an address that other hosts can reach")
+
+    @model_validator(mode="after")
+    def _remote_is_meant(self) -> Metrics:
+        address = listen_address(self.listen)
+        if address and not self.allow_remote and not ip_address(address[0]).is_loopback:
+            raise ValueError(
+                f"other hosts can reach {self.listen}, and everyone there reads the figures: "
+                "set allow_remote = true if that is meant"
+            )
+        return self
 
 
 class Log(Base):

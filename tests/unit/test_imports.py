@@ -31,8 +31,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": LOW,
     "report": {*LOW, "detector", "decision", "recording", "replay", "synguard"},  # columns of addresses; the version
     "logs": {"plain"},
+    "metrics": {*LOW, "logs", "report", "synguard"},  # the status, the version
     "notify": {*LOW, "logs"},  # what it tells, the agent hands to it
-    "agent": {*LOW, *MIDDLE, "detector", "decision", "logs", "notify"},
+    "agent": {*LOW, *MIDDLE, "detector", "decision", "logs", "notify", "metrics"},
     "top": {*LOW, *MIDDLE, "agent", "detector"},  # a person's hand, and the agent's own measure of pressure
     "cli": {
         *LOW,
@@ -68,6 +69,7 @@ ONLY_THERE = {
     "sqlite3": {"synguard.ledger", "synguard.cli.completion"},  # at each Tab: one query, no models
     "psutil": {"synguard.sensors"},
     "typer": {"synguard.cli", "synguard.manual"},
+    "prometheus_client": {"synguard.metrics"},
     "apprise": {"synguard.notify.deliver"},
     "rich": {"synguard.report", "synguard.cli"},
     "jinja2": {"synguard.report.html"},
@@ -190,7 +192,7 @@ def test_every_dependency_is_used_and_nothing_else_is_imported() -> None:
     extras = [one for name, wanted in project["optional-dependencies"].items() if name != "dev" for one in wanted]
     required = [*project["dependencies"], *extras]
     declared = {requirement.split(">")[0].split("=")[0].strip() for requirement in required}
-    by_import = {"python-iptables": "iptc"}
+    by_import = {"python-iptables": "iptc", "prometheus-client": "prometheus_client"}
     wanted = {by_import.get(name, name) for name in declared}
     outside = {one.imported.split(".")[0] for one in all_imports()} - {"synguard"}
     assert outside - set(sys.stdlib_module_names) == wanted
