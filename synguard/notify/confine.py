@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+from contextlib import suppress
 from typing import Final
 
 MEMORY: Final = 512 * 1024 * 1024
@@ -30,7 +31,8 @@ def confine() -> None:
 
     Source: capset(2), prctl(2) ``PR_SET_NO_NEW_PRIVS``.
     """
-    os.nice(10)
+    with suppress(OSError):
+        os.nice(10)
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_CPU, CPU_S)
     _limit(resource.RLIMIT_CORE, 0)
@@ -42,4 +44,5 @@ def confine() -> None:
 def _limit(what: int, value: int) -> None:
     _, hard = resource.getrlimit(what)
     bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(what, (bounded, bounded))
+    with suppress(OSError, ValueError):
+        resource.setrlimit(what, (bounded, bounded))

@@ -1,4 +1,4 @@
-"""One delivery, in a process of its own: ``python -m synguard.notify.deliver`` reads an errand and prints an answer.
+"""One delivery, in a process of its own: it reads an errand from stdin and prints an answer.
 
 A library that speaks fifty services' dialects is large, and a name server or a peer can hold it for ever. Here it costs
 the agent neither memory nor a thread that cannot be ended, and it holds no capability while it parses answers.
@@ -67,7 +67,3 @@ class _Ear(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
             self.said = record.getMessage()[:1000]
-
-
-if __name__ == "__main__":
-    main()

@@ -19,7 +19,13 @@ from synguard.notify.webhook import Refused, body
 DEADLINE_S: Final = 20.0
 """For one try, names looked up and all."""
 _LOOK_EVERY_S: Final = 0.1
-COMMAND: Final = (sys.executable, "-m", "synguard.notify.deliver")
+COMMAND: Final = (
+    sys.executable,
+    "-IS",
+    "-c",
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from synguard.notify.deliver import main; main()",
+)
+"""Followed by this process's module path: it reads no other modules than this one, wherever these are installed."""
 
 
 class Errands:
@@ -37,7 +43,7 @@ class Errands:
         self._host = host
         self._key = key
         self._deadline_s = deadline_s
-        self._command = list(command)
+        self._command = [*command, json.dumps([path or os.getcwd() for path in sys.path])]
         self._wall_clock = wall_clock
 
     def run(self, service: Service, message: Message, stopping: threading.Event) -> str:

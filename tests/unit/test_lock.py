@@ -18,10 +18,10 @@ PINS = {
 }
 
 
-def needed(of: str, seen: set[str]) -> Iterator[Requirement]:
+def needed(of: str, seen: set[str], extra: str = "") -> Iterator[Requirement]:
     """What a library needs on this platform, and what that needs."""
     for requirement in map(Requirement, requires(of) or ()):
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
             continue
         yield requirement
         if requirement.name not in seen:
@@ -29,7 +29,8 @@ def needed(of: str, seen: set[str]) -> Iterator[Requirement]:
             yield from needed(requirement.name, seen)
 
 
-NEEDED = list(needed("synguard", set()))
+NEEDED = list(needed("synguard", set(), extra="notify"))
+"""The package carries the library for mail and chat too: nothing can be added to it afterwards."""
 
 
 @pytest.mark.parametrize("requirement", NEEDED, ids=str)
