@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
-from synguard.agent.alerts import OFTEN, Alerts, manner_of
+from synguard.agent.alerts import OFTEN, Alerts, alerting, manner_of
 from synguard.errors import PlaneError
 from synguard.model import Mode
 from synguard.notify.herald import Herald, Manner, Memory
@@ -14,8 +15,10 @@ from synguard.notify.message import About, Message
 from synguard.notify.office import Office
 from synguard.notify.services import Service
 from synguard.policy.models import Config, Notify
+from synguard.report.status import read_status
 from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
 from tests.support.fake_plane import FakePlane
+from tests.support.mail_and_web import Web
 from tests.support.scene import Scene
 
 
@@ -207,6 +210,34 @@ def test_a_fault_in_what_is_told_stops_the_messages_and_nothing_else(
     assert scene.held() == {ATTACKER}
     assert alerts.problem.startswith("messages have stopped: ZeroDivisionError")
     assert [one.message for one in caplog.records if one.message == alerts.problem] == [alerts.problem]
+
+
+def test_what_the_config_names_is_told_by_a_process_that_really_sends(scene: Scene) -> None:
+    with Web() as web:
+        told = Notify.model_validate({"name": "web1", "urls": [web.url()]})
+        with alerting(scene.agent, scene.config.model_copy(update={"notify": told}), scene.clock) as office:
+            rain(scene, {ATTACKER: 10_000.0}, 10.0)
+            give_up = time.monotonic() + 60
+            while not web.bodies:
+                assert time.monotonic() < give_up, office.problems
+                time.sleep(0.05)
+    assert [body["event"] for body in web.bodies] == ["start"]
+    assert office.counts()[1:] == (1, 0, 0)
+
+
+def test_a_file_of_services_that_cannot_be_used_is_told_and_protection_goes_on(
+    scene: Scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = scene.config.model_copy(update={"notify": Notify(urls_file=tmp_path / "none")})
+    with alerting(scene.agent, config, scene.clock) as office:
+        rain(scene, {ATTACKER: 10_000.0}, 5.0)
+    sentence = f"no messages are sent: {tmp_path}/none: cannot be read: No such file or directory"
+    assert scene.held() == {ATTACKER}
+    assert office.couriers == ()
+    assert [one.message for one in caplog.records if "messages" in one.message] == [sentence]
+    told = read_status(scene.config.runtime_dir)
+    assert told is not None
+    assert told.notes == (sentence,)
 
 
 def test_the_config_says_what_is_told() -> None:
