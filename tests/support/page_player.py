@@ -76,6 +76,14 @@ class Typed:
     why_not: str = ""
 
 
+class EndedError(Exception):
+    """The agent ended by itself, with this exit code and these words."""
+
+    def __init__(self, code: int, said: str) -> None:
+        super().__init__(said)
+        self.code = code
+
+
 class Stage:
     """A lab with its traffic, for one page after the other; a context manager."""
 
@@ -181,7 +189,7 @@ class Player:
 
     def _type(self, text: str) -> Ran:
         if _AGENT.match(text) and not _SHORT_RUN.search(text) and "--help" not in text:
-            return Ran(text, 0, self.run_agent(text.partition("#")[0]))
+            return self._started(text)
         if text.startswith("cd "):
             self._directory = f"{text.partition('#')[0].rstrip()}; "
         if STAYS.search(text) and not _SHORT_RUN.search(text) and "--help" not in text:
@@ -196,6 +204,13 @@ class Player:
         if re.search(r"systemctl (start|restart|enable --now) .*synguard", text):
             self.run_agent("synguard run")
 
+    def _started(self, text: str) -> Ran:
+        """Start an agent; one that ends by itself has failed, unless the page says so."""
+        try:
+            return Ran(text, 0, self.run_agent(text.partition("#")[0]))
+        except EndedError as ended:
+            return Ran(text, ended.code, str(ended))
+
     def run_agent(self, text: str) -> str:
         """Start an agent in place of the one that runs; return what it said until it read its sensors."""
         self.stop_agent()
@@ -204,7 +219,8 @@ class Player:
         runtime = self.sandbox.path("/run/synguard")
 
         def reading() -> bool:
-            assert agent.poll() is None, f"{text}: exit {agent.returncode}: {log.read_text()}"
+            if agent.poll() is not None:
+                raise EndedError(agent.returncode, log.read_text())
             status = read_status(runtime)
             return status is not None and status.last_reading_at is not None
 
@@ -231,7 +247,8 @@ class Player:
 
     def _lay_recordings(self, text: str) -> None:
         """Lay out a recording of calm minutes where a line reads one: the reader has had a day to make it."""
-        if " --record " in text:
+        if begun := re.search(r" --record (\S+)", text):
+            self.sandbox.path(f"{HOME}/{begun[1]}").unlink(missing_ok=True)
             return
         for name in set(re.findall(r"(?<![\w/-])([\w.-]+\.rec)\b", text)) - self._laid:
             self._laid.add(name)
