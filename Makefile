@@ -47,6 +47,9 @@ bench: setup ## benchmarks side by side, as ratios (SHORT=1 for the short form)
 soak: setup ## an hour of floods, restarts and wiped rules: nothing may grow (SOAK=10m for less, SHORT=1 for CI)
 	SOAK='$(SOAK)' $(PY) -m pytest -m soak -s tests/soak
 
+screenshots: setup ## make the pictures of the documentation under a real flood (PICTURES=report for some of them)
+	$(PY) -m tests.support.screenshots $(PICTURES)
+
 demo: setup ## a flood, the agent, who gets through: before and after, in under a minute
 	$(PY) -m tests.support.demo
 

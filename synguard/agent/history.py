@@ -30,6 +30,15 @@ CLOCK_S: Final = 1.0
 """By how much the time of day may drift from the monotonic clock within one stretch; more is a clock that was set."""
 
 
+WINDOW_S: Final = 0.95
+"""A second, give or take a tick."""
+
+_COUNTED: Final = frozenset(
+    {Figure.COMPLETED, Figure.COOKIES_SENT, Figure.COOKIES_BACK, Figure.DROPPED, Figure.REFUSED}
+)
+"""Rates from the kernel's counters: between two ticks of 50 ms they jump."""
+
+
 class _Sum:
     """One figure over the present stretch."""
 
@@ -43,6 +52,37 @@ class _Sum:
         self.seconds += seconds
         self.total += value * seconds
         self.least, self.most = min(self.least, value), max(self.most, value)
+
+    def ends(self) -> None:
+        """Settle what is open at the end of the stretch."""
+
+
+class _Rate(_Sum):
+    """A rate: its least and most are those of whole seconds, for what a tick counts is rough."""
+
+    __slots__ = ("_window_s", "_window_total")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._window_s = self._window_total = 0.0
+
+    def add(self, value: float, seconds: float) -> None:
+        self.seconds += seconds
+        self.total += value * seconds
+        self._window_s += seconds
+        self._window_total += value * seconds
+        if self._window_s >= WINDOW_S:
+            self._close()
+
+    def ends(self) -> None:
+        if self.least > self.most or self._window_s >= WINDOW_S / 2:
+            self._close()
+
+    def _close(self) -> None:
+        if self._window_s > 0:
+            value = self._window_total / self._window_s
+            self.least, self.most = min(self.least, value), max(self.most, value)
+        self._window_s = self._window_total = 0.0
 
 
 class _Under:
@@ -62,7 +102,9 @@ class _Under:
         self._censored += seconds if any(listener.censored for listener in pressure) else 0.0
         self._fill = max(self._fill, max((listener.fill for listener in pressure), default=0.0))
         for figure, value, known_s in _figures(tick, seconds):
-            self._sums.setdefault(figure, _Sum()).add(value, known_s)
+            if figure not in self._sums:
+                self._sums[figure] = _Rate() if figure in _COUNTED else _Sum()
+            self._sums[figure].add(value, known_s)
 
     def strayed(self, now: float, utc: datetime) -> bool:
         """Return whether the time of day was set since it began."""
@@ -71,6 +113,8 @@ class _Under:
 
     def made(self) -> Stretch:
         """Return it as it is kept."""
+        for one in self._sums.values():
+            one.ends()
         tracks = {
             figure: Track(round(one.seconds, 3), round(one.total, 3), round(one.least, 3), round(one.most, 3))
             for figure, one in self._sums.items()

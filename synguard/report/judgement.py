@@ -191,6 +191,11 @@ def _unknown(account: Account) -> Iterator[str]:
             f"How many sockets were half-open at the worst: a SYN queue was full for {format_duration(censored_s)}, "
             "and a full queue cannot show more. The true count was higher."
         )
+    if account.would_be and health_seconds(timeline.stretches).get(Health.DROPPED):
+        yield (
+            "Whether clients tried to connect from what would have been banned while a full queue turned SYNs away: "
+            "a handshake that is never completed names no client."
+        )
     if account.would_be and not account.witnessed:
         yield "Whether clients connected from what would have been banned: no agent looked."
     yield from account.cut

@@ -169,3 +169,13 @@ def test_it_writes_no_more_than_every_five_seconds(scene: Witnessed, monkeypatch
     between = [after - before for before, after in pairwise(written)]
     assert len(written) >= 10
     assert min(between) >= 5.0 - 1e-6
+
+
+def test_the_peak_of_a_rate_is_that_of_a_second_and_not_of_a_tick(scene: Witnessed) -> None:
+    """A tick of 50 ms sees two handshakes or none, which would make forty a second look like nothing and eighty."""
+    flood(scene)
+    scene.weather.completed_pps = 30.0
+    scene.lasts(30)
+    completed = [one.tracks[Figure.COMPLETED] for one in scene.told()[2:-1]]
+    assert min(track.least for track in completed) >= 25
+    assert max(track.most for track in completed) <= 35

@@ -103,9 +103,9 @@ def summary(line: Timeline, figure: Figure, what: str, unit: str = "") -> str:
     peak, mean = line.peak(figure), line.mean(figure)
     if peak is None or mean is None:
         return f"Not known: no agent kept {what}."
-    least = " or more, a SYN queue was full" if peak.censored else ""
+    more = ", or more: a SYN queue was full" if peak.censored else ""
     when = f" at {_local(peak.at)}" if peak.value else ""
-    text = f"Mean {number_label(mean)}{unit}, highest {number_label(peak.value)}{unit}{least}{when}."
+    text = f"Mean {number_label(mean)}{unit}, highest {number_label(peak.value)}{unit}{when}{more}."
     missing = (line.until - line.since).total_seconds() - line.known_s(figure)
     return f"{text} Not known for {format_duration(missing)}." if missing > 60 else text
 

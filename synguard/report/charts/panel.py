@@ -113,7 +113,12 @@ class _Paper:
             "svg",
             tag("title", escaped(chart.title), id=f"{self.id}-title"),
             tag("desc", escaped(chart.summary), id=f"{self.id}-desc"),
-            tag("defs", hatch(f"{self.id}-gap", "gap-line", 6), hatch(f"{self.id}-full", "full-line", 4)),
+            tag(
+                "defs",
+                hatch(f"{self.id}-gap", "gap-line", 6),
+                hatch(f"{self.id}-full", "full-line", 4),
+                *self._strip_patterns(),
+            ),
             *self._behind(),
             *self._grid(),
             *(part for series, points in self.series for part in self._line(series, points)),
@@ -213,19 +218,23 @@ class _Paper:
             triangle = f"M{place - 4:.1f} 3h8l-4 8z"
             yield tag("path", tag("title", escaped(label)), d=triangle, class_="ban")
 
+    def _strip_patterns(self) -> Iterator[str]:
+        if self.chart.strip:
+            yield hatch(f"{self.id}-dropped", "cut-line", 5)
+            yield hatch(f"{self.id}-cookies", "cut-line", 6, angle=0)
+
     def _strip(self) -> Iterator[str]:
         for span in self.chart.strip:
             left = self.x(span.start)
-            width = max(self.x(span.end) - left, 1.0)
-            yield tag(
-                "rect",
-                tag("title", escaped(span.label)),
-                x=left,
-                y=self.bottom + 4,
-                width=width,
-                height=STRIP - 5,
-                class_=f"health {span.style}",
-            )
+            box: dict[str, str | float] = {
+                "x": left,
+                "y": self.bottom + 4,
+                "width": max(self.x(span.end) - left, 1.0),
+                "height": STRIP - 5,
+            }
+            yield tag("rect", tag("title", escaped(span.label)), **box, class_=f"health {span.style}")
+            if span.style in ("dropped", "cookies"):
+                yield tag("rect", **box, fill=f"url(#{self.id}-{span.style})")
 
 
 def drawn(chart: Chart, frame: Frame, size: Size) -> str:
@@ -244,8 +253,8 @@ def clusters(marks: Iterable[tuple[float, str]]) -> list[tuple[float, list[str]]
     return found
 
 
-def hatch(name: str, style: str, width: int) -> str:
-    """Return a pattern of slanted lines, so that what it fills is told without colour too."""
+def hatch(name: str, style: str, width: int, angle: int = 45) -> str:
+    """Return a pattern of lines, slanted unless told, so that what it fills is told without colour too."""
     line = tag("line", x1=0, y1=0, x2=0, y2=width, class_=style)
     return tag(
         "pattern",
@@ -254,5 +263,5 @@ def hatch(name: str, style: str, width: int) -> str:
         width=width,
         height=width,
         patternUnits="userSpaceOnUse",
-        patternTransform="rotate(45)",
+        patternTransform=f"rotate({angle})",
     )
