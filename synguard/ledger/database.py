@@ -75,7 +75,8 @@ class Database:
             with self._translated("save to"), self._patience(wait and not self._in_vain), self._transaction():
                 yield self._connection
         except LedgerError as error:
-            self._in_vain = error.__cause__ is not None and _is_busy(error.__cause__)
+            busy = error.__cause__ is not None and _is_busy(error.__cause__)
+            self._in_vain = busy and (wait or self._in_vain)  # who did not wait has not waited in vain
             raise
         self._in_vain = False
 

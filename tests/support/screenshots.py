@@ -64,7 +64,7 @@ def _flood(lab: Lab, plan: FloodPlan) -> None:
 
 def _picture(page: Path, images: Path) -> None:
     with chromium() as browser:
-        phone = Shown(browser, page, (390, 1690))
+        phone = Shown(browser, page, (390, 1450))
         phone.page.screenshot(path=images / "report-phone.png")
         desktop = Shown(browser, page, (1000, 1330))
         desktop.page.screenshot(path=images / "report.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -130,3 +131,18 @@ def test_a_row_of_a_flood_takes_less_than_half_a_kilobyte(ledger: Ledger, tmp_pa
     assert pages * size / 5000 < 512
     most = THINNED[0][0] + THINNED[1][0] // THINNED[0][1] + 30 * 86400 // THINNED[1][1]
     assert most == 37_440
+
+
+def test_history_in_the_way_of_another_writer_takes_no_patience_from_the_next_ban(tmp_path: Path) -> None:
+    """Whoever waits in vain does not wait again; history does not wait at all, which must not count as that."""
+    with Ledger.open(tmp_path / "l.db", patience_s=30.0) as ledger:
+        other = sqlite3.connect(tmp_path / "l.db", isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="kept it locked"):
+            ledger.add_history([seen(NOW, 1)])
+        release = threading.Timer(0.3, other.execute, ("ROLLBACK",))
+        release.start()
+        ledger.record_action(NOW, "x", "waited for")
+        release.join()
+        other.close()
+        assert [one.text for one in ledger.actions_since(NOW)] == ["waited for"]
