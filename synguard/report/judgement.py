@@ -121,9 +121,7 @@ def _sentences(account: Account) -> Iterator[str]:
     if not account.bans:
         yield "Nobody was banned or would have been."
     if account.spoofed:
-        yield (
-            "A flood came from forged addresses: banning those would only hurt others; SYN cookies let clients through."
-        )
+        yield ("A flood came from forged addresses: banning those would only hurt others; SYN cookies are what helps.")
     health = health_seconds(account.timeline.stretches)
     if health.get(Health.DROPPED):
         lasted = format_duration(health[Health.DROPPED])
@@ -180,7 +178,8 @@ def _unknown(account: Account) -> Iterator[str]:
     if timeline.share < COMPLETE:
         gaps = timeline.gaps()
         longest = max(gaps, key=lambda gap: gap[1] - gap[0], default=None)
-        where = f", the longest from {both_zones(longest[0])} to {both_zones(longest[1])}" if longest else ""
+        which = ", the longest" if len(gaps) > 1 else ""
+        where = f"{which} from {both_zones(longest[0])} to {both_zones(longest[1])}" if longest else ""
         yield f"What came while nobody watched: {count(len(gaps), 'gap', 'gaps')}{where}."
     blind_s = timeline.watched_s - timeline.known_s(Figure.HALF_OPEN)
     if blind_s > 1 and timeline.stretches:
