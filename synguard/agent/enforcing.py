@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.agent.clock_set import shortened
 from synguard.enforcer.evict import evict, open_here
 from synguard.enforcer.plane import Plane, Wanted
 from synguard.enforcer.reconciler import Outcome, Reconciler, total_hits
@@ -46,6 +47,7 @@ class Enforcing:
         self._wanted = Wanted()
         self._dirty = True
         self._next_expiry = _NEVER
+        self._seen_at = _NEVER
         self._hits_due = float("-inf")
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
@@ -112,11 +114,31 @@ class Enforcing:
     def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> None:
         """Bring the plane to what is wanted; where nothing differs this makes no call but for a look now and then."""
         exceptions = (frozenset(protected), proven)
+        if self._dirty or utc < self._seen_at:
+            self._clock_was_set_back(utc)
+        self._seen_at = utc
         if self._dirty or exceptions != self._exceptions or utc >= self._next_expiry:
             self._exceptions = exceptions
             self._want(utc)
         if now >= self._retry_at:
             self._reconcile(now, utc)
+
+    def _clock_was_set_back(self, utc: datetime) -> None:
+        """Give automatic bans that began in what is now the future their own length from now, and no more."""
+        expiries = shortened(self.bans.values(), utc)
+        if not expiries:
+            return
+        self.bans |= {id_: replace(self.bans[id_], expires_at=at) for id_, at in expiries.items()}
+        self._unwritten = [self.bans[ban.id] for ban in self._unwritten]
+        self._dirty = self.renewed = True
+        text = f"the clock was set back: {len(expiries)} automatic bans end no later than they were meant to last"
+        log.warning("%s", text, extra=event("clock"))
+        try:
+            unwritten = {ban.id for ban in self._unwritten}
+            self._ledger.change_expiries({id_: at for id_, at in expiries.items() if id_ not in unwritten}, utc)
+        except LedgerError as error:
+            self._ledger_failed(error)
+        self._note(utc, "clock", text)
 
     def _reconcile(self, now: float, utc: datetime) -> None:
         try:

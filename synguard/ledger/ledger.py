@@ -123,6 +123,12 @@ class Ledger:
         with self._database.write() as db:
             bans.change_expiry(db, ban_id, expires_at, at)
 
+    def change_expiries(self, expiries: Mapping[str, datetime], at: datetime) -> None:
+        """Move the expiries of many standing bans, id → expiry, in one transaction; as ``change_expiry`` for each."""
+        with self._database.write() as db:
+            for ban_id, expires_at in expiries.items():
+                bans.change_expiry(db, ban_id, expires_at, at)
+
     def active_bans(self, now: datetime, dry_run: bool = False) -> dict[str, Ban]:
         """Return id → ban of those that stand at ``now``, oldest first: the real ones, or the would-be ones."""
         with self._database.snapshot() as db:

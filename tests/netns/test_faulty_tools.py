@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from synguard.enforcer import ipset, nft
+from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.diff import diff
 from synguard.enforcer.iptables_rules import IptablesRules
 from synguard.enforcer.iptables_sets import IptablesSets
 from synguard.enforcer.nft_plane import NftablesPlane
 from synguard.enforcer.plane import Change, Plane
 from synguard.enforcer.reconciler import Reconciler
-from synguard.errors import PlaneError
+from synguard.errors import PlaneError, PlaneUnavailableError
+from synguard.policy.models import Config
 from tests.support import crossing
 from tests.support.firewall_net import FirewallNet
 from tests.support.network_thread import PlaneThere
@@ -84,3 +89,54 @@ def test_a_tool_that_fails_at_any_step_stops_nobody_innocent_and_is_made_good_by
             assert (bool(again.change), again.drift) == (False, ()), where
     assert failed >= len(names) - 5, "faults were swallowed that should have been told"
     plane.flush()
+
+
+def test_a_tool_that_is_removed_while_we_run_is_told_with_its_package_and_made_good_when_it_is_back(
+    net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    for kind, tool, package in ((IptablesSets, ipset, "ipset"), (NftablesPlane, nft, "nftables")):
+        plane = PlaneThere(net.host, lambda kind=kind: kind(now))
+        reconciler = Reconciler(plane, tmp_path / "apply.lock")
+        reconciler.reconcile(crossing.before(), now())
+        goal = crossing.after()
+        with monkeypatch.context() as gone:
+            gone.setenv("PATH", str(tmp_path))
+            gone.setattr(tool, "_SEARCH", str(tmp_path))
+            for _ in range(2):
+                with pytest.raises(PlaneError, match=f"not installed: install the package {package}"):
+                    reconciler.reconcile(goal, now())
+        assert crossing.blocks_without_an_end(net) == []
+        crossing.assert_nobody_innocent_is_stopped(net)
+        reconciler.reconcile(goal, now())
+        assert diff(goal, plane.read(), now()) == Change()
+        plane.flush()
+
+
+NO_SETS = """#!/bin/sh
+echo 'ipset v7.17: Cannot open session to kernel.' >&2
+exit 1
+"""
+
+
+def test_a_kernel_without_sets_is_given_one_rule_a_ban_unless_sets_were_asked_for(
+    net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tool is there and the module is refused: blacklisted, not built, or locked down."""
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    tool = tmp_path / "ipset"
+    tool.write_text(NO_SETS)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert net.host.call(choose_plane, Config()).name == "iptables-rules"
+    with pytest.raises(PlaneUnavailableError, match=r"Cannot open session to kernel.*set members = rules") as refused:
+        net.host.call(choose_plane, Config(plane="iptables", members="sets"))
+    assert refused.value.exit_code == 5
+    plane = PlaneThere(net.host, lambda: IptablesRules(now))
+    goal = crossing.after()
+    Reconciler(plane, tmp_path / "apply.lock").reconcile(goal, now())
+    crossing.assert_afterwards(net)
+    assert diff(goal, plane.read(), now()) == Change()
+    with suppress(PlaneError):
+        plane.flush()  # which cannot ask for sets, and says so
+    assert "synguard" not in net.host.sh("iptables-legacy-save; ip6tables-legacy-save").lower()

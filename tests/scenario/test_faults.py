@@ -81,8 +81,50 @@ def test_a_clock_that_jumps_neither_ends_the_agent_nor_makes_bans_eternal(scene:
     scene.clock.jump(jump.total_seconds())
     flood(scene, 5)
     assert scene.held() == {ATTACKER}
-    longest = max(ban.expires_at for ban in scene.ledger.active_bans(scene.clock.utcnow()).values() if ban.expires_at)
-    assert longest - scene.clock.utcnow() <= abs(jump) + timedelta(minutes=15)
+    now = scene.clock.utcnow()
+    kept, held = scene.ledger.active_bans(now), scene.fake.actual.bans
+    assert max(ban.expires_at - now for ban in kept.values() if ban.expires_at) <= timedelta(minutes=5)
+    assert max(one.expires_at - now for one in held.values() if one.expires_at) <= timedelta(minutes=5)
+    scene.sensors.weather = type(scene.weather)()
+    scene.lasts(300, every=1.0)
+    assert scene.held() == set()
+
+
+def test_a_clock_set_back_while_no_agent_ran_is_found_by_the_next_one(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A ban of two minutes would else have stood for an hour and two, once the agent had put it back."""
+    flood(scene)
+    scene.sensors.weather = type(scene.weather)()
+    scene.clock.jump(-3600)
+    scene.restarts()
+    scene.lasts(1)
+    [held] = scene.fake.actual.bans.values()
+    assert held.expires_at is not None
+    left = held.expires_at - scene.clock.utcnow()
+    assert timedelta(minutes=1) < left < timedelta(minutes=3)
+    scene.restarts()
+    scene.lasts(1)
+    again = scene.fake.actual.bans[held.ban_id]
+    assert again.expires_at == held.expires_at, "shortened once, and not prolonged by every start"
+    assert sum("the clock was set back: 1 automatic bans" in one.message for one in caplog.records) == 1
+
+
+def test_a_clock_set_back_leaves_a_persons_order_and_says_so_to_nobody_who_has_no_bans(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    from ipaddress import ip_network
+
+    now = scene.clock.utcnow()
+    until = now + timedelta(hours=1)
+    order = Ban("m1", ip_network("203.0.113.0/24"), Scope.ALL, Action.DROP, Origin.MANUAL, "manual", "", now, until)
+    scene.ledger.add_bans([order])
+    scene.lasts(1)
+    scene.clock.jump(-3600)
+    scene.lasts(1)
+    [held] = scene.ledger.active_bans(scene.clock.utcnow()).values()
+    assert held.expires_at == until
+    assert not any("the clock" in one.message for one in caplog.records)
 
 
 def test_what_others_wipe_is_put_back_and_told(scene: Scene) -> None:
