@@ -30,7 +30,8 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "reload-refused": ("a fault of the new config or policies; the running ones are kept", ()),
     "mode": ("it enforces now, or rehearses again, and by whose order", ()),
     "plane": ("which part of the kernel holds bans, or why none does", ("plane",)),
-    "repair": ("another tool took our rules away; they are back", ()),
+    "clock": ("the clock was set back, and bans were shortened to what they were meant to last", ()),
+    "repair": ("another tool took our rules away; they are back, or put off because it keeps doing so", ()),
     "incident-start": ("an incident begins", ("incident", "kind")),
     "incident-phase": ("pressure is gone, or back, within an incident", ("incident", "phase")),
     "incident-end": (
