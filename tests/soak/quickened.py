@@ -1,7 +1,7 @@
 """The agent with what is rare made frequent: ``python -m tests.soak.quickened SYNGUARD WORDS…``.
 
-The ledger is pruned every few seconds instead of every ten minutes, and its history is thinned after minutes instead of
-hours, so that a soak of minutes goes through both as often as a week does. Everything else is the agent as installed.
+The ledger is pruned every few seconds instead of every ten minutes, and its history thinned after a minute instead of
+six hours, so that a soak of minutes goes through both as often as a week does. All else is the agent as installed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from synguard.agent import agent
 from synguard.ledger import history
 
 PRUNE_EVERY_S = 5.0
-SOONER = 60
+SOONER = 360
 """How many times sooner seconds of history are made minutes, and minutes quarters of an hour."""
 
 if __name__ == "__main__":
