@@ -66,7 +66,7 @@ OUTSIDE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "exec", "ev
 
 ONLY_THERE = {
     "iptc": {"synguard.enforcer.xtables"},
-    "sqlite3": {"synguard.ledger", "synguard.cli.completion"},  # at each Tab: one query, no models
+    "sqlite3": {"synguard.ledger", "synguard.cli.tab"},  # at each Tab: one query, no models
     "psutil": {"synguard.sensors"},
     "typer": {"synguard.cli", "synguard.manual"},
     "prometheus_client": {"synguard.metrics"},

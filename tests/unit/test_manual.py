@@ -224,10 +224,10 @@ def test_targets_of_a_ledger_that_cannot_be_read_are_none(host: CliHost, content
 
 
 def test_asking_for_targets_neither_makes_a_ledger_nor_loads_what_is_heavy(host: CliHost) -> None:
-    program = "import sys; from synguard.cli.main import app; app(['completion', '--targets'])"
+    program = "sys.argv[1:] = ['completion', '--targets']; from synguard.__main__ import run; run()"
     watch = f"import atexit, sys; atexit.register(lambda: print(sorted(sys.modules), file=sys.stderr)); {program}"
     ran = subprocess.run([sys.executable, "-c", watch], capture_output=True, text=True, check=True)
     loaded = set(re.findall(r"'([\w.]+)'", ran.stderr))
-    assert "synguard.cli.completion" in loaded
-    assert not {"synguard.policy", "synguard.ledger", "numpy", "rich", "iptc", "psutil"} & loaded
+    assert "synguard.cli.tab" in loaded
+    assert not {"typer", "synguard.policy", "synguard.ledger", "numpy", "rich", "iptc", "psutil"} & loaded
     assert not host.state.exists()

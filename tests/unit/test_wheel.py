@@ -27,7 +27,26 @@ def test_the_wheel_carries_the_packs_as_they_are_and_no_tests(wheel: Path) -> No
         packs = {name: archive.read(name) for name in archive.namelist() if name.startswith("synguard/rules/")}
         others = {name.split("/")[0] for name in archive.namelist()}
     assert packs == {f"synguard/rules/{path.name}": path.read_bytes() for path in (ROOT / "rules").iterdir()}
-    assert {name.partition("-")[0] for name in others} == {"synguard"}
+    assert {name.partition("-")[0] for name in others} == {"synguard"}  # the package, and its .dist-info and .data
+
+
+def test_the_wheel_puts_man_pages_and_completions_where_they_are_looked_for(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        names = archive.namelist()
+    data = {name.partition(".data/data/")[2] for name in names if ".data/data/" in name}
+    man = {f"share/man/{path.parent.name}/{path.name}" for path in (ROOT / "synguard/share/man").glob("man?/*")}
+    assert len(man) > 20
+    assert data == man | {
+        "share/bash-completion/completions/synguard",
+        "share/zsh/site-functions/_synguard",
+        "share/fish/vendor_completions.d/synguard.fish",
+    }
+
+
+def test_the_wheel_carries_the_unit_and_the_example_config(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        for name in ("systemd/synguard.service", "config/synguard.toml", "completions/synguard.bash"):
+            assert archive.read(f"synguard/share/{name}") == (ROOT / "synguard/share" / name).read_bytes()
 
 
 def test_an_installed_synguard_finds_its_packs(wheel: Path, tmp_path: Path) -> None:
