@@ -64,6 +64,10 @@ deb-check: setup deb ## install, use, upgrade and purge the package on a fresh D
 	.ci/system-packages --for-deb-check
 	$(PY) -m pytest -m deb tests/package/test_deb.py $(if $(SHORT),--deselect $(TWICE))
 
+newcomer: setup deb ## type the quick start on a fresh Debian: commands counted, seconds to the first report
+	.ci/system-packages --for-deb-check
+	$(PY) -m pytest -m deb tests/package/test_newcomer.py
+
 man: setup ## write man pages, references, completions and the example config anew from the code
 	$(PY) -m synguard.manual
 

@@ -29,7 +29,9 @@ _ENVIRONMENT: Final[dict[str, str]] = {
     "DEBIAN_FRONTEND": "noninteractive",
     "TERM": "dumb",
 }
-_PASSED_ON: Final = ("PIP_CERT", "PIP_DEFAULT_TIMEOUT", "http_proxy", "https_proxy", "no_proxy")
+_PASSED_ON: Final = ("PIP_DEFAULT_TIMEOUT", "http_proxy", "https_proxy", "no_proxy")
+_TRUSTED: Final = "/etc/ssl/machine.crt"
+"""In it, the certificates that this machine's pip trusts, which may be more than Debian's."""
 _DEVICES: Final = "null zero full random urandom tty"
 _TARGETS: Final = ("sysinit", "basic", "network", "shutdown", "umount", "emergency", "rescue")
 _MOUNTS: Final = f"""\
@@ -123,6 +125,9 @@ class Debian:
         subprocess.run(["tar", "-C", self.root, "-xf", _base()], check=True)
         for name in ("resolv.conf", "hosts"):
             shutil.copy(f"/etc/{name}", self.root / "etc" / name)
+        if trusted := os.environ.get("PIP_CERT"):
+            (self.root / "etc/ssl").mkdir(exist_ok=True)
+            shutil.copy(trusted, self.root / _TRUSTED.lstrip("/"))
         suite, uri = _suite()
         (self.root / "etc/apt/sources.list").write_text(f"deb {uri} {suite} main\n", encoding="utf-8")
         return self
@@ -144,6 +149,8 @@ class Debian:
             unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc"]
             argv = [*unshare, "sh", "-c", _SHELL, "shell", str(self.root), *words]
         passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        if (self.root / _TRUSTED.lstrip("/")).exists():
+            passed |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), _TRUSTED)
         done = subprocess.run(
             argv,
             capture_output=True,

@@ -34,7 +34,7 @@ from tests.support.sandbox import HOME, Ran, Sandbox, stop
 NOT_TYPED: Final[Mapping[str, str]] = {
     r"make\b": "would begin this test anew; that the target is there is a test of its own",
     r"git clone\b": "there is no network",
-    r"(sudo )?(apt|apt-get|dpkg|pipx|docker|podman)\b": "installs into the machine, or needs a service it has not",
+    r"(sudo )?(\w+=\S+ )*(apt|apt-get|dpkg|pipx|docker|podman)\b": "installs, or needs a service",
     r"(\S*/)?pip3? |python3 -m (venv|build)\b|/tmp/fresh/": "needs an index, and a minute; test_wheel.py does the same",
     r"(sudo )?(systemctl|journalctl|loginctl|systemd-run)\b": "there is no systemd in a sandbox",
     r"(\.venv/bin/)?(python|pytest)\b(?!.*\bwalk_flood\b).*\btests[./]": "plays floods of its own",
