@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synguard.addresses import Network, format_network
-from synguard.model import Ban, Held, Origin
+from synguard.model import Ban, Held, Mode, Origin
 from synguard.report.moments import ago, clock_time
 from synguard.top.rows import Grade, ListenerRow, Pane, Row, TargetRow, network_rank
 from synguard.top.sight import Sight
@@ -99,12 +99,18 @@ class BanRow:
     @property
     def _standing(self) -> tuple[str, Grade]:
         if self.ban.dry_run:
-            return "would ban", Grade.WATCH
+            return "would ban", Grade.USUAL if self._enforcing else Grade.WATCH
         if self.held is not None and self.ban.target not in self.held:
             return "NOT IN KERNEL", Grade.BAD
         if self.leak:
             return "STILL ARRIVES", Grade.BAD
         return ("hitting", Grade.WATCH) if self.rate else ("banned", Grade.USUAL)
+
+    @property
+    def _enforcing(self) -> bool:
+        """Whether the would-be bans are those of a rehearsal that is over."""
+        status = self.sight.status
+        return status is not None and status.mode is Mode.ENFORCE
 
     @property
     def _left_s(self) -> float:
@@ -156,7 +162,10 @@ class BanRow:
         )
 
     def sort(self, by: str) -> Any:
-        """Return what to sort by: the least time left first, the most packets first."""
+        """Return what to sort by: the least time left first, the most packets first; real bans before would-be ones."""
+        return not self.ban.dry_run, self._rank(by)
+
+    def _rank(self, by: str) -> Any:
         if by == "left":
             return -self._left_s
         if by == "target":
@@ -215,7 +224,10 @@ class KernelRow:
         return f"{self.target} is in the kernel, id {self.one.ban_id}", self._said
 
     def sort(self, by: str) -> Any:
-        """Return what to sort by."""
+        """Return what to sort by, as ``BanRow`` does."""
+        return True, self._rank(by)
+
+    def _rank(self, by: str) -> Any:
         if by == "left":
             return -self._left_s
         if by == "target":

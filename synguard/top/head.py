@@ -50,7 +50,7 @@ def _mode(sight: Sight) -> Iterator[Span | str]:
         yield Span(" DRY-RUN: nothing is blocked ", Style.LOUD)
     elif status.confirm_by is not None:
         ends = left(max(status.confirm_by - sight.at, status.confirm_by - status.confirm_by))
-        yield Span(f" ENFORCING ON TRIAL: back to dry-run in {ends} unless confirmed ", Style.LOUD)
+        yield Span(f" ON TRIAL: dry-run again in {ends} unless confirmed ", Style.LOUD)
     else:
         yield Span("ENFORCING", Style.GOOD)
 
@@ -69,12 +69,13 @@ def _flood(flood: FloodStatus) -> Iterator[Span | str]:
     yield Span(f"SYN/s {figure(flood.syn_pps)}", Style.STRONG)
     yield f"{GAP}half-open {figure(flood.half_open)}{GAP}connections {figure(flood.connections)}"
     yield f"{GAP}served/s {figure(flood.completed_pps)}"
-    cookies = f"{GAP}cookies/s {figure(flood.cookies_sent_pps)} out {figure(flood.cookies_received_pps)} back"
-    yield Span(cookies, Style.WATCH if flood.cookies_sent_pps >= 0.5 else Style.USUAL)
     if flood.dropped_pps >= 0.5:
         yield Span(f"{GAP}SYNs lost/s {figure(flood.dropped_pps)}", Style.BAD)
     if flood.accept_overflows_pps >= 0.5:
         yield Span(f"{GAP}accept lost/s {figure(flood.accept_overflows_pps)}", Style.BAD)
+    if max(flood.cookies_sent_pps, flood.cookies_received_pps) >= 0.5:
+        sent, back = figure(flood.cookies_sent_pps), figure(flood.cookies_received_pps)
+        yield Span(f"{GAP}cookies/s {sent} out {back} back", Style.WATCH)
 
 
 def _health(sight: Sight, status: Status, healthy: bool) -> Line:
@@ -95,10 +96,14 @@ def _held(sight: Sight) -> str:
 def _events(status: Status, at: datetime) -> Iterator[Line]:
     for one in status.incidents:
         lasts = format_duration(max((at - one.started_at).total_seconds(), 0.0))
-        note = f"; {one.note}" if one.note else ""
+        told = any(measure.text and measure.text in one.note for measure in status.countermeasures)
+        note = f"; {one.note}" if one.note and not told else ""
         text = f"incident {one.id}: {one.kind}, {one.phase} for {lasts}, {one.bans} bans, {one.spared} spared{note}"
         yield line(Span(text, Style.WATCH))
     if status.verdict:
         yield line(Span(f"verdict: {status.verdict}", Style.WATCH))
     for measure in status.countermeasures:
-        yield line(f"counter measure: {measure.text}")
+        lasts = format_duration(max((at - measure.since).total_seconds(), 0.0))
+        what = "would be" if measure.dry_run else "is"
+        change = f"{measure.setting} {what} {measure.now} instead of {measure.before}, for {lasts}"
+        yield line(f"counter measure: {change}")

@@ -44,7 +44,7 @@ COLUMNS: Final[Mapping[Pane, tuple[Column, ...]]] = {
         Column("SOURCES", 18, order="target"),
         Column("VERDICT", 7, spare=1),
         Column("POLICY", 8, spare=3, order="policy"),
-        Column("EVIDENCE / LIMIT", _REST_AT_LEAST, spare=2, rest=True),
+        Column("EVIDENCE / LIMIT", 16, spare=2, rest=True),
     ),
     Pane.BANS: (
         Column("LEFT", 7, "right", order="left"),
@@ -124,7 +124,7 @@ def _nothing(table: Table) -> str:
         return "none of them holds the text of the filter"
     return {
         Pane.LISTENERS: "nothing listens, or nobody can tell",
-        Pane.TARGETS: "nobody beside whom a ban holds already",
+        Pane.TARGETS: "nobody else is over a limit; whom a ban holds is not judged",
         Pane.BANS: "no bans stand",
     }[table.pane]
 

@@ -94,7 +94,7 @@ def test_a_dry_run_a_trial_and_no_agent_are_loud_without_any_colour() -> None:
     trial = status(confirm_by=NOW + timedelta(seconds=90))
     cases = {
         "DRY-RUN: nothing is blocked": sight(status=status(mode=Mode.DRY_RUN)),
-        "ENFORCING ON TRIAL: back to dry-run in 1m 30s": sight(status=trial),
+        "ON TRIAL: dry-run again in 1m 30s": sight(status=trial),
         "NO AGENT RUNS": sight(running=False, status=None),
         "THE AGENT SAYS NOTHING": sight(running=True, status=None),
     }
