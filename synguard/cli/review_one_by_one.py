@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-import typer
-
-from synguard.cli.asking import one_key
+from synguard.addresses import format_network
+from synguard.cli.asking import confirmed, one_key
 from synguard.cli.review_changes import NONE, Changes, carry_out
 from synguard.model import Ban
 from synguard.report.advice import Advice, Step, can_be_forged
-from synguard.report.tables import printable
+from synguard.report.tables import printable, terminal_width
 from synguard.units import format_duration
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 BY_HAND_S: Final = 3600.0
 """How much longer ``e`` lets a ban last where no extension is suggested."""
+
+MOST_WOULD_BE: Final = 10
+"""Would-be bans told before the review of real ones begins."""
 
 KEYS: Final = "Enter as suggested  k keep  e extend  r release  p for good  a all as suggested  b back  q enough"
 _STEPS: Final[Mapping[str, Step]] = {"k": Step.KEEP, "e": Step.EXTEND, "r": Step.RELEASE, "p": Step.PERMANENT}
@@ -33,8 +36,18 @@ def one_by_one(found: Sequence[Candidate], advised: Sequence[Advice], config: Co
     """
     from synguard.cli.here import reaching, utcnow
 
+    would_be = [(one, advice) for one, advice in zip(found, advised, strict=True) if one.record.ban.dry_run]
+    real = [(one, advice) for one, advice in zip(found, advised, strict=True) if not one.record.ban.dry_run]
+    for one, advice in would_be[:MOST_WOULD_BE]:
+        _say(f"would ban {format_network(one.record.ban.target)}, not changed; had it been real: {advice}")
+    if len(would_be) > MOST_WOULD_BE:
+        print(f"and {len(would_be) - MOST_WOULD_BE} more would-be bans, see synguard bans")
+    if not real:
+        print("no real bans to review; nothing was changed")
+        return
+    found, advised = [one for one, _ in real], [advice for _, advice in real]
     print(f"{len(found)} to review; nothing changes before you say so at the end")
-    print(KEYS)
+    _say(KEYS)
     try:
         chosen = _answers(found, advised)
     except KeyboardInterrupt:
@@ -47,7 +60,7 @@ def one_by_one(found: Sequence[Candidate], advised: Sequence[Advice], config: Co
         print("this would change:")
         for line in changes.preview(utcnow()):
             print(line)
-        typer.confirm(f"make {changes.count_said}?", abort=True)
+        confirmed(f"make {changes.count_said}?", yes=False, doing="a review")
         with reaching(config) as reach:
             changes = carry_out(changes, reach)
     for line in changes.told() if changes.count else NONE.told():
@@ -60,29 +73,18 @@ def _answers(found: Sequence[Candidate], advised: Sequence[Advice]) -> list[Advi
     while len(chosen) < len(found):
         one, advice = found[len(chosen)], advised[len(chosen)]
         _show(one, advice, len(chosen) + 1, len(found))
-        if one.record.ban.dry_run:
-            chosen.append(_keep())
-            continue
         answer = _answer(one.record.ban, advice)
         if answer == "a":
             print("  all others as suggested")
-            chosen += [as_suggested(it, that) for it, that in zip(found, advised, strict=True)][len(chosen) :]
+            chosen += advised[len(chosen) :]
         elif answer == "q":
             chosen += [_keep()] * (len(found) - len(chosen))
         elif answer == "b":
-            _back(found, chosen)
+            del chosen[-1:]
         else:
-            chosen.append(_as_answered(answer, one, advice))
+            chosen.append(_as_answered(answer, advice))
             print(f"  {_said(chosen[-1])}")
     return chosen
-
-
-def _back(found: Sequence[Candidate], chosen: list[Advice]) -> None:
-    """Take back the last answer that was one: would-be bans are not asked about."""
-    while chosen:
-        chosen.pop()
-        if not found[len(chosen)].record.ban.dry_run:
-            return
 
 
 def _answer(ban: Ban, advice: Advice) -> str:
@@ -97,16 +99,11 @@ def _answer(ban: Ban, advice: Advice) -> str:
             return answer
 
 
-def _as_answered(answer: str, one: Candidate, advice: Advice) -> Advice:
+def _as_answered(answer: str, advice: Advice) -> Advice:
     if answer == "s":
-        return as_suggested(one, advice)
+        return advice
     step = _STEPS[answer]
     return Advice(step, "", (advice.by_s or BY_HAND_S) if step is Step.EXTEND else 0.0)
-
-
-def as_suggested(one: Candidate, advice: Advice) -> Advice:
-    """Return the suggestion, or to keep it where it is a would-be ban, which is never changed."""
-    return _keep() if one.record.ban.dry_run else advice
 
 
 def _keep() -> Advice:
@@ -117,11 +114,14 @@ def _show(one: Candidate, advice: Advice, number: int, of: int) -> None:
     from synguard.cli.here import utcnow
     from synguard.report.review import candidate_line
 
-    print(printable(f"{number}/{of} {candidate_line(one, utcnow())}"))
-    if one.record.ban.dry_run:
-        print(printable(f"  a would-be ban, not changed; had it been real: {advice}"))
-    else:
-        print(printable(f"  suggested: {advice}"))
+    _say(f"{number}/{of} {candidate_line(one, utcnow())}")
+    _say(f"  suggested: {advice}")
+
+
+def _say(text: str) -> None:
+    """Print a sentence, broken between words where the terminal ends."""
+    width = min(terminal_width(), 120)
+    print("\n".join(textwrap.wrap(printable(text), width, subsequent_indent="    ", break_on_hyphens=False)))
 
 
 def _said(advice: Advice) -> str:

@@ -82,7 +82,7 @@ def advise(found: Iterable[Candidate], around: Around, now: datetime) -> list[Ad
         dry_run: StandingBans(ban for ban in around.standing if ban.dry_run is dry_run and ban.active(now))
         for dry_run in (False, True)
     }
-    return [_advice(one, around, parties, by_kind[one.record.ban.dry_run], now) for one in found]
+    return [_advice(one, around, parties, by_kind, now) for one in found]
 
 
 def can_be_forged(ban: Ban) -> bool:
@@ -92,7 +92,9 @@ def can_be_forged(ban: Ban) -> bool:
     return ban.scope is Scope.NEW or not ban.evidence or any(one.signal.forgeable for one in ban.evidence)
 
 
-def _advice(one: Candidate, around: Around, parties: NetworkIndex, standing: StandingBans, now: datetime) -> Advice:
+def _advice(
+    one: Candidate, around: Around, parties: NetworkIndex, by_kind: Mapping[bool, StandingBans], now: datetime
+) -> Advice:
     ban = one.record.ban
     party = parties.overlapping(ban.target)
     if party is not None:
@@ -100,7 +102,10 @@ def _advice(one: Candidate, around: Around, parties: NetworkIndex, standing: Sta
         if ban.forced:
             return Advice(Step.KEEP, f"a person insisted, although {why}; it is not made longer")
         return Advice(Step.RELEASE, f"{why} and must not be hurt")
-    wider = standing.covering(ban.target, ban.scope, ban.ports, now)
+    real = by_kind[False].covering(ban.target, ban.scope, ban.ports, now) if ban.dry_run else None
+    if real is not None:
+        return Advice(Step.RELEASE, f"the real ban of {format_network(real.target)} does it now")
+    wider = by_kind[ban.dry_run].covering(ban.target, ban.scope, ban.ports, now)
     if wider is not None and wider.id != ban.id and _lasts_as_long(wider, ban):
         return Advice(Step.RELEASE, f"the ban of {format_network(wider.target)} stops all that it does, for longer")
     if ban.id in around.leaks:

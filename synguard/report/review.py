@@ -59,10 +59,10 @@ class Candidate:
         if not self.hitting:
             return f"last seen {ago(self.record.last_hit_at, now)}"
         if self.evidence:
-            return f"still hits: {self.evidence}"
+            return f"still hits, {self.evidence}"
         if self.half_open:
-            return f"still hits: {self.half_open} half-open sockets now"
-        return f"still hits: {self.record.packets} packets, last {ago(self.record.last_hit_at, now)}"
+            return f"still hits, {self.half_open} half-open sockets now"
+        return f"still hits, last packet {ago(self.record.last_hit_at, now)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def candidate_line(one: Candidate, now: datetime) -> str:
     again = f", banned {one.times} times" if one.times > 1 else ""
     ends = "is permanent" if ban.expires_at is None else f"ends in {left(ban.left(now))}"
     what = f"{format_network(ban.target)} ({ban.scope}, {ban.policy})"
-    return f"{what} {ends}: {one.signs(now)}, {one.record.packets} packets stopped{again}"
+    return f"{what} {ends}: {one.record.packets:,} packets stopped{again}"
 
 
 def _row(one: Candidate, advice: Advice, now: datetime) -> list[str]:

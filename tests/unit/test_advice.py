@@ -62,7 +62,7 @@ def test_one_that_still_hits_is_extended_as_its_policy_grows_bans() -> None:
     """Two minutes at first, four the second time: one minute is left, so three more."""
     found = advice(candidate(ban(), hitting=True))
     assert (found.step, found.by_s) == (Step.EXTEND, 180.0)
-    assert "still hits: 9 packets" in found.reason
+    assert "still hits, last packet 1m ago" in found.reason
 
 
 def test_the_times_of_its_own_policy_count() -> None:
@@ -211,3 +211,9 @@ def test_accepting_everything_never_prolongs_who_is_protected_nor_makes_a_forgea
             if hit.origin is Origin.AUTO:
                 cap = times.cap_forgeable if can_be_forged(hit) else times.cap
                 assert hit.expires_at + timedelta(seconds=said.by_s) <= NOW + timedelta(seconds=cap)
+
+
+def test_a_would_be_ban_whose_target_is_really_banned_by_now_needs_no_other_sign() -> None:
+    would, real = ban(dry_run=True), ban("203.0.113.0/24", expires_at=NOW + timedelta(seconds=5))
+    found = advice(candidate(would, packets=0), Around(standing=(would, real)))
+    assert "the real ban of 203.0.113.0/24 does it now" in found.reason

@@ -58,6 +58,7 @@ def at_a_terminal(monkeypatch: pytest.MonkeyPatch, host: CliHost) -> Callable[..
         pressed: Iterator[str] = iter(keys)
         monkeypatch.setattr("typer.getchar", lambda: next(pressed))
         monkeypatch.setattr("synguard.cli.asking.somebody_is_there", lambda: True)
+        monkeypatch.setattr("synguard.cli.asking.somebody_answers", lambda: True)
         return host.run("review", "--within", "any", stdin=f"{confirm}\n")
 
     return run
@@ -147,14 +148,14 @@ def test_a_key_a_ban_and_one_yes_at_the_end(host: CliHost, at_a_terminal: Callab
     ran = at_a_terminal(["\r", "\r", "e", "r"])
     assert ran.code == 0, ran.err
     assert "suggested: extend by" in ran.out
-    assert "a would-be ban, not changed; had it been real: release" in ran.out
+    assert f"would ban {WOULD}, not changed; had it been real: release" in ran.out
     assert "this would change:" in ran.out
     assert {f"{QUIET}/32"} <= {str(one.ban.target) for one in host.records()} - standing(host).keys()
 
 
 def test_a_takes_all_that_is_left_as_suggested(host: CliHost, at_a_terminal: Callable[..., Ran]) -> None:
     ran = at_a_terminal(["a"])
-    assert "make these 3 changes?" in ran.out
+    assert "make these 3 changes?" in ran.err
     assert standing(host)[f"{CAME_BACK}/32"] is None
 
 
