@@ -13,9 +13,14 @@ _ENDS: Final = ("\x03", "\x04")
 """Ctrl-C and Ctrl-D, where a terminal hands them on as characters."""
 
 
+def somebody_answers() -> bool:
+    """Return whether a person can answer: stdin is a terminal."""
+    return sys.stdin.isatty()
+
+
 def somebody_is_there() -> bool:
-    """Return whether a person can be asked: both stdin and stdout are a terminal."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    """Return whether a person can look and answer: stdout is a terminal too."""
+    return somebody_answers() and sys.stdout.isatty()
 
 
 def confirmed(question: str, *, yes: bool, doing: str) -> None:
@@ -27,9 +32,9 @@ def confirmed(question: str, *, yes: bool, doing: str) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not somebody_answers():
         raise UsageError(f"{doing} asks first, and here nobody can be asked: say --yes if you mean it")
-    typer.confirm(question, abort=True)
+    typer.confirm(question, abort=True, err=True)
 
 
 def one_key(allowed: str, default: str) -> str:

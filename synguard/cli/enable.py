@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from synguard.cli import words
+from synguard.cli.asking import confirmed
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.errors import (
     NotPermittedError,
@@ -105,8 +106,7 @@ def _enable(
         raise RefusedError("\n".join((*reasons, "nothing was changed; --force insists")))
     for reason in reasons:
         print(f"synguard: {reason}", file=sys.stderr)
-    if not (yes or json) and sys.stdin.isatty():
-        typer.confirm("enforce now?", abort=True)
+    confirmed("enforce now?", yes=yes, doing="enforcing")
     now = utcnow()
     order = Enablement(
         boot=boot_id(),

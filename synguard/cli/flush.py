@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from synguard.cli.asking import confirmed
 from synguard.cli.options import ConfigFile, Json, Yes
 from synguard.errors import ConfigError
 
@@ -34,8 +33,7 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     from synguard.report.presence import agent_runs
 
     settings = _config_or_defaults(config)
-    if not yes and sys.stdin.isatty():
-        typer.confirm("take all of synguard's rules out of the kernel?", abort=True)
+    confirmed("take all of synguard's rules out of the kernel?", yes=yes, doing="flushing the kernel")
     try:
         put_back = put_back_left_over(settings)
     finally:  # whatever one of the two meets, the other is tried

@@ -6,18 +6,19 @@ and the documented exit code, and keeps tracebacks for ``--debug`` or ``SYNGUARD
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, ClassVar, Final, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from synguard.cli.complaints import nearest_verb, usage_sentence
 from synguard.errors import SynguardError
 from synguard.report.tables import printable
 
@@ -92,13 +93,12 @@ class VerbGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the verb; a mistyped one is answered with the nearest."""
         if not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
-            near = get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.5)
-            meant = f"did you mean {near[0]}?" if near else f'see "{ctx.command_path} --help"'
-            ctx.fail(f'there is no verb "{printable(args[0])}"; {meant}')
+            ctx.fail(f'there is no verb "{printable(args[0])}"; {nearest_verb(args[0], self.list_commands(ctx), ctx)}')
         return super().resolve_command(ctx, args)
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]  # never returns
         """Run a verb and exit with its documented code."""
+        stand_in_for_closed_streams()
         words, debug = _without_debug(list(sys.argv[1:] if args is None else args))
         extra |= {"standalone_mode": False}
         sys.exit(_told(debug, lambda: super(VerbGroup, self).main(words, "synguard", **extra)))
@@ -134,21 +134,42 @@ def _told(debug: bool, call: Callable[[], Any]) -> int:
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
-    except typer.Abort:
+    except Exception as error:  # an operator gets a sentence, not a traceback; --debug shows it
+        return _failed(error, debug)
+
+
+def _failed(error: Exception, debug: bool) -> int:
+    """Return the exit code of an error, after telling it."""
+    if isinstance(error, typer.Abort):
         _say("stopped; nothing was changed")
         return 1
-    except typer.TyperException as error:
-        _say(_usage_sentence(error))
+    if isinstance(error, typer.TyperException):
+        _say(usage_sentence(error))
         return 2
-    except SynguardError as error:
-        _show_traceback(debug)
+    shown = _show_traceback(debug)
+    if isinstance(error, SynguardError):
         for line in str(error).splitlines() or [type(error).__name__]:
             _say(line)
         return error.exit_code
-    except Exception as error:  # an operator gets a sentence, not a traceback; --debug shows it
-        if not _show_traceback(debug):
-            _say(f"unexpected {type(error).__name__}: {error}; --debug shows where")
-        return 1
+    if isinstance(error, OSError):
+        what = "the answer cannot be written" if _nobody_takes_the_answer() else error.filename or "the system refuses"
+        _say(f"{what}: {error.strerror or error}; --debug shows where")
+    elif not shown:
+        _say(f"unexpected {type(error).__name__}: {error}; --debug shows where")
+    return 1
+
+
+def stand_in_for_closed_streams() -> None:
+    """Let every stream be one that can be asked and written to, whatever the shell closed or the locale lacks.
+
+    ``>&-`` leaves None in place of a stream. What an encoding cannot say is escaped, as control characters are.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # lives until exit
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _say(sentence: str) -> None:
@@ -161,24 +182,19 @@ def _show_traceback(debug: bool) -> bool:
     return debug
 
 
+def _nobody_takes_the_answer() -> bool:
+    """Return whether stdout takes nothing any more; what is left in it would fail again as the interpreter ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _leave_the_pipe()
+        return True
+    return False
+
+
 def _leave_the_pipe() -> None:
     """Point stdout at nothing, so that the interpreter's own last flush stays quiet too."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # lives until exit
-
-
-def _usage_sentence(error: typer.TyperException) -> str:
-    """Return a usage error of the parser as one sentence in our words."""
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "synguard"
-    option = getattr(error, "option_name", None)
-    if option is not None and hasattr(error, "possibilities"):
-        known = [name for param in context.command.params for name in param.opts] if context is not None else []
-        near = get_close_matches(option, known, n=1, cutoff=0.5)
-        meant = f"did you mean {near[0]}?" if near else f'see "{path} --help"'
-        return f"{path} has no option {option}; {meant}"
-    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
-    message = message[:1].lower() + message[1:]
-    return message if message.endswith("?") or "--help" in message else f'{message}; see "{path} --help"'

@@ -17,7 +17,7 @@ from synguard.cli.groups import Verb, VerbGroup
 VERBS: Final = (
     Verb("run", "The agent in the foreground; dry-run unless told to enforce"),
     Verb("status", "Health, mode, pressure, incidents"),
-    Verb("top", "The same live, with sources and bans; ban and unban from the keyboard"),
+    Verb("top", "All of it live: pressure, sources, bans; ban and unban by key"),
     Verb("bans", "What is banned now, until when, and what it stopped"),
     Verb("ban", "Ban an address or prefix by hand"),
     Verb("unban", "Lift a ban"),
@@ -38,24 +38,31 @@ VERBS: Final = (
 )
 
 EXAMPLES: Final = """\
-synguard keeps a Linux server reachable under SYN and connection floods.
+synguard keeps a Linux server reachable under SYN and connection floods,
+without shutting innocent people out.
 
 Examples:
-  synguard run                          watch and tell what it would ban
-  synguard run --enforce                watch and ban
-  synguard report                       what was or would have been banned, and why
-  synguard ban 203.0.113.0/24 --for 2h  ban by hand; it ends by itself
-  synguard bans                         what is banned, until when
-  synguard review                       what ends soon; extend or release it
-  synguard unban 203.0.113.0/24         lift a ban
-  synguard why 203.0.113.7              everything known about an address
   synguard doctor                       can this host protect itself?
+  synguard run                          watch, tell what it would ban, touch nothing
+  synguard report                       whom it would have banned, why, who could be hurt
+  synguard enable --confirm-within 5m   enforce on trial: it ends unless you confirm
+
+  synguard top                          what goes on now, live; ? shows the keys
+  synguard connections                  who is connected, in which state, to what
+  synguard why 203.0.113.7              everything known about one address
+
+  synguard ban 203.0.113.0/24 --for 2h  ban by hand; it ends by itself
+  synguard unban 203.0.113.0/24         lift a ban
+  synguard review                       what ends soon, and what to do about it
+  synguard flush                        panic: everything of synguard's out of the kernel
 """
 
 EPILOG: Final = """\
-"synguard VERB --help" tells more about a verb. --config, --json and --debug may stand before or after it.
+"synguard VERB --help" tells more about a verb, "man synguard" more about all.
+--config, --json and --debug may stand before or after the verb.
 
-Exit codes: 0 ok, 1 failure, 2 usage or bad config, 3 refused for safety, 4 not permitted, 5 no backend.
+Exit codes: 0 ok, 1 failure, 2 usage or bad config, 3 refused for safety,
+4 not permitted, 5 no backend.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,7 +108,9 @@ def show(
     chosen = [pair for pair in zip(policies, judged_ports(policies), strict=True) if name in (None, pair[0].name)]
     if not chosen:
         names = ", ".join(one.name for one in policies)
-        raise UsageError(f'no policy "{name}" is in effect; there are: {names}')
+        near = get_close_matches(str(name), [one.name for one in policies], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f'no policy "{str(name)[:60]}" is in effect; there are: {names}{hint}')
     if json:
         print_json([policy_shape(one, ports) for one, ports in chosen])
         return

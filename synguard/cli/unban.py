@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,6 +10,7 @@ import typer
 
 from synguard.addresses import Network, covers, format_network, overlaps
 from synguard.cli import words
+from synguard.cli.asking import confirmed
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.errors import SynguardError, UsageError
 from synguard.model import Ban, Origin
@@ -46,8 +46,8 @@ def unban(
         raise UsageError("say what to lift: a TARGET as `synguard bans` lists it, or --all")
     settings = loaded(config)
     wanted = [_ban_id_or_network(word) for word in targets or ()]
-    if everything and not yes and sys.stdin.isatty():
-        typer.confirm("lift every ban?", abort=True)
+    if everything:
+        confirmed("lift every ban?", yes=yes, doing="lifting every ban")
     _lift(wanted, settings, json)
 
 

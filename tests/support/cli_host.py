@@ -113,6 +113,7 @@ class CliHost:
         )
 
     source = "sock_diag"
+    refusal = ""
 
     def tcp(self, states: Iterable[TcpState]) -> SocketTable:
         """Return the sockets in these states, as the sensor does."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from synguard.cli.complaints import OTHER_WORDS
 from synguard.cli.main import VERBS
+from synguard.model import Evidence, Hits, Scope, Signal
+from tests.support.bans import ban
 from tests.support.cli_host import CliHost
 
 
@@ -16,6 +21,8 @@ from tests.support.cli_host import CliHost
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
     return CliHost(tmp_path, monkeypatch)
 
+
+HANDSHAKES = Evidence(Signal.CONNECTIONS, 900.0, 250.0)
 
 USAGE = [
     ("bnas",),
@@ -59,9 +66,67 @@ def test_a_word_that_cannot_be_read_is_told_in_one_sentence_and_changes_nothing(
     assert host.plane.changes == []
 
 
-def test_a_mistyped_verb_or_option_is_answered_with_the_nearest(host: CliHost) -> None:
-    assert "did you mean bans?" in host.run("bnas").err
-    assert "did you mean --force?" in host.run("ban", "203.0.113.7", "--frce").err
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("bnas", "bans"),
+        ("ban 203.0.113.7 --frce", "--force"),
+        ("ban 203.0.113.7 --scope al", "all"),
+        ("ban 203.0.113.7 --action rejct", "reject"),
+        ("report --format htm", "html"),
+        ("bans --sort pakets", "packets"),
+        ("connections --by sorce", "source"),
+        ("connections --state SYN_RECIVED", "SYN_RECV"),
+        ("policy shwo", "show"),
+        ("policy show --policy defualt", "default"),
+        ("completion bsh", "bash"),
+        ("block 203.0.113.7", "ban"),
+        ("list", "bans"),
+        ("watch", "top"),
+        ("help", "--help"),
+        ("disable", "enable --off"),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_nearest(host: CliHost, words: str, meant: str) -> None:
+    ran = host.run(*words.split())
+    assert ran.code == 2
+    assert f"did you mean {meant}?" in ran.err
+
+
+def test_a_word_that_is_near_nothing_is_answered_with_all_there_are(host: CliHost) -> None:
+    assert "takes drop or reject; see" in host.run("ban", "203.0.113.7", "--action", "xyz").err
+    assert 'see "synguard --help"' in host.run("frobnicate").err
+    assert "it wants a whole number" in host.run("bans", "--limit", "x").err
+
+
+def test_every_other_word_leads_to_a_verb_and_stands_in_no_verbs_way() -> None:
+    verbs = {verb.name for verb in VERBS}
+    assert not OTHER_WORDS.keys() & verbs
+    assert {meant.split()[0] for meant in OTHER_WORDS.values()} <= verbs | {"--help", "--version"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("unban", "--all"),
+        ("flush",),
+        ("flush", "--json"),
+        ("review", "--apply-suggestions"),
+        ("review", "--make-permanent"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_undone_wants_yes_where_nobody_can_be_asked(
+    host: CliHost, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synguard.enforcer.flush.flush_kernel", lambda: pytest.fail("flushed"))
+    with host.ledger() as ledger:
+        ledger.add_bans([replace(ban("again", "203.0.113.7", scope=Scope.ALL), evidence=(HANDSHAKES,), times=9)])
+        ledger.record_hits({"again": Hits(7, 420)}, datetime.now(UTC))
+    ran = host.run(*words, "--within", "any") if words[0] == "review" else host.run(*words)
+    assert (ran.code, len(ran.err.splitlines())) == (2, 1)
+    assert "--yes" in ran.err
+    assert host.standing() == {"203.0.113.7/32"}
 
 
 def test_every_fault_of_a_config_is_told_at_once(host: CliHost) -> None:

@@ -33,6 +33,7 @@ NOT_CARRIED_OUT = {
     "suggest": "likewise",
     "--watch": "would watch for good",
     "--config": "names a file that only the reader has",
+    "--all": "asks a person, or carries out what another page needs",
     "--count": "would look for as long as it says",
 }
 

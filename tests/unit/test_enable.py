@@ -179,7 +179,7 @@ def test_it_shows_whom_the_rehearsal_would_have_banned_and_who_could_be_hurt(hos
     assert "203.0.113.7" in ran.out
     assert "could hurt innocent people: 192.0.2.0/24: covers 192.0.2.254, default gateway via eth0" in ran.out
     host.run("enable", "--off")
-    told = host.run("enable", "--confirm-within", "5m", "--json").json
+    told = host.run("enable", "--confirm-within", "5m", "--yes", "--json").json
     assert told["would_have_banned"] == 2
     assert told["could_be_hurt"]
 

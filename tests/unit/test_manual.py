@@ -87,6 +87,7 @@ def test_json_has_the_documented_keys(command: str, host: CliHost, monkeypatch: 
         "synguard why": ("203.0.113.7",),
         "synguard review": ("--within", "any"),
         "synguard unban": ("203.0.113.7",),
+        "synguard flush": ("--yes",),
         "synguard policy check": (str(ROOT / "rules/web.toml"),),
         "synguard policy replay": (recording,),
         "synguard policy suggest": (recording,),

@@ -12,7 +12,7 @@ end
 complete -c synguard -f
 complete -c synguard -n '__synguard_at' -a run -d 'The agent in the foreground; dry-run unless told to enforce'
 complete -c synguard -n '__synguard_at' -a status -d 'Health, mode, pressure, incidents'
-complete -c synguard -n '__synguard_at' -a top -d 'The same live, with sources and bans; ban and unban from the keyboard'
+complete -c synguard -n '__synguard_at' -a top -d 'All of it live: pressure, sources, bans; ban and unban by key'
 complete -c synguard -n '__synguard_at' -a bans -d 'What is banned now, until when, and what it stopped'
 complete -c synguard -n '__synguard_at' -a ban -d 'Ban an address or prefix by hand'
 complete -c synguard -n '__synguard_at' -a unban -d 'Lift a ban'

@@ -7,7 +7,7 @@ _synguard() {
   verbs=(
     'run:The agent in the foreground; dry-run unless told to enforce'
     'status:Health, mode, pressure, incidents'
-    'top:The same live, with sources and bans; ban and unban from the keyboard'
+    'top:All of it live\: pressure, sources, bans; ban and unban by key'
     'bans:What is banned now, until when, and what it stopped'
     'ban:Ban an address or prefix by hand'
     'unban:Lift a ban'

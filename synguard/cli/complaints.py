@@ -1,0 +1,97 @@
+"""What is wrong with a command line, as one sentence that names what was meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+import typer
+
+OTHER_WORDS: Final[Mapping[str, str]] = {
+    "block": "ban",
+    "deny": "ban",
+    "drop": "ban",
+    "reject": "ban",
+    "unblock": "unban",
+    "delete": "unban",
+    "remove": "unban",
+    "list": "bans",
+    "ls": "bans",
+    "show": "bans",
+    "start": "run",
+    "agent": "run",
+    "daemon": "run",
+    "watch": "top",
+    "live": "top",
+    "netstat": "connections",
+    "ss": "connections",
+    "explain": "why",
+    "extend": "review",
+    "expiring": "review",
+    "check": "doctor",
+    "health": "status",
+    "enforce": "enable",
+    "confirm": "enable --confirm",
+    "disable": "enable --off",
+    "panic": "flush",
+    "clear": "flush",
+    "config": "policy show",
+    "limits": "policy show",
+    "rules": "policy show",
+    "help": "--help",
+    "version": "--version",
+}
+"""Words that other tools use → ours."""
+
+_NO_CHOICE: Final = re.compile(r"for '(?P<name>[^']*)': '(?P<given>.*?)' is not one of (?P<known>'.*')", re.DOTALL)
+_VALIDATION: Final = (
+    (re.compile(r"Input should be a valid integer.*"), "it wants a whole number"),
+    (re.compile(r"Input should be "), "it should be "),
+)
+
+
+def nearest_verb(word: str, known: Iterable[str], context: Any) -> str:
+    """Return what to do instead of a verb that there is none of."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    top_level = context.parent is None
+    meant = OTHER_WORDS.get(word.lower()) if top_level else None
+    meant = meant or (near[0] if near else None)
+    return f"did you mean {meant}?" if meant else f'see "{context.command_path} --help"'
+
+
+def usage_sentence(error: typer.TyperException) -> str:
+    """Return a usage error of the parser as one sentence in our words."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "synguard"
+    option = getattr(error, "option_name", None)
+    if option is not None and hasattr(error, "possibilities"):
+        return _no_such_option(option, context, path)
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
+    choice = _NO_CHOICE.search(message)
+    if choice:
+        return _no_such_value(choice, path)
+    for found, ours in _VALIDATION:
+        message = found.sub(ours, message)
+    message = message[:1].lower() + message[1:]
+    return message if message.endswith("?") or "--help" in message else f'{message}; see "{path} --help"'
+
+
+def _no_such_option(option: str, context: Any, path: str) -> str:
+    known = [name for param in context.command.params for name in param.opts] if context is not None else []
+    near = get_close_matches(option, known, n=1, cutoff=0.5)
+    meant = f"did you mean {near[0]}?" if near else f'see "{path} --help"'
+    return f"{path} has no option {option}; {meant}"
+
+
+def _no_such_value(choice: re.Match[str], path: str) -> str:
+    given, known = choice["given"], re.findall(r"'([^']*)'", choice["known"])
+    near = [word for word in known if given and word.startswith(given.lower())]
+    near += get_close_matches(given.lower(), known, n=1, cutoff=0.5)
+    meant = f"did you mean {near[0]}?" if near else f'see "{path} --help"'
+    return f'"{given[:40]}" is no value for {choice["name"]}, which takes {_listed(known)}; {meant}'
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
