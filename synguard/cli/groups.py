@@ -37,6 +37,10 @@ class Verb:
     """Verbs below it, as ``policy check``."""
 
 
+class PipeClosedError(Exception):
+    """Nobody reads what is printed any more, which is no failure: ``synguard bans | head``."""
+
+
 def _write_help(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) -> None:
     """Write what it is as the docstring has it, examples first and copyable, then usage and options."""
     formatter.write((command.help or "").rstrip("\n") + "\n\n")
@@ -96,6 +100,13 @@ class VerbGroup(TyperGroup):
             ctx.fail(f'there is no verb "{printable(args[0])}"; {nearest_verb(args[0], self.list_commands(ctx), ctx)}')
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Carry the verb out; that nobody reads on is handed past the parser, which would make a failure of it."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise PipeClosedError from error
+
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]  # never returns
         """Run a verb and exit with its documented code."""
         stand_in_for_closed_streams()
@@ -129,7 +140,7 @@ def _told(debug: bool, call: Callable[[], Any]) -> int:
         code = call()
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, PipeClosedError):
         _leave_the_pipe()
         return 0
     except KeyboardInterrupt:

@@ -39,6 +39,8 @@ VERB_WORDS = {
     "policy suggest": "RECORDING",
     "policy example": "",
     "doctor": "",
+    "notify show": "",
+    "notify test": "",
     "flush": "--yes",
     "completion": "bash",
 }
