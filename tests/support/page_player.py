@@ -51,6 +51,10 @@ FAIR: Final[Mapping[str, frozenset[int]]] = {
     "review": frozenset({0, 1}),
 }
 """Verbs whose exit code 1 is an answer: something is bad; there was nothing to lift or to review."""
+ASKS: Final = re.compile(
+    r"\bsynguard enable\b(?! --(confirm|off)(\s|$))|\bsynguard (flush|unban --all)\b|--(apply-suggestions|make-permanent)\b"
+)
+"""What asks a person first; a reader who types it means it."""
 _AGENT: Final = re.compile(r"(\S*bin/)?synguard (--config \S+ )?run\b")
 _SHORT_RUN: Final = re.compile(r"--for [0-9]s\b")
 _WATCHED_S: Final = 1.0
@@ -144,6 +148,12 @@ class Stage:
             self._traffic[name] = start()
 
 
+def answered(text: str) -> str:
+    """Return a line as one types it whom nobody can ask: with the yes that a reader gives at the question."""
+    asks = ASKS.search(text)
+    return text if asks is None or "--yes" in text else f"{text[: asks.end()]} --yes{text[asks.end() :]}"
+
+
 class Player:
     """The one who types, on one host."""
 
@@ -195,7 +205,7 @@ class Player:
         if STAYS.search(text) and not _SHORT_RUN.search(text) and "--help" not in text:
             ran = self.sandbox.run(f"timeout -s INT {_WATCHED_S + 1} {text}")
             return Ran(text, 0 if ran.code in (0, 124, 130) else ran.code, ran.output)
-        return replace(self.sandbox.run(self._directory + text), line=text)
+        return replace(self.sandbox.run(self._directory + answered(text)), line=text)
 
     def _as_systemd(self, text: str) -> None:
         """Do to the agent what a line asks systemd to do, so that what follows finds the host as its reader does."""
