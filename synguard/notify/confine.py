@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import resource
 from contextlib import suppress
 from typing import Final
@@ -31,8 +30,6 @@ def confine() -> None:
 
     Source: capset(2), prctl(2) ``PR_SET_NO_NEW_PRIVS``.
     """
-    with suppress(OSError):
-        os.nice(10)
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_CPU, CPU_S)
     _limit(resource.RLIMIT_CORE, 0)

@@ -34,7 +34,7 @@ def test_a_flood_makes_exactly_one_message_at_its_start_and_one_at_its_end(lab: 
     agent.start("--enforce")
     flood = lab.start_flood(flood_of(ONE))
     wait_for_bans(agent, attackers(ONE))
-    wait_for(lambda: web.bodies, "the message of its start", every=0.1)
+    wait_for(lambda: web.bodies, "the message of its start", 60.0, every=0.1)
     flood.stop()
     wait_for(lambda: len(web.bodies) == 2, "the message of its end", 60.0, every=0.2)
     assert agent.stop() == 0
