@@ -12,6 +12,7 @@ from typing import Final
 
 from synguard.agent.agent import Agent, Tick
 from synguard.clock import Clock
+from synguard.detector.assessment import ListenerPressure
 from synguard.errors import ConfigError
 from synguard.logs import event
 from synguard.model import Mode
@@ -24,7 +25,7 @@ from synguard.notify.services import load_key, load_services
 from synguard.plain import clipped, printable
 from synguard.policy.models import Config
 from synguard.policy.outward import Notify
-from synguard.report.status import FloodStatus, ListenerStatus, Status
+from synguard.report.status import FloodStatus, Status
 
 log: Final = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Alerts:
                 utc=utc,
                 incident=tick.decision.incident,
                 dry_run=status.mode is Mode.DRY_RUN,
-                ports=tuple(_port(one) for one in status.pressure if one.censored or one.fill >= PRESSED),
+                ports=tuple(_port(one) for one in tick.assessment.pressure if one.censored or one.fill >= PRESSED),
                 served=served(status.flood),
                 states=self._states(status, tick.decision.refusals, now),
             )
@@ -126,10 +127,12 @@ def served(flood: FloodStatus) -> str:
         return f"clients are turned away: a full queue drops {flood.dropped_pps:.0f} SYN/s, {done}"
     if flood.accept_overflows_pps >= 1:
         return f"clients wait: the application accepts too slowly ({flood.accept_overflows_pps:.0f}/s are lost)"
+    if flood.completed_pps < 0.5:
+        return "no client is turned away, and none came in the last second"
     return f"clients are served: {flood.completed_pps:.0f} handshakes/s complete, none is turned away"
 
 
-def _port(listener: ListenerStatus) -> str:
+def _port(listener: ListenerPressure) -> str:
     process = f" ({clipped(printable(listener.process), 40)})" if listener.process else ""
     return f"{listener.port}{process}"
 

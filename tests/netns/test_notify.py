@@ -41,6 +41,7 @@ def test_a_flood_makes_exactly_one_message_at_its_start_and_one_at_its_end(lab: 
     start, end = web.bodies
     assert (start["event"], end["event"]) == ("start", "end")
     assert start["title"] == "victim: SYN flood began"
+    assert [port.partition(" ")[0] for port in start["attack"]["ports"]] == ["80"]
     assert end["attack"]["id"] == start["attack"]["id"]
     assert end["attack"]["bans"] >= 1
     assert web.url() not in agent.program.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.alerts import OFTEN, Alerts, alerting, manner_of
+from synguard.agent.alerts import OFTEN, Alerts, alerting, manner_of, served
 from synguard.errors import PlaneError
 from synguard.model import Mode
 from synguard.notify.herald import Herald, Manner, Memory
@@ -15,7 +15,7 @@ from synguard.notify.message import About, Message
 from synguard.notify.office import Office
 from synguard.notify.services import Service
 from synguard.policy.models import Config, Notify
-from synguard.report.status import read_status
+from synguard.report.status import FloodStatus, read_status
 from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
 from tests.support.fake_plane import FakePlane
 from tests.support.mail_and_web import Web
@@ -75,12 +75,27 @@ def test_a_flood_is_one_message_at_its_start_and_one_at_its_end(scene: Scene, ph
     start, end = phone.messages
     assert start.title == "web1: SYN flood began"
     assert "1 bans, 0 spared" in start.lines
+    assert start.attack is not None
+    assert [port.partition(" ")[0] for port in start.attack.ports] == ["80"]
     assert start.lines[-1] == "look: synguard status"
     assert any("clients are turned away: a full queue drops 10000 SYN/s" in line for line in start.lines)
     assert end.title == "web1: SYN flood is over"
     assert end.attack is not None
     assert end.attack.ended_at is not None
     assert end.attack.bans >= 1
+
+
+@pytest.mark.parametrize(
+    ("flood", "says"),
+    [
+        (FloodStatus(completed_pps=18), "clients are served: 18 handshakes/s complete, none is turned away"),
+        (FloodStatus(), "no client is turned away, and none came in the last second"),
+        (FloodStatus(dropped_pps=7, completed_pps=2), "clients are turned away: a full queue drops 7 SYN/s"),
+        (FloodStatus(accept_overflows_pps=3), "clients wait: the application accepts too slowly (3/s are lost)"),
+    ],
+)
+def test_whether_clients_are_served_is_said_as_it_is(flood: FloodStatus, says: str) -> None:
+    assert served(flood).startswith(says)
 
 
 def test_a_calm_day_says_nothing(scene: Scene, phone: Phone) -> None:
