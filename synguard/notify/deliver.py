@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from base64 import b64decode
 from typing import Any, Final
@@ -17,11 +18,14 @@ from synguard.notify.masks import is_webhook, masked, scrubbed
 from synguard.notify.webhook import Refused, deliver
 
 LIBRARY: Final = "pip install 'synguard[notify]'"
+LAST_S: Final = 30
+"""Seconds after which it ends itself, should the agent that would have ended it be gone."""
 _TYPES: Final = {"info": "info", "warning": "warning"}
 
 
 def main() -> None:
     """Read one errand from stdin, carry it out, and print ``{"ok", "answer", "later"}``."""
+    signal.alarm(LAST_S)
     errand = json.load(sys.stdin)
     try:
         answer = _webhook(errand) if is_webhook(errand["url"]) else _library(errand)
@@ -47,14 +51,14 @@ def _library(errand: dict[str, Any]) -> str:
         raise Refused(f"{scheme}:// needs a library that is not installed: {LIBRARY}", later=False) from error
     heard = _Ear()
     logging.getLogger("apprise").addHandler(heard)
-    service = apprise.Apprise.instantiate(errand["url"], suppress_exceptions=True)
-    if service is None:
+    service = apprise.Apprise()
+    if not service.add(errand["url"]):
         raise Refused("its URL is not understood; see the library's list of services", later=False)
     confine()
     body = errand["body"]
     kind = apprise.NotifyType(_TYPES[body["level"]])
     text = body["text"].removeprefix(body["title"]).lstrip("\n")
-    if service.notify(body=text, title=body["title"], notify_type=kind):
+    if service.notify(body=text, title=body["title"], notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
         return "taken"
     raise Refused(heard.said or "not taken, and it does not say why", later=True)
 

@@ -156,7 +156,9 @@ def test_mail_arrives_with_title_and_text() -> None:
     (text,) = mail.taken
     assert "Subject: web1: SYN flood began" in text
     assert "To: ops@example.org" in text
-    assert "since 2026-11-22 14:05:16 UTC, on port 80 (nginx)" in text
+    lines = [line.removesuffix("=20") for line in text.splitlines()]
+    assert "since 2026-11-22 14:05:16 UTC, on port 80 (nginx)" in lines
+    assert "2 bans, 0 spared" in lines
 
 
 def test_a_mail_server_that_refuses_is_tried_again() -> None:
