@@ -84,7 +84,7 @@ def built(
             mode_by="option" if insists else "config",
         )
         held.callback(agent.close)
-        for onlooker in (History(ledger), Witness(ledger, config.proven.lifetime)):
+        for onlooker in (History(ledger), Witness(ledger, config.proven.lifetime, lambda: agent.mode is Mode.DRY_RUN)):
             held.callback(onlooker.close)
             agent.onlookers.append(onlooker.look)
         office = held.enter_context(alerting(agent, config, clock))

@@ -6,7 +6,7 @@ counted, unless the ban stops everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
@@ -15,7 +15,7 @@ from synguard.addresses import format_network
 from synguard.agent.agent import Tick
 from synguard.detector.columns import halves, network_at
 from synguard.errors import LedgerError
-from synguard.ledger import Ledger, Touched
+from synguard.ledger import OVERLOOKED, Ledger, Touched
 from synguard.model import Ban, Scope
 
 MOST_BANS: Final = 1024
@@ -26,9 +26,13 @@ MOST_TOLD_APART: Final = 256
 """Clients told apart for one ban; more are not counted."""
 EXAMPLES: Final = 8
 """Clients that are named for one ban."""
+MOST_LOOKED_AT: Final = 65_536
+"""Clients looked at in one tick; with more there is no looking, and who is served anyway is learnt anew after that."""
 LEARN_S: Final = 30.0
 """An agent that has just started learns first who is served anyway, and counts nobody."""
 WRITE_EVERY_S: Final = 5.0
+SAY_AGAIN_S: Final = 600.0
+"""That there are too many clients to look at is written down once in so long."""
 
 _Halves: TypeAlias = tuple[int, int]
 
@@ -61,35 +65,43 @@ class _Watched:
 class Witness:
     """Looks on at every tick of a rehearsal, and tells the ledger whom each would-be ban would have turned away."""
 
-    def __init__(self, ledger: Ledger, lifetime_s: float) -> None:
+    def __init__(self, ledger: Ledger, lifetime_s: float, rehearsing: Callable[[], bool]) -> None:
         self._ledger = ledger
+        self._rehearsing = rehearsing
         self._lifetime_s = lifetime_s
         self._known: dict[_Halves, float] = {}
         self._watched: dict[str, _Watched] = {}
         self._by_length: dict[tuple[int, Scope], dict[int, list[_Watched]]] = {}
         self._learnt_at: float | None = None
-        self._write_at = float("-inf")
+        self._write_at = self._say_at = float("-inf")
 
     def look(self, tick: Tick, now: float, utc: datetime) -> None:
         """Take in one tick; neither waits nor raises."""
+        completed = tick.assessment.completed
+        if not self._rehearsing():
+            self._learnt_at = None
+            return
+        if completed is not None and len(completed) > MOST_LOOKED_AT:
+            self._overlook(now, utc)
+            return
         if self._learnt_at is None:
             self._learnt_at = now + LEARN_S
-        if tick.assessment.completed is not None:
-            self._meet(tick.assessment.completed, now, utc)
+        if completed is not None:
+            self._meet(completed, now, utc)
         fresh = [ban for ban in tick.decision.bans if ban.dry_run and _may_touch(ban)]
-        lapsed = [id_ for id_, one in self._watched.items() if not one.ban.active(utc)]
-        if fresh or (lapsed and now >= self._write_at):
-            self._write()
-            self._watch(fresh, lapsed)
-        if now >= self._write_at:
+        if fresh or now >= self._write_at:
             self._write_at = now + WRITE_EVERY_S
             self._write()
+            self._watch(fresh, utc)
 
     def close(self) -> None:
         """Write what is left."""
         self._write()
 
-    def _watch(self, fresh: Iterable[Ban], lapsed: Iterable[str]) -> None:
+    def _watch(self, fresh: Sequence[Ban], utc: datetime) -> None:
+        lapsed = [id_ for id_, one in self._watched.items() if not one.ban.active(utc)]
+        if not fresh and not lapsed:
+            return
         for id_ in lapsed:
             del self._watched[id_]
         self._watched |= {ban.id: _Watched(ban) for ban in fresh}
@@ -114,6 +126,17 @@ class Witness:
         if len(known) > KNOWN:
             latest = sorted(known.items(), key=lambda pair: -pair[1])[: KNOWN * 3 // 4]
             self._known = dict(latest)
+
+    def _overlook(self, now: float, utc: datetime) -> None:
+        self._learnt_at = None
+        if now < self._say_at or not self._watched:
+            return
+        self._say_at = now + SAY_AGAIN_S
+        text = f"more than {MOST_LOOKED_AT} clients at once: whom would-be bans would have turned away is not looked at"
+        try:
+            self._ledger.record_action(utc, OVERLOOKED, text, wait=False)
+        except LedgerError:
+            self._say_at = now
 
     def _count(self, client: _Halves, new: bool, utc: datetime) -> None:
         address = _joined(client)

@@ -2,10 +2,21 @@
 
 from synguard.ledger.database import LedgerDeniedError
 from synguard.ledger.ledger import LEDGER_FILE, Ledger
-from synguard.ledger.records import ActionRecord, BanRecord, Figure, Offence, Stretch, Touched, Track, VerdictRecord
+from synguard.ledger.records import (
+    OVERLOOKED,
+    ActionRecord,
+    BanRecord,
+    Figure,
+    Offence,
+    Stretch,
+    Touched,
+    Track,
+    VerdictRecord,
+)
 
 __all__ = [
     "LEDGER_FILE",
+    "OVERLOOKED",
     "ActionRecord",
     "BanRecord",
     "Figure",

@@ -197,9 +197,13 @@ class Ledger:
             )
             return [incident_of(row) for row in rows]
 
-    def record_action(self, at: datetime, kind: str, text: str) -> None:
-        """Keep one sentence about what synguard or a person did."""
-        with self._database.write() as db:
+    def record_action(self, at: datetime, kind: str, text: str, *, wait: bool = True) -> None:
+        """Keep one sentence about what synguard or a person did; ``wait`` for other writers, as everything else does.
+
+        Raises:
+            LedgerError: Also where somebody else writes at this moment and it shall not wait.
+        """
+        with self._database.write(wait=wait) as db:
             db.execute("INSERT INTO action (at, kind, text) VALUES (?, ?, ?)", (to_us(at), kind, text))
 
     def actions_since(self, since: datetime, limit: int = 1000) -> list[ActionRecord]:

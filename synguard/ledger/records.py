@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from synguard.model import Ban, Verdict
 
@@ -75,6 +76,10 @@ class Touched:
     examples: tuple[str, ...]
     """Some of them, the first ones; fewer than ``clients``, or none where it is not known who of many offended."""
     last_at: datetime
+
+
+OVERLOOKED: Final = "overlooked"
+"""Kind of the action which says that there were too many clients to look for those whom would-be bans touched."""
 
 
 @dataclass(frozen=True, slots=True)

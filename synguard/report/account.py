@@ -9,7 +9,7 @@ from typing import Final
 
 from synguard.addresses import NetworkIndex, format_network
 from synguard.ledger.records import ActionRecord, BanRecord, Touched, VerdictRecord
-from synguard.model import Incident, Mode, Scope, VerdictKind
+from synguard.model import Incident, Mode, Origin, Scope, VerdictKind
 from synguard.readings import Protected
 from synguard.report.findings import Finding
 from synguard.report.timeline import Timeline
@@ -62,6 +62,11 @@ class Account:
     def real(self) -> tuple[BanRecord, ...]:
         """Bans that reached the kernel."""
         return tuple(record for record in self.bans if not record.ban.dry_run)
+
+    @property
+    def enforced(self) -> bool:
+        """Whether automatic bans reach the kernel, or did in this time; bans by hand do so in a rehearsal too."""
+        return self.mode is Mode.ENFORCE or any(record.ban.origin is Origin.AUTO for record in self.real)
 
     @property
     def would_be(self) -> tuple[BanRecord, ...]:

@@ -53,7 +53,7 @@ def page(account: Account) -> str:
             style_hash=_hash(style),
             host=account.host,
             mode=account.mode.value,
-            enforcing=bool(account.real),
+            enforcing=account.enforced,
             span=format_duration((account.until - account.since).total_seconds()),
             since=since_words(account.since, account.until),
             until=both_zones(account.until),

@@ -50,16 +50,11 @@ def clipped(text: str) -> str:
 
 def tiles(account: Account, judgement: Judgement) -> list[dict[str, str]]:
     """Return the numbers at the head of the page."""
-    enforced = bool(account.real)
-    touched = "?" if judgement.touched is None else f"{judgement.touched:,}"
+    enforced = account.enforced
     whole = account.timeline.share >= COMPLETE
     return [
         {"name": "automatic bans" if enforced else "would-be bans", "value": f"{judgement.bans:,}", "style": ""},
-        {
-            "name": "served clients touched",
-            "value": touched,
-            "style": "" if judgement.touched == 0 else "worry",
-        },
+        _stopped(account) if enforced else _touched(judgement),
         {"name": "worth a look", "value": f"{len(judgement.looks):,}", "style": "worry" if judgement.looks else ""},
         {"name": "attacks", "value": f"{len(account.incidents):,}", "style": ""},
         {
@@ -68,6 +63,16 @@ def tiles(account: Account, judgement: Judgement) -> list[dict[str, str]]:
             "style": "" if whole else "worry",
         },
     ]
+
+
+def _stopped(account: Account) -> dict[str, str]:
+    packets = sum(record.packets for record in account.real)
+    return {"name": "packets stopped", "value": number_label(packets), "style": ""}
+
+
+def _touched(judgement: Judgement) -> dict[str, str]:
+    value = "?" if judgement.touched is None else f"{judgement.touched:,}"
+    return {"name": "served clients touched", "value": value, "style": "" if judgement.touched == 0 else "worry"}
 
 
 def ban_rows(account: Account) -> Rows:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from synguard.addresses import Network, format_network
-from synguard.ledger.records import BanRecord, Figure
+from synguard.ledger.records import OVERLOOKED, BanRecord, Figure
 from synguard.model import Evidence, Mode, Origin, Scope
 from synguard.report.account import Account
 from synguard.report.moments import both_zones
@@ -91,7 +91,7 @@ def _headline(account: Account, automatic: Sequence[BanRecord], touched: int | N
     since = since_words(account.since, account.until)
     worth = f"{count(len(looks), 'decision', 'decisions')} worth a look"
     bans = count(len(automatic), "ban", "bans")
-    if account.real:
+    if account.enforced and account.real:
         by_hand = len(account.real) - sum(record.ban.origin is Origin.AUTO for record in account.real)
         hand = f", {by_hand} more by hand" if by_hand else ""
         packets = sum(record.packets for record in account.real)
@@ -118,6 +118,8 @@ def _touched(account: Account) -> int | None:
 
 def _sentences(account: Account) -> Iterator[str]:
     yield _incident_sentence(account)
+    if account.real and not account.enforced:
+        yield f"{count(len(account.real), 'ban', 'bans')} made by hand, which a rehearsal carries out."
     if not account.bans:
         yield "Nobody was banned or would have been."
     if account.spoofed:
@@ -195,6 +197,8 @@ def _unknown(account: Account) -> Iterator[str]:
             "Whether clients tried to connect from what would have been banned while a full queue turned SYNs away: "
             "a handshake that is never completed names no client."
         )
+    if any(one.kind == OVERLOOKED for one in account.actions):
+        yield "All clients touched: at times there were more at once than an agent looks at, so there may be others."
     if account.would_be and not account.witnessed:
         yield "Whether clients connected from what would have been banned: no agent looked."
     yield from account.cut

@@ -14,7 +14,7 @@ from synguard.agent.agent import Tick
 from synguard.agent.witness import MOST_TOLD_APART, Witness
 from synguard.decision.engine import Decision
 from synguard.detector.assessment import Assessment
-from synguard.ledger import Ledger, Touched
+from synguard.ledger import OVERLOOKED, Ledger, Touched
 from synguard.model import Evidence, Mode, Scope, Signal
 from synguard.policy.load import load_policies
 from synguard.policy.models import Config
@@ -32,7 +32,7 @@ class Rehearsed(Scene):
         super().__init__(
             tmp_path, *load_policies(config), config=config, plane=None if mode is Mode.DRY_RUN else FakePlane()
         )
-        self.witness = Witness(self.ledger, config.proven.lifetime)
+        self.witness = Witness(self.ledger, config.proven.lifetime, lambda: mode is Mode.DRY_RUN)
         self.agent.onlookers.append(self.witness.look)
 
     def floods(self) -> None:
@@ -92,7 +92,7 @@ def test_after_the_end_of_a_ban_nobody_is_touched(scene: Rehearsed) -> None:
 
 def test_an_agent_that_has_just_started_counts_nobody_until_it_knows_who_is_served(scene: Rehearsed) -> None:
     scene.restarts()
-    scene.witness = Witness(scene.ledger, 600.0)
+    scene.witness = Witness(scene.ledger, 600.0, lambda: True)
     scene.agent.onlookers.append(scene.witness.look)
     scene.weather.connections["198.18.7.201"] = 1
     scene.lasts(25)
@@ -134,7 +134,7 @@ def test_a_network_banned_for_its_connections_meets_its_own_offenders_and_only_o
     evidence = Evidence(Signal.CONNECTIONS, 4000.0, 3000.0, (80,), sources=40)
     wide = replace(ban("wide", "198.18.9.0/24", Scope.ALL, start=START, dry_run=True), evidence=(evidence,))
     with Ledger.open(tmp_path / "ledger.db") as ledger:
-        witness = Witness(ledger, 600.0)
+        witness = Witness(ledger, 600.0, lambda: True)
         peers = tuple((0, 0xFFFF << 32 | int(ip_address(f"198.18.9.{n}"))) for n in range(1, 44))
         for second in range(40):
             witness.look(Tick(Assessment(second, completed=peers), Decision()), second, START)
@@ -143,3 +143,15 @@ def test_a_network_banned_for_its_connections_meets_its_own_offenders_and_only_o
         witness.close()
         (one,) = ledger.touched_since(START).values()
         assert (one.ban_id, one.clients, one.examples) == ("wide", 3, ())
+
+
+def test_more_clients_than_can_be_looked_at_in_a_tick_are_not_and_are_learnt_anew_afterwards(
+    scene: Rehearsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synguard.agent.witness.MOST_LOOKED_AT", 50)
+    scene.weather.connections |= {f"198.18.7.{n}": 1 for n in range(150)}
+    scene.lasts(10)
+    scene.weather.connections = {f"198.18.7.{n}": 1 for n in range(20)}
+    scene.lasts(10)
+    assert scene.told() == []
+    assert [one.kind for one in scene.ledger.actions_since(START)].count(OVERLOOKED) == 1, "said once"

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from synguard.ledger import BanRecord, Touched
+from synguard.ledger import OVERLOOKED, ActionRecord, BanRecord, Touched
 from synguard.model import Evidence, Mode, Origin, Scope, Signal
 from synguard.report.account import Hurt
 from synguard.report.findings import Finding, Level
@@ -148,3 +148,16 @@ def test_every_advised_command_is_one_that_is_understood() -> None:
         for line in lines:
             if line.startswith("synguard "):
                 parse(line.split()[1:])
+
+
+def test_a_ban_by_hand_makes_no_enforcement_of_a_rehearsal() -> None:
+    by_hand = BanRecord(replace(BANS[1].ban, dry_run=False, origin=Origin.MANUAL), packets=9)
+    judgement = judged(account(bans=(BANS[0], by_hand)))
+    assert judgement.headline.startswith("Had you enforced since")
+    assert "1 ban, 0 served clients touched" in judgement.headline
+    assert "1 ban made by hand, which a rehearsal carries out." in judgement.sentences
+
+
+def test_that_there_were_too_many_clients_to_look_at_is_said() -> None:
+    told = account(bans=BANS, actions=(ActionRecord(NOW, OVERLOOKED, "more than 65536 clients at once"),))
+    assert any("there may be others" in sentence for sentence in judged(told).unknown)

@@ -139,6 +139,9 @@ def test_a_rehearsal_and_enforcing_have_words_of_their_own() -> None:
     assert "77 packets" in enforced
     assert "would have been banned" not in enforced
     assert "Had you enforced" not in enforced
+    assert "served clients touched" in dry
+    assert "served clients touched" not in enforced, "whom bans keep away, nobody sees"
+    assert "packets stopped" in enforced
 
 
 def test_a_page_of_nothing_says_that_there_is_nothing() -> None:
