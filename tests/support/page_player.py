@@ -52,7 +52,8 @@ FAIR: Final[Mapping[str, frozenset[int]]] = {
 }
 """Verbs whose exit code 1 is an answer: something is bad; there was nothing to lift or to review."""
 ASKS: Final = re.compile(
-    r"\bsynguard enable\b(?! --(confirm|off)(\s|$))|\bsynguard (flush|unban --all)\b|--(apply-suggestions|make-permanent)\b"
+    r"\bsynguard enable\b(?! --(confirm|off)(\s|$))|\bsynguard (flush|unban --all)\b"
+    r"|--(apply-suggestions|make-permanent)\b"
 )
 """What asks a person first; a reader who types it means it."""
 _AGENT: Final = re.compile(r"(\S*bin/)?synguard (--config \S+ )?run\b")
