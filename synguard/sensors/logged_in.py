@@ -38,8 +38,9 @@ def read_ssh_peers(
 ) -> dict[Address, str]:
     """Return address → ``SSH session of alice (pts/0)``; at most 4,096.
 
-    A login that utmp knows by host name (``UseDNS yes``) counts by the connection its session process holds. Nothing is
-    looked up in DNS, and a host that keeps no memory of logins and hides its processes shows nobody.
+    A login that utmp knows by host name (``UseDNS yes``) counts by the connection its session process holds; records
+    that a user's own program wrote there do not count. Nothing is looked up in DNS, and a host that keeps no memory of
+    logins and hides its processes shows nobody.
 
     Raises:
         OSError: A memory of logins exists and cannot be read.
@@ -58,6 +59,8 @@ def read_ssh_peers(
 
 def _by_utmp() -> Iterator[tuple[Address, str]]:
     for user, _ in zip(psutil.users(), range(_MAX_SESSIONS), strict=False):
+        if user.pid and not _made_by_root(int(user.pid)):
+            continue
         reason = f"SSH session of {user.name} ({user.terminal or 'no terminal'})"
         address = _address(user.host or "")
         if address is not None:
@@ -65,6 +68,35 @@ def _by_utmp() -> Iterator[tuple[Address, str]]:
         elif user.pid and _looks_like_a_name(user.host):
             for peer in _peers_of_session(int(user.pid)):
                 yield peer, reason
+
+
+def _made_by_root(pid: int) -> bool:
+    """Return whether a record of a login is of a process that root runs, or that root's sshd has made for a user.
+
+    Terminal programs let any user write records with whatever address (utempter), which would be immunity for the
+    asking. Those name his own process. What is gone has logged out.
+    """
+    parent, uid = _parent_and_user(pid)
+    return uid == 0 or (_is_sshd(pid) and _is_sshd(parent) and _parent_and_user(parent)[1] == 0)
+
+
+def _parent_and_user(pid: int) -> tuple[int, int]:
+    """Return a process's parent and real user id; (0, -1) where it is gone or hidden."""
+    try:
+        with open(f"/proc/{pid}/status", errors="replace") as status:
+            fields = dict(line.split(":", 1) for line in status if ":" in line)
+        return int(fields["PPid"]), int(fields["Uid"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return 0, -1
+
+
+def _is_sshd(pid: int) -> bool:
+    """Return whether a process runs root's sshd program."""
+    try:
+        program = Path(os.readlink(f"/proc/{pid}/exe"))
+        return program.name in _SSHD_NAMES and program.stat().st_uid == 0
+    except OSError:
+        return False
 
 
 def _address(text: str) -> Address | None:
@@ -115,14 +147,14 @@ def _by_processes() -> Iterator[tuple[Address, str]]:
 def _session_title(pid: str) -> re.Match[str] | None:
     """Return the parts of an sshd session's title; None for any other process, also one that only pretends to be.
 
-    A local user may give a program any name and title, but cannot make a program that root owns say ``alice@``.
+    A local user may give a program any name and title, root's sshd too if he starts it himself; but not its parent.
     """
     try:
         with open(f"/proc/{pid}/comm") as comm:
             if comm.readline().strip() not in _SSHD_NAMES:
                 return None
         program = Path(os.readlink(f"/proc/{pid}/exe"))
-        if program.name not in _SSHD_NAMES or program.stat().st_uid != 0:
+        if program.name not in _SSHD_NAMES or program.stat().st_uid != 0 or not _made_by_root(int(pid)):
             return None
         with open(f"/proc/{pid}/cmdline", errors="replace") as cmdline:
             return _SESSION_TITLE.match(cmdline.read(256).split("\0", 1)[0])

@@ -1,6 +1,7 @@
 import os
 import socket
 import struct
+import subprocess
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,6 +119,19 @@ def test_a_login_protects_the_address_it_came_from(
     monkeypatch.setattr(psutil, "users", lambda: [login(host)])
     peers = read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path))
     assert peers == ({ALICE: "SSH session of alice (pts/0)"} if known else {})
+
+
+def test_a_record_that_a_users_own_program_wrote_protects_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """utempter writes whatever host it is told, for whoever asks: any local user could make an attacker immune."""
+    for user, known in ((65534, False), (0, True)):
+        with subprocess.Popen(["sleep", "60"], user=user) as process:
+            record = login("192.0.2.81", process.pid)
+            monkeypatch.setattr(psutil, "users", lambda record=record: [record])
+            peers = read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path))
+            process.kill()
+        assert bool(peers) is known
 
 
 def test_a_session_that_ended_meanwhile_protects_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
