@@ -6,6 +6,7 @@ RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
 IN_TEST := not bench and not soak and not pages and not deb
 TWICE := tests/package/test_deb.py::test_two_builds_give_the_same_bytes
+FUZZ := 10m
 INSTALL := .venv/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable
 
 help: ## list the targets
@@ -50,6 +51,10 @@ soak: setup ## an hour of floods, restarts and wiped rules: nothing may grow (SO
 screenshots: setup ## make the pictures of the documentation under a real flood (PICTURES=report for some of them)
 	$(PY) -m tests.support.screenshots $(PICTURES)
 
+fuzz: setup ## every reader of hostile bytes, guided by coverage, for FUZZ=10m (SHORT=1: half a minute)
+	$(INSTALL) '.[fuzz]'
+	$(PY) -m tests.fuzz.run $(if $(SHORT),34s,$(FUZZ))
+
 demo: setup ## a flood, the agent, who gets through: before and after, in under a minute
 	$(PY) -m tests.support.demo
 
@@ -72,6 +77,6 @@ man: setup ## write man pages, references, completions and the example config an
 	$(PY) -m synguard.manual
 
 clean: ## remove what the targets above made
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: $(shell grep -oE '^[a-z-]+:' $(firstword $(MAKEFILE_LIST)) | tr -d :)

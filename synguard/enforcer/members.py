@@ -40,7 +40,8 @@ LONGEST_TIMEOUT_S: Final = 2_147_483
 """The kernel keeps timeouts as 32-bit milliseconds: 24.8 days. A longer ban is renewed by the agent."""
 
 _MEMBER_LINE: Final = re.compile(
-    r"add (\S+) ([^,\s]+)(?:,tcp:(\d+))?(?: timeout \d+)?(?: packets (\d+) bytes (\d+))?(?: comment \"(.*)\")?"
+    r"add (\S+) ([^,\s]+)(?:,tcp:(\d{1,5}))?(?: timeout \d+)?(?: packets (\d{1,20}) bytes (\d{1,20}))?"
+    r"(?: comment \"(.*)\")?"
 )
 
 
@@ -232,7 +233,12 @@ def parse_save(lines: Iterable[str]) -> SavedSets:
 def _take(saved: SavedSets, group: _Group, ports: tuple[int, ...], hits: Hits) -> None:
     name, network, comment = group
     kind, family = SET_NAMES[name]
-    saved.take(kind, IPv4Network(network) if family == 4 else IPv6Network(network), comment, ports, hits, name)
+    try:
+        target = IPv4Network(network) if family == 4 else IPv6Network(network)
+    except ValueError:  # no such member can be in a set; what cannot be read is not ours
+        saved.strangers.append(f"{network[:60]} in set {name}")
+        return
+    saved.take(kind, target, comment, ports, hits, name)
 
 
 def _key(ban_id: str, taken: Mapping[str, Held]) -> str:

@@ -109,7 +109,7 @@ def _dump(channel: socket.socket, what: bytes, flags: int = _DUMP) -> list[Eleme
             for kind, message_flags, body in _messages(channel.recv(_BUFFER)):
                 interrupted |= bool(message_flags & _DUMP_INTR)
                 if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-                    _raise_for(-_ERRNO.unpack_from(body)[0])
+                    _raise_for(-_ERRNO.unpack_from(body)[0] if len(body) >= _ERRNO.size else 0)
                     return None if interrupted or _repeats(found) else found
                 found += _elements(body)
             if not flags:
@@ -137,8 +137,8 @@ def _messages(datagram: bytes) -> Iterator[tuple[int, int, bytes]]:
     start = 0
     while start + _HEADER.size <= len(datagram):
         length, kind, flags, _, _ = _HEADER.unpack_from(datagram, start)
-        if length < _HEADER.size:
-            return
+        if length < _HEADER.size or start + length > len(datagram):
+            raise PlaneError("reading nf_tables sets", "the kernel's answer cannot be read: a message is cut short")
         yield kind, flags, datagram[start + _HEADER.size : start + length]
         start += (length + 3) & ~3
 

@@ -102,10 +102,14 @@ def take_elements(members: Members, one: SetId, elements: Iterable[Element]) -> 
         try:
             target = network((address, one.length))
         except ValueError:  # bits beyond the mask: no packet can match it
-            members.strangers.append(f"{ip_address(address)} in set {one.name}")
+            members.strangers.append(f"{_shown(address)} in set {one.name}")
             continue
         found = tuple(sorted(ports.get((address, comment), ())))
         members.take(one.kind, target, comment, found, hits, one.name)
+
+
+def _shown(address: bytes) -> str:
+    return str(ip_address(address)) if len(address) in (4, 16) else f"a key of {len(address)} bytes"
 
 
 def _exception_slots(allow: Iterable[Network], proven: Iterable[Network]) -> Iterator[Slot]:

@@ -48,13 +48,18 @@ def gateways_in(datagram: bytes, offsets: list[int]) -> dict[Address, str]:
     found: dict[Address, str] = {}
     for offset in offsets:
         start = offset + HEADER_BYTES
+        if end_of(datagram, offset) - start < _RTMSG_BYTES:  # no route, whatever it is
+            continue
         if datagram[start + 1] <= _WIDEST_HALF and datagram[start + 7] == _RTN_UNICAST:
             for address, interface in _next_hops(datagram, start + _RTMSG_BYTES, end_of(datagram, offset), 0):
                 found[address] = _interface_name(interface)
     return found
 
 
-def _next_hops(datagram: bytes, start: int, end: int, interface: int) -> Iterator[tuple[Address, int]]:
+def _next_hops(
+    datagram: bytes, start: int, end: int, interface: int, *, within: bool = False
+) -> Iterator[tuple[Address, int]]:
+    """Yield what the attributes of a route name; ``within`` one of its next hops there are no further ones."""
     gateways: list[Address] = []
     for kind, value in attributes(datagram, start, end):
         if kind == _RTA_OIF and len(value) == 4:
@@ -63,7 +68,7 @@ def _next_hops(datagram: bytes, start: int, end: int, interface: int) -> Iterato
             gateways.append(unmapped(ip_address(value)))
         elif kind == _RTA_VIA and len(value) in (6, 18):
             gateways.append(unmapped(ip_address(value[2:])))
-        elif kind == _RTA_MULTIPATH:
+        elif kind == _RTA_MULTIPATH and not within:
             yield from _multipath(value)
     for gateway in gateways:
         yield gateway, interface
@@ -75,12 +80,12 @@ def _multipath(value: bytes) -> Iterator[tuple[Address, int]]:
         length, _flags, _hops, interface = _RTNEXTHOP.unpack_from(value, offset)
         if length < _RTNEXTHOP.size or offset + length > len(value):
             return
-        yield from _next_hops(value, offset + _RTNEXTHOP.size, offset + length, interface)
+        yield from _next_hops(value, offset + _RTNEXTHOP.size, offset + length, interface, within=True)
         offset += (length + 3) & ~3
 
 
 def _interface_name(index: int) -> str:
     try:
         return socket.if_indextoname(index)
-    except OSError:  # it went away between the two questions
+    except (OSError, OverflowError):  # it went away between the two questions, or never was one
         return f"interface {index}"
