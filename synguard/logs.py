@@ -59,7 +59,7 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "recording": ("a recording ended", ("file",)),
     "notify": ("a message could not be delivered, or can be again", ("service", "about")),
     "metrics": ("where metrics are served, or why they are not", ("listen",)),
-    "service": ("the service manager cannot be told how the agent is", ()),
+    "service": ("the service manager cannot be told how the agent is, or capabilities cannot be given up", ()),
     "other": ("whatever has no word of its own, such as a line of a library", ()),
 }
 """Event → (what it tells, the fields it may carry); docs/logs.md is checked against this."""

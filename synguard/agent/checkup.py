@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from synguard.agent.queue_advice import longer_queue, queue_findings
+from synguard.enforcer.programs import find_tool, tool_environment
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
 from synguard.policy.models import Config
 from synguard.readings import Listener
@@ -130,13 +130,20 @@ def _ipset(config: Config) -> Finding:
     return Finding("ipset", level, reason, "apt-get install ipset; modprobe ip_set_hash_net xt_set")
 
 
-def _output(tool: str, *arguments: str, which: Callable[[str], str | None] = shutil.which) -> str:
+def _output(tool: str, *arguments: str, which: Callable[[str], str | None] = find_tool) -> str:
     """Return what a tool prints, or nothing where there is no such tool or it fails."""
     path = which(tool)
     if path is None:
         return ""
     try:
-        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=_TOOL_WAIT_S, check=False)  # noqa: S603  # a fixed command
+        done = subprocess.run(  # noqa: S603  # a fixed command
+            [path, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_TOOL_WAIT_S,
+            env=tool_environment(),
+            check=False,
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout

@@ -7,7 +7,6 @@ docs/decisions/0012-syn-cookies.md for why it is a file of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,8 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from synguard.errors import LedgerError
 from synguard.policy.models import Config
+from synguard.private import read_private, replace_private
 
 NOTE_FILE: Final = "syn-cookies.json"
+MOST_BYTES: Final = 64 * 1024
+"""Far more than a note takes; a longer file is none."""
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _NET_NAMESPACE: Final = Path("/proc/thread-self/ns/net")
@@ -59,7 +61,7 @@ class CookieNotes:
         kernel = self._kernel()
         for path in self._paths:
             try:
-                note = Note.model_validate_json(path.read_text(encoding="utf-8"))
+                note = Note.model_validate_json(read_private(path, MOST_BYTES))
             except (OSError, UnicodeDecodeError, ValidationError):
                 continue
             if note.kernel == kernel:
@@ -78,7 +80,7 @@ class CookieNotes:
         refusals = []
         for path in self._paths:
             try:
-                _replace(path, note.model_dump_json())
+                replace_private(path, note.model_dump_json())
             except OSError as error:
                 refusals.append(f"{path}: {error.strerror}")
             else:
@@ -98,15 +100,3 @@ class CookieNotes:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise LedgerError(f"{path} cannot be removed: {error.strerror}; remove it by hand") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all; a draft that a full disk cut short does not stay."""
-    draft = path.with_suffix(".new")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise

@@ -8,8 +8,6 @@ It lies in the state directory and only verbs write it; the agent reads. Sample:
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -17,9 +15,13 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synguard.errors import LedgerError
+from synguard.ledger.database import LedgerDeniedError
+from synguard.private import read_private, replace_private
 
 FILE: Final = "enforcing.json"
 """Its name in the state directory."""
+MOST_BYTES: Final = 64 * 1024
+"""Far more than an order takes; a longer file is none."""
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -96,7 +98,7 @@ class Enablements:
             LedgerError: There is one that cannot be read.
         """
         try:
-            return Enablement.model_validate_json(self.path.read_text(encoding="utf-8"))
+            return Enablement.model_validate_json(read_private(self.path, MOST_BYTES))
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError, ValidationError) as error:
@@ -112,17 +114,9 @@ class Enablements:
         Raises:
             LedgerError: The disk does not take it; what was ordered before stands.
         """
-        draft = self.path.with_suffix(f".{os.getpid()}")
         try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(order.model_dump_json())
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self.path)
+            replace_private(self.path, order.model_dump_json(), sync=True)
         except OSError as error:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
             raise LedgerError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def remove(self) -> None:
@@ -133,5 +127,7 @@ class Enablements:
         """
         try:
             self.path.unlink(missing_ok=True)
+        except PermissionError as error:
+            raise LedgerDeniedError(f"{self.path} may not be removed: run as root") from error
         except OSError as error:
             raise LedgerError(f"{self.path} cannot be removed: {error.strerror}; remove it by hand") from error

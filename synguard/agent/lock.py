@@ -9,7 +9,8 @@ from types import TracebackType
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from synguard.errors import SynguardError
+from synguard.errors import RefusedError, SynguardError
+from synguard.private import NotOursError, open_private
 from synguard.report.presence import AGENT_LOCK
 
 
@@ -24,16 +25,26 @@ def _take(handle: int) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def _opened(path: Path) -> int:
+    try:
+        return open_private(path, os.O_RDWR | os.O_CREAT)
+    except NotOursError as error:
+        raise RefusedError(f"the lock {path} cannot be used: {error.strerror}") from error
+    except OSError as error:
+        raise SynguardError(f"the lock {path} cannot be opened: {error.strerror}") from error
+
+
 class AgentLock:
     """Held for as long as the agent lives.
 
     Raises:
-        SynguardError: Another agent holds it.
+        SynguardError: Another agent holds it, or it cannot be opened.
+        RefusedError: The file is not ours alone.
     """
 
     def __init__(self, runtime_dir: Path) -> None:
         path = runtime_dir / AGENT_LOCK
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._handle = _opened(path)
         try:
             _take(self._handle)
         except BlockingIOError as error:

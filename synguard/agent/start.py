@@ -6,9 +6,9 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Final
 
+from synguard.agent import privileges
 from synguard.agent.agent import Agent, Loader
 from synguard.agent.alerts import alerting
 from synguard.agent.countermeasure import cookies_for
@@ -26,11 +26,11 @@ from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconciler import Reconciler
-from synguard.errors import NotPermittedError, SynguardError
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.model import Mode
 from synguard.policy.models import Config, Policy
+from synguard.private import private_directory
 from synguard.sensors.counters import read_counters
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.sensors.protected import read_protected
@@ -47,20 +47,27 @@ LEDGER_WAIT_S: Final = 0.5
 
 @contextmanager
 def built(
-    config: Config, policies: tuple[Policy, ...], clock: SystemClock, *, insists: bool = False
+    config: Config,
+    policies: tuple[Policy, ...],
+    clock: SystemClock,
+    *,
+    insists: bool = False,
+    keep: frozenset[str] | None = None,
 ) -> Iterator[Agent]:
     """Give an agent that has adopted what stands; everything it holds is freed afterwards.
 
     The mode is the config's, or what ``synguard enable`` ordered, which is then followed at run time; whoever started
-    the agent ``insists`` on the config's by an option.
+    the agent ``insists`` on the config's by an option. Once directories, ledger and plane are there, every capability
+    is given up but those to ``keep`` (None: none is), so that what is started from then on never has more.
 
     Raises:
         NotPermittedError: A directory or the plane needs more rights.
+        RefusedError: Others could change what is in a directory.
         PlaneUnavailableError: No plane works on this host.
         SynguardError: Another agent runs, or the ledger cannot be used.
     """
-    make_private(config.runtime_dir, "runtime_dir")
-    make_private(config.state_dir, "state_dir")
+    private_directory(config.runtime_dir, "runtime_dir")
+    private_directory(config.state_dir, "state_dir")
     with ExitStack() as held:
         held.enter_context(AgentLock(config.runtime_dir))
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
@@ -72,6 +79,8 @@ def built(
         switch = None if insists else Switch(Enablements(config.state_dir), parts, ledger, config.mode)
         mode = switch.wanted(clock.monotonic()) if switch else config.mode
         made = parts(mode)
+        if keep is not None:
+            privileges.give_up_all_but(keep)
         agent = Agent(
             config.model_copy(update={"mode": mode}),
             policies,
@@ -141,26 +150,6 @@ def host_sources(config: Config) -> Sources:
         finished_peers=read_finished_peers,
         protected=read_protected,
     )
-
-
-def make_private(directory: Path, name: str) -> None:
-    """Make a directory that only its owner may look into, unless it is there.
-
-    Raises:
-        NotPermittedError: It may not be made or written.
-        SynguardError: It cannot be made.
-    """
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = directory / ".writable"
-        probe.touch()
-        probe.unlink()
-    except PermissionError as error:
-        raise NotPermittedError(
-            f"{name} {directory} may not be written: run as root, or set {name} to a directory of your own"
-        ) from error
-    except OSError as error:
-        raise SynguardError(f"{name} {directory} cannot be used: {error.strerror}") from error
 
 
 def run_until_told(agent: Agent, clock: SystemClock, load: Loader, for_s: float | None) -> None:

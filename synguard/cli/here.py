@@ -86,9 +86,10 @@ def reaching(config: Config) -> Iterator[Reach]:
     """
     from synguard.agent.hand import Hand
     from synguard.enforcer.reconciler import Reconciler
+    from synguard.private import private_directory
 
     plane = working_plane(config)
-    config.runtime_dir.mkdir(parents=True, exist_ok=True)
+    private_directory(config.runtime_dir, "runtime_dir")
     protected = protected_here(config)
     with opened_ledger(config) as ledger:
         reconciler = Reconciler(plane, config.runtime_dir / "apply.lock")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -58,19 +59,26 @@ def run(
     form = _log_form(log_format) or settings.log.format
     import faulthandler
 
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts threads, which keep every capability
+    from synguard.agent import privileges
     from synguard.agent.start import built, run_until_told
     from synguard.clock import SystemClock
     from synguard.logs import logging_to_stderr
 
     faulthandler.enable(file=2)  # a watchdog ends a hung agent by SIGABRT: the log then shows where it hung
     clock = SystemClock()
+    kept = privileges.needed(enforces=not dry_run, enters_containers=settings.containers.watch != "off")
+    until_recording = {"CAP_DAC_OVERRIDE"} if record is not None else set()  # the file may lie where root owns nothing
     with ExitStack() as held:
         held.enter_context(logging_to_stderr(form, verbose=verbose))
-        agent = held.enter_context(built(settings, policies, clock, insists=mode is not None))
+        building = built(settings, policies, clock, insists=mode is not None, keep=kept | until_recording)
+        agent = held.enter_context(building)
         if record is not None:
             from synguard.recording.recorder import Recorder
 
-            agent.record = held.enter_context(Recorder(record, limit, agent.mode, force=force)).record
+            recorder = Recorder(record, limit, agent.mode, force=force)
+            privileges.give_up_all_but(kept)
+            agent.record = held.enter_context(recorder).record
         _greet(agent.mode, policies, form)
         run_until_told(agent, clock, load, for_s)
 

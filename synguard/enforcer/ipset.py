@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from synguard.enforcer.members import MAX_ELEMENTS, SavedSets, many_objects, parse_save
 from synguard.enforcer.names import SET_NAMES, SET_PREFIX
+from synguard.enforcer.programs import find_tool, tool_environment
 from synguard.enforcer.script import whole
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 
 TIMEOUT_S: Final = 30.0
 """For one process; a full set of 131,072 members is written in about a second."""
 
-_SEARCH: Final = "/usr/sbin:/sbin:/usr/local/sbin"
-"""A service's or sudo's PATH may lack these."""
 _PREFIX: Final = re.compile(r"^ipset v[\d.]+: (?:Error in line (\d+): )?", re.MULTILINE)
 
 
@@ -119,7 +116,7 @@ def _explained(detail: str, refused: str) -> str:
 
 
 def _run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
-    tool = shutil.which("ipset") or shutil.which("ipset", path=_SEARCH)
+    tool = find_tool("ipset")
     if tool is None:
         raise PlaneUnavailableError(
             "looking for ipset", "it is not installed: install the package ipset, or set members = rules"
@@ -132,7 +129,7 @@ def _run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
                 capture_output=True,
                 text=True,
                 timeout=TIMEOUT_S,
-                env={**os.environ, "LC_ALL": "C"},
+                env=tool_environment(),
                 check=False,
             )
     except subprocess.TimeoutExpired as error:

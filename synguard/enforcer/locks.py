@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import PlaneError
+from synguard.private import NotOursError, open_private
 
 APPLY_WAIT_S: Final = 10.0
 """How long an apply waits for another synguard process."""
@@ -21,14 +22,15 @@ _POLL_S: Final = 0.005
 
 @contextmanager
 def exclusive(path: Path, wait_s: float, holder: str) -> Iterator[None]:
-    """Hold the file's exclusive ``flock``.
+    """Hold the file's exclusive ``flock``; one that others could open, and so hold, is closed to them.
 
     Raises:
         PlaneError: It cannot be opened, or is still held by ``holder`` after ``wait_s``.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(path, os.O_RDONLY | os.O_CREAT)
+    except NotOursError as error:
+        raise PlaneError(f"opening the lock file {path}", error.strerror or str(error)) from error
     except OSError as error:
         raise PlaneError(f"opening the lock file {path}", f"{error.strerror}; is its directory writable?") from error
     try:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Final
 
+from synguard.enforcer.programs import find_tool, tool_environment
 from synguard.enforcer.script import whole
 from synguard.errors import ChangedUnderneathError, NotPermittedError, PlaneError, PlaneUnavailableError
 
 TIMEOUT_S: Final = 60.0
 """For one process; 100,000 elements are written in a second or two and listed in three to five."""
 
-_SEARCH: Final = "/usr/sbin:/sbin:/usr/local/sbin"
-"""A service's or sudo's PATH may lack these."""
 _ERROR: Final = re.compile(
     r"^(?:\S+?:(\d+):(\d+)-(\d+): )?(?:netlink: )?Error: (?:Could not process rule: )?(.*)$", re.M
 )
@@ -67,7 +64,7 @@ def run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
         NotPermittedError: The kernel refuses this process.
         PlaneError: It could not be run to its end.
     """
-    tool = shutil.which("nft") or shutil.which("nft", path=_SEARCH)
+    tool = find_tool("nft")
     if tool is None:
         raise PlaneUnavailableError("looking for nft", "it is not installed: install the package nftables")
     try:
@@ -79,7 +76,7 @@ def run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
                 text=True,
                 errors="replace",
                 timeout=TIMEOUT_S,
-                env={**os.environ, "LC_ALL": "C"},
+                env=tool_environment(),
                 check=False,
             )
     except subprocess.TimeoutExpired as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 
 import tenacity
 
 from synguard.enforcer.frame import ATTEMPTS
 from synguard.enforcer.names import CHAIN
+from synguard.enforcer.programs import find_tool
 from synguard.enforcer.rules import Table
 from synguard.enforcer.xtables import XTable, existing_tables
 from synguard.errors import ChangedUnderneathError
@@ -54,5 +54,5 @@ def open_table(table: Table) -> XTable:
 
 def show_chains() -> str:
     """Return the command that shows our chain; plain ``iptables`` may speak to nf_tables, where it is not."""
-    tool = "iptables-legacy" if shutil.which("iptables-legacy") else "iptables"
+    tool = "iptables-legacy" if find_tool("iptables-legacy") else "iptables"
     return f"{tool} -t raw -vnL {CHAIN}"

@@ -14,6 +14,7 @@ What to know of python-iptables 1.x:
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from synguard.enforcer.names import CHAIN_LIMIT, COMMENT_LIMIT, Family
+from synguard.enforcer.programs import PLACES
 from synguard.enforcer.rules import Rule, Table
 from synguard.errors import ChangedUnderneathError, NotPermittedError, PlaneError, PlaneUnavailableError
 
@@ -69,6 +71,7 @@ def _iptc() -> Any:
     Raises:
         PlaneUnavailableError: It or the C libraries that it loads are missing.
     """
+    os.environ["PATH"] = PLACES  # it looks for C libraries by running gcc and ld, as root, from the caller's PATH
     try:
         import iptc
     except Exception as error:  # the library fails with whatever its ctypes calls raise

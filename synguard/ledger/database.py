@@ -14,6 +14,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from synguard.errors import LedgerError, NotPermittedError
 from synguard.ledger.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from synguard.private import NotOursError, check_private, open_private, private_directory
 
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 """Bytes the write-ahead log is cut back to after a burst."""
@@ -33,10 +34,12 @@ class Database:
         self.path = path
         self._patience_s = patience_s
         self._in_vain = False
+        if not read_only:
+            private_directory(path.parent, "state_dir")
         with self._translated("open"):
             _refuse_orphaned_log(path)
             if not read_only:
-                _create_private(path)
+                _make_private(path)
             self._connection = _connected(path, patience_s, read_only)
             try:
                 if read_only:
@@ -189,16 +192,20 @@ class Database:
 def _connected(path: Path, patience_s: float, read_only: bool) -> sqlite3.Connection:
     if not read_only:
         return sqlite3.connect(path, timeout=patience_s, isolation_level=None)
-    os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))  # SQLite has one word for every reason why not
+    os.close(open_private(path, os.O_RDONLY))  # SQLite has one word for every reason why not
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=patience_s, isolation_level=None)
 
 
-def _create_private(path: Path) -> None:
-    """Make the directory (0700) and the file (0600) where missing; the log files take the file's mode."""
-    if not path.parent.exists():
-        path.parent.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+def _make_private(path: Path) -> None:
+    """Make the file (0600) where it is missing; what SQLite keeps beside it takes its mode and must be ours as well."""
+    os.close(open_private(path, os.O_RDWR | os.O_CREAT))
+    for suffix in ("-wal", "-shm", "-journal"):
+        beside = path.with_name(path.name + suffix)
+        with suppress(FileNotFoundError):
+            try:
+                check_private(beside.lstat())
+            except NotOursError as error:
+                raise NotOursError(f"{beside.name} beside it cannot be used: {error.strerror}") from error
 
 
 def _refuse_orphaned_log(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import tomllib
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from synguard.errors import ConfigError
 from synguard.plain import printable
+from synguard.private import why_untrusted
 
 LARGEST: Final = 1024 * 1024
 """Bytes; a config beyond this is a mistake, such as the wrong file."""
@@ -68,6 +70,25 @@ def _read_bytes(path: Path) -> bytes:
     if len(data) > LARGEST:
         raise ConfigError(f"{path}: larger than 1 MiB; is this the right file?")
     return data
+
+
+def refuse_untrusted(path: Path) -> None:
+    """Return if nobody but root decides what a file that root goes by says; other users' own files are theirs to trust.
+
+    Raises:
+        ConfigError: Another user owns the file, may write to it, or could replace it.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        why = why_untrusted(path)
+    except (OSError, ValueError):  # reading it tells what is wrong
+        return
+    if why:
+        raise ConfigError(
+            f"{path}: not safe for root to go by: {why}; give it to root and take the right to write from others, "
+            f"`chown root: FILE; chmod go-w FILE`, or move it to such a place"
+        )
 
 
 def packs_directory() -> Path:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from synguard.errors import ConfigError
 from synguard.policy.complaints import complaints
-from synguard.policy.files import locate, pack_names, packs_directory, read_toml
+from synguard.policy.files import locate, pack_names, packs_directory, read_toml, refuse_untrusted
 from synguard.policy.models import Config, Pack, Policy
 
 __all__ = ["default_path", "load_config", "load_file", "load_pack", "load_policies", "pack_names", "packs_directory"]
@@ -44,7 +44,9 @@ def load_config(path: Path | None) -> Config:
     source = path or default_path()
     if source is None:
         return Config()
-    return _config(source, read_toml(source))
+    document = read_toml(source)
+    refuse_untrusted(source)
+    return _config(source, document)
 
 
 def load_policies(config: Config, base: Path | None = None) -> tuple[Policy, ...]:
@@ -60,7 +62,7 @@ def load_policies(config: Config, base: Path | None = None) -> tuple[Policy, ...
     policies: list[Policy] = []
     for position, entry in enumerate(config.policies):
         path = _collected(problems, partial(locate, entry, base), f"policies[{position}]: ")
-        pack = _collected(problems, partial(load_pack, path)) if path else None
+        pack = _collected(problems, partial(_trusted_pack, path)) if path else None
         for index, policy in enumerate(pack.policy if pack else ()):
             here = f"{path}: policy[{index}]"
             if policy.name in owner_by_name:
@@ -70,6 +72,13 @@ def load_policies(config: Config, base: Path | None = None) -> tuple[Policy, ...
     if problems:
         raise ConfigError(*problems)
     return tuple(policies)
+
+
+def _trusted_pack(path: Path) -> Pack:
+    pack = load_pack(path)
+    if path.parent != packs_directory():  # what is shipped is as trustworthy as the program
+        refuse_untrusted(path)
+    return pack
 
 
 def load_pack(path: Path) -> Pack:

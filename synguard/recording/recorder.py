@@ -57,9 +57,9 @@ class Recorder:
         self.ended = ""
         """Why nothing more is recorded, one sentence; empty while the recording goes on."""
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
-        self._thread.start()
 
     def __enter__(self) -> Recorder:
+        self._thread.start()  # not earlier: a thread keeps the capabilities that its process had when it began
         return self
 
     def __exit__(self, *_: object) -> None:

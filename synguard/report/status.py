@@ -10,8 +10,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synguard.errors import NotPermittedError, SynguardError
 from synguard.model import Mode, Origin, Phase, Scope, VerdictKind
+from synguard.private import NotOursError, read_private, replace_private
 
 STATUS_FILE: Final = "status.json"
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Far more than a status takes, whatever the attack; a longer file is none."""
 
 
 class _Part(BaseModel):
@@ -203,10 +206,7 @@ def write_status(runtime_dir: Path, status: Status) -> None:
     Raises:
         OSError: The directory cannot be written.
     """
-    path = runtime_dir / STATUS_FILE
-    draft = path.with_suffix(".new")  # one name: a killed agent's draft is overwritten by the next one's
-    draft.write_text(status.model_dump_json(), encoding="utf-8")
-    draft.replace(path)
+    replace_private(runtime_dir / STATUS_FILE, status.model_dump_json(), alone=True)
 
 
 def read_status(runtime_dir: Path) -> Status | None:
@@ -218,10 +218,12 @@ def read_status(runtime_dir: Path) -> Status | None:
     """
     path = runtime_dir / STATUS_FILE
     try:
-        return Status.model_validate_json(path.read_text(encoding="utf-8"))
+        return Status.model_validate_json(read_private(path, MOST_BYTES))
     except FileNotFoundError:
         return None
     except PermissionError as error:
         raise NotPermittedError(f"{path} may not be read by this user: run as root") from error
+    except NotOursError as error:
+        raise SynguardError(f"{path} cannot be read as a status: {error.strerror}") from error
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise SynguardError(f"{path} cannot be read as a status: restart the agent to write it anew") from error

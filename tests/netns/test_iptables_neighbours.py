@@ -264,8 +264,7 @@ def test_the_plane_is_chosen_by_config_and_by_what_works_here(
     assert chosen() == "iptables-sets"
     assert chosen(plane="iptables", members="sets") == "iptables-sets"
     assert chosen(members="rules") == "iptables-rules"
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(ipset, "_SEARCH", str(tmp_path))
+    monkeypatch.setattr("synguard.enforcer.programs.PLACES", str(tmp_path))
     assert chosen() == "iptables-rules"
     with pytest.raises(PlaneError, match="install the package ipset"):
         chosen(plane="iptables", members="sets")
@@ -278,8 +277,7 @@ def test_removing_everything_works_without_the_ipset_tool(
         Reconciler(PlaneThere(host, lambda: IptablesRules(now)), tmp_path / "lock").reconcile(GOAL, now()).change
     )
     with monkeypatch.context() as patch:
-        patch.setattr(ipset, "_SEARCH", str(tmp_path))
-        patch.setenv("PATH", str(tmp_path))
+        patch.setattr("synguard.enforcer.programs.PLACES", str(tmp_path))
         host.call(flush_kernel)
     assert "synguard" not in host.sh("iptables-legacy-save; ip6tables-legacy-save").lower()
 

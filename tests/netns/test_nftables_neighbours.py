@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from synguard.enforcer import nft, nft_layout, nft_look, nft_plane, xtables
+from synguard.enforcer import nft_layout, nft_look, nft_plane, xtables
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.diff import diff
 from synguard.enforcer.flush import flush_kernel
@@ -300,8 +300,7 @@ def without_legacy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_nft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nft, "_SEARCH", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("synguard.enforcer.programs.PLACES", str(tmp_path))
 
 
 def chosen(host: NetworkThread, **keys: str) -> str:

@@ -42,15 +42,14 @@ def test_a_note_that_cannot_be_read_puts_nothing_back(tmp_path: Path, text: str)
 
 
 def refusing(monkeypatch: pytest.MonkeyPatch, *full: Path) -> None:
-    write = Path.write_text
+    replace = Path.replace
 
-    def write_text(self: Path, text: str, encoding: str | None = None) -> int:
+    def refuse(self: Path, target: Path) -> Path:
         if self.parent in full:
-            write(self, text[:5], encoding=encoding)
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(self, text, encoding=encoding)
+        return replace(self, target)
 
-    monkeypatch.setattr(Path, "write_text", write_text)
+    monkeypatch.setattr(Path, "replace", refuse)
 
 
 def test_a_full_disk_has_it_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,5 +59,5 @@ def test_directories_are_private_and_a_hopeless_start_is_not_repeated() -> None:
         "0700",
         "0077",
     )
-    assert setting("RestartPreventExitStatus").split() == ["2", "4", "5"]
+    assert setting("RestartPreventExitStatus").split() == ["2", "3", "4", "5"]
     assert setting("Restart") == "on-failure"
