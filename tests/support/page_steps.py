@@ -2,7 +2,8 @@
 
 A line is typed where it stands in a ``sh`` block, or after ``$ `` in an unnamed one. What follows a ``$ `` line, or is
 an unnamed block right after a ``sh`` block whose last line it answers, is the output that the page promises. A ``toml``
-or ``ini`` block that begins with ``# /a/path`` is a file.
+or ``ini`` block that begins with ``# /a/path`` is a file. What a terminal draws stands in a ``screen`` block: it is
+no output of a pipe, and is not compared.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def line(step: Step, onset: float, target: str, score: float) -> str:
     said = [f"ban {ban.target} {ban.scope} until {ban.expires_at:%H:%M:%S}" for ban in decision.bans]
     if score >= ACT and not decision.verdicts and decision.wants_proof:
         said.append("waits: who has completed a handshake?")
-    said += [f"{verdict.kind} {verdict.target}" for verdict in decision.verdicts if str(verdict.target) == target]
+    said += [one.reason for one in decision.verdicts if str(one.target) == target and not decision.bans]
     return (
         f"{1000 * (step.moment.readings.at - onset):6.0f}  {decision.phase:<7}  {filled:>7}  {seen.flood.syn_pps:6.0f}"
         f"  {', '.join(map(measured, about)) or '-':<42}  {score:5.0f}  {', '.join(dict.fromkeys(said)) or '-'}"
