@@ -45,6 +45,7 @@ _FAMILY: Final = struct.pack("=BBH", _INET, 0, 0)  # struct nfgenmsg
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length, type (struct nlattr)
 _U64: Final = struct.Struct(">Q")
 _ERRNO: Final = struct.Struct("=i")
+_NO_ERRNO: Final = 4096  # MAX_ERRNO, plus one
 _BODY: Final = _HEADER.size + len(_FAMILY)
 
 
@@ -130,7 +131,8 @@ def _raise_for(code: int) -> None:
         return
     if code == errno.EPERM:
         raise NotPermittedError("The kernel does not let this process read nf_tables: it needs CAP_NET_ADMIN.")
-    raise PlaneError("reading nf_tables sets", os.strerror(code))
+    words = os.strerror(code) if 0 < code < _NO_ERRNO else f"error {code}"
+    raise PlaneError("reading nf_tables sets", words)
 
 
 def _messages(datagram: bytes) -> Iterator[tuple[int, int, bytes]]:

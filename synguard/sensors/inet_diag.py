@@ -49,6 +49,8 @@ _NEW_SYN_RECV: Final = 12
 """The kernel's own number for a half-open socket. 6.18 answers either bit with state 3; older ones differ, so both
 are asked for and 3 is reported. ``SYN_RECV`` proper is left to TCP Fast Open."""
 _END_WORDS: Final = 5
+_NO_ERRNO: Final = 4096
+"""The kernel's errors are below it (``MAX_ERRNO``); what is not has no words, and may not even fit a C int."""
 _ROW_WORDS: Final = 22
 _ROW_BYTES: Final = 4 * _ROW_WORDS
 
@@ -146,7 +148,7 @@ def decode(words: U32, sequence: int) -> Part:
 
 def refusal(number: int) -> SensorError:
     """Return what errno ``number``, from a dump or from its socket, means to us."""
-    text = os.strerror(number) if number > 0 else f"error {number}"
+    text = os.strerror(number) if 0 < number < _NO_ERRNO else f"error {number}"
     if number in _TRANSIENT:
         return InterruptedDumpError(f"the kernel broke a socket dump off ({text})")
     if number in _REFUSALS:

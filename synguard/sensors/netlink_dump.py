@@ -18,6 +18,7 @@ Datagram: TypeAlias = tuple[bytes, list[int]]
 _HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port (struct nlmsghdr)
 _START: Final = struct.Struct("=IHH")  # length, type, flags
 _ERRNO: Final = struct.Struct("=i")
+_NO_ERRNO: Final = 4096  # MAX_ERRNO, plus one
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length, type (struct nlattr)
 _REQUEST: Final = 0x01
 _ACK: Final = 0x04
@@ -73,10 +74,16 @@ def split(datagram: bytes) -> tuple[list[int], bool, int | None]:
             break
         interrupted |= bool(flags & _DUMP_INTR)
         if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-            return offsets, interrupted, -_ERRNO.unpack_from(datagram, offset + HEADER_BYTES)[0] if length >= 20 else 0
+            return offsets, interrupted, _errno(datagram, offset + HEADER_BYTES) if length >= 20 else 0
         offsets.append(offset)
         offset += (length + 3) & ~3
     return offsets, interrupted, None
+
+
+def _errno(datagram: bytes, offset: int) -> int:
+    """Return the positive errno that a message ends with; EPROTO for a number that is none."""
+    number: int = -_ERRNO.unpack_from(datagram, offset)[0]
+    return number if 0 <= number < _NO_ERRNO else errno.EPROTO
 
 
 def end_of(datagram: bytes, offset: int) -> int:

@@ -70,8 +70,9 @@ def sock_diag(data: bytes, _: Path) -> None:
 
 def netlink(data: bytes, _: Path) -> None:
     """The framing that other dumps share, with routes and finished peers in it."""
-    offsets, _interrupted, _code = netlink_dump.split(data)
+    offsets, _interrupted, code = netlink_dump.split(data)
     assert offsets == sorted(set(offsets))
+    assert code is None or 0 <= code < 4096
     for offset in offsets:
         start, end = offset + netlink_dump.HEADER_BYTES, netlink_dump.end_of(data, offset)
         assert start <= end <= len(data)
