@@ -18,6 +18,7 @@ from synguard.report.charts.panel import NARROW, WIDE, Chart, Frame, drawn
 from synguard.report.charts.scales import zone_label
 from synguard.report.html_rows import (
     LIMIT_AT,
+    MOST_PRINTED,
     action_rows,
     ban_rows,
     history_rows,
@@ -72,6 +73,7 @@ def page(account: Account) -> str:
             actions=action_rows(account),
             watched=account.watched,
             limit_at=LIMIT_AT,
+            most_printed=MOST_PRINTED,
         )
     )
 

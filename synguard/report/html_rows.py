@@ -22,6 +22,8 @@ from synguard.units import format_duration, format_ports
 
 MOST_ROWS: Final = 200
 """Rows of each table of the page; --format json has them all."""
+MOST_PRINTED: Final = 25
+"""Of these, the rows that paper gets: a thousand bans made 64 pages that nobody turns."""
 MOST_WORDS: Final = 400
 """Characters of one reason; what an attacker can make longer is no longer read."""
 LIMIT_AT: Final = 25.0

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser
 
 from synguard.report.account import Account
 from synguard.report.html import page
+from synguard.report.html_rows import MOST_PRINTED, MOST_ROWS
 from tests.support.accounts import account, flooded_day, hostile, thousand_bans
 from tests.support.browser import DESKTOP, PHONE, Shown, chromium
 
@@ -93,7 +94,7 @@ def test_dark_is_dark_and_light_is_light(browser: Browser, files: dict[str, Path
     assert papers == ["rgb(255, 255, 255)", "rgb(15, 20, 25)"]
 
 
-@pytest.mark.parametrize(("name", "most_pages"), [("flood", 6), ("calm", 4), ("many", 60)])
+@pytest.mark.parametrize(("name", "most_pages"), [("flood", 8), ("calm", 5), ("many", 20)])
 def test_it_prints(browser: Browser, files: dict[str, Path], name: str, most_pages: int) -> None:
     shown = Shown(browser, files[name], DESKTOP, "dark")
     printed = shown.page.pdf(format="A4", print_background=True)
@@ -102,6 +103,17 @@ def test_it_prints(browser: Browser, files: dict[str, Path], name: str, most_pag
     shown.page.emulate_media(media="print")
     assert shown.ask("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert shown.ask("getComputedStyle(document.querySelector('.chart.wide')).display") == "block"
+    shown.close()
+
+
+def test_paper_gets_the_first_rows_and_says_how_many_more_there_are(browser: Browser, files: dict[str, Path]) -> None:
+    shown = Shown(browser, files["many"], DESKTOP, "light")
+    visible = "[...document.querySelectorAll('.card')].filter((one) => getComputedStyle(one).display != 'none').length"
+    told = "[...document.querySelectorAll('.on-paper')].map((one) => one.innerText).join(' ')"
+    assert shown.ask(visible) == MOST_ROWS
+    shown.page.emulate_media(media="print")
+    assert shown.ask(visible) == MOST_PRINTED
+    assert "975 more sources and networks are not printed" in shown.ask(told)
     shown.close()
 
 
