@@ -15,6 +15,9 @@ from rich.text import Text
 
 from tests.support.pty_screen import PtyScreen
 
+WIDEST: Final = 1000
+"""Pixels; a picture of more columns is made smaller, since it lies in a repository."""
+
 _HUES: Final = {"brown": "yellow", "default": None}
 """What pyte calls colours that rich calls otherwise."""
 _FONT_FACE: Final = re.compile(r"@font-face \{\{.*?\}\}\n", re.DOTALL)
@@ -28,12 +31,15 @@ def picture(screen: PtyScreen, title: str, to: Path) -> None:
         subprocess.CalledProcessError: Chromium failed.
     """
     svg = as_svg(screen, title)
-    width, height = (float(one) for one in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())  # type: ignore[union-attr]  # rich writes one
+    wide, high = (float(one) for one in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())  # type: ignore[union-attr]  # rich writes one
+    width = min(round(wide), WIDEST)
+    height = round(high * width / wide)
     with tempfile.TemporaryDirectory() as work:
         page = Path(work) / "terminal.html"
-        page.write_text(f"<!doctype html><meta charset=utf-8><style>body{{margin:0}}</style>{svg}", encoding="utf-8")
+        style = f"body{{margin:0}} svg{{width:{width}px;display:block}}"
+        page.write_text(f"<!doctype html><meta charset=utf-8><style>{style}</style>{svg}", encoding="utf-8")
         chromium = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--disable-gpu"]
-        size = f"--window-size={width:.0f},{height:.0f}"
+        size = f"--window-size={width},{height}"
         command = [*chromium, f"--user-data-dir={work}/profile", size, f"--screenshot={to}", page.as_uri()]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
 
