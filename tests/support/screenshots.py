@@ -19,6 +19,7 @@ from tests.support.lab.flood_plan import FloodPlan, anywhere, hosts, prefix
 from tests.support.lab.lab import Lab
 from tests.support.lab.namespaces import LabError, why_unavailable
 from tests.support.lab.topology import Victim
+from tests.support.screenshots_terminal import take_all
 
 IMAGES: Final = Path(__file__).parents[2] / "docs/images"
 MOST_BYTES: Final = 200_000
@@ -77,7 +78,7 @@ def _picture(page: Path, images: Path) -> None:
         printed.page.screenshot(path=images / "report-print.png")
 
 
-PICTURES: Final[dict[str, Callable[[Path], None]]] = {"report": report}
+PICTURES: Final[dict[str, Callable[[Path], None]]] = {"report": report, "terminal": take_all}
 """Name → what makes the pictures of it."""
 
 

@@ -1,11 +1,10 @@
 """Screenshots of ``synguard top`` and ``synguard review`` under a real flood, in namespaces of their own.
 
-``python -m tests.support.screenshots_terminal [DIRECTORY]`` writes PNGs, by default into ``docs/images``.
+``make screenshots PICTURES=terminal`` makes these alone.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,6 @@ from tests.support.protection import scattered, wait_for_bans
 from tests.support.pty_screen import PtyScreen
 from tests.support.terminal_picture import picture
 
-IMAGES: Final = Path(__file__).parents[2] / "docs/images"
 SMALL: Final = (80, 24)
 WIDE: Final = (132, 34)
 _FLOOD: Final = FloodPlan(
@@ -29,7 +27,7 @@ _FLOOD: Final = FloodPlan(
 """One network, and some loud sources."""
 
 
-def take_all(to: Path = IMAGES) -> None:
+def take_all(to: Path) -> None:
     """Write every picture of ``top`` and ``review``."""
     to.mkdir(parents=True, exist_ok=True)
     with Lab(Victim(syncookies=0, backlog=128)) as lab:
@@ -82,7 +80,3 @@ def _review(lab: Lab, agent: Agent, to: Path) -> None:
 
 def _command(lab: Lab, agent: Agent, *words: str) -> list[str]:
     return lab.victim.command([SYNGUARD, "--config", str(agent.config_path), *words])
-
-
-if __name__ == "__main__":
-    take_all(Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES)
