@@ -67,6 +67,10 @@ class PlaneError(SynguardError):
         self.detail = detail
 
 
+class CeilingError(SynguardError):
+    """The kernel would have to hold more than a ceiling of the configuration allows; nothing was changed."""
+
+
 class ChangedUnderneathError(PlaneError):
     """Another process changed the same table between our read and our write: read again and retry."""
 

@@ -52,6 +52,7 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "cookies": ("SYN cookies were turned on or put back, or could not be", ()),
     "sensor": ("a sensor cannot read, or reads again", ("sensor", "ok")),
     "containers": ("which other network namespaces are watched", ()),
+    "ceiling": ("the kernel nears what it may hold, has no room for more bans, or holds all of them again", ()),
     "eviction": ("half-open sockets of banned sources cannot be freed here", ()),
     "ledger": ("the ledger takes no entries, or takes them again", ()),
     "history": ("the history of pressure is not kept, or is kept again", ()),

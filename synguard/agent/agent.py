@@ -26,10 +26,10 @@ from synguard.agent.telling import status_of
 from synguard.agent.totals import Totals, standing_by
 from synguard.agent.upkeep import Upkeep
 from synguard.clock import Clock
-from synguard.decision.bans import StandingBans
 from synguard.decision.engine import Decision, Engine
 from synguard.detector.assessment import Assessment
 from synguard.detector.detector import Detector
+from synguard.enforcer.ceilings import Level
 from synguard.enforcer.nft import has_flowtables
 from synguard.errors import ConfigError, LedgerError
 from synguard.ledger import Ledger
@@ -161,7 +161,7 @@ class Agent:
         decision = self._cookies.follow(self._engine.decide(assessment, utc), assessment, now, utc)
         self._enforcing.add(decision.bans)
         if decision.bans or assessment.completed is not None:
-            self._exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
+            self._exceptions = self._engine.proven_exceptions(utc)
         self._enforcing.bring(self._protecting.known.networks, self._exceptions, now, utc)
         self._know_standing()
         self._sampling, self._wants_proof = decision.wants_sampler, decision.wants_proof
@@ -231,13 +231,12 @@ class Agent:
             return {}
 
     def _new_id(self) -> str:
-        return secrets.token_hex(4)
+        return secrets.token_hex(6)  # of 32 bits, one in 20,000 bans would meet its like in a full ledger
 
     def _know_standing(self) -> None:
-        if not self._enforcing.renewed:
-            return
-        self._enforcing.renewed = False
-        self._engine.court.standing = StandingBans([*self._enforcing.by_hand.values(), *self._enforcing.bans.values()])
+        news = self._enforcing.news()
+        if news is not None:
+            self._engine.court.standing.follow(news.arrived, news.departed, self._clock.utcnow())
 
     def _follow_order(self, now: float, utc: datetime) -> None:
         """Take up the mode that ``synguard enable`` ordered, or go back to the config's."""
@@ -272,7 +271,7 @@ class Agent:
         self._proving = self._new_proving()
         self._engine.rehearse(rehearsing, self._known_offenders())
         self._know_standing()
-        self._exceptions = self._engine.proven_exceptions(self._enforcing.bans.values())
+        self._exceptions = self._engine.proven_exceptions(utc)
 
     def _new_proving(self) -> Proving:
         return Proving(self._ledger.record_action, self._enforcing.plane.show_command, has_flowtables)
@@ -338,21 +337,29 @@ class Agent:
             leaks=self._proving.leaks,
             plane_problem=self._enforcing.problem,
             notes=tuple(text for note in self.notes for text in note() if text),
-            bans_by=standing_by(self._enforcing.bans.values()),
+            bans_by=standing_by(self._enforcing.standing),
             totals=self._totals.status(self._journal.verdicts, self._enforcing),
             sampling_one_in=self._senses.sampling_one_in,
             ledger_bytes=self._ledger.size(),
+            levels=self._levels(),
             mode_by="order" if self._switch and self._switch.by_order else self._mode_by,
             mode_story=self._switch.story if self._switch else "",
             confirm_by=self._engine.court.ends_by,
             agent=self._upkeep.sum_up(now),
         )
 
+    def _levels(self) -> tuple[Level, ...]:
+        """Return how full the kernel's fullest place is, and how much of the budget of standing bans is spent."""
+        kernel, most = self._enforcing.admission.level, self._config.budget.active_bans
+        budget = Level("automatic bans", self._engine.court.standing.automatic, most, "budget.active_bans")
+        return (*([kernel] if kernel else []), budget)
+
     def _problems(self, decision: Decision) -> tuple[str, ...]:
         suspended = self._protecting.problems
         others = (
             self._enforcing.problem,
             self._enforcing.fought,
+            self._enforcing.admission.problem,
             self._switch.problem if self._switch else "",
             *self._proving.problems,
             self._cookies.problem,
@@ -372,5 +379,7 @@ class Agent:
             log.error("%s", error, extra=event("ledger"))
 
 
-FIXED: Final = ("mode", "plane", "members", "state_dir", "runtime_dir", "containers", "log", "notify", "metrics")
+FIXED: Final = (
+    "mode", "plane", "members", "state_dir", "runtime_dir", "containers", "ceilings", "log", "notify", "metrics",
+)  # fmt: skip
 """Settings that a reload leaves as they are: they are woven into open files and kernel objects."""

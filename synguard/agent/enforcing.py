@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.agent.clock_set import shortened
+from synguard.agent.admission import Admission
+from synguard.agent.clock_set import SLACK, shortened
+from synguard.enforcer.book import Book
 from synguard.enforcer.evict import evict, open_here
 from synguard.enforcer.plane import Plane, Wanted
 from synguard.enforcer.reconciler import Outcome, Reconciler, total_hits
 from synguard.errors import LedgerError, NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Ban, Held, Hits
+from synguard.memory import many_objects
+from synguard.model import Ban, Hits, Origin, Scope
 from synguard.readings import SocketTable
 
 log: Final = logging.getLogger(__name__)
 
-HITS_EVERY_S: Final = 5.0
+AT_ONCE: Final = 4_096
+"""Bans that one tick takes over from another process, brings to the plane, or lets lapse; the rest is for the next
+ticks. The plane has them already, or has ended them by itself: only our view of them is a few seconds late, where
+100,000 at once would hold up a tick by seconds."""
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 MOST_NAMED: Final = 256
 """Network namespaces remembered as refusing to free sockets."""
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What of the standing bans came and went since it was last asked for, but for those that were added here."""
+
+    arrived: tuple[Ban, ...]
+    departed: tuple[Ban, ...]
 
 
 class Enforcing:
@@ -44,18 +59,25 @@ class Enforcing:
         self._dry_run = dry_run
         self._unwritten: list[Ban] = []
         self._exceptions: tuple[frozenset[Network], frozenset[Network]] = (frozenset(), frozenset())
+        self._book = Book()
+        self.admission: Final = Admission(plane, self._book)
         self._wanted = Wanted()
         self._dirty = True
-        self._next_expiry = _NEVER
         self._seen_at = _NEVER
-        self._hits_due = float("-inf")
+        self._ahead = True
+        """Whether automatic bans were taken in that may have begun in what is now the future."""
+        self._behind = False
+        """Whether the ledger holds what has not been taken over yet."""
+        self._read_at: datetime | None = None
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
         self._cannot_evict: set[str] = set()
-        self.renewed = True
-        """Whether bans were taken over or lapsed since this was last set to False."""
+        self._arrived: dict[str, Ban] = {}
+        self._departed: dict[str, Ban] = {}
         self.bans: dict[str, Ban] = {}
-        self.by_hand: Mapping[str, Ban] = {}
+        self.standing: Counter[tuple[Origin, Scope]] = Counter()
+        """How many of the bans there are, by who asked for them and what they stop."""
+        self.by_hand: dict[str, Ban] = {}
         """In a rehearsal, the bans that stand for real: a person's, or left by an enforcing agent."""
         self.hits: Mapping[str, Hits] = {}
         """Ban id → packets that the kernel stopped, as of the last read-back."""
@@ -90,16 +112,69 @@ class Enforcing:
         Raises:
             LedgerError: The ledger cannot be read.
         """
-        self.bans = self._ledger.active_bans(now, dry_run=self._dry_run)
-        self.bans.update((ban.id, ban) for ban in self._unwritten)
-        self.by_hand = self._ledger.active_bans(now) if self._dry_run else {}
-        self._dirty = self.renewed = True
+        self._behind = False
+        by_hand = self._ledger.active_bans(now) if self._dry_run else {}
+        self._take_over(self._ledger.active_bans(now, dry_run=self._dry_run), by_hand, None)
+
+    def _take_over(self, wanted: dict[str, Ban], by_hand: Mapping[str, Ban], at_most: int | None) -> None:
+        """Take over what the ledger has, but for what is beyond ``at_most``: that leaves us behind it."""
+        wanted.update((ban.id, ban) for ban in self._unwritten)
+        with many_objects():
+            left = self._follow(self.bans, wanted, at_most, in_plane=True)
+            left |= self._follow(self.by_hand, by_hand, at_most, in_plane=False)
+        self._behind = left
+
+    def _follow(self, known: dict[str, Ban], now: Mapping[str, Ban], at_most: int | None, *, in_plane: bool) -> bool:
+        """Make ``known`` as ``now``, telling of what differs; return whether something was left for later."""
+        gone = list(known.keys() - now.keys())
+        changed = [ban for ban_id, ban in now.items() if (old := known.get(ban_id)) is not ban and old != ban]
+        for ban_id in gone[:at_most]:
+            ban = known.pop(ban_id)
+            self._depart(ban, in_plane=in_plane)
+            self.standing[ban.origin, ban.scope] -= in_plane
+        for ban in changed[:at_most]:
+            if ban.id in known:
+                old = known[ban.id]
+                self._depart(old, in_plane=False)
+                self.standing[old.origin, old.scope] -= in_plane
+            self.standing[ban.origin, ban.scope] += in_plane
+            known[ban.id] = self._arrived[ban.id] = ban
+            if in_plane:
+                self._keep(ban)
+        return at_most is not None and max(len(gone), len(changed)) > at_most
+
+    def _keep(self, ban: Ban) -> None:
+        self._ahead |= ban.origin is Origin.AUTO and (self._seen_at == _NEVER or ban.created_at > self._seen_at + SLACK)
+        self.admission.put(replace(ban, dry_run=False) if ban.dry_run else ban)  # a rehearsal is as if
+        self._dirty = True
+
+    def _depart(self, ban: Ban, *, in_plane: bool) -> None:
+        if self._arrived.pop(ban.id, None) is None:
+            self._departed[ban.id] = ban
+        if in_plane:
+            self.admission.drop(ban.id)
+            self._dirty = True
+
+    def news(self) -> News | None:
+        """Return what came and went since the last call; None if nothing did."""
+        if not self._arrived and not self._departed:
+            return None
+        news = News(tuple(self._arrived.values()), tuple(self._departed.values()))
+        self._arrived, self._departed = {}, {}
+        return news
 
     def follow_ledger(self, now: datetime, *, anyway: bool = False) -> None:
-        """Take over what other processes wrote since the last look, or whatever is there."""
+        """Take over what other processes wrote since the last look; a long list in pieces, unless ``anyway``."""
         try:
-            if self._ledger.changed() or anyway:
+            self._behind = self._ledger.changed() or self._behind
+            if anyway:
                 self.adopt(now)
+            elif self._behind:
+                some = AT_ONCE
+                wanted = self._ledger.active_bans_in_pieces(now, some, self._dry_run)
+                by_hand = self._ledger.active_bans_in_pieces(now, some) if self._dry_run else {}
+                if wanted is not None and by_hand is not None:
+                    self._take_over(wanted, by_hand, some)
         except LedgerError as error:
             self._ledger_failed(error)
 
@@ -107,17 +182,19 @@ class Enforcing:
         """Want these bans too: in the ledger now, in the plane at the next ``bring``."""
         if bans or self._unwritten:
             self._unwritten.extend(bans)
-            self.bans.update((ban.id, ban) for ban in bans)
-            self._dirty = self._dirty or bool(bans)
+            for ban in bans:
+                self.bans[ban.id] = ban
+                self.standing[ban.origin, ban.scope] += 1
+                self._keep(ban)
             self._write()
 
     def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> None:
         """Bring the plane to what is wanted; where nothing differs this makes no call but for a look now and then."""
         exceptions = (frozenset(protected), proven)
-        if self._dirty or utc < self._seen_at:
+        if self._ahead or utc < self._seen_at:
             self._clock_was_set_back(utc)
         self._seen_at = utc
-        if self._dirty or exceptions != self._exceptions or utc >= self._next_expiry:
+        if self._dirty or exceptions != self._exceptions or utc >= self._book.next_expiry:
             self._exceptions = exceptions
             self._want(utc)
         if now >= self._retry_at:
@@ -125,12 +202,13 @@ class Enforcing:
 
     def _clock_was_set_back(self, utc: datetime) -> None:
         """Give automatic bans that began in what is now the future their own length from now, and no more."""
+        self._ahead = False
         expiries = shortened(self.bans.values(), utc)
         if not expiries:
             return
-        self.bans |= {id_: replace(self.bans[id_], expires_at=at) for id_, at in expiries.items()}
+        changed = {ban_id: replace(self.bans[ban_id], expires_at=at) for ban_id, at in expiries.items()}
+        self._follow(self.bans, self.bans | changed, None, in_plane=True)
         self._unwritten = [self.bans[ban.id] for ban in self._unwritten]
-        self._dirty = self.renewed = True
         text = f"the clock was set back: {len(expiries)} automatic bans end no later than they were meant to last"
         log.warning("%s", text, extra=event("clock"))
         try:
@@ -140,9 +218,19 @@ class Enforcing:
             self._ledger_failed(error)
         self._note(utc, "clock", text)
 
+    def _is_up_to_date(self, utc: datetime) -> bool:
+        """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""
+        return (not self._behind or bool(self.ledger_problem)) and self._book.next_expiry > utc
+
     def _reconcile(self, now: float, utc: datetime) -> None:
         try:
-            outcome = self._reconciler.reconcile(self._wanted, utc, latest=lambda: self._latest(utc))
+            outcome = self._reconciler.reconcile(
+                self._wanted,
+                utc,
+                latest=lambda: self._latest(utc),
+                at_most=AT_ONCE,
+                look=self._is_up_to_date(utc),
+            )
         except (PlaneError, NotPermittedError) as error:
             self._plane_failed(error, now)
             return
@@ -155,7 +243,7 @@ class Enforcing:
         for drift in outcome.drift:
             log.warning("repaired: %s", drift, extra=event("repair"))
             self._note(utc, "repair", drift)
-        self._note_hits(outcome.held.values(), now, utc)
+        self._note_hits(outcome, utc)
 
     def clear(
         self, half_open: SocketTable, namespace: str = "", opener: Callable[[], socket.socket] = open_here
@@ -175,35 +263,40 @@ class Enforcing:
             log.warning("%s; they will time out by themselves", error, extra=event("eviction"))
 
     def _latest(self, utc: datetime) -> Wanted:
-        """Return what is wanted, with what another process wrote while we waited for its lock."""
-        self.follow_ledger(utc)
+        """Return what is wanted, with all that another process wrote while we waited for its lock."""
+        try:
+            if self._ledger.changed() or self._behind:
+                self.adopt(utc)
+        except LedgerError as error:
+            self._ledger_failed(error)
         if self._dirty:
             self._want(utc)
         return self._wanted
 
     def _want(self, utc: datetime) -> None:
-        standing = len(self.bans)
-        self.bans = {id_: ban for id_, ban in self.bans.items() if ban.active(utc)}
-        self.renewed = self.renewed or len(self.bans) < standing
-        self._next_expiry = min((ban.expires_at for ban in self.bans.values() if ban.expires_at), default=_NEVER)
-        # the dry-run plane is given what a real one would be
-        bans = (replace(ban, dry_run=False) if self._dry_run else ban for ban in self.bans.values())
-        self._wanted = Wanted.of(bans, *self._exceptions, utc)
+        for ban_id in self.admission.lapse(utc, AT_ONCE):
+            ban = self.bans.pop(ban_id)
+            self._depart(ban, in_plane=False)
+            self.standing[ban.origin, ban.scope] -= 1
+        self._wanted = self._book.wanted(*self._exceptions)
         self._dirty = False
 
-    def _note_hits(self, held: Iterable[Held], now: float, utc: datetime) -> None:
-        if now < self._hits_due or self._dry_run:
+    def _note_hits(self, outcome: Outcome, utc: datetime) -> None:
+        """Keep the counts of a read-back, those that changed since the last one."""
+        if self._dry_run or outcome.read_at is None or outcome.read_at == self._read_at:
             return
-        self._hits_due = now + HITS_EVERY_S
-        total = total_hits(held)
-        if total != self.hits:
-            self.hits = total
+        self._read_at = outcome.read_at
+        total = total_hits(outcome.held.values())
+        fresh = {ban_id: hits for ban_id, hits in total.items() if self.hits.get(ban_id) != hits}
+        if fresh:
             try:
-                self._ledger.record_hits(total, utc)
+                self._ledger.record_hits(fresh, utc)
             except LedgerError as error:
                 self._ledger_failed(error)
-            else:
-                self._ledger_took()
+                self._read_at = None  # they are offered again
+                return
+            self._ledger_took()
+        self.hits = total
 
     def _write(self) -> None:
         try:

@@ -123,7 +123,7 @@ def plane_for(config: Config, clock: Clock) -> Plane:
         PlaneUnavailableError: No plane works on this host.
     """
     if config.mode is Mode.DRY_RUN:
-        return DryRunPlane(clock.utcnow)
+        return DryRunPlane(clock.utcnow, config.ceilings.members)
     plane = choose_plane(config)
     text = "bans are held by %s; see them with: %s"
     log.info(text, plane.name, plane.show_command, extra=event("plane", plane=plane.name))

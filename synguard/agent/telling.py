@@ -10,11 +10,13 @@ from synguard.addresses import format_network
 from synguard.decision.engine import Decision
 from synguard.decision.scores import ACT, Scores
 from synguard.detector.assessment import Assessment
+from synguard.enforcer.ceilings import Level
 from synguard.enforcer.plane import Plane
 from synguard.model import Phase, VerdictKind
 from synguard.policy.models import Config, Policy
 from synguard.report.status import (
     AgentStatus,
+    CeilingStatus,
     CountermeasureStatus,
     FloodStatus,
     IncidentStatus,
@@ -56,6 +58,7 @@ def status_of(  # a status gathers everything, once
     totals: TotalsStatus = NOTHING_YET,
     sampling_one_in: int = 0,
     ledger_bytes: int = 0,
+    levels: tuple[Level, ...] = (),
     mode_by: str = "config",
     mode_story: str = "",
     confirm_by: datetime | None = None,
@@ -84,11 +87,14 @@ def status_of(  # a status gathers everything, once
         countermeasures=countermeasures,
         leaks=leaks[:MOST_TARGETS],
         plane_problem=plane_problem,
-        notes=notes[:MOST_NOTES],
+        notes=(*(level.warning for level in levels if level.warning), *notes)[:MOST_NOTES],
         bans_by=bans_by,
         totals=totals,
         sampling_one_in=sampling_one_in,
         ledger_bytes=ledger_bytes,
+        ceilings=tuple(
+            CeilingStatus(name=one.place, used=one.used, ceiling=one.ceiling, key=one.key) for one in levels
+        ),
         bans_active=bans,
         proven_peers=proven,
         sensors=dict(sensors),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from synguard.agent.enforcing import Enforcing
 from synguard.decision.engine import Decision
-from synguard.model import Ban, Hits, VerdictKind
+from synguard.model import Hits, Origin, Scope, VerdictKind
 from synguard.report.status import StandingStatus, TotalsStatus
 
 
@@ -57,9 +56,10 @@ class Totals:
         self._hits = hits
 
 
-def standing_by(bans: Iterable[Ban]) -> tuple[StandingStatus, ...]:
+def standing_by(counted: Mapping[tuple[Origin, Scope], int]) -> tuple[StandingStatus, ...]:
     """Return how many bans stand, by who asked for them and what they stop; those there are none of are left out."""
-    counted = Counter((ban.origin, ban.scope) for ban in bans)
     return tuple(
-        StandingStatus(origin=origin, scope=scope, bans=count) for (origin, scope), count in sorted(counted.items())
+        StandingStatus(origin=origin, scope=scope, bans=count)
+        for (origin, scope), count in sorted(counted.items())
+        if count
     )

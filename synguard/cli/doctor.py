@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,9 @@ from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import ConfigError, LedgerError, NotPermittedError, PlaneError, SynguardError
 
 if TYPE_CHECKING:
+    from synguard.enforcer.plane import Plane
     from synguard.ledger.records import ActionRecord
-    from synguard.model import Ban
+    from synguard.model import Ban, Held
     from synguard.policy.models import Config
     from synguard.readings import Listener
     from synguard.report.findings import Finding
@@ -140,15 +141,31 @@ def _held(config: Config, standing: dict[str, Ban], repairs: Sequence[ActionReco
     from synguard.report.status import read_status
 
     try:
-        actual = working_plane(config).read()
+        plane = working_plane(config)
+        actual = plane.read()
     except (PlaneError, NotPermittedError):  # told by the plane's own finding
         return
+    yield from _ceiling(plane, actual.bans.values())
     status = None
     if agent_runs(config.runtime_dir):
         with suppress(SynguardError):  # told by the agent's own finding
             status = read_status(config.runtime_dir)
     enforces = status is not None and status.mode is Mode.ENFORCE
     yield from drift_findings(standing, actual, repairs, agent=enforces, now=utcnow())
+
+
+def _ceiling(plane: Plane, bans: Iterable[Held]) -> Iterator[Finding]:
+    from synguard.enforcer.ceilings import ADVICE, fullest, used
+    from synguard.report.findings import Finding, Level
+
+    level = fullest(plane, used(plane, bans))
+    if level is None:
+        yield Finding("ceiling", Level.OK, f"nothing is held; each place takes {plane.ceiling:,} ({plane.ceiling_key})")
+    elif level.warning:
+        bad = Level.BAD if level.share >= 1 else Level.WARN
+        yield Finding("ceiling", bad, level.warning, f"{ADVICE}; or raise {level.key} and restart the agent")
+    else:
+        yield Finding("ceiling", Level.OK, f"fullest: {level}")
 
 
 def _agent(config: Config) -> Finding:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Final
-
-import numpy as np
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
 
 from synguard.addresses import Network
+from synguard.decision.banned import FOREVER, Banned, microseconds
 from synguard.detector.columns import halves
 from synguard.detector.held import Held, Networks
 from synguard.model import Ban, Origin, Scope
@@ -21,48 +20,111 @@ ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
 
 
+MANY: Final = 64
+"""Bans lifted ahead of their time at one moment, beyond which the columns are made anew rather than searched."""
+
+_Reach: TypeAlias = tuple[Scope, int, int, int]
+"""Scope, IP version, prefix length, local port or 0 for all."""
+
+
 class StandingBans:
-    """The bans in force, by target; a look-up costs one probe per prefix length in use."""
+    """The bans in force, by target; a look-up costs one probe per prefix length in use.
+
+    Bans come and go one by one, and columns of the networks they close are kept up, so that a tick with 100,000 of
+    them costs little more than one with none.
+    """
 
     def __init__(self, bans: Iterable[Ban] = ()) -> None:
-        self._by_target: dict[Network, list[Ban]] = {}
+        self._begin(bans)
+
+    def _begin(self, bans: Iterable[Ban]) -> None:
+        self._by_target: dict[Network, tuple[Ban, ...]] = {}
         self._lengths: Counter[tuple[int, int]] = Counter()
-        self._held: Held | None = None
-        self._held_until = datetime.min.replace(tzinfo=UTC)
+        self._rows: dict[_Reach, Banned] = {}
+        self._held: tuple[int, Held] | None = None
+        self._held_from = 0
         self.automatic = 0
         for ban in bans:
             self.add(ban)
 
     def add(self, ban: Ban) -> None:
         """Take in one more ban; one of the same target, scope and ports gives way to it."""
-        target = ban.target
-        bans = self._by_target.setdefault(target, [])
+        bans = self._by_target.get(ban.target, ())
+        for old in bans:
+            if (old.scope, old.ports, old.dry_run) == (ban.scope, ban.ports, ban.dry_run):
+                self.remove(old)
+        bans = self._by_target.get(ban.target, ())
         if not bans:
-            self._lengths[target.version, target.prefixlen] += 1
-        kept = [old for old in bans if (old.scope, old.ports) != (ban.scope, ban.ports)]
+            self._lengths[ban.target.version, ban.target.prefixlen] += 1
+        self._by_target[ban.target] = (*bans, ban)
+        self.automatic += ban.origin is Origin.AUTO
         self._held = None
-        self.automatic += _automatic([ban]) - (_automatic(bans) - _automatic(kept))
-        bans[:] = [*kept, ban]
+        place, until = halves(ban.target), microseconds(ban.expires_at)
+        for reach in _reaches_of(ban):
+            self._rows.setdefault(reach, Banned()).put(place, until)
+
+    def remove(self, ban: Ban, now: datetime | None = None) -> None:
+        """Let go of a ban, if it is known; the rows of one that has lapsed at ``now`` have ended by themselves."""
+        bans = self._by_target.get(ban.target, ())
+        rest = tuple(one for one in bans if one.id != ban.id)
+        if len(rest) == len(bans):
+            return
+        if rest:
+            self._by_target[ban.target] = rest
+        else:
+            del self._by_target[ban.target]
+            self._forget_width(ban.target)
+        self.automatic -= ban.origin is Origin.AUTO
+        if now is not None and not ban.active(now):
+            return
+        self._held = None
+        place, until = halves(ban.target), microseconds(ban.expires_at)
+        for reach in _reaches_of(ban):
+            self._rows[reach].end(place, until)
+
+    def _forget_width(self, target: Network) -> None:
+        width = (target.version, target.prefixlen)
+        self._lengths[width] -= 1
+        if not self._lengths[width]:
+            del self._lengths[width]
+
+    def follow(self, arrived: Collection[Ban], departed: Collection[Ban], now: datetime) -> None:
+        """Take in what came and went; rows of what has lapsed end by themselves, and many that have not are made anew.
+
+        ``departed`` go first: one that was replaced may have the target of one that arrived.
+        """
+        alive = [ban for ban in departed if ban.active(now)]
+        if len(alive) > MANY:
+            gone = {ban.id for ban in departed}
+            left = [ban for bans in self._by_target.values() for ban in bans if ban.id not in gone]
+            self._begin([*left, *arrived])
+            return
+        for ban in departed:
+            self.remove(ban, now)
+        for ban in arrived:
+            self.add(ban)
 
     def held(self, now: datetime) -> Held:
         """Return the banned networks as columns, but for bans that end soon: who goes on must be judged anew."""
-        if self._held is None or now >= self._held_until:
-            self._held, self._held_until = self._columns(now)
-        return self._held
+        at = microseconds(now + ENDS_SOON)
+        if self._held is None or not self._held_from <= at < self._held[0]:
+            whole, new = self._networks(Scope.ALL, at), self._networks(Scope.NEW, at)
+            ends = min((rows.next_end for rows in self._rows.values()), default=int(FOREVER))
+            self._held, self._held_from = (ends, Held(whole, new)), at
+        return self._held[1]
 
-    def _columns(self, now: datetime) -> tuple[Held, datetime]:
-        whole: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
-        new: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
-        until = datetime.max.replace(tzinfo=UTC)
-        for ban in (ban for bans in self._by_target.values() for ban in bans):
-            settled_until = until if ban.expires_at is None else ban.expires_at - ENDS_SOON
-            if settled_until > now:
-                until = min(until, settled_until)
-                reach = whole if ban.scope is Scope.ALL else new
-                for port in ban.ports or (0,):
-                    width = (ban.target.version, ban.target.prefixlen, port)
-                    reach.setdefault(width, []).append(halves(ban.target))
-        return Held(_as_columns(whole), _as_columns(new)), until
+    def _networks(self, scope: Scope, at: int) -> Networks:
+        standing = {reach[1:]: rows.standing(at) for reach, rows in self._rows.items() if reach[0] is scope}
+        return {width: columns for width, columns in standing.items() if len(columns[0])}
+
+    def closed_prefixes(self, now: datetime) -> Networks:
+        """Return the prefixes, single addresses left out, that bans of scope ``new`` close at ``now``."""
+        at = microseconds(now)
+        return {
+            reach[1:]: rows.beyond(at)
+            for reach, rows in self._rows.items()
+            if reach[0] is Scope.NEW and reach[2] < (32 if reach[1] == 4 else 128)
+        }
 
     def covering(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
         """Return the longest-standing ban at ``now`` that stops all that a ban with this reach would, or None."""
@@ -75,13 +137,10 @@ class StandingBans:
         return found
 
 
-def _as_columns(networks: Mapping[tuple[int, int, int], list[tuple[int, int]]]) -> Networks:
-    pairs = {width: np.array(values, np.uint64) for width, values in networks.items()}
-    return {width: (both[:, 0].copy(), both[:, 1].copy()) for width, both in pairs.items()}
-
-
-def _automatic(bans: list[Ban]) -> int:
-    return sum(ban.origin is Origin.AUTO for ban in bans)
+def _reaches_of(ban: Ban) -> Iterable[_Reach]:
+    """Yield the columns that a ban has a row in: one, or one per port."""
+    target = ban.target
+    return ((ban.scope, target.version, target.prefixlen, port) for port in ban.ports or (0,))
 
 
 def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:

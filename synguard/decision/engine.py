@@ -9,15 +9,15 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.decision.bans import BudgetGate, Offenders
+from synguard.decision.bans import BudgetGate, Offenders, StandingBans
 from synguard.decision.cover import Condemned, narrowest_cover
-from synguard.decision.docket import EXCEPTIONS, PROOF_FRESH_S, Court, Docket
+from synguard.decision.docket import PROOF_FRESH_S, Court, Docket
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.scores import Key, Score, Scores
 from synguard.decision.spoofing import spoofed_reason
 from synguard.detector.assessment import Assessment
-from synguard.model import Ban, Incident, Mode, Phase, Scope, Signal, Verdict
+from synguard.model import Ban, Incident, Mode, Phase, Signal, Verdict
 from synguard.policy.models import Config, Policy
 
 FORESEEN: Final = 25.0
@@ -84,9 +84,10 @@ class Engine:
         self._judge_by(config, policies)
 
     def rehearse(self, dry_run: bool, offenders: Mapping[Network, tuple[int, datetime]]) -> None:
-        """Ban for real from now on, or as if; each has its own repeat offenders and its own budget to spend."""
+        """Ban for real from now on, or as if; each has bans and repeat offenders of its own, and a budget to spend."""
         self.court.dry_run = dry_run
         self.court.offenders = Offenders(offenders)
+        self.court.standing = StandingBans()
         self.court.budget = BudgetGate(self.court.budget.budget)
 
     def _judge_by(self, config: Config, policies: Sequence[Policy]) -> None:
@@ -135,14 +136,9 @@ class Engine:
         covering.sort(key=lambda pair: max(e.value / e.limit for e in pair[0].evidence), reverse=True)
         return covering[:MOST_HEARD]
 
-    def proven_exceptions(self, bans: Iterable[Ban]) -> frozenset[Network]:
-        """Return the proven peers that need a way through these bans: those inside a ``new`` ban of a prefix."""
-        return frozenset(
-            peer
-            for ban in bans
-            if ban.scope is Scope.NEW and ban.target.prefixlen < ban.target.max_prefixlen
-            for peer in self.court.proven.inside(ban.target, EXCEPTIONS)
-        )
+    def proven_exceptions(self, now: datetime) -> frozenset[Network]:
+        """Return the proven peers that need a way through the standing bans: those inside a ``new`` ban of a prefix."""
+        return frozenset(self.court.proven.inside_any(self.court.standing.closed_prefixes(now)))
 
     def _condemned(self) -> Mapping[str, list[Condemned]]:
         """Return condemned targets by policy, each with all its condemned signals of one kind."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 
 import numpy as np
 
 from synguard.addresses import Network, host_network
-from synguard.detector.columns import halves, network_at
+from synguard.detector.columns import halves, is_ipv4, network_at
+from synguard.detector.held import Networks, within
 from synguard.readings import U64
 
 
@@ -55,6 +56,16 @@ class ProvenPeers:
         rows = np.flatnonzero(within)[:at_most]
         length = target.max_prefixlen
         return [network_at(int(high[i]), int(low[i]), target.version, length) for i in rows.tolist()]
+
+    def inside_any(self, networks: Networks) -> Iterator[Network]:
+        """Yield the proven addresses inside any of many networks, whatever their ports."""
+        high, low = self._as_columns()
+        inside = np.zeros(len(low), np.bool_)
+        for (version, prefixlen, _), firsts in networks.items():
+            inside |= within(high, low, firsts, version, prefixlen)
+        ipv4 = is_ipv4(high, low)
+        for row in np.flatnonzero(inside).tolist():
+            yield network_at(int(high[row]), int(low[row]), *((4, 32) if ipv4[row] else (6, 128)))
 
     def _as_columns(self) -> tuple[U64, U64]:
         if self._columns is None:

@@ -30,8 +30,9 @@ def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
         PlaneUnavailableError: There is none.
         NotPermittedError: The process lacks a capability; it is named.
     """
+    members = config.ceilings.members
     if config.plane == "nftables":
-        return _checked(NftablesPlane(now))
+        return _checked(NftablesPlane(now, members))
     if config.plane == "iptables":
         return _iptables(config, now)
     require_capabilities("CAP_NET_ADMIN")
@@ -39,7 +40,7 @@ def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
         return _iptables(config, now)
     except (PlaneUnavailableError, NotPermittedError) as without_legacy:
         try:
-            return _checked(NftablesPlane(now))
+            return _checked(NftablesPlane(now, members))
         except PlaneUnavailableError as neither:
             raise PlaneUnavailableError(
                 "choosing a plane", f"this host has neither; legacy iptables: {without_legacy}; nftables: {neither}"
@@ -49,7 +50,9 @@ def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
 def _iptables(config: Config, now: Callable[[], datetime]) -> Plane:
     require_capabilities()
     rules = config.members == "rules" or (config.members == "auto" and not ipset.available())
-    return _checked(IptablesRules(now) if rules else IptablesSets(now))
+    if rules:
+        return _checked(IptablesRules(now, config.ceilings.rules))
+    return _checked(IptablesSets(now, config.ceilings.members))
 
 
 def _checked(plane: Plane) -> Plane:

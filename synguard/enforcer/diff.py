@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -40,11 +40,11 @@ def claims(bans: Mapping[str, Ban], now: datetime) -> Claims:
     covered: dict[str, str] = {}
     for several in rivals.values():
         if len(several) > 1:  # rare, and the rest must stay cheap: a new ban comes upon ten thousand old ones
-            _share(several, held, covered)
+            share(several, held, covered)
     return Claims(held, covered)
 
 
-def _share(rivals: list[Ban], held: dict[str, Ban], covered: dict[str, str]) -> None:
+def share(rivals: list[Ban], held: dict[str, Ban], covered: dict[str, str]) -> None:
     """Give each member that the rivals want to the one that lasts longest, and take it from the others."""
     owner: dict[int, str] = {}
     for ban in sorted(rivals, key=lambda ban: (ban.expires_at or _NEVER, ban.id), reverse=True):
@@ -99,10 +99,53 @@ def diff(wanted: Wanted, actual: Actual, now: datetime, claimed: Claims | None =
     )
 
 
+def difference(
+    wanted: Wanted, known: Actual, now: datetime, claimed: Claims, changed: Iterable[str], at_most: int | None = None
+) -> tuple[Change, frozenset[str], list[str]]:
+    """Return what turns ``known`` into ``wanted`` where all but the ``changed`` bans agree already.
+
+    The second value is the ids of held bans that the kernel has ended by itself; the third those of changed bans that
+    are left for later, since no more than ``at_most`` are to be touched at once. Without a bound and with all ids
+    changed, the change equals that of `diff`.
+    """
+    add: list[Ban] = []
+    remove: list[Held] = []
+    lapsed: list[str] = []
+    touched = 0
+    later: list[str] = []
+    for ban_id in changed:
+        ban, held = claimed.bans.get(ban_id), known.bans.get(ban_id)
+        if held is not None and held.expires_at is not None and held.expires_at <= now:
+            lapsed.append(ban_id)
+            held = None
+        if (held is None and ban is None) or (held is not None and ban is not None and agrees(ban, held)):
+            continue
+        if at_most is not None and touched >= at_most:
+            later.append(ban_id)
+            continue
+        touched += 1
+        if held is not None:
+            remove.append(held)
+        if ban is not None:
+            add.append(ban)
+    change = Change(
+        add=tuple(add),
+        remove=tuple(remove),
+        allow_add=wanted.allow - known.allow,
+        allow_remove=known.allow - wanted.allow,
+        proven_add=wanted.proven - known.proven,
+        proven_remove=known.proven - wanted.proven,
+        frame=not known.intact,
+    )
+    return change, frozenset(lapsed), later
+
+
 def after(actual: Actual, change: Change) -> Actual:
     """Return what a plane holds once it has applied the change; hits of a ban that stays are kept."""
+    bans = dict(actual.bans)
     removed = {held.ban_id for held in change.remove}
-    bans = {ban_id: held for ban_id, held in actual.bans.items() if ban_id not in removed}
+    for ban_id in removed:
+        bans.pop(ban_id, None)
     for ban in change.add:
         earlier = actual.bans.get(ban.id)
         bans[ban.id] = as_held(ban, earlier.hits if earlier else Hits(0, 0))
@@ -116,15 +159,20 @@ def after(actual: Actual, change: Change) -> Actual:
     )
 
 
+def without(actual: Actual, ban_ids: Collection[str]) -> Actual:
+    """Return ``actual`` less the bans of these ids; the same object if there are none."""
+    if not ban_ids:
+        return actual
+    bans = dict(actual.bans)
+    for ban_id in ban_ids:
+        bans.pop(ban_id, None)
+    return replace(actual, bans=bans)
+
+
 def without_lapsed(actual: Actual, now: datetime) -> Actual:
     """Return ``actual`` less the bans that the kernel has ended by itself; the same object if there are none."""
     bans = {ban_id: held for ban_id, held in actual.bans.items() if held.expires_at is None or now < held.expires_at}
     return actual if len(bans) == len(actual.bans) else replace(actual, bans=bans)
-
-
-def next_lapse(actual: Actual) -> datetime:
-    """Return when the first held ban ends; far in the future if none does."""
-    return min((held.expires_at for held in actual.bans.values() if held.expires_at), default=_NEVER)
 
 
 def as_held(ban: Ban, hits: Hits) -> Held:

@@ -9,8 +9,9 @@ from typing import ClassVar, Final
 
 from synguard.enforcer.diff import after, without_lapsed
 from synguard.enforcer.limits import ensure_possible
-from synguard.enforcer.members import member_lines
+from synguard.enforcer.members import MAX_ELEMENTS, member_lines, place
 from synguard.enforcer.plane import Actual, Change
+from synguard.model import Ban, Held
 
 KEPT: Final = 100
 """Transactions remembered; each is as long as the change it records."""
@@ -22,8 +23,11 @@ class DryRunPlane:
     name: ClassVar[str] = "dry-run"
     show_command: ClassVar[str] = "synguard bans"
 
-    def __init__(self, utcnow: Callable[[], datetime]) -> None:
+    ceiling_key: ClassVar[str] = "ceilings.members"
+
+    def __init__(self, utcnow: Callable[[], datetime], ceiling: int = MAX_ELEMENTS) -> None:
         self._utcnow = utcnow
+        self.ceiling = ceiling
         self._actual = Actual(missing=("nothing has been set up",))
         self.transactions: deque[tuple[str, ...]] = deque(maxlen=KEPT)
         """What would have been sent to ``ipset restore``, latest last; mending the frame is one line of words."""
@@ -45,6 +49,10 @@ class DryRunPlane:
         frame = ("create chains, jumps and sets where missing",) if change.frame else ()
         self.transactions.append(frame + lines)
         self._actual = without_lapsed(after(self.read(), change), self._utcnow())
+
+    def place(self, ban: Ban | Held) -> tuple[str, int]:
+        """Return the set that a ban would be in, and how many members it would have there."""
+        return place(ban)
 
     def flush(self) -> None:
         """Hold nothing."""

@@ -7,14 +7,18 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from synguard.enforcer.members import MAX_ELEMENTS, SavedSets, many_objects, parse_save
+from synguard.enforcer.members import SavedSets, parse_save
 from synguard.enforcer.names import SET_NAMES, SET_PREFIX
 from synguard.enforcer.programs import find_tool, tool_environment
 from synguard.enforcer.script import whole
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
+from synguard.memory import many_objects
 
 TIMEOUT_S: Final = 30.0
 """For one process; a full set of 131,072 members is written in about a second."""
+
+CEILING: Final = "ceilings.members"
+"""The configuration's key of how many members a set may hold."""
 
 _PREFIX: Final = re.compile(r"^ipset v[\d.]+: (?:Error in line (\d+): )?", re.MULTILINE)
 
@@ -52,15 +56,18 @@ def check() -> None:
         ) from error
 
 
-def save() -> SavedSets:
-    """Return what our sets hold; one process where all of the frame's sets are there, two otherwise."""
+def save(most: int | None = None) -> SavedSets:
+    """Return what our sets hold, which are meant for ``most`` members.
+
+    One process where all of the frame's sets are there, two otherwise.
+    """
     lines = _save(list(SET_NAMES))
     if lines is None:
         lines = _save([name for name in names() if name in SET_NAMES])
     if lines is None:
         raise PlaneError("reading our ipsets", "they kept vanishing while we looked; is another program removing them?")
     with many_objects():
-        return parse_save(lines)
+        return parse_save(lines, most)
 
 
 def names() -> list[str]:
@@ -111,7 +118,7 @@ def _save(wanted: Sequence[str]) -> list[str] | None:
 def _explained(detail: str, refused: str) -> str:
     if "is full" in detail:
         name = refused.split(" ")[1] if " " in refused else "a set"
-        return f"{detail}; {name} holds its ceiling of {MAX_ELEMENTS} members: ban wider prefixes or release bans"
+        return f"{detail}; {name} holds its ceiling of members: ban wider prefixes, release bans, or raise {CEILING}"
     return detail
 
 

@@ -6,9 +6,10 @@ A lapsed rule costs a comparison until the next full read sweeps it away.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from synguard.addresses import Network
 from synguard.enforcer import flush, ipset
@@ -19,19 +20,26 @@ from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.names import CHAIN, Family, Kind, family_of, is_ours
 from synguard.enforcer.plane import Actual, Change
 from synguard.enforcer.rule_plan import Found, Plan, in_order
-from synguard.enforcer.rules import tables
+from synguard.enforcer.rules import ALL_TABLES, PORTS_PER_RULE, tables
 from synguard.enforcer.tables import check_tables, look_over, show_chains
 from synguard.enforcer.xtables import XTable, families_here
 from synguard.errors import PlaneError
+from synguard.model import Ban, Held
+
+MAX_RULES: Final = 10_000
+"""Rules a table may hold: every packet is compared with all of them, and each change writes all of them."""
 
 
 class IptablesRules:
-    """Legacy xtables alone."""
+    """Legacy xtables alone; a table holds ``ceiling`` rules of bans at most."""
 
     name: ClassVar[str] = "iptables-rules"
 
-    def __init__(self, utcnow: Callable[[], datetime]) -> None:
+    ceiling_key: ClassVar[str] = "ceilings.rules"
+
+    def __init__(self, utcnow: Callable[[], datetime], ceiling: int = MAX_RULES) -> None:
         self._utcnow = utcnow
+        self.ceiling = ceiling
         self._families = families_here()
         self._tables = tables(self._families)
         self._idle = Actual()
@@ -75,6 +83,11 @@ class IptablesRules:
             _destroy_left_over_sets()
             flush.remove_nftables_leftovers()
         self._idle = after(self._idle, _for_others(change, self._families))
+
+    def place(self, ban: Ban | Held) -> tuple[str, int]:
+        """Return the table that a ban is in, and how many rules it has there."""
+        table = next(one for one in ALL_TABLES if one.family == ban.target.version and one.action is ban.action)
+        return f"{table} {CHAIN}", max(1, math.ceil(len(ban.ports) / PORTS_PER_RULE))
 
     def flush(self) -> None:
         """Remove everything of ours, of every plane and release."""

@@ -6,25 +6,29 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import ClassVar
 
-from synguard.enforcer import flush, ipset
+from synguard.enforcer import flush, ipset, members
 from synguard.enforcer.capabilities import require_capabilities
 from synguard.enforcer.frame import edit, ensure_chains, ensure_jumps, hooks_missing, replace_ours, strangers
 from synguard.enforcer.limits import ensure_possible
-from synguard.enforcer.members import frame_lines, member_lines
+from synguard.enforcer.members import frame_lines, lines_by_set, member_lines
 from synguard.enforcer.names import CHAIN, is_ours
 from synguard.enforcer.plane import Actual, Change
 from synguard.enforcer.rules import set_rules, tables
 from synguard.enforcer.tables import check_tables, look_over, show_chains
 from synguard.enforcer.xtables import XTable, families_here
+from synguard.model import Ban, Held
 
 
 class IptablesSets:
-    """Legacy xtables and ipset. ``utcnow`` turns expiries into the kernel's timeouts."""
+    """Legacy xtables and ipset. ``utcnow`` turns expiries into timeouts; a set holds ``ceiling`` members at most."""
 
     name: ClassVar[str] = "iptables-sets"
 
-    def __init__(self, utcnow: Callable[[], datetime]) -> None:
+    ceiling_key: ClassVar[str] = ipset.CEILING
+
+    def __init__(self, utcnow: Callable[[], datetime], ceiling: int | None = None) -> None:
         self._utcnow = utcnow
+        self.ceiling = ceiling or members.MAX_ELEMENTS
         self._tables = tables(families_here())
 
     @property
@@ -40,7 +44,7 @@ class IptablesSets:
 
     def read(self) -> Actual:
         """Read back sets and chains."""
-        saved = ipset.save()
+        saved = ipset.save(self.ceiling)
         missing, foreign = look_over(self._tables, _missing)
         return saved.actual(missing, foreign)
 
@@ -49,13 +53,21 @@ class IptablesSets:
         if not change:
             return
         ensure_possible(change)
-        lines = list(frame_lines(ipset.save().headers)) if change.frame else []
-        lines += member_lines(change, self._utcnow())
-        ipset.restore(lines)
+        lines = list(member_lines(change, self._utcnow()))
+        frame = (
+            list(frame_lines(ipset.save(self.ceiling).headers, lines_by_set(lines), self.ceiling))
+            if change.frame
+            else []
+        )
+        ipset.restore([*frame, *lines])
         if change.frame:
             for table in self._tables:
                 edit(table, _mend)
             flush.remove_nftables_leftovers()
+
+    def place(self, ban: Ban | Held) -> tuple[str, int]:
+        """Return the set that a ban is in, and how many members it has there."""
+        return members.place(ban)
 
     def flush(self) -> None:
         """Remove everything of ours, of every plane and release."""

@@ -5,14 +5,13 @@ Pure text in both directions; `ipset.py` runs the tool.
 
 from __future__ import annotations
 
-import gc
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from itertools import pairwise
 from typing import Final
@@ -39,40 +38,57 @@ MAX_ELEMENTS: Final = 131_072
 LONGEST_TIMEOUT_S: Final = 2_147_483
 """The kernel keeps timeouts as 32-bit milliseconds: 24.8 days. A longer ban is renewed by the agent."""
 
+_NAME_BY_SHAPE: Final = {shape: name for name, shape in SET_NAMES.items()}
+
 _MEMBER_LINE: Final = re.compile(
     r"add (\S+) ([^,\s]+)(?:,tcp:(\d{1,5}))?(?: timeout \d+)?(?: packets (\d{1,20}) bytes (\d{1,20}))?"
     r"(?: comment \"(.*)\")?"
 )
 
 
-def create_line(kind: Kind, family: Family, name: str | None = None) -> str:
-    """Return the line that creates a set, under another name if one is given."""
+def create_line(kind: Kind, family: Family, name: str | None = None, most: int | None = None) -> str:
+    """Return the line that creates a set for ``most`` members, under another name if one is given."""
     of = "hash:net,port" if kind.by_port else "hash:net"
     inet = "inet" if family == 4 else "inet6"
-    return (
-        f"create {name or set_name(kind, family)} {of} family {inet} maxelem {MAX_ELEMENTS} timeout 0 counters comment"
-    )
+    size = most or MAX_ELEMENTS
+    return f"create {name or set_name(kind, family)} {of} family {inet} maxelem {size} timeout 0 counters comment"
 
 
-def frame_lines(present: Mapping[str, str]) -> Iterator[str]:
+def frame_lines(
+    present: Mapping[str, str],
+    filling: Mapping[str, Sequence[str]] = {},
+    most: int | None = None,  # read only
+) -> Iterator[str]:
     """Yield what makes every set of the frame exist with the right parameters.
 
-    ``present`` maps the name of each set there to its ``create`` line as read back. One with other parameters (an
-    older release made it) is exchanged for an empty one without a moment in which rules have no set.
+    ``present`` maps the name of each set there to its ``create`` line as read back. One with other parameters (made by
+    an older release, or for fewer members than ``most``) is exchanged for a new one, which has been given what
+    ``filling`` holds for it before: there is no moment in which rules have no set or an empty one.
     """
     for family in FAMILIES:
         for kind in Kind:
-            found = present.get(set_name(kind, family))
+            name = set_name(kind, family)
+            found = present.get(name)
             if found is None:
-                yield create_line(kind, family)
-            elif not fits(found, kind, family):
-                yield create_line(kind, family, SPARE_SET)
-                yield f"swap {SPARE_SET} {set_name(kind, family)}"
+                yield create_line(kind, family, most=most)
+            elif not fits(found, kind, family, most):
+                yield create_line(kind, family, SPARE_SET, most)
+                yield from (line.replace(name, SPARE_SET, 1) for line in filling.get(name, ()))
+                yield f"swap {SPARE_SET} {name}"
                 yield f"destroy {SPARE_SET}"
 
 
-def fits(found: str, kind: Kind, family: Family) -> bool:
-    """Return whether a set's ``create`` line, as read back, has the parameters that we need.
+def lines_by_set(lines: Iterable[str]) -> dict[str, list[str]]:
+    """Return set name → the lines that add to it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        if line.startswith("add "):
+            found[line.split(" ", 2)[1]].append(line)
+    return found
+
+
+def fits(found: str, kind: Kind, family: Family, most: int | None = None) -> bool:
+    """Return whether a set's ``create`` line, as read back, has the parameters that we need; more room does no harm.
 
     Sample: ``create synguard-new-drop-4 hash:net family inet hashsize 1024 maxelem 131072 timeout 0 counters
     comment bucketsize 12 initval 0xddde7ecb``
@@ -82,7 +98,7 @@ def fits(found: str, kind: Kind, family: Family) -> bool:
     pairs = list(pairwise(words))
     return (
         words[2:5] == wanted[2:5]
-        and ("maxelem", str(MAX_ELEMENTS)) in pairs
+        and any(word == "maxelem" and int(size) >= (most or MAX_ELEMENTS) for word, size in pairs)
         and ("timeout", "0") in pairs
         and {"counters", "comment"} <= set(words)
         and "forceadd" not in words
@@ -98,16 +114,17 @@ def member_lines(change: Change, now: datetime) -> Iterator[str]:
     yield from _exception_lines("add", Kind.ALLOW, change.allow_add)
     yield from _exception_lines("add", Kind.PROVEN, change.proven_add)
     before = {slot: held.ban_id for held in change.remove for slot in _slots(held)}
-    adding = [ban for ban in change.add if ban.active(now)]
-    kept = {slot for ban in adding for slot in _slots(ban)}
-    for name, element in before.keys() - kept:
-        yield f"del {name} {element}"
-    for ban in adding:
-        timeout = _timeout_s(ban, now)
-        comment = member_comment(ban.id, ban.expires_at)
-        for slot in _slots(ban):
-            fresh = " packets 0 bytes 0" if before.get(slot, ban.id) != ban.id else ""
-            yield f'add {slot[0]} {slot[1]} timeout {timeout}{fresh} comment "{comment}"'
+    adding = [(ban, _slots(ban)) for ban in change.add if ban.active(now)]
+    if before:
+        kept = {slot for _, slots in adding for slot in slots}
+        for name, element in before.keys() - kept:
+            yield f"del {name} {element}"
+    for ban, slots in adding:
+        tail = f'comment "{member_comment(ban.id, ban.expires_at)}"'
+        timeout = _timeout_s(ban.expires_at, now)
+        for slot in slots:
+            fresh = " packets 0 bytes 0" if before and before.get(slot, ban.id) != ban.id else ""
+            yield f"add {slot[0]} {slot[1]} timeout {timeout}{fresh} {tail}"
     yield from _exception_lines("del", Kind.PROVEN, change.proven_remove)
     yield from _exception_lines("del", Kind.ALLOW, change.allow_remove)
 
@@ -119,16 +136,22 @@ def _exception_lines(verb: str, kind: Kind, networks: Iterable[Network]) -> Iter
 
 
 def _slots(ban: Ban | Held) -> list[tuple[str, str]]:
-    name = set_name(kind_of(ban), family_of(ban.target))
+    name = place(ban)[0]
     target = format_network(ban.target)
     return [(name, f"{target},tcp:{port}") for port in ban.ports] or [(name, target)]
 
 
-def _timeout_s(ban: Ban, now: datetime) -> int:
+def place(ban: Ban | Held) -> tuple[str, int]:
+    """Return the set that a ban's members are in, and how many it has."""
+    return _NAME_BY_SHAPE[kind_of(ban), family_of(ban.target)], len(ban.ports) or 1
+
+
+@lru_cache(maxsize=64)
+def _timeout_s(expires_at: datetime | None, now: datetime) -> int:
     """Return whole seconds to the expiry, rounded up; 0, which is the kernel's "never", for a permanent ban only."""
-    if ban.expires_at is None:
+    if expires_at is None:
         return 0
-    return max(1, min(math.ceil((ban.expires_at - now).total_seconds()), LONGEST_TIMEOUT_S))
+    return max(1, min(math.ceil((expires_at - now).total_seconds()), LONGEST_TIMEOUT_S))
 
 
 @dataclass(slots=True)
@@ -157,6 +180,7 @@ class Members:
 class SavedSets(Members):
     """What ``ipset save`` told of our sets."""
 
+    most: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     """Set name → its ``create`` line."""
 
@@ -166,7 +190,7 @@ class SavedSets(Members):
         return [
             name
             for name, shape in SET_NAMES.items()
-            if name not in self.headers or not fits(self.headers[name], *shape)
+            if name not in self.headers or not fits(self.headers[name], *shape, self.most)
         ]
 
     def actual(self, missing: Iterable[str], strangers: Iterable[str]) -> Actual:
@@ -182,30 +206,18 @@ class SavedSets(Members):
         )
 
 
-@contextmanager
-def many_objects() -> Iterator[None]:
-    """Pause the search for reference cycles: making 100,000 objects without any would take twice as long."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
-
-
 _Group = tuple[str, str, str]
 """Set name, network as text, comment: a ban's members differ in the port alone, so most parsing is done once."""
 
 
-def parse_save(lines: Iterable[str]) -> SavedSets:
+def parse_save(lines: Iterable[str], most: int | None = None) -> SavedSets:
     """Return what the lines of ``ipset save`` say of our sets; lines of other sets are passed over.
 
     Members of a set with foreign parameters are not read: the set is exchanged, and its bans put in anew. Sample::
 
         add synguard-port-drop-4 192.0.2.0/24,tcp:80 timeout 20 packets 5 bytes 60 comment "synguard ban 7f until …"
     """
-    saved = SavedSets()
+    saved = SavedSets(most=most)
     usable: set[str] = set()
     ports: dict[_Group, list[int]] = defaultdict(list)
     hits: dict[_Group, tuple[int, int]] = {}
@@ -223,7 +235,7 @@ def parse_save(lines: Iterable[str]) -> SavedSets:
             name = line.split(" ", 2)[1]
             if name in SET_NAMES:
                 saved.headers[name] = line
-                if fits(line, *SET_NAMES[name]):
+                if fits(line, *SET_NAMES[name], most):
                     usable.add(name)
     for group, count in hits.items():
         _take(saved, group, tuple(sorted(ports.get(group, ()))), Hits(*count))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from synguard.addresses import Network, format_network, parse_network
@@ -175,11 +176,13 @@ def _network_or_none(text: str) -> Network | None:
         return None
 
 
+@lru_cache(maxsize=256)
 def _format_expiry(moment: datetime | None) -> str:
     if moment is None:
         return "never"
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+@lru_cache(maxsize=256)
 def _parse_expiry(text: str) -> datetime | None:
     return None if text == "never" else datetime.fromisoformat(text)

@@ -16,7 +16,7 @@ hold overlapping networks does not exist in nf_tables: see docs/decisions/0013-n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
@@ -67,10 +67,10 @@ class SetId:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What stands in the braces when it is created, and when it is listed."""
+        """What stands in the braces when it is created, and when it is listed, beside its size."""
         address = "ipv4_addr" if self.family == 4 else "ipv6_addr"
         member = f"{address} . inet_service" if self.kind.by_port else address
-        return f"type {member}", f"size {MAX_ELEMENTS}", "flags timeout", "counter"
+        return f"type {member}", "flags timeout", "counter"
 
     @property
     def rule(self) -> FixedRule:
@@ -164,9 +164,17 @@ def base_line(chain: str) -> str:
     return f"type filter hook {hook} priority {priority}; policy accept;"
 
 
-def set_line(one: SetId) -> str:
-    """Return the line that makes a set, and fails if it is there."""
-    return f"create set {TABLE} {one.name} {{ {'; '.join(one.lines)}; }}"
+def set_line(one: SetId, most: int | None = None) -> str:
+    """Return the line that makes a set for ``most`` members, and fails if it is there."""
+    return f"create set {TABLE} {one.name} {{ {'; '.join((*one.lines, f'size {most or MAX_ELEMENTS}'))}; }}"
+
+
+def is_as_created(one: SetId, lines: Iterable[str], most: int | None = None) -> bool:
+    """Return whether these are the lines of the set as it is listed; more room than for ``most`` does no harm."""
+    sizes = [line.removeprefix("size ") for line in lines if line.startswith("size ")]
+    others = [line for line in lines if not line.startswith("size ")]
+    enough = len(sizes) == 1 and sizes[0].isdigit() and int(sizes[0]) >= (most or MAX_ELEMENTS)
+    return enough and sorted(others) == sorted(one.lines)
 
 
 def _verdict(kind: Kind) -> str:

@@ -24,6 +24,7 @@ from synguard.enforcer.nft_layout import (
     SetId,
     base_line,
     chain_line,
+    is_as_created,
     set_id,
     set_line,
 )
@@ -55,6 +56,8 @@ class Frame:
     """Chain → rules of ours in it, in order."""
     sets: set[SetId] = field(default_factory=set)
     strangers: list[str] = field(default_factory=list)
+    most: int | None = None
+    """Members that a set is meant for; None for the usual."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -83,12 +86,12 @@ class Frame:
         """Yield what makes the frame whole, and the ``coming`` sets with their rules."""
         if self.unfit:
             yield f"delete table {TABLE}"
-            yield from Frame().lines(coming)
+            yield from Frame(most=self.most).lines(coming)
             return
         if not self.present:
             yield f"add table {TABLE}"
         yield from (chain_line(chain) for chain in CHAINS if chain not in self.chains)
-        yield from (set_line(one) for one in sorted(coming - self.sets))
+        yield from (set_line(one, self.most) for one in sorted(coming - self.sets))
         for chain in CHAINS:
             yield from self._rule_lines(chain, coming) if chain not in FIXED else self._fixed_lines(chain)
 
@@ -116,19 +119,19 @@ class Frame:
             yield f"delete set {TABLE} {one.name}"
 
 
-def look() -> Frame:
-    """Return what is there of the frame.
+def look(most: int | None = None) -> Frame:
+    """Return what is there of the frame, whose sets are meant for ``most`` members.
 
     Raises:
         PlaneError: The kernel could not be asked.
     """
     try:
-        return parse_frame(nft.run(_LIST))
+        return parse_frame(nft.run(_LIST), most)
     except nft.NftFailedError as error:
         raise PlaneError(f"listing table {TABLE}", error.detail) from error
 
 
-def parse_frame(listing: str) -> Frame:
+def parse_frame(listing: str, most: int | None = None) -> Frame:
     """Return what a terse listing with handles says of our table. Sample, indented by tabs::
 
     table inet synguard { # handle 3
@@ -142,7 +145,7 @@ def parse_frame(listing: str) -> Frame:
         }
     }
     """
-    frame = Frame()
+    frame = Frame(most=most)
     inside = False
     block: tuple[str, str] | None = None
     lines: list[str] = []
@@ -165,7 +168,7 @@ def parse_frame(listing: str) -> Frame:
 def _take(frame: Frame, word: str, name: str, lines: list[str]) -> None:
     one = set_id(name) if word == "set" else None
     if one is not None:
-        if sorted(lines) == sorted(one.lines):
+        if is_as_created(one, lines, frame.most):
             frame.sets.add(one)
         else:
             frame.unfit.append(f"set {name}")

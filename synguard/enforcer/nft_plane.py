@@ -13,15 +13,16 @@ from synguard.enforcer import flush, nft
 from synguard.enforcer.capabilities import require_capabilities
 from synguard.enforcer.frame import ATTEMPTS
 from synguard.enforcer.limits import ensure_possible
-from synguard.enforcer.members import Members, many_objects
+from synguard.enforcer.members import Members
 from synguard.enforcer.names import Kind
 from synguard.enforcer.nft_elements import elements_of, single_elements
-from synguard.enforcer.nft_layout import MAX_ELEMENTS, NAME, TABLE, SetId
+from synguard.enforcer.nft_layout import MAX_ELEMENTS, NAME, TABLE, SetId, set_for
 from synguard.enforcer.nft_look import Frame, look
 from synguard.enforcer.nft_members import Slot, element_lines, kept_slots, packed, sets_needed, take_elements
 from synguard.enforcer.plane import Actual, Change
 from synguard.errors import ChangedUnderneathError, PlaneError, PlaneUnavailableError
-from synguard.model import Hits
+from synguard.memory import many_objects
+from synguard.model import Ban, Held, Hits
 
 DOING: Final = f"changing table {TABLE}"
 _TRIAL: Final = f"{TABLE}-trial"
@@ -29,13 +30,16 @@ _TRIAL: Final = f"{TABLE}-trial"
 
 
 class NftablesPlane:
-    """nf_tables through ``nft``. ``utcnow`` turns expiries into the kernel's timeouts."""
+    """nf_tables through ``nft``. ``utcnow`` turns expiries into timeouts; a set holds ``ceiling`` members at most."""
 
     name: ClassVar[str] = "nftables"
     show_command: ClassVar[str] = f"nft list table {TABLE}"
 
-    def __init__(self, utcnow: Callable[[], datetime]) -> None:
+    ceiling_key: ClassVar[str] = "ceilings.members"
+
+    def __init__(self, utcnow: Callable[[], datetime], ceiling: int | None = None) -> None:
         self._utcnow = utcnow
+        self.ceiling = ceiling or MAX_ELEMENTS
         self._empty: set[SetId] = set()
         """Sets that held nothing when they were last read; the next change takes them away."""
 
@@ -54,7 +58,7 @@ class NftablesPlane:
 
     def read(self) -> Actual:
         """Read back frame and members; a set twice as large takes four times as long, see docs/decisions/0013."""
-        frame = look()
+        frame = look(self.ceiling)
         self._empty = set()
         if not frame.present or frame.unfit:
             return Actual(missing=frame.missing, strangers=tuple(frame.strangers))
@@ -99,7 +103,7 @@ class NftablesPlane:
         flush.flush_kernel()
 
     def _commit(self, change: Change, counts: Mapping[Slot, Hits], careful: bool) -> None:
-        frame = look()
+        frame = look(self.ceiling)
         if frame.missing and not change.frame:
             raise PlaneError(DOING, f"missing or changed: {', '.join(frame.missing[:3])}")
         now = self._utcnow()
@@ -110,14 +114,27 @@ class NftablesPlane:
         except ChangedUnderneathError:
             raise
         except PlaneError as error:
-            raise PlaneError(error.action, _explained(error)) from error
+            raise PlaneError(error.action, self._explained(error)) from error
+
+    def _explained(self, error: PlaneError) -> str:
+        if "Too many open files in system" in error.detail:  # ENFILE, which is how a full set answers
+            return f"the set holds its ceiling of {self.ceiling} members: ban wider prefixes or release bans"
+        if "Device or resource busy" in error.detail:
+            return f"{error.detail}; a rule of somebody else's uses it: nft -a list ruleset shows where"
+        if "Message too long" in error.detail:
+            return f"{error.detail}; raise net.core.wmem_max"
+        return error.detail
+
+    def place(self, ban: Ban | Held) -> tuple[str, int]:
+        """Return the set that a ban is in, and how many elements it has there."""
+        return f"set {set_for(ban).name}", len(ban.ports) or 1
 
     def _sweep(self, change: Change) -> None:
         """Remove sets that were empty at the last read and still are; what others use stays, and costs a look-up."""
         now = self._utcnow()
         idle, self._empty = self._empty - sets_needed(change, now), set()
         with contextlib.suppress(PlaneError):
-            frame = look() if idle else Frame()
+            frame = look(self.ceiling) if idle else Frame()
             for one in sorted(idle & frame.sets):
                 if not elements_of(NAME, one.name):
                     nft.commit(list(frame.removal([one])), f"removing set {one.name}")
@@ -128,13 +145,3 @@ def _counts(kept: list[Slot]) -> Mapping[Slot, Hits]:
     slots = {(slot[0].name, packed(slot)): slot for slot in kept}
     found = single_elements(NAME, slots) if slots else ()
     return {slots[name, one.key]: Hits(one.packets, one.bytes) for name, one in found}
-
-
-def _explained(error: PlaneError) -> str:
-    if "Too many open files in system" in error.detail:  # ENFILE, which is how a full set answers
-        return f"the set holds its ceiling of {MAX_ELEMENTS} members: ban wider prefixes or release bans"
-    if "Device or resource busy" in error.detail:
-        return f"{error.detail}; a rule of somebody else's uses it: nft -a list ruleset shows where"
-    if "Message too long" in error.detail:
-        return f"{error.detail}; raise net.core.wmem_max"
-    return error.detail

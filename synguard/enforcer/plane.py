@@ -31,9 +31,10 @@ class Wanted:
         """
         standing = {ban.id: ban for ban in bans if ban.active(now) and not ban.dry_run}
         forced = NetworkIndex(ban.target for ban in standing.values() if ban.forced)
+        peers = tuple(proven)
         closed = {
             origin: NetworkIndex(
-                ban.target for ban in standing.values() if ban.scope is Scope.NEW and ban.origin is origin
+                ban.target for ban in standing.values() if peers and ban.scope is Scope.NEW and ban.origin is origin
             )
             for origin in Origin
         }
@@ -42,7 +43,7 @@ class Wanted:
             allow=frozenset(party for party in protected if not forced.overlapping(party)),
             proven=frozenset(
                 peer
-                for peer in proven
+                for peer in peers
                 if closed[Origin.AUTO].covering(peer) and not closed[Origin.MANUAL].covering(peer)
             ),
         )
@@ -101,6 +102,17 @@ class Plane(Protocol):
     @property
     def show_command(self) -> str:
         """The command that shows an operator our rules."""
+
+    @property
+    def ceiling(self) -> int:
+        """How many members, or rules, one of its places may hold."""
+
+    @property
+    def ceiling_key(self) -> str:
+        """The configuration's key of the ceiling."""
+
+    def place(self, ban: Ban | Held) -> tuple[str, int]:
+        """Return where the kernel holds a ban, and how much of the ceiling it takes there."""
 
     def check(self) -> None:
         """Return if the plane works here.

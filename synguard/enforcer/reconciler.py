@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from synguard.enforcer.diff import Claims, after, claims, diff, next_lapse, without_lapsed
+from synguard.enforcer.claimed import Claimed
+from synguard.enforcer.diff import after, diff, difference, without, without_lapsed
 from synguard.enforcer.drift import drift
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Actual, Change, Plane, Wanted
@@ -65,36 +66,48 @@ class Reconciler:
         self._known: Actual | None = None
         self._settled: Wanted | None = None
         """What the plane was last brought to; None while it may hold anything."""
-        self._covered: Mapping[str, str] = {}
-        self._next_lapse = _NEVER
+        self._claimed = Claimed()
+        self._later: list[str] = []
+        """Bans whose change was left for a later pass."""
         self._read_at = _NEVER
         self._read_due = _NEVER
         self._repairs = 0
         self._failed = False
 
     def reconcile(
-        self, wanted: Wanted, now: datetime, full: bool = False, latest: Callable[[], Wanted] | None = None
+        self,
+        wanted: Wanted,
+        now: datetime,
+        full: bool = False,
+        latest: Callable[[], Wanted] | None = None,
+        at_most: int | None = None,
+        look: bool = True,
+        adapt: Callable[[Actual], Wanted] | None = None,
     ) -> Outcome:
         """Bring the plane to ``wanted``; ``full`` reads everything back first.
 
-        ``latest`` is asked again once the lock is held, before a pass that reads back: another process may have
-        put bans into ledger and plane while we waited for it, and they would be taken for orphans.
+        A pass that does not read back changes no more than ``at_most`` bans, if that is given, and leaves the rest to
+        the next passes; without ``look`` a read-back that is merely due is put off. ``latest`` is asked again once the
+        lock is held, before a pass that reads back: another process may have put bans into ledger and plane while we
+        waited for it, and they would be taken for orphans. ``adapt`` says what is wanted in the light of what is there.
 
         Raises:
             PlaneError: The plane could not be read or changed; the next pass reads back first.
         """
-        if full or self._known is None or self._is_read_due(now):
-            return self._full_pass(wanted, now, latest)
-        if wanted == self._settled and now < self._next_lapse:
+        if full or self._known is None or (look and self._is_read_due(now)):
+            return self._full_pass(wanted, now, latest, adapt)
+        wanted = adapt(self._known) if adapt else wanted
+        is_settled = wanted is self._settled or wanted == self._settled
+        if is_settled and not self._later and now < self._claimed.next_lapse:
             return self._outcome(Change())
         known = self._known
         try:
-            return self._difference(wanted, now, known)
+            return self._difference(wanted, now, known, at_most)
         except PlaneError:  # others may have taken away what the change builds on: look, mend, and try once more
             self._known, self._failed = known, False
             if self._repairs > PATIENCE:  # and if they do so again and again, wait for the read that is put off
                 raise
-            return self._full_pass(wanted, now, latest)
+            return self._full_pass(wanted, now, latest, adapt)
 
     def hits(self) -> Mapping[str, Hits]:
         """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.
@@ -112,29 +125,38 @@ class Reconciler:
             self._known = self._settled = None
             self.plane.flush()
 
-    def _full_pass(self, wanted: Wanted, now: datetime, latest: Callable[[], Wanted] | None) -> Outcome:
+    def _full_pass(
+        self,
+        wanted: Wanted,
+        now: datetime,
+        latest: Callable[[], Wanted] | None,
+        adapt: Callable[[Actual], Wanted] | None,
+    ) -> Outcome:
         self._read_due = now  # until the read has succeeded
         with self._locked():
             wanted = latest() if latest else wanted
             known = self._known and without_lapsed(self._known, now)
             actual = self._read(now)
-            claimed = claims(wanted.bans, now)
+            wanted = adapt(actual) if adapt else wanted
+            self._claimed.follow(wanted.bans, now)
+            claimed = self._claimed.claims
             found = () if self._failed else drift(wanted, claimed, known, actual, now)
             change = self._apply(diff(wanted, actual, now, claimed), actual)
         self._failed = False
         self._slow_down(known is not None and bool(found), now)
-        self._settle(wanted, claimed, now)
+        self._settled, self._later = wanted, []
         return self._outcome(change, found)
 
-    def _difference(self, wanted: Wanted, now: datetime, known: Actual) -> Outcome:
-        """Apply what differs from what is known to be there; no difference, no call."""
-        self._known = without_lapsed(known, now)
-        claimed = claims(wanted.bans, now)
-        change = diff(wanted, self._known, now, claimed)
+    def _difference(self, wanted: Wanted, now: datetime, known: Actual, at_most: int | None) -> Outcome:
+        """Apply what differs from what is known to be there, looking at what changed alone; no difference, no call."""
+        changed = {**dict.fromkeys(self._later), **self._claimed.follow(wanted.bans, now, at_most)}
+        self._later = list(changed)  # until it has succeeded
+        change, lapsed, later = difference(wanted, known, now, self._claimed.claims, changed, at_most)
+        self._known = without(known, lapsed)
         if change:
             with self._locked():
                 self._apply(change, self._known)
-        self._settle(wanted, claimed, now)
+        self._settled, self._later = wanted, later
         return self._outcome(change)
 
     def _read(self, now: datetime) -> Actual:
@@ -164,17 +186,12 @@ class Reconciler:
             wait = self._read_every * 2 ** min(self._repairs - PATIENCE, 10)
             self._read_due = max(self._read_due, now + min(wait, SLOWEST))
 
-    def _settle(self, wanted: Wanted, claimed: Claims, now: datetime) -> None:
-        self._settled = wanted
-        self._covered = claimed.covered
-        expiries = (ban.expires_at for ban in wanted.bans.values() if ban.expires_at is not None)
-        lapses = (moment for moment in (*expiries, next_lapse(self._known or Actual())) if moment > now)
-        self._next_lapse = min(lapses, default=_NEVER)
-
     def _outcome(self, change: Change, found: tuple[str, ...] = ()) -> Outcome:
         known = self._known or Actual()
         read_at = None if self._read_at == _NEVER else self._read_at
-        return Outcome(change, found, known.bans, self._covered, known.strangers, read_at, self._fought())
+        return Outcome(
+            change, found, known.bans, dict(self._claimed.claims.covered), known.strangers, read_at, self._fought()
+        )
 
     def _fought(self) -> str:
         if self._repairs <= PATIENCE:

@@ -89,6 +89,9 @@ def tables(families: tuple[Family, ...]) -> tuple[Table, ...]:
     )
 
 
+ALL_TABLES: Final = tables((4, 6))
+
+
 def verdict_of(action: Action) -> str:
     """Return the target of a rule that stops."""
     return "DROP" if action is Action.DROP else REJECT_CHAIN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from synguard.addresses import Network
-from synguard.ledger import bans, history, pruning, touched, verdicts
+from synguard.ledger import bans, history, listing, pruning, touched, verdicts
 from synguard.ledger.database import Database
 from synguard.ledger.records import ActionRecord, BanRecord, Counted, Offence, Stretch, Touched, VerdictRecord
 from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
+from synguard.memory import many_objects
 from synguard.model import Ban, Hits, Incident, Verdict
 from synguard.policy.models import LedgerLimits
 
@@ -97,17 +98,21 @@ class Ledger:
         """Read the whole file once, which takes seconds for a large one, and raise where a page is damaged."""
         self._database.check()
 
-    def add_bans(self, bans_: Sequence[Ban]) -> None:
+    def add_bans(self, bans_: Sequence[Ban], renewed: Sequence[Ban] = ()) -> None:
         """Write bans; a standing ban of the same target, scope, ports and dry-run is ended as ``replaced``.
 
-        An automatic ban does not replace a person's standing order: it is recorded as ended at once.
+        An automatic ban does not replace a person's standing order: it is recorded as ended at once. ``renewed`` are
+        standing bans that only get another expiry.
 
         Raises:
             LedgerError: Also where an id is already taken; nothing is written then.
         """
-        batch = bans.Addition.of(bans_)
+        with many_objects():
+            batch = bans.Addition.of(bans_)
         with self._database.write() as db:
+            bans.move_expiries(db, {ban.id: ban.expires_at for ban in renewed})
             bans.add_bans(db, batch)
+        self._standing.wrote([*bans_, *renewed])
 
     def end_bans(self, ids: Iterable[str], at: datetime, why: str) -> None:
         """End standing bans ahead of their expiry; ids unknown or already ended are left as they are."""
@@ -131,8 +136,17 @@ class Ledger:
 
     def active_bans(self, now: datetime, dry_run: bool = False) -> dict[str, Ban]:
         """Return id → ban of those that stand at ``now``, oldest first: the real ones, or the would-be ones."""
-        with self._database.snapshot() as db:
-            return self._standing.read(db, now, dry_run)
+        with many_objects(), self._database.snapshot() as db:
+            return self._standing.read(db, now, dry_run) or {}
+
+    def active_bans_in_pieces(self, now: datetime, at_most: int, dry_run: bool = False) -> dict[str, Ban] | None:
+        """Return the same, having read no more than ``at_most`` bans that are new to this connection.
+
+        None where that was not all of them: each call reads some more. A hundred thousand bans that another process
+        wrote take a second to read; so they need not be one second.
+        """
+        with many_objects(), self._database.snapshot() as db:
+            return self._standing.read(db, now, dry_run, at_most)
 
     def standing(self, now: datetime) -> list[BanRecord]:
         """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""
@@ -143,6 +157,23 @@ class Ledger:
         """Return ban id → what is known of its packets, for real bans that stand; cheap beside ``standing``."""
         with self._database.read() as db:
             return bans.counted(db, now)
+
+    def count_bans(self, choice: listing.Choice, now: datetime) -> int:
+        """Return how many bans there are, would-be ones too."""
+        with self._database.read() as db:
+            return listing.count(db, choice, now)
+
+    def list_bans(
+        self,
+        choice: listing.Choice,
+        order: listing.Order,
+        now: datetime,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[BanRecord]:
+        """Yield the records of one page in order, without a limit of all; only some are in memory at a time."""
+        with self._database.read() as db:
+            yield from listing.rows(db, choice, order, now, limit, offset)
 
     def bans_since(self, since: datetime, limit: int = 1000, offset: int = 0) -> list[BanRecord]:
         """Return bans that began at ``since`` or later, newest first, the would-be ones too."""

@@ -26,6 +26,8 @@ BAN_READ: Final = (
     "id, version, prefixlen, first_address, scope, action, origin, policy, reason, created_at, expires_at, ports, "
     "score, times, evidence, dry_run, forced, ended_at, ended_why, packets, bytes, last_hit_at"
 )
+BAN_ENDS: Final = BAN_READ.split(", ").index("expires_at")
+"""Where in a row of ``BAN_READ`` the expiry stands."""
 VERDICT_READ: Final = (
     "incident, kind, version, prefixlen, first_address, policy, others, "
     "first_at, last_at, times, peak, reason, evidence"
@@ -33,6 +35,12 @@ VERDICT_READ: Final = (
 INCIDENT_COLUMNS: Final = (
     "id, phase, kind, started_at, ended_at, peak_half_open, peak_syn_pps, peak_connections, sources, bans, spared, note"
 )
+
+
+_SCOPES: Final = {one.value: one for one in Scope}
+_ACTIONS: Final = {one.value: one for one in Action}
+_ORIGINS: Final = {one.value: one for one in Origin}
+_WORDS: Final[dict[Scope | Action | Origin, str]] = {one: one.value for kind in (Scope, Action, Origin) for one in kind}
 
 
 def to_us(moment: datetime) -> int:
@@ -80,6 +88,12 @@ def _ports_of(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(","))) if text else ()
 
 
+@lru_cache(maxsize=256)
+def _text(text: str) -> str:
+    """Return the same object for the same text: a hundred thousand bans of one list share one reason."""
+    return text
+
+
 def evidence_text(evidence: Sequence[Evidence]) -> str:
     """Return evidence as a JSON list of objects with the fields' own names."""
     if not evidence:
@@ -115,9 +129,9 @@ def ban_row(ban: Ban) -> Row:
         ban.id,
         format_network(ban.target),
         *network_columns(ban.target),
-        ban.scope.value,
-        ban.action.value,
-        ban.origin.value,
+        _WORDS[ban.scope],
+        _WORDS[ban.action],
+        _WORDS[ban.origin],
         ban.policy,
         ban.reason,
         to_us(ban.created_at),
@@ -133,16 +147,22 @@ def ban_row(ban: Ban) -> Row:
 
 def ban_record(row: Row) -> BanRecord:
     """Return the record of one row of ``BAN_READ``."""
+    ended_at, ended_why, packets, bytes_, last_hit_at = row[-5:]
+    return BanRecord(ban_of(row), _maybe_time(ended_at), ended_why, packets, bytes_, _maybe_time(last_hit_at))
+
+
+def ban_of(row: Row) -> Ban:
+    """Return the ban of one row of ``BAN_READ``."""
     (id_, version, prefixlen, first, scope, action, origin, policy, reason, created, expires, ports, *rest) = row
-    (score, times, evidence, dry_run, forced, ended_at, ended_why, packets, bytes_, last_hit_at) = rest
-    ban = Ban(
+    score, times, evidence, dry_run, forced = rest[:5]
+    return Ban(
         id=id_,
         target=network_of(version, prefixlen, first),
-        scope=Scope(scope),
-        action=Action(action),
-        origin=Origin(origin),
-        policy=policy,
-        reason=reason,
+        scope=_SCOPES[scope],
+        action=_ACTIONS[action],
+        origin=_ORIGINS[origin],
+        policy=_text(policy),
+        reason=_text(reason),
         created_at=from_us(created),
         expires_at=_maybe_time(expires),
         ports=_ports_of(ports),
@@ -152,7 +172,6 @@ def ban_record(row: Row) -> BanRecord:
         dry_run=bool(dry_run),
         forced=bool(forced),
     )
-    return BanRecord(ban, _maybe_time(ended_at), ended_why, packets, bytes_, _maybe_time(last_hit_at))
 
 
 def verdict_record(row: Row) -> VerdictRecord:

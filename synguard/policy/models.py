@@ -56,6 +56,24 @@ class Budget(Base):
     )
 
 
+class Ceilings(Base):
+    """How much the kernel may hold for us; told of from 80 % on, and nothing beyond is dropped in silence."""
+
+    members: Whole = Field(
+        131_072,
+        ge=64,
+        le=4_194_304,
+        description="members of one kernel set: the bans of one family, scope and action (nftables: of one prefix "
+        "length too), one for each port they name; about 200 bytes of kernel memory each",
+    )
+    rules: Whole = Field(
+        10_000,
+        ge=64,
+        le=100_000,
+        description="where each ban is a rule (members = rules): rules of one table; every packet is compared with all",
+    )
+
+
 class IncidentLevels(Base):
     """When an attack is called one, and when it is over."""
 
@@ -140,6 +158,7 @@ class Config(Base):
     on_exit: Literal["keep", "flush"] = Field("keep", description="keep: bans expire by themselves; flush: remove them")
     allow: Allow = Field(Allow(), description="who is never banned")
     budget: Budget = Field(Budget(), description="bounds on automatic bans")
+    ceilings: Ceilings = Field(Ceilings(), description="bounds on what the kernel holds")
     incident: IncidentLevels = Field(IncidentLevels(), description="when an attack is called one")
     cadence: Cadence = Field(Cadence(), description="how often sensors are read")
     proven: Proven = Field(Proven(), description="peers that completed handshakes")

@@ -64,6 +64,7 @@ def _without_agent(
         "incidents": [],
         "countermeasures": [],
         "leaks": [],
+        "ceilings": [],
         "bans_active": bans_active,
         "bans_by": [],
         "proven_peers": 0,
@@ -95,6 +96,7 @@ def overview_lines(seen: Mapping[str, Any]) -> list[str]:
     bans = "not known, the ledger needs root" if seen["bans_active"] is None else str(seen["bans_active"])
     word = "would-be bans" if seen["mode"] == Mode.DRY_RUN.value and seen["running"] else "bans"
     lines.append(f"{word}: {bans}, proven peers: {seen['proven_peers']}")
+    lines += [f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})" for one in seen["ceilings"]]
     lines += [f"sensor {name}: {one['detail'] or 'ok'}" for name, one in seen["sensors"].items() if not one["ok"]]
     if seen["agent"]:
         lines.append(_agent(seen["agent"]))

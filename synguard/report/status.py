@@ -98,6 +98,16 @@ class CountermeasureStatus(_Part):
     text: str
 
 
+class CeilingStatus(_Part):
+    """How full the fullest place of the kernel is, or a budget."""
+
+    name: str
+    used: int
+    ceiling: int
+    key: str
+    """The configuration's key of the ceiling."""
+
+
 class LeakStatus(_Part):
     """A ban whose target still arrives while its counter stands still."""
 
@@ -186,6 +196,7 @@ class Status(_Part):
     countermeasures: tuple[CountermeasureStatus, ...] = ()
     leaks: tuple[LeakStatus, ...] = ()
     """Bans that stop nothing although their targets still arrive."""
+    ceilings: tuple[CeilingStatus, ...] = ()
     bans_active: int = 0
     """Bans in force, manual ones included; in dry-run, would-be bans."""
     bans_by: tuple[StandingStatus, ...] = ()

@@ -12,7 +12,7 @@ from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.members import MAX_ELEMENTS
 from synguard.enforcer.plane import Actual, Change
 from synguard.errors import NotPermittedError, PlaneError
-from synguard.model import Hits
+from synguard.model import Ban, Held, Hits
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ class FakePlane:
     """
 
     name: ClassVar[str] = "fake"
+    ceiling_key: ClassVar[str] = "ceilings.members"
     show_command: ClassVar[str] = "true"
 
     def __init__(self, utcnow: Callable[[], datetime] = _now, max_elements: int = MAX_ELEMENTS) -> None:
@@ -43,6 +44,15 @@ class FakePlane:
         self.failures: dict[str, list[Exception]] = {}
         self.meanwhile: list[Callable[[FakePlane], None]] = []
         self.permitted = True
+
+    @property
+    def ceiling(self) -> int:
+        """How many members it holds at most."""
+        return self.max_elements
+
+    def place(self, ban: Ban | Held) -> tuple[str, int]:
+        """Return its only place, and how many members a ban has there."""
+        return "the set", len(ban.ports) or 1
 
     def check(self) -> None:
         """Return if it is permitted."""

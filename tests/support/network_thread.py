@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
 
 from synguard.enforcer.plane import Actual, Change, Plane
+from synguard.model import Ban, Held
 from tests.support.lab.namespaces import Namespace
 
 P = ParamSpec("P")
@@ -70,6 +71,20 @@ class PlaneThere:
     def show_command(self) -> str:
         """The plane's command."""
         return self._plane.show_command
+
+    @property
+    def ceiling(self) -> int:
+        """The plane's ceiling."""
+        return self._plane.ceiling
+
+    @property
+    def ceiling_key(self) -> str:
+        """Its key."""
+        return self._plane.ceiling_key
+
+    def place(self, ban: Ban | Held) -> tuple[str, int]:
+        """As the plane does."""
+        return self._plane.place(ban)
 
     def check(self) -> None:
         """As the plane does."""

@@ -1,0 +1,197 @@
+"""What is kept up change by change equals what would be made anew from all of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synguard.addresses import Network, parse_network
+from synguard.decision.bans import StandingBans
+from synguard.detector.held import Held
+from synguard.enforcer import locks
+from synguard.enforcer.book import Book, Closed
+from synguard.enforcer.claimed import Claimed
+from synguard.enforcer.diff import after, claims, diff, difference, without, without_lapsed
+from synguard.enforcer.ends import Ends
+from synguard.enforcer.plane import Actual, Change, Wanted
+from synguard.enforcer.reconciler import Reconciler
+from synguard.errors import PlaneError
+from synguard.model import Ban, Origin, Scope
+from tests.property.test_reconciler import NETWORKS, one_ban, wishes
+from tests.support.bans import ban
+from tests.support.fake_plane import FakePlane
+from tests.support.manual_clock import START, ManualClock
+
+BANS = st.lists(one_ban(), max_size=5).map(lambda bans: {one.id: one for one in bans})
+STEPS = st.lists(st.tuples(BANS, st.sampled_from([-20.0, 0.0, 0.3, 1.0, 30.0, 700.0])), max_size=6)
+
+
+@given(STEPS)
+def test_followed_claims_are_those_of_all_wanted_bans(steps: list[tuple[dict[str, Ban], float]]) -> None:
+    claimed, now = Claimed(), START
+    for wanted, seconds in steps:
+        now += timedelta(seconds=seconds)
+        claimed.follow(wanted, now)
+        assert claimed.claims == claims(wanted, now)
+
+
+@given(STEPS, st.integers(1, 3))
+def test_changed_bans_alone_give_the_difference_of_all(steps: list[tuple[dict[str, Ban], float]], at_most: int) -> None:
+    """In pieces it is the same in the end, whatever the size of the pieces."""
+    claimed, now, held, later = Claimed(), START, replace(Actual(), intact=True), list[str]()
+    for bans, seconds in steps:
+        now += timedelta(seconds=abs(seconds))
+        wanted = Wanted(bans)
+        changed = {**dict.fromkeys(later), **claimed.follow(bans, now)}
+        whole, _, none = difference(wanted, held, now, claimed.claims, changed)
+        reference = diff(wanted, without_lapsed(held, now), now)
+        assert {one.id for one in whole.add} == {one.id for one in reference.add}
+        assert {one.ban_id for one in whole.remove} == {one.ban_id for one in reference.remove}
+        assert not none
+        part, lapsed, later = difference(wanted, held, now, claimed.claims, changed, at_most)
+        assert len({one.id for one in part.add} | {one.ban_id for one in part.remove}) <= at_most
+        held = after(without(held, lapsed), part)
+    while later:
+        part, lapsed, later = difference(wanted, held, now, claimed.claims, later, at_most)
+        held = after(without(held, lapsed), part)
+    assert not steps or diff(wanted, held, now) == Change()
+
+
+@given(STEPS, NETWORKS, NETWORKS)
+def test_a_book_wants_what_its_bans_want(
+    steps: list[tuple[dict[str, Ban], float]], protected: frozenset[Network], proven: frozenset[Network]
+) -> None:
+    book, now, there = Book(), START, dict[str, Ban]()
+    for bans, seconds in steps:
+        now += timedelta(seconds=abs(seconds))
+        for ban_id in there.keys() - bans.keys():
+            book.drop(ban_id)
+        for one in bans.values():
+            book.put(replace(one, forced=one.action.value == "reject" and one.origin is Origin.MANUAL))
+        there = bans
+        assert all(not one.active(now) for one in book.lapse(now))
+        assert book.next_expiry > now
+        wanted = book.wanted(protected, proven)
+        assert wanted == Wanted.of(wanted.bans.values(), protected, proven, now)
+        assert wanted.bans.keys() == {one.id for one in bans.values() if one.active(now)}
+
+
+@given(st.lists(st.floats(0, 5), max_size=20), st.lists(st.floats(0, 6), max_size=6), st.integers(1, 4))
+def test_what_ends_is_told_once_and_not_before_its_time(moments: list[float], asked: list[float], at_most: int) -> None:
+    ends, told = Ends(), list[str]()
+    for number, seconds in enumerate(moments):
+        ends.put(START + timedelta(seconds=seconds), str(number))
+    for seconds in [*sorted(asked), *[6.0] * 20]:
+        now = START + timedelta(seconds=seconds)
+        due = ends.due(now, at_most)
+        assert len(due) <= at_most
+        assert all(moment <= now for moment, _ in due)
+        assert (ends.next <= now) == (
+            len(told) + len(due) < sum(START + timedelta(seconds=one) <= now for one in moments)
+        )
+        told += [name for _, name in due]
+    assert sorted(told) == sorted(map(str, range(len(moments))))
+
+
+def as_sets(held: Held) -> list[set[tuple[object, ...]]]:
+    """The banned networks, without order and without what stands twice."""
+    return [
+        {
+            (*width, high, low)
+            for width, columns in networks.items()
+            for high, low in zip(*map(np.ndarray.tolist, columns), strict=True)
+        }
+        for networks in (held.whole, held.new)
+    ]
+
+
+@given(STEPS)
+def test_standing_bans_that_came_and_went_are_those_made_anew(steps: list[tuple[dict[str, Ban], float]]) -> None:
+    """Two bans of one target, scope and ports do not stand together in the ledger, nor here."""
+    standing, now, there = StandingBans(), START, dict[str, Ban]()
+    for drawn, seconds in steps:
+        now += timedelta(seconds=abs(seconds))
+        bans = {(one.target, one.scope, one.ports): one for one in drawn.values()}
+        by_id = {one.id: one for one in bans.values()}
+        departed = [one for ban_id, one in there.items() if by_id.get(ban_id) != one]
+        arrived = [one for ban_id, one in by_id.items() if there.get(ban_id) != one]
+        standing.follow(arrived, departed, now)
+        there = by_id
+        anew = StandingBans(by_id.values())
+        assert standing.automatic == anew.automatic
+        assert as_sets(standing.held(now)) == as_sets(anew.held(now))
+        assert as_sets(Held(new=standing.closed_prefixes(now))) == as_sets(Held(new=anew.closed_prefixes(now)))
+        for one in by_id.values():
+            assert standing.covering(one.target, one.scope, one.ports, now) == anew.covering(
+                one.target, one.scope, one.ports, now
+            )
+
+
+def test_one_of_two_bans_that_share_a_port_leaves_the_other_its_row() -> None:
+    one = ban("one", "192.0.2.2", start=START, ports=(22,))
+    both = ban("both", "192.0.2.2", start=START, ports=(22, 80))
+    standing = StandingBans([one, both])
+    standing.follow((), [one], START)
+    assert as_sets(standing.held(START)) == as_sets(StandingBans([both]).held(START))
+
+
+def test_many_bans_lifted_at_once_are_as_gone_as_a_few() -> None:
+    bans = [ban(f"b{n}", f"198.51.{n // 256}.{n % 256}", Scope.ALL, start=START) for n in range(300)]
+    standing = StandingBans(bans)
+    standing.held(START)
+    standing.follow((), bans[:200], START)
+    assert as_sets(standing.held(START)) == as_sets(StandingBans(bans[200:]).held(START))
+    standing.follow((), bans[200:210], START)
+    assert as_sets(standing.held(START)) == as_sets(StandingBans(bans[210:]).held(START))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(wishes(), st.booleans(), st.floats(0, 30)), max_size=6), wishes(), st.integers(1, 2))
+def test_a_plane_brought_there_in_pieces_gets_there(
+    steps: list[tuple[Wanted, bool, float]], last: Wanted, at_most: int
+) -> None:
+    clock = ManualClock()
+    plane = FakePlane(clock.utcnow)
+    with TemporaryDirectory() as directory:
+        reconciler = Reconciler(plane, Path(directory) / "lock")
+        for goal, fails, seconds in [*steps, *[(last, False, 0.0)] * 8]:
+            clock.advance(seconds)
+            if fails:
+                plane.fail_next("apply", *[PlaneError("filling sets", "no luck")] * 2)
+            try:
+                reconciler.reconcile(goal, clock.utcnow(), at_most=at_most)
+            except PlaneError:
+                assert fails
+            plane.failures.clear()
+        assert diff(last, plane.read(), clock.utcnow()) == Change()
+
+
+def test_a_lock_that_was_not_had_loses_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claims had been followed already: without a note of what was left, the ban never came into the kernel."""
+    monkeypatch.setattr("synguard.enforcer.reconciler.APPLY_WAIT_S", 0.0)
+    plane = FakePlane(ManualClock().utcnow)
+    reconciler = Reconciler(plane, tmp_path / "lock")
+    reconciler.reconcile(Wanted(), START)
+    goal = Wanted({"one": ban("one", "192.0.2.1", start=START)})
+    with locks.exclusive(tmp_path / "lock", 0.0, "the test"), pytest.raises(PlaneError, match="has held it"):
+        reconciler.reconcile(goal, START)
+    reconciler.reconcile(goal, START)
+    assert set(plane.actual.bans) == {"one"}
+
+
+def test_networks_of_many_widths_cover_what_they_cover() -> None:
+    closed = Closed()
+    closed.put(parse_network("192.0.2.0/24"))
+    closed.put(parse_network("192.0.2.0/24"))
+    closed.drop(parse_network("192.0.2.0/24"))
+    assert closed.covers(parse_network("192.0.2.9"))
+    assert not closed.covers(parse_network("192.0.0.0/16"))
+    closed.drop(parse_network("192.0.2.0/24"))
+    assert not closed.covers(parse_network("192.0.2.9"))
