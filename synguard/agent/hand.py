@@ -9,15 +9,25 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from synguard.agent.manual import describe, new_id
-from synguard.enforcer.plane import Plane, Wanted
+from synguard.enforcer.ceilings import ensure_room
+from synguard.enforcer.plane import Actual, Plane, Wanted
 from synguard.enforcer.reconciler import Outcome, Reconciler
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
+from synguard.memory import many_objects
 from synguard.model import Ban
 from synguard.readings import Protected
 from synguard.units import format_duration
+
+NOTED: Final = 20
+"""Bans of one order that get a line of their own among the actions."""
+
+
+def _silent(_: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +50,46 @@ class Hand:
         self._protected = protected
         self._utcnow = utcnow
 
-    def ban(self, bans: Sequence[Ban]) -> Settled:
-        """Put the bans into ledger and kernel.
+    def ban(self, bans: Sequence[Ban], step: Callable[[str], None] = _silent) -> Settled:
+        """Put the bans into ledger and kernel; one whose id stands already only gets its expiry.
+
+        ``step`` is told what is done next.
 
         Raises:
+            CeilingError: The kernel would have to hold more than it may; nothing was changed.
             PlaneError: The kernel did not take them; the ledger is back to what it held before.
             LedgerError: They could not be saved; the kernel was not touched.
         """
         self._plane.check()
         now = self._utcnow()
+        step("looking at what stands")
         before = self._ledger.active_bans(now)
-        self._ledger.add_bans(bans)
+        fresh = [ban for ban in bans if ban.id not in before]
+        renewed = [ban for ban in bans if ban.id in before]
+        ensure_room(self._plane, before.values(), fresh)
+        step("writing the ledger")
+        self._ledger.add_bans(fresh, renewed)
+        step("filling the kernel")
         try:
             outcome = self._settle()
         except BaseException as error:  # an interrupted order must not stay half done either
             self._take_back(bans, before, str(error) or type(error).__name__)
             raise
-        for ban in bans:
-            self._note("ban", f"{describe(ban)}: {ban.reason}")
+        self._note_each("ban", [(ban, f": {ban.reason}") for ban in bans])
         return Settled(tuple(bans), outcome)
 
-    def lift(self, bans: Sequence[Ban], why: str) -> Settled:
-        """End the bans in the ledger and take them out of the kernel.
+    def lift(self, bans: Sequence[Ban], why: str, step: Callable[[str], None] = _silent) -> Settled:
+        """End the bans in the ledger and take them out of the kernel; ``step`` is told what is done next.
 
         Raises:
             PlaneError: The kernel did not let go of them; the ledger has them ended, so the next change retries.
         """
         self._plane.check()
+        step("writing the ledger")
         self._ledger.end_bans([ban.id for ban in bans], self._utcnow(), why)
+        step("emptying the kernel")
         outcome = self._settle()
-        for ban in bans:
-            self._note("unban", f"{describe(ban)}, {why}")
+        self._note_each("unban", [(ban, f", {why}") for ban in bans])
         return Settled(tuple(bans), outcome)
 
     def extend(self, bans: Sequence[Ban], by_s: float, longest_s: float) -> Settled:
@@ -100,26 +119,33 @@ class Hand:
 
     def _settle(self) -> Outcome:
         """Bring the kernel to what the ledger holds; the proven peers that a running agent let through stay."""
-        return self._reconciler.reconcile(Wanted(), self._utcnow(), full=True, latest=self._wanted)
+        with many_objects():
+            return self._reconciler.reconcile(Wanted(), self._utcnow(), full=True, adapt=self._wanted)
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self, there: Actual) -> Wanted:
         """Return what is wanted, asked while no other synguard process can apply.
 
         A ban that another process put into ledger and kernel after we looked would pass for an orphan.
         """
-        proven, now = self._plane.read().proven, self._utcnow()
-        return Wanted.of(self._ledger.active_bans(now).values(), self._protected.networks, proven, now)
+        now = self._utcnow()
+        return Wanted.of(self._ledger.active_bans(now).values(), self._protected.networks, there.proven, now)
 
     def _take_back(self, bans: Sequence[Ban], before: Mapping[str, Ban], why: str) -> None:
         """End bans that the kernel did not take, and let stand again what they replaced."""
         now = self._utcnow()
-        self._ledger.end_bans([ban.id for ban in bans], now, f"not applied: {why}")
+        self._ledger.end_bans([ban.id for ban in bans if ban.id not in before], now, f"not applied: {why}")
         still = self._ledger.active_bans(now)
         replaced = [replace(ban, id=new_id()) for ban in before.values() if ban.id not in still and ban.active(now)]
-        if replaced:
-            self._ledger.add_bans(replaced)
+        self._ledger.add_bans(replaced, [before[ban.id] for ban in bans if ban.id in before])
         with suppress(PlaneError):  # the kernel may hold a part of the order; what it refused first is told
             self._settle()
+
+    def _note_each(self, kind: str, told: Sequence[tuple[Ban, str]]) -> None:
+        """Record each of a few bans, and of many the first ones and how many there were."""
+        for ban, words in told[:NOTED]:
+            self._note(kind, f"{describe(ban)}{words}")
+        if len(told) > NOTED:
+            self._note(kind, f"{len(told) - NOTED} more of the same order")
 
     def _note(self, kind: str, text: str) -> None:
         self._ledger.record_action(self._utcnow(), kind, text)

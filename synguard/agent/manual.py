@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
@@ -20,9 +20,9 @@ from synguard.addresses import (
     covers,
     format_network,
     host_network,
-    overlaps,
     parse_address,
 )
+from synguard.agent.impact import Targets, by_target
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 POLICY: Final = "manual"
 """The policy that a person's bans name."""
 
+REFUSALS_TOLD: Final = 20
+"""Refused targets that are named; the rest is a number."""
 LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
@@ -48,6 +50,10 @@ class Order:
     ports: tuple[int, ...] = ()
     reason: str = ""
     force: bool = False
+    reasons: Mapping[Network, str] = field(default_factory=dict)
+    """Reasons of single targets, which outrank ``reason``; those without one are absent."""
+    places: Mapping[Network, str] = field(default_factory=dict)
+    """Where a target was named, ``list.txt:12``; those of the command line are absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,29 @@ def operator_address(environment: Mapping[str, str]) -> Address | None:
 
 def assess(order: Order, around: Surroundings) -> tuple[Impact, ...]:
     """Return what each target of the order would hit, and why it may not, if so."""
-    return tuple(_impact(target, around) for target in order.targets)
+    targets = Targets(order.targets)
+    own = by_target(targets, dict.fromkeys((*around.own, *LOOPBACK)), lambda one: one)
+    protected = by_target(targets, around.protected.networks.items(), lambda one: one[0])
+    standing = by_target(targets, around.standing, lambda one: one.target)
+    present = {} if around.sockets is None else targets.present(around.sockets)
+    here = host_network(around.operator) if around.operator is not None else None
+    operator = {target for target in (targets.overlapping(here) if here else ()) if here and covers(target, here)}
+    return tuple(
+        _impact(
+            target,
+            own.get(target, ()),
+            dict(protected.get(target, ())),
+            tuple(standing.get(target, ())),
+            present.get(target),
+            around.operator if target in operator else None,
+        )
+        for target in order.targets
+    )
+
+
+def unsafe(order: Order, impacts: Iterable[Impact]) -> list[Impact]:
+    """Return the impacts for which a ban is refused: this host itself, or, without force, what is protected."""
+    return [impact for impact in impacts if impact.refusals and (impact.absolute or not order.force)]
 
 
 def refuse_unsafe(order: Order, impacts: Iterable[Impact]) -> None:
@@ -131,37 +159,58 @@ def refuse_unsafe(order: Order, impacts: Iterable[Impact]) -> None:
     Raises:
         RefusedError: A target is this host itself or loopback, or, without force, protected or absurdly wide.
     """
-    unsafe = [impact for impact in impacts if impact.refusals and (impact.absolute or not order.force)]
-    if unsafe:
-        reasons = [f"{format_network(one.target)} is refused: {', '.join(one.refusals)}" for one in unsafe]
-        advice = "" if any(one.absolute for one in unsafe) else ", unless --force insists"
+    refused = unsafe(order, impacts)
+    if refused:
+        reasons = [refusal(order, one) for one in refused[:REFUSALS_TOLD]]
+        more = len(refused) - REFUSALS_TOLD
+        reasons += [f"and {more:,} more are refused"] if more > 0 else []
+        advice = "" if any(one.absolute for one in refused) else ", unless --force insists"
+        advice += "; --skip-refused bans the others" if order.places else ""
         raise RefusedError("\n".join(reasons) + f"; nothing was banned{advice}")
 
 
-def bans_for(order: Order, impacts: Iterable[Impact], now: datetime) -> tuple[Ban, ...]:
-    """Return the bans that the order asks for; forced where force is what allows them."""
+def refusal(order: Order, impact: Impact) -> str:
+    """Return where a target was named, and why it is refused."""
+    place = order.places.get(impact.target)
+    return (f"{place}: " if place else "") + f"{format_network(impact.target)} is refused: {', '.join(impact.refusals)}"
+
+
+def bans_for(order: Order, impacts: Iterable[Impact], now: datetime, standing: Iterable[Ban] = ()) -> tuple[Ban, ...]:
+    """Return the bans that the order asks for; forced where force is what allows them.
+
+    One that stands already as it is asked for, but for its expiry, stays that ban and keeps its id and its counts: the
+    same order given twice doubles nothing.
+    """
     expires_at = None if order.lasts_s is None else now + timedelta(seconds=order.lasts_s)
-    return tuple(
-        Ban(
+    alike = {_order_of(ban): ban for ban in standing if ban.origin is Origin.MANUAL}
+    bans = []
+    for impact in impacts:
+        ban = Ban(
             id=new_id(),
             target=impact.target,
             scope=order.scope,
             action=order.action,
             origin=Origin.MANUAL,
             policy=POLICY,
-            reason=order.reason or "by hand",
+            reason=order.reasons.get(impact.target) or order.reason or "by hand",
             created_at=now,
             expires_at=expires_at,
             ports=order.ports,
             forced=order.force and bool(impact.refusals),
         )
-        for impact in impacts
-    )
+        same = alike.get(_order_of(ban)) if alike else None
+        bans.append(ban if same is None else replace(same, expires_at=expires_at))
+    return tuple(bans)
+
+
+def _order_of(ban: Ban) -> tuple[object, ...]:
+    """Return all that a person says of a ban but how long it lasts."""
+    return ban.target, ban.scope, ban.action, ban.ports, ban.reason, ban.forced, ban.policy
 
 
 def new_id() -> str:
     """Return an id for a person's ban; the ``m`` keeps it from ever reading as an address."""
-    return f"m{secrets.token_hex(4)}"
+    return f"m{secrets.token_hex(6)}"  # of 32 bits, 100,000 at once would hold two that are equal
 
 
 def describe(ban: Ban) -> str:
@@ -172,14 +221,7 @@ def describe(ban: Ban) -> str:
 
 def impact_lines(impact: Impact, order: Order) -> list[str]:
     """Return what a ban of one target would hit, a sentence a line, for the person who orders it."""
-    target = format_network(impact.target)
-    if impact.sockets:
-        states = ", ".join(f"{count} {state}" for state, count in impact.sockets.items())
-        fate = "are cut off" if order.scope is Scope.ALL else "go on, new connections are stopped"
-        whom = f"; connected peers: {impact.peers}, which {fate}" if impact.peers else ""
-        lines = [f"{target} holds {states}{whom}"]
-    else:
-        lines = [f"{target} holds no connections now"]
+    lines = [holds(impact, order)]
     protected = list(impact.protected.items())
     lines += [f"  protected: {format_network(party)} ({why})" for party, why in protected[:5]]
     if len(protected) > 5:
@@ -190,26 +232,42 @@ def impact_lines(impact: Impact, order: Order) -> list[str]:
     return lines
 
 
-def _impact(target: Network, around: Surroundings) -> Impact:
-    own = sorted({format_network(one) for one in (*around.own, *LOOPBACK) if overlaps(one, target)})
-    protected = {party: why for party, why in around.protected.networks.items() if overlaps(party, target)}
+def holds(impact: Impact, order: Order) -> str:
+    """Return which connections a target holds, and what becomes of them."""
+    target = format_network(impact.target)
+    if not impact.sockets:
+        return f"{target} holds no connections now"
+    states = ", ".join(f"{count} {state}" for state, count in impact.sockets.items())
+    fate = "are cut off" if order.scope is Scope.ALL else "go on, new connections are stopped"
+    whom = f"; connected peers: {impact.peers}, which {fate}" if impact.peers else ""
+    return f"{target} holds {states}{whom}"
+
+
+def _impact(
+    target: Network,
+    own: Iterable[Network],
+    protected: Mapping[Network, str],
+    standing: tuple[Ban, ...],
+    there: Presence | None,
+    operator: Address | None,
+) -> Impact:
     refusals: list[str] = []
     if own:
-        refusals.append(f"it is or holds this host's own {_some(own)}, which is never banned")
+        named = sorted(map(format_network, own))
+        refusals.append(f"it is or holds this host's own {_some(named)}, which is never banned")
     else:
         refusals += [f"{format_network(party)} is protected ({why})" for party, why in _first(protected.items())]
-        if around.operator is not None and covers(target, host_network(around.operator)):
-            refusals.append(f"you are logged in from {around.operator}")
+        if operator is not None:
+            refusals.append(f"you are logged in from {operator}")
     widest = WIDEST_BY_VERSION[target.version]
     if target.prefixlen < widest:
         refusals.append(f"anything wider than /{widest} is absurd as a ban")
-    there = _presence(target, around.sockets)
     return Impact(
         target=target,
-        sockets=there.sockets,
-        peers=there.peers,
+        sockets=there.sockets if there else {},
+        peers=there.peers if there else 0,
         protected=protected,
-        overlapping=tuple(ban for ban in around.standing if overlaps(ban.target, target)),
+        overlapping=standing,
         refusals=tuple(refusals),
         absolute=bool(own),
     )
@@ -222,9 +280,3 @@ def _first(parties: Iterable[tuple[Network, str]], at_most: int = 5) -> list[tup
 def _some(words: Sequence[str], at_most: int = 3) -> str:
     rest = f" and {len(words) - at_most} more" if len(words) > at_most else ""
     return ", ".join(words[:at_most]) + rest
-
-
-def _presence(target: Network, table: SocketTable | None) -> Presence:
-    from synguard.report.peers import Presence, presence
-
-    return Presence({}, 0) if table is None else presence(table, target)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from synguard.addresses import format_network
 from synguard.cli import words
+from synguard.cli.lists import STANDARD_INPUT, STDIN_NAME, lists_of, read_lists
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
-from synguard.errors import UsageError
+from synguard.cli.progress import LONG, Step, steps
+from synguard.errors import RefusedError, UsageError
+from synguard.memory import many_objects
 from synguard.model import Action, Scope
 
 if TYPE_CHECKING:
     from synguard.agent.manual import Impact, Order
+    from synguard.cli.ban_preview import Came
     from synguard.model import Ban
     from synguard.policy.models import Config
     from synguard.readings import Protected
@@ -25,7 +32,16 @@ MOST_PORTS = 64
 
 
 def ban(
-    targets: Annotated[list[str], typer.Argument(metavar="TARGET", help="Addresses or prefixes, IPv4 or IPv6.")],
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TARGET", help="Addresses or prefixes, IPv4 or IPv6; - reads a list from standard input."
+        ),
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", metavar="LIST", help="A list: one address or prefix a line, # begins a comment."),
+    ] = None,
     lasts: Annotated[
         str, typer.Option("--for", metavar="TIME", help="How long: 30s, 10m, 1h30m, 7d, or permanent.")
     ] = "1h",
@@ -39,6 +55,9 @@ def ban(
     ports: Annotated[str, typer.Option("--ports", metavar="80,443", help="Close only these local TCP ports.")] = "any",
     reason: Annotated[str, typer.Option("--reason", help="Why, for those who read the report.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Also protected targets and very wide prefixes.")] = False,
+    skip_refused: Annotated[
+        bool, typer.Option("--skip-refused", help="Leave out targets that are refused, and say which.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would hit, change nothing.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
@@ -52,18 +71,61 @@ def ban(
       synguard ban 203.0.113.7 --ports 80,443           no new connections to these
       synguard ban 203.0.113.0/24 --dry-run             what would it hit?
       synguard ban 203.0.113.7 --for permanent --reason "scraper, ticket 4711"
+      synguard ban --file drop.txt --for 7d             every line of a list
+      cut -d, -f1 bad.csv | synguard ban - --dry-run    the same from standard input
 
     Shows live connections of the target first. Refuses (exit code 3) protected
     targets (gateways, resolvers, the allow-list, people logged in over SSH) and
     prefixes wider than /8 or, for IPv6, /32, unless --force; this host's own
-    addresses always. Of several targets all are banned, or none.
+    addresses always. Of several targets all are banned, or none. A comment in
+    a list is the reason of that line's ban. The same list twice doubles nothing.
     """
-    order = _order(targets, lasts, scope, action, ports, reason, force)
+    paths = lists_of(targets or (), file or ())
+    if not targets and not paths:
+        raise UsageError("say what to ban: a TARGET, --file LIST, or - for standard input")
+    named = [word for word in targets or () if word != "-"]
+    order = _order(named, lasts, scope, action, ports, reason, force)
     settings = loaded(config)
-    if dry_run:
-        _rehearse(order, settings, json)
-    else:
-        _carry_out(order, settings, json, yes, "" if config is None else f"--config {shlex.quote(str(config))} ")
+    with steps(6, LONG if paths else len(named)) as step:
+        order, folded = _with_lists(order, paths, step)
+        prepared = _Prepared(order, folded, skip_refused, step)
+        if dry_run:
+            _rehearse(prepared, settings, json)
+        else:
+            given = "" if config is None else f"--config {shlex.quote(str(config))} "
+            _carry_out(prepared, settings, json, yes, f"synguard {given}unban {_again(named, paths)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    order: Order
+    folded: int
+    skip_refused: bool
+    step: Step
+
+
+def _with_lists(order: Order, paths: Sequence[Path], step: Step) -> tuple[Order, int]:
+    """Return the order with what its lists name too, and how many lines named a target again."""
+    if not paths:
+        return order, 0
+    step("reading the list")
+    with many_objects():
+        listing = read_lists(paths)
+    targets = tuple(dict.fromkeys([*order.targets, *listing.entries]))
+    listed = {target: entry for target, entry in listing.entries.items() if target not in set(order.targets)}
+    return replace(
+        order,
+        targets=targets,
+        reasons={target: entry.reason for target, entry in listed.items() if entry.reason},
+        places={target: entry.where for target, entry in listed.items()},
+    ), listing.folded + len(listing.entries) - len(listed)
+
+
+def _again(named: Sequence[str], paths: Sequence[Path]) -> str:
+    """Return the words that name the same targets again."""
+    files = [f"--file {shlex.quote(str(path))}" for path in paths if path != STANDARD_INPUT]
+    targets = [shlex.quote(format_network(words.network(word))) for word in named]
+    return " ".join([*targets, *files, *(["- < the same list"] if STANDARD_INPUT in paths else [])])
 
 
 def _order(
@@ -105,39 +167,77 @@ def _lasts(word: str) -> float | None:
     return seconds
 
 
-def _rehearse(order: Order, config: Config, json: bool) -> None:
-    from synguard.agent.manual import assess, look_around, refuse_unsafe
+def _rehearse(prepared: _Prepared, config: Config, json: bool) -> None:
+    from synguard.cli.ban_preview import Came
     from synguard.cli.here import opened_ledger, protected_here, utcnow
     from synguard.ledger import LEDGER_FILE
 
+    prepared.step("looking who would be hit")
     protected = protected_here(config)
     standing: Sequence[Ban] = ()
     if (config.state_dir / LEDGER_FILE).exists():
         with opened_ledger(config) as ledger:
             standing = tuple(ledger.active_bans(utcnow()).values())
-    around, trouble = look_around(protected, standing)
-    impacts = assess(order, around)
-    if not json:
-        _show_impacts(impacts, order, _warnings(protected, trouble))
-    refuse_unsafe(order, impacts)
-    _tell((), impacts, _warnings(protected, trouble), json)
+    order, impacts, left_out, warnings = _looked_at(prepared, protected, standing, json)
+    _tell(Came((), 0, left_out, prepared.folded), impacts, order, warnings, json)
 
 
-def _carry_out(order: Order, config: Config, json: bool, yes: bool, given: str) -> None:
-    from synguard.agent.manual import assess, bans_for, look_around, refuse_unsafe
+def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo: str) -> None:
+    from synguard.agent.manual import bans_for
+    from synguard.cli.ban_preview import Came
     from synguard.cli.here import reaching, utcnow
 
+    prepared.step("looking who is hit")
     with reaching(config) as reach:
-        around, trouble = look_around(reach.protected, reach.ledger.active_bans(utcnow()).values())
-        warnings = _warnings(reach.protected, trouble)
+        standing = reach.ledger.active_bans(utcnow()).values()
+        order, impacts, left_out, warnings = _looked_at(prepared, reach.protected, standing, json)
+        _confirm(impacts, yes or json, order)
+        with many_objects():
+            bans = bans_for(order, impacts, utcnow(), standing)
+        known = {ban.id for ban in standing}
+        if bans:
+            reach.hand.ban(bans, prepared.step)
+    prepared.step("done")
+    came = Came(bans, sum(ban.id in known for ban in bans), left_out, prepared.folded)
+    _tell(came, impacts, order, warnings, json, undo)
+
+
+def _looked_at(
+    prepared: _Prepared, protected: Protected, standing: Collection[Ban], json: bool
+) -> tuple[Order, tuple[Impact, ...], tuple[Impact, ...], tuple[str, ...]]:
+    """Return the order that may be carried out, whom it hits, what it leaves out, and warnings; all of it is shown.
+
+    Raises:
+        RefusedError: A target is refused and not to be left out, or every one is.
+    """
+    from synguard.agent.manual import assess, look_around, refuse_unsafe, unsafe
+
+    order = prepared.order
+    around, trouble = look_around(protected, standing)
+    warnings = _warnings(protected, trouble)
+    with many_objects():
         impacts = assess(order, around)
-        if not json:
-            _show_impacts(impacts, order, warnings)
-        refuse_unsafe(order, impacts)
-        _confirm(impacts, yes or json)
-        bans = bans_for(order, impacts, utcnow())
-        reach.hand.ban(bans)
-    _tell(bans, impacts, warnings, json, given)
+    left_out: tuple[Impact, ...] = ()
+    if prepared.skip_refused:
+        left_out = tuple(unsafe(order, impacts))
+        refused = {one.target for one in left_out}
+        impacts = tuple(one for one in impacts if one.target not in refused)
+        if not impacts:
+            refuse_unsafe(order, left_out)
+        order = replace(order, targets=tuple(one.target for one in impacts))
+    if not json:
+        _show(impacts, prepared, warnings)
+    refuse_unsafe(order, impacts)
+    return order, impacts, left_out, warnings
+
+
+def _show(impacts: Sequence[Impact], prepared: _Prepared, warnings: Sequence[str]) -> None:
+    from synguard.cli.ban_preview import preview, printed
+    from synguard.report.tables import printable
+
+    for warning in warnings:
+        print(f"synguard: {printable(warning)}", file=sys.stderr)
+    printed(preview(impacts, prepared.order, prepared.folded))
 
 
 def _warnings(protected: Protected, trouble: str) -> tuple[str, ...]:
@@ -145,60 +245,31 @@ def _warnings(protected: Protected, trouble: str) -> tuple[str, ...]:
     return (*unknown, trouble) if trouble else unknown
 
 
-def _confirm(impacts: Sequence[Impact], yes: bool) -> None:
-    """Ask a person at a terminal before a ban that overrules protection or cuts off several connected peers."""
-    grave = [impact for impact in impacts if impact.refusals or impact.peers > 1]
-    if grave and not yes and sys.stdin.isatty() and sys.stdout.isatty():
+def _confirm(impacts: Sequence[Impact], yes: bool, order: Order) -> None:
+    """Ask a person at a terminal before a ban that overrules protection or cuts off several connected peers.
+
+    Raises:
+        RefusedError: A person should be asked, and standard input, which was the list, cannot answer.
+    """
+    grave = any(impact.refusals or impact.peers > 1 for impact in impacts)
+    if not grave or yes or not sys.stdout.isatty():
+        return
+    if sys.stdin.isatty():
         typer.confirm("go on?", abort=True)
+    elif any(place.startswith(STDIN_NAME) for place in order.places.values()):
+        raise RefusedError(
+            "this overrules protection or cuts off connected peers, and standard input, which is the list, cannot say "
+            "whether to go on: add --yes if you mean it; nothing was banned"
+        )
 
 
-def _show_impacts(impacts: Sequence[Impact], order: Order, warnings: Sequence[str]) -> None:
-    from synguard.agent.manual import impact_lines
-    from synguard.report.tables import printable
-
-    for warning in warnings:
-        print(f"synguard: {printable(warning)}", file=sys.stderr)
-    for impact in impacts:
-        for line in impact_lines(impact, order):
-            print(printable(line))
-
-
-def _tell(bans: Sequence[Ban], impacts: Sequence[Impact], warnings: Sequence[str], json: bool, given: str = "") -> None:
-    """Say what was done, until when, and how to undo it; no bans are a rehearsal."""
-    from synguard.addresses import format_network
-    from synguard.cli.here import utcnow
-    from synguard.report.moments import both_zones
-    from synguard.report.shapes import ban_shape
+def _tell(
+    came: Came, impacts: Sequence[Impact], order: Order, warnings: Sequence[str], json: bool, undo: str = ""
+) -> None:
+    from synguard.cli.ban_preview import printed, shape, told
     from synguard.report.tables import print_json
 
     if json:
-        print_json(
-            {
-                "dry_run": not bans,
-                "bans": [ban_shape(one, utcnow()) for one in bans],
-                "impact": [_impact_shape(impact) for impact in impacts],
-                "warnings": list(warnings),
-            }
-        )
-        return
-    if not bans:
-        print("dry run: nothing was banned")
-    for one in bans:
-        how = f"{one.scope}, {one.action}" + (f", ports {','.join(map(str, one.ports))}" if one.ports else "")
-        until = "until it is lifted" if one.expires_at is None else f"until {both_zones(one.expires_at)}"
-        print(f"banned {format_network(one.target)} ({how}) {until}, id {one.id}")
-    if bans:
-        print(f"undo: synguard {given}unban {' '.join(format_network(one.target) for one in bans)}")
-
-
-def _impact_shape(impact: Impact) -> dict[str, Any]:
-    from synguard.addresses import format_network
-
-    return {
-        "target": format_network(impact.target),
-        "sockets": dict(impact.sockets),
-        "peers": impact.peers,
-        "protected": [{"network": format_network(party), "reason": why} for party, why in impact.protected.items()],
-        "overlapping": [{"id": one.id, "target": format_network(one.target)} for one in impact.overlapping],
-        "refusals": list(impact.refusals),
-    }
+        print_json(shape(came, impacts, warnings))
+    else:
+        printed(told(came, order, undo))

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from synguard.addresses import Network
 from synguard.cli import words
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import UsageError
+from synguard.model import Origin, Scope
 
 if TYPE_CHECKING:
     from synguard.ledger import BanRecord, Ledger
     from synguard.policy.models import Config
 
 
-_MOST: Final = 100_000
-"""Ended bans read at once."""
-
-
 class Sort(StrEnum):
     """What to sort by; times soonest first, numbers largest first."""
 
     EXPIRES = "expires"
+    LEFT = "left"
     CREATED = "created"
     PACKETS = "packets"
     SCORE = "score"
     TARGET = "target"
+
+
+A_PAGE: Final = 50
+"""Rows at a terminal, where nothing is said of --limit."""
 
 
 def bans(
@@ -39,8 +44,16 @@ def bans(
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help="With --all-ended: begun how long ago.")
     ] = "24h",
-    sort: Annotated[Sort, typer.Option("--sort", help="Order of the rows.")] = Sort.EXPIRES,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", help="Rows a page; 0 for all.", min=0)] = 0,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="TARGET", help="Only those that share an address with it.")
+    ] = None,
+    origin: Annotated[Origin | None, typer.Option("--origin", help="Only those of the agent, or by hand.")] = None,
+    scope: Annotated[Scope | None, typer.Option("--scope", help="Only those of this scope.")] = None,
+    sort: Annotated[Sort, typer.Option("--sort", help="Order of the rows; left is expires.")] = Sort.EXPIRES,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", help="Rows a page; 0 for all. Default 50 at a terminal, else all.", min=0),
+    ] = None,
     page: Annotated[int, typer.Option("--page", metavar="K", help="Which page of --limit rows.", min=1)] = 1,
     config: ConfigFile = None,
     json: Json = False,
@@ -51,98 +64,87 @@ def bans(
       synguard bans
       synguard bans --expiring 10m
       synguard bans --all-ended --since 7d --sort packets --limit 20
+      synguard bans --target 203.0.113.0/24 --origin auto
+      synguard bans --limit 50 --page 2
       synguard bans --json | jq -r '.[].target'
     """
     soon_s = None if expiring is None else words.duration(expiring)
     since_s = words.duration(since)
-    if page > 1 and not limit:
+    rows = limit if limit is not None else A_PAGE if sys.stdout.isatty() else 0
+    if page > 1 and not rows:
         raise UsageError("--page needs --limit: how many rows a page has")
+    near = None if target is None else words.network(target)
     settings = loaded(config)
     from synguard.cli.here import opened_ledger, utcnow
+    from synguard.ledger.listing import Choice, Order
 
     now = utcnow()
+    choice = Choice(
+        begun_since=now - timedelta(seconds=since_s) if all_ended else None,
+        ending_by=None if soon_s is None else now + timedelta(seconds=soon_s),
+        near=near,
+        origin=origin,
+        scope=scope,
+    )
     with opened_ledger(settings) as ledger:
-        records, absent = _records(ledger, settings, now, since_s if all_ended else None)
-    if soon_s is not None:
-        records = [record for record in records if _ends_by(record, now, now + timedelta(seconds=soon_s))]
-    page_of = _page(_sorted(records, sort), limit, page)
-    if json:
-        _print_json(page_of, absent, now)
-    else:
-        _print_text(page_of, absent, len(records), now)
+        held = _held(ledger, settings, now)
+        of = ledger.count_bans(choice, now)
+        page_of = ledger.list_bans(choice, Order(sort.value), now, rows or None, rows * (page - 1))
+        if json:
+            _print_json(page_of, held, now)
+        else:
+            _print_text(list(page_of), held, of, now, rows, page)
 
 
-def _records(
-    ledger: Ledger, config: Config, now: datetime, since_s: float | None
-) -> tuple[list[BanRecord], frozenset[str] | None]:
-    """Return standing bans, ended ones too where asked, with the kernel's counts where it may be read.
+def _held(ledger: Ledger, config: Config, now: datetime) -> frozenset[Network] | None:
+    """Return the targets that the kernel holds, having kept its counts; None where it may not be read.
 
-    The second value is the ids of standing bans that the kernel does not hold; None where that is not known.
+    Where no real ban stands it is not asked. Of two bans of one target it holds the longer.
     """
-    records = {record.ban.id: record for record in ledger.standing(now)}
-    absent: frozenset[str] | None = None
-    real = {id_: record.ban.target for id_, record in records.items() if not record.ban.dry_run}
-    if real:
-        from synguard.cli.here import kernel_held
+    from synguard.cli.here import kernel_held
+    from synguard.ledger.listing import Choice
 
-        held = kernel_held(config)
-        if held is not None:
-            targets = {one.target for one in held.values()}  # of two bans of one target the kernel holds the longer
-            absent = frozenset(id_ for id_, target in real.items() if target not in targets)
-            ledger.record_hits({id_: one.hits for id_, one in held.items()}, now)
-            records = {record.ban.id: record for record in ledger.standing(now)}
-    if since_s is not None:
-        begun = ledger.bans_since(now - timedelta(seconds=since_s), limit=_MOST)
-        records |= {record.ban.id: record for record in begun}
-    return list(records.values()), absent
+    if not ledger.count_bans(Choice(), now):
+        return frozenset()
+
+    held = kernel_held(config)
+    if held is None:
+        return None
+    counted = {id_: one.hits for id_, one in held.items() if one.hits.packets}
+    if counted:
+        ledger.record_hits(counted, now)
+    return frozenset(one.target for one in held.values())
 
 
-def _ends_by(record: BanRecord, now: datetime, latest: datetime) -> bool:
-    expires_at = record.ban.expires_at
-    return record.stands(now) and expires_at is not None and expires_at <= latest
+def _in_kernel(record: BanRecord, held: frozenset[Network] | None, now: datetime) -> bool | None:
+    if record.ban.dry_run or not record.stands(now):
+        return False
+    return None if held is None else record.ban.target in held
 
 
-def _sorted(records: list[BanRecord], sort: Sort) -> list[BanRecord]:
-    def key(record: BanRecord) -> tuple[object, ...]:
-        ban, network = record.ban, record.ban.target
-        by = {
-            Sort.EXPIRES: (ban.expires_at is None, ban.expires_at),
-            Sort.CREATED: (ban.created_at,),
-            Sort.PACKETS: (-record.packets,),
-            Sort.SCORE: (-ban.score,),
-            Sort.TARGET: (),
-        }[sort]
-        return (*by, network.version, network.network_address, network.prefixlen, ban.id)
-
-    permanent = [record for record in records if record.ban.expires_at is None] if sort is Sort.EXPIRES else []
-    ending = [record for record in records if record.ban.expires_at is not None or sort is not Sort.EXPIRES]
-    return sorted(ending, key=key) + sorted(permanent, key=lambda record: record.ban.created_at)
-
-
-def _page(records: list[BanRecord], limit: int, page: int) -> list[BanRecord]:
-    return records[limit * (page - 1) : limit * page] if limit else records
-
-
-def _print_json(records: list[BanRecord], absent: frozenset[str] | None, now: datetime) -> None:
+def _print_json(records: Iterable[BanRecord], held: frozenset[Network] | None, now: datetime) -> None:
     from synguard.report.shapes import record_shape
-    from synguard.report.tables import print_json
+    from synguard.report.tables import print_json_list
 
-    def in_kernel(record: BanRecord) -> bool | None:
-        if record.ban.dry_run or not record.stands(now):
-            return False
-        return None if absent is None else record.ban.id not in absent
-
-    print_json([record_shape(record, now) | {"in_kernel": in_kernel(record)} for record in records])
+    print_json_list(record_shape(record, now) | {"in_kernel": _in_kernel(record, held, now)} for record in records)
 
 
-def _print_text(records: list[BanRecord], absent: frozenset[str] | None, of: int, now: datetime) -> None:
+def _print_text(
+    records: list[BanRecord], held: frozenset[Network] | None, of: int, now: datetime, rows: int, page: int
+) -> None:
     from synguard.report.ban_table import print_bans
 
     if not records:
-        print(f"no such page: there are {of} bans" if of else "no bans stand")
+        print(f"no such page: there are {of:,} bans" if of else "no bans stand")
         return
-    print_bans(records, now, absent or ())
+    absent = {
+        record.ban.id
+        for record in records
+        if record.stands(now) and not record.ban.dry_run and _in_kernel(record, held, now) is False
+    }
+    print_bans(records, now, absent)
     if len(records) < of:
-        print(f"{len(records)} of {of} bans")
+        more = f"; the next with --page {page + 1}" if rows * page < of else ""
+        print(f"{len(records):,} of {of:,} bans{more}, all with --limit 0")
     if absent:
         print("bans that are not in the kernel stop nothing: start the agent, or see synguard doctor")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -11,21 +12,37 @@ import typer
 from synguard.addresses import Network, covers, format_network, overlaps
 from synguard.cli import words
 from synguard.cli.asking import confirmed
+from synguard.cli.lists import lists_of, read_lists, some
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.cli.progress import LONG, Step, steps
 from synguard.errors import SynguardError, UsageError
 from synguard.model import Ban, Origin
 
+FEW: Final = 20
+"""Bans, orphans and targets without a ban that are told one by one; of more, their number."""
+SHAPED: Final = 200
+"""Lifted bans that JSON spells out."""
+
 if TYPE_CHECKING:
+    from synguard.enforcer.plane import Plane
     from synguard.policy.models import Config
 
-_ID: Final = re.compile(r"m[0-9a-f]{8}|(?=.*[0-9])[a-z0-9-]{1,32}")
+_ID: Final = re.compile(r"m[0-9a-f]{8,12}|(?=.*[0-9])[a-z0-9-]{1,32}")
 """Ids carry a digit, nearly always; a word without one is a mistyped address."""
 
 
 def unban(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TARGET", help="Addresses, prefixes or ban ids.", show_default=False),
+        typer.Argument(
+            metavar="TARGET",
+            help="Addresses, prefixes or ban ids; - reads a list from standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", metavar="LIST", help="A list: one address or prefix a line, # begins a comment."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Lift every ban, automatic ones too.")] = False,
     yes: Yes = False,
@@ -37,18 +54,24 @@ def unban(
     Examples:
       synguard unban 203.0.113.7
       synguard unban 203.0.113.0/24 m1f8c22d0
+      synguard unban --file drop.txt                    every line of a list
       synguard unban --all
 
     An address inside a banned prefix is not lifted alone: the answer names the
     ban that covers it. Exit code 1 where nothing matched.
     """
-    if bool(targets) == everything:
-        raise UsageError("say what to lift: a TARGET as `synguard bans` lists it, or --all")
+    paths = lists_of(targets or (), file or ())
+    if (bool(targets) or bool(paths)) == everything:
+        raise UsageError("say what to lift: a TARGET as `synguard bans` lists it, --file LIST, - or --all")
     settings = loaded(config)
-    wanted = [_ban_id_or_network(word) for word in targets or ()]
+    wanted: dict[str | Network, None] = {_ban_id_or_network(word): None for word in targets or () if word != "-"}
     if everything:
         confirmed("lift every ban?", yes=yes, doing="lifting every ban")
-    _lift(wanted, settings, json)
+    with steps(4, LONG if paths else len(wanted)) as step:
+        if paths:
+            step("reading the list")
+            wanted |= dict.fromkeys(read_lists(paths).entries)
+        _lift(wanted, settings, json, step)
 
 
 def _ban_id_or_network(word: str) -> str | Network:
@@ -60,7 +83,7 @@ def _ban_id_or_network(word: str) -> str | Network:
         raise
 
 
-def _lift(wanted: Sequence[str | Network], config: Config, json: bool) -> None:
+def _lift(wanted: Mapping[str | Network, None], config: Config, json: bool, step: Step) -> None:
     """Lift what matches, tell of what does not.
 
     Raises:
@@ -68,36 +91,50 @@ def _lift(wanted: Sequence[str | Network], config: Config, json: bool) -> None:
     """
     from synguard.cli.here import reaching, utcnow
 
+    step("looking at what stands")
     with reaching(config) as reach:
         now = utcnow()
         standing = reach.ledger.active_bans(now) | reach.ledger.active_bans(now, dry_run=True)
         found = {id_: ban for id_, ban in standing.items() if not wanted or ban.target in wanted or id_ in wanted}
-        missing = [one for one in wanted if not any(one in (ban.target, ban.id) for ban in found.values())]
-        orphans = {held.target for held in reach.plane.read().bans.values() if held.ban_id not in standing}
-        if found or any(one in orphans for one in missing) or (not wanted and orphans):
-            reach.hand.lift(tuple(found.values()), "lifted by hand")
-    _tell(found, orphans if not wanted else orphans.intersection(wanted), json)
+        matched: set[str | Network] = {ban.target for ban in found.values()} | set(found)
+        missing = [one for one in wanted if one not in matched]
+        orphans = _orphans(reach.plane, standing) if missing or not wanted else set()
+        if found or orphans.intersection(missing) or (not wanted and orphans):
+            reach.hand.lift(tuple(found.values()), "lifted by hand", step)
+    step("done")
+    _tell(found, orphans if not wanted else orphans.intersection(missing), json)
     missing = [one for one in missing if one not in orphans]
     if missing:
-        raise SynguardError("\n".join(_nothing_matched(one, standing.values()) for one in missing))
+        said = [_nothing_matched(one, standing.values()) for one in missing[:FEW]]
+        more = len(missing) - FEW
+        raise SynguardError("\n".join([*said, *([f"and {more:,} more are not banned"] if more > 0 else [])]))
     if not wanted and not found and not json:
         print("no bans stand")
 
 
-def _tell(found: Mapping[str, Ban], orphans: Iterable[Network], json: bool) -> None:
+def _orphans(plane: Plane, standing: Mapping[str, Ban]) -> set[Network]:
+    return {held.target for held in plane.read().bans.values() if held.ban_id not in standing}
+
+
+def _tell(found: Mapping[str, Ban], orphans: Collection[Network], json: bool) -> None:
     from synguard.cli.here import utcnow
     from synguard.report.shapes import ban_shape
     from synguard.report.tables import print_json, printable
 
+    bans = list(found.values())
     if json:
-        print_json({"lifted": [ban_shape(ban, utcnow()) for ban in found.values()]})
+        shaped = [ban_shape(ban, utcnow()) for ban in bans[:SHAPED]]
+        print_json({"counts": {"lifted": len(bans), "orphans": len(orphans)}, "lifted": shaped})
         return
-    for ban in found.values():
+    if len(bans) > FEW:
+        would_be = sum(ban.dry_run for ban in bans)
+        print(f"lifted {len(bans):,} bans" + (f", {would_be:,} of them would-be bans" if would_be else ""))
+    for ban in bans if len(bans) <= FEW else ():
         what = "would-be ban of" if ban.dry_run else "ban of"
         print(printable(f"lifted the {what} {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}"))
-    for target in sorted(map(format_network, orphans)):
-        print(f"took {target} out of the kernel; the ledger did not know of it")
-    if any(ban.origin is Origin.AUTO for ban in found.values()):
+    for line in some(sorted(map(format_network, orphans)), FEW):
+        print(f"took {line} out of the kernel; the ledger did not know of it")
+    if any(ban.origin is Origin.AUTO for ban in bans):
         print("note: the agent may ban again what goes on attacking; put it on the allow-list to prevent that")
 
 

@@ -34,16 +34,18 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 
 JSON_KEYS: Final[Mapping[str, str]] = {
     "synguard status": "mode mode_by mode_story confirm_by plane show_command healthy problems plane_problem notes pid "
-    "started_at last_reading_at policies pressure flood verdict targets incidents countermeasures leaks bans_active "
+    "started_at last_reading_at policies pressure flood verdict targets incidents countermeasures leaks ceilings "
+    "bans_active "
     "bans_by proven_peers totals sampling_one_in ledger_bytes sensors running stale agent",
     "synguard top": "at mode mode_by mode_story confirm_by plane show_command healthy problems plane_problem notes pid "
-    "started_at last_reading_at policies pressure flood verdict targets incidents countermeasures leaks bans_active "
+    "started_at last_reading_at policies pressure flood verdict targets incidents countermeasures leaks ceilings "
+    "bans_active "
     "bans_by proven_peers totals sampling_one_in ledger_bytes sensors running stale agent "
     "bans_left_out bans kernel_bans",
     "synguard bans": "id target scope action ports origin policy reason score times created_at expires_at left_s "
     "dry_run forced evidence packets bytes last_hit_at ended_at ended_why active in_kernel",
-    "synguard ban": "dry_run bans impact warnings",
-    "synguard unban": "lifted",
+    "synguard ban": "dry_run counts bans impact left_out warnings",
+    "synguard unban": "counts lifted",
     "synguard report": "generator since until host mode running verdict bans_automatic served_clients_touched "
     "worth_a_look not_known advice next bans spared spoofed watched incidents could_be_hurt touched actions timeline",
     "synguard review": "within_s extended_by_s bans extended released made_permanent",

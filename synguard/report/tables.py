@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -31,6 +31,18 @@ class Column:
 def print_json(value: Any) -> None:
     """Print a value as JSON, indented for people when a person looks."""
     print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=True))
+
+
+def print_json_list(values: Iterable[Any]) -> None:
+    """Print values as one JSON list, each as it comes, so that a long one needs no memory for the whole of it."""
+    if sys.stdout.isatty():
+        print_json(list(values))
+        return
+    before = "["
+    for value in values:
+        print(f"{before}{json.dumps(value, ensure_ascii=True)}", end="")
+        before = ", "
+    print("]" if before == ", " else "[]")
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None = None) -> None:

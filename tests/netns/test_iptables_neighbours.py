@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer import frame, ipset, locks, members
+from synguard.enforcer import frame, locks
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.flush import flush_kernel
 from synguard.enforcer.iptables_rules import IptablesRules
@@ -230,16 +230,12 @@ def test_iptables_is_kept_out_while_we_hold_the_lock(host: NetworkThread) -> Non
     host.sh("iptables-legacy -t raw -L")
 
 
-def test_a_full_set_is_an_error_that_names_the_ceiling(
-    host: NetworkThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(members, "MAX_ELEMENTS", 8)
-    monkeypatch.setattr(ipset, "MAX_ELEMENTS", 8)
-    reconciler = Reconciler(PlaneThere(host, lambda: IptablesSets(now)), tmp_path / "lock")
+def test_a_full_set_is_an_error_that_names_the_ceiling(host: NetworkThread, tmp_path: Path) -> None:
+    reconciler = Reconciler(PlaneThere(host, lambda: IptablesSets(now, 8)), tmp_path / "lock")
     fits = wanted(*(ban(f"b{number}", f"192.0.2.{number}") for number in range(8)))
     reconciler.reconcile(fits, now())
     too_many = wanted(*fits.bans.values(), ban("more", "192.0.2.200"))
-    with pytest.raises(PlaneError, match="synguard-new-drop-4 holds its ceiling of 8 members"):
+    with pytest.raises(PlaneError, match="synguard-new-drop-4 holds its ceiling of members"):
         reconciler.reconcile(too_many, now())
     assert set(reconciler.reconcile(fits, now()).held) == set(fits.bans)
 

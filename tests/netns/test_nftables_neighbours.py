@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from synguard.enforcer import nft_layout, nft_look, nft_plane, xtables
+from synguard.enforcer import nft_look, xtables
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.diff import diff
 from synguard.enforcer.flush import flush_kernel
@@ -224,11 +224,9 @@ def test_an_empty_set_that_a_foreign_rule_uses_stays_and_stops_nothing(
     assert set(plane.read().bans) == {"e"}
 
 
-def test_a_full_set_is_an_error_that_names_the_ceiling_and_changes_nothing(
-    plane: PlaneThere, reconciler: Reconciler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (nft_layout, nft_plane):
-        monkeypatch.setattr(module, "MAX_ELEMENTS", 8)
+def test_a_full_set_is_an_error_that_names_the_ceiling_and_changes_nothing(host: NetworkThread, tmp_path: Path) -> None:
+    plane = PlaneThere(host, lambda: NftablesPlane(now, 8))
+    reconciler = Reconciler(plane, tmp_path / "lock")
     fits = wanted(*(ban(f"b{number}", f"192.0.2.{number}") for number in range(8)))
     reconciler.reconcile(fits, now())
     before = plane.read()

@@ -143,7 +143,7 @@ def test_an_unexpected_error_is_one_sentence_and_debug_shows_where(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a mistake")
 
-    monkeypatch.setattr("synguard.ledger.Ledger.standing", broken)
+    monkeypatch.setattr("synguard.ledger.Ledger.count_bans", broken)
     ran = host.run("bans")
     assert (ran.code, "Traceback" in ran.err) == (1, False)
     assert "ZeroDivisionError" in ran.err

@@ -79,6 +79,7 @@ def test_a_documented_command_works(command: Command, tmp_path: Path, monkeypatc
     if "connections" in command.words:
         monkeypatch.setattr("synguard.sensors.sockets.Sockets", Sockets)  # the machine's own: looking is harmless
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "drop.txt").write_text("198.51.100.9  # seen on a list\n", encoding="utf-8")
     ran = host.run(*words_of(command))
     assert ran.code in (0, 1), f"{command}: {ran.err}"
     assert "unexpected" not in ran.err

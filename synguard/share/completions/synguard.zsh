@@ -90,8 +90,11 @@ _synguard_bans() {
     '--expiring[Only those that end so soon]:TIME:(30s 10m 1h 2h 1d)' \
     '--all-ended[Also bans that have ended, see --since]' \
     '--since[With --all-ended\: begun how long ago]:TIME:(30s 10m 1h 2h 1d)' \
-    '--sort[Order of the rows]:expires|created|packets|score|target:(expires created packets score target)' \
-    '--limit[Rows a page; 0 for all]:N: ' \
+    '--target[Only those that share an address with it]:TARGET: ' \
+    '--origin[Only those of the agent, or by hand]:auto|manual:(auto manual)' \
+    '--scope[Only those of this scope]:new|all:(new all)' \
+    '--sort[Order of the rows; left is expires]:expires|left|created|packets|score|target:(expires left created packets score target)' \
+    '--limit[Rows a page; 0 for all. Default 50 at a terminal, else all]:N: ' \
     '--page[Which page of --limit rows]:K: ' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
@@ -100,12 +103,14 @@ _synguard_bans() {
 
 _synguard_ban() {
   _arguments -s \
+    '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
     '--for[How long\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
     '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
     '--action[drop in silence, or reject with a TCP reset]:drop|reject:(drop reject)' \
     '--ports[Close only these local TCP ports]:80,443: ' \
     '--reason[Why, for those who read the report]:TEXT: ' \
     '--force[Also protected targets and very wide prefixes]' \
+    '--skip-refused[Leave out targets that are refused, and say which]' \
     '--dry-run[Show what it would hit, change nothing]' \
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
@@ -116,6 +121,7 @@ _synguard_ban() {
 
 _synguard_unban() {
   _arguments -s \
+    '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
     '--all[Lift every ban, automatic ones too]' \
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \

@@ -1,0 +1,141 @@
+"""What a ban would hit and what it came to, in words and as JSON; of a long list the sums and the first few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from synguard.addresses import format_network
+from synguard.agent.manual import Impact, Order, describe, holds, impact_lines, refusal
+from synguard.cli.here import utcnow
+from synguard.cli.lists import some
+from synguard.model import Ban
+from synguard.report.moments import both_zones
+from synguard.report.shapes import ban_shape
+from synguard.report.tables import printable
+
+FEW: Final = 20
+"""Targets up to which each has lines of its own."""
+NAMED: Final = 10
+"""Of more, those that are named for each thing that is told."""
+SHAPED: Final = 200
+"""Bans, and impacts, that JSON spells out; the sums are always there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What an order came to."""
+
+    bans: tuple[Ban, ...]
+    """Those that stand now by it; none in a rehearsal."""
+    renewed: int
+    """How many of them stood already and only got another expiry."""
+    left_out: tuple[Impact, ...]
+    """Refused targets that the order leaves out."""
+    folded: int
+    """Lines that named a target again."""
+
+
+def preview(impacts: Sequence[Impact], order: Order, folded: int) -> list[str]:
+    """Return what bans of these targets would hit: line by line, or of many the sums and the first few."""
+    if len(impacts) <= FEW:
+        return [line for impact in impacts for line in impact_lines(impact, order)]
+    return [_sum(impacts, folded), *_connected(impacts, order), *_protected(impacts), *_standing(impacts, order)]
+
+
+def _sum(impacts: Sequence[Impact], folded: int) -> str:
+    four = sum(one.target.version == 4 for one in impacts)
+    single = sum(one.target.prefixlen == one.target.max_prefixlen for one in impacts)
+    again = f", {folded:,} lines named one again" if folded else ""
+    return (
+        f"{len(impacts):,} targets: {four:,} IPv4 and {len(impacts) - four:,} IPv6, {single:,} addresses and "
+        f"{len(impacts) - single:,} prefixes{again}"
+    )
+
+
+def _connected(impacts: Sequence[Impact], order: Order) -> list[str]:
+    hit = sorted((one for one in impacts if one.sockets), key=lambda one: (-one.peers, -sum(one.sockets.values())))
+    if not hit:
+        return ["none of them holds connections now"]
+    peers = sum(one.peers for one in hit)
+    return [
+        f"{len(hit):,} of them hold connections now, of {peers:,} connected peers:",
+        *(f"  {line}" for line in some((holds(one, order) for one in hit), NAMED)),
+    ]
+
+
+def _protected(impacts: Sequence[Impact]) -> list[str]:
+    parties = {party: why for one in impacts for party, why in one.protected.items()}
+    told = (f"  protected: {format_network(party)} ({why})" for party, why in parties.items())
+    return some(told, NAMED)
+
+
+def _standing(impacts: Sequence[Impact], order: Order) -> list[str]:
+    same = sum(any(ban.target == one.target for ban in one.overlapping) for one in impacts)
+    near = [one for one in impacts if any(ban.target != one.target for ban in one.overlapping)]
+    lines = [f"{same:,} of them are banned already"] if same else []
+    if near:
+        lines.append(f"{len(near):,} of them overlap bans of other targets:")
+        pairs = ((one, ban) for one in near for ban in one.overlapping if ban.target != one.target)
+        told = (f"  {format_network(one.target)}: stands already: {describe(ban)}" for one, ban in pairs)
+        lines += some(told, NAMED)
+    return lines
+
+
+def told(came: Came, order: Order, undo: str) -> list[str]:
+    """Return what was done, until when, and how to undo it; no bans are a rehearsal."""
+    lines = [f"left out: {line}" for line in some((refusal(order, impact) for impact in came.left_out), FEW)]
+    if not came.bans:
+        return [*lines, "dry run: nothing was banned"]
+    first = came.bans[0]
+    until = "until it is lifted" if first.expires_at is None else f"until {both_zones(first.expires_at)}"
+    how = f"{first.scope}, {first.action}" + (f", ports {','.join(map(str, first.ports))}" if first.ports else "")
+    if len(came.bans) <= FEW:
+        lines += [f"banned {format_network(one.target)} ({how}) {until}, id {one.id}" for one in came.bans]
+    else:
+        stood = f"; {came.renewed:,} of them stood already and end then now" if came.renewed else ""
+        lines.append(f"banned {len(came.bans):,} targets ({how}) {until}{stood}")
+    return [*lines, f"undo: {undo}"]
+
+
+def shape(came: Came, impacts: Sequence[Impact], warnings: Iterable[str]) -> dict[str, Any]:
+    """Return the same as JSON; ``bans`` and ``impact`` are cut, those with something to tell first, sums are not."""
+    eventful = sorted(impacts, key=lambda one: not (one.sockets or one.protected or one.overlapping or one.refusals))
+    return {
+        "dry_run": not came.bans,
+        "counts": {
+            "targets": len(impacts) + len(came.left_out),
+            "folded": came.folded,
+            "banned": len(came.bans),
+            "renewed": came.renewed,
+            "left_out": len(came.left_out),
+            "connected": sum(bool(one.sockets) for one in impacts),
+            "peers": sum(one.peers for one in impacts),
+            "overlapping": sum(bool(one.overlapping) for one in impacts),
+        },
+        "bans": [ban_shape(one, utcnow()) for one in came.bans[:SHAPED]],
+        "impact": [impact_shape(one) for one in eventful[:SHAPED]],
+        "left_out": [impact_shape(one) for one in came.left_out[:SHAPED]],
+        "warnings": list(warnings),
+    }
+
+
+def impact_shape(impact: Impact) -> dict[str, Any]:
+    """Return what a ban of one target would hit as JSON."""
+    return {
+        "target": format_network(impact.target),
+        "sockets": dict(impact.sockets),
+        "peers": impact.peers,
+        "protected": [
+            {"network": format_network(party), "reason": why} for party, why in list(impact.protected.items())[:SHAPED]
+        ],
+        "overlapping": [{"id": one.id, "target": format_network(one.target)} for one in impact.overlapping[:SHAPED]],
+        "refusals": list(impact.refusals),
+    }
+
+
+def printed(lines: Iterable[str]) -> None:
+    """Print lines that may hold words of others."""
+    for line in lines:
+        print(printable(line))

@@ -1,0 +1,137 @@
+"""Long lists and ceilings in the kernel: in by one command, out by one, and never more than there is room for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synguard.enforcer.iptables_rules import IptablesRules
+from synguard.enforcer.iptables_sets import IptablesSets
+from synguard.enforcer.nft_plane import NftablesPlane
+from synguard.enforcer.plane import Plane
+from synguard.enforcer.reconciler import Reconciler
+from synguard.model import Scope
+from tests.support.bans import ban, wanted
+from tests.support.firewall_net import FirewallNet, source
+from tests.support.lab.namespaces import REPOSITORY, python_module
+from tests.support.network_thread import NetworkThread, PlaneThere
+
+pytestmark = pytest.mark.kernel
+
+KEYS = {
+    "iptables-sets": 'plane = "iptables"\nmembers = "sets"',
+    "iptables-rules": 'plane = "iptables"\nmembers = "rules"',
+    "nftables": 'plane = "nftables"',
+}
+Synguard = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[FirewallNet]:
+    hosts = FirewallNet()
+    yield hosts
+    hosts.close()
+
+
+@pytest.fixture(params=sorted(KEYS))
+def synguard(
+    request: pytest.FixtureRequest, net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Synguard]:
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    config = tmp_path / "synguard.toml"
+    config.write_text(
+        f'state_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\n{KEYS[request.param]}\n'
+        "[ceilings]\nmembers = 300\nrules = 300\n"
+    )
+
+    def call(*words: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        command = python_module("synguard", "--config", str(config), *words)
+        return net.host.call(
+            subprocess.run,
+            command,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=REPOSITORY,
+        )
+
+    yield call
+    call("flush", "--yes")
+
+
+def shown(synguard: Synguard) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(synguard("bans", "--json").stdout)
+    return listed
+
+
+def test_a_list_is_banned_and_lifted_whole_and_a_ceiling_refuses_before_anything_is_written(
+    net: FirewallNet, synguard: Synguard, tmp_path: Path
+) -> None:
+    lines = [str(IPv4Address(0x64000000 + n)) for n in range(250)]
+    lines += [str(IPv6Network((0x2600 << 112 | n << 64, 64))) for n in range(250)]
+    lines += [f"{source(4, 3)}  # the noisy one", source(6, 3)]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    done = synguard("ban", "--file", str(tmp_path / "list.txt"), "--for", "10m")
+    assert done.returncode == 0, done.stderr
+    assert "banned 502 targets (all, drop)" in done.stdout
+    assert all(net.stopped(family, 3) and net.reaches(family, 2) for family in (4, 6))
+    rows = shown(synguard)
+    assert len(rows) == 502
+    assert all(row["in_kernel"] for row in rows)
+    assert {row["reason"] for row in rows if row["target"] == source(4, 3)} == {"the noisy one"}
+
+    more = "\n".join(str(IPv4Address(0x65000000 + n)) for n in range(100))
+    full = synguard("ban", "-", given=more)
+    assert (full.returncode, "its ceiling of 300" in full.stderr) == (1, True), full.stderr
+    assert len(shown(synguard)) == 502
+
+    again = synguard("ban", "--file", str(tmp_path / "list.txt"), "--for", "20m", "--json")
+    assert json.loads(again.stdout)["counts"]["renewed"] == 502
+    assert len(shown(synguard)) == 502
+    lifted = synguard("unban", "-", given="\n".join(lines))
+    assert lifted.returncode == 0, lifted.stderr
+    assert shown(synguard) == []
+    assert all(net.reaches(family, 3) for family in (4, 6))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize("make", [IptablesSets, NftablesPlane])
+def test_sets_made_for_fewer_members_are_exchanged_full_and_larger_ones_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Plane]
+) -> None:
+    """An operator who raised the ceiling: the sets of the agent before hold no more than they were made for."""
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    thread = NetworkThread()
+    try:
+        few = wanted(*(ban(f"b{n}", f"198.51.100.{n}", Scope.ALL) for n in range(64)))
+        Reconciler(PlaneThere(thread, lambda: make(now, 64)), tmp_path / "lock").reconcile(few, now())
+        many = wanted(*few.bans.values(), *(ban(f"c{n}", f"203.0.113.{n}", Scope.ALL) for n in range(64)))
+        larger = PlaneThere(thread, lambda: make(now, 1000))
+        assert not larger.read().intact
+        Reconciler(larger, tmp_path / "lock").reconcile(many, now())
+        assert set(larger.read().bans) == set(many.bans)
+        smaller = PlaneThere(thread, lambda: make(now, 500))
+        assert smaller.read().intact
+        assert set(smaller.read().bans) == set(many.bans)
+        assert "synguard-spare" not in thread.sh("ipset list -n")
+    finally:
+        thread.close()
+
+
+def test_rules_may_be_as_many_as_their_ceiling_says() -> None:
+    plane = IptablesRules(now, 64)
+    assert plane.place(ban("x", "192.0.2.1", ports=tuple(range(80, 112)))) == ("iptables raw SYNGUARD", 3)
+    assert plane.place(ban("y", "2001:db8::1"))[0] == "ip6tables raw SYNGUARD"
+    assert (plane.ceiling, plane.ceiling_key) == (64, "ceilings.rules")
