@@ -1,0 +1,175 @@
+"""What standing bans cost the agent: its tick, one more of them, their end, a restart; a list banned by one command.
+
+Prints only, CPU time, the tools' included. What packets pay, and bans put in beside other tools: test_bench_planes.py.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from synguard.addresses import format_network
+from synguard.enforcer.iptables_sets import IptablesSets
+from synguard.enforcer.nft_plane import NftablesPlane
+from synguard.enforcer.plane import Plane, Wanted
+from synguard.enforcer.reconciler import Reconciler
+from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.model import Mode
+from synguard.policy.load import load_policies
+from synguard.policy.models import Ceilings, Config
+from tests.bench.test_bench_planes import mixed, raw_ipset, seconds
+from tests.support.bans import ban
+from tests.support.fake_plane import FakePlane
+from tests.support.lab.namespaces import REPOSITORY, python_module
+from tests.support.manual_clock import ManualClock
+from tests.support.network_thread import NetworkThread
+from tests.support.scene import Scene
+
+pytestmark = [pytest.mark.bench, pytest.mark.kernel]
+
+SHORT: Final = bool(os.environ.get("SHORT"))
+SIZES: Final = (0, 1_000, 10_000) if SHORT else (0, 1_000, 10_000, 100_000)
+LARGEST: Final = SIZES[-1]
+
+
+def ms(work: Callable[[], object], times: int = 1) -> float:
+    """Return the CPU time of one run of the work in milliseconds."""
+    start = time.thread_time()
+    for _ in range(times):
+        work()
+    return (time.thread_time() - start) * 1000 / times
+
+
+class Crowded:
+    """An agent that enforces in memory, and another process that writes its ledger."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        config = Config(mode=Mode.ENFORCE, ceilings=Ceilings(members=1_000_000))
+        clock = ManualClock()
+        self.plane = FakePlane(clock.utcnow, max_elements=1_000_000)
+        self.scene = Scene(tmp_path, *load_policies(config), config=config, plane=self.plane)
+        self.plane.utcnow = self.scene.clock.utcnow
+        self.other = Ledger.open(tmp_path / LEDGER_FILE)
+        self.count = 0
+        self.scene.lasts(3)
+
+    def tick(self) -> None:
+        self.scene.clock.advance(0.2)
+        self.scene.agent.tick()
+
+    def worst_until(self, done: Callable[[], bool]) -> tuple[float, int]:
+        """Return the dearest of the ticks until something is so, in milliseconds, and how many there were."""
+        ticks = [ms(self.tick)]
+        while not done():
+            ticks.append(ms(self.tick))
+        return max(ticks), len(ticks)
+
+    def settles(self, bans: int) -> tuple[float, int]:
+        """Return the same until agent and plane hold so many bans."""
+        return self.worst_until(lambda: len(self.plane.actual.bans) == len(self.scene.agent._enforcing.bans) == bans)
+
+    def one_more(self) -> None:
+        self.count += 1
+        self.other.add_bans([ban(f"x{self.count}", f"9.9.9.{self.count}", start=self.scene.clock.utcnow())])
+        self.tick()
+
+
+def test_the_tick_with_many_standing_bans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = [
+        f"{'bans':>8}{'tick':>10}{'to none':>9}{'one more':>10}{'taken over':>18}{'expired':>18}   (worst tick, ticks)"
+    ]
+    none = 0.0
+    for size in SIZES:
+        place = tmp_path / str(size)
+        place.mkdir()
+        host = Crowded(place)
+        start = host.scene.clock.utcnow()
+        ends = start + timedelta(seconds=3600)
+        bans = [replace(one, created_at=start, expires_at=ends) for one in mixed(size).values()]
+        host.other.add_bans(bans)
+        taken, ticks = host.settles(size)
+        host.scene.lasts(6)
+        tick = ms(host.tick, 20)
+        none = none or tick
+        more = ms(host.one_more, 5)
+        host.scene.clock.advance((ends - host.scene.clock.utcnow()).total_seconds())
+        expired, after = host.settles(0)
+        out.append(
+            f"{size:>8}{tick:>8.2f}ms{tick / none:>8.1f}x{more:>8.1f}ms{taken:>10.0f}ms {ticks:>4}"
+            f"{expired:>12.0f}ms {after:>4}"
+        )
+    with capsys.disabled():
+        print("\n" + "\n".join(out))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize("make", [IptablesSets, NftablesPlane])
+def test_a_start_with_many_bans(
+    make: Callable[..., Plane], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a reboot the kernel is empty; after a restart it holds everything and nothing is to be done."""
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    monkeypatch.setattr("tests.support.network_thread._PATIENCE_S", 600)
+    bans = mixed(LARGEST)
+    there, raw = NetworkThread(), NetworkThread()
+    try:
+        base = raw.call(raw_ipset, bans)
+        wanted = Wanted(bans)
+        lock = tmp_path / "lock"
+        plane = there.call(make, now)
+        rebooted = there.call(seconds, lambda: Reconciler(plane, lock).reconcile(wanted, now()))
+        restarted = there.call(seconds, lambda: Reconciler(plane, lock).reconcile(wanted, now()))
+    finally:
+        there.close()
+        raw.close()
+    with capsys.disabled():
+        print(
+            f"\n{plane.name}, {LARGEST} bans: after a reboot {rebooted:.2f} s ({rebooted / base:.1f}x ipset restore), "
+            f"after a restart {restarted:.2f} s ({restarted / base:.1f}x)"
+        )
+
+
+def test_a_list_banned_by_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    monkeypatch.setattr("tests.support.network_thread._PATIENCE_S", 600)
+    bans = mixed(LARGEST)
+    (tmp_path / "list.txt").write_text("\n".join(format_network(one.target) for one in bans.values()))
+    (tmp_path / "c.toml").write_text(f'state_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\n')
+    config = ["--config", str(tmp_path / "c.toml")]
+
+    def carried_out(*words: str) -> None:
+        command = python_module("synguard", *config, *words)
+        subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=REPOSITORY)
+
+    there, raw = NetworkThread(), NetworkThread()
+    out = []
+    try:
+        base = raw.call(raw_ipset, bans)
+        listed = ("--file", str(tmp_path / "list.txt"))
+        for name, words in {
+            "ban --file": ("ban", *listed),
+            "the same again": ("ban", *listed, "--for", "2h"),
+            "bans --limit 50": ("bans", "--limit", "50"),
+            "bans --json": ("bans", "--json"),
+            "unban --file": ("unban", *listed),
+        }.items():
+            taken = there.call(seconds, lambda words=words: carried_out(*words))  # type: ignore[misc]
+            out.append(f"{name:18}{LARGEST:>8}{taken:>8.2f}s{taken / base:>7.1f}x ipset restore of the same")
+    finally:
+        there.close()
+        raw.close()
+    with capsys.disabled():
+        print("\n" + "\n".join(out))
