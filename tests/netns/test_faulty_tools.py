@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer import ipset, nft
+from synguard.enforcer import programs
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.diff import diff
 from synguard.enforcer.iptables_rules import IptablesRules
@@ -96,14 +95,13 @@ def test_a_tool_that_is_removed_while_we_run_is_told_with_its_package_and_made_g
     net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
-    for kind, tool, package in ((IptablesSets, ipset, "ipset"), (NftablesPlane, nft, "nftables")):
+    for kind, package in ((IptablesSets, "ipset"), (NftablesPlane, "nftables")):
         plane = PlaneThere(net.host, lambda kind=kind: kind(now))
         reconciler = Reconciler(plane, tmp_path / "apply.lock")
         reconciler.reconcile(crossing.before(), now())
         goal = crossing.after()
         with monkeypatch.context() as gone:
-            gone.setenv("PATH", str(tmp_path))
-            gone.setattr(tool, "_SEARCH", str(tmp_path))
+            gone.setattr(programs, "PLACES", str(tmp_path))
             for _ in range(2):
                 with pytest.raises(PlaneError, match=f"not installed: install the package {package}"):
                     reconciler.reconcile(goal, now())
@@ -128,7 +126,7 @@ def test_a_kernel_without_sets_is_given_one_rule_a_ban_unless_sets_were_asked_fo
     tool = tmp_path / "ipset"
     tool.write_text(NO_SETS)
     tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(programs, "PLACES", f"{tmp_path}:{programs.PLACES}")
     assert net.host.call(choose_plane, Config()).name == "iptables-rules"
     with pytest.raises(PlaneUnavailableError, match=r"Cannot open session to kernel.*set members = rules") as refused:
         net.host.call(choose_plane, Config(plane="iptables", members="sets"))

@@ -60,7 +60,7 @@ def verbs_tell_of_the_flood(agent: Agent) -> None:
     report = agent.ask("report")
     assert {ban["target"] for ban in report["bans"]} == {*SOURCES, BY_HAND}
     assert {one["kind"] for one in report["incidents"]} == {"syn-flood"}
-    text = agent.verb("report").stdout
+    text = " ".join(agent.verb("report").stdout.split())
     assert "still under way" in text
     assert all(source in text for source in SOURCES)
     assert "a person says so" in text

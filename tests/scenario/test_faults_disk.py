@@ -118,7 +118,7 @@ def test_a_disk_that_fills_up_under_a_running_agent_stops_no_ban_and_is_made_goo
     tmp_path: Path,
 ) -> None:
     """Ledger and status file live on a file system of their own, a megabyte, that somebody else fills to the brim."""
-    script = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1"'
+    script = 'mount -t tmpfs -o size=1m,mode=700 none "$1" && exec "$2" -c "$3" "$1"'
     command = ["unshare", "--mount", "sh", "-c", script, "sh", str(tmp_path), sys.executable, FULL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr[-3000:]
