@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,6 +91,49 @@ def test_flush_lets_everything_through_and_keeps_the_ledger(net: FirewallNet, sy
     assert synguard("flush", "--yes").returncode == 0
     assert net.reaches(4, 2)
     assert [row["in_kernel"] for row in shown(synguard)] == [False]
+
+
+def broken(directory: Path, how: str) -> None:
+    """Break what lies in the directory that a config and its ledger are in."""
+    config, ledger = directory / "synguard.toml", directory / "state" / "ledger.db"
+    if how == "config is no TOML":
+        config.write_text('mode = "enforce\n')
+    elif how == "config is gone":
+        config.unlink()
+    elif how == "config is anybody's":
+        config.chmod(0o666)
+    elif how == "ledger is junk":
+        ledger.write_bytes(b"junk" * 1000)
+    elif how == "ledger is gone":
+        shutil.rmtree(ledger.parent)
+    elif how == "state directory is anybody's":
+        ledger.parent.chmod(0o777)
+    else:
+        raise ValueError(how)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "config is no TOML",
+        "config is gone",
+        "config is anybody's",
+        "ledger is junk",
+        "ledger is gone",
+        "state directory is anybody's",
+    ],
+)
+def test_flush_works_when_everything_else_is_broken(
+    net: FirewallNet, synguard: Synguard, tmp_path: Path, how: str
+) -> None:
+    synguard("ban", source(4, 2))
+    assert net.attempt(4, 2) == "silence"
+    broken(tmp_path, how)
+    done = synguard("flush", "--yes")
+    assert net.reaches(4, 2)
+    assert "Traceback" not in done.stderr
+    assert "synguard" not in net.host.sh("iptables-legacy-save; ip6tables-legacy-save; ipset list -n").lower()
+    assert (done.returncode, done.stderr.count("\n")) == ((0, 1) if how.startswith("config") else (0, 0)), done.stderr
 
 
 def test_without_capabilities_nothing_is_banned_and_exit_is_4(
