@@ -79,8 +79,9 @@ class Admission:
         if not self._waiting:
             return ""
         place = self._plane.place(next(iter(self._waiting.values())))[0]
+        bans = "1 ban is" if len(self._waiting) == 1 else f"{len(self._waiting):,} bans are"
         return (
-            f"{len(self._waiting):,} bans are not in the kernel: {place} holds its ceiling of {self._plane.ceiling:,} "
+            f"{bans} not in the kernel: {place} holds its ceiling of {self._plane.ceiling:,} "
             f"({self._plane.ceiling_key}); {ADVICE}, or raise it and restart"
         )
 

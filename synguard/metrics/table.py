@@ -14,7 +14,7 @@ from synguard.metrics.series import Delivery, Sample, Series, Snapshot
 from synguard.model import Mode, Origin, Scope, VerdictKind
 from synguard.report.status import AgentStatus, ListenerStatus, Status
 
-PROBLEM_KINDS: Final = ("suspended", "plane", "leak", "sensor", "other")
+PROBLEM_KINDS: Final = ("suspended", "plane", "leak", "sensor", "ceiling", "other")
 _LISTENER: Final = ("port", "family", "namespace")
 
 
@@ -52,6 +52,8 @@ def problem_kind(problem: str, plane_problem: str) -> str:
         "banned but still arriving": "leak",
         "sensor ": "sensor",
     }
+    if " not in the kernel: " in problem:
+        return "ceiling"
     return next((kind for words, kind in beginnings.items() if problem.startswith(words)), "other")
 
 
@@ -192,6 +194,13 @@ SERIES: Final = (
         _each(lambda one: one.accept_queue),
     ),
     Series("synguard_bans", "gauge", "bans that stand; in dry-run, would-be ones", ("origin", "scope"), _bans),
+    Series(
+        "synguard_ceiling_ratio",
+        "gauge",
+        "how full the fullest place that this key bounds is; at 1 bans have to wait",
+        ("key",),
+        lambda snapshot: [((one.key,), one.used / one.ceiling) for one in snapshot.status.ceilings],
+    ),
     Series(
         "synguard_bans_total",
         "counter",

@@ -28,6 +28,7 @@ from synguard.notify.office import Office
 from synguard.policy.models import Metrics
 from synguard.report.status import (
     AgentStatus,
+    CeilingStatus,
     FloodStatus,
     ListenerStatus,
     SensorStatus,
@@ -57,6 +58,7 @@ def status(*listeners: ListenerStatus, **more: object) -> Status:
         "pressure": listeners, "flood": FloodStatus(half_open=129, syn_pps=10_023.5),
         "bans_by": (StandingStatus(origin=Origin.AUTO, scope=Scope.NEW, bans=2),),
         "totals": TotalsStatus(bans=5, verdicts={VerdictKind.BAN: 7}, packets=10**12, repairs=1),
+        "ceilings": (CeilingStatus(name="set synguard-new-drop-4", used=99, ceiling=100, key="ceilings.members"),),
         "sensors": {"counters": SensorStatus(ok=True), "half_open": SensorStatus(ok=False, detail="x")},
         "agent": AgentStatus(
             ticks=9, tick_ms_p50=1.5, tick_ms_max=4.0, late_ms_max=0.2, rss_bytes=10**8, cpu_share=0.1
@@ -95,6 +97,7 @@ def test_the_figures_are_those_of_the_status() -> None:
     assert seen["synguard_verdicts_total", (("kind", "ban"),)] == 7
     assert seen["synguard_dropped_packets_total", ()] == 10**12
     assert seen["synguard_sensor_up", (("sensor", "half_open"),)] == 0
+    assert seen["synguard_ceiling_ratio", (("key", "ceilings.members"),)] == 0.99
     assert seen["synguard_tick_seconds_max", ()] == 0.004
     assert seen["synguard_last_reading_timestamp_seconds", ()] == AT.timestamp() + 5
     assert [seen[f"synguard_notify_{name}", ()] for name in ("waiting", "sent_total", "given_up_total")] == [1, 2, 3]
@@ -116,10 +119,10 @@ def test_names_are_those_of_the_conventions() -> None:
 def test_problems_are_counted_by_kinds_from_a_fixed_set() -> None:
     problems = (
         "automatic bans are suspended: x", "the kernel said no", "banned but still arriving: 192.0.2.7 (ban b)",
-        "sensor counters: x", "anything at all",
+        "sensor counters: x", "1 ban is not in the kernel: x", "anything at all",
     )  # fmt: skip
     seen = read(exposed(status(problems=problems, plane_problem="the kernel said no", healthy=False)))
-    assert [seen["synguard_problems", (("kind", kind),)] for kind in PROBLEM_KINDS] == [1, 1, 1, 1, 1]
+    assert [seen["synguard_problems", (("kind", kind),)] for kind in PROBLEM_KINDS] == [1, 1, 1, 1, 1, 1]
     assert seen["synguard_plane_up", ()] == 0
     assert problem_kind("", "") == "plane"
 
