@@ -33,10 +33,10 @@ from tests.support.sandbox import HOME, Ran, Sandbox, stop
 
 NOT_TYPED: Final[Mapping[str, str]] = {
     r"make\b": "would begin this test anew; that the target is there is a test of its own",
-    r"git clone\b": "there is no network",
+    r"git clone\b|cd synguard$|\.venv/bin/synguard ": "there is no network, and so no clone; make newcomer types it",
     r"(sudo )?(\w+=\S+ )*(apt|apt-get|dpkg|pipx|docker|podman)\b": "installs, or needs a service",
     r"(\S*/)?pip3? |python3 -m (venv|build)\b|/tmp/fresh/": "needs an index, and a minute; test_wheel.py does the same",
-    r"(sudo )?(systemctl|journalctl|loginctl|systemd-run)\b": "there is no systemd in a sandbox",
+    r"(sudo )?(systemctl|systemd-analyze|journalctl|loginctl|systemd-run)\b": "there is no systemd in a sandbox",
     r"(\.venv/bin/)?(python|pytest)\b(?!.*\bwalk_flood\b).*\btests[./]": "plays floods of its own",
     r"ssh |scp ": "there is no other host",
     r"synguard (report|review|top|status)\b.*\|\s*mail\b": "there is no mail",
