@@ -5,7 +5,7 @@ Bans that the kernel did not take are ended in the ledger again, and what they r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -50,10 +50,11 @@ class Hand:
         self._protected = protected
         self._utcnow = utcnow
 
-    def ban(self, bans: Sequence[Ban], step: Callable[[str], None] = _silent) -> Settled:
-        """Put the bans into ledger and kernel; one whose id stands already only gets its expiry.
+    def ban(self, bans: Sequence[Ban], step: Callable[[str], None] = _silent, renewed: Collection[str] = ()) -> Settled:
+        """Put the bans into ledger and kernel; those whose ids are ``renewed`` stand already and only get their expiry.
 
-        ``step`` is told what is done next.
+        ``step`` is told what is done next. A renewed ban that another process has ended meanwhile is made anew, with
+        another id.
 
         Raises:
             CeilingError: The kernel would have to hold more than it may; nothing was changed.
@@ -64,11 +65,14 @@ class Hand:
         now = self._utcnow()
         step("looking at what stands")
         before = self._ledger.active_bans(now)
-        fresh = [ban for ban in bans if ban.id not in before]
-        renewed = [ban for ban in bans if ban.id in before]
-        ensure_room(self._plane, before.values(), fresh)
+        ensure_room(self._plane, before.values(), [ban for ban in bans if ban.id not in before])
         step("writing the ledger")
-        self._ledger.add_bans(fresh, renewed)
+        again = [ban for ban in bans if ban.id in renewed]
+        ended = self._ledger.add_bans([ban for ban in bans if ban.id not in renewed], again)
+        if ended:
+            anew = {ban.id: replace(ban, id=new_id(), created_at=now) for ban in ended}
+            self._ledger.add_bans(list(anew.values()))
+            bans = [anew.get(ban.id, ban) for ban in bans]
         step("filling the kernel")
         try:
             outcome = self._settle()

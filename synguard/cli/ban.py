@@ -196,7 +196,7 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
             bans = bans_for(order, impacts, utcnow(), standing)
         known = {ban.id for ban in standing}
         if bans:
-            reach.hand.ban(bans, prepared.step)
+            bans = reach.hand.ban(bans, prepared.step, known).bans
     prepared.step("done")
     came = Came(bans, sum(ban.id in known for ban in bans), left_out, prepared.folded)
     _tell(came, impacts, order, warnings, json, undo)

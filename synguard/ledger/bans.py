@@ -114,6 +114,17 @@ def add_bans(db: sqlite3.Connection, batch: Addition) -> None:
     db.executemany(_INSERT, rows)
 
 
+def open_ids(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of these bans have not been ended."""
+    found: set[str] = set()
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ids[start : start + _AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        rows = db.execute(f"SELECT id FROM ban WHERE ended_at IS NULL AND id IN ({marks})", some)  # noqa: S608  # marks
+        found.update(row[0] for row in rows)
+    return found
+
+
 def move_expiries(db: sqlite3.Connection, expiries: Mapping[str, datetime | None]) -> None:
     """Let bans of these ids end then; ids that are unknown or already ended are left as they are."""
     db.executemany(

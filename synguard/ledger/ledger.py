@@ -98,11 +98,11 @@ class Ledger:
         """Read the whole file once, which takes seconds for a large one, and raise where a page is damaged."""
         self._database.check()
 
-    def add_bans(self, bans_: Sequence[Ban], renewed: Sequence[Ban] = ()) -> None:
+    def add_bans(self, bans_: Sequence[Ban], renewed: Sequence[Ban] = ()) -> tuple[Ban, ...]:
         """Write bans; a standing ban of the same target, scope, ports and dry-run is ended as ``replaced``.
 
         An automatic ban does not replace a person's standing order: it is recorded as ended at once. ``renewed`` are
-        standing bans that only get another expiry.
+        bans that only get another expiry; those that somebody has ended meanwhile are left as they are, and returned.
 
         Raises:
             LedgerError: Also where an id is already taken; nothing is written then.
@@ -110,9 +110,11 @@ class Ledger:
         with many_objects():
             batch = bans.Addition.of(bans_)
         with self._database.write() as db:
-            bans.move_expiries(db, {ban.id: ban.expires_at for ban in renewed})
+            still = bans.open_ids(db, [ban.id for ban in renewed])
+            bans.move_expiries(db, {ban.id: ban.expires_at for ban in renewed if ban.id in still})
             bans.add_bans(db, batch)
         self._standing.wrote([*bans_, *renewed])
+        return tuple(ban for ban in renewed if ban.id not in still)
 
     def end_bans(self, ids: Iterable[str], at: datetime, why: str) -> None:
         """End standing bans ahead of their expiry; ids unknown or already ended are left as they are."""

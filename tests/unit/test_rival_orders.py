@@ -75,3 +75,19 @@ def test_a_ban_that_a_person_makes_while_a_trial_is_taken_back_stays(
         before_the_lock(lambda: order(plane, tmp_path, "by-hand", "192.0.2.2"))
         withdrawal.carry_out((), START)
     assert set(plane.actual.bans) == {"by-hand"} | ({"earlier"} if others else set())
+
+
+def test_a_ban_that_another_process_replaced_before_it_was_renewed_is_made_anew(
+    plane: FakePlane, tmp_path: Path
+) -> None:
+    """The same order given six times at once failed now and then, for its ban's id was taken; or was lost."""
+    order(plane, tmp_path, "first", "192.0.2.1")
+    order(plane, tmp_path, "theirs", "192.0.2.1")
+    ours = ban("first", "192.0.2.1", start=START, seconds=7200)
+    with Ledger.open(tmp_path / LEDGER_FILE) as ledger:
+        hand = Hand(ledger, plane, Reconciler(plane, tmp_path / "apply.lock"), Protected({}), plane.utcnow)
+        (made,) = hand.ban([ours], renewed={"first"}).bans
+        assert made.id not in ("first", "theirs")
+        assert (made.target, made.expires_at) == (ours.target, ours.expires_at)
+        assert set(ledger.active_bans(START)) == {made.id}
+    assert set(plane.actual.bans) == {made.id}
