@@ -20,7 +20,7 @@ from synguard.enforcer.reconciler import Outcome, Reconciler, total_hits
 from synguard.errors import LedgerError, NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.memory import many_objects
+from synguard.memory import keep, many_objects
 from synguard.model import Ban, Hits, Origin, Scope
 from synguard.readings import SocketTable
 
@@ -30,6 +30,8 @@ AT_ONCE: Final = 4_096
 """Bans that one tick takes over from another process, brings to the plane, or lets lapse; the rest is for the next
 ticks. The plane has them already, or has ended them by itself: only our view of them is a few seconds late, where
 100,000 at once would hold up a tick by seconds."""
+MANY: Final = 1_000
+"""Bans taken over at once, after which they are left out of searches for reference cycles."""
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -122,6 +124,8 @@ class Enforcing:
         with many_objects():
             left = self._follow(self.bans, wanted, at_most, in_plane=True)
             left |= self._follow(self.by_hand, by_hand, at_most, in_plane=False)
+        if len(self._arrived) >= MANY:
+            keep()
         self._behind = left
 
     def _follow(self, known: dict[str, Ban], now: Mapping[str, Ban], at_most: int | None, *, in_plane: bool) -> bool:

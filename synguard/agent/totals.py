@@ -48,6 +48,8 @@ class Totals:
         """Add what is more than at the last look; a counter that fell began anew."""
         nothing = Hits(0, 0)
         for ban_id, now in hits.items():
+            if not now.packets:  # most of very many bans stop nobody
+                continue
             before = self._hits.get(ban_id, nothing)
             if now.packets < before.packets:
                 before = nothing

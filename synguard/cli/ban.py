@@ -86,7 +86,7 @@ def ban(
     named = [word for word in targets or () if word != "-"]
     order = _order(named, lasts, scope, action, ports, reason, force)
     settings = loaded(config)
-    with steps(6, LONG if paths else len(named)) as step:
+    with many_objects(), steps(6, LONG if paths else len(named)) as step:
         order, folded = _with_lists(order, paths, step)
         prepared = _Prepared(order, folded, skip_refused, step)
         if dry_run:
@@ -109,10 +109,10 @@ def _with_lists(order: Order, paths: Sequence[Path], step: Step) -> tuple[Order,
     if not paths:
         return order, 0
     step("reading the list")
-    with many_objects():
-        listing = read_lists(paths)
+    listing = read_lists(paths)
+    named = set(order.targets)
     targets = tuple(dict.fromkeys([*order.targets, *listing.entries]))
-    listed = {target: entry for target, entry in listing.entries.items() if target not in set(order.targets)}
+    listed = {target: entry for target, entry in listing.entries.items() if target not in named}
     return replace(
         order,
         targets=targets,
@@ -192,8 +192,7 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
         standing = reach.ledger.active_bans(utcnow()).values()
         order, impacts, left_out, warnings = _looked_at(prepared, reach.protected, standing, json)
         _confirm(impacts, yes or json, order)
-        with many_objects():
-            bans = bans_for(order, impacts, utcnow(), standing)
+        bans = bans_for(order, impacts, utcnow(), standing)
         known = {ban.id for ban in standing}
         if bans:
             bans = reach.hand.ban(bans, prepared.step, known).bans
@@ -215,8 +214,7 @@ def _looked_at(
     order = prepared.order
     around, trouble = look_around(protected, standing)
     warnings = _warnings(protected, trouble)
-    with many_objects():
-        impacts = assess(order, around)
+    impacts = assess(order, around)
     left_out: tuple[Impact, ...] = ()
     if prepared.skip_refused:
         left_out = tuple(unsafe(order, impacts))

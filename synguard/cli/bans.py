@@ -14,6 +14,7 @@ from synguard.addresses import Network
 from synguard.cli import words
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import UsageError
+from synguard.memory import many_objects
 from synguard.model import Origin, Scope
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def bans(
         origin=origin,
         scope=scope,
     )
-    with opened_ledger(settings) as ledger:
+    with many_objects(), opened_ledger(settings) as ledger:
         held = _held(ledger, settings, now)
         of = ledger.count_bans(choice, now)
         page_of = ledger.list_bans(choice, Order(sort.value), now, rows or None, rows * (page - 1))

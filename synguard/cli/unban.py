@@ -16,6 +16,7 @@ from synguard.cli.lists import lists_of, read_lists, some
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.errors import SynguardError, UsageError
+from synguard.memory import many_objects
 from synguard.model import Ban, Origin
 
 FEW: Final = 20
@@ -67,7 +68,7 @@ def unban(
     wanted: dict[str | Network, None] = {_ban_id_or_network(word): None for word in targets or () if word != "-"}
     if everything:
         confirmed("lift every ban?", yes=yes, doing="lifting every ban")
-    with steps(4, LONG if paths else len(wanted)) as step:
+    with many_objects(), steps(4, LONG if paths else len(wanted)) as step:
         if paths:
             step("reading the list")
             wanted |= dict.fromkeys(read_lists(paths).entries)

@@ -7,32 +7,32 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network, format_network
-from synguard.enforcer.diff import Claims, agrees
-from synguard.enforcer.plane import Actual, Wanted
-from synguard.model import Ban, Held
+from synguard.enforcer.diff import agrees
+from synguard.enforcer.plane import Actual, Change, Wanted
+from synguard.model import Held
 
 _NAMED: Final = 5
 """Named one by one; the rest is a number, so that a wiped set is one sentence and not ten thousand."""
 
 
-def drift(wanted: Wanted, claimed: Claims, known: Actual | None, actual: Actual, now: datetime) -> tuple[str, ...]:
+def drift(wanted: Wanted, change: Change, known: Actual | None, actual: Actual, now: datetime) -> tuple[str, ...]:
     """Return what differs in ``actual`` from what we knew to be there, as far as it is still wanted.
 
-    On the first pass nothing is known: then only bans that the ledger does not have are told of. What has lapsed, or
-    what another synguard process has put in or taken out by way of the ledger, is no drift.
+    ``change`` turns ``actual`` into ``wanted``: what is in neither half of it is as it was. At the first pass nothing
+    is known: then only bans that the ledger does not have are told of. What has lapsed, or what another synguard
+    process has put in or taken out by way of the ledger, is no drift.
     """
-    return tuple(_sentences(wanted, claimed, known, actual, now))
+    return tuple(_sentences(wanted, change, known, actual, now))
 
 
-def _sentences(wanted: Wanted, claimed: Claims, known: Actual | None, actual: Actual, now: datetime) -> Iterator[str]:
-    bans = claimed.bans
+def _sentences(wanted: Wanted, change: Change, known: Actual | None, actual: Actual, now: datetime) -> Iterator[str]:
     if known is not None:
         if known.intact:
             yield from (f"{part}: missing or changed, put back" for part in actual.missing)
         gone = [
             held
-            for ban_id, held in known.bans.items()
-            if ban_id in bans and agrees(bans[ban_id], held) and not _stands(bans[ban_id], actual)
+            for ban in change.add
+            if (held := known.bans.get(ban.id)) is not None and agrees(ban, held) and not _lapsed(held, now)
         ]
         if gone:
             yield f"{_count(gone, 'ban')} gone from the kernel, put back: {_bans(gone)}"
@@ -41,18 +41,17 @@ def _sentences(wanted: Wanted, claimed: Claims, known: Actual | None, actual: Ac
             yield f"{_count(spared, 'exception')} gone from the kernel, put back: {_networks(spared)}"
     orphans = [
         held
-        for held in actual.bans.values()
+        for held in change.remove
         if held.ban_id not in wanted.bans
         and (known is None or held.ban_id not in known.bans)
-        and (held.expires_at is None or now < held.expires_at)
+        and not _lapsed(held, now)
     ]
     if orphans:
         yield f"{_count(orphans, 'ban')} in the kernel but not in the ledger, removed: {_bans(orphans)}"
 
 
-def _stands(ban: Ban, actual: Actual) -> bool:
-    held = actual.bans.get(ban.id)
-    return held is not None and agrees(ban, held)
+def _lapsed(held: Held, now: datetime) -> bool:
+    return held.expires_at is not None and held.expires_at <= now
 
 
 def _count(things: Iterable[object], noun: str) -> str:

@@ -16,6 +16,7 @@ from synguard.enforcer.plane import Actual, Change
 from synguard.enforcer.rules import set_rules, tables
 from synguard.enforcer.tables import check_tables, look_over, show_chains
 from synguard.enforcer.xtables import XTable, families_here
+from synguard.memory import many_objects
 from synguard.model import Ban, Held
 
 
@@ -53,7 +54,8 @@ class IptablesSets:
         if not change:
             return
         ensure_possible(change)
-        lines = list(member_lines(change, self._utcnow()))
+        with many_objects():
+            lines = list(member_lines(change, self._utcnow()))
         frame = (
             list(frame_lines(ipset.save(self.ceiling).headers, lines_by_set(lines), self.ceiling))
             if change.frame

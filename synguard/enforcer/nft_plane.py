@@ -109,8 +109,10 @@ class NftablesPlane:
         now = self._utcnow()
         needed = sets_needed(change, now)
         there = frame.sets if frame.present and not frame.unfit else set()
+        with many_objects():
+            lines = [*frame.lines(needed), *element_lines(change, now, there, counts, careful)]
         try:
-            nft.commit([*frame.lines(needed), *element_lines(change, now, there, counts, careful)], DOING)
+            nft.commit(lines, DOING)
         except ChangedUnderneathError:
             raise
         except PlaneError as error:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from synguard.enforcer.claimed import Claimed
-from synguard.enforcer.diff import after, diff, difference, without, without_lapsed
+from synguard.enforcer.diff import after, diff, difference, without
 from synguard.enforcer.drift import drift
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Actual, Change, Plane, Wanted
 from synguard.errors import PlaneError
+from synguard.memory import many_objects
 from synguard.model import Held, Hits
 
 READ_EVERY: Final = timedelta(seconds=5)
@@ -74,6 +75,7 @@ class Reconciler:
         self._repairs = 0
         self._failed = False
 
+    @many_objects()
     def reconcile(
         self,
         wanted: Wanted,
@@ -135,13 +137,17 @@ class Reconciler:
         self._read_due = now  # until the read has succeeded
         with self._locked():
             wanted = latest() if latest else wanted
-            known = self._known and without_lapsed(self._known, now)
-            actual = self._read(now)
+            known = self._known
+            start = time.perf_counter()
+            actual = self.plane.read()
             wanted = adapt(actual) if adapt else wanted
             self._claimed.follow(wanted.bans, now)
-            claimed = self._claimed.claims
-            found = () if self._failed else drift(wanted, claimed, known, actual, now)
-            change = self._apply(diff(wanted, actual, now, claimed), actual)
+            change = diff(wanted, actual, now, self._claimed.claims)
+            found: tuple[str, ...] = ()
+            if change and not self._failed:
+                found = drift(wanted, change, known, actual, now)
+            self._has_read(now, time.perf_counter() - start)
+            self._apply(change, actual)
         self._failed = False
         self._slow_down(known is not None and bool(found), now)
         self._settled, self._later = wanted, []
@@ -159,22 +165,17 @@ class Reconciler:
         self._settled, self._later = wanted, later
         return self._outcome(change)
 
-    def _read(self, now: datetime) -> Actual:
-        start = time.perf_counter()
-        actual = self.plane.read()
-        cost = timedelta(seconds=(time.perf_counter() - start) / READ_SHARE)
+    def _has_read(self, now: datetime, took_s: float) -> None:
         self._read_at = now
-        self._read_due = now + max(self._read_every, cost)
-        return actual
+        self._read_due = now + max(self._read_every, timedelta(seconds=took_s / READ_SHARE))
 
-    def _apply(self, change: Change, actual: Actual) -> Change:
+    def _apply(self, change: Change, actual: Actual) -> None:
         self._known = self._settled = None  # until it has succeeded
         self._failed = True
         if change:
             self.plane.apply(change)
         self._failed = False
-        self._known = after(actual, change)
-        return change
+        self._known = after(actual, change) if change else actual
 
     def _is_read_due(self, now: datetime) -> bool:
         return now >= self._read_due or now < self._read_at  # the second: the clock was set back
@@ -209,6 +210,7 @@ def total_hits(held: Iterable[Held]) -> dict[str, Hits]:
     """Return ban id → what the kernel counted against it, over all the members that hold it."""
     total: dict[str, Hits] = {}
     for ban in held:
-        so_far = total.get(ban.ban_id, Hits(0, 0))
-        total[ban.ban_id] = Hits(so_far.packets + ban.hits.packets, so_far.bytes + ban.hits.bytes)
+        so_far = total.get(ban.ban_id)
+        hits = ban.hits
+        total[ban.ban_id] = hits if so_far is None else Hits(so_far.packets + hits.packets, so_far.bytes + hits.bytes)
     return total

@@ -60,6 +60,7 @@ _MANY: Final = 1_000
 _AT_ONCE: Final = 500
 """Rows asked for by number in one query."""
 
+_READ_COUNTED: Final = "SELECT id, kernel_packets FROM ban WHERE ended_at IS NULL"
 _ADD_HITS: Final = """
     UPDATE ban SET
         packets = min(packets + :packets - CASE WHEN :packets >= kernel_packets THEN kernel_packets ELSE 0 END, :most),
@@ -299,6 +300,9 @@ def offences(db: sqlite3.Connection, since: datetime, dry_run: bool) -> dict[Net
 
 def record_hits(db: sqlite3.Connection, hits: Mapping[str, Hits], at: datetime) -> None:
     """Add what the kernel counted since the last call; a count that fell back began again at 0."""
+    if len(hits) > _MANY:  # a first look at very many bans, most of which have stopped nobody: writing would say so
+        known = dict(db.execute(_READ_COUNTED).fetchall())
+        hits = {id_: one for id_, one in hits.items() if known.get(id_) != one.packets}
     db.executemany(
         _ADD_HITS,
         (
