@@ -29,6 +29,7 @@ from synguard.enforcer.names import (
     member_comment,
     parse_member,
     set_name,
+    size_of,
 )
 from synguard.enforcer.plane import Actual, Change
 from synguard.model import Ban, Held, Hits
@@ -98,7 +99,7 @@ def fits(found: str, kind: Kind, family: Family, most: int | None = None) -> boo
     pairs = list(pairwise(words))
     return (
         words[2:5] == wanted[2:5]
-        and any(word == "maxelem" and int(size) >= (most or MAX_ELEMENTS) for word, size in pairs)
+        and any(word == "maxelem" and size_of(size) >= (most or MAX_ELEMENTS) for word, size in pairs)
         and ("timeout", "0") in pairs
         and {"counters", "comment"} <= set(words)
         and "forceadd" not in words

@@ -44,6 +44,12 @@ _FRAME: Final = re.compile(r"synguard frame (v\d+) (\S+)")
 _EXCEPTION: Final = re.compile(r"synguard (allow|proven)(?: (\S+))?")
 _MEMBER: Final = re.compile(r"synguard ban ([a-z0-9-]{1,32}) until (never|\S+Z)")
 _RULE: Final = re.compile(_MEMBER.pattern + r" (new|all) (drop|reject) (\S+)(?: ports (\d+(?:,\d+)*))?")
+_SIZE: Final = re.compile(r"[0-9]{1,10}")
+
+
+def size_of(word: str) -> int:
+    """Return the size of a set as its tool tells it; 0 for what is no size that a set could have."""
+    return int(word) if _SIZE.fullmatch(word) else 0
 
 
 class Kind(StrEnum):

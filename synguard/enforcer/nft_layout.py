@@ -23,7 +23,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.enforcer.names import FAMILIES, Family, Kind, family_of, frame_comment, kind_of
+from synguard.enforcer.names import FAMILIES, Family, Kind, family_of, frame_comment, kind_of, size_of
 from synguard.model import Action, Ban, Held
 
 NAME: Final = "synguard"
@@ -173,7 +173,7 @@ def is_as_created(one: SetId, lines: Iterable[str], most: int | None = None) -> 
     """Return whether these are the lines of the set as it is listed; more room than for ``most`` does no harm."""
     sizes = [line.removeprefix("size ") for line in lines if line.startswith("size ")]
     others = [line for line in lines if not line.startswith("size ")]
-    enough = len(sizes) == 1 and sizes[0].isdigit() and int(sizes[0]) >= (most or MAX_ELEMENTS)
+    enough = len(sizes) == 1 and size_of(sizes[0]) >= (most or MAX_ELEMENTS)
     return enough and sorted(others) == sorted(one.lines)
 
 
