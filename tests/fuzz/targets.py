@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from synguard.addresses import format_network, parse_network
 from synguard.agent.cookie_note import NOTE_FILE, CookieNotes
 from synguard.agent.enablement import FILE, Enablements, Login
 from synguard.agent.login import why_not_new
+from synguard.cli.lists import MOST_REASON, read_lists
 from synguard.enforcer import nft, nft_elements
 from synguard.enforcer.members import Members, parse_save
 from synguard.enforcer.nft_layout import SetId, set_id
@@ -185,6 +187,15 @@ def allow_list(data: bytes, _: Path) -> None:
     parse_allow_text(data.decode(errors="replace"), "allow.txt")
 
 
+def ban_list(data: bytes, home: Path) -> None:
+    """A list of whom to ban, as somebody published it; its words mean what ``parse_network`` says they mean."""
+    listing = read_lists([_written(home, "drop.txt", data)])
+    for target, entry in listing.entries.items():
+        assert parse_network(format_network(target)) == target
+        assert len(entry.reason) <= MOST_REASON
+        assert entry.reason.isprintable()
+
+
 def status(data: bytes, home: Path) -> None:
     """The status file, and what ``status`` says of it."""
     from synguard.report.presence import is_stale
@@ -259,6 +270,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "ring": Target(ring, (), seeds.frames),
     "recording": Target(recording, (UsageError,), seeds.recordings),
     "config": Target(config, (ConfigError,), seeds.configs),
+    "ban_list": Target(ban_list, (UsageError,), seeds.allow_lists),
     "allow_list": Target(allow_list, (ConfigError,), seeds.allow_lists),
     "status": Target(status, (SynguardError,), seeds.statuses),
     "order": Target(order, (LedgerError,), seeds.orders),
