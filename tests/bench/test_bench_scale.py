@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import pytest
@@ -84,7 +85,8 @@ class Crowded:
 
 def test_the_tick_with_many_standing_bans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = [
-        f"{'bans':>8}{'tick':>10}{'to none':>9}{'one more':>10}{'taken over':>18}{'expired':>18}   (worst tick, ticks)"
+        f"{'bans':>8}{'tick':>10}{'to none':>9}{'read back':>11}{'one more':>10}{'taken over':>18}{'expired':>18}"
+        "   (worst tick, ticks)"
     ]
     none = 0.0
     for size in SIZES:
@@ -97,13 +99,14 @@ def test_the_tick_with_many_standing_bans(tmp_path: Path, capsys: pytest.Capture
         host.other.add_bans(bans)
         taken, ticks = host.settles(size)
         host.scene.lasts(6)
-        tick = ms(host.tick, 20)
+        ticks_ms = [ms(host.tick) for _ in range(75)]
+        tick, look = median(ticks_ms), max(ticks_ms)
         none = none or tick
         more = ms(host.one_more, 5)
         host.scene.clock.advance((ends - host.scene.clock.utcnow()).total_seconds())
         expired, after = host.settles(0)
         out.append(
-            f"{size:>8}{tick:>8.2f}ms{tick / none:>8.1f}x{more:>8.1f}ms{taken:>10.0f}ms {ticks:>4}"
+            f"{size:>8}{tick:>8.2f}ms{tick / none:>8.1f}x{look:>9.1f}ms{more:>8.1f}ms{taken:>10.0f}ms {ticks:>4}"
             f"{expired:>12.0f}ms {after:>4}"
         )
     with capsys.disabled():
