@@ -14,10 +14,13 @@ from synguard.logs import event
 from synguard.notify.courier import Courier
 from synguard.notify.herald import Memory
 from synguard.notify.message import Message
+from synguard.private import read_private, replace_private
 
 log: Final = logging.getLogger(__name__)
 
 MEMORY_FILE: Final = "notify.json"
+MOST_BYTES: Final = 65_536
+"""Bytes of it that are read back; ours has some hundred."""
 PATIENCE_S: Final = 2.0
 """How long a stop waits for messages that are under way."""
 _MEMORY: Final = TypeAdapter(Memory)
@@ -60,21 +63,18 @@ class Office:
     def recall(self) -> Memory | None:
         """Return what the last agent told; None where there is nothing, or nothing that can be read."""
         try:
-            return _MEMORY.validate_json(self._path.read_bytes())
+            return _MEMORY.validate_json(read_private(self._path, MOST_BYTES))
         except FileNotFoundError:
             return None
-        except (OSError, ValidationError) as error:
+        except (OSError, UnicodeDecodeError, ValidationError) as error:
             text = "%s cannot be read, so an attack under way may be told anew: %s"
             log.warning(text, self._path, type(error).__name__, extra=event("notify"))
             return None
 
     def remember(self, memory: Memory) -> None:
         """Write down what was told; a failure is told once."""
-        draft = self._path.with_suffix(".new")
         try:
-            draft.write_bytes(_MEMORY.dump_json(memory))
-            draft.chmod(0o600)
-            draft.replace(self._path)
+            replace_private(self._path, _MEMORY.dump_json(memory).decode(), alone=True)
         except OSError as error:
             text = f"{self._path} cannot be written: {error.strerror}; after a restart an attack may be told twice"
             if text != self._problem:
