@@ -64,7 +64,8 @@ class Ceilings(Base):
         ge=64,
         le=4_194_304,
         description="members of one kernel set: the bans of one family, scope and action (nftables: of one prefix "
-        "length too), one for each port they name; about 200 bytes of kernel memory each",
+        "length too), one for each port they name; about 200 bytes of kernel memory each, "
+        "and 2 kB of the agent's for each ban",
     )
     rules: Whole = Field(
         10_000,

@@ -23,13 +23,15 @@ from synguard.enforcer.nft_plane import NftablesPlane
 from synguard.enforcer.plane import Plane, Wanted
 from synguard.enforcer.reconciler import Reconciler
 from synguard.ledger import LEDGER_FILE, Ledger
-from synguard.model import Mode
+from synguard.model import Mode, Origin
 from synguard.policy.load import load_policies
 from synguard.policy.models import Ceilings, Config
+from synguard.report.status import read_status
 from tests.bench.test_bench_planes import mixed, raw_ipset, seconds
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
 from tests.support.lab.namespaces import REPOSITORY, python_module
+from tests.support.lab.programs import wait_for
 from tests.support.manual_clock import ManualClock
 from tests.support.network_thread import NetworkThread
 from tests.support.scene import Scene
@@ -141,6 +143,45 @@ def test_a_start_with_many_bans(
             f"\n{plane.name}, {LARGEST} bans: after a reboot {rebooted:.2f} s ({rebooted / base:.1f}x ipset restore), "
             f"after a restart {restarted:.2f} s ({restarted / base:.1f}x)"
         )
+
+
+def test_what_the_agent_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Resident memory of a real agent that has taken over its bans and has read them back."""
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
+    out = []
+    for size in (0, LARGEST):
+        state, runtime, config = tmp_path / f"state-{size}", tmp_path / f"run-{size}", tmp_path / f"{size}.toml"
+        config.write_text(f'state_dir = "{state}"\nruntime_dir = "{runtime}"\n')
+        state.mkdir(mode=0o700)
+        with Ledger.open(state / LEDGER_FILE) as ledger:
+            ledger.add_bans([replace(one, origin=Origin.MANUAL) for one in mixed(size).values()])
+        host = NetworkThread()
+        command = python_module("synguard", "--config", str(config), "run", "--enforce")
+        agent = host.call(subprocess.Popen, command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(lambda at=runtime, n=size: holds(at, n), "the agent to hold its bans", timeout=120)  # type: ignore[misc]
+            time.sleep(10)
+            status = read_status(runtime)
+            assert status is not None
+            assert status.agent is not None
+            out.append(status.agent.rss_bytes)
+        finally:
+            agent.terminate()
+            agent.wait()
+            host.close()
+    with capsys.disabled():
+        print(
+            f"\nresident without bans {out[0] / 1e6:.0f} MB, with {LARGEST} {out[1] / 1e6:.0f} MB: "
+            f"{(out[1] - out[0]) / LARGEST:.0f} bytes a ban"
+        )
+
+
+def holds(runtime: Path, bans: int) -> bool:
+    """Return whether an agent runs and says that it holds so many bans."""
+    status = read_status(runtime) if runtime.exists() else None
+    return status is not None and status.bans_active == bans
 
 
 def test_a_list_banned_by_one_command(
