@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
-from typing import Final
+import time
+from collections.abc import Generator, Iterable, Sequence
+from typing import IO, Final
 
-from synguard.enforcer.members import SavedSets, parse_save
+from synguard.enforcer.members import SavedSets, parse_in_pieces, parse_save
 from synguard.enforcer.names import SET_NAMES, SET_PREFIX
 from synguard.enforcer.programs import find_tool, tool_environment
 from synguard.enforcer.script import whole
@@ -70,6 +72,20 @@ def save(most: int | None = None) -> SavedSets:
         return parse_save(lines, most)
 
 
+def save_in_pieces(most: int | None = None) -> Generator[None, None, SavedSets]:
+    """Return the same as ``save``, a piece at a time: the tool is not waited for, its words are taken apart by and by.
+
+    Where one of the frame's sets is missing it is read at once: that has to be mended.
+    """
+    try:
+        words = yield from _words_of(["restore"], [f"save {name}" for name in SET_NAMES])
+    except IpsetFailedError as error:
+        if "does not exist" in error.detail:
+            return save(most)
+        raise PlaneError("reading our ipsets", error.detail) from error
+    return (yield from parse_in_pieces(words.splitlines(), most))
+
+
 def names() -> list[str]:
     """Return the names of all our sets, those of other releases included."""
     try:
@@ -122,12 +138,53 @@ def _explained(detail: str, refused: str) -> str:
     return detail
 
 
-def _run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
+def _words_of(arguments: Sequence[str], lines: Sequence[str]) -> Generator[None, None, str]:
+    """Return what the tool prints, pausing as long as it is at work; whoever gives up in between ends it."""
+    tool = _tool()
+    until = time.monotonic() + TIMEOUT_S
+    with whole(lines) as script, _in_memory() as said, _in_memory() as complaints:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - a fixed tool, arguments of ours, no shell
+                [tool, *arguments], stdin=script, stdout=said, stderr=complaints, env=tool_environment()
+            )
+        except OSError as error:
+            raise PlaneError(f"running {tool}", error.strerror or str(error)) from error
+        try:
+            while process.poll() is None:
+                if time.monotonic() > until:
+                    raise PlaneError(f"running ipset {arguments[0]}", f"it did not end within {TIMEOUT_S:g} s")
+                yield
+        finally:
+            process.kill()
+            process.wait()
+        if process.returncode != 0:
+            raise _failure(_read(complaints).strip() or f"exit code {process.returncode}")
+        return _read(said)
+
+
+def _in_memory() -> IO[bytes]:
+    try:
+        return open(os.memfd_create("synguard"), "w+b")
+    except OSError as error:
+        raise PlaneError("reading our ipsets", error.strerror or str(error)) from error
+
+
+def _read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _tool() -> str:
     tool = find_tool("ipset")
     if tool is None:
         raise PlaneUnavailableError(
             "looking for ipset", "it is not installed: install the package ipset, or set members = rules"
         )
+    return tool
+
+
+def _run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
+    tool = _tool()
     try:
         with whole(lines) as script:
             done = subprocess.run(  # noqa: S603 - a fixed tool, arguments of ours, no shell

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import ClassVar
 
@@ -46,6 +46,12 @@ class IptablesSets:
     def read(self) -> Actual:
         """Read back sets and chains."""
         saved = ipset.save(self.ceiling)
+        missing, foreign = look_over(self._tables, _missing)
+        return saved.actual(missing, foreign)
+
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
+        """Read back the same, a piece each time it is asked."""
+        saved = yield from ipset.save_in_pieces(self.ceiling)
         missing, foreign = look_over(self._tables, _missing)
         return saved.actual(missing, foreign)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -32,6 +32,7 @@ from synguard.enforcer.names import (
     size_of,
 )
 from synguard.enforcer.plane import Actual, Change
+from synguard.memory import at_once
 from synguard.model import Ban, Held, Hits
 
 MAX_ELEMENTS: Final = 131_072
@@ -211,8 +212,17 @@ _Group = tuple[str, str, str]
 """Set name, network as text, comment: a ban's members differ in the port alone, so most parsing is done once."""
 
 
+PIECE: Final = 4_096
+"""Lines, and bans, that are taken apart at one go: some tens of milliseconds."""
+
+
 def parse_save(lines: Iterable[str], most: int | None = None) -> SavedSets:
-    """Return what the lines of ``ipset save`` say of our sets; lines of other sets are passed over.
+    """Return what the lines of ``ipset save`` say of our sets; lines of other sets are passed over."""
+    return at_once(parse_in_pieces(lines, most))
+
+
+def parse_in_pieces(lines: Iterable[str], most: int | None = None) -> Generator[None, None, SavedSets]:
+    """Return the same, pausing after each ``PIECE``.
 
     Members of a set with foreign parameters are not read: the set is exchanged, and its bans put in anew. Sample::
 
@@ -222,7 +232,9 @@ def parse_save(lines: Iterable[str], most: int | None = None) -> SavedSets:
     usable: set[str] = set()
     ports: dict[_Group, list[int]] = defaultdict(list)
     hits: dict[_Group, tuple[int, int]] = {}
-    for line in lines:
+    for number, line in enumerate(lines, 1):
+        if not number % PIECE:
+            yield
         match = _MEMBER_LINE.match(line)
         if match is not None:
             name, network, port, packets, octets, comment = match.groups()
@@ -233,14 +245,21 @@ def parse_save(lines: Iterable[str], most: int | None = None) -> SavedSets:
                 if port:
                     ports[group].append(int(port))
         elif line.startswith("create "):
-            name = line.split(" ", 2)[1]
-            if name in SET_NAMES:
-                saved.headers[name] = line
-                if fits(line, *SET_NAMES[name], most):
-                    usable.add(name)
-    for group, count in hits.items():
+            usable |= _take_header(saved, line)
+    for number, (group, count) in enumerate(hits.items(), 1):
+        if not number % PIECE:
+            yield
         _take(saved, group, tuple(sorted(ports.get(group, ()))), Hits(*count))
     return saved
+
+
+def _take_header(saved: SavedSets, line: str) -> set[str]:
+    """Keep the header of a set that is ours; return its name if its members can be believed."""
+    name = line.split(" ", 2)[1]
+    if name not in SET_NAMES:
+        return set()
+    saved.headers[name] = line
+    return {name} if fits(line, *SET_NAMES[name], saved.most) else set()
 
 
 def _take(saved: SavedSets, group: _Group, ports: tuple[int, ...], hits: Hits) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from synguard.addresses import Network, NetworkIndex
 from synguard.model import Ban, Held, Origin, Scope
@@ -87,6 +87,19 @@ class Change:
             or self.proven_remove
             or self.frame
         )
+
+
+@runtime_checkable
+class PatientPlane(Protocol):
+    """A plane that can also read back without making its caller wait for all of it."""
+
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
+        """Read back all that is ours, pausing again and again; the view is of one moment before the first pause ends.
+
+        Raises:
+            PlaneError: The kernel could not be asked.
+        """
+        raise NotImplementedError
 
 
 class Plane(Protocol):

@@ -14,7 +14,8 @@ from synguard.enforcer.claimed import Claimed
 from synguard.enforcer.diff import after, diff, difference, without
 from synguard.enforcer.drift import drift
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
-from synguard.enforcer.plane import Actual, Change, Plane, Wanted
+from synguard.enforcer.look import MANY, Look
+from synguard.enforcer.plane import Actual, Change, PatientPlane, Plane, Wanted
 from synguard.errors import PlaneError
 from synguard.memory import many_objects
 from synguard.model import Held, Hits
@@ -58,18 +59,23 @@ class Reconciler:
     away what it builds on, so everything is read back and tried once more, unless they keep doing so. Every
     ``read_every``, or more rarely where reading is dear or another program keeps undoing repairs, a pass reads
     everything back again. After a failed apply the next pass reads back first, so that no work is lost.
+
+    Where ``patient_from`` bans or more are there, and the plane can, such a regular look goes on in pieces, one a pass.
     """
 
-    def __init__(self, plane: Plane, lock: Path, read_every: timedelta = READ_EVERY) -> None:
+    def __init__(self, plane: Plane, lock: Path, read_every: timedelta = READ_EVERY, patient_from: int = MANY) -> None:
         self.plane: Final = plane
         self._lock = lock
         self._read_every = read_every
+        self._patient_from = patient_from
         self._known: Actual | None = None
         self._settled: Wanted | None = None
         """What the plane was last brought to; None while it may hold anything."""
         self._claimed = Claimed()
         self._later: list[str] = []
         """Bans whose change was left for a later pass."""
+        self._look: Look | None = None
+        """The read-back that is under way in pieces."""
         self._read_at = _NEVER
         self._read_due = _NEVER
         self._repairs = 0
@@ -96,8 +102,16 @@ class Reconciler:
         Raises:
             PlaneError: The plane could not be read or changed; the next pass reads back first.
         """
-        if full or self._known is None or (look and self._is_read_due(now)):
+        if full or self._known is None:
             return self._full_pass(wanted, now, latest, adapt)
+        if look and (self._look is not None or self._is_read_due(now)):
+            plane = self.plane
+            few = self._look is None and len(self._known.bans) < self._patient_from
+            if few or not isinstance(plane, PatientPlane):
+                return self._full_pass(wanted, now, latest, adapt)
+            seen = self._look_on(plane, self._known, now)
+            if seen is not None:
+                return self._full_pass(wanted, now, latest, adapt, seen)
         wanted = adapt(self._known) if adapt else wanted
         is_settled = wanted is self._settled or wanted == self._settled
         if is_settled and not self._later and now < self._claimed.next_lapse:
@@ -124,6 +138,7 @@ class Reconciler:
     def flush(self) -> None:
         """Remove everything of ours from the plane; the next pass puts back what is wanted then."""
         with self._locked():
+            self._drop_look()
             self._known = self._settled = None
             self.plane.flush()
 
@@ -133,20 +148,24 @@ class Reconciler:
         now: datetime,
         latest: Callable[[], Wanted] | None,
         adapt: Callable[[Actual], Wanted] | None,
+        seen: Actual | None = None,
     ) -> Outcome:
+        """Compare all that is there, which was ``seen`` or is read now, with what is wanted."""
+        took_s = self._look.took_s if self._look is not None else 0.0
+        self._drop_look()
         self._read_due = now  # until the read has succeeded
         with self._locked():
             wanted = latest() if latest else wanted
             known = self._known
             start = time.perf_counter()
-            actual = self.plane.read()
+            actual = self.plane.read() if seen is None else seen
             wanted = adapt(actual) if adapt else wanted
             self._claimed.follow(wanted.bans, now)
             change = diff(wanted, actual, now, self._claimed.claims)
             found: tuple[str, ...] = ()
             if change and not self._failed:
                 found = drift(wanted, change, known, actual, now)
-            self._has_read(now, time.perf_counter() - start)
+            self._has_read(now, took_s + time.perf_counter() - start)
             self._apply(change, actual)
         self._failed = False
         self._slow_down(known is not None and bool(found), now)
@@ -165,6 +184,21 @@ class Reconciler:
         self._settled, self._later = wanted, later
         return self._outcome(change)
 
+    def _look_on(self, plane: PatientPlane, known: Actual, now: datetime) -> Actual | None:
+        """Take the next piece of a look, or the first; return what is there once it was the last."""
+        if self._look is None:
+            self._look = Look(plane.read_in_pieces())
+        try:
+            return self._look.go_on(known, now)
+        except BaseException:
+            self._look = None
+            raise
+
+    def _drop_look(self) -> None:
+        if self._look is not None:
+            self._look.drop()
+            self._look = None
+
     def _has_read(self, now: datetime, took_s: float) -> None:
         self._read_at = now
         self._read_due = now + max(self._read_every, timedelta(seconds=took_s / READ_SHARE))
@@ -173,6 +207,8 @@ class Reconciler:
         self._known = self._settled = None  # until it has succeeded
         self._failed = True
         if change:
+            if self._look is not None:
+                self._look.note(change)
             self.plane.apply(change)
         self._failed = False
         self._known = after(actual, change) if change else actual

@@ -20,6 +20,7 @@ from synguard.enforcer.reconciler import Reconciler
 from synguard.enforcer.rules import Rule, tables
 from synguard.enforcer.xtables import XTable
 from synguard.errors import ChangedUnderneathError, PlaneError
+from synguard.memory import at_once
 from synguard.model import Action, Scope
 from synguard.policy.models import Config
 from tests.support.bans import ban, wanted
@@ -302,3 +303,37 @@ def test_wanting_nothing_keeps_the_frame_and_lets_everybody_through(
     actual = plane.read()
     assert actual.intact
     assert not actual.bans
+
+
+def test_a_look_in_pieces_sees_what_a_look_at_once_sees(host: NetworkThread, tmp_path: Path) -> None:
+    plane = IptablesSets(now)
+    Reconciler(PlaneThere(host, lambda: plane), tmp_path / "lock").reconcile(GOAL, now())
+    patient, whole = host.call(lambda: at_once(plane.read_in_pieces())), host.call(plane.read)
+    assert patient == whole
+    assert set(patient.bans) == {"a", "b", "c"}
+
+
+def test_a_look_in_pieces_finds_a_set_that_is_gone(host: NetworkThread, tmp_path: Path) -> None:
+    plane = IptablesSets(now)
+    Reconciler(PlaneThere(host, lambda: plane), tmp_path / "lock").reconcile(GOAL, now())
+    host.sh("iptables-legacy -t raw -F; iptables-legacy -F; ipset destroy synguard-all-drop-4")
+    seen = host.call(lambda: at_once(plane.read_in_pieces()))
+    assert "c" not in seen.bans
+    assert not seen.intact
+
+
+def test_a_look_that_is_given_up_leaves_no_process(host: NetworkThread, tmp_path: Path) -> None:
+    plane = IptablesSets(now)
+    Reconciler(PlaneThere(host, lambda: plane), tmp_path / "lock").reconcile(GOAL, now())
+
+    def give_up() -> None:
+        pieces = plane.read_in_pieces()
+        next(pieces)
+        pieces.close()
+
+    host.call(give_up)
+    assert children() == set()
+
+
+def children() -> set[int]:
+    return {int(word) for task in Path("/proc/self/task").glob("*/children") for word in task.read_text().split()}

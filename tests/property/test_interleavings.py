@@ -17,7 +17,7 @@ from synguard.enforcer.reconciler import SLOWEST, Reconciler
 from synguard.errors import ChangedUnderneathError, PlaneError
 from tests.property.test_reconciler import wishes
 from tests.support.bans import ban
-from tests.support.fake_plane import FakePlane
+from tests.support.fake_plane import FakePlane, PatientFake
 from tests.support.manual_clock import ManualClock
 
 FAULTS = (
@@ -34,12 +34,18 @@ class Life(RuleBasedStateMachine):
         self._directory = tempfile.TemporaryDirectory()
         self._lock = Path(self._directory.name) / "lock"
         self.clock = ManualClock()
-        self.plane = FakePlane(self.clock.utcnow)
-        self.reconciler = Reconciler(self.plane, self._lock)
+        self.plane = self._new_plane()
+        self.reconciler = self._new_reconciler()
         self.goal = Wanted()
         self.foreign: list[str] = []
         self.ever: dict[str, str] = {}
         """Ban id → its target, of every ban that was ever wanted."""
+
+    def _new_plane(self) -> FakePlane:
+        return FakePlane(self.clock.utcnow)
+
+    def _new_reconciler(self) -> Reconciler:
+        return Reconciler(self.plane, self._lock)
 
     @rule(goal=wishes())
     def wish(self, goal: Wanted) -> None:
@@ -61,7 +67,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.reconciler = Reconciler(self.plane, self._lock)
+        self.reconciler = self._new_reconciler()
 
     @rule(step=st.sampled_from(["read", "apply"]), fault=st.sampled_from(FAULTS), times=st.integers(1, 3))
     def fail(self, step: str, fault: PlaneError, times: int) -> None:
@@ -111,7 +117,7 @@ class Life(RuleBasedStateMachine):
         self.plane.meanwhile.clear()
         self.plane.failures.clear()
         passed = timedelta()
-        while passed <= SLOWEST:
+        while passed <= SLOWEST + timedelta(seconds=5 * (PatientFake.PIECES + 1)):
             with suppress(PlaneError):
                 self.reconciler.reconcile(self.goal, self.clock.utcnow())
             self.clock.advance(5)
@@ -124,5 +130,18 @@ class Life(RuleBasedStateMachine):
         self._directory.cleanup()
 
 
+class PatientLife(Life):
+    """The same, looked back at in pieces, whatever happens between them."""
+
+    def _new_plane(self) -> FakePlane:
+        return PatientFake(self.clock.utcnow)
+
+    def _new_reconciler(self) -> Reconciler:
+        return Reconciler(self.plane, self._lock, patient_from=0)
+
+
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+TestPatientLife = PatientLife.TestCase
+TestPatientLife.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
@@ -124,6 +124,19 @@ class FakePlane:
 
     def _lapse(self) -> None:
         self.actual = without_lapsed(self.actual, self.utcnow())
+
+
+class PatientFake(FakePlane):
+    """A fake that can be read back in pieces; its view is of the moment of the first one."""
+
+    PIECES: ClassVar[int] = 3
+
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
+        """Return what is held, after some pauses."""
+        seen = self.read()
+        for _ in range(self.PIECES):
+            yield
+        return seen
 
 
 class FaultyFake(FakePlane):
