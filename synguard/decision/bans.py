@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 from synguard.addresses import Network
@@ -19,6 +19,8 @@ OFFENDERS_REMEMBERED: Final = 65_536
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
 
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 MANY: Final = 64
 """Bans lifted ahead of their time at one moment, beyond which the columns are made anew rather than searched."""
@@ -150,9 +152,12 @@ def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
 
 
 def _outlasts(ban: Ban, other: Ban | None) -> bool:
-    if other is None or ban.expires_at is None:
-        return True
-    return other.expires_at is not None and ban.expires_at > other.expires_at
+    return other is None or _end(ban) > _end(other)
+
+
+def _end(ban: Ban) -> tuple[datetime, str]:
+    """Return when a ban ends; of two that end together the id decides, not which of them came first."""
+    return ban.expires_at or _NEVER, ban.id
 
 
 class Offenders:
