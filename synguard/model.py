@@ -203,3 +203,7 @@ class Held:
     ports: tuple[int, ...] = ()
     expires_at: datetime | None = None
     hits: Hits = field(default_factory=lambda: Hits(0, 0))
+
+    def active(self, now: datetime) -> bool:
+        """Return whether the kernel still holds it at ``now``, as far as its expiry goes."""
+        return self.expires_at is None or now < self.expires_at

@@ -88,15 +88,7 @@ def diff(wanted: Wanted, actual: Actual, now: datetime, claimed: Claims | None =
             fresh.append(ban)
             if held is not None:
                 stale.append(ban_id)
-    return Change(
-        add=tuple(fresh),
-        remove=tuple(actual.bans[ban_id] for ban_id in stale),
-        allow_add=wanted.allow - actual.allow,
-        allow_remove=actual.allow - wanted.allow,
-        proven_add=wanted.proven - actual.proven,
-        proven_remove=actual.proven - wanted.proven,
-        frame=not actual.intact,
-    )
+    return _change(wanted, actual, fresh, [actual.bans[ban_id] for ban_id in stale])
 
 
 def difference(
@@ -115,7 +107,7 @@ def difference(
     later: list[str] = []
     for ban_id in changed:
         ban, held = claimed.bans.get(ban_id), known.bans.get(ban_id)
-        if held is not None and held.expires_at is not None and held.expires_at <= now:
+        if held is not None and not held.active(now):
             lapsed.append(ban_id)
             held = None
         if (held is None and ban is None) or (held is not None and ban is not None and agrees(ban, held)):
@@ -128,16 +120,20 @@ def difference(
             remove.append(held)
         if ban is not None:
             add.append(ban)
-    change = Change(
+    return _change(wanted, known, add, remove), frozenset(lapsed), later
+
+
+def _change(wanted: Wanted, actual: Actual, add: Iterable[Ban], remove: Iterable[Held]) -> Change:
+    """Return the change of these bans, of all exceptions that differ, and of the frame."""
+    return Change(
         add=tuple(add),
         remove=tuple(remove),
-        allow_add=wanted.allow - known.allow,
-        allow_remove=known.allow - wanted.allow,
-        proven_add=wanted.proven - known.proven,
-        proven_remove=known.proven - wanted.proven,
-        frame=not known.intact,
+        allow_add=wanted.allow - actual.allow,
+        allow_remove=actual.allow - wanted.allow,
+        proven_add=wanted.proven - actual.proven,
+        proven_remove=actual.proven - wanted.proven,
+        frame=not actual.intact,
     )
-    return change, frozenset(lapsed), later
 
 
 def after(actual: Actual, change: Change) -> Actual:
@@ -171,7 +167,7 @@ def without(actual: Actual, ban_ids: Collection[str]) -> Actual:
 
 def without_lapsed(actual: Actual, now: datetime) -> Actual:
     """Return ``actual`` less the bans that the kernel has ended by itself; the same object if there are none."""
-    bans = {ban_id: held for ban_id, held in actual.bans.items() if held.expires_at is None or now < held.expires_at}
+    bans = {ban_id: held for ban_id, held in actual.bans.items() if held.active(now)}
     return actual if len(bans) == len(actual.bans) else replace(actual, bans=bans)
 
 

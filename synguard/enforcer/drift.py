@@ -32,7 +32,7 @@ def _sentences(wanted: Wanted, change: Change, known: Actual | None, actual: Act
         gone = [
             held
             for ban in change.add
-            if (held := known.bans.get(ban.id)) is not None and agrees(ban, held) and not _lapsed(held, now)
+            if (held := known.bans.get(ban.id)) is not None and agrees(ban, held) and held.active(now)
         ]
         if gone:
             yield f"{_count(gone, 'ban')} gone from the kernel, put back: {_bans(gone)}"
@@ -42,16 +42,10 @@ def _sentences(wanted: Wanted, change: Change, known: Actual | None, actual: Act
     orphans = [
         held
         for held in change.remove
-        if held.ban_id not in wanted.bans
-        and (known is None or held.ban_id not in known.bans)
-        and not _lapsed(held, now)
+        if held.ban_id not in wanted.bans and (known is None or held.ban_id not in known.bans) and held.active(now)
     ]
     if orphans:
         yield f"{_count(orphans, 'ban')} in the kernel but not in the ledger, removed: {_bans(orphans)}"
-
-
-def _lapsed(held: Held, now: datetime) -> bool:
-    return held.expires_at is not None and held.expires_at <= now
 
 
 def _count(things: Iterable[object], noun: str) -> str:

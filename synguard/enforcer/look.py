@@ -54,11 +54,7 @@ class Look:
         self._pieces.close()
 
     def _corrected(self, seen: Actual, known: Actual, now: datetime) -> Actual:
-        bans = {
-            ban_id: held
-            for ban_id, held in seen.bans.items()
-            if ban_id not in self._touched and (held.expires_at is None or now < held.expires_at)
-        }
+        bans = {ban_id: held for ban_id, held in seen.bans.items() if ban_id not in self._touched and held.active(now)}
         bans |= {ban_id: known.bans[ban_id] for ban_id in self._touched if ban_id in known.bans}
         allow, proven = (known.allow, known.proven) if self._exceptions else (seen.allow, seen.proven)
         return replace(seen, bans=bans, allow=allow, proven=proven)
