@@ -27,6 +27,8 @@ class Admission:
         self._book = book
         self._used: Counter[str] = Counter()
         self._waiting: dict[str, Ban] = {}
+        self._room = False
+        """Whether anything was let go of since those that wait were last tried."""
         self._told_full = self._told_near = False
 
     def put(self, ban: Ban) -> None:
@@ -54,24 +56,22 @@ class Admission:
         late = [ban_id for ban_id, ban in self._waiting.items() if not ban.active(now)]
         for ban_id in late:
             del self._waiting[ban_id]
-        for ban in list(self._waiting.values()):
-            self.put(ban)
+        if self._room:
+            for ban in list(self._waiting.values()):
+                self.put(ban)
+            self._room = False
         self._tell()
         return [*(ban.id for ban in lapsed), *late]
 
     def _free(self, ban: Ban) -> None:
         place, members = self._plane.place(ban)
         self._used[place] -= members
+        self._room = True
 
     @property
     def level(self) -> Level | None:
         """The fullest place; None where nothing is held."""
         return fullest(self._plane, self._used)
-
-    @property
-    def waiting(self) -> int:
-        """How many bans the kernel has no room for."""
-        return len(self._waiting)
 
     @property
     def problem(self) -> str:
