@@ -17,7 +17,6 @@ from synguard.enforcer.plane import Actual, Plane, Wanted
 from synguard.enforcer.reconciler import Outcome, Reconciler
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
-from synguard.memory import many_objects
 from synguard.model import Ban
 from synguard.readings import Protected
 from synguard.units import format_duration
@@ -123,8 +122,7 @@ class Hand:
 
     def _settle(self) -> Outcome:
         """Bring the kernel to what the ledger holds; the proven peers that a running agent let through stay."""
-        with many_objects():
-            return self._reconciler.reconcile(Wanted(), self._utcnow(), full=True, adapt=self._wanted)
+        return self._reconciler.reconcile(Wanted(), self._utcnow(), full=True, adapt=self._wanted)
 
     def _wanted(self, there: Actual) -> Wanted:
         """Return what is wanted, asked while no other synguard process can apply.

@@ -62,11 +62,9 @@ class IptablesSets:
         ensure_possible(change)
         with many_objects():
             lines = list(member_lines(change, self._utcnow()))
-        frame = (
-            list(frame_lines(ipset.save(self.ceiling).headers, lines_by_set(lines), self.ceiling))
-            if change.frame
-            else []
-        )
+        frame: list[str] = []
+        if change.frame:
+            frame += frame_lines(ipset.save(self.ceiling).headers, lines_by_set(lines), self.ceiling)
         ipset.restore([*frame, *lines])
         if change.frame:
             for table in self._tables:

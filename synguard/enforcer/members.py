@@ -58,8 +58,8 @@ def create_line(kind: Kind, family: Family, name: str | None = None, most: int |
 
 def frame_lines(
     present: Mapping[str, str],
-    filling: Mapping[str, Sequence[str]] = {},
-    most: int | None = None,  # read only
+    filling: Mapping[str, Sequence[str]] = {},  # read only
+    most: int | None = None,
 ) -> Iterator[str]:
     """Yield what makes every set of the frame exist with the right parameters.
 

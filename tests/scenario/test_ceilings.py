@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from synguard.model import Ban
-from synguard.report.status import Status, read_status
+from tests.scenario.test_faults import status
 from tests.scenario.test_floods import ENFORCE, POLICY
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
@@ -22,12 +22,6 @@ def scene(tmp_path: Path) -> Scene:
     scene = Scene(tmp_path, POLICY, config=ENFORCE, plane=FakePlane(max_elements=CEILING))
     scene.fake.utcnow = scene.clock.utcnow
     return scene
-
-
-def status(scene: Scene) -> Status:
-    found = read_status(scene.config.runtime_dir)
-    assert found is not None
-    return found
 
 
 def order(scene: Scene, numbers: range, seconds: float = 600.0) -> list[Ban]:
