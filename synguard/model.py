@@ -34,6 +34,17 @@ class Action(StrEnum):
     REJECT = "reject"
 
 
+class BanOrder(StrEnum):
+    """What lists of bans are sorted by; times soonest first, numbers largest first."""
+
+    EXPIRES = "expires"
+    LEFT = "left"
+    CREATED = "created"
+    PACKETS = "packets"
+    SCORE = "score"
+    TARGET = "target"
+
+
 class Origin(StrEnum):
     """Who asked for a ban."""
 

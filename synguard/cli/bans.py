@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -15,22 +14,11 @@ from synguard.cli import words
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import UsageError
 from synguard.memory import many_objects
-from synguard.model import Origin, Scope
+from synguard.model import BanOrder, Origin, Scope
 
 if TYPE_CHECKING:
     from synguard.ledger import BanRecord, Ledger
     from synguard.policy.models import Config
-
-
-class Sort(StrEnum):
-    """What to sort by; times soonest first, numbers largest first."""
-
-    EXPIRES = "expires"
-    LEFT = "left"
-    CREATED = "created"
-    PACKETS = "packets"
-    SCORE = "score"
-    TARGET = "target"
 
 
 A_PAGE: Final = 50
@@ -50,7 +38,7 @@ def bans(
     ] = None,
     origin: Annotated[Origin | None, typer.Option("--origin", help="Only those of the agent, or by hand.")] = None,
     scope: Annotated[Scope | None, typer.Option("--scope", help="Only those of this scope.")] = None,
-    sort: Annotated[Sort, typer.Option("--sort", help="Order of the rows; left is expires.")] = Sort.EXPIRES,
+    sort: Annotated[BanOrder, typer.Option("--sort", help="Order of the rows; left is expires.")] = BanOrder.EXPIRES,
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", help="Rows a page; 0 for all. Default 50 at a terminal, else all.", min=0),
@@ -77,7 +65,7 @@ def bans(
     near = None if target is None else words.network(target)
     settings = loaded(config)
     from synguard.cli.here import opened_ledger, utcnow
-    from synguard.ledger.listing import Choice, Order
+    from synguard.ledger.listing import Choice
 
     now = utcnow()
     choice = Choice(
@@ -90,7 +78,7 @@ def bans(
     with many_objects(), opened_ledger(settings) as ledger:
         held = _held(ledger, settings, now)
         of = ledger.count_bans(choice, now)
-        page_of = ledger.list_bans(choice, Order(sort.value), now, rows or None, rows * (page - 1))
+        page_of = ledger.list_bans(choice, sort, now, rows or None, rows * (page - 1))
         if json:
             _print_json(page_of, held, now)
         else:

@@ -15,7 +15,7 @@ from synguard.ledger.database import Database
 from synguard.ledger.records import ActionRecord, BanRecord, Counted, Offence, Stretch, Touched, VerdictRecord
 from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.memory import many_objects
-from synguard.model import Ban, Hits, Incident, Verdict
+from synguard.model import Ban, BanOrder, Hits, Incident, Verdict
 from synguard.policy.models import LedgerLimits
 
 LEDGER_FILE: Final = "ledger.db"
@@ -168,7 +168,7 @@ class Ledger:
     def list_bans(
         self,
         choice: listing.Choice,
-        order: listing.Order,
+        order: BanOrder,
         now: datetime,
         limit: int | None = None,
         offset: int = 0,

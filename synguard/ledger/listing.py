@@ -6,37 +6,25 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from synguard.addresses import Network
 from synguard.ledger.records import BanRecord
 from synguard.ledger.rows import BAN_READ, ban_record, network_columns, to_us
-from synguard.model import Origin, Scope
+from synguard.model import BanOrder, Origin, Scope
 
 _CHUNK: Final = 1_000
 """Rows fetched at once."""
 
 
-class Order(StrEnum):
-    """What to sort by; times soonest first, numbers largest first."""
-
-    EXPIRES = "expires"
-    LEFT = "left"
-    CREATED = "created"
-    PACKETS = "packets"
-    SCORE = "score"
-    TARGET = "target"
-
-
 _ENDS: Final = "expires_at IS NULL, expires_at, CASE WHEN expires_at IS NULL THEN created_at END, "
 _ORDERS: Final = {
-    Order.EXPIRES: _ENDS,
-    Order.LEFT: _ENDS,
-    Order.CREATED: "created_at, ",
-    Order.PACKETS: "packets DESC, ",
-    Order.SCORE: "score DESC, ",
-    Order.TARGET: "",
+    BanOrder.EXPIRES: _ENDS,
+    BanOrder.LEFT: _ENDS,
+    BanOrder.CREATED: "created_at, ",
+    BanOrder.PACKETS: "packets DESC, ",
+    BanOrder.SCORE: "score DESC, ",
+    BanOrder.TARGET: "",
 }
 _TIES: Final = "version, first_address, prefixlen, id"
 _STANDS: Final = "(ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now))"
@@ -63,7 +51,7 @@ def count(db: sqlite3.Connection, choice: Choice, now: datetime) -> int:
 
 
 def rows(
-    db: sqlite3.Connection, choice: Choice, order: Order, now: datetime, limit: int | None, offset: int
+    db: sqlite3.Connection, choice: Choice, order: BanOrder, now: datetime, limit: int | None, offset: int
 ) -> Iterator[BanRecord]:
     """Yield the records of one page in order; without a limit of all."""
     where, values = _where(choice, now)
