@@ -1,4 +1,4 @@
-# bash completion for synguard; written by `python -m synguard.manual`; do not edit
+# bash completion for synguard; written by `make man`; do not edit
 _synguard() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' word i words=''
     if declare -F _get_comp_words_by_ref >/dev/null; then _get_comp_words_by_ref -n : cur prev; fi

@@ -1,4 +1,4 @@
-# fish completion for synguard; written by `python -m synguard.manual`; do not edit
+# fish completion for synguard; written by `make man`; do not edit
 function __synguard_at --description 'Whether the words so far lead to this verb'
     set -l path
     set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy replay' 'policy suggest' 'policy example' 'policy check' 'policy show' 'notify' 'notify test' 'notify show' 'doctor' 'flush' 'completion'

@@ -1,5 +1,5 @@
 #compdef synguard
-# zsh completion for synguard; written by `python -m synguard.manual`; do not edit
+# zsh completion for synguard; written by `make man`; do not edit
 
 _synguard() {
   local curcontext=$curcontext state line
