@@ -55,7 +55,7 @@ _synguard() {
     'ban,--file') compopt -o default 2>/dev/null; return ;;
     'ban,--for') words='30s 10m 1h 2h 1d' ;;
     'ban,--scope') words='new all' ;;
-    'ban,--action') words='drop reject' ;;
+    'ban,--action') words='drop reject challenge limit' ;;
     'ban,--ports') return ;;
     'ban,--reason') return ;;
     'ban,--config') compopt -o default 2>/dev/null; return ;;
