@@ -60,14 +60,14 @@ def run(
     import faulthandler
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts threads, which keep every capability
-    from synguard.agent import privileges
+    from synguard import capabilities
     from synguard.agent.start import built, run_until_told
     from synguard.clock import SystemClock
     from synguard.logs import logging_to_stderr
 
     faulthandler.enable(file=2)  # a watchdog ends a hung agent by SIGABRT: the log then shows where it hung
     clock = SystemClock()
-    kept = privileges.needed(enforces=not dry_run, enters_containers=settings.containers.watch != "off")
+    kept = capabilities.needed(enforces=not dry_run, enters_containers=settings.containers.watch != "off")
     until_recording = {"CAP_DAC_OVERRIDE"} if record is not None else set()  # the file may lie where root owns nothing
     with ExitStack() as held:
         held.enter_context(logging_to_stderr(form, verbose=verbose))
@@ -77,7 +77,7 @@ def run(
             from synguard.recording.recorder import Recorder
 
             recorder = Recorder(record, limit, agent.mode, force=force)
-            privileges.give_up_all_but(kept)
+            capabilities.give_up_all_but(kept)
             agent.record = held.enter_context(recorder).record
         _greet(agent.mode, policies, form)
         run_until_told(agent, clock, load, for_s)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from synguard.agent.privileges import give_up_all_but
+from synguard.capabilities import give_up_all_but
 from synguard.enforcer import nft_look, programs, xtables
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.diff import diff
