@@ -66,7 +66,7 @@ def listener_findings(listeners: Iterable[Listener]) -> Iterator[Finding]:
 
 
 def _permissions() -> Finding:
-    from synguard.enforcer.capabilities import missing_capabilities
+    from synguard.capabilities import missing_capabilities
 
     missing = missing_capabilities()
     if missing:

@@ -98,18 +98,18 @@ def _services(settings: Notify) -> tuple[Service, ...]:
 
 
 def _tried(service: Service, settings: Notify) -> dict[str, object]:
-    import threading
+    import asyncio
 
     from synguard.agent.alerts import host_name
     from synguard.cli.here import utcnow
-    from synguard.notify.errand import Errands
+    from synguard.notify.sender import Sender
     from synguard.notify.services import load_key
     from synguard.notify.webhook import Refused
     from synguard.notify.words import trial
 
     host = host_name(settings)
     try:
-        answer = Errands(host, load_key(settings)).run(service, trial(host, utcnow()), threading.Event())
+        answer = asyncio.run(Sender(host, load_key(settings)).send(service, trial(host, utcnow())))
     except Refused as refused:
         return {"ok": False, "answer": refused.answer}
     return {"ok": True, "answer": answer}

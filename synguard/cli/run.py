@@ -57,15 +57,14 @@ def run(
     import faulthandler
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts threads, which keep every capability
-    from synguard.agent import privileges
+    from synguard import capabilities
     from synguard.agent.config_drift import ConfigDrift
     from synguard.agent.start import built, run_until_told
     from synguard.clock import SystemClock
     from synguard.logs import logging_to_stderr
-
-    faulthandler.enable(file=2)  # a watchdog ends a hung agent by SIGABRT: the log then shows where it hung
     from synguard.policy.load import default_path
 
+    faulthandler.enable(file=2)  # a watchdog ends a hung agent by SIGABRT: the log then shows where it hung
     drift = ConfigDrift(config or default_path(), settings)
 
     def load() -> tuple[Config, tuple[Policy, ...]]:
@@ -74,7 +73,7 @@ def run(
         return again
 
     clock = SystemClock()
-    kept = privileges.needed(enforces=not dry_run, enters_containers=settings.containers.watch != "off")
+    kept = capabilities.needed(enforces=not dry_run, enters_containers=settings.containers.watch != "off")
     until_recording = {"CAP_DAC_OVERRIDE"} if record is not None else set()  # the file may lie where root owns nothing
     with ExitStack() as held:
         held.enter_context(logging_to_stderr(form, verbose=verbose))
@@ -85,7 +84,7 @@ def run(
             from synguard.recording.recorder import Recorder
 
             recorder = Recorder(record, limit, agent.mode, force=force)
-            privileges.give_up_all_but(kept)
+            capabilities.give_up_all_but(kept)
             agent.record = held.enter_context(recorder).record
         _greet(agent.mode, policies, form)
         run_until_told(agent, clock, load, for_s)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from synguard.capabilities import require_capabilities
 from synguard.enforcer import ipset
-from synguard.enforcer.capabilities import require_capabilities
 from synguard.enforcer.iptables_rules import IptablesRules
 from synguard.enforcer.iptables_sets import IptablesSets
 from synguard.enforcer.nft_plane import NftablesPlane

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from synguard.addresses import Network
+from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush, ipset
-from synguard.enforcer.capabilities import require_capabilities
 from synguard.enforcer.diff import after, without_lapsed
 from synguard.enforcer.frame import edit, hooks_missing, strangers
 from synguard.enforcer.limits import ensure_possible

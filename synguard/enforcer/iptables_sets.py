@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import ClassVar
 
+from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush, ipset, members
-from synguard.enforcer.capabilities import require_capabilities
 from synguard.enforcer.frame import edit, ensure_chains, ensure_jumps, hooks_missing, replace_ours, strangers
 from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.members import frame_lines, lines_by_set, member_lines

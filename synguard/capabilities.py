@@ -1,4 +1,4 @@
-"""Giving up what the agent does not need, once it holds what it does: capabilities, and any way to get them back.
+"""Capabilities of this process: which it has, which an agent needs, and how it gives up the others.
 
 What is kept, and what for, is argued in docs/security.md. A compromised agent, or a tool that it runs, has no more: no
 loading of modules, no changing of users, no writing past file permissions.
@@ -10,8 +10,10 @@ import ctypes
 import logging
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
+from synguard.errors import NotPermittedError
 from synguard.logs import event
 
 log: Final = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ BITS: Final = {
 }
 """Source: linux/capability.h."""
 
+FOR_RULES: Final = ("CAP_NET_ADMIN", "CAP_NET_RAW")
+"""Legacy xtables needs a raw socket as well as the right to change tables."""
+
 _PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -37,14 +42,24 @@ _MOST: Final = 64
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
-class _Header(ctypes.Structure):
-    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+def missing_capabilities() -> tuple[str, ...]:
+    """Return the capabilities that changing firewall rules needs and this process lacks."""
+    for line in Path("/proc/thread-self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("CapEff:"):
+            effective = int(line.split()[1], 16)
+            return tuple(name for name in FOR_RULES if not effective >> BITS[name] & 1)
+    return FOR_RULES
 
 
-class _Half(ctypes.Structure):
-    """Bits 0 to 31, or 32 to 63, of the three sets."""
+def require_capabilities(*needed: str) -> None:
+    """Return if firewall rules can be changed; all capabilities are needed unless some are named.
 
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+    Raises:
+        NotPermittedError: A capability is missing; it is named.
+    """
+    missing = [name for name in missing_capabilities() if not needed or name in needed]
+    if missing:
+        raise NotPermittedError(f"Changing firewall rules needs {' and '.join(missing)}: run as root, or grant it.")
 
 
 def needed(*, enforces: bool, enters_containers: bool) -> frozenset[str]:
@@ -65,6 +80,8 @@ def give_up_all_but(kept: Iterable[str]) -> None:
 
     Capabilities that the process does not have are not gained. Nothing is raised: an agent that cannot give up more
     protects all the same, and says so.
+
+    Source: capabilities(7), capset(2), prctl(2).
     """
     mask = sum(1 << BITS[name] for name in kept)
     for bit in range(_MOST):
@@ -72,18 +89,11 @@ def give_up_all_but(kept: Iterable[str]) -> None:
             _LIBC.prctl(_PR_CAPBSET_DROP, bit, 0, 0, 0)  # refused in a service, whose bounding set is narrow already
     _LIBC.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    header, halves = _Header(_VERSION_3, 0), (_Half * 2)()
-    if _failed(_LIBC.capget(ctypes.byref(header), halves)):
-        log.warning("capabilities cannot be given up: the kernel does not tell them", extra=event("service"))
-        return
-    for half, part in zip(halves, (mask & 0xFFFFFFFF, mask >> 32), strict=True):
-        half.permitted &= part
-        half.effective = half.permitted
-        half.inheritable = 0
-    if code := _failed(_LIBC.capset(ctypes.byref(header), halves)):
-        log.warning("capabilities cannot be given up: %s", os.strerror(code), extra=event("service"))
-
-
-def _failed(result: int) -> int:
-    """Return the errno of a call that failed, else 0."""
-    return ctypes.get_errno() if result else 0
+    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)  # version, pid
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable of bits 0 to 31; the same of bits 32 to 63
+    failed = _LIBC.capget(header, sets)
+    for half, part in ((0, mask & 0xFFFFFFFF), (3, mask >> 32)):
+        sets[half] = sets[half + 1] = sets[half + 1] & part
+        sets[half + 2] = 0
+    if failed or _LIBC.capset(header, sets):
+        log.warning("capabilities cannot be given up: %s", os.strerror(ctypes.get_errno()), extra=event("service"))
