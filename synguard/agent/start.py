@@ -148,7 +148,7 @@ def host_sources(config: Config) -> Sources:
         syns=syns,
         counters=read_counters,
         finished_peers=read_finished_peers,
-        protected=read_protected,
+        protected=lambda allow, known: read_protected(allow, known=known),
     )
 
 

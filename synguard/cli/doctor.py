@@ -92,6 +92,8 @@ def _allow_list(config: Config) -> Iterator[Finding]:
     protected = protected_here(config)
     for problem in protected.problems:
         yield Finding("protected", Level.BAD, f"{problem}; automatic bans are suspended", "see that it can be read")
+    for gap in protected.gaps:
+        yield Finding("protected", Level.WARN, gap, "name them in [allow]; synguard why ADDRESS shows what is known")
     if not protected.problems:
         listed = len(config.allow.addresses)
         yield Finding(

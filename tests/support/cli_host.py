@@ -130,6 +130,6 @@ class CliHost:
         self.plane.check()
         return self.plane
 
-    def _read_protected(self, allow: Allow, *_: object) -> Protected:
+    def _read_protected(self, allow: Allow, *_: object, **__: object) -> Protected:
         listed = dict.fromkeys(allow.addresses, "allow-list of the configuration")
         return Protected({**self.protected, **listed}, self.problems)

@@ -2,6 +2,8 @@ import os
 import socket
 import struct
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,10 +75,81 @@ def test_whatever_cannot_be_read_is_a_problem_and_the_rest_is_still_known(tmp_pa
     )
     assert len(protected.problems) == 4
     assert "gone: the allow-list cannot be read" in protected.problems[0]
-    assert protected.problems[1] == f"cannot read {tmp_path}: Is a directory"
-    assert protected.problems[2] == "cannot read who is logged in over SSH: Permission denied"
-    assert protected.problems[3] == "cannot read the routing tables: Operation not permitted"
+    assert protected.problems[1].startswith(f"cannot read {tmp_path}: Is a directory; nothing of it was known before")
+    assert protected.problems[2].startswith("cannot read who is logged in over SSH: Permission denied; ")
+    assert protected.problems[3].startswith("cannot read the routing tables: Operation not permitted; ")
     assert ip_network("127.0.0.1") in protected.networks
+
+
+def unreadable() -> dict[IPv4Address, str]:
+    raise SensorError("cannot read it")
+
+
+@pytest.mark.parametrize(
+    ("part", "broken"),
+    [
+        ("allow-list file that is gone", lambda place, path: path.unlink()),
+        ("allow-list file with a faulty line", lambda place, path: path.write_text("192.0.2.5-192.0.2.9\n")),
+        ("resolv.conf", lambda place, path: place.update(resolv_conf=(path.parent,))),
+        ("logins", lambda place, path: place.update(ssh_peers=unreadable)),
+        ("gateways", lambda place, path: place.update(gateways=unreadable)),
+    ],
+)
+def test_a_part_that_cannot_be_read_keeps_what_was_known_and_says_who_it_is(
+    part: str, broken: Callable[[dict[str, object], Path], None], tmp_path: Path
+) -> None:
+    """A typing slip in an allow file, or an editor that replaces it, used to refuse everybody that it named."""
+    path, resolv = tmp_path / "friends", tmp_path / "resolv.conf"
+    path.write_text("192.0.2.20 # office\n")
+    resolv.write_text("nameserver 192.0.2.53\n")
+    allow = Allow(files=(path,))
+    place: dict[str, object] = {
+        "resolv_conf": (resolv,),
+        "ssh_peers": lambda: {ALICE: "SSH session of alice"},
+        "gateways": lambda: {ip_address("192.0.2.1"): "eth0"},
+    }
+    before = read_protected(allow, places(**place))
+    if part == "resolv.conf":
+        before = replace(before, parts={**before.parts, str(tmp_path): before.parts[str(resolv)]})
+    broken(place, path)
+    after = read_protected(allow, places(**place), before.parts)
+    assert after.networks == before.networks
+    assert len(after.problems) == 1
+    assert "still protected: 192.0.2." in after.problems[0]
+    again = read_protected(allow, places(**place), after.parts)
+    assert again == after, "however often it is read"
+
+
+def test_lines_that_can_be_used_protect_beside_a_faulty_one(tmp_path: Path) -> None:
+    path = tmp_path / "friends"
+    path.write_text("192.0.2.20\nexample.net\n")
+    protected = read_protected(Allow(files=(path,)), places())
+    assert ip_network("192.0.2.20") in protected.networks
+    assert protected.problems[0].startswith(f"{path}:2: ")
+
+
+def test_what_a_source_that_reads_again_no_longer_names_is_not_protected_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "friends"
+    path.write_text("192.0.2.20\n")
+    known = read_protected(Allow(files=(path,)), places()).parts
+    path.write_text("192.0.2.21\n")
+    networks = read_protected(Allow(files=(path,)), places(), known).networks
+    assert ip_network("192.0.2.21") in networks
+    assert ip_network("192.0.2.20") not in networks
+    assert ip_network("192.0.2.20") not in read_protected(Allow(), places(), known).networks
+
+
+def test_resolvers_stay_protected_while_their_file_is_being_rewritten(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 192.0.2.53\n")
+    known = read_protected(Allow(), places(resolv_conf=(path,))).parts
+    for change in (lambda: path.write_text(""), path.unlink):
+        change()
+        found = read_protected(Allow(), places(resolv_conf=(path,)), known)
+        assert ip_network("192.0.2.53") in found.networks
+        assert found.problems == ()
+    path.write_text("nameserver 192.0.2.54\n")
+    assert ip_network("192.0.2.53") not in read_protected(Allow(), places(resolv_conf=(path,)), known).networks
 
 
 def test_every_nameserver_is_a_resolver_and_other_words_are_passed_over(tmp_path: Path) -> None:
