@@ -16,6 +16,8 @@ OFF: Final = 0
 """``tcp_syncookies``: a full SYN queue turns every new client away."""
 ON: Final = 1
 """``tcp_syncookies``: cookies once a queue is full. 2, cookies always, is an operator's choice and is left alone."""
+ALWAYS: Final = 2
+"""``tcp_syncookies``: every SYN is answered with a cookie, queue or no queue. 3 to 255 mean 1."""
 
 LOOKS: Final = 2
 """Looks that must find a queue overwhelmed; one alone may be a burst that just touched the brim. A tick each."""
@@ -51,8 +53,8 @@ def overwhelmed(assessment: Assessment) -> bool:
 
     Listeners in other network namespaces do not count: they have a setting of their own, which is not ours to change.
     """
-    full = any(listener.censored and not listener.namespace for listener in assessment.pressure)
-    return full or assessment.flood.dropped_pps > 0
+    full = any(listener.overwhelmed and not listener.namespace for listener in assessment.pressure)
+    return full or (assessment.flood.overflowing and assessment.flood.dropped_pps > 0)
 
 
 class CookieNeed:

@@ -87,5 +87,5 @@ def _multipath(value: bytes) -> Iterator[tuple[Address, int]]:
 def _interface_name(index: int) -> str:
     try:
         return socket.if_indextoname(index)
-    except (OSError, OverflowError):  # it went away between the two questions, or never was one
+    except (OSError, OverflowError, ValueError):  # it went away meanwhile, or never was one (ValueError: Python 3.14)
         return f"interface {index}"

@@ -14,6 +14,7 @@ import pytest
 from synguard.addresses import host_network
 from synguard.errors import SensorError
 from synguard.policy.models import Allow
+from synguard.sensors import gateways
 from synguard.sensors.gateways import gateways_in
 from synguard.sensors.logged_in import read_ssh_peers
 from synguard.sensors.netlink_dump import attribute, split
@@ -279,3 +280,16 @@ def test_an_address_of_two_reasons_keeps_what_it_is_to_this_host() -> None:
         places(gateways=lambda: {ip_address("192.0.2.1"): "eth0"}),
     )
     assert protected.networks[host_network(ip_address("192.0.2.1"))] == "default gateway via eth0"
+
+
+@pytest.mark.parametrize("error", [OSError(6, "No such device"), OverflowError(), ValueError("negative")])
+def test_a_route_through_an_interface_that_never_was_is_named_by_its_number(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``if_indextoname(-1)`` is an OverflowError up to Python 3.13 and a ValueError in 3.14."""
+
+    def refuse(index: int) -> str:
+        raise error
+
+    monkeypatch.setattr(socket, "if_indextoname", refuse)
+    assert gateways._interface_name(-1) == "interface -1"
