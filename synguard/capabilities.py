@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +59,17 @@ def require_capabilities(*needed: str) -> None:
     """
     missing = [name for name in missing_capabilities() if not needed or name in needed]
     if missing:
-        raise NotPermittedError(f"Changing firewall rules needs {' and '.join(missing)}: run as root, or grant it.")
+        raise NotPermittedError(f"Changing firewall rules needs {' and '.join(missing)}: {how_to_get(missing)}.")
+
+
+def how_to_get(capabilities: Sequence[str]) -> str:
+    """Return what an operator does about missing capabilities: who is root already gains nothing by ``sudo``."""
+    if os.geteuid() != 0:
+        return "run as root, or grant it"
+    options = " ".join(f"--cap-add={name.removeprefix('CAP_')}" for name in capabilities)
+    return (
+        f"this root has been given less; add it to the container ({options}) or to the service's CapabilityBoundingSet"
+    )
 
 
 def needed(*, enforces: bool, enters_containers: bool) -> frozenset[str]:
