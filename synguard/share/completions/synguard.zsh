@@ -1,5 +1,5 @@
 #compdef synguard
-# zsh completion for synguard; written by `python -m synguard.manual`; do not edit
+# zsh completion for synguard; written by `make man`; do not edit
 
 _synguard() {
   local curcontext=$curcontext state line
@@ -106,7 +106,7 @@ _synguard_ban() {
     '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
     '--for[How long\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
     '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
-    '--action[drop in silence, or reject with a TCP reset]:drop|reject:(drop reject)' \
+    '--action[drop in silence, or reject with a TCP reset]:drop|reject|challenge|limit:(drop reject challenge limit)' \
     '--ports[Close only these local TCP ports]:80,443: ' \
     '--reason[Why, for those who read the report]:TEXT: ' \
     '--force[Also protected targets and very wide prefixes]' \
@@ -195,11 +195,11 @@ _synguard_policy() {
   local curcontext=$curcontext state line
   local -a verbs
   verbs=(
+    'check:Check policy files and tell every fault at once'
+    'show:Show the policies in effect with every value'
     'replay:Play a recording through the policies and show what they would have done'
     'suggest:Suggest limits for the policies in effect from recorded traffic'
     'example:Print an example config'
-    'check:Check policy files and tell every fault at once'
-    'show:Show the policies in effect with every value'
   )
   _arguments -C \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
@@ -209,13 +209,28 @@ _synguard_policy() {
     verb) _describe verb verbs ;;
     rest)
       case $words[1] in
+        check) _synguard_policy_check ;;
+        show) _synguard_policy_show ;;
         replay) _synguard_policy_replay ;;
         suggest) _synguard_policy_suggest ;;
         example) _synguard_policy_example ;;
-        check) _synguard_policy_check ;;
-        show) _synguard_policy_show ;;
       esac ;;
   esac
+}
+
+_synguard_policy_check() {
+  _arguments -s \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:FILE:_files'
+}
+
+_synguard_policy_show() {
+  _arguments -s \
+    '--policy[Only this policy]:NAME: ' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
 }
 
 _synguard_policy_replay() {
@@ -243,21 +258,6 @@ _synguard_policy_suggest() {
 _synguard_policy_example() {
   _arguments -s \
     '--allow-list[An example of an allow-list file instead]' \
-    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
-}
-
-_synguard_policy_check() {
-  _arguments -s \
-    '--json[Print JSON]' \
-    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
-    '*:FILE:_files'
-}
-
-_synguard_policy_show() {
-  _arguments -s \
-    '--policy[Only this policy]:NAME: ' \
-    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
-    '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
 }
 
