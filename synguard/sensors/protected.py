@@ -21,7 +21,7 @@ from synguard.policy.models import Allow
 from synguard.readings import KnownParts, Protected
 from synguard.sensors.allow_list import FaultyLinesError, read_allow_networks
 from synguard.sensors.gateways import read_default_gateways
-from synguard.sensors.logged_in import read_ssh_peers
+from synguard.sensors.logged_in import read_login_gaps, read_ssh_peers
 
 ALWAYS: Final[Mapping[Network, str]] = {
     IPv4Network("127.0.0.0/8"): "loopback",
@@ -54,6 +54,7 @@ class Places:
     resolv_conf: tuple[Path, ...] = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
     """A missing one names no resolvers; the second holds the servers behind systemd-resolved's 127.0.0.53."""
     ssh_peers: Callable[[], Mapping[Address, str]] = read_ssh_peers
+    gaps: Callable[[], tuple[str, ...]] = read_login_gaps
     gateways: Callable[[], Mapping[Address, str]] = read_default_gateways
 
 
@@ -89,7 +90,7 @@ def read_protected(allow: Allow, places: Places = DEFAULT_PLACES, known: KnownPa
     networks: dict[Network, str] = {}
     for part in parts.values():
         networks.update(part)
-    return Protected(networks, tuple(problems), parts=parts)
+    return Protected(networks, tuple(problems), places.gaps(), parts)
 
 
 def _kept(networks: Mapping[Network, str]) -> str:

@@ -84,3 +84,23 @@ def test_without_an_agent_the_host_itself_is_asked_and_what_cannot_be_read_is_as
     known = protected_here(config)
     assert ip_network(FRIEND) in known.networks
     assert f"still protected: {FRIEND}" in known.problems[0]
+
+
+def test_the_address_that_the_caller_is_logged_in_from_is_refused_and_its_want_of_protection_is_reported(
+    host: CliHost,
+) -> None:
+    """`sudo` takes SSH_CONNECTION away: a ban of her own address passed, and the doctor was content."""
+    from synguard.agent.enablement import Login
+
+    host.login = Login(ssh=f"{FRIEND} 50022 192.0.2.1 22")
+    assert f"you are logged in from {FRIEND}" in host.run("ban", "203.0.113.0/24").err
+    assert f"your own address {FRIEND} is not protected" in host.run("doctor").out
+
+
+@pytest.mark.usefixtures("agent")
+def test_logins_that_cannot_be_known_are_said_by_ban_why_and_doctor(host: CliHost) -> None:
+    gap = "who is logged in through dropbear cannot be known"
+    ProtectedFile(host.state).write(Protected({}, gaps=(gap,), parts={}))
+    assert gap in host.run("ban", FRIEND).err
+    assert host.run("why", FRIEND, "--json").json["warnings"] == [gap]
+    assert gap in host.run("doctor").out

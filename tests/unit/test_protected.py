@@ -16,7 +16,7 @@ from synguard.errors import SensorError
 from synguard.policy.models import Allow
 from synguard.sensors import gateways
 from synguard.sensors.gateways import gateways_in
-from synguard.sensors.logged_in import read_ssh_peers
+from synguard.sensors.logged_in import read_login_gaps, read_ssh_peers
 from synguard.sensors.netlink_dump import attribute, split
 from synguard.sensors.protected import Places, read_protected, resolvers
 
@@ -24,7 +24,7 @@ ALICE = IPv4Address("192.0.2.81")
 
 
 def places(**others: object) -> Places:
-    chosen: dict[str, object] = {"resolv_conf": (), "ssh_peers": dict, "gateways": dict, **others}
+    chosen: dict[str, object] = {"resolv_conf": (), "ssh_peers": dict, "gateways": dict, "gaps": tuple, **others}
     return Places(**chosen)  # type: ignore[arg-type]
 
 
@@ -191,7 +191,7 @@ def test_a_login_protects_the_address_it_came_from(
     host: str | None, known: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(psutil, "users", lambda: [login(host)])
-    peers = read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path))
+    peers = read_ssh_peers({}, no_logind(tmp_path), tmp_path)
     assert peers == ({ALICE: "SSH session of alice (pts/0)"} if known else {})
 
 
@@ -203,20 +203,20 @@ def test_a_record_that_a_users_own_program_wrote_protects_nobody(
         with subprocess.Popen(["sleep", "60"], user=user) as process:
             record = login("192.0.2.81", process.pid)
             monkeypatch.setattr(psutil, "users", lambda record=record: [record])
-            peers = read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path))
+            peers = read_ssh_peers({}, no_logind(tmp_path), tmp_path)
             process.kill()
         assert bool(peers) is known
 
 
 def test_a_session_that_ended_meanwhile_protects_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(psutil, "users", lambda: [login("desk.example.net", 2**22 + 1)])
-    assert read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path)) == {}
+    assert read_ssh_peers({}, no_logind(tmp_path), tmp_path) == {}
 
 
 def test_who_started_the_agent_over_ssh_is_protected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(psutil, "users", list)
     environ = {"SSH_CONNECTION": "2001:db8::81 50022 2001:db8::1 22"}
-    peers = read_ssh_peers(environ, utmp=tmp_path, sessions=no_logind(tmp_path))
+    peers = read_ssh_peers(environ, no_logind(tmp_path), tmp_path)
     assert peers == {ip_address("2001:db8::81"): "SSH session that started synguard"}
 
 
@@ -224,12 +224,49 @@ def test_logind_names_sessions_on_hosts_without_utmp(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(psutil, "users", list)
     sessions = tmp_path / "sessions"
     sessions.mkdir()
+    (tmp_path / "proc").mkdir()
     (sessions / "12").write_text("UID=1000\nUSER=alice\nSTATE=active\nREMOTE=1\nREMOTE_HOST=192.0.2.81\nTTY=pts/0\n")
     (sessions / "13").write_text("UID=1000\nUSER=bob\nSTATE=closing\nREMOTE=1\nREMOTE_HOST=192.0.2.82\n")
     (sessions / "1").write_text("UID=0\nUSER=root\nSTATE=active\nREMOTE=0\nTTY=tty1\n")
     os.mkfifo(sessions / "12.ref")
-    peers = read_ssh_peers({}, utmp=tmp_path / "utmp", sessions=sessions)
+    peers = read_ssh_peers({}, sessions, tmp_path / "proc")
     assert peers == {ALICE: "SSH session of alice (pts/0)"}
+
+
+def process(proc: Path, pid: int, name: str, *, seen: bool = True) -> None:
+    (proc / str(pid)).mkdir(parents=True)
+    (proc / str(pid) / "comm").write_text(f"{name}\n")
+    if seen:
+        (proc / str(pid) / "exe").symlink_to(f"/usr/sbin/{name}")
+
+
+def test_a_login_daemon_whose_sessions_cannot_be_told_is_a_gap_and_sshd_is_none(tmp_path: Path) -> None:
+    process(tmp_path, 1, "systemd")
+    process(tmp_path, 7, "sshd")
+    assert read_login_gaps(tmp_path) == ()
+    process(tmp_path, 8, "dropbear")
+    assert read_login_gaps(tmp_path) == (
+        "who is logged in through dropbear cannot be known: put the addresses that you log in from into [allow]",
+    )
+
+
+def test_a_host_that_hides_its_processes_has_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process(tmp_path, 300, "python")
+    assert "hidden from this user" in read_login_gaps(tmp_path)[0]
+    process(tmp_path, 1, "systemd")
+    process(tmp_path, 7, "sshd", seen=False)
+
+    def refused(path: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "readlink", refused)
+    assert "may not be looked at" in read_login_gaps(tmp_path)[0]
+
+
+def test_a_gap_is_told_and_suspends_nothing() -> None:
+    protected = read_protected(Allow(), places(gaps=lambda: ("who is logged in cannot be known",)))
+    assert protected.gaps == ("who is logged in cannot be known",)
+    assert protected.problems == ()
 
 
 def rtnetlink_route(dst_len: int, *attributes: bytes, kind: int = 1) -> bytes:
