@@ -1,7 +1,7 @@
 """Where packets of clients enter this host: the interfaces that the challenge program is attached to, as they change.
 
 An interface that is a port of a bond, team or bridge hands its packets on; the one above it holds the address, and
-there they are looked at. What leads to containers of this host is left out, as are loopback and interfaces that are down.
+there they are looked at. What leads to containers of this host is left out, and so is what is down.
 WireGuard, tun and other links without Ethernet headers are supported.
 """
 
