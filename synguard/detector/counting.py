@@ -18,6 +18,7 @@ import numpy.typing as npt
 from synguard.detector.assessment import Observation
 from synguard.detector.columns import Runs, cut, is_ipv4, network_at, sorting_order
 from synguard.detector.familiar import Familiar
+from synguard.detector.members import Weighted
 from synguard.model import Signal
 from synguard.policy.models import Policy
 from synguard.readings import U16, U64
@@ -54,6 +55,11 @@ class Rows:
         """Return the rows where ``mask`` (bool, one per row) is true."""
         header = None if self.header is None else self.header[mask]
         return replace(self, high=self.high[mask], low=self.low[mask], port=self.port[mask], header=header)
+
+    def weighted(self) -> Weighted:
+        """Return the rows with what each is worth."""
+        six = self.weight if self.weight6 is None else self.weight6
+        return self.high, self.low, self.port, np.where(is_ipv4(self.high, self.low), self.weight, six)
 
     def of_version(self, version: int, mask: Bools) -> Rows:
         """Return the rows of one IP version, which ``mask`` picks, with their weight."""
