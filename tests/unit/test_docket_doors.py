@@ -8,7 +8,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from synguard.decision.bans import BudgetGate, Offenders
+from synguard.decision.bans import Offenders
+from synguard.decision.budget import BudgetGate
 from synguard.decision.cover import Condemned
 from synguard.decision.docket import Court, Docket
 from synguard.decision.proven import ProvenPeers
@@ -29,7 +30,7 @@ def closed(
     found: list[object] = []
     for later in (0, 1):
         docket = Docket(court, Assessment(float(later), doors=doors), START + timedelta(seconds=later), None)
-        docket.hear(item, Policy(name="test"))
+        docket.hear([(item, Policy(name="test"))])
         found += [ban.ports for ban in docket.bans]
     return found
 
