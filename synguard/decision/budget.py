@@ -51,9 +51,9 @@ class BudgetGate:
             granted.popleft()
         if len(granted) >= self._room_for(request):
             return f"the budget of {budget.bans_per_minute} bans a minute is spent (budget.bans_per_minute)"
-        standing = sum(automatic.values())
-        if standing >= budget.active_bans:
-            return f"{standing} automatic bans stand, as many as allowed (budget.active_bans)"
+        active_bans = sum(automatic.values())
+        if active_bans >= budget.active_bans:
+            return f"{active_bans} automatic bans stand, as many as allowed (budget.active_bans)"
         kept = math.ceil(PROVEN_ROOM * budget.active_bans)
         if request.forgeable and automatic[True] + kept >= budget.active_bans > kept:
             return f"{automatic[True]} bans on forgeable evidence stand, the rest is kept free (budget.active_bans)"

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network
-from synguard.decision.cover import Condemned
+from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.proven import ProvenPeers
 from synguard.detector.assessment import Assessment
+from synguard.detector.ban_filter import by_key, within
 from synguard.detector.columns import cut, network_at
 from synguard.detector.fair_share import fair_share
-from synguard.detector.held import by_key, within
 from synguard.detector.members import Members
 from synguard.model import Evidence, Signal
 from synguard.policy.models import Policy
@@ -32,7 +32,7 @@ LEAST_ROWS: Final = 4
 class Inside:
     """What one tick shows of the members of one condemned prefix."""
 
-    def __init__(self, item: Condemned, policy: Policy, assessment: Assessment) -> None:
+    def __init__(self, item: Offender, policy: Policy, assessment: Assessment) -> None:
         self._item, self._policy, self._assessment = item, policy, assessment
         target = item.target
         self._lengths = policy.prefixes.lengths(target.version)
@@ -71,9 +71,9 @@ class Inside:
             light &= ~within(high, low, firsts, self._item.target.version, members.prefixlen)
         return int(light.sum())
 
-    def heavy(self) -> list[Condemned]:
+    def heavy(self) -> list[Offender]:
         """Return the members that have more than a fair share of the prefix's limit, heaviest first."""
-        found: list[Condemned] = []
+        found: list[Offender] = []
         for evidence, members in self._members(self._source):
             level = max(fair_share(members.value, evidence.limit), self._least(evidence))
             if level == float("inf"):
@@ -83,7 +83,7 @@ class Inside:
             rows = rows[np.argsort(-members.value[rows], kind="stable")][:MOST_HEAVY]
             for row, network in zip(rows.tolist(), self._networks(members, rows), strict=True):
                 own = Evidence(evidence.signal, float(members.value[row]), level, evidence.ports)
-                found.append(Condemned(network, self._item.score, (own,)))
+                found.append(Offender(network, self._item.score, (own,)))
         return found
 
     def _members(self, prefixlen: int) -> Iterator[tuple[Evidence, Members]]:

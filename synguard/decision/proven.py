@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network
+from synguard.detector.ban_filter import Networks, within
 from synguard.detector.columns import halves, is_ipv4, masks, network_at
 from synguard.detector.dispersion import SPREAD_PREFIX
-from synguard.detector.held import Networks, within
 from synguard.readings import U64
 
 _Floats = npt.NDArray[np.float64]

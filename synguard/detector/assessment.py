@@ -145,7 +145,7 @@ class Assessment:
     handshakes: Handshakes = Handshakes()
     pressed: frozenset[str] = frozenset()
     """Names of the policies one of whose listeners overflows."""
-    doors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    port_mapping: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Local port → the ports that a ban must close for it, where that is more than itself; empty for all ports."""
     crowds: Mapping[Signal, Crowd] = field(default_factory=dict)
     """Signal → all that it counts at the moment, to ask who is behind a sum; SYNs are those of the last second."""

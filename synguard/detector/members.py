@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network
+from synguard.detector.ban_filter import BanFilter
 from synguard.detector.columns import Runs, cut, rows_inside, sorting_order
-from synguard.detector.held import Held
 from synguard.readings import U16, U64
 
 Floats = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ class Crowd:
     """All that one signal counts at the moment, but for what bans stop already."""
 
     rows: SortedRows
-    held: Held
+    held: BanFilter
     forgeable: bool
 
     def inside(self, network: Network, prefixlen: int, ports: Sequence[range]) -> Members:
