@@ -11,7 +11,7 @@ from typing import Final
 from synguard.addresses import Network
 from synguard.decision.bans import ActiveBans, RepeatOffenders
 from synguard.decision.budget import BudgetGate
-from synguard.decision.evaluator import MOST_HEARD, PROOF_FRESH_S, Evaluator, EvaluatorState
+from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator, EvaluatorState
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
 from synguard.decision.prefix_aggregation import Offender, aggregated_prefixes
 from synguard.decision.proven import ProvenPeers
@@ -136,7 +136,7 @@ class Engine:
             )
         ]
         covering.sort(key=lambda pair: max(e.value / e.limit for e in pair[0].evidence), reverse=True)
-        return covering[:MOST_HEARD]
+        return covering[:MOST_EVALUATED]
 
     def proven_exceptions(self, now: datetime) -> frozenset[Network]:
         """Return the proven peers that need a way through the standing bans: those inside a ``new`` ban of a prefix."""

@@ -35,7 +35,7 @@ ROUNDING: Final = timedelta(milliseconds=500)
 """By how much the end of a trial, counted anew in every tick, may seem to move."""
 OWN_HEADERS: Final = 0.5
 """A source fewer of whose SYNs bear the header of a forged flood is not the tool that sends it."""
-MOST_HEARD: Final = 1024
+MOST_EVALUATED: Final = 1024
 """Targets that get a verdict in one tick."""
 EXCEPTIONS: Final = 4096
 """Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
@@ -105,7 +105,7 @@ class Evaluator:
             self._evaluate(item, policy)
 
     def _evaluate(self, item: Offender, policy: Policy) -> None:
-        if len(self.verdicts) >= MOST_HEARD:
+        if len(self.verdicts) >= MOST_EVALUATED:
             return
         scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
         ports = self._to_close(item.ports) if scope is Scope.NEW else ()
@@ -117,12 +117,12 @@ class Evaluator:
         spared = self._why_spared(item, policy, inside)
         if spared:
             self._say(VerdictKind.SPARE, item, policy, spared)
-            self._hear_parts(item, policy, inside)
+            self._evaluate_parts(item, policy, inside)
             return
         apart = self._why_apart(item, policy, inside)
         if apart:
             self._say(VerdictKind.WATCH, item, policy, f"not banned as a whole: {apart}")
-            self._hear_parts(item, policy, inside)
+            self._evaluate_parts(item, policy, inside)
             return
         refusal = self._why_refused(item, inside)
         if refusal:
@@ -133,7 +133,7 @@ class Evaluator:
             return
         self._ban(item, policy, scope, ports)
 
-    def _hear_parts(self, item: Offender, policy: Policy, inside: Inside) -> None:
+    def _evaluate_parts(self, item: Offender, policy: Policy, inside: Inside) -> None:
         """Judge those in a prefix one by one, where the prefix is not banned: whoever offends, and the heaviest."""
         if item.target.prefixlen == item.target.max_prefixlen:
             return

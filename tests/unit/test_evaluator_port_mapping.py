@@ -40,7 +40,7 @@ def closed(
 
 
 @pytest.mark.parametrize(
-    ("ports", "doors", "expected"),
+    ("ports", "port_mapping", "expected"),
     [
         ((80,), {}, (80,)),
         ((8080,), {8080: (8080, 8081)}, (8080, 8081)),
