@@ -16,8 +16,6 @@ OFF: Final = 0
 """``tcp_syncookies``: a full SYN queue turns every new client away."""
 ON: Final = 1
 """``tcp_syncookies``: cookies once a queue is full. 2, cookies always, is an operator's choice and is left alone."""
-ALWAYS: Final = 2
-"""``tcp_syncookies``: every SYN is answered with a cookie, queue or no queue. 3 to 255 mean 1."""
 
 CHECKS: Final = 2
 """Looks that must find a queue overwhelmed; one alone may be a burst that just touched the brim. A tick each."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from synguard.decision.syn_cookies import ALWAYS
 from synguard.doctor.findings import Finding, Level
 from synguard.enforcer.syn_cookies_note import CookieNoteFile, note_directories
+from synguard.enforcer.sysctl import ALWAYS
 from synguard.model import Mode
 from synguard.policy.models import Config
 from synguard.readings import Listener

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synguard.enforcer import nft_netlink
 from synguard.enforcer.names import FAMILIES, Kind
-from synguard.enforcer.nftables import elements
+from synguard.enforcer.nftables import elements, netlink
 from synguard.enforcer.nftables.layout import CHAINS, FIXED, SetId, set_id
 from synguard.enforcer.nftables.nft import NftFailedError, failure
 from synguard.enforcer.nftables.parser import TableFrame, frame_of, take_set
@@ -119,4 +118,4 @@ def test_no_answer_makes_the_decoder_hang_or_raise_anything_but_that_it_is_cut_s
     bent[min(place, len(bent) - 1)] = value
     list(elements.elements_in(bytes(bent)))
     with suppress(PlaneError):
-        list(nft_netlink.messages(bytes(bent) + noise))
+        list(netlink.messages(bytes(bent) + noise))

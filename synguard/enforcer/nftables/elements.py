@@ -12,7 +12,17 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from synguard.enforcer.nft_netlink import BODY, NESTED, TRIES, Answer, ask, attribute, attributes, channel, comment_in
+from synguard.enforcer.nftables.netlink import (
+    BODY,
+    NESTED,
+    TRIES,
+    Answer,
+    ask,
+    attribute,
+    attributes,
+    channel,
+    comment_in,
+)
 from synguard.errors import ChangedUnderneathError
 
 _GETSETELEM: Final = 13

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from synguard.enforcer.names import is_ours
-from synguard.enforcer.nft_netlink import BODY, TRIES, ask, attribute, attributes, channel, comment_in
 from synguard.enforcer.nftables.layout import (
     BASES,
     CHAINS,
@@ -28,6 +27,7 @@ from synguard.enforcer.nftables.layout import (
     set_id,
     set_line,
 )
+from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, attribute, attributes, channel, comment_in
 from synguard.errors import ChangedUnderneathError
 
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET, _GETGEN, _GETOBJ, _GETFLOWTABLE = 1, 4, 7, 10, 16, 19, 23
@@ -40,9 +40,7 @@ _RULE_CHAIN, _RULE_HANDLE, _RULE_USERDATA = 2, 3, 7
 _SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_DESC, _SET_TIMEOUT, _SET_EXPR, _SET_EXPRS = 2, 3, 4, 9, 11, 17, 18
 _DESC_SIZE: Final = 1
 _EXPR_NAME: Final = 1
-_NAME_OF: Final = 2
-"""``NFTA_OBJ_NAME`` and ``NFTA_FLOWTABLE_NAME``."""
-_OBJ_TYPE: Final = 3
+_NAME_OF, _OBJ_TYPE = 2, 3  # NFTA_OBJ_NAME, which is NFTA_FLOWTABLE_NAME too
 _OBJECTS: Final[Mapping[int, str]] = {1: "counter", 2: "quota", 4: "limit"}
 _ANONYMOUS, _MAP, _TIMEOUT = 0x01, 0x08, 0x10
 _MEANING: Final = 0x7F
