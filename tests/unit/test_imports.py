@@ -16,6 +16,7 @@ SOURCE = Path(__file__).parents[2] / "synguard"
 
 LEAVES: dict[str, set[str]] = {
     "errors": set(), "units": set(), "clock": set(), "addresses": set(), "plain": set(), "memory": set(),
+    "netlink": set(),
     "private": {"errors"}, "capabilities": {"errors", "logs"},
 }  # fmt: skip
 WORDS = {"model": {"addresses"}, "readings": {"addresses"}}
