@@ -1,5 +1,7 @@
 """Netlink: message headers, attributes, and the whole answer to one question; it knows of no family.
 
+What has been cut short or changed underway is never passed on by ``dump`` and ``query``.
+
 Source: include/uapi/linux/netlink.h.
 """
 
@@ -10,7 +12,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
+
+from synguard.errors import SensorError
 
 ACK: Final = 0x04
 DUMP: Final = 0x300
@@ -27,6 +32,10 @@ _TYPE_MASK: Final = 0x3FFF  # the upper bits are NLA_F_NESTED and NLA_F_NET_BYTE
 _HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port (struct nlmsghdr)
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length, type (struct nlattr)
 _ERRNO: Final = struct.Struct("=i")
+_TIMEOUT_S: Final = 2.0
+_SOL_NETLINK: Final = 270
+_STRICT_CHECK: Final = 12  # NETLINK_GET_STRICT_CHK
+_TRIES: Final = 5
 _BUFFER: Final = 1 << 17  # the kernel fills up to 32 KiB a datagram; room for larger ones to come
 
 
@@ -37,6 +46,49 @@ class Answer(NamedTuple):
     """What follows the header of each message, the one that ends the answer left out."""
     interrupted: bool
     """Whether what was asked for changed meanwhile, or messages were lost: it is worth nothing as a whole."""
+
+
+def dump(
+    protocol: int, kind: int, payload: bytes, whose: str, at_most_bytes: int = 1 << 26, *, strict: bool = False
+) -> list[bytes]:
+    """Return the messages that answer a dump request; asked again when the dumped thing changed underway.
+
+    ``whose`` names what is read, for the operator. ``strict`` has the kernel filter by what the request names
+    (``NETLINK_GET_STRICT_CHK``, Linux 4.20; older ones answer with everything).
+
+    Raises:
+        SensorError: Refused, no answer, too large, or changing too fast to be read whole.
+    """
+    return _whole_answer(protocol, kind, DUMP, payload, whose, at_most_bytes, strict=strict)
+
+
+def query(protocol: int, kind: int, payload: bytes, whose: str) -> list[bytes]:
+    """Return the messages that answer one request that is no dump.
+
+    Raises:
+        SensorError: Refused, or no answer.
+    """
+    return _whole_answer(protocol, kind, ACK, payload, whose, 1 << 17)
+
+
+def _whole_answer(
+    protocol: int, kind: int, flags: int, payload: bytes, whose: str, at_most_bytes: int, *, strict: bool = False
+) -> list[bytes]:
+    try:
+        for _ in range(_TRIES):
+            with open_channel(protocol, _TIMEOUT_S) as there:
+                there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+                if strict:
+                    with suppress(OSError):
+                        there.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
+                answer = ask(there, kind, payload, flags, at_most_bytes)
+            if not answer.interrupted:
+                return answer.bodies
+    except TimeoutError as error:
+        raise SensorError(f"cannot read {whose}: the kernel did not answer within {_TIMEOUT_S:g} s") from error
+    except OSError as error:
+        raise SensorError(f"cannot read {whose}: {error.strerror or error}") from error
+    raise SensorError(f"cannot read {whose}: it changed under each of {_TRIES} attempts to read it whole")
 
 
 def open_channel(protocol: int, timeout_s: float) -> socket.socket:

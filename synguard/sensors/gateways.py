@@ -9,8 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from synguard.addresses import Address, unmapped
-from synguard.netlink import attributes
-from synguard.sensors.netlink_dump import dump
+from synguard.netlink import attributes, dump
 
 _NETLINK_ROUTE: Final = 0
 _RTM_GETROUTE: Final = 26

@@ -20,9 +20,8 @@ from typing import Final
 import numpy as np
 
 from synguard.errors import SensorError
-from synguard.netlink import NESTED, attribute, attributes
+from synguard.netlink import NESTED, attribute, attributes, query
 from synguard.readings import V4_PREFIX, SocketTable
-from synguard.sensors.netlink_dump import ask
 
 ASKED_PER_PORT: Final = 4
 """Sockets looked up for one port at a time: one port may be published as several."""
@@ -107,7 +106,7 @@ def original_port(table: SocketTable, row: int) -> int | None:
     family = socket.AF_INET if ipv4 else socket.AF_INET6
     request = struct.pack("=BBH", family, 0, 0) + _reply(local, _wire(high, low, ipv4), ports, ipv4=ipv4)
     try:
-        answer = ask(_NETLINK_NETFILTER, _CT_GET, request, "a tracked connection")
+        answer = query(_NETLINK_NETFILTER, _CT_GET, request, "a tracked connection")
     except SensorError:  # no such connection, or no connection tracking at all
         return None
     found = (_original(dict(attributes(body, _NFGENMSG_BYTES))) for body in answer)

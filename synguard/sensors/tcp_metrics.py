@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.errors import SensorError
-from synguard.netlink import attribute, attributes
+from synguard.netlink import attribute, attributes, dump, query
 from synguard.readings import U8, U64
-from synguard.sensors.netlink_dump import ask, dump
 
 _NETLINK_GENERIC: Final = 16
 _GENL_BYTES: Final = 4  # struct genlmsghdr
@@ -99,7 +98,7 @@ def _family() -> int:
     """Return the number that generic netlink gave the family at boot."""
     name = attribute(_CTRL_FAMILY_NAME, b"tcp_metrics\0")
     request = struct.pack("=BBH", _CTRL_GETFAMILY, 1, 0) + name
-    for body in ask(_NETLINK_GENERIC, _GENL_ID_CTRL, request, _WHOSE):
+    for body in query(_NETLINK_GENERIC, _GENL_ID_CTRL, request, _WHOSE):
         for kind, value in attributes(body, _GENL_BYTES):
             if kind == _CTRL_FAMILY_ID and len(value) == 2:
                 number: int = struct.unpack("=H", value)[0]

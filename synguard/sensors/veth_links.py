@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from synguard.netlink import attribute, attributes
+from synguard.netlink import attribute, attributes, dump, query
 from synguard.sensors.gateways import default_hops
-from synguard.sensors.netlink_dump import ask, dump
 
 BRIDGED_CALL: Final = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
@@ -107,7 +106,7 @@ def nsid_of(descriptor: int) -> int | None:
         SensorError: The kernel refused.
     """
     request = struct.pack("=B3x", 0) + attribute(_NETNSA_FD, struct.pack("=I", descriptor))
-    for body in ask(_NETLINK_ROUTE, _RTM_GETNSID, request, "the number of a network namespace"):
+    for body in query(_NETLINK_ROUTE, _RTM_GETNSID, request, "the number of a network namespace"):
         for kind, value in attributes(body, 4):
             if kind == _NETNSA_NSID:
                 number: int = struct.unpack("=i", value)[0]

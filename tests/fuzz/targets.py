@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 
 from synguard.addresses import format_network, parse_network
-from synguard.enforcer import nft_netlink
 from synguard.enforcer.iptables.set_members import Members, parse_save
 from synguard.enforcer.nftables import elements, nft, parser
+from synguard.enforcer.nftables import netlink as nft_netlink
 from synguard.enforcer.nftables.layout import SetId, set_id
 from synguard.enforcer.nftables.members import take_elements
 from synguard.enforcer.syn_cookies_note import NOTE_FILE, CookieNoteFile

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from synguard.enforcer.nft_netlink import BODY, TRIES, ask, channel, comment_in
+from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, channel, comment_in
 from synguard.errors import ChangedUnderneathError
 from synguard.netlink import NESTED, Answer, attribute, spans
 

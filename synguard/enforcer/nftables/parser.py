@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from synguard.enforcer.names import is_ours
-from synguard.enforcer.nft_netlink import BODY, TRIES, ask, channel, comment_in
 from synguard.enforcer.nftables.layout import (
     BASES,
     CHAINS,
@@ -28,6 +27,7 @@ from synguard.enforcer.nftables.layout import (
     set_id,
     set_line,
 )
+from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, channel, comment_in
 from synguard.errors import ChangedUnderneathError
 from synguard.netlink import attribute, spans
 

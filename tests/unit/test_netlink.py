@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.errors import SensorError
-from synguard.netlink import attributes, messages
-from synguard.sensors.netlink_dump import dump
+from synguard.netlink import attributes, dump, messages
 
 INTERRUPTED = 0x10
 
