@@ -25,6 +25,7 @@ _NETLINK_ROUTE: Final = 0
 _RTM_GETLINK: Final = 18
 _RTM_GETNSID: Final = 90
 _IFINFOMSG: Final = struct.Struct("=BxHiII")
+_IFF_UP: Final = 1
 _IFLA_IFNAME: Final = 3
 _IFLA_MASTER: Final = 10
 _IFLA_LINKINFO: Final = 18
@@ -48,6 +49,10 @@ class Link:
     """Index of the bridge or bond that it is a port of; 0 for none."""
     nsid: int | None
     """Our number for the namespace that its other end is in; None where that is ours."""
+    hardware: int = 1
+    """``ARPHRD_*``: 1 is Ethernet."""
+    up: bool = True
+    """Whether it is to be used (``IFF_UP``), whatever its cable says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ def read_veth_peers(bridged_call: Path = BRIDGED_CALL) -> list[VethPeer]:
 
 
 def veth_peers_among(links: Iterable[Link], upward: frozenset[int], *, bridged_call: bool) -> list[VethPeer]:
-    """Return the doors among our links, given the indexes of those that default routes go through.
+    """Return the veth peers among our links, given the indexes of those that default routes go through.
 
     A bridge with a port of hardware hands packets from the wire to a container by itself: our IP chains see them only
     where the kernel is told to call them (``bridge-nf-call-iptables``).
@@ -124,7 +129,7 @@ def uplinks() -> frozenset[int]:
 
 
 def _link(body: bytes) -> Link:
-    index: int = _IFINFOMSG.unpack_from(body)[2]
+    _family, hardware, index, flags, _changed = _IFINFOMSG.unpack_from(body)
     found = dict(attributes(body, _IFINFOMSG.size))
     info = dict(attributes(found.get(_IFLA_LINKINFO, b"")))
     nsid = found.get(_IFLA_LINK_NETNSID)
@@ -134,6 +139,8 @@ def _link(body: bytes) -> Link:
         kind=info.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode(errors="replace"),
         master=struct.unpack("=I", found[_IFLA_MASTER])[0] if _IFLA_MASTER in found else 0,
         nsid=struct.unpack("=i", nsid)[0] if nsid is not None else None,
+        hardware=hardware,
+        up=bool(flags & _IFF_UP),
     )
 
 
