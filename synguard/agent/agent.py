@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -34,7 +34,7 @@ from synguard.enforcer.nft import has_flowtables
 from synguard.errors import ConfigError, LedgerError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Mode, Phase
+from synguard.model import Ban, Mode, Phase
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.report.status import Status
@@ -105,6 +105,8 @@ class Agent:
         self._exceptions: frozenset[Network] = frozenset()
         self._protecting = Protecting(config.state_dir)
         self.notes: list[Note] = [self._protecting.notes]
+        self.problems: list[Note] = []
+        """Gives sentences for ``Status.problems``, as ``notes`` do for theirs."""
         self._proving = self._new_proving()
         self._journal = Journal(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._reload_problem = ""
@@ -129,6 +131,11 @@ class Agent:
     def mode(self) -> Mode:
         """Whether bans reach the kernel now."""
         return self._config.mode
+
+    @property
+    def by_hand(self) -> Mapping[str, Ban]:
+        """In dry-run, the bans that stand for real; none while the agent enforces."""
+        return self._enforcing.by_hand
 
     def adopt(self) -> None:
         """Take over the bans that stand, in ledger and kernel, before the first tick.
@@ -365,6 +372,7 @@ class Agent:
             self._cookies.problem,
             self._enforcing.ledger_problem or self._journal.problem,
             self._reload_problem,
+            *(text for problem in self.problems for text in problem()),
             next(iter(decision.refusals), "") if not suspended else "",
         )
         return (*suspended, *(problem for problem in others if problem))

@@ -16,6 +16,7 @@ from synguard.agent.enablement import Enablements
 from synguard.agent.enforcing import Enforcing
 from synguard.agent.figures import measuring
 from synguard.agent.history import History
+from synguard.agent.kernel_watch import KernelWatch
 from synguard.agent.lock import AgentLock
 from synguard.agent.senses import Sources
 from synguard.agent.supervisor import Supervisor
@@ -96,6 +97,10 @@ def built(
         for onlooker in (History(ledger), Witness(ledger, config.proven.lifetime, lambda: agent.mode is Mode.DRY_RUN)):
             held.callback(onlooker.close)
             agent.onlookers.append(onlooker.look)
+        watch = KernelWatch(lambda: choose_plane(config), lambda: agent.by_hand)
+        agent.onlookers.append(watch.look)
+        agent.problems.append(lambda: (watch.problem,))
+        agent.notes.append(lambda: (watch.note,))
         office = held.enter_context(alerting(agent, config, clock))
         held.enter_context(measuring(agent, config.metrics, office))
         agent.adopt()
