@@ -94,11 +94,15 @@ def look_around(protected: Protected, standing: Iterable[Ban]) -> tuple[Surround
     from synguard.agent.login import login_here
     from synguard.errors import SensorError
     from synguard.readings import TcpState
-    from synguard.sensors.protected import own_addresses
+    from synguard.sensors.protected import OWN, own_addresses
     from synguard.sensors.sockets import Sockets
 
     sensor = Sockets()
     table, trouble = None, ""
+    try:
+        own = own_addresses()
+    except SensorError as error:
+        own, trouble = dict(protected.parts.get(OWN, {})), str(error)
     try:
         table = sensor.tcp(state for state in TcpState if state is not TcpState.LISTEN)
     except SensorError as error:
@@ -107,7 +111,7 @@ def look_around(protected: Protected, standing: Iterable[Ban]) -> tuple[Surround
         sensor.close()
     around = Surroundings(
         protected=protected,
-        own=frozenset(own_addresses()),
+        own=frozenset(own),
         operator=operator_address(os.environ) or operator_address({"SSH_CONNECTION": login_here().ssh}),
         standing=tuple(standing),
         sockets=table,
