@@ -13,7 +13,7 @@ from typing import Final
 
 from synguard.addresses import format_network
 from synguard.enforcer.plane import Actual, PatientPlane, Plane
-from synguard.enforcer.reconciler import READ_SHARE
+from synguard.enforcer.reconcile.reconciler import READ_SHARE
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.logs import event
 from synguard.model import Ban
@@ -31,10 +31,10 @@ _ENDING: Final = timedelta(seconds=2)
 class KernelWatch:
     """Reads the kernel every five seconds while a real ban stands, a piece a tick, and no more than its share."""
 
-    def __init__(self, plane: Callable[[], Plane], standing: Callable[[], Mapping[str, Ban]]) -> None:
+    def __init__(self, plane: Callable[[], Plane], active_bans: Callable[[], Mapping[str, Ban]]) -> None:
         self._new_plane = plane
         self._plane: Plane | None = None
-        self._standing = standing
+        self._standing = active_bans
         self._reading: Generator[None, None, Actual] | None = None
         self._cost_s = 0.0
         self._due_at = float("-inf")

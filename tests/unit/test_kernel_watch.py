@@ -9,7 +9,7 @@ from ipaddress import ip_network
 import pytest
 
 from synguard.agent.kernel_watch import LOOK_EVERY_S, KernelWatch
-from synguard.enforcer.plane import Change
+from synguard.enforcer.plane import Delta
 from synguard.errors import NotPermittedError
 from synguard.model import Action, Ban, Origin, Scope
 from tests.support.fake_plane import FakePlane, PatientFake
@@ -25,9 +25,9 @@ class Host:
             "m1", ip_network("203.0.113.0/24"), Scope.ALL, Action.DROP, Origin.MANUAL, "manual", "by hand", now,
             now + timedelta(hours=1),
         )  # fmt: skip
-        self.standing = {"m1": self.ban}
-        plane.apply(Change(add=(self.ban,), frame=True))
-        self.watch = KernelWatch(lambda: plane, lambda: self.standing)
+        self.active_bans = {"m1": self.ban}
+        plane.apply(Delta(add=(self.ban,), frame=True))
+        self.watch = KernelWatch(lambda: plane, lambda: self.active_bans)
 
     def lasts(self, seconds: float) -> None:
         for _ in range(int(seconds)):
@@ -48,7 +48,7 @@ def test_a_table_that_somebody_flushed_under_a_dry_run_agent_is_a_problem_until_
     host.lasts(20)
     assert "NOT IN KERNEL" in host.watch.problem
     assert "203.0.113.0/24 (raw: the jump to SYNGUARD)" in host.watch.problem
-    host.plane.apply(Change(frame=True))
+    host.plane.apply(Delta(frame=True))
     host.lasts(20)
     assert host.watch.problem == ""
     host.plane.lose("m1")
@@ -58,20 +58,20 @@ def test_a_table_that_somebody_flushed_under_a_dry_run_agent_is_a_problem_until_
 
 def test_a_ban_that_is_on_its_way_or_has_ended_is_none_that_is_missing(host: Host) -> None:
     host.plane.wipe()
-    host.standing["m1"] = replace(host.ban, created_at=host.clock.utcnow())
+    host.active_bans["m1"] = replace(host.ban, created_at=host.clock.utcnow())
     host.lasts(4)
     assert host.watch.problem == ""
-    host.standing["m1"] = replace(host.ban, expires_at=host.clock.utcnow())
+    host.active_bans["m1"] = replace(host.ban, expires_at=host.clock.utcnow())
     host.lasts(20)
     assert host.watch.problem == ""
 
 
 def test_the_kernel_is_not_asked_while_nothing_stands_and_no_more_often_than_needed(host: Host) -> None:
-    host.standing.clear()
+    host.active_bans.clear()
     host.plane.calls.clear()
     host.lasts(20)
     assert host.plane.calls == []
-    host.standing["m1"] = host.ban
+    host.active_bans["m1"] = host.ban
     host.lasts(60)
     assert 0 < host.plane.calls.count("read") <= 60 / LOOK_EVERY_S
 
@@ -81,7 +81,7 @@ def test_a_kernel_that_may_not_be_asked_is_a_note_and_no_problem() -> None:
         raise NotPermittedError("needs CAP_NET_ADMIN")
 
     host = Host(FakePlane(), ManualClock())
-    host.watch = KernelWatch(refused, lambda: host.standing)
+    host.watch = KernelWatch(refused, lambda: host.active_bans)
     host.lasts(20)
     assert host.watch.problem == ""
     assert host.watch.note.endswith("is not known: needs CAP_NET_ADMIN")
