@@ -43,7 +43,7 @@ class KernelWatch:
         self.note = ""
         """Why the kernel is not known."""
 
-    def look(self, _tick: object, now: float, utc: datetime) -> None:
+    def observe(self, _tick: object, now: float, utc: datetime) -> None:
         """Go on reading, or begin where that is due; an onlooker of the agent's ticks."""
         if not any(ban.active(utc) for ban in self._standing().values()):
             self._reading, self.problem, self.note = None, "", ""

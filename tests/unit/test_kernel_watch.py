@@ -32,7 +32,7 @@ class Host:
     def lasts(self, seconds: float) -> None:
         for _ in range(int(seconds)):
             self.clock.advance(1)
-            self.watch.look(None, self.clock.monotonic(), self.clock.utcnow())
+            self.watch.observe(None, self.clock.monotonic(), self.clock.utcnow())
 
 
 @pytest.fixture(params=[FakePlane, PatientFake])
