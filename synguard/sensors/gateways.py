@@ -11,11 +11,11 @@ from typing import Final
 from synguard.addresses import Address, unmapped
 from synguard.netlink import attributes, dump
 
-_NETLINK_ROUTE: Final = 0
-_RTM_GETROUTE: Final = 26
+NETLINK_ROUTE: Final = 0
+RTM_GETROUTE: Final = 26
 _RTN_UNICAST: Final = 1
-_RTMSG_BYTES: Final = 12  # struct rtmsg
-_RTA_OIF: Final = 4
+RTMSG_BYTES: Final = 12  # struct rtmsg
+RTA_OIF: Final = 4
 _RTA_GATEWAY: Final = 5
 _RTA_MULTIPATH: Final = 9
 _RTA_VIA: Final = 18  # an IPv4 route whose next hop is an IPv6 address (RFC 5549)
@@ -32,7 +32,7 @@ def read_default_gateways() -> dict[Address, str]:
     Raises:
         SensorError: The routes cannot be read.
     """
-    return {address: _interface_name(index) for address, index in default_hops() if address is not None}
+    return {address: interface_name(index) for address, index in default_hops() if address is not None}
 
 
 def default_hops() -> Iterator[tuple[Address | None, int]]:
@@ -46,21 +46,21 @@ def default_hops() -> Iterator[tuple[Address | None, int]]:
     """
     for family in (socket.AF_INET, socket.AF_INET6):
         request = struct.pack("=B11x", family)
-        for body in dump(_NETLINK_ROUTE, _RTM_GETROUTE, request, "the routing tables"):
+        for body in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables"):
             yield from hops_in(body)
 
 
 def hops_in(body: bytes) -> Iterator[tuple[Address | None, int]]:
     """Yield (gateway or None, interface, 0 where none is named) of an RTM_NEWROUTE message that is a default route."""
-    if len(body) >= _RTMSG_BYTES and body[1] <= _WIDEST_HALF and body[7] == _RTN_UNICAST:
-        yield from _next_hops(body[_RTMSG_BYTES:], 0)
+    if len(body) >= RTMSG_BYTES and body[1] <= _WIDEST_HALF and body[7] == _RTN_UNICAST:
+        yield from _next_hops(body[RTMSG_BYTES:], 0)
 
 
 def _next_hops(described: bytes, interface: int, *, within: bool = False) -> Iterator[tuple[Address | None, int]]:
     """Yield what the attributes of a route name; ``within`` one of its next hops there are no further ones."""
     gateways: list[Address | None] = []
     for kind, value in attributes(described):
-        if kind == _RTA_OIF and len(value) == 4:
+        if kind == RTA_OIF and len(value) == 4:
             interface = struct.unpack("=i", value)[0]
         elif kind == _RTA_GATEWAY and len(value) in (4, 16):
             gateways.append(unmapped(ip_address(value)))
@@ -81,7 +81,8 @@ def _multipath(value: bytes) -> Iterator[tuple[Address | None, int]]:
         offset += (length + 3) & ~3
 
 
-def _interface_name(index: int) -> str:
+def interface_name(index: int) -> str:
+    """Return the name of an interface; ``interface 7`` where it has gone."""
     try:
         return socket.if_indextoname(index)
     except (OSError, OverflowError):  # it went away between the two questions, or never was one
