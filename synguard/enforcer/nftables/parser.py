@@ -27,8 +27,9 @@ from synguard.enforcer.nftables.layout import (
     set_id,
     set_line,
 )
-from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, attribute, attributes, channel, comment_in
+from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, channel, comment_in
 from synguard.errors import ChangedUnderneathError
+from synguard.netlink import attribute, spans
 
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET, _GETGEN, _GETOBJ, _GETFLOWTABLE = 1, 4, 7, 10, 16, 19, 23
 _OF_TABLE: Final = attribute(1, NAME.encode() + b"\0")
@@ -270,7 +271,7 @@ def _expressions(found: Mapping[int, bytes]) -> list[str]:
     """Return the names of what each element of a set carries: in one attribute, or in a list of several."""
     single = [found[_SET_EXPR]] if _SET_EXPR in found else []
     listed = found.get(_SET_EXPRS, b"")
-    several = [listed[start:end] for _, start, end in attributes(listed, 0, len(listed))]
+    several = [listed[start:end] for _, start, end in spans(listed, 0, len(listed))]
     return [_text(_fields(one, 0), _EXPR_NAME) for one in (single or several)]
 
 
@@ -281,7 +282,7 @@ def _base(chain: str) -> tuple[str, int, int, int]:
 
 def _fields(body: bytes, start: int = BODY) -> dict[int, bytes]:
     """Return attribute → value of one message, or of what is nested in it."""
-    return {kind: body[first:last] for kind, first, last in attributes(body, start, len(body))}
+    return {kind: body[first:last] for kind, first, last in spans(body, start, len(body))}
 
 
 def _text(found: Mapping[int, bytes], kind: int) -> str:
