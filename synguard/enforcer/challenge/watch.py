@@ -1,0 +1,179 @@
+"""Whether challenged clients get in: handshakes accepted while SYNs are answered here, and while they are not; no I/O.
+
+Most answers of a flood never return, since forged sources do not ACK, and anybody can send bad ACKs. So neither a missing
+nor a wrong ACK says anything. What counts is handshakes that the listeners accept (``PassiveOpens``), compared with
+themselves: the challenge pauses for a moment, in which listeners answer with their own cookies. Where clients are refused
+because of the challenge, more of them get in then. See docs/decisions/0035-watching-challenges.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+SETTLES_S: Final = 0.15
+"""After challenges begin: handshakes of SYNs from before still end."""
+COMPARED_S: Final = 0.4
+"""Handshakes are counted so long with challenges, and so long from the begin of the pause on."""
+PAUSE_S: Final = 0.2
+"""Within the second; the rest is for ACKs that are on their way."""
+FIRST_AGAIN_S: Final = 2.0
+SELDOM_S: Final = 64.0
+"""From the end of one comparison to the next, doubled each time up to the second."""
+STOPPED_S: Final = 30.0
+LONGEST_STOP_S: Final = 960.0
+"""How long no one is challenged after a comparison that went badly, doubled each time up to the second."""
+CHANCE: Final = 0.001
+"""A difference that chance alone makes more often than this is none."""
+_EXACT: Final = 400
+"""Up to so many handshakes the chance is summed up, beyond it is taken from the normal distribution."""
+
+
+class Advice(StrEnum):
+    """What to do with challenges until the next reading."""
+
+    CHALLENGE = "challenge"
+    PAUSE = "pause"
+    """Let all SYNs through to the listeners, which answer with cookies (``tcp_syncookies = 2``)."""
+    STOP = "stop"
+    """Challenged clients do not get in."""
+
+
+class _Phase(StrEnum):
+    SETTLES = "settles"
+    WITH = "with challenges"
+    WITHOUT = "without"
+    RESTS = "rests"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Handshakes:
+    """Two counters at one time."""
+
+    at: float
+    answered: int
+    """SYNs that the challenge program has answered."""
+    accepted: int
+    """``Tcp: PassiveOpens``."""
+
+
+class ChallengeWatch:
+    """Compares handshakes with and without challenges, at the begin of each attack and ever more rarely during it."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        """Why challenges have stopped; empty while they have not."""
+        self._phase = _Phase.RESTS
+        self._since = Handshakes(float("-inf"), 0, 0)
+        self._with: tuple[int, float] = 0, 0.0
+        self._before = (0.0, 0.0), (0.0, 0.0)
+        self._again_s, self._stop_s = FIRST_AGAIN_S, STOPPED_S
+        self._active = False
+
+    def follow(self, now: Handshakes, *, challenging: bool) -> Advice:
+        """Return what to do; ``challenging`` is whether any target is to be challenged. Call it at least every 0.1 s."""
+        if not challenging:
+            return self._calm(now)
+        if not self._active:
+            self._active = True
+            if self._phase is not _Phase.STOPPED:
+                self._enter(_Phase.SETTLES, now)
+        move = _MOVES[self._phase]
+        return move(self, now)
+
+    def _calm(self, now: Handshakes) -> Advice:
+        if self._active and self._phase is not _Phase.STOPPED:
+            self._again_s, self._before = FIRST_AGAIN_S, ((0.0, 0.0), (0.0, 0.0))
+        self._active = False
+        return self._stopped(now) if self._phase is _Phase.STOPPED else Advice.CHALLENGE
+
+    def _settles(self, now: Handshakes) -> Advice:
+        if now.at - self._since.at >= SETTLES_S:
+            self._enter(_Phase.WITH, now)
+        return Advice.CHALLENGE
+
+    def _with_challenges(self, now: Handshakes) -> Advice:
+        if now.at - self._since.at < COMPARED_S:
+            return Advice.CHALLENGE
+        if now.answered == self._since.answered:  # nothing was answered: nothing to compare
+            self._enter(_Phase.WITH, now)
+            return Advice.CHALLENGE
+        self._with = now.accepted - self._since.accepted, now.at - self._since.at
+        self._enter(_Phase.WITHOUT, now)
+        return Advice.PAUSE
+
+    def _without(self, now: Handshakes) -> Advice:
+        lasted = now.at - self._since.at
+        found = self._compared(now.accepted - self._since.accepted, max(lasted, COMPARED_S))
+        if is_refusal(*found):
+            return self._stop(now)
+        if lasted < COMPARED_S:
+            return Advice.PAUSE if lasted < PAUSE_S else Advice.CHALLENGE
+        self._before = found
+        self._enter(_Phase.RESTS, now)
+        return Advice.CHALLENGE
+
+    def _compared(self, accepted: int, lasted: float) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return handshakes and seconds with and without challenges; what was found before counts half."""
+        (with_before, with_s), (without_before, without_s) = self._before
+        return (
+            (self._with[0] + with_before / 2, self._with[1] + with_s / 2),
+            (accepted + without_before / 2, lasted + without_s / 2),
+        )
+
+    def _stop(self, now: Handshakes) -> Advice:
+        count = now.accepted - self._since.accepted
+        self.reason = (
+            f"challenged clients do not get in: {self._with[0]} handshakes were accepted in {self._with[1]:.1f} s of "
+            f"challenges, and {count} in {now.at - self._since.at:.1f} s after they paused; see synguard doctor"
+        )
+        self._enter(_Phase.STOPPED, now)
+        return Advice.STOP
+
+    def _stopped(self, now: Handshakes) -> Advice:
+        if now.at - self._since.at < self._stop_s:
+            return Advice.STOP
+        self._stop_s = min(2 * self._stop_s, LONGEST_STOP_S)
+        self.reason, self._before = "", ((0.0, 0.0), (0.0, 0.0))
+        self._enter(_Phase.SETTLES, now)
+        return Advice.CHALLENGE
+
+    def _rests(self, now: Handshakes) -> Advice:
+        if now.at - self._since.at >= self._again_s:
+            self._again_s = min(2 * self._again_s, SELDOM_S)
+            self._enter(_Phase.WITH, now)
+        return Advice.CHALLENGE
+
+    def _enter(self, phase: _Phase, now: Handshakes) -> None:
+        self._phase, self._since = phase, now
+
+
+_MOVES: Final = {
+    _Phase.SETTLES: ChallengeWatch._settles,
+    _Phase.WITH: ChallengeWatch._with_challenges,
+    _Phase.WITHOUT: ChallengeWatch._without,
+    _Phase.RESTS: ChallengeWatch._rests,
+    _Phase.STOPPED: ChallengeWatch._stopped,
+}
+
+
+def is_refusal(challenged: tuple[float, float], paused: tuple[float, float]) -> bool:
+    """Return whether handshakes (their number, in seconds) with challenges are less than half as many as without.
+
+    And whether chance alone would make such a difference less often than `CHANCE`.
+    """
+    (few, few_s), (many, many_s) = challenged, paused
+    if few / few_s >= many / many_s / 2:
+        return False
+    return chance_of(math.floor(few), math.ceil(few) + math.floor(many), few_s / (few_s + many_s)) < CHANCE
+
+
+def chance_of(at_most: int, among: int, share: float) -> float:
+    """Return how likely at most so many of ``among`` fall into a share of the time: the binomial distribution."""
+    if among <= _EXACT:
+        return sum(math.comb(among, k) * share**k * (1 - share) ** (among - k) for k in range(at_most + 1))
+    spread = math.sqrt(among * share * (1 - share))
+    return 0.5 * math.erfc((among * share - at_most - 0.5) / spread / math.sqrt(2))
