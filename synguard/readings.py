@@ -145,6 +145,28 @@ class CounterReading:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """Absolute times of one CPU since boot, in the kernel's ticks."""
+
+    cpu: int
+    interrupts: int
+    """In hard and soft interrupts."""
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class CpuReading:
+    """Where the CPUs' time went, and what became of packets before TCP; absolute counters."""
+
+    at: float
+    cpus: tuple[CpuTimes, ...]
+    taken: int
+    """Packets taken from the receive backlogs."""
+    dropped: int
+    """Packets dropped because a receive backlog was full."""
+
+
+@dataclass(frozen=True, slots=True)
 class SynSample:
     """SYNs kept by the in-kernel filter since the last read; each stands for ``one_in`` on the wire."""
 
@@ -198,6 +220,7 @@ class Readings:
     doors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Local port → the ports that a ban must close for it, where that is more than itself: containers may be reached
     through several. Empty for all ports, where it is not known which lead there."""
+    cpu: CpuReading | None = None
     failures: Mapping[str, str] = field(default_factory=dict)
     """Sensor name → one sentence."""
 

@@ -27,6 +27,7 @@ from synguard.agent.totals import Totals, standing_by
 from synguard.agent.upkeep import Upkeep
 from synguard.clock import Clock
 from synguard.decision.engine import Decision, Engine
+from synguard.decision.ladder import ChallengeState
 from synguard.detector.assessment import Assessment
 from synguard.detector.detector import Detector
 from synguard.enforcer.ceilings import Level
@@ -97,6 +98,8 @@ class Agent:
         self._stopping = False
         self.record: Record | None = None
         """Told what every tick knows; must neither wait nor raise."""
+        self.challenge: Callable[[], ChallengeState] = ChallengeState
+        """Says whether SYNs can be challenged now."""
         self.onlookers: list[Onlooker] = []
         self._publisher = Publisher(config.runtime_dir)
         self.notes: list[Note] = []
@@ -158,8 +161,9 @@ class Agent:
         if self.record is not None:
             self.record(utc, readings, self._protecting.known)
         assessment = self._detector.assess(readings, self._engine.court.standing.held(utc))
+        self._engine.court.challenge = self.challenge()
         decision = self._cookies.follow(self._engine.decide(assessment, utc), assessment, now, utc)
-        self._enforcing.add(decision.bans)
+        self._enforcing.add(decision.bans, decision.replaced)
         if decision.bans or assessment.completed is not None:
             self._exceptions = self._engine.proven_exceptions(utc)
         self._enforcing.bring(self._protecting.known.networks, self._exceptions, now, utc)

@@ -182,8 +182,12 @@ class Enforcing:
         except LedgerError as error:
             self._ledger_failed(error)
 
-    def add(self, bans: Sequence[Ban]) -> None:
-        """Want these bans too: in the ledger now, in the plane at the next ``bring``."""
+    def add(self, bans: Sequence[Ban], replaced: Iterable[str] = ()) -> None:
+        """Want these bans too, and those no more that they replace: in the ledger now, in the plane with ``bring``."""
+        for ban in [self.bans.pop(ban_id) for ban_id in replaced if ban_id in self.bans]:
+            self._depart(ban, in_plane=True)
+            self.standing[ban.origin, ban.scope] -= 1
+            self._unwritten = [one for one in self._unwritten if one.id != ban.id]
         if bans or self._unwritten:
             self._unwritten.extend(bans)
             for ban in bans:

@@ -17,6 +17,7 @@ from synguard.readings import (
     EVERY_PORT,
     U64,
     CounterReading,
+    CpuReading,
     Listener,
     Protected,
     Readings,
@@ -33,6 +34,8 @@ _Seen = TypeVar("_Seen")
 
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
+CPU_EVERY_S: Final = 0.25
+"""Between two looks at the CPUs' times, which are read during an attack alone."""
 
 
 class SocketSensor(Protocol):
@@ -82,6 +85,8 @@ class Sources:
     finished_peers: Callable[[float], tuple[U64, U64]]
     """Seconds back → (high, low) columns of peers whose connection ended since."""
     protected: Callable[[Allow], Protected]
+    cpu: Callable[[float], CpuReading] | None = None
+    """None where it is not read."""
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
     containers: EveryNamespace | None = None
@@ -150,6 +155,8 @@ class Senses:
             "syn_sampler": Pace(0.0, share),
             "protected": Pace(cadence.protected, share / 5),
         }
+        if sources.cpu is not None:
+            self._paces["cpu"] = Pace(CPU_EVERY_S, share / 5)
         if sources.containers is not None:
             self._paces["containers"] = Pace(0.0, share / 5)
         self._around = ""
@@ -204,8 +211,13 @@ class Senses:
             syns=self._sample(now, sampling=(sampling or self._blind) and self._may_sample),
             proven=self._try("finished_peers", now, lambda: sources.finished_peers(self._lookback_s)),
             doors=sources.containers.doors() if sources.containers else {},
+            cpu=self._read_cpu(now) if sampling else None,
             failures=dict(self._failures),
         )
+
+    def _read_cpu(self, now: float) -> CpuReading | None:
+        read = self._sources.cpu
+        return None if read is None else self._try("cpu", now, lambda: read(now))
 
     def begin_sampling(self, now: float) -> None:
         """Open the sampler at once, so that the next call of ``read`` has its first SYNs."""

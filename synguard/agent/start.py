@@ -32,6 +32,7 @@ from synguard.model import Mode
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
 from synguard.sensors.counters import read_counters
+from synguard.sensors.cpu import read_cpu
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import Sockets
@@ -141,6 +142,7 @@ def host_sources(config: Config) -> Sources:
             counters=everywhere.counters,
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
+            cpu=read_cpu,
             containers=everywhere,
         )
     return Sources(
@@ -149,6 +151,7 @@ def host_sources(config: Config) -> Sources:
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=read_protected,
+        cpu=read_cpu,
     )
 
 

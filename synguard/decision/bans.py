@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from synguard.addresses import Network
 from synguard.decision.banned import FOREVER, Banned, microseconds
+from synguard.decision.ladder import gravity
 from synguard.detector.columns import halves
 from synguard.detector.held import Held, Networks
 from synguard.model import Ban, Origin, Scope
@@ -50,10 +51,10 @@ class StandingBans:
             self.add(ban)
 
     def add(self, ban: Ban) -> None:
-        """Take in one more ban; one of the same target, scope and ports gives way to it."""
+        """Take in one more ban; one of the same target, scope, ports and header gives way to it."""
         bans = self._by_target.get(ban.target, ())
         for old in bans:
-            if (old.scope, old.ports, old.dry_run) == (ban.scope, ban.ports, ban.dry_run):
+            if (old.scope, old.ports, old.dry_run, old.header) == (ban.scope, ban.ports, ban.dry_run, ban.header):
                 self.remove(old)
         bans = self._by_target.get(ban.target, ())
         if not bans:
@@ -64,6 +65,18 @@ class StandingBans:
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
             self._rows.setdefault(reach, Banned()).put(place, until)
+
+    def same(self, ban: Ban) -> Ban | None:
+        """Return the ban of the same target, scope, ports and header, which ``add`` would replace, or None."""
+        alike = (ban.scope, ban.ports, ban.dry_run, ban.header)
+        return next(
+            (
+                old
+                for old in self._by_target.get(ban.target, ())
+                if (old.scope, old.ports, old.dry_run, old.header) == alike
+            ),
+            None,
+        )
 
     def remove(self, ban: Ban, now: datetime | None = None) -> None:
         """Let go of a ban, if it is known; the rows of one that has lapsed at ``now`` have ended by themselves."""
@@ -128,20 +141,28 @@ class StandingBans:
             if reach[0] is Scope.NEW and reach[2] < (32 if reach[1] == 4 else 128)
         }
 
-    def covering(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
-        """Return the longest-standing ban at ``now`` that stops all that a ban with this reach would, or None."""
+    def covering(
+        self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime, at_least: int = 0
+    ) -> Ban | None:
+        """Return the longest-standing ban at ``now`` that concerns all that a ban with this reach would, or None.
+
+        Only bans whose action has a gravity of ``at_least`` this count, and none of a single header.
+        """
         found: Ban | None = None
         for version, prefixlen in self._lengths:
             if version == target.version and prefixlen <= target.prefixlen:
                 for ban in self._by_target.get(target.supernet(new_prefix=prefixlen), ()):
-                    if ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
+                    grave = ban.header is None and gravity(ban.action) >= at_least
+                    if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
                         found = ban
         return found
 
 
 def _reaches_of(ban: Ban) -> Iterable[_Reach]:
-    """Yield the columns that a ban has a row in: one, or one per port."""
+    """Yield the columns that a ban has a row in: one, or one per port; a challenged target goes on being judged."""
     target = ban.target
+    if ban.at_interface:
+        return ()
     return ((ban.scope, target.version, target.prefixlen, port) for port in ban.ports or (0,))
 
 

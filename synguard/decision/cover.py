@@ -21,6 +21,12 @@ class Condemned:
     evidence: tuple[Evidence, ...]
     addresses: int = 1
     """Distinct single addresses seen in the target."""
+    parts: tuple[Condemned, ...] = ()
+    """Targets inside it that are over their own limits; judged one by one where the whole is spared."""
+    offending: int = 0
+    """Targets inside it that have a score, condemned or not; known where it has parts."""
+    everybody: str = ""
+    """Why all sources of a port are meant, one clause; empty for every other target."""
     alike: float | None = None
     """Share of its SYNs that bear the header of most of the flood's networks; None where that is not known."""
 
@@ -76,6 +82,7 @@ def _joined(parent: Network, children: list[Condemned], policy: Policy) -> Conde
         score=max(child.score for child in children),
         evidence=tuple(_added(parent, items, policy) for items in by_signal.values()),
         addresses=sum(child.addresses for child in children),
+        parts=tuple(child for child in children if child.target != parent),
         alike=max((child.alike for child in children if child.alike is not None), default=None),
     )
 

@@ -12,6 +12,7 @@ from synguard.addresses import NetworkIndex, format_network
 from synguard.decision.bans import BudgetGate, Offenders, StandingBans, ban_seconds
 from synguard.decision.cover import Condemned
 from synguard.decision.incident import Tally
+from synguard.decision.ladder import ChallengeState, Step, gravity, next_step, steps_here
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.spoofing import MEANINGFUL_SHARE
 from synguard.detector.assessment import Assessment
@@ -33,6 +34,8 @@ ROUNDING: Final = timedelta(milliseconds=500)
 """By how much the end of a trial, counted anew in every tick, may seem to move."""
 OWN_HEADERS: Final = 0.5
 """A source fewer of whose SYNs bear the header of a forged flood is not the tool that sends it."""
+SINGLED_OUT: Final = 0.5
+"""Share of the known addresses in a prefix, offenders and served clients, below which offenders stand out."""
 EXCEPTIONS: Final = 4096
 """Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
 
@@ -54,6 +57,7 @@ class Court:
     """Since when completed handshakes are wanted that have not been read; None where they are not wanted."""
     protected: Protected = field(default_factory=lambda: Protected({}))
     protected_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
+    challenge: ChallengeState = field(default_factory=ChallengeState)
     ends_by: datetime | None = None
     """No automatic ban lasts beyond this: the end of a trial of enforcement. None without one."""
 
@@ -85,30 +89,83 @@ class Docket:
         self._spoofed = spoofed
         self._sources = 0
         self.bans: list[Ban] = []
+        self.replaced: list[str] = []
+        """Ids of standing bans whose target gets another step of the ladder."""
         self.verdicts: list[Verdict] = []
         self.refusals: list[str] = []
 
     def hear(self, item: Condemned, policy: Policy) -> None:
-        """Give a verdict on one target, and a ban where nothing stands against it."""
+        """Give a verdict on one target, and a ban where nothing stands against it; the parts of a spared one follow."""
         self._sources += max(evidence.sources for evidence in item.evidence)
         scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
         ports = self._to_close(item.ports) if scope is Scope.NEW else ()
-        standing = self._court.standing.covering(item.target, scope, ports, self._now)
-        if standing is not None and self._court.stands_long(standing, self._now):
+        spared = ""
+        for step in self._steps(item, policy, scope, ports):
+            spared = self._why_spared(item, policy, step)
+            if not spared:
+                self._take(step, item, policy, scope, ports)
+                return
+        self._say(VerdictKind.SPARE if spared else VerdictKind.WATCH, item, policy, spared or self._why_no_step(policy))
+        for part in self._outstanding(item):
+            self.hear(part, policy)
+
+    def _steps(self, item: Condemned, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> list[Step]:
+        """Return the step to take and, behind it, the milder ones to fall back on where the target is spared of it."""
+        refusal = Action(policy.action)
+        if not item.forgeable:
+            return [Step(refusal)]
+        challenge = self._court.challenge
+        actions = steps_here(policy.steps.of(e.signal for e in item.evidence), challenge, ports, refusal)
+        if item.everybody:
+            actions = tuple(action for action in actions if action is Action.CHALLENGE)
+        if not actions:
+            return []
+        standing = self._gravest(item, scope, ports)
+        step = next_step(actions, standing, self._now, self._assessment.bottleneck, challenge)
+        milder = [Step(one) for one in reversed(actions) if gravity(one) < gravity(step.action)]
+        return [step, *milder]
+
+    def _gravest(self, item: Condemned, scope: Scope, ports: tuple[int, ...]) -> Ban | None:
+        """Return the standing ban that does most to the target, or None."""
+        standing = self._court.standing
+        bans = (standing.covering(item.target, scope, ports, self._now, least) for least in (2, 1, 0))
+        return next((ban for ban in bans if ban is not None), None)
+
+    def _why_no_step(self, policy: Policy) -> str:
+        why = f": {self._court.challenge.why_not}" if self._court.challenge.why_not else ""
+        return f"not banned: no step of policy {policy.name} works here{why}"
+
+    def _take(self, step: Step, item: Condemned, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> None:
+        court = self._court
+        standing = court.standing.covering(item.target, scope, ports, self._now, gravity(step.action))
+        if standing is not None and court.stands_long(standing, self._now):
             self._say(VerdictKind.BAN, item, policy, f"held by ban {standing.id} until {_until(standing)}")
-            return
-        spared = self._why_spared(item, policy)
-        if spared:
-            self._say(VerdictKind.SPARE, item, policy, spared)
             return
         refusal = self._why_refused(item, scope)
         if refusal:
             self.refusals.append(refusal)
             self._say(VerdictKind.WATCH, item, policy, f"not banned: {refusal}")
             return
-        if item.forgeable and standing is None and self._waits_for_proof():
+        refuses = not step.action.challenges
+        if refuses and item.forgeable and standing is None and self._waits_for_proof():
             return
-        self._ban(item, policy, scope, ports)
+        self._ban(step, item, policy, scope, ports)
+
+    def _outstanding(self, item: Condemned) -> tuple[Condemned, ...]:
+        """Return the parts of a spared prefix that are judged by themselves.
+
+        Where most of the addresses seen in it offend alike, all of it may be forged, and its clients with it: then
+        none is picked out of them.
+        """
+        if not self._carried_by_cookies():
+            return item.parts
+        served = len(self._court.proven.inside(item.target, EXCEPTIONS))
+        return item.parts if item.offending < SINGLED_OUT * (item.offending + served) else ()
+
+    def _carried_by_cookies(self) -> bool:
+        """Return whether SYN cookies carry the flood, so that clients get in whoever is forged."""
+        flood = self._assessment.flood
+        return flood.cookies_sent_pps > 0 and flood.dropped_pps == 0 and not self._assessment.bottleneck
 
     def _waits_for_proof(self) -> bool:
         """Return whether completed handshakes must be looked at first: a client may be newer than the last look."""
@@ -137,20 +194,20 @@ class Docket:
         spared = sum(verdict.kind is VerdictKind.SPARE for verdict in self.verdicts)
         return Tally(kind, self._sources, len(self.bans), spared, self._spoofed or "")
 
-    def _why_spared(self, item: Condemned, policy: Policy) -> str | None:
+    def _why_spared(self, item: Condemned, policy: Policy, step: Step) -> str:
         target, court = item.target, self._court
         covering = court.protected_index.covering(target)
         if covering is not None:
             return f"protected: {court.protected.networks[covering]}"
+        if step.action is Action.CHALLENGE:  # refuses no one, and those protected inside pass unchallenged
+            return ""
         inside = court.protected_index.inside(target)
         if inside is not None:
             return f"it holds {format_network(inside)}, protected: {court.protected.networks[inside]}"
-        if not item.forgeable:
-            return None
-        return self._why_doubted(item, policy)
+        return self._why_doubted(item, policy) if item.forgeable else ""
 
-    def _why_doubted(self, item: Condemned, policy: Policy) -> str | None:
-        """Return why forgeable evidence does not suffice against this target, or None if it does."""
+    def _why_doubted(self, item: Condemned, policy: Policy) -> str:
+        """Return why forgeable evidence does not suffice to refuse this target, or nothing if it does."""
         target, court = item.target, self._court
         proven = court.proven.inside(target, EXCEPTIONS + 1)
         if proven and len(proven) >= item.addresses:
@@ -160,9 +217,12 @@ class Docket:
         if len(proven) > EXCEPTIONS:
             return f"more than {EXCEPTIONS} recently served clients live in it"
         is_prefix = target.prefixlen < policy.prefixes.lengths(target.version)[0]
+        if is_prefix and proven and self._carried_by_cookies():
+            clients = "a recently served client lives" if len(proven) == 1 else f"{len(proven)} served clients live"
+            return f"{clients} in it, new ones may be their neighbours, and SYN cookies carry the flood"
         if self._spoofed and is_prefix and self._share(item) < MEANINGFUL_SHARE:
             return f"carries only {self._share(item):.1%} of a flood whose sources are forged"
-        return None
+        return ""
 
     def _share(self, item: Condemned) -> float:
         flood = self._assessment.flood
@@ -182,17 +242,18 @@ class Docket:
             self._assessment.at, automatic=court.standing.automatic, touched=touched, served=served
         )
 
-    def _ban(self, item: Condemned, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> None:
+    def _ban(self, step: Step, item: Condemned, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> None:
         court = self._court
-        framed = self._may_be_framed(item)
+        framed = "" if item.everybody else self._may_be_framed(item)
         nth = 1 if framed else court.offenders.next_time(item.target, policy.bans.memory, self._now)
         seconds = ban_seconds(policy.bans, nth, forgeable=item.forgeable, chance=court.chance)
-        reason = _reason(item, ports) + self._let_through(item, scope) + framed
+        words = (_reason(item, ports), step.why, self._let_through(item, scope, step.action), framed)
+        reason = "; ".join(word for word in words if word)
         ban = Ban(
             id=court.new_id(),
             target=item.target,
             scope=scope,
-            action=Action(policy.action),
+            action=step.action,
             origin=Origin.AUTO,
             policy=policy.name,
             reason=reason,
@@ -207,17 +268,20 @@ class Docket:
         court.budget.grant(self._assessment.at)
         if not framed:
             court.offenders.note(ban)
+        before = court.standing.same(ban)
+        if before is not None and before.action is not ban.action and before.origin is Origin.AUTO:
+            self.replaced.append(before.id)
         court.standing.add(ban)
         self.bans.append(ban)
         self._say(VerdictKind.BAN, item, policy, reason)
 
-    def _let_through(self, item: Condemned, scope: Scope) -> str:
+    def _let_through(self, item: Condemned, scope: Scope, action: Action) -> str:
         """Return how many recently served clients inside a banned prefix keep a way through; empty if none do."""
-        if scope is not Scope.NEW or item.target.prefixlen == item.target.max_prefixlen:
+        if scope is not Scope.NEW or action.challenges or item.target.prefixlen == item.target.max_prefixlen:
             return ""
         count = len(self._court.proven.inside(item.target, EXCEPTIONS))
         served = "recently served client in it keeps" if count == 1 else "recently served clients in it keep"
-        return f"; {count} {served} a way through" if count else ""
+        return f"{count} {served} a way through" if count else ""
 
     def _may_be_framed(self, item: Condemned) -> str:
         """Return why a ban must stay as short as a first one and not count against its target; empty if nothing does.
@@ -228,13 +292,15 @@ class Docket:
         if not self._spoofed or not item.forgeable or (item.alike is not None and item.alike < OWN_HEADERS):
             return ""
         shown = "" if item.alike is None else f": {item.alike:.0%} of its SYNs bear the flood's header"
-        return f"; kept short, it may be forged like the flood around it{shown}"
+        return f"kept short, it may be forged like the flood around it{shown}"
 
     def _say(self, kind: VerdictKind, item: Condemned, policy: Policy, reason: str) -> None:
         self.verdicts.append(Verdict(kind, item.target, item.score, policy.name, reason, item.evidence))
 
 
 def _reason(item: Condemned, ports: tuple[int, ...]) -> str:
+    if item.everybody:
+        return item.everybody
     where = f" on port {format_ports(ports)}" if ports else ""
     return " and ".join(str(evidence) for evidence in item.evidence) + where
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -12,6 +12,7 @@ from synguard.addresses import Network
 from synguard.decision.bans import BudgetGate, Offenders, StandingBans
 from synguard.decision.cover import Condemned, narrowest_cover
 from synguard.decision.docket import PROOF_FRESH_S, Court, Docket
+from synguard.decision.everybody import everybody
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.scores import Key, Score, Scores
@@ -33,6 +34,8 @@ class Decision:
     """What one tick comes to."""
 
     bans: tuple[Ban, ...] = ()
+    replaced: tuple[str, ...] = ()
+    """Ids of standing bans that end because a new one is another step against the same target."""
     verdicts: tuple[Verdict, ...] = ()
     """One for every condemned target, whether banned, held already, spared or only watched."""
     flood_verdict: str = ""
@@ -104,12 +107,15 @@ class Engine:
         self.scores.advance(assessment.observations, assessment.elapsed)
         spoofed = spoofed_reason(assessment)
         docket = Docket(self.court, assessment, now, spoofed)
+        for item, policy in everybody(assessment, spoofed, self._policies.values(), self.court.challenge):
+            docket.hear(item, policy)
         for item, policy in self._worst():
             docket.hear(item, policy)
         flood_verdict = spoofed or (_slow_application(assessment) if assessment.slow_application else "")
         incident = self._incidents.follow(assessment, docket.tally(), now)
         return Decision(
             bans=tuple(docket.bans),
+            replaced=tuple(docket.replaced),
             verdicts=tuple(docket.verdicts),
             flood_verdict=flood_verdict,
             incident=incident,
@@ -133,8 +139,16 @@ class Engine:
             for forgeable in (False, True)
             for item in narrowest_cover([one for one in condemned if one.forgeable is forgeable], self._policies[name])
         ]
+        covering = [(self._with_offenders(item, policy), policy) for item, policy in covering]
         covering.sort(key=lambda pair: max(e.value / e.limit for e in pair[0].evidence), reverse=True)
         return covering[:MOST_HEARD]
+
+    def _with_offenders(self, item: Condemned, policy: Policy) -> Condemned:
+        """Return a target that has parts with the number of those inside it that offend, condemned yet or not."""
+        if not item.parts:
+            return item
+        keys = [Key(policy.name, item.target, evidence.signal) for evidence in item.evidence]
+        return replace(item, offending=max(map(len, self.scores.inside(keys).values())))
 
     def proven_exceptions(self, now: datetime) -> frozenset[Network]:
         """Return the proven peers that need a way through the standing bans: those inside a ``new`` ban of a prefix."""

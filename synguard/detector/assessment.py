@@ -68,6 +68,10 @@ class FloodFigures:
     cookies_received_pps: float = 0.0
     dropped_pps: float = 0.0
     accept_overflows_pps: float = 0.0
+    refused_pps: float = 0.0
+    """Packets that were answered with a reset: to ports that nothing listens on, or to no connection."""
+    resets_pps: float = 0.0
+    """Half-open sockets that a reset of the peer ended."""
 
     @property
     def overflowing(self) -> bool:
@@ -127,6 +131,10 @@ class Dispersion:
     """SYNs a second that the samples stand for; 0 for half-open sockets."""
     fingerprint: Fingerprint | None = None
     """None for half-open sockets, of which the kernel keeps no header."""
+    ports: tuple[int, ...] = ()
+    """The local ports that carry a tenth of the samples or more, ascending."""
+    versions: tuple[int, ...] = ()
+    """The IP versions that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,8 @@ class Assessment:
     flood: FloodFigures = FloodFigures()
     dispersion: Dispersion | None = None
     handshakes: Handshakes = Handshakes()
+    bottleneck: str = ""
+    """Why a CPU is the bottleneck of receiving packets, one clause; empty while none is."""
     pressed: frozenset[str] = frozenset()
     """Names of the policies one of whose listeners overflows."""
     doors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)

@@ -12,8 +12,9 @@ import numpy as np
 from synguard.detector.arrivals import Arrivals
 from synguard.detector.assessment import Assessment, Dispersion, FloodFigures, ListenerPressure, Observation
 from synguard.detector.columns import cut, is_ipv4, sorting_order
-from synguard.detector.counters import dropped_rate, rate
+from synguard.detector.counters import dropped_rate, rate, refused_rate
 from synguard.detector.counting import Rows, observe, split
+from synguard.detector.cpu import CpuWindow
 from synguard.detector.dispersion import EVERYWHERE, dispersion
 from synguard.detector.familiar import Familiar
 from synguard.detector.fingerprint import ONE_TOOL, headers
@@ -46,6 +47,7 @@ class Detector:
         self._measured_at: dict[Signal, float] = {}
         self._counters: CounterReading | None = None
         self._handshakes = HandshakeWindow()
+        self._cpu = CpuWindow()
         self._flood = FloodFigures()
         self._held_pps = 0.0
         self._pressed_until: dict[str, float] = {}
@@ -85,6 +87,7 @@ class Detector:
             flood=replace(self._flood, held_pps=self._held_pps if self._recent_syns else 0.0),
             dispersion=spread,
             handshakes=self._handshakes.follow(readings.counters, readings.at, suffering=suffering),
+            bottleneck=self._cpu.follow(readings.cpu),
             pressed=self._pressed(readings.at),
             doors=readings.doors,
             completed=_completed(readings),
@@ -109,6 +112,8 @@ class Detector:
             cookies_received_pps=rate(before, after, ["SyncookiesRecv"]),
             dropped_pps=dropped_rate(before, after),
             accept_overflows_pps=rate(before, after, ["ListenOverflows"]),
+            refused_pps=refused_rate(before, after),
+            resets_pps=rate(before, after, ["EmbryonicRsts"]),
         )
 
     def _syn_pps(self) -> float:
@@ -208,12 +213,13 @@ class Detector:
             port = np.concatenate([sample.local_port for sample in recent])
             header = np.concatenate([headers(sample) for sample in recent])
             free = ~held.stops(high, low, port, forgeable=True)
-            return dispersion(high[free], low[free], headers=header[free], pps=self._syn_pps() * float(free.mean()))
+            pps = self._syn_pps() * float(free.mean())
+            return dispersion(high[free], low[free], port[free], headers=header[free], pps=pps)
         if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
             return None
         table = self._half_open.table
         free = ~held.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True)
-        return dispersion(table.remote_high[free], table.remote_low[free])
+        return dispersion(table.remote_high[free], table.remote_low[free], table.local_port[free])
 
 
 def _syn_rows(syns: SynSample) -> Rows:

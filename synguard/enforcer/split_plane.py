@@ -1,0 +1,127 @@
+"""Two planes as one: the firewall holds drops and rejects, the challenge program what happens at the interface.
+
+The program comes before the firewall. A SYN that it answered would never meet a drop, and the client's ACK is no new
+connection: so the program is given the firewall's bans too, and leaves their targets without an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from synguard.enforcer.plane import Actual, Change, PatientPlane, Plane
+from synguard.model import Ban, Held
+
+
+class SplitPlane:
+    """A plane of the firewall and the program beside it; each ban is held by one of them, as its action says."""
+
+    def __init__(self, firewall: Plane, program: Plane) -> None:
+        self.firewall: Final = firewall
+        self.program: Final = program
+
+    @property
+    def name(self) -> str:
+        """The name of the firewall's plane."""
+        return self.firewall.name
+
+    @property
+    def show_command(self) -> str:
+        """The command that shows the firewall's rules."""
+        return self.firewall.show_command
+
+    @property
+    def ceiling(self) -> int:
+        """How much one place of the firewall may hold; the program's takes no more."""
+        return self.firewall.ceiling
+
+    @property
+    def ceiling_key(self) -> str:
+        """The configuration's key of the ceiling."""
+        return self.firewall.ceiling_key
+
+    def place(self, ban: Ban | Held) -> tuple[str, int]:
+        """Return where the ban is held and how much of the ceiling it takes there."""
+        return (self.program if ban.at_interface else self.firewall).place(ban)
+
+    def check(self) -> None:
+        """Return if both work here.
+
+        Raises:
+            PlaneUnavailableError: One of them cannot work on this host.
+            NotPermittedError: The process lacks a capability.
+        """
+        self.firewall.check()
+        self.program.check()
+
+    def read(self) -> Actual:
+        """Read back both.
+
+        Raises:
+            PlaneError: One of them could not be asked.
+        """
+        return _joined(self.firewall.read(), self.program.read())
+
+    def apply(self, change: Change) -> None:
+        """Make the change, the firewall's part first.
+
+        Raises:
+            PlaneError: One of them refused; what was applied so far shows in the next ``read``.
+        """
+        self.firewall.apply(
+            replace(
+                change,
+                add=tuple(ban for ban in change.add if not ban.at_interface),
+                remove=tuple(held for held in change.remove if not held.at_interface),
+            )
+        )
+        self.program.apply(change)
+
+    def flush(self) -> None:
+        """Remove everything of ours from both; the second is tried whatever the first met."""
+        try:
+            self.program.flush()
+        finally:
+            self.firewall.flush()
+
+
+class PatientSplitPlane(SplitPlane):
+    """The same, where the firewall can be read back in pieces."""
+
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
+        """Read back both, pausing again and again; the program's maps are read at one go.
+
+        Raises:
+            PlaneError: One of them could not be asked.
+        """
+        firewall = self.firewall
+        program = self.program.read()
+        if not isinstance(firewall, PatientPlane):  # only made for one that is
+            return _joined(firewall.read(), program)
+        actual = yield from firewall.read_in_pieces()
+        return _joined(actual, program)
+
+
+def split_plane(firewall: Plane, program: Plane) -> SplitPlane:
+    """Return both as one plane, which can be read back in pieces if the firewall's can."""
+    return (PatientSplitPlane if isinstance(firewall, PatientPlane) else SplitPlane)(firewall, program)
+
+
+def _joined(firewall: Actual, program: Actual) -> Actual:
+    """Return what both hold; a firewall's ban of which the program does not know counts as not held."""
+    known = program.bans
+    return Actual(
+        bans={ban_id: held for ban_id, held in firewall.bans.items() if _has(known, held)}
+        | {ban_id: held for ban_id, held in known.items() if held.at_interface},
+        allow=firewall.allow & program.allow,
+        proven=firewall.proven & program.proven,
+        intact=firewall.intact and program.intact,
+        missing=(*firewall.missing, *program.missing),
+        strangers=(*firewall.strangers, *program.strangers),
+    )
+
+
+def _has(known: Mapping[str, Held], held: Held) -> bool:
+    copy = known.get(held.ban_id)
+    return copy is not None and copy.expires_at == held.expires_at
