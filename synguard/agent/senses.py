@@ -18,6 +18,7 @@ from synguard.readings import (
     U64,
     CounterReading,
     CpuReading,
+    KnownParts,
     Listener,
     Protected,
     Readings,
@@ -84,7 +85,8 @@ class Sources:
     counters: Callable[[float], CounterReading]
     finished_peers: Callable[[float], tuple[U64, U64]]
     """Seconds back → (high, low) columns of peers whose connection ended since."""
-    protected: Callable[[Allow], Protected]
+    protected: Callable[[Allow, KnownParts], Protected]
+    """Configured allow-list, and what is known from before → who may never be banned."""
     cpu: Callable[[float], CpuReading] | None = None
     """None where it is not read."""
     monotonic: Callable[[], float] = time.monotonic
@@ -224,9 +226,9 @@ class Senses:
         if self._may_sample and not self._sources.syns.running:
             self._open_sampler(now)
 
-    def protected(self, now: float) -> Protected | None:
-        """Return who must be protected, or None while that is not due."""
-        return self._try("protected", now, lambda: self._sources.protected(self._allow))
+    def protected(self, now: float, known: KnownParts) -> Protected | None:
+        """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``."""
+        return self._try("protected", now, lambda: self._sources.protected(self._allow, known))
 
     def rest(self) -> None:
         """End sampling; it begins again when it is asked for."""

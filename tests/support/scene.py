@@ -29,6 +29,7 @@ from synguard.readings import (
     CounterReading,
     CpuReading,
     CpuTimes,
+    KnownParts,
     Listener,
     Protected,
     SocketReading,
@@ -133,7 +134,7 @@ class FakeSensors:
         """Return the peers whose connections ended."""
         return columns(self.weather.finished) if self.weather.finished else (np.empty(0, np.uint64),) * 2
 
-    def protected(self, allow: Allow) -> Protected:
+    def protected(self, allow: Allow, known: KnownParts) -> Protected:
         """Return who must be protected."""
         from ipaddress import ip_network
 

@@ -52,7 +52,8 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "synguard why": "address known banned own protected score now sockets bans verdicts limits leaks warnings",
     "synguard connections": "at read_by states half_open half_open_by_prefix established listeners listeners_left_out",
     "synguard policy check": "ok files problems",
-    "synguard policy show": "name about ports action scope limits prefix_limits pressed hold bans prefixes judges",
+    "synguard policy show": "name about ports action scope limits prefix_limits pressed hold steps bans prefixes "
+    "judges",
     "synguard policy replay": "recording policies banned bans spared floods incidents close not_banned "
     "ticks_without_samples notes",
     "synguard policy suggest": "files recorded_s calm_s margin left_out tried warnings policies pack",
