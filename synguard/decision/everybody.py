@@ -7,8 +7,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.decision.cover import Condemned
 from synguard.decision.ladder import ChallengeState
+from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.scores import ACT
 from synguard.detector.assessment import Assessment, Dispersion
 from synguard.detector.dispersion import EVERYWHERE
@@ -22,7 +22,7 @@ LEAST_PPS: Final = 200.0
 
 def everybody(
     assessment: Assessment, spoofed: str | None, policies: Iterable[Policy], challenge: ChallengeState
-) -> Iterator[tuple[Condemned, Policy]]:
+) -> Iterator[tuple[Offender, Policy]]:
     """Yield all sources of each attacked port, by IP version and policy, where a flood comes from everywhere.
 
     It need not be proven that sources are forged: a challenge refuses no one, so a full SYN queue suffices.
@@ -46,10 +46,10 @@ def _suffers(assessment: Assessment) -> bool:
     return assessment.flood.overflowing or any(listener.censored for listener in assessment.pressure)
 
 
-def _all_of(version: int, ports: tuple[int, ...], limit: float, spread: Dispersion) -> Condemned:
+def _all_of(version: int, ports: tuple[int, ...], limit: float, spread: Dispersion) -> Offender:
     evidence = Evidence(Signal.SYN_RATE, spread.pps, limit, ports, sources=spread.sources)
     where = f"{spread.pps:,.0f} SYN/s from {spread.sources:,} addresses in {spread.networks:,} networks"
-    return Condemned(
+    return Offender(
         target=ALL_SOURCES[version],
         score=ACT,
         evidence=(evidence,),

@@ -59,17 +59,17 @@ def steps_here(
 
 
 def next_step(
-    actions: Sequence[Action], standing: Ban | None, now: datetime, bottleneck: str, challenge: ChallengeState
+    actions: Sequence[Action], active_bans: Ban | None, now: datetime, bottleneck: str, challenge: ChallengeState
 ) -> Step:
-    """Return what to do now, where ``standing`` is in force; ``bottleneck`` says why a CPU is one, or is empty.
+    """Return what to do now, where ``active_bans`` is in force; ``bottleneck`` says why a CPU is one, or is empty.
 
     ``actions`` is what ``steps_here`` returned, and not empty.
     """
-    taken = -1 if standing is None else _place(actions, standing.action)
-    if standing is None or taken < 0:
+    taken = -1 if active_bans is None else _place(actions, active_bans.action)
+    if active_bans is None or taken < 0:
         return Step(actions[0], _first_reason(actions[0], challenge))
-    if not bottleneck or now - standing.created_at < ESCALATE_AFTER or taken + 1 == len(actions):
-        return Step(actions[taken], standing.reason if taken else _first_reason(actions[0], challenge))
+    if not bottleneck or now - active_bans.created_at < ESCALATE_AFTER or taken + 1 == len(actions):
+        return Step(actions[taken], active_bans.reason if taken else _first_reason(actions[0], challenge))
     return Step(
         actions[taken + 1], f"{actions[taken + 1]} after {actions[taken]}, which brought no relief: {bottleneck}"
     )

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, Final
 
-from synguard.enforcer.diff import after, without_lapsed
+from synguard.enforcer.iptables.set_members import MAX_ELEMENTS, member_lines, place
 from synguard.enforcer.limits import ensure_possible
-from synguard.enforcer.members import MAX_ELEMENTS, member_lines, place
-from synguard.enforcer.plane import Actual, Change
-from synguard.model import Ban, Held
+from synguard.enforcer.plane import Actual, Delta
+from synguard.enforcer.reconcile.delta import after, without_expired
+from synguard.model import Ban, KernelBan
 
 PROGRAM: Final = "the challenge program"
 KEPT: Final = 100
@@ -35,14 +35,14 @@ class DryRunPlane:
         """What would have been sent to ``ipset restore``, latest last; mending the frame is one line of words."""
 
     def check(self) -> None:
-        """Return: a rehearsal needs nothing."""
+        """Return: dry-run needs nothing."""
 
     def read(self) -> Actual:
         """Return what would be held."""
-        self._actual = without_lapsed(self._actual, self._utcnow())
+        self._actual = without_expired(self._actual, self._utcnow())
         return self._actual
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Delta) -> None:
         """Record the transaction and hold its result."""
         if not change:
             return
@@ -50,9 +50,9 @@ class DryRunPlane:
         lines = (*member_lines(_of_firewall(change), self._utcnow()), *_of_program(change))
         frame = ("create chains, jumps and sets where missing",) if change.frame else ()
         self.transactions.append(frame + lines)
-        self._actual = without_lapsed(after(self.read(), change), self._utcnow())
+        self._actual = without_expired(after(self.read(), change), self._utcnow())
 
-    def place(self, ban: Ban | Held) -> tuple[str, int]:
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """Return the set that a ban would be in, and how many members it would have there."""
         return (PROGRAM, len(ban.ports) or 1) if ban.at_interface else place(ban)
 
@@ -62,7 +62,7 @@ class DryRunPlane:
         self._actual = Actual(missing=("nothing has been set up",))
 
 
-def _of_firewall(change: Change) -> Change:
+def _of_firewall(change: Delta) -> Delta:
     return replace(
         change,
         add=tuple(ban for ban in change.add if not ban.at_interface),
@@ -70,9 +70,9 @@ def _of_firewall(change: Change) -> Change:
     )
 
 
-def _of_program(change: Change) -> Iterator[str]:
+def _of_program(change: Delta) -> Iterator[str]:
     """Yield in words what the program would be given."""
-    bans: tuple[tuple[str, Ban | Held], ...] = (
+    bans: tuple[tuple[str, Ban | KernelBan], ...] = (
         *(("end", held) for held in change.remove),
         *(("begin", ban) for ban in change.add),
     )

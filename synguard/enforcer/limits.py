@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from synguard.enforcer.plane import Change
+from synguard.enforcer.plane import Delta
 from synguard.errors import PlaneError
 
 _BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 
 
-def ensure_possible(change: Change, *, at_interface: bool = False) -> None:
+def ensure_possible(change: Delta, *, at_interface: bool = False) -> None:
     """Return if every added ban and exception can be written to the kernel, or ``at_interface`` to a program too.
 
     Raises:

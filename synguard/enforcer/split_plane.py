@@ -10,8 +10,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from synguard.enforcer.plane import Actual, Change, PatientPlane, Plane
-from synguard.model import Ban, Held
+from synguard.enforcer.plane import Actual, Delta, PatientPlane, Plane
+from synguard.model import Ban, KernelBan
 
 
 class SplitPlane:
@@ -41,7 +41,7 @@ class SplitPlane:
         """The configuration's key of the ceiling."""
         return self.firewall.ceiling_key
 
-    def place(self, ban: Ban | Held) -> tuple[str, int]:
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """Return where the ban is held and how much of the ceiling it takes there."""
         return (self.program if ban.at_interface else self.firewall).place(ban)
 
@@ -63,7 +63,7 @@ class SplitPlane:
         """
         return _joined(self.firewall.read(), self.program.read())
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Delta) -> None:
         """Make the change, the firewall's part first.
 
         Raises:
@@ -118,10 +118,10 @@ def _joined(firewall: Actual, program: Actual) -> Actual:
         proven=firewall.proven & program.proven,
         intact=firewall.intact and program.intact,
         missing=(*firewall.missing, *program.missing),
-        strangers=(*firewall.strangers, *program.strangers),
+        foreign=(*firewall.foreign, *program.foreign),
     )
 
 
-def _has(known: Mapping[str, Held], held: Held) -> bool:
+def _has(known: Mapping[str, KernelBan], held: KernelBan) -> bool:
     copy = known.get(held.ban_id)
     return copy is not None and copy.expires_at == held.expires_at

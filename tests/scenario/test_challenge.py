@@ -34,13 +34,13 @@ def by_cookies(pps: dict[str, float], **more: object) -> Weather:
     return flood(pps, **usual | more)
 
 
-def standing(scene: Scene) -> dict[str, Ban]:
+def active_bans(scene: Scene) -> dict[str, Ban]:
     bans = scene.ledger.active_bans(scene.clock.utcnow()).values()
     return {f"{ban.target}".removesuffix("/32"): ban for ban in bans}
 
 
 def actions(scene: Scene) -> dict[str, Action]:
-    return {target: ban.action for target, ban in standing(scene).items()}
+    return {target: ban.action for target, ban in active_bans(scene).items()}
 
 
 def new_scene(
@@ -58,7 +58,7 @@ def test_a_flooding_source_is_challenged_and_not_refused(tmp_path: Path) -> None
     scene.sensors.weather = flood(HEAVY)
     scene.lasts(2)
     assert actions(scene) == {ATTACKER: Action.CHALLENGE}
-    assert "challenged: a client that holds its address connects" in standing(scene)[ATTACKER].reason
+    assert "challenged: a client that holds its address connects" in active_bans(scene)[ATTACKER].reason
 
 
 def test_today_s_behaviour_is_a_policy_whose_only_step_is_drop(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_where_no_challenge_works_its_syns_are_dropped_and_the_reason_says_why(t
     scene.sensors.weather = flood(HEAVY)
     scene.lasts(2)
     assert actions(scene) == {ATTACKER: Action.DROP}
-    assert "not challenged: this kernel has no BTF" in standing(scene)[ATTACKER].reason
+    assert "not challenged: this kernel has no BTF" in active_bans(scene)[ATTACKER].reason
 
 
 def test_a_port_on_which_no_challenge_works_is_left_to_the_firewall(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_source_whose_challenge_leaves_a_cpu_the_bottleneck_is_limited_and_the
         taken += [one for one in actions(scene).values() if one not in taken]
     assert taken == [Action.CHALLENGE, Action.LIMIT, Action.DROP]
     assert scene.held() == {ATTACKER}
-    reason = standing(scene)[ATTACKER].reason
+    reason = active_bans(scene)[ATTACKER].reason
     assert "drop after limit, which brought no relief: CPU 0 spends 100% of its time on received packets" in reason
 
 
@@ -134,9 +134,9 @@ def test_everybody_on_a_port_is_challenged_in_a_flood_from_everywhere_and_no_one
     scene = new_scene(tmp_path)
     scene.sensors.weather = by_cookies(dict.fromkeys(addresses(4000), 2.5), completed_pps=40)
     ticks = scene.lasts(0.5)
-    assert "0.0.0.0/0" in standing(scene)
+    assert "0.0.0.0/0" in active_bans(scene)
     ticks += scene.lasts(4)
-    ban = standing(scene)["0.0.0.0/0"]
+    ban = active_bans(scene)["0.0.0.0/0"]
     assert (ban.action, ban.ports) == (Action.CHALLENGE, (80,))
     assert ban.reason.startswith("everybody on port 80: 9,968 SYN/s from 2,492 addresses in 2,442 networks; challenged")
     assert {one.action for tick in ticks for one in tick.decision.bans} == {Action.CHALLENGE}
@@ -148,7 +148,7 @@ def test_everybody_is_challenged_for_as_long_as_the_flood_lasts_and_minutes_long
     scene.sensors.weather = by_cookies(dict.fromkeys(addresses(1000), 3.0))
     for _ in range(4):
         scene.lasts(60, every=0.2)
-        assert "0.0.0.0/0" in standing(scene)
+        assert "0.0.0.0/0" in active_bans(scene)
     scene.sensors.weather = Weather()
     scene.lasts(1000, every=5.0)
     assert actions(scene) == {}
@@ -199,7 +199,7 @@ def test_heavy_sources_among_served_clients_are_all_stopped_one_by_one(tmp_path:
     clients = dict.fromkeys(SERVED, 1.0)
     scene.sensors.weather = by_cookies(loud | clients, finished=SERVED)
     scene.lasts(5)
-    assert standing(scene).keys() == loud.keys()
+    assert active_bans(scene).keys() == loud.keys()
 
 
 def test_heavy_sources_beside_a_protected_party_are_all_stopped(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_heavy_sources_beside_a_protected_party_are_all_stopped(tmp_path: Path) 
     loud = dict.fromkeys((f"192.0.2.{host}" for host in range(200, 212)), 400.0)
     scene.sensors.weather = flood(loud, protected=protected)
     scene.lasts(5)
-    assert standing(scene).keys() == loud.keys()
+    assert active_bans(scene).keys() == loud.keys()
 
 
 def test_a_prefix_with_a_protected_party_in_it_is_challenged(tmp_path: Path) -> None:

@@ -30,21 +30,21 @@ def test_only_the_last_works_where_challenges_do_not_on_one_of_the_ports() -> No
 
 
 def test_a_step_has_time_to_bring_relief_before_the_next_is_taken() -> None:
-    standing = ban("x", "192.0.2.1", action=Action.CHALLENGE)
+    active_bans = ban("x", "192.0.2.1", action=Action.CHALLENGE)
     actions = (Action.CHALLENGE, Action.LIMIT, Action.DROP)
-    soon, later = standing.created_at + timedelta(seconds=1), standing.created_at + ESCALATE_AFTER
-    assert next_step(actions, standing, soon, FULL, WORKS).action is Action.CHALLENGE
-    assert next_step(actions, standing, later, "", WORKS).action is Action.CHALLENGE
-    assert next_step(actions, standing, later, FULL, WORKS) == Step(
+    soon, later = active_bans.created_at + timedelta(seconds=1), active_bans.created_at + ESCALATE_AFTER
+    assert next_step(actions, active_bans, soon, FULL, WORKS).action is Action.CHALLENGE
+    assert next_step(actions, active_bans, later, "", WORKS).action is Action.CHALLENGE
+    assert next_step(actions, active_bans, later, FULL, WORKS) == Step(
         Action.LIMIT, f"limit after challenge, which brought no relief: {FULL}"
     )
 
 
 def test_the_last_step_is_followed_by_none() -> None:
-    standing = ban("x", "192.0.2.1")
-    later = standing.created_at + ESCALATE_AFTER
+    active_bans = ban("x", "192.0.2.1")
+    later = active_bans.created_at + ESCALATE_AFTER
     actions = (Action.CHALLENGE, Action.DROP)
-    assert next_step(actions, standing, later, FULL, WORKS).action is Action.DROP
+    assert next_step(actions, active_bans, later, FULL, WORKS).action is Action.DROP
 
 
 @pytest.mark.parametrize("steps", [(), ("drop", "challenge"), ("drop", "drop"), ("refuse",)])

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer.diff import diff
 from synguard.enforcer.dry_run import DryRunPlane
-from synguard.enforcer.plane import Change, PatientPlane
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.plane import Delta, PatientPlane
+from synguard.enforcer.reconcile.delta import delta
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import SplitPlane, split_plane
 from synguard.errors import PlaneError
 from synguard.model import Action, SynHeader
@@ -41,7 +41,7 @@ def test_the_firewall_holds_drops_and_the_program_challenges_and_the_drops_as_we
     assert outcome.held.keys() == {"drop", "challenge", "everybody", "header"}
     assert plane.firewall.read().bans.keys() == {"drop"}
     assert plane.program.read().bans.keys() == {"drop", "challenge", "everybody", "header"}
-    assert diff(ALL, plane.read(), now()) == Change()
+    assert delta(ALL, plane.read(), now()) == Delta()
 
 
 def test_a_drop_that_the_program_does_not_know_is_put_back(plane: SplitPlane, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_another_step_against_a_target_leaves_nothing_of_the_one_before(plane: S
 
 def test_a_firewall_alone_refuses_a_challenge() -> None:
     with pytest.raises(PlaneError, match="needs the challenge program"):
-        FakePlane(now).apply(Change(add=(CHALLENGE,)))
+        FakePlane(now).apply(Delta(add=(CHALLENGE,)))
 
 
 def test_it_is_read_back_in_pieces_only_where_the_firewall_is() -> None:
@@ -74,7 +74,7 @@ def test_flush_empties_both_even_where_the_program_cannot_be_emptied(plane: Spli
     stuck = FakePlane(now)
     stuck.failures["flush"] = [PlaneError("removing the program", "device busy")]
     both = split_plane(plane.firewall, stuck)
-    plane.firewall.apply(Change(add=(DROP,), frame=True))
+    plane.firewall.apply(Delta(add=(DROP,), frame=True))
     with pytest.raises(PlaneError, match="device busy"):
         both.flush()
     assert not plane.firewall.read().bans
