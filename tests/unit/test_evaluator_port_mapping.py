@@ -8,8 +8,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from synguard.decision.bans import BudgetGate, RepeatOffenders
-from synguard.decision.evaluator import Evaluator, EvaluatorState
+from synguard.decision.bans import RepeatOffenders
+from synguard.decision.budget import BudgetGate
+from synguard.decision.evaluator import Evaluator
+from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.proven import ProvenPeers
 from synguard.detector.assessment import Assessment
@@ -33,13 +35,13 @@ def closed(
         evaluator = Evaluator(
             evaluator_state, Assessment(float(later), port_mapping=port_mapping), START + timedelta(seconds=later), None
         )
-        evaluator.evaluate(item, Policy(name="test"))
+        evaluator.evaluate([(item, Policy(name="test"))])
         found += [ban.ports for ban in evaluator.bans]
     return found
 
 
 @pytest.mark.parametrize(
-    ("ports", "doors", "expected"),
+    ("ports", "port_mapping", "expected"),
     [
         ((80,), {}, (80,)),
         ((8080,), {8080: (8080, 8081)}, (8080, 8081)),
