@@ -58,6 +58,7 @@ class EvaluatorState:
     """Since when completed handshakes are wanted that have not been read; None where they are not wanted."""
     protected: Protected = field(default_factory=lambda: Protected({}))
     protected_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
+    containers_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
     ends_by: datetime | None = None
     """No automatic ban lasts beyond this: the end of a trial of enforcement. None without one."""
 
@@ -77,6 +78,7 @@ class EvaluatorState:
         if protected != self.protected:
             self.protected = protected
             self.protected_index = NetworkIndex(protected.networks)
+            self.containers_index = NetworkIndex(protected.never_cut_off)
 
 
 class Evaluator:
@@ -114,7 +116,7 @@ class Evaluator:
             self._say(VerdictKind.BAN, item, policy, f"held by ban {active_bans.id} until {_until(active_bans)}")
             return
         inside = Inside(item, policy, self._assessment)
-        spared = self._why_spared(item, policy, inside)
+        spared = self._why_spared(item, policy, inside) or self._why_not_cut_off(item, scope)
         if spared:
             self._say(VerdictKind.SPARE, item, policy, spared)
             self._evaluate_parts(item, policy, inside)
@@ -202,6 +204,14 @@ class Evaluator:
         if not item.forgeable:
             return None
         return self._why_doubted(item, policy, inside_it)
+
+    def _why_not_cut_off(self, item: Offender, scope: Scope) -> str | None:
+        """Return which container of this host a ban of everything would cut off, or None if it hits none."""
+        found = self._state.containers_index.overlapping(item.target) if scope is Scope.ALL else None
+        if found is None:
+            return None
+        why = self._state.protected.never_cut_off[found]
+        return f"{format_network(found)} is a container of this host ({why}), never cut off: the load comes from there"
 
     def _why_doubted(self, item: Offender, policy: Policy, inside_it: Inside) -> str | None:
         """Return why forgeable evidence does not suffice against this target, or None if it does."""

@@ -136,7 +136,10 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
     """Return what each target of the order would hit, and why it may not, if so."""
     targets = Targets(order.targets)
     own = by_target(targets, dict.fromkeys((*around.own, *LOOPBACK)), lambda one: one)
-    protected = by_target(targets, around.protected.networks.items(), lambda one: one[0])
+    parties = dict(around.protected.networks)
+    if order.scope is Scope.ALL:
+        parties |= {one: f"container of this host, {why}" for one, why in around.protected.never_cut_off.items()}
+    protected = by_target(targets, parties.items(), lambda one: one[0])
     active_bans = by_target(targets, around.active_bans, lambda one: one.target)
     present = {} if around.sockets is None else targets.present(around.sockets)
     here = host_network(around.operator) if around.operator is not None else None
