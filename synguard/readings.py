@@ -206,6 +206,8 @@ class Protected:
     problems: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     """Who else may have to be protected but cannot be known on this host; it is reported and suspends nothing."""
+    never_cut_off: Mapping[Network, str] = field(default_factory=dict)
+    """Containers of this host: their SYNs may be limited, but no automatic ban stops everything of theirs."""
     parts: KnownParts = field(default_factory=dict, compare=False)
     """The same networks by source, ``/etc/resolv.conf``: what a source said last where it cannot be read now."""
 

@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -33,7 +33,7 @@ from synguard.enforcer.reconcile.capacity import CapacityLevel
 from synguard.errors import ConfigError, LedgerError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Mode, Phase
+from synguard.model import Ban, Mode, Phase
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
@@ -108,6 +108,8 @@ class Agent:
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
         self.notes: list[Note] = [self._protected_list.notes]
+        self.problems: list[Note] = []
+        """Gives sentences for ``Status.problems``, as ``notes`` do for theirs."""
         self._leak_monitor = self._new_leak_monitor()
         self._decision_log = DecisionLog(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._reload_problem = ""
@@ -132,6 +134,11 @@ class Agent:
     def mode(self) -> Mode:
         """Whether bans reach the kernel now."""
         return self._config.mode
+
+    @property
+    def by_hand(self) -> Mapping[str, Ban]:
+        """In dry-run, the bans that stand for real; none while the agent enforces."""
+        return self._enforcement.by_hand
 
     def adopt(self) -> None:
         """Take over the bans that stand, in ledger and kernel, before the first tick.
@@ -377,6 +384,7 @@ class Agent:
             self._cookies.problem,
             self._enforcement.ledger_problem or self._decision_log.problem,
             self._reload_problem,
+            *(text for problem in self.problems for text in problem()),
             next(iter(decision.refusals), "") if not suspended else "",
         )
         return (*suspended, *(problem for problem in others if problem))

@@ -74,7 +74,7 @@ class Evaluator:
             if active_ban is not None and self._state.stands_long(active_ban, self._now):
                 self._say(VerdictKind.BAN, item, policy, f"held by ban {active_ban.id} until {_until(active_ban)}")
                 return
-            kept = self._why_kept_from(step, item, policy, inside)
+            kept = self._why_kept_from(step, item, policy, inside, scope)
             if not kept[1]:
                 self._take(step, item, policy, inside, scope, ports)
                 return
@@ -107,9 +107,11 @@ class Evaluator:
         why = f": {self._state.challenge.why_not}" if self._state.challenge.why_not else ""
         return f"not banned: no step of policy {policy.name} works here{why}"
 
-    def _why_kept_from(self, step: Step, item: Offender, policy: Policy, inside: Inside) -> tuple[VerdictKind, str]:
+    def _why_kept_from(
+        self, step: Step, item: Offender, policy: Policy, inside: Inside, scope: Scope
+    ) -> tuple[VerdictKind, str]:
         """Return the kind of verdict and the reason where this step is not taken; no reason where it is."""
-        spared = self._why_spared(item, policy, inside, step)
+        spared = self._why_spared(item, policy, inside, step) or self._why_not_cut_off(item, scope)
         if spared:
             return VerdictKind.SPARE, spared
         apart = "" if step.action is Action.CHALLENGE else self._why_apart(item, policy, inside)
@@ -208,6 +210,14 @@ class Evaluator:
         if inside is not None:
             return f"it holds {format_network(inside)}, protected: {evaluator_state.protected.networks[inside]}"
         return self._why_doubted(item, policy, inside_it) if item.forgeable else ""
+
+    def _why_not_cut_off(self, item: Offender, scope: Scope) -> str:
+        """Return which container of this host a ban of everything would cut off, or nothing if it hits none."""
+        found = self._state.containers_index.overlapping(item.target) if scope is Scope.ALL else None
+        if found is None:
+            return ""
+        why = self._state.protected.never_cut_off[found]
+        return f"{format_network(found)} is a container of this host ({why}), never cut off: the load comes from there"
 
     def _why_doubted(self, item: Offender, policy: Policy, inside_it: Inside) -> str:
         """Return why forgeable evidence does not suffice to refuse this target, or nothing if it does."""

@@ -41,6 +41,7 @@ class EvaluatorState:
     """Since when completed handshakes are wanted that have not been read; None where they are not wanted."""
     protected: Protected = field(default_factory=lambda: Protected({}))
     protected_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
+    containers_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
     challenge: ChallengeState = field(default_factory=ChallengeState)
     ends_by: datetime | None = None
     """No automatic ban lasts beyond this: the end of a trial of enforcement. None without one."""
@@ -61,3 +62,4 @@ class EvaluatorState:
         if protected != self.protected:
             self.protected = protected
             self.protected_index = NetworkIndex(protected.networks)
+            self.containers_index = NetworkIndex(protected.never_cut_off)

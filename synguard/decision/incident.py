@@ -17,6 +17,9 @@ GRAVITY: Final = ("syn-flood", "connection-flood", "spoofed-flood")
 GOES_ON_PPS: Final = 100.0
 """SYNs a second from banned sources that keep an incident open although nobody suffers any more."""
 
+SETTLED_S: Final = 2.0
+"""An attack that is quiet for less is still one: phases must not change with every tick."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -64,13 +67,10 @@ class IncidentTracker:
             self._quiet_since = assessment.at
         if attacked and self.phase is not Phase.ATTACK:
             self._go(Phase.ATTACK)
-        elif self._quiet_since is not None and self.phase is Phase.ATTACK:
+        quiet_s = 0.0 if self._quiet_since is None else assessment.at - self._quiet_since
+        if self.phase is Phase.ATTACK and quiet_s >= min(SETTLED_S, self.levels.calm_for):
             self._go(Phase.COOLING)
-        elif (
-            self._quiet_since is not None
-            and self.phase is Phase.COOLING
-            and assessment.at - self._quiet_since >= self.levels.calm_for
-        ):
+        elif self.phase is Phase.COOLING and quiet_s >= self.levels.calm_for:
             self._go(Phase.CALM)
 
     def _go(self, phase: Phase) -> None:

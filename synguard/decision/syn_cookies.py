@@ -51,8 +51,8 @@ def overwhelmed(assessment: Assessment) -> bool:
 
     Listeners in other network namespaces do not count: they have a setting of their own, which is not ours to change.
     """
-    full = any(listener.censored and not listener.namespace for listener in assessment.pressure)
-    return full or assessment.flood.dropped_pps > 0
+    full = any(listener.overwhelmed and not listener.namespace for listener in assessment.pressure)
+    return full or (assessment.flood.overflowing and assessment.flood.dropped_pps > 0)
 
 
 class CookieNeed:

@@ -19,6 +19,7 @@ from synguard.detector.fingerprint import SAME_HEADER_SHARE, headers
 from synguard.detector.handshakes import HandshakeWindow
 from synguard.detector.members import Crowd, SortedRows, Weighted
 from synguard.detector.new_connections import NewConnections
+from synguard.detector.overflow import OverflowWindow
 from synguard.detector.pressure import pressure_on
 from synguard.detector.rates import dropped_rate, rate, refused_rate
 from synguard.detector.recent_sources import RecentSources
@@ -49,6 +50,7 @@ class Detector:
         self._counters: CounterReading | None = None
         self._handshakes = HandshakeWindow()
         self._cpu = CpuWindow()
+        self._overflow = OverflowWindow()
         self._flood = FloodFigures()
         self._held_pps = 0.0
         self._pressed_until: dict[str, float] = {}
@@ -72,7 +74,7 @@ class Detector:
             self._pressure = pressure_on(readings.listeners, readings.half_open)
         self._note_pressed(readings.at)
         spread = self._dispersion(readings, ban_filter)
-        suffering = self._flood.overflowing or any(listener.censored for listener in self._pressure)
+        suffering = self._flood.overflowing or any(listener.overwhelmed for listener in self._pressure)
         elapsed: dict[Signal, float] = {}
         observations: list[Observation] = []
         for signal, rows, at in self._measured(readings):
@@ -122,6 +124,7 @@ class Detector:
             accept_overflows_pps=rate(before, after, ["ListenOverflows"]),
             refused_pps=refused_rate(before, after),
             resets_pps=rate(before, after, ["EmbryonicRsts"]),
+            overflow_pps=self._overflow.follow(after),
         )
 
     def _syn_pps(self) -> float:
@@ -207,11 +210,11 @@ class Detector:
     def _note_pressed(self, now: float) -> None:
         # without cookies the kernel turns clients away at three quarters of tcp_max_syn_backlog already, which may be
         # little of a listener's own backlog: the fullest one is meant then
-        enough = min(NEARLY_FULL, max((listener.fill for listener in self._pressure), default=0.0))
+        enough = min(NEARLY_FULL, max((listener.strain for listener in self._pressure), default=0.0))
         for listener in self._pressure:
-            overflowing = self._flood.overflowing and listener.fill >= enough > 0
+            overflowing = self._flood.overflowing and listener.strain >= enough > 0
             policy = self._policy_of(listener.port)
-            if policy is not None and (listener.censored or overflowing):
+            if policy is not None and (listener.overwhelmed or overflowing):
                 self._pressed_until[policy.name] = now + PRESSED_LINGER_S
 
     def _pressed(self, now: float) -> frozenset[str]:

@@ -91,7 +91,12 @@ class Ceilings(Base):
 class IncidentLevels(Base):
     """When an attack is called one, and when it is over."""
 
-    attack_above: Number = Field(0.5, gt=0, le=1, description="fill of the fullest SYN queue that starts an incident")
+    attack_above: Number = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="fill of the fullest SYN queue that starts an incident; a queue of fewer than 64 counts as 64",
+    )
     calm_below: Number = Field(0.2, ge=0, le=1, description="fill below which it can end")
     calm_for: Duration = Field(30.0, ge=1, le=86400, description="how long it must stay below to end")
 

@@ -81,6 +81,7 @@ class ProtectedHead(_Head):
 
     networks: dict[IPvAnyNetwork, str]
     problems: tuple[str, ...]
+    never_cut_off: dict[IPvAnyNetwork, str] = {}
 
 
 class TickHead(_Head):

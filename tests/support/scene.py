@@ -69,6 +69,8 @@ class Weather:
     accept_queue: int = 0
     protected: dict[str, str] = field(default_factory=dict)
     """Network → reason."""
+    containers: dict[str, str] = field(default_factory=dict)
+    """Network of a container of this host that serves nothing → reason."""
     problems: tuple[str, ...] = ()
     finished: tuple[str, ...] = ()
     broken: frozenset[str] = frozenset()
@@ -139,7 +141,10 @@ class FakeSensors:
         from ipaddress import ip_network
 
         named = {ip_network(word): why for word, why in self.weather.protected.items()}
-        return Protected(named | dict.fromkeys(allow.addresses, "allow-listed"), self.weather.problems)
+        containers = {ip_network(word): why for word, why in self.weather.containers.items()}
+        return Protected(
+            named | dict.fromkeys(allow.addresses, "allow-listed"), self.weather.problems, never_cut_off=containers
+        )
 
     def open(self, now: float) -> None:
         """Begin to sample."""

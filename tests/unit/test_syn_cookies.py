@@ -16,7 +16,7 @@ SLOW = ListenerPressure(80, 4, "nginx", 129, 128, accept_queue=129, accepting=Fa
 
 
 def look(at: float, *, dropped: float = 0.0, cookies: float = 0.0, full: ListenerPressure | None = None) -> Assessment:
-    flood = FloodFigures(dropped_pps=dropped, cookies_sent_pps=cookies)
+    flood = FloodFigures(dropped_pps=dropped, cookies_sent_pps=cookies, overflow_pps=dropped + cookies)
     return Assessment(at, flood=flood, pressure=(full,) if full else ())
 
 
