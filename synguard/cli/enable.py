@@ -26,6 +26,7 @@ from synguard.errors import (
     SynguardError,
     UsageError,
 )
+from synguard.jsonable import fields_of
 from synguard.model import Mode
 from synguard.operator.enablement import Enablement, EnablementFile, Login, boot_id
 from synguard.operator.login import ssh_connection_of, why_not_new
@@ -123,7 +124,11 @@ def _enable(
     )
     orders.write(order)
     _await(config, Mode.ENFORCE)
-    extra = {"reasons": reasons, "would_have_banned": len(would), "could_be_hurt": [_hurt_shape(one) for one in hurt]}
+    extra = {
+        "reasons": reasons,
+        "would_have_banned": len(would),
+        "could_be_hurt": [fields_of(one, "target reason") for one in hurt],
+    }
     return _shape(order, _enabled_text(order, within_s)) | extra
 
 
@@ -279,11 +284,6 @@ def _shape(order: Enablement | None, text: str) -> dict[str, Any]:
         "confirm_by": order.model_dump(mode="json")["until"] if order and on_trial else None,
         "text": text,
     }
-
-
-def _hurt_shape(hurt: PossibleFalsePositive) -> dict[str, str]:
-    """Return it as JSON."""
-    return {"target": hurt.target, "reason": hurt.reason}
 
 
 def _tell(shown: dict[str, Any], json: bool) -> None:
