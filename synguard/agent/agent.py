@@ -151,7 +151,7 @@ class Agent:
         if self._mode_controller:
             self._mode_controller.took_over(self._enforcement.bans.values())
         self._cookies.adopt(self._clock.monotonic())
-        self._follow_bans()
+        self._enforcement.tell(self._engine.evaluator_state.active_bans, now)
         for incident in self._ledger.incidents_since(now - timedelta(days=30)):
             if incident.ended_at is None:  # the last agent died in it; what goes on is told as a new one
                 self._ledger.save_incident(replace(incident, phase=Phase.CALM, ended_at=now))
@@ -160,7 +160,6 @@ class Agent:
         """Do one whole turn; sensors, ledger and plane may each fail in it without ending it."""
         now, utc = self._clock.monotonic(), self._clock.utcnow()
         self._enforcement.follow_ledger(utc)
-        self._follow_bans()
         if self._protected_list.follow(self._sensors, now):
             self._engine.evaluator_state.protect(self._protected_list.known)
         self._follow_mode(now, utc)
@@ -174,7 +173,6 @@ class Agent:
         if decision.bans or assessment.completed is not None:
             self._exceptions = self._engine.proven_exceptions(utc)
         self._enforcement.bring(self._protected_list.known.networks, self._exceptions, now, utc)
-        self._follow_bans()
         self._sampling, self._wants_proof = decision.wants_sampler, decision.wants_proof
         if self._sampling:
             self._sensors.begin_sampling(now)
@@ -244,13 +242,6 @@ class Agent:
     def _new_id(self) -> str:
         return secrets.token_hex(6)  # of 32 bits, one in 20,000 bans would meet its like in a full ledger
 
-    def _follow_bans(self) -> None:
-        ban_changes = self._enforcement.ban_changes()
-        if ban_changes is not None:
-            self._engine.evaluator_state.active_bans.follow(
-                ban_changes.arrived, ban_changes.departed, self._clock.utcnow()
-            )
-
     def _follow_mode(self, now: float, utc: datetime) -> None:
         """Take up the mode that ``synguard enable`` ordered, or go back to the config's."""
         mode_controller = self._mode_controller
@@ -265,7 +256,6 @@ class Agent:
             self._protected_list.known.networks, now, utc
         ):
             self._enforcement.follow_ledger(utc, anyway=True)
-            self._follow_bans()
         self._engine.evaluator_state.ends_by = mode_controller.ends_by(now, utc)
 
     def _enter(self, mode: Mode, mode_controller: ModeController, parts: ModeParts, now: float, utc: datetime) -> None:
@@ -285,7 +275,7 @@ class Agent:
         self._decision_log.set_dry_run(dry_run)
         self._leak_monitor = self._new_leak_monitor()
         self._engine.set_dry_run(dry_run, self._known_offenders())
-        self._follow_bans()
+        self._enforcement.tell(self._engine.evaluator_state.active_bans, utc)
         self._exceptions = self._engine.proven_exceptions(utc)
 
     def _new_leak_monitor(self) -> LeakMonitor:
