@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.program import Settings
-from synguard.enforcer.diff import diff
 from synguard.enforcer.plane import Actual
+from synguard.enforcer.reconcile.delta import delta
 from synguard.model import Action, Ban, Hits, SynHeader
 from tests.support.bans import ban, wanted
 from tests.support.lab.lab import Lab
@@ -43,7 +43,7 @@ class Challenge:
     def hold(self, *bans: Ban, allow: tuple[str, ...] = (), proven: tuple[str, ...] = ()) -> None:
         """Hold exactly these bans and exceptions."""
         goal = wanted(*bans, allow=allow, proven=proven)
-        self.thread.call(lambda: self.plane.apply(diff(goal, self.plane.read(), now())))
+        self.thread.call(lambda: self.plane.apply(delta(goal, self.plane.read(), now())))
 
     def read(self) -> Actual:
         """Return what is held."""

@@ -16,10 +16,10 @@ from synguard.enforcer.challenge.every_map import Maps
 from synguard.enforcer.challenge.layout import Family
 from synguard.enforcer.challenge.lists import HeaderKey, Lists, Places, family_of, header_key, lists, step_of
 from synguard.enforcer.challenge.slots import Slots
-from synguard.enforcer.diff import as_held
-from synguard.enforcer.plane import Change
-from synguard.errors import CeilingError
-from synguard.model import Action, Ban, Held, Hits, Scope, SynHeader
+from synguard.enforcer.plane import Delta
+from synguard.enforcer.reconcile.delta import as_kernel_bans
+from synguard.errors import CapacityError
+from synguard.model import Action, Ban, Hits, KernelBan, Scope, SynHeader
 
 _ACTIONS: Final = {
     layout.Step.CHALLENGE: Action.CHALLENGE,
@@ -52,7 +52,7 @@ class Book:
         self._lists = Lists()
         self._write(Lists(self._stored_networks(), {}, self._stored_headers()), self._wanted())
 
-    def read(self) -> dict[str, Held]:
+    def read(self) -> dict[str, KernelBan]:
         """Return ban id → the ban with its counts, of those whose deadline is ahead."""
         highest = max(self._held, default=0) + 1
         deadlines = self._maps.bans.read(highest)["deadline"]
@@ -62,7 +62,7 @@ class Book:
             ban.ban_id: _with_hits(ban, counts[place]) for place, ban in self._held.items() if deadlines[place] > now
         }
 
-    def change(self, change: Change) -> None:
+    def change(self, change: Delta) -> None:
         """Make the change: bans first, then the lists that name them, then what is gone.
 
         Raises:
@@ -109,7 +109,7 @@ class Book:
             self._maps.tokens[place] = 0
         self._maps.bans[place], self._maps.notes[place] = record, note
         hits = self._held[place].hits if place in self._held else Hits(0, 0)
-        self._held[place] = as_held(ban, hits)
+        self._held[place] = as_kernel_bans(ban, hits)
         self._places[ban.id] = place
 
     def _free(self, count: int) -> list[int]:
@@ -120,7 +120,7 @@ class Book:
             del self._places[self._held.pop(place).ban_id]
         free = [place for place in range(layout.BANS - 1, 0, -1) if place not in self._held]
         if len(free) < count:
-            raise CeilingError(f"the challenge program holds {layout.BANS - 1:,} bans, and more are to be added")
+            raise CapacityError(f"the challenge program holds {layout.BANS - 1:,} bans, and more are to be added")
         return free[len(free) - count :]
 
     def _wanted(self) -> Lists:
@@ -155,7 +155,7 @@ class Book:
             if value != ports[slot]:
                 self._maps.ports[slot] = value
 
-    def _change_proven(self, change: Change) -> None:
+    def _change_proven(self, change: Delta) -> None:
         for peer in change.proven_remove & self.proven:
             self._maps.proven.remove((_address(peer),))
         for peer in change.proven_add - self.proven:
@@ -165,7 +165,7 @@ class Book:
     def _networks(self, network: Network) -> Any:
         return self._maps.networks[family_of(network)]
 
-    def _stored(self) -> dict[int, Held]:
+    def _stored(self) -> dict[int, KernelBan]:
         notes, records = self._maps.notes.read(), self._maps.bans.read()
         now = self._monotonic_ns()
         return {
@@ -193,13 +193,13 @@ class Book:
         }
 
 
-def _held(note: Any, record: Any, slots: Slots) -> Held:
+def _held(note: Any, record: Any, slots: Slots) -> KernelBan:
     header = None
     if note["has_header"]:
         options, window, mss, length, _ = (int(part) for part in note["header"])
         header = SynHeader((int(record["ttl_low"]), int(record["ttl_high"])), window, mss, options, length)
     expires_us = int(note["expires_us"])
-    return Held(
+    return KernelBan(
         ban_id=note["id"].decode(),
         target=_stored_network(note["target"], Family(note["family"])),
         scope=Scope.NEW,
@@ -210,7 +210,7 @@ def _held(note: Any, record: Any, slots: Slots) -> Held:
     )
 
 
-def _with_hits(ban: Held, counts: Any) -> Held:
+def _with_hits(ban: KernelBan, counts: Any) -> KernelBan:
     answered, passed, dropped, octets = (int(np.sum(counts[name])) for name in layout.BAN_COUNT.names or ())
     return replace(ban, hits=Hits(answered + dropped, octets, answered, passed))
 

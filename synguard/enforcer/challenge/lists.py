@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from synguard.addresses import Network
 from synguard.enforcer.challenge.layout import BANS_AT_ONCE, PROTECTED, Family, Step
-from synguard.model import Action, Ban, Held, SynHeader
+from synguard.model import Action, Ban, KernelBan, SynHeader
 
 Places: TypeAlias = tuple[int, ...]
 """Places of bans; of those that concern a SYN the first is carried out."""
@@ -29,7 +29,7 @@ class Lists:
     headers: Mapping[HeaderKey, Places] = field(default_factory=dict)
 
 
-def step_of(ban: Ban | Held) -> Step:
+def step_of(ban: Ban | KernelBan) -> Step:
     """Return what the program does to the SYNs of a ban."""
     return _STEPS[ban.action]
 
@@ -44,7 +44,7 @@ def header_key(header: SynHeader, family: Family) -> HeaderKey:
     return header.options, header.window, header.mss, header.length, family
 
 
-def lists(bans: Mapping[int, Ban | Held], protected: Collection[Network]) -> Lists:
+def lists(bans: Mapping[int, Ban | KernelBan], protected: Collection[Network]) -> Lists:
     """Return the lists for bans by place. Of more bans than fit one list, those of the hardest step and the narrowest
     target stay.
     """

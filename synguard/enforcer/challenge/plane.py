@@ -11,9 +11,9 @@ from typing import ClassVar, Final
 from synguard.enforcer.challenge import layout, program
 from synguard.enforcer.challenge.book import Book
 from synguard.enforcer.challenge.program import Program
-from synguard.enforcer.plane import Actual, Change
+from synguard.enforcer.plane import Actual, Delta
 from synguard.errors import PlaneError
-from synguard.model import Ban, Held
+from synguard.model import Ban, KernelBan
 
 _BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 _NOT_LOADED: Final = "the challenge program is not loaded"
@@ -49,7 +49,7 @@ class ChallengePlane:
         self._utcnow, self._monotonic_ns = utcnow, monotonic_ns
         self._interfaces = interfaces
         self._limit_per_second = limit_per_second
-        self._book: Book | None = None
+        self._desired_state: Book | None = None
         self.program: Program | None = None
         """The program, once one was found or loaded; None after ``flush``."""
 
@@ -66,22 +66,22 @@ class ChallengePlane:
         """Read back what the program holds; a program that an earlier process left is taken over."""
         if self.program is None and (found := program.find()) is not None:
             self._take(found)
-        if self.program is None or self._book is None:
+        if self.program is None or self._desired_state is None:
             return Actual(missing=(_NOT_LOADED,))
         missing = self._missing(self.program)
         return Actual(
-            bans=self._book.read(),
-            allow=frozenset(self._book.protected),
-            proven=frozenset(self._book.proven),
+            bans=self._desired_state.read(),
+            allow=frozenset(self._desired_state.protected),
+            proven=frozenset(self._desired_state.proven),
             intact=not missing,
             missing=missing,
         )
 
-    def place(self, ban: Ban | Held) -> tuple[str, int]:
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """Return the program's place for bans, of which each takes one."""
         return "challenge", 1
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Delta) -> None:
         """Make the change; a ban that stays keeps its counts."""
         if not change:
             return
@@ -90,23 +90,23 @@ class ChallengePlane:
             self.read()
         if change.frame:
             self._attach(self._ensure_loaded())
-        if self._book is None:
+        if self._desired_state is None:
             raise PlaneError("changing bans of the challenge program", _NOT_LOADED)
-        self._book.change(change)
+        self._desired_state.change(change)
 
     def flush(self) -> None:
         """Remove the program from every interface, and with it all it holds."""
         program.remove_all()
         if self.program is not None:
             self.program.close()
-        self.program = self._book = None
+        self.program = self._desired_state = None
 
     def _ensure_loaded(self) -> Program:
         return self.program or self._take(program.find() or program.load())
 
     def _take(self, found: Program) -> Program:
         self.program = found
-        self._book = Book(found.maps, self._utcnow, self._monotonic_ns, self._limit_per_second)
+        self._desired_state = Book(found.maps, self._utcnow, self._monotonic_ns, self._limit_per_second)
         return found
 
     def _missing(self, running: Program) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ class ChallengePlane:
             running.attach(index)
 
 
-def ensure_possible(change: Change) -> None:
+def ensure_possible(change: Delta) -> None:
     """Return if every added ban and exception can be held by the program.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 
 from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.every_map import Maps
-from synguard.errors import CeilingError
+from synguard.errors import CapacityError
 
 _ALL: Final = np.full(layout.SLOTS // 64, 2**64 - 1, np.uint64)
 
@@ -83,7 +83,7 @@ class Slots:
         for slot in range(1, layout.SLOTS):
             if slot not in taken:
                 return slot
-        raise CeilingError(f"the challenge program tells {layout.SLOTS - 1} ports apart, and more are named")
+        raise CapacityError(f"the challenge program tells {layout.SLOTS - 1} ports apart, and more are named")
 
     def _set_onset(self, slot: int, onset: int) -> None:
         value = self._maps.ports[slot]
