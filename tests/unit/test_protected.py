@@ -329,4 +329,4 @@ def test_a_route_through_an_interface_that_never_was_is_named_by_its_number(
         raise error
 
     monkeypatch.setattr(socket, "if_indextoname", refuse)
-    assert gateways._interface_name(-1) == "interface -1"
+    assert gateways.interface_name(-1) == "interface -1"
