@@ -14,7 +14,7 @@ import typer
 from synguard.addresses import format_network
 from synguard.cli import parameter_types
 from synguard.cli.ban_preview import BanResult, preview, printed, shape, shown
-from synguard.cli.context import open_context, opened_ledger, protected_here, utcnow
+from synguard.cli.context import VerbContext, open_context, opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.errors import RefusedError, UsageError
@@ -50,7 +50,11 @@ def ban(
         typer.Option("--scope", help="new: new connections only; all: every packet. Default all, with --ports new."),
     ] = None,
     action: Annotated[
-        Action, typer.Option("--action", help="drop in silence, or reject with a TCP reset.")
+        Action,
+        typer.Option(
+            "--action",
+            help="drop in silence; reject with a TCP reset; challenge: answer SYNs with cookies; limit: a few of them.",
+        ),
     ] = Action.DROP,
     ports: Annotated[str, typer.Option("--ports", metavar="80,443", help="Close only these local TCP ports.")] = "any",
     reason: Annotated[str, typer.Option("--reason", help="Why, for those who read the report.")] = "",
@@ -137,6 +141,8 @@ def _order(
         UsageError: A word cannot be read, or the words contradict each other.
     """
     numbers = parameter_types.ports(ports, MOST_PORTS)
+    if action.challenges and scope is Scope.ALL:
+        raise UsageError("challenges are about new connections: leave out --scope all")
     if numbers and scope is Scope.ALL:
         raise UsageError("--ports closes ports to new connections: leave out --scope all, or leave out --ports")
     if len(reason) > 200:
@@ -144,7 +150,7 @@ def _order(
     return BanRequest(
         targets=tuple(dict.fromkeys(parameter_types.network(word) for word in targets)),
         lasts_s=_lasts(lasts),
-        scope=scope or (Scope.NEW if numbers else Scope.ALL),
+        scope=scope or (Scope.NEW if numbers or action.challenges else Scope.ALL),
         action=action,
         ports=numbers,
         reason=reason,
@@ -177,6 +183,8 @@ def _show_dry_run(prepared: _Prepared, config: Config, json: bool) -> None:
 def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo: str) -> None:
     prepared.step("looking who is hit")
     with open_context(config) as context:
+        if prepared.order.action.challenges:
+            _refuse_without_program(context)
         active_bans = context.ledger.active_bans(utcnow()).values()
         order, impacts, left_out, warnings = _looked_at(prepared, context.protected, active_bans, json)
         _confirm(impacts, yes or json, order)
@@ -187,6 +195,15 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
     prepared.step("done")
     came = BanResult(bans, sum(ban.id in known for ban in bans), left_out, prepared.folded)
     _tell(came, impacts, order, warnings, json, undo)
+
+
+def _refuse_without_program(context: VerbContext) -> None:
+    from synguard.enforcer.beside import runs_program
+
+    if not runs_program(context.plane):
+        raise RefusedError(
+            "no challenge program runs here: set challenge.enabled to auto and restart the agent; nothing was banned"
+        )
 
 
 def _looked_at(

@@ -152,6 +152,7 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
             tuple(active_bans.get(target, ())),
             present.get(target),
             around.operator if target in operator else None,
+            order.action,
         )
         for target in order.targets
     )
@@ -261,8 +262,11 @@ def _impact(
     active_bans: tuple[Ban, ...],
     there: Presence | None,
     operator: Address | None,
+    action: Action,
 ) -> Impact:
     refusals: list[str] = []
+    if action.challenges:  # refuses no one, and who is protected passes unchallenged
+        own, protected, operator = (), {}, None
     if own:
         named = sorted(map(format_network, own))
         refusals.append(f"it is or holds this host's own {_some(named)}, which is never banned")
@@ -271,7 +275,7 @@ def _impact(
         if operator is not None:
             refusals.append(f"you are logged in from {operator}")
     widest = WIDEST_BY_VERSION[target.version]
-    if target.prefixlen < widest:
+    if target.prefixlen < widest and not action.challenges:
         refusals.append(f"anything wider than /{widest} is absurd as a ban")
     return Impact(
         target=target,

@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import MakeLab
 from tests.support.lab.flood_plan import SourceGroup, anywhere, hosts, prefix
 from tests.support.lab.lab import Lab
+from tests.support.lab.programs import wait_for
 from tests.support.lab.topology import UPLINK, Victim
 from tests.support.protection import besiege, flood_of
 
@@ -55,3 +56,27 @@ def test_attackers_are_challenged_clients_get_in_and_nothing_remains(make_lab: M
     assert cookies(lab) == before
     agent.verb("flush", "--yes")
     assert "synguard" not in filters(lab)
+
+
+def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand_outranks_it(make_lab: MakeLab) -> None:
+    lab = make_lab(Victim())
+    lab.serve()
+    agent = lab.agent(CONFIG)
+    agent.start("--enforce")
+    assert agent.verb("ban", "198.18.0.0/16", "--action", "challenge", "--ports", "80", "--yes").returncode == 0
+    assert agent.verb("ban", "198.18.0.9", "--scope", "new", "--yes").returncode == 0
+    assert {(ban["target"], ban["action"]) for ban in agent.ask("bans")} == {
+        ("198.18.0.0/16", "challenge"),
+        ("198.18.0.9", "drop"),
+    }
+    wait_for(lambda: cookies(lab) == "2", "SYN cookies that are always on", 5.0)
+    assert agent.verb("unban", "--all", "--yes").returncode == 0
+    assert agent.ask("bans") == []
+
+
+def test_without_a_program_a_challenge_by_hand_is_refused(make_lab: MakeLab) -> None:
+    lab = make_lab(Victim())
+    agent = lab.agent()
+    agent.start("--enforce")
+    refused = agent.verb("ban", "198.18.0.9", "--action", "challenge", "--yes")
+    assert (refused.returncode, "no challenge program runs here" in refused.stderr) == (3, True)
