@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import secrets
+import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Final
 
 from synguard.addresses import Network
 from synguard.agent.blocked_sockets import blocked_rows
+from synguard.agent.challenging import MOST_PROVEN, Challenging
 from synguard.agent.decision_log import DecisionLog
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.leak_monitor import LeakMonitor
@@ -30,6 +32,7 @@ from synguard.detector.assessment import Assessment
 from synguard.detector.detector import Detector
 from synguard.enforcer.nftables.nft import has_flowtables
 from synguard.enforcer.reconcile.capacity import CapacityLevel
+from synguard.enforcer.sysctl import SYN_COOKIES
 from synguard.errors import ConfigError, LedgerError
 from synguard.ledger import Ledger
 from synguard.logs import event
@@ -100,6 +103,8 @@ class Agent:
         """Told what every tick knows; must neither wait nor raise."""
         self.challenge: Callable[[], ChallengeState] = ChallengeState
         """Says whether SYNs can be challenged now."""
+        self.challenging: Challenging | None = None
+        """The challenge program; None where there is none."""
         self.observers: list[TickObserver] = []
         self._publisher = Publisher(config.runtime_dir)
         self._totals = Totals()
@@ -168,7 +173,7 @@ class Agent:
             self.record(utc, readings, self._protected_list.known)
         assessment = self._detector.assess(readings, self._engine.evaluator_state.active_bans.ban_filter(utc))
         self._engine.evaluator_state.challenge = self.challenge()
-        decision = self._cookies.follow(self._engine.decide(assessment, utc), assessment, now, utc)
+        decision = self._follow_challenges(self._engine.decide(assessment, utc), assessment, now, utc)
         self._enforcement.add(decision.bans, decision.replaced)
         if decision.bans or assessment.completed is not None:
             self._exceptions = self._engine.proven_exceptions(utc)
@@ -186,6 +191,39 @@ class Agent:
             observer(tick, now, utc)
         return tick
 
+    def _follow_challenges(self, decision: Decision, assessment: Assessment, now: float, utc: datetime) -> Decision:
+        """Have listeners accept cookies before anyone is challenged; where they do not, no one is from then on."""
+        state = self._engine.evaluator_state
+        challenged = state.active_bans.challenges > 0
+        decision = self._cookies.follow(decision, assessment, now, utc, challenged=challenged)
+        challenging = self.challenging
+        if challenging is None or self._config.mode is Mode.DRY_RUN:
+            return decision
+        if challenged and not self._cookies.always:
+            challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
+        ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
+        challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
+        if challenged and not challenging.state.works:
+            decision = self._stop_challenges(decision, challenging.state.why_not, utc)
+        return decision
+
+    def _stop_challenges(self, decision: Decision, why: str, utc: datetime) -> Decision:
+        """End every challenge; the next tick does without."""
+        ended = [ban.id for ban in self._enforcement.bans.values() if ban.action.challenges]
+        self._enforcement.add((), ended)
+        self._ledger.end_bans(ended, utc, f"challenges stop: {why}")
+        for ban in decision.bans:
+            self._engine.evaluator_state.active_bans.remove(ban)
+        return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for the next tick, or for the challenge program to see SYNs become many."""
+        onset = None if self.challenging is None or self.phase is not Phase.CALM else self.challenging.onset_fd
+        if onset is None or self.challenging is None:
+            self._clock.wait(seconds)
+        elif select.select([onset], [], [], max(seconds, 0.0))[0]:
+            self.challenging.woken()
+
     def run(self, for_s: float | None = None) -> None:
         """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
         ends_at = float("inf") if for_s is None else self._clock.monotonic() + for_s
@@ -201,7 +239,7 @@ class Agent:
             cadence = self._config.cadence
             every = cadence.calm if self.phase is Phase.CALM and not self._sampling else cadence.attack
             next_at = min(began + max(every, cost / cadence.cpu_share), ends_at)
-            self._clock.wait(next_at - self._clock.monotonic())
+            self._wait(next_at - self._clock.monotonic())
 
     def stop(self) -> None:
         """End the loop after the present tick."""

@@ -11,6 +11,7 @@ from typing import Final
 from synguard import capabilities
 from synguard.agent.agent import Agent, Loader
 from synguard.agent.alerts import alerting
+from synguard.agent.challenging import Challenging
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.false_positives import FalsePositiveWatch
 from synguard.agent.history import History
@@ -26,6 +27,8 @@ from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
+from synguard.enforcer.split_plane import split_plane
+from synguard.enforcer.sysctl import Sysctl
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.model import Mode
@@ -75,8 +78,10 @@ def agent_for(
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
         ledger.hurry(LEDGER_WAIT_S)
 
+        challenging = Challenging(config, clock.utcnow, Sysctl()) if config.challenge.enabled == "auto" else None
+
         def parts(mode: Mode) -> ModeParts:
-            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock)
+            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
 
         mode_controller = (
             None if insists else ModeController(EnablementFile(config.state_dir), parts, ledger, config.mode)
@@ -96,6 +101,10 @@ def agent_for(
             mode_controller=mode_controller,
             mode_by="option" if insists else "config",
         )
+        if challenging is not None:
+            held.callback(challenging.close)
+            agent.challenging = challenging
+            agent.challenge = lambda: challenging.state
         held.callback(agent.close)
         for observer in (
             History(ledger),
@@ -113,7 +122,7 @@ def agent_for(
         yield agent
 
 
-def parts_for(config: Config, ledger: Ledger, clock: Clock) -> ModeParts:
+def parts_for(config: Config, ledger: Ledger, clock: Clock, challenging: Challenging | None = None) -> ModeParts:
     """Return what the config's mode is made of: a plane that is checked, and SYN cookies.
 
     Raises:
@@ -121,9 +130,23 @@ def parts_for(config: Config, ledger: Ledger, clock: Clock) -> ModeParts:
         PlaneUnavailableError: No plane works on this host.
     """
     plane = plane_for(config, clock)
+    if config.mode is Mode.ENFORCE:
+        plane = _with_challenges(plane, ledger, clock, challenging)
     reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK)
     enforcement = Enforcement(ledger, plane, reconciler, dry_run=config.mode is Mode.DRY_RUN)
     return ModeParts(enforcement, cookies_for(config, ledger))
+
+
+def _with_challenges(plane: Plane, ledger: Ledger, clock: Clock, challenging: Challenging | None) -> Plane:
+    """Return the plane with the challenge program beside it; without one, bans that need it are ended."""
+    why = "they are switched off (challenge.enabled)" if challenging is None else challenging.load(clock.monotonic())
+    if challenging is not None and not why:
+        return split_plane(plane, challenging.plane)
+    now = clock.utcnow()
+    left = [ban.id for ban in ledger.active_bans(now).values() if ban.at_interface]
+    if left:
+        ledger.end_bans(left, now, f"no challenges: {why}")
+    return plane
 
 
 def plane_for(config: Config, clock: Clock) -> Plane:

@@ -73,7 +73,11 @@ def run(
         return again
 
     clock = SystemClock()
-    kept = capabilities.needed(enforces=not dry_run, enters_containers=settings.containers.watch != "off")
+    kept = capabilities.needed(
+        enforces=not dry_run,
+        enters_containers=settings.containers.watch != "off",
+        challenges=settings.challenge.enabled != "off",
+    )
     until_recording = {"CAP_DAC_OVERRIDE"} if record is not None else set()  # the file may lie where root owns nothing
     with ExitStack() as held:
         held.enter_context(logging_to_stderr(form, verbose=verbose))

@@ -48,6 +48,8 @@ class ActiveBans:
         self._filter_from = 0
         self.automatic_by_kind: Counter[bool] = Counter()
         """Automatic bans on forgeable evidence (True) and on proven evidence (False)."""
+        self.challenges = 0
+        """How many bans challenge their target."""
         for ban in bans:
             self.add(ban)
 
@@ -66,6 +68,7 @@ class ActiveBans:
             self._lengths[ban.target.version, ban.target.prefixlen] += 1
         self._by_target[ban.target] = (*bans, ban)
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
+        self.challenges += ban.action.challenges
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
@@ -95,6 +98,7 @@ class ActiveBans:
             del self._by_target[ban.target]
             self._forget_width(ban.target)
         self.automatic_by_kind[ban.forgeable] -= ban.origin is Origin.AUTO
+        self.challenges -= ban.action.challenges
         if now is not None and not ban.active(now):
             return
         self._filter = None

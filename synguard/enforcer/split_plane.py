@@ -1,17 +1,20 @@
 """Two planes as one: the firewall holds drops and rejects, the challenge program what happens at the interface.
 
 The program comes before the firewall. A SYN that it answered would never meet a drop, and the client's ACK is no new
-connection: so the program is given the firewall's bans too, and leaves their targets without an answer.
+connection: so the program is given copies of the firewall's drops too, as many as it has room for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Final
 
 from synguard.enforcer.plane import Actual, Delta, PatientPlane, Plane
-from synguard.model import Ban, KernelBan
+from synguard.model import Action, Ban, KernelBan
+
+COPIES: Final = 4_096
+"""Drops of the firewall that the program holds as well: half of its places."""
 
 
 class SplitPlane:
@@ -20,6 +23,7 @@ class SplitPlane:
     def __init__(self, firewall: Plane, program: Plane) -> None:
         self.firewall: Final = firewall
         self.program: Final = program
+        self._copied: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -61,7 +65,7 @@ class SplitPlane:
         Raises:
             PlaneError: One of them could not be asked.
         """
-        return _joined(self.firewall.read(), self.program.read())
+        return self._joined(self.firewall.read(), self.program.read())
 
     def apply(self, change: Delta) -> None:
         """Make the change, the firewall's part first.
@@ -76,7 +80,38 @@ class SplitPlane:
                 remove=tuple(held for held in change.remove if not held.at_interface),
             )
         )
-        self.program.apply(change)
+        room = COPIES - len(self._copied)
+        copies = [ban for ban in change.add if _is_copied(ban)][: max(room, 0)]
+        self.program.apply(
+            replace(
+                change,
+                add=(*(ban for ban in change.add if ban.at_interface), *copies),
+                proven_add=frozenset(peer for peer in change.proven_add if peer.prefixlen == peer.max_prefixlen),
+            )
+        )
+        self._copied -= {held.ban_id for held in change.remove}
+        self._copied |= {ban.id for ban in copies}
+
+    def _joined(self, firewall: Actual, program: Actual) -> Actual:
+        """Return what both hold; a drop of which the program has no copy, though there is room, counts as not held."""
+        known = program.bans
+        self._copied = {ban_id for ban_id in firewall.bans if ban_id in known}
+        room = COPIES - len(self._copied)
+        lacking = [held.ban_id for held in firewall.bans.values() if _is_copied(held) and held.ban_id not in known]
+        absent = set(lacking[: max(room, 0)])
+        return Actual(
+            bans={
+                ban_id: replace(held, hits=held.hits + known[ban_id].hits) if ban_id in known else held
+                for ban_id, held in firewall.bans.items()
+                if ban_id not in absent
+            }
+            | {ban_id: held for ban_id, held in known.items() if held.at_interface or ban_id not in firewall.bans},
+            allow=firewall.allow & program.allow,
+            proven=firewall.proven & program.proven,
+            intact=firewall.intact and program.intact,
+            missing=(*firewall.missing, *program.missing),
+            foreign=(*firewall.foreign, *program.foreign),
+        )
 
     def flush(self) -> None:
         """Remove everything of ours from both; the second is tried whatever the first met."""
@@ -98,9 +133,9 @@ class PatientSplitPlane(SplitPlane):
         firewall = self.firewall
         program = self.program.read()
         if not isinstance(firewall, PatientPlane):  # only made for one that is
-            return _joined(firewall.read(), program)
+            return self._joined(firewall.read(), program)
         actual = yield from firewall.read_in_pieces()
-        return _joined(actual, program)
+        return self._joined(actual, program)
 
 
 def split_plane(firewall: Plane, program: Plane) -> SplitPlane:
@@ -108,20 +143,5 @@ def split_plane(firewall: Plane, program: Plane) -> SplitPlane:
     return (PatientSplitPlane if isinstance(firewall, PatientPlane) else SplitPlane)(firewall, program)
 
 
-def _joined(firewall: Actual, program: Actual) -> Actual:
-    """Return what both hold; a firewall's ban of which the program does not know counts as not held."""
-    known = program.bans
-    return Actual(
-        bans={ban_id: held for ban_id, held in firewall.bans.items() if _has(known, held)}
-        | {ban_id: held for ban_id, held in known.items() if held.at_interface},
-        allow=firewall.allow & program.allow,
-        proven=firewall.proven & program.proven,
-        intact=firewall.intact and program.intact,
-        missing=(*firewall.missing, *program.missing),
-        foreign=(*firewall.foreign, *program.foreign),
-    )
-
-
-def _has(known: Mapping[str, KernelBan], held: KernelBan) -> bool:
-    copy = known.get(held.ban_id)
-    return copy is not None and copy.expires_at == held.expires_at
+def _is_copied(ban: Ban | KernelBan) -> bool:
+    return ban.action is Action.DROP and not ban.at_interface

@@ -153,7 +153,7 @@ class Challenge(Base):
     """SYNs of a target over its limit are answered with cookies at the interface, ahead of firewall and listener."""
 
     enabled: Literal["auto", "off"] = Field(
-        "auto", description="auto: where this kernel can and nothing on this host is in its way; off: never"
+        "off", description="auto: where this kernel can and nothing on this host is in its way; off: never"
     )
     interfaces: tuple[str, ...] = Field(
         (), max_length=64, description="interfaces that client traffic enters; empty: found by themselves"

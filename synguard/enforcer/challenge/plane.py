@@ -13,7 +13,7 @@ from synguard.enforcer.challenge.book import Book
 from synguard.enforcer.challenge.program import Program
 from synguard.enforcer.plane import Actual, Delta
 from synguard.errors import PlaneError
-from synguard.model import Ban, KernelBan
+from synguard.model import Action, Ban, KernelBan
 
 _BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 _NOT_LOADED: Final = "the challenge program is not loaded"
@@ -131,11 +131,11 @@ def ensure_possible(change: Delta) -> None:
     """Return if every added ban and exception can be held by the program.
 
     Raises:
-        PlaneError: A ban that is the firewall's, an exception of length 0, a proven peer that is no single address, or
-            an id that does not fit. Nothing has been changed.
+        PlaneError: A ban that is the firewall's alone, an exception of length 0, a proven peer that is no single
+            address, or an id that does not fit. Nothing has been changed.
     """
     for ban in change.add:
-        if not ban.at_interface:
+        if ban.action is Action.REJECT or (ban.target.prefixlen == 0 and not ban.at_interface):
             raise PlaneError(f"adding {ban.target}", f'the action "{ban.action}" is the firewall\'s')
         if not _BAN_ID.fullmatch(ban.id):
             raise PlaneError(f'adding the ban "{ban.id[:40]}"', "its id is not 1 to 32 of a-z, 0-9 and -")
