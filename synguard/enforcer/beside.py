@@ -21,8 +21,10 @@ def with_running_program(firewall: Plane, utcnow: Callable[[], datetime], limit_
     try:
         program.read()
     except (PlaneError, NotPermittedError):  # no libbpf, or no right to ask: then no program of ours was loaded either
-        return split_plane(firewall, DryRunPlane(utcnow))
-    return split_plane(firewall, program if program.program is not None else DryRunPlane(utcnow))
+        return split_plane(firewall, DryRunPlane(utcnow), 0)
+    if program.program is None:
+        return split_plane(firewall, DryRunPlane(utcnow), 0)
+    return split_plane(firewall, program)
 
 
 def runs_program(plane: Plane) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 from synguard.enforcer.plane import Actual, Delta, PatientPlane, Plane
-from synguard.model import Action, Ban, KernelBan
+from synguard.model import Action, Ban, KernelBan, Origin
 
 COPIES: Final = 4_096
 """Drops of the firewall that the program holds as well: half of its places."""
@@ -20,10 +22,13 @@ COPIES: Final = 4_096
 class SplitPlane:
     """A plane of the firewall and the program beside it; each ban is held by one of them, as its action says."""
 
-    def __init__(self, firewall: Plane, program: Plane) -> None:
+    def __init__(self, firewall: Plane, program: Plane, most_copies: int = COPIES) -> None:
         self.firewall: Final = firewall
         self.program: Final = program
+        self._most_copies = most_copies
         self._copied: set[str] = set()
+        self._lacking: tuple[KernelBan, ...] = ()
+        """Drops that the program had no copy of when it was last read, as many as it has room for."""
 
     @property
     def name(self) -> str:
@@ -80,8 +85,10 @@ class SplitPlane:
                 remove=tuple(held for held in change.remove if not held.at_interface),
             )
         )
-        room = COPIES - len(self._copied)
-        copies = [ban for ban in change.add if _is_copied(ban)][: max(room, 0)]
+        removed = {held.ban_id for held in change.remove}
+        lacking = [_as_ban(held) for held in self._lacking if change.frame and held.ban_id not in removed]
+        room = max(self._most_copies - len(self._copied), 0)
+        copies = [*lacking, *(ban for ban in change.add if _is_copied(ban))][:room]
         self.program.apply(
             replace(
                 change,
@@ -89,27 +96,32 @@ class SplitPlane:
                 proven_add=frozenset(peer for peer in change.proven_add if peer.prefixlen == peer.max_prefixlen),
             )
         )
-        self._copied -= {held.ban_id for held in change.remove}
+        self._lacking = () if change.frame else self._lacking
+        self._copied -= removed
         self._copied |= {ban.id for ban in copies}
 
     def _joined(self, firewall: Actual, program: Actual) -> Actual:
-        """Return what both hold; a drop of which the program has no copy, though there is room, counts as not held."""
+        """Return what both hold; drops of which the program has no copy, though there is room, are a missing part."""
         known = program.bans
+        if not self._most_copies:  # no program: its half is in memory, and says nothing of the kernel
+            return replace(
+                firewall, bans={**firewall.bans, **{i: held for i, held in known.items() if held.at_interface}}
+            )
         self._copied = {ban_id for ban_id in firewall.bans if ban_id in known}
-        room = COPIES - len(self._copied)
-        lacking = [held.ban_id for held in firewall.bans.values() if _is_copied(held) and held.ban_id not in known]
-        absent = set(lacking[: max(room, 0)])
+        room = max(self._most_copies - len(self._copied), 0)
+        drops = (held for held in firewall.bans.values() if _is_copied(held) and held.ban_id not in known)
+        self._lacking = tuple(islice(drops, room))
+        lacking = (f"{len(self._lacking)} drops in the challenge program",) if self._lacking else ()
         return Actual(
             bans={
                 ban_id: replace(held, hits=held.hits + known[ban_id].hits) if ban_id in known else held
                 for ban_id, held in firewall.bans.items()
-                if ban_id not in absent
             }
             | {ban_id: held for ban_id, held in known.items() if held.at_interface or ban_id not in firewall.bans},
             allow=firewall.allow & program.allow,
             proven=firewall.proven & program.proven,
-            intact=firewall.intact and program.intact,
-            missing=(*firewall.missing, *program.missing),
+            intact=firewall.intact and program.intact and not lacking,
+            missing=(*firewall.missing, *program.missing, *lacking),
             foreign=(*firewall.foreign, *program.foreign),
         )
 
@@ -138,9 +150,17 @@ class PatientSplitPlane(SplitPlane):
         return self._joined(actual, program)
 
 
-def split_plane(firewall: Plane, program: Plane) -> SplitPlane:
+def split_plane(firewall: Plane, program: Plane, most_copies: int = COPIES) -> SplitPlane:
     """Return both as one plane, which can be read back in pieces if the firewall's can."""
-    return (PatientSplitPlane if isinstance(firewall, PatientPlane) else SplitPlane)(firewall, program)
+    return (PatientSplitPlane if isinstance(firewall, PatientPlane) else SplitPlane)(firewall, program, most_copies)
+
+
+def _as_ban(held: KernelBan) -> Ban:
+    """Return what the program needs to know of a ban that the firewall holds."""
+    began = datetime.min.replace(tzinfo=UTC)
+    return Ban(
+        held.ban_id, held.target, held.scope, held.action, Origin.MANUAL, "", "", began, held.expires_at, held.ports
+    )
 
 
 def _is_copied(ban: Ban | KernelBan) -> bool:
