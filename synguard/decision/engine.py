@@ -19,6 +19,7 @@ from synguard.decision.prefix_aggregation import Offender, aggregated_prefixes
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.scores import Score, ScoreKey, Scores
 from synguard.decision.spoofing import spoofed_reason
+from synguard.decision.unqueued import unqueued_flood
 from synguard.detector.assessment import Assessment
 from synguard.model import Ban, Incident, Mode, Phase, Signal, Verdict
 from synguard.policy.models import Config, Policy
@@ -112,8 +113,12 @@ class Engine:
         state = self.evaluator_state
         everyone = everybody(assessment, spoofed, self._policies.values(), state.challenge)
         evaluator.evaluate([*everyone, *self._worst()])
-        flood_verdict = spoofed or (_slow_application(assessment) if assessment.slow_application else "")
-        incident = self._incidents.follow(assessment, evaluator.tally(), now)
+        unqueued, tally = unqueued_flood(assessment), evaluator.tally()
+        if unqueued is not None:
+            tally = replace(tally, kind=tally.kind or unqueued.kind, note=tally.note or unqueued.text, pps=unqueued.pps)
+        slow = _slow_application(assessment) if assessment.slow_application else ""
+        flood_verdict = spoofed or slow or (unqueued.text if unqueued else "")
+        incident = self._incidents.follow(assessment, tally, now)
         return Decision(
             bans=tuple(evaluator.bans),
             replaced=tuple(evaluator.replaced),
@@ -200,7 +205,7 @@ class Engine:
 
     def _wants_sampler(self, assessment: Assessment) -> bool:
         strained = assessment.fullest >= STRAINED or assessment.flood.overflowing
-        goes_on = assessment.flood.held_pps >= GOES_ON_PPS
+        goes_on = assessment.flood.held_pps >= GOES_ON_PPS or unqueued_flood(assessment) is not None
         if strained or goes_on or any(key.signal is Signal.SYN_RATE for key, _ in self.scores.offenders()):
             self._sampling_until = assessment.at + self._sampler_linger_s
         return assessment.at < self._sampling_until

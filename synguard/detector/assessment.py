@@ -88,10 +88,6 @@ class FloodFigures:
     cookies_received_pps: float = 0.0
     dropped_pps: float = 0.0
     accept_overflows_pps: float = 0.0
-    refused_pps: float = 0.0
-    """Packets that were answered with a reset: to ports that nothing listens on, or to no connection."""
-    resets_pps: float = 0.0
-    """Half-open sockets that a reset of the peer ended."""
 
     overflow_pps: float = 0.0
     """SYNs turned away for good in the last second: dropped, or answered with a cookie that did not come back."""
@@ -115,6 +111,8 @@ class Handshakes:
     accept_overflows_pps: float = 0.0
     resets_pps: float = 0.0
     """Half-open sockets that a reset ended: hosts that were answered and had not asked."""
+    refused_pps: float = 0.0
+    """Packets that were answered with a reset: to ports that nothing listens on, or to no connection."""
 
 
 @dataclass(frozen=True, slots=True)

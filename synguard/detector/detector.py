@@ -21,7 +21,7 @@ from synguard.detector.members import Crowd, SortedRows, Weighted
 from synguard.detector.new_connections import NewConnections
 from synguard.detector.overflow import OverflowWindow
 from synguard.detector.pressure import pressure_on
-from synguard.detector.rates import dropped_rate, rate, refused_rate
+from synguard.detector.rates import dropped_rate, rate
 from synguard.detector.recent_sources import RecentSources
 from synguard.model import Signal
 from synguard.policy.models import Policy
@@ -122,8 +122,6 @@ class Detector:
             cookies_received_pps=rate(before, after, ["SyncookiesRecv"]),
             dropped_pps=dropped_rate(before, after),
             accept_overflows_pps=rate(before, after, ["ListenOverflows"]),
-            refused_pps=refused_rate(before, after),
-            resets_pps=rate(before, after, ["EmbryonicRsts"]),
             overflow_pps=self._overflow.follow(after),
         )
 

@@ -78,3 +78,18 @@ def test_flush_empties_both_even_where_the_program_cannot_be_emptied(plane: Spli
     with pytest.raises(PlaneError, match="device busy"):
         both.flush()
     assert not plane.firewall.read().bans
+
+
+def test_a_drop_that_another_process_put_in_without_a_copy_is_removed_like_any_other(
+    plane: SplitPlane, tmp_path: Path
+) -> None:
+    """Bans without a copy once counted as not held: `unban` left them in the firewall."""
+    plane.firewall.apply(Delta(add=(DROP,), frame=True))
+    Reconciler(plane, tmp_path / "lock").reconcile(wanted(), now())
+    assert not plane.firewall.read().bans
+
+
+def test_where_no_program_runs_the_firewall_is_read_as_it_is(plane: SplitPlane) -> None:
+    alone = split_plane(plane.firewall, DryRunPlane(now), 0)
+    plane.firewall.apply(Delta(add=(DROP,), frame=True))
+    assert alone.read() == plane.firewall.read()
