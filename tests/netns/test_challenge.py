@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 import pytest
 
+from synguard.model import SynHeader
 from tests.conftest import MakeLab
-from tests.support.challenge import Challenge, challenge
-from tests.support.lab.client_plan import flash_crowd
-from tests.support.lab.flood_plan import FloodPlan, anywhere
+from tests.support.challenge import Challenge, challenge, header_drop, limit
+from tests.support.lab.client_plan import flash_crowd, steady
+from tests.support.lab.flood_plan import FloodPlan, Look, anywhere, hosts, prefix
 from tests.support.lab.lab import Lab
-from tests.support.lab.topology import Victim
+from tests.support.lab.topology import UPLINK, Victim
 
 pytestmark = pytest.mark.kernel
 
@@ -47,3 +48,65 @@ def test_500_clients_connect_during_a_random_flood_while_the_listener_sees_next_
     assert served.share == 1.0, served.outcomes()
     assert hits.answered > 50_000
     assert hits.passed < 400, "one SYN in 100 ms on each of the CPUs, and those that teach the window scale"
+
+
+def test_a_limited_prefix_is_answered_at_its_rate_and_the_rest_is_dropped(begin: Begin) -> None:
+    lab, held = begin(limit=100.0)
+    held.hold(limit("net", "198.18.7.0/24", 80))
+    lab.start_flood(FloodPlan(groups=(prefix("198.18.7.0/24"),), pps=20_000, duration_s=2)).report()
+    hits = held.hits("net")
+    assert hits.packets - hits.answered > 35_000
+    assert hits.answered + hits.passed < 2 * 100 + 60
+
+
+def test_syns_of_one_exact_header_are_dropped_and_those_of_clients_are_not(begin: Begin) -> None:
+    lab, held = begin()
+    header = SynHeader(ttl=(62, 64), window=512, mss=0, options=0, length=40)
+    held.hold(header_drop("tool", "0.0.0.0/0", header, 80))
+    look = Look(ttl=(64, 64), windows=(512,), options="none")
+    flood = lab.start_flood(FloodPlan(groups=(anywhere(4, look=look),), pps=20_000, duration_s=4))
+    clients = lab.start_clients(steady(duration_s=2))
+    clients.wait(20)
+    sent = flood.report()["sent"]
+    assert clients.attempts().share == 1.0, clients.attempts().outcomes()
+    assert held.hits("tool").packets == sent
+
+
+def test_a_proven_peer_passes_at_a_small_rate_and_is_challenged_beyond(begin: Begin) -> None:
+    lab, held = begin()
+    held.hold(challenge("all", "0.0.0.0/0", 80), proven=("198.18.7.7",))
+    lab.start_flood(FloodPlan(groups=(hosts("198.18.7.7"),), pps=5_000, duration_s=2)).report()
+    hits = held.hits("all")
+    assert hits.answered > 9_000
+    assert hits.passed < 16 + 8 * 3 + 60
+
+
+def test_past_its_deadline_a_challenge_does_nothing_though_no_one_took_it_away(begin: Begin) -> None:
+    lab, held = begin()
+    held.hold(challenge("short", "198.18.7.0/24", 80, seconds=1.0))
+    lab.start_flood(FloodPlan(groups=(prefix("198.18.7.0/24"),), pps=2_000, duration_s=3)).report()
+    counts = held.program.maps.port_counts[int(held.program.maps.slot_of_port[80])]
+    assert 0 < int(counts["answered"].sum()) < 2_500
+    assert held.read().bans == {}
+
+
+def test_foreign_filters_and_a_foreign_clsact_stay_as_they_are(make_lab: MakeLab) -> None:
+    lab = make_lab(Victim())
+    lab.victim.run(["tc", "qdisc", "add", "dev", UPLINK, "clsact"])
+    foreign = ["protocol", "ip", "pref", "7", "bpf", "da", "bytecode", "1,6 0 0 4294967295"]
+    lab.victim.run(["tc", "filter", "add", "dev", UPLINK, "ingress", *foreign])
+    before = lab.victim.run(["tc", "filter", "show", "dev", UPLINK, "ingress"])
+    held = Challenge(lab)
+    assert "synguard_in" in lab.victim.run(["tc", "filter", "show", "dev", UPLINK, "ingress"])
+    held.close()
+    assert lab.victim.run(["tc", "filter", "show", "dev", UPLINK, "ingress"]) == before
+    assert "clsact" in lab.victim.run(["tc", "qdisc", "show", "dev", UPLINK])
+
+
+def test_our_clsact_goes_with_us(make_lab: MakeLab) -> None:
+    lab = make_lab(Victim())
+    before = lab.victim.run(["tc", "qdisc", "show"])
+    held = Challenge(lab)
+    assert "clsact" in lab.victim.run(["tc", "qdisc", "show"])
+    held.close()
+    assert lab.victim.run(["tc", "qdisc", "show"]) == before
