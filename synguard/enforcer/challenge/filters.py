@@ -51,7 +51,7 @@ def _dump(kind: int, ifindex: int, parent: int) -> Iterator[tuple[int, int, str]
                     return
                 if message == _ERROR:
                     raise PlaneError("asking for traffic control filters", _why(data, at))
-                _, _, index, handle, _, _ = (0, *_TC.unpack_from(data, at + _HEADER.size))
+                _, _, index, handle, _, _ = _TC.unpack_from(data, at + _HEADER.size)
                 yield index, handle, _kind(data[at + _HEADER.size + _TC.size : at + length])
                 at += (length + 3) & ~3
 
