@@ -8,7 +8,7 @@ import random
 import secrets
 import select
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -40,6 +40,7 @@ from synguard.model import Ban, Mode, Phase
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
+from synguard.status.conditions import Code, Conditions
 from synguard.status.model import Status
 from synguard.status.publisher import Publisher, Reader
 
@@ -65,8 +66,6 @@ class Tick:
 
 TickObserver = Callable[[Tick, float, datetime], None]
 """Told of a tick when all of it is done, with its monotonic and UTC time; must neither wait nor raise."""
-Note = Callable[[], Iterable[str]]
-"""Gives sentences for ``Status.notes``, empty ones are left out; must neither wait nor raise."""
 
 
 class Agent:
@@ -107,19 +106,20 @@ class Agent:
         """The challenge program; None where there is none."""
         self.observers: list[TickObserver] = []
         self._publisher = Publisher(config.runtime_dir)
+        self.conditions = Conditions(clock.utcnow)
+        """What the operator must know of; other parts of the process may have theirs asked for too."""
+        self._refusal = ""
         self._totals = Totals()
         self._reload: Loader | None = None
         self._sampling = self._wants_proof = False
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
-        self.notes: list[Note] = [self._protected_list.notes]
-        self.problems: list[Note] = []
-        """Gives sentences for ``Status.problems``, as ``notes`` do for theirs."""
         self._leak_monitor = self._new_leak_monitor()
         self._decision_log = DecisionLog(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._reload_problem = ""
         self._prune_due = float("-inf")
         self._use(config, policies)
+        self._ask_for_conditions()
         self._engine = Engine(
             config, policies, new_id=self._new_id, chance=self._chance, offenders=self._offenders(policies)
         )
@@ -185,6 +185,8 @@ class Agent:
         self._decision_log.write(decision, now, utc)
         self._totals.ticked(decision)
         tick = Tick(assessment, decision, self._sensors.failing)
+        self._refusal = next(iter(decision.refusals), "")
+        self.conditions.refresh()
         self._publisher.publish(lambda: self._status(tick, now, utc), now)
         self._prune(now, utc)
         for observer in self.observers:
@@ -371,7 +373,7 @@ class Agent:
             policies=self._policies,
             plane=self._enforcement.plane,
             sensors=self._sensors.health,
-            problems=self._problems(tick.decision),
+            conditions=self.conditions.all,
             scores=self._engine.scores,
             bans=len(self._enforcement.bans),
             proven=len(self._engine.evaluator_state.proven),
@@ -380,8 +382,6 @@ class Agent:
             pid=os.getpid(),
             countermeasures=self._cookies.status(),
             leaks=self._leak_monitor.leaks,
-            plane_problem=self._enforcement.problem,
-            notes=tuple(text for note in self.notes for text in note() if text),
             bans_by=active_bans_by(self._enforcement.counts),
             totals=self._totals.status(self._decision_log.verdicts, self._enforcement),
             sampling_one_in=self._sensors.sampling_one_in,
@@ -401,21 +401,22 @@ class Agent:
         )
         return (*([kernel] if kernel else []), budget)
 
-    def _problems(self, decision: Decision) -> tuple[str, ...]:
-        suspended = self._protected_list.problems
-        others = (
-            self._enforcement.problem,
-            self._enforcement.disputed,
-            self._enforcement.admission.problem,
-            self._mode_controller.problem if self._mode_controller else "",
-            *self._leak_monitor.problems,
-            self._cookies.problem,
-            self._enforcement.ledger_problem or self._decision_log.problem,
-            self._reload_problem,
-            *(text for problem in self.problems for text in problem()),
-            next(iter(decision.refusals), "") if not suspended else "",
-        )
-        return (*suspended, *(problem for problem in others if problem))
+    def _ask_for_conditions(self) -> None:
+        ask = self.conditions.ask
+        ask(Code.PROTECTED_UNKNOWN, lambda: self._protected_list.problems)
+        ask(Code.PROTECTED_GAP, self._protected_list.notes)
+        ask(Code.PLANE_FAILED, lambda: self._enforcement.problem)
+        ask(Code.REPAIRS_DISPUTED, lambda: self._enforcement.disputed)
+        ask(Code.CAPACITY_FULL, lambda: self._enforcement.admission.problem)
+        ask(Code.CAPACITY_NEAR, lambda: {level.key: level.warning for level in self._levels()})
+        ask(Code.MODE_CHANGE_FAILED, lambda: self._mode_controller.problem if self._mode_controller else "")
+        ask(Code.LEAK, lambda: self._leak_monitor.problems, fix="synguard doctor")
+        ask(Code.SYN_COOKIES_FAILED, lambda: self._cookies.problem)
+        ask(Code.LEDGER_FAILED, lambda: self._enforcement.ledger_problem or self._decision_log.problem)
+        ask(Code.RELOAD_REFUSED, lambda: self._reload_problem, fix="synguard policy check")
+        ask(Code.BANS_REFUSED, lambda: "" if self._protected_list.problems else self._refusal)
+        ask(Code.SENSOR_FAILED, lambda: self._sensors.failures)
+        ask(Code.STATUS_FILE_FAILED, lambda: self._publisher.problem)
 
     def _prune(self, now: float, utc: datetime) -> None:
         if now < self._prune_due:

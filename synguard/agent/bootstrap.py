@@ -42,6 +42,7 @@ from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
 from synguard.sensors.syn_sampler import SynSampler
 from synguard.sensors.tcp_metrics import read_finished_peers
+from synguard.status.conditions import Code
 
 log: Final = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ def agent_for(
             held.callback(challenging.close)
             agent.challenging = challenging
             agent.challenge = lambda: challenging.state
+            agent.conditions.ask(Code.CHALLENGES_OFF, lambda: challenging.trouble, fix="synguard doctor")
         held.callback(agent.close)
         for observer in (
             History(ledger),
@@ -114,8 +116,8 @@ def agent_for(
             agent.observers.append(observer.observe)
         watch = KernelWatch(lambda: choose_plane(config), lambda: agent.by_hand)
         agent.observers.append(watch.observe)
-        agent.problems.append(lambda: (watch.problem,))
-        agent.notes.append(lambda: (watch.note,))
+        agent.conditions.ask(Code.BANS_NOT_IN_KERNEL, lambda: watch.problem, fix="synguard doctor")
+        agent.conditions.ask(Code.KERNEL_UNKNOWN, lambda: watch.note)
         dispatcher = held.enter_context(alerting(agent, config, clock))
         held.enter_context(measuring(agent, config.metrics, dispatcher))
         agent.adopt()

@@ -110,6 +110,15 @@ class Challenging:
             return ChallengeState(why_not=everywhere)
         return ChallengeState(works=True, except_ports=frozenset(port for one in found for port in one.ports or ()))
 
+    @property
+    def trouble(self) -> str:
+        """Why SYNs are not challenged as they should be, one sentence; empty while they can or may be."""
+        everywhere = (one.text for one in self._preflight.obstacles or () if one.ports is None)
+        why = self._refused or next(everywhere, "")
+        if why:
+            return f"no SYNs are challenged: {why}"
+        return f"challenges do not follow changes of this host: {self._told}" if self._told else ""
+
     def refuse(self, why: str) -> None:
         """Challenge no one from now on."""
         if not self._refused:
@@ -136,6 +145,8 @@ class Challenging:
             if str(error) != self._told:
                 log.error("%s", error, extra=event("challenge"))
             self._told = str(error)
+        else:
+            self._told = ""
 
     def woken(self) -> None:
         """Make ``onset_fd`` quiet again."""

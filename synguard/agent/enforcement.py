@@ -247,8 +247,6 @@ class Enforcement:
             self._plane_failed(error, now)
             return
         self._retry_s, self.problem = FIRST_RETRY_S, ""
-        if outcome.disputed and not self.disputed:
-            log.warning("%s", outcome.disputed, extra=event("repair"))
         self.disputed = outcome.disputed
         self.outcome = None if self._dry_run else outcome
         self.repairs += len(outcome.drift)
@@ -331,8 +329,6 @@ class Enforcement:
         self.outcome = None
         self._retry_at = now + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
-        if self.problem != str(error):
-            log.error("%s", error, extra=event("plane", plane=self._plane.name))
         self.problem = str(error)
 
     def _ledger_took(self) -> None:

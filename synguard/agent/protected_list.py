@@ -46,10 +46,6 @@ class ProtectedList:
             if failure.ok:
                 return False
             seen = replace(self.known, problems=(failure.detail,))
-        for problem in set(seen.problems) - set(self.known.problems):
-            log.error("automatic bans are suspended: %s", problem, extra=event("suspended"))
-        for gap in set(seen.gaps) - set(self.known.gaps):
-            log.warning("%s", gap, extra=event("protected-gap"))
         if self.known.problems and not seen.problems:
             known = len(seen.networks)
             text = "who must be protected is known: %d addresses and networks"
@@ -63,9 +59,6 @@ class ProtectedList:
         try:
             self._file.write(seen)
         except OSError as error:
-            unwritten = f"who is protected cannot be kept for verbs and the next agent: {error.strerror}"
-            if unwritten != self._unwritten:
-                log.error("%s", unwritten, extra=event("protected-gap"))
-            self._unwritten = unwritten
+            self._unwritten = f"who is protected cannot be kept for verbs and the next agent: {error.strerror}"
         else:
             self._unwritten = ""

@@ -190,6 +190,13 @@ class SensorScheduler:
         """Names of the sensors that cannot read at present."""
         return frozenset(name for name, pace in self._paces.items() if not pace.status.ok)
 
+    @property
+    def failures(self) -> dict[str, str]:
+        """Sensor name → why it cannot read, one sentence; sensors that can are absent."""
+        return {
+            name: f"sensor {name}: {pace.status.detail}" for name, pace in self._paces.items() if not pace.status.ok
+        }
+
     def read(self, now: float, *, sampling: bool, proof: bool = False) -> Readings:
         """Return what is due at ``now``, and completed connections whether due or not where ``proof`` is asked for.
 

@@ -190,10 +190,7 @@ class SynCookies:
 
     def _failed(self, error: SynguardError, now: float) -> None:
         self._look_due = now + RETRY_S
-        text = f"SYN cookies cannot be set for the incident: {error}"
-        if text != self.problem:
-            log.error("%s", text, extra=event("cookies"))
-        self.problem = text
+        self.problem = f"SYN cookies cannot be set for the incident: {error}"
 
 
 def cookies_for(config: Config, ledger: Ledger, kernel: Settings | None = None) -> SynCookies:

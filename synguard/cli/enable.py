@@ -36,6 +36,7 @@ from synguard.policy.models import Config
 from synguard.report.account import PossibleFalsePositive, possible_false_positives_in
 from synguard.sensors.logged_in import read_ssh_peers
 from synguard.sensors.protected import LOGINS, Places
+from synguard.status.conditions import Code, text_of
 from synguard.status.freshness import agent_runs, is_stale
 from synguard.status.model import Status, read_status
 from synguard.status.protected_file import read_protected_file
@@ -263,7 +264,7 @@ def _await(config: Config, mode: Mode) -> None:
         status = read_status(config.runtime_dir)
         if status is not None and status.mode is mode:
             return
-        trouble = next((one for one in status.problems if "synguard enable ordered" in one), "") if status else ""
+        trouble = text_of(status.conditions, Code.MODE_CHANGE_FAILED) if status else ""
         if trouble:
             raise PlaneUnavailableError("enforcing", trouble)
         if time.monotonic() >= gives_up_at:
