@@ -272,7 +272,7 @@ class Incident:
     id: str
     phase: Phase
     kind: str
-    """``syn-flood``, ``spoofed-flood`` or ``connection-flood``; the gravest seen so far."""
+    """``closed-port``, ``resets``, ``syn-flood``, ``connection-flood`` or ``spoofed-flood``: the gravest so far."""
     started_at: datetime
     ended_at: datetime | None = None
     peak_half_open: int = 0

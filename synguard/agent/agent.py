@@ -6,14 +6,16 @@ import logging
 import os
 import random
 import secrets
+import select
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import Network
 from synguard.agent.blocked_sockets import blocked_rows
+from synguard.agent.challenging import MOST_PROVEN, Challenging
 from synguard.agent.decision_log import DecisionLog
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.leak_monitor import LeakMonitor
@@ -25,17 +27,20 @@ from synguard.agent.syn_cookies import SynCookies
 from synguard.agent.totals import Totals, active_bans_by
 from synguard.clock import Clock
 from synguard.decision.engine import Decision, Engine
+from synguard.decision.ladder import ChallengeState
 from synguard.detector.assessment import Assessment
 from synguard.detector.detector import Detector
 from synguard.enforcer.nftables.nft import has_flowtables
 from synguard.enforcer.reconcile.capacity import CapacityLevel
+from synguard.enforcer.sysctl import SYN_COOKIES
 from synguard.errors import ConfigError, LedgerError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Mode, Phase
+from synguard.model import Ban, Mode, Phase
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
+from synguard.status.conditions import Code, Conditions
 from synguard.status.model import Status
 from synguard.status.publisher import Publisher, Reader
 
@@ -61,8 +66,6 @@ class Tick:
 
 TickObserver = Callable[[Tick, float, datetime], None]
 """Told of a tick when all of it is done, with its monotonic and UTC time; must neither wait nor raise."""
-Note = Callable[[], Iterable[str]]
-"""Gives sentences for ``Status.notes``, empty ones are left out; must neither wait nor raise."""
 
 
 class Agent:
@@ -97,19 +100,26 @@ class Agent:
         self._stopping = False
         self.record: Record | None = None
         """Told what every tick knows; must neither wait nor raise."""
+        self.challenge: Callable[[], ChallengeState] = ChallengeState
+        """Says whether SYNs can be challenged now."""
+        self.challenging: Challenging | None = None
+        """The challenge program; None where there is none."""
         self.observers: list[TickObserver] = []
         self._publisher = Publisher(config.runtime_dir)
+        self.conditions = Conditions(clock.utcnow)
+        """What the operator must know of; other parts of the process may have theirs asked for too."""
+        self._refusal = ""
         self._totals = Totals()
         self._reload: Loader | None = None
         self._sampling = self._wants_proof = False
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
-        self.notes: list[Note] = [self._protected_list.notes]
         self._leak_monitor = self._new_leak_monitor()
         self._decision_log = DecisionLog(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._reload_problem = ""
         self._prune_due = float("-inf")
         self._use(config, policies)
+        self._ask_for_conditions()
         self._engine = Engine(
             config, policies, new_id=self._new_id, chance=self._chance, offenders=self._offenders(policies)
         )
@@ -130,6 +140,11 @@ class Agent:
         """Whether bans reach the kernel now."""
         return self._config.mode
 
+    @property
+    def by_hand(self) -> Mapping[str, Ban]:
+        """In dry-run, the bans that stand for real; none while the agent enforces."""
+        return self._enforcement.by_hand
+
     def adopt(self) -> None:
         """Take over the bans that stand, in ledger and kernel, before the first tick.
 
@@ -141,7 +156,7 @@ class Agent:
         if self._mode_controller:
             self._mode_controller.took_over(self._enforcement.bans.values())
         self._cookies.adopt(self._clock.monotonic())
-        self._follow_bans()
+        self._enforcement.tell(self._engine.evaluator_state.active_bans, now)
         for incident in self._ledger.incidents_since(now - timedelta(days=30)):
             if incident.ended_at is None:  # the last agent died in it; what goes on is told as a new one
                 self._ledger.save_incident(replace(incident, phase=Phase.CALM, ended_at=now))
@@ -150,7 +165,6 @@ class Agent:
         """Do one whole turn; sensors, ledger and plane may each fail in it without ending it."""
         now, utc = self._clock.monotonic(), self._clock.utcnow()
         self._enforcement.follow_ledger(utc)
-        self._follow_bans()
         if self._protected_list.follow(self._sensors, now):
             self._engine.evaluator_state.protect(self._protected_list.known)
         self._follow_mode(now, utc)
@@ -158,12 +172,12 @@ class Agent:
         if self.record is not None:
             self.record(utc, readings, self._protected_list.known)
         assessment = self._detector.assess(readings, self._engine.evaluator_state.active_bans.ban_filter(utc))
-        decision = self._cookies.follow(self._engine.decide(assessment, utc), assessment, now, utc)
-        self._enforcement.add(decision.bans)
+        self._engine.evaluator_state.challenge = self.challenge()
+        decision = self._follow_challenges(self._engine.decide(assessment, utc), assessment, now, utc)
+        self._enforcement.add(decision.bans, decision.replaced)
         if decision.bans or assessment.completed is not None:
             self._exceptions = self._engine.proven_exceptions(utc)
         self._enforcement.bring(self._protected_list.known.networks, self._exceptions, now, utc)
-        self._follow_bans()
         self._sampling, self._wants_proof = decision.wants_sampler, decision.wants_proof
         if self._sampling:
             self._sensors.begin_sampling(now)
@@ -171,11 +185,46 @@ class Agent:
         self._decision_log.write(decision, now, utc)
         self._totals.ticked(decision)
         tick = Tick(assessment, decision, self._sensors.failing)
+        self._refusal = next(iter(decision.refusals), "")
+        self.conditions.refresh()
         self._publisher.publish(lambda: self._status(tick, now, utc), now)
         self._prune(now, utc)
         for observer in self.observers:
             observer(tick, now, utc)
         return tick
+
+    def _follow_challenges(self, decision: Decision, assessment: Assessment, now: float, utc: datetime) -> Decision:
+        """Have listeners accept cookies before anyone is challenged; where they do not, no one is from then on."""
+        state = self._engine.evaluator_state
+        challenged = state.active_bans.challenges > 0
+        decision = self._cookies.follow(decision, assessment, now, utc, challenged=challenged)
+        challenging = self.challenging
+        if challenging is None or self._config.mode is Mode.DRY_RUN:
+            return decision
+        if challenged and not self._cookies.always:
+            challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
+        ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
+        challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
+        if challenged and not challenging.state.works:
+            decision = self._stop_challenges(decision, challenging.state.why_not, utc)
+        return decision
+
+    def _stop_challenges(self, decision: Decision, why: str, utc: datetime) -> Decision:
+        """End every challenge; the next tick does without."""
+        ended = [ban.id for ban in self._enforcement.bans.values() if ban.action.challenges]
+        self._enforcement.add((), ended)
+        self._ledger.end_bans(ended, utc, f"challenges stop: {why}")
+        for ban in decision.bans:
+            self._engine.evaluator_state.active_bans.remove(ban)
+        return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for the next tick, or for the challenge program to see SYNs become many."""
+        onset = None if self.challenging is None or self.phase is not Phase.CALM else self.challenging.onset_fd
+        if onset is None or self.challenging is None:
+            self._clock.wait(seconds)
+        elif select.select([onset], [], [], max(seconds, 0.0))[0]:
+            self.challenging.woken()
 
     def run(self, for_s: float | None = None) -> None:
         """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
@@ -192,7 +241,7 @@ class Agent:
             cadence = self._config.cadence
             every = cadence.calm if self.phase is Phase.CALM and not self._sampling else cadence.attack
             next_at = min(began + max(every, cost / cadence.cpu_share), ends_at)
-            self._clock.wait(next_at - self._clock.monotonic())
+            self._wait(next_at - self._clock.monotonic())
 
     def stop(self) -> None:
         """End the loop after the present tick."""
@@ -233,13 +282,6 @@ class Agent:
     def _new_id(self) -> str:
         return secrets.token_hex(6)  # of 32 bits, one in 20,000 bans would meet its like in a full ledger
 
-    def _follow_bans(self) -> None:
-        ban_changes = self._enforcement.ban_changes()
-        if ban_changes is not None:
-            self._engine.evaluator_state.active_bans.follow(
-                ban_changes.arrived, ban_changes.departed, self._clock.utcnow()
-            )
-
     def _follow_mode(self, now: float, utc: datetime) -> None:
         """Take up the mode that ``synguard enable`` ordered, or go back to the config's."""
         mode_controller = self._mode_controller
@@ -254,7 +296,6 @@ class Agent:
             self._protected_list.known.networks, now, utc
         ):
             self._enforcement.follow_ledger(utc, anyway=True)
-            self._follow_bans()
         self._engine.evaluator_state.ends_by = mode_controller.ends_by(now, utc)
 
     def _enter(self, mode: Mode, mode_controller: ModeController, parts: ModeParts, now: float, utc: datetime) -> None:
@@ -274,7 +315,7 @@ class Agent:
         self._decision_log.set_dry_run(dry_run)
         self._leak_monitor = self._new_leak_monitor()
         self._engine.set_dry_run(dry_run, self._known_offenders())
-        self._follow_bans()
+        self._enforcement.tell(self._engine.evaluator_state.active_bans, utc)
         self._exceptions = self._engine.proven_exceptions(utc)
 
     def _new_leak_monitor(self) -> LeakMonitor:
@@ -332,7 +373,7 @@ class Agent:
             policies=self._policies,
             plane=self._enforcement.plane,
             sensors=self._sensors.health,
-            problems=self._problems(tick.decision),
+            conditions=self.conditions.all,
             scores=self._engine.scores,
             bans=len(self._enforcement.bans),
             proven=len(self._engine.evaluator_state.proven),
@@ -341,8 +382,6 @@ class Agent:
             pid=os.getpid(),
             countermeasures=self._cookies.status(),
             leaks=self._leak_monitor.leaks,
-            plane_problem=self._enforcement.problem,
-            notes=tuple(text for note in self.notes for text in note() if text),
             bans_by=active_bans_by(self._enforcement.counts),
             totals=self._totals.status(self._decision_log.verdicts, self._enforcement),
             sampling_one_in=self._sensors.sampling_one_in,
@@ -362,20 +401,22 @@ class Agent:
         )
         return (*([kernel] if kernel else []), budget)
 
-    def _problems(self, decision: Decision) -> tuple[str, ...]:
-        suspended = self._protected_list.problems
-        others = (
-            self._enforcement.problem,
-            self._enforcement.disputed,
-            self._enforcement.admission.problem,
-            self._mode_controller.problem if self._mode_controller else "",
-            *self._leak_monitor.problems,
-            self._cookies.problem,
-            self._enforcement.ledger_problem or self._decision_log.problem,
-            self._reload_problem,
-            next(iter(decision.refusals), "") if not suspended else "",
-        )
-        return (*suspended, *(problem for problem in others if problem))
+    def _ask_for_conditions(self) -> None:
+        ask = self.conditions.ask
+        ask(Code.PROTECTED_UNKNOWN, lambda: self._protected_list.problems)
+        ask(Code.PROTECTED_GAP, self._protected_list.notes)
+        ask(Code.PLANE_FAILED, lambda: self._enforcement.problem)
+        ask(Code.REPAIRS_DISPUTED, lambda: self._enforcement.disputed)
+        ask(Code.CAPACITY_FULL, lambda: self._enforcement.admission.problem)
+        ask(Code.CAPACITY_NEAR, lambda: {level.key: level.warning for level in self._levels()})
+        ask(Code.MODE_CHANGE_FAILED, lambda: self._mode_controller.problem if self._mode_controller else "")
+        ask(Code.LEAK, lambda: self._leak_monitor.problems, fix="synguard doctor")
+        ask(Code.SYN_COOKIES_FAILED, lambda: self._cookies.problem)
+        ask(Code.LEDGER_FAILED, lambda: self._enforcement.ledger_problem or self._decision_log.problem)
+        ask(Code.RELOAD_REFUSED, lambda: self._reload_problem, fix="synguard policy check")
+        ask(Code.BANS_REFUSED, lambda: "" if self._protected_list.problems else self._refusal)
+        ask(Code.SENSOR_FAILED, lambda: self._sensors.failures)
+        ask(Code.STATUS_FILE_FAILED, lambda: self._publisher.problem)
 
     def _prune(self, now: float, utc: datetime) -> None:
         if now < self._prune_due:

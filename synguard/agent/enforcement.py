@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from synguard.addresses import Network
 from synguard.agent.clock_step import SLACK, shortened
@@ -39,12 +39,11 @@ MOST_NAMED: Final = 256
 """Network namespaces remembered as refusing to free sockets."""
 
 
-@dataclass(frozen=True, slots=True)
-class BanChanges:
-    """What of the standing bans came and went since it was last asked for, but for those that were added here."""
+class BanFollower(Protocol):
+    """What holds a view of the active bans."""
 
-    arrived: tuple[Ban, ...]
-    departed: tuple[Ban, ...]
+    def follow(self, arrived: Collection[Ban], departed: Collection[Ban], now: datetime) -> None:
+        """Take in what came and went."""
 
 
 class Enforcement:
@@ -74,6 +73,7 @@ class Enforcement:
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
         self._cannot_destroy: set[str] = set()
+        self._follower: BanFollower | None = None
         self._arrived: dict[str, Ban] = {}
         self._departed: dict[str, Ban] = {}
         self.bans: dict[str, Ban] = {}
@@ -159,13 +159,15 @@ class Enforcement:
             self.admission.drop(ban.id)
             self._dirty = True
 
-    def ban_changes(self) -> BanChanges | None:
-        """Return what came and went since the last call; None if nothing did."""
-        if not self._arrived and not self._departed:
-            return None
-        ban_changes = BanChanges(tuple(self._arrived.values()), tuple(self._departed.values()))
-        self._arrived, self._departed = {}, {}
-        return ban_changes
+    def tell(self, follower: BanFollower, now: datetime) -> None:
+        """Let a view of the active bans follow from now on; bans that were added here it has already."""
+        self._follower = follower
+        self._tell(now)
+
+    def _tell(self, now: datetime) -> None:
+        if self._follower is not None and (self._arrived or self._departed):
+            self._follower.follow(self._arrived.values(), self._departed.values(), now)
+            self._arrived, self._departed = {}, {}
 
     def follow_ledger(self, now: datetime, *, anyway: bool = False) -> None:
         """Take over what other processes wrote since the last look; a long list in pieces, unless ``anyway``."""
@@ -181,9 +183,14 @@ class Enforcement:
                     self._take_over(desired, by_hand, some)
         except LedgerError as error:
             self._ledger_failed(error)
+        self._tell(now)
 
-    def add(self, bans: Sequence[Ban]) -> None:
-        """Want these bans too: in the ledger now, in the plane at the next ``bring``."""
+    def add(self, bans: Sequence[Ban], replaced: Iterable[str] = ()) -> None:
+        """Want these bans too, and those no more that they replace: in the ledger now, in the plane with ``bring``."""
+        for ban in [self.bans.pop(ban_id) for ban_id in replaced if ban_id in self.bans]:
+            self._depart(ban, in_plane=True)
+            self.counts[ban.origin, ban.scope] -= 1
+            self._unwritten = [one for one in self._unwritten if one.id != ban.id]
         if bans or self._unwritten:
             self._unwritten.extend(bans)
             for ban in bans:
@@ -203,6 +210,7 @@ class Enforcement:
             self._want(utc)
         if now >= self._retry_at:
             self._reconcile(now, utc)
+        self._tell(utc)
 
     def _clock_was_set_back(self, utc: datetime) -> None:
         """Give automatic bans that began in what is now the future their own length from now, and no more."""
@@ -239,8 +247,6 @@ class Enforcement:
             self._plane_failed(error, now)
             return
         self._retry_s, self.problem = FIRST_RETRY_S, ""
-        if outcome.disputed and not self.disputed:
-            log.warning("%s", outcome.disputed, extra=event("repair"))
         self.disputed = outcome.disputed
         self.outcome = None if self._dry_run else outcome
         self.repairs += len(outcome.drift)
@@ -323,8 +329,6 @@ class Enforcement:
         self.outcome = None
         self._retry_at = now + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
-        if self.problem != str(error):
-            log.error("%s", error, extra=event("plane", plane=self._plane.name))
         self.problem = str(error)
 
     def _ledger_took(self) -> None:

@@ -17,6 +17,7 @@ from synguard.readings import (
     EVERY_PORT,
     U64,
     CounterReading,
+    CpuReading,
     KnownParts,
     Listener,
     Protected,
@@ -34,6 +35,8 @@ _Seen = TypeVar("_Seen")
 
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
+CPU_EVERY_S: Final = 0.25
+"""Between two looks at the CPUs' times, which are read during an attack alone."""
 
 
 class SocketSensor(Protocol):
@@ -84,6 +87,8 @@ class HostSensors:
     """Seconds back → (high, low) columns of peers whose connection ended since."""
     protected: Callable[[Allow, KnownParts], Protected]
     """Configured allow-list, and what is known from before → who may never be banned."""
+    cpu: Callable[[float], CpuReading] | None = None
+    """None where it is not read."""
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
     containers: EveryNamespace | None = None
@@ -152,6 +157,8 @@ class SensorScheduler:
             "syn_sampler": SensorPace(0.0, share),
             "protected": SensorPace(cadence.protected, share / 5),
         }
+        if sources.cpu is not None:
+            self._paces["cpu"] = SensorPace(CPU_EVERY_S, share / 5)
         if sources.containers is not None:
             self._paces["containers"] = SensorPace(0.0, share / 5)
         self._around = ""
@@ -183,6 +190,13 @@ class SensorScheduler:
         """Names of the sensors that cannot read at present."""
         return frozenset(name for name, pace in self._paces.items() if not pace.status.ok)
 
+    @property
+    def failures(self) -> dict[str, str]:
+        """Sensor name → why it cannot read, one sentence; sensors that can are absent."""
+        return {
+            name: f"sensor {name}: {pace.status.detail}" for name, pace in self._paces.items() if not pace.status.ok
+        }
+
     def read(self, now: float, *, sampling: bool, proof: bool = False) -> Readings:
         """Return what is due at ``now``, and completed connections whether due or not where ``proof`` is asked for.
 
@@ -206,8 +220,13 @@ class SensorScheduler:
             syns=self._sample(now, sampling=(sampling or self._blind) and self._may_sample),
             proven=self._try("finished_peers", now, lambda: sources.finished_peers(self._lookback_s)),
             port_mapping=sources.containers.port_mapping() if sources.containers else {},
+            cpu=self._read_cpu(now) if sampling else None,
             failures=dict(self._failures),
         )
+
+    def _read_cpu(self, now: float) -> CpuReading | None:
+        read = self._sources.cpu
+        return None if read is None else self._try("cpu", now, lambda: read(now))
 
     def begin_sampling(self, now: float) -> None:
         """Open the sampler at once, so that the next call of ``read`` has its first SYNs."""

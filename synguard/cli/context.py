@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from synguard.errors import SensorError, SynguardError
 
 if TYPE_CHECKING:
-    from synguard.enforcer.plane import Plane
+    from synguard.enforcer.plane import Actual, Plane
     from synguard.ledger import Ledger
-    from synguard.model import Hits, KernelBan
+    from synguard.model import Hits
     from synguard.operator.apply import BanApplier
     from synguard.policy.models import Config
     from synguard.readings import KnownParts, Protected
@@ -79,9 +79,10 @@ def working_plane(config: Config) -> Plane:
         NotPermittedError: This user may not change the firewall; says which capability is missing.
         PlaneUnavailableError: No plane works here.
     """
-    from synguard.enforcer.choose import choose_plane
+    from synguard.enforcer.beside import with_running_program
+    from synguard.enforcer.choose import choose_plane, utcnow
 
-    return choose_plane(config)
+    return with_running_program(choose_plane(config), utcnow, config.challenge.limit_per_second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +114,15 @@ def open_context(config: Config) -> Iterator[VerbContext]:
         yield VerbContext(ledger, plane, protected, BanApplier(ledger, plane, reconciler, protected, utcnow))
 
 
-def kernel_bans(config: Config) -> Mapping[str, KernelBan] | None:
-    """Return what the kernel holds now, ban id → ban with its counts; None where this user may not ask.
-
-    Where no plane works at all, nothing is known either.
-    """
+def kernel_now(config: Config) -> Actual | None:
+    """Return what the kernel holds now; None where this user may not ask, or where no plane works."""
     try:
-        return working_plane(config).read().bans
+        return working_plane(config).read()
     except SynguardError:
         return None
 
 
 def kernel_hits(config: Config) -> Mapping[str, Hits] | None:
-    """Return what the kernel counts now, ban id → hits; None as for ``kernel_bans``."""
-    held = kernel_bans(config)
-    return None if held is None else {ban_id: one.hits for ban_id, one in held.items()}
+    """Return what the kernel counts now, ban id → hits; None as for ``kernel_now``."""
+    actual = kernel_now(config)
+    return None if actual is None else {ban_id: one.hits for ban_id, one in actual.bans.items()}

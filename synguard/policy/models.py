@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from synguard.model import Mode
 from synguard.policy.integrations import Log, Metrics, Notify
-from synguard.policy.policies import LONGEST_BAN_S, BanTimes, Holds, Limits, Pack, Policy, PrefixRules
+from synguard.policy.policies import LONGEST_BAN_S, BanTimes, Holds, Limits, Pack, Policy, PrefixRules, Steps
 from synguard.policy.values import Base, Duration, FilePath, NetworkText, Number, Whole
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "BanTimes",
     "Budget",
     "Cadence",
+    "Challenge",
     "Config",
     "ContainerWatch",
     "Countermeasure",
@@ -33,6 +34,7 @@ __all__ = [
     "PrefixRules",
     "Proven",
     "Sampler",
+    "Steps",
 ]
 
 
@@ -89,7 +91,12 @@ class Ceilings(Base):
 class IncidentLevels(Base):
     """When an attack is called one, and when it is over."""
 
-    attack_above: Number = Field(0.5, gt=0, le=1, description="fill of the fullest SYN queue that starts an incident")
+    attack_above: Number = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="fill of the fullest SYN queue that starts an incident; a queue of fewer than 64 counts as 64",
+    )
     calm_below: Number = Field(0.2, ge=0, le=1, description="fill below which it can end")
     calm_for: Duration = Field(30.0, ge=1, le=86400, description="how long it must stay below to end")
 
@@ -142,6 +149,24 @@ class Countermeasure(Base):
     )
 
 
+class Challenge(Base):
+    """SYNs of a target over its limit are answered with cookies at the interface, ahead of firewall and listener."""
+
+    enabled: Literal["auto", "off"] = Field(
+        "off", description="auto: where this kernel can and nothing on this host is in its way; off: never"
+    )
+    interfaces: tuple[str, ...] = Field(
+        (), max_length=64, description="interfaces that client traffic enters; empty: found by themselves"
+    )
+    limit_per_second: Whole = Field(
+        100, ge=1, le=1_000_000, description="SYNs a second that the step `limit` answers for one target"
+    )
+    proven_per_second: Whole = Field(
+        8, ge=0, le=10_000, description="SYNs a second of one proven peer that pass unchallenged"
+    )
+    proven_burst: Whole = Field(16, ge=1, le=10_000, description="SYNs of one proven peer that pass at once")
+
+
 class ContainerWatch(Base):
     """Listeners in other network namespaces behind this host."""
 
@@ -185,6 +210,7 @@ class Config(Base):
     proven: Proven = Field(Proven(), description="peers that completed handshakes")
     sampler: Sampler = Field(Sampler(), description="the SYN sampler")
     countermeasure: Countermeasure = Field(Countermeasure(), description="what else is done against floods")
+    challenge: Challenge = Field(Challenge(), description="challenges: SYN cookies at the interface")
     containers: ContainerWatch = Field(ContainerWatch(), description="listeners in other network namespaces")
     ledger: LedgerLimits = Field(LedgerLimits(), description="bounds on the state database")
     notify: Notify = Field(Notify(), description="messages")

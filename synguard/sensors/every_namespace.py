@@ -254,9 +254,13 @@ class EveryNamespace:
 
 
 def with_containers(seen: Protected, containers: Containers) -> Protected:
-    """Return who may never be banned with the containers that serve something."""
-    parts = {CONTAINERS: containers.addresses, **seen.parts}
-    return replace(seen, networks={**containers.addresses, **seen.networks}, parts=parts)
+    """Return who may never be banned with the containers that serve something, and the others as never cut off."""
+    return replace(
+        seen,
+        networks={**containers.addresses, **seen.networks},
+        never_cut_off=containers.clients,
+        parts={CONTAINERS: containers.addresses, **seen.parts},
+    )
 
 
 def _incoming(reader: NamespaceReader, now: float) -> SocketTable:

@@ -1,0 +1,61 @@
+"""What the kernel delivers to this host itself: every route of type ``local``, over rtnetlink.
+
+Addresses of interfaces have one each; ``ip route add local 203.0.113.0/24 dev lo`` (AnyIP) has no address at all.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from synguard.addresses import WIDEST_BY_VERSION, Network
+from synguard.netlink import attributes, dump
+from synguard.sensors.gateways import NETLINK_ROUTE, RTA_OIF, RTM_GETROUTE, RTMSG_BYTES, interface_name
+
+_RTN_LOCAL: Final = 2
+_RTA_DST: Final = 1
+
+
+def read_local_routes() -> dict[Network, str]:
+    """Return network → name of its interface, from all tables.
+
+    Routes wider than any ban may be are left out: ``local 0.0.0.0/0`` in a table of its own is how a transparent proxy
+    takes in what is not for this host.
+
+    Raises:
+        SensorError: The routes cannot be read.
+
+    Source: rtnetlink(7). With strict checking the kernel (Linux 4.20) answers with local routes alone.
+    """
+    found: dict[Network, str] = {}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        request = struct.pack("=B6xB4x", family, _RTN_LOCAL)
+        for body in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables", strict=True):
+            found.update(local_routes_in(body))
+    return found
+
+
+def local_routes_in(body: bytes) -> Iterator[tuple[Network, str]]:
+    """Yield (network, interface) of an RTM_NEWROUTE message that is a local route."""
+    if len(body) < RTMSG_BYTES or body[7] != _RTN_LOCAL:
+        return
+    length, interface, destination = body[1], 0, b""
+    for kind, value in attributes(body, RTMSG_BYTES):
+        if kind == RTA_OIF and len(value) == 4:
+            interface = struct.unpack("=i", value)[0]
+        elif kind == _RTA_DST:
+            destination = value
+    network = _network(destination, length)
+    if network is not None and length >= WIDEST_BY_VERSION[network.version]:
+        yield network, interface_name(interface)
+
+
+def _network(destination: bytes, length: int) -> Network | None:
+    if len(destination) == 4 and length <= 32:
+        return IPv4Network((destination, length), strict=False)
+    if len(destination) == 16 and length <= 128:
+        return IPv6Network((destination, length), strict=False)
+    return None
