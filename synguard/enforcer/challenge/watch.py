@@ -1,9 +1,9 @@
 """Whether challenged clients get in: handshakes accepted while SYNs are answered here, and while they are not; no I/O.
 
-Most answers of a flood never return, since forged sources do not ACK, and anybody can send bad ACKs. So neither a missing
-nor a wrong ACK says anything. What counts is handshakes that the listeners accept (``PassiveOpens``), compared with
-themselves: the challenge pauses for a moment, in which listeners answer with their own cookies. Where clients are refused
-because of the challenge, more of them get in then. See docs/decisions/0035-watching-challenges.md.
+Most answers in a flood never return, since forged sources do not ACK, and anyone can send bad ACKs. So neither missing
+nor wrong ACKs are evidence. The evidence is handshakes that the listeners accept (``PassiveOpens``), compared with
+themselves: challenges pause for a moment, in which listeners answer with their own cookies. Where challenges refuse
+clients, more clients get in then.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-SETTLES_S: Final = 0.15
+SETTLES_S: Final = 0.1
 """After challenges begin: handshakes of SYNs from before still end."""
-COMPARED_S: Final = 0.4
-"""Handshakes are counted so long with challenges, and so long from the begin of the pause on."""
-PAUSE_S: Final = 0.2
-"""Within the second; the rest is for ACKs that are on their way."""
+WITH_S: Final = 0.45
+"""Handshakes are counted so long while challenges go on."""
+PAUSE_S: Final = 0.3
+WITHOUT_S: Final = 0.35
+"""Handshakes are counted so long from the begin of the pause on; at its end, ACKs are still on their way."""
 FIRST_AGAIN_S: Final = 2.0
-SELDOM_S: Final = 64.0
-"""From the end of one comparison to the next, doubled each time up to the second."""
+SELDOM_S: Final = 32.0
+"""From the end of one comparison to the next: the first, and doubled each time up to the second."""
 STOPPED_S: Final = 30.0
 LONGEST_STOP_S: Final = 960.0
-"""How long no one is challenged after a comparison that went badly, doubled each time up to the second."""
+"""How long no one is challenged after a refusal: the first, and doubled each time up to the second."""
 CHANCE: Final = 0.001
 """A difference that chance alone makes more often than this is none."""
 _EXACT: Final = 400
@@ -60,6 +61,11 @@ class Handshakes:
     """``Tcp: PassiveOpens``."""
 
 
+_Count = tuple[int, float]
+"""Handshakes, and the seconds in which they were counted."""
+_NOTHING: Final[tuple[_Count, _Count]] = (0, 0.0), (0, 0.0)
+
+
 class ChallengeWatch:
     """Compares handshakes with and without challenges, at the begin of each attack and ever more rarely during it."""
 
@@ -68,13 +74,13 @@ class ChallengeWatch:
         """Why challenges have stopped; empty while they have not."""
         self._phase = _Phase.RESTS
         self._since = Handshakes(float("-inf"), 0, 0)
-        self._with: tuple[int, float] = 0, 0.0
-        self._before = (0.0, 0.0), (0.0, 0.0)
+        self._with: _Count = 0, 0.0
+        self._before: tuple[_Count, _Count] = _NOTHING
         self._again_s, self._stop_s = FIRST_AGAIN_S, STOPPED_S
         self._active = False
 
     def follow(self, now: Handshakes, *, challenging: bool) -> Advice:
-        """Return what to do; ``challenging`` is whether any target is to be challenged. Call it at least every 0.1 s."""
+        """Return what to do until the next call, within 0.1 s; ``challenging`` is whether any target is challenged."""
         if not challenging:
             return self._calm(now)
         if not self._active:
@@ -86,7 +92,7 @@ class ChallengeWatch:
 
     def _calm(self, now: Handshakes) -> Advice:
         if self._active and self._phase is not _Phase.STOPPED:
-            self._again_s, self._before = FIRST_AGAIN_S, ((0.0, 0.0), (0.0, 0.0))
+            self._again_s, self._before = FIRST_AGAIN_S, _NOTHING
         self._active = False
         return self._stopped(now) if self._phase is _Phase.STOPPED else Advice.CHALLENGE
 
@@ -96,7 +102,7 @@ class ChallengeWatch:
         return Advice.CHALLENGE
 
     def _with_challenges(self, now: Handshakes) -> Advice:
-        if now.at - self._since.at < COMPARED_S:
+        if now.at - self._since.at < WITH_S:
             return Advice.CHALLENGE
         if now.answered == self._since.answered:  # nothing was answered: nothing to compare
             self._enter(_Phase.WITH, now)
@@ -107,22 +113,15 @@ class ChallengeWatch:
 
     def _without(self, now: Handshakes) -> Advice:
         lasted = now.at - self._since.at
-        found = self._compared(now.accepted - self._since.accepted, max(lasted, COMPARED_S))
-        if is_refusal(*found):
+        latest = self._with, (now.accepted - self._since.accepted, max(lasted, WITHOUT_S))
+        together = _summed(latest[0], self._before[0]), _summed(latest[1], self._before[1])
+        if is_refusal(*latest) or is_refusal(*together):
             return self._stop(now)
-        if lasted < COMPARED_S:
+        if lasted < WITHOUT_S:
             return Advice.PAUSE if lasted < PAUSE_S else Advice.CHALLENGE
-        self._before = found
+        self._before = together
         self._enter(_Phase.RESTS, now)
         return Advice.CHALLENGE
-
-    def _compared(self, accepted: int, lasted: float) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Return handshakes and seconds with and without challenges; what was found before counts half."""
-        (with_before, with_s), (without_before, without_s) = self._before
-        return (
-            (self._with[0] + with_before / 2, self._with[1] + with_s / 2),
-            (accepted + without_before / 2, lasted + without_s / 2),
-        )
 
     def _stop(self, now: Handshakes) -> Advice:
         count = now.accepted - self._since.accepted
@@ -137,7 +136,7 @@ class ChallengeWatch:
         if now.at - self._since.at < self._stop_s:
             return Advice.STOP
         self._stop_s = min(2 * self._stop_s, LONGEST_STOP_S)
-        self.reason, self._before = "", ((0.0, 0.0), (0.0, 0.0))
+        self.reason, self._before = "", _NOTHING
         self._enter(_Phase.SETTLES, now)
         return Advice.CHALLENGE
 
@@ -160,7 +159,7 @@ _MOVES: Final = {
 }
 
 
-def is_refusal(challenged: tuple[float, float], paused: tuple[float, float]) -> bool:
+def is_refusal(challenged: _Count, paused: _Count) -> bool:
     """Return whether handshakes (their number, in seconds) with challenges are less than half as many as without.
 
     And whether chance alone would make such a difference less often than `CHANCE`.
@@ -168,7 +167,11 @@ def is_refusal(challenged: tuple[float, float], paused: tuple[float, float]) -> 
     (few, few_s), (many, many_s) = challenged, paused
     if few / few_s >= many / many_s / 2:
         return False
-    return chance_of(math.floor(few), math.ceil(few) + math.floor(many), few_s / (few_s + many_s)) < CHANCE
+    return chance_of(few, few + many, few_s / (few_s + many_s)) < CHANCE
+
+
+def _summed(one: _Count, other: _Count) -> _Count:
+    return one[0] + other[0], one[1] + other[1]
 
 
 def chance_of(at_most: int, among: int, share: float) -> float:
