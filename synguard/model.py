@@ -1,4 +1,5 @@
 """The project's words as small frozen types; see docs/architecture.md for how they travel."""
+# long: the vocabulary of the whole project, small types side by side
 
 from __future__ import annotations
 
@@ -188,7 +189,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Ban:
+class Ban:  # wide: one record, a field a column of the ledger
     """One target that is to be stopped, how, from when and until when."""
 
     id: str

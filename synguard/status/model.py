@@ -164,7 +164,7 @@ class ActiveBansStatus(_Part):
     bans: int
 
 
-class Status(_Part):
+class Status(_Part):  # wide: one record, a field a key of the JSON
     """All of it; ``status --json`` prints exactly these keys."""
 
     mode: Mode
