@@ -1,4 +1,5 @@
 """The project's words as small frozen types; see docs/architecture.md for how they travel."""
+# long: the vocabulary of the whole project, small types side by side
 
 from __future__ import annotations
 
@@ -98,6 +99,16 @@ class VerdictKind(StrEnum):
     SPOOFED = "spoofed"
 
 
+class FloodKind(StrEnum):
+    """What is said of the whole flood."""
+
+    NONE = ""
+    SPOOFED = "spoofed"
+    SLOW_APPLICATION = "slow application"
+    CLOSED_PORT = "closed port"
+    RESETS = "resets"
+
+
 class Phase(StrEnum):
     """Where an incident stands."""
 
@@ -188,7 +199,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Ban:
+class Ban:  # wide: one record, a field a column of the ledger
     """One target that is to be stopped, how, from when and until when."""
 
     id: str

@@ -9,9 +9,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from synguard import capabilities
-from synguard.agent.agent import Agent, Loader
+from synguard.agent.agent import Agent
 from synguard.agent.alerts import alerting
 from synguard.agent.challenging import Challenging
+from synguard.agent.config_reload import Loader
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.false_positives import FalsePositiveWatch
 from synguard.agent.history import History

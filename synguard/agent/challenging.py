@@ -13,7 +13,7 @@ from synguard.enforcer.challenge.handshakes import Entrance
 from synguard.enforcer.challenge.obstacles import Obstacle
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.preflight import ChallengePreflight
-from synguard.enforcer.challenge.program import Program, Settings
+from synguard.enforcer.challenge.program import Program, ProgramSettings
 from synguard.enforcer.sysctl import TCP_TIMESTAMPS
 from synguard.enforcer.sysctl import Settings as Sysctls
 from synguard.errors import NotPermittedError, PlaneError, SensorError, SynguardError
@@ -157,8 +157,8 @@ class Challenging:
         """Stop listening for changes; the program goes on until its bans end, and the next agent takes it over."""
         self._points.close()
 
-    def _settings(self) -> Settings:
-        return Settings(
+    def _settings(self) -> ProgramSettings:
+        return ProgramSettings(
             timestamps=self._sysctls.read(TCP_TIMESTAMPS) == 2,
             proven_per_second=float(self._config.proven_per_second),
             proven_burst=self._config.proven_burst,

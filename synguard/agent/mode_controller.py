@@ -38,7 +38,7 @@ class ModeParts:
     cookies: SynCookies
 
 
-class ModeController:
+class ModeController:  # wide: a small state machine whose states are read side by side
     """Follows what ``synguard enable`` ordered; without an order, or after a lapsed trial, the config's mode holds."""
 
     def __init__(

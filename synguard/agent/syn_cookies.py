@@ -33,7 +33,7 @@ ACTION: Final = "syn-cookies"
 Recorder = Callable[[datetime, str, str], None]
 
 
-class SynCookies:
+class SynCookies:  # wide: a small state machine whose states are read side by side
     """Turns SYN cookies on while a SYN queue is overwhelmed and puts the operator's value back at calm.
 
     A rehearsal runs the same way on settings and notes that change nothing.

@@ -26,15 +26,8 @@ from synguard.policy.load import load_policies
 from synguard.policy.models import Config
 from synguard.readings import TcpState
 from synguard.report.advice import Advice, AdvisedStep, Around, advise
-from synguard.report.review import (
-    Candidate,
-    Traces,
-    candidate_shape,
-    candidates,
-    evidence_now,
-    grown_between,
-    print_candidates,
-)
+from synguard.report.review import Candidate, Traces, candidates, evidence_now, grown_between
+from synguard.report.review_table import candidate_shape, print_candidates
 from synguard.report.shapes import ban_shape
 from synguard.status.freshness import agent_runs
 from synguard.status.model import read_status

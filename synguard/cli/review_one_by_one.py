@@ -14,7 +14,8 @@ from synguard.model import Ban
 from synguard.output.tables import printable, terminal_width
 from synguard.policy.models import Config
 from synguard.report.advice import Advice, AdvisedStep, can_be_forged
-from synguard.report.review import Candidate, candidate_line
+from synguard.report.review import Candidate
+from synguard.report.review_table import candidate_line
 from synguard.units import format_duration
 
 BY_HAND_S: Final = 3600.0

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from synguard.addresses import format_network
 from synguard.decision.bans import ban_seconds
 from synguard.decision.budget import Request
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.incident import Tally
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step, gravity, next_step, steps_here
+from synguard.decision.objections import EXCEPTIONS, Objections, is_prefix
 from synguard.decision.prefix_aggregation import Offender
-from synguard.decision.spoofing import MEANINGFUL_SHARE
 from synguard.detector.assessment import Assessment
 from synguard.detector.counting import MOST_PORTS
-from synguard.model import Action, Ban, Origin, Scope, Signal, Verdict, VerdictKind
+from synguard.model import Action, Ban, Origin, Scope, Verdict, VerdictKind
 from synguard.policy.models import Policy
-from synguard.units import format_duration, format_ports
+from synguard.units import format_ports
 
 PROOF_FRESH_S: Final = 0.15
 """A look at completed handshakes counts as one of now for so long: a handshake takes a client about as long."""
@@ -31,8 +30,6 @@ STANDING_OUT: Final = 0.5
 """Share of the known addresses in a prefix, offenders and served clients, below which offenders stand out."""
 MOST_EVALUATED: Final = 1024
 """Targets that get a verdict in one tick."""
-EXCEPTIONS: Final = 4096
-"""Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
 
 
 class Evaluator:
@@ -46,7 +43,7 @@ class Evaluator:
         self._now = now
         self._spoofed = spoofed
         self._sources = 0
-        self._steady: dict[Signal, float] = {}
+        self._objections = Objections(evaluator_state, assessment, spoofed)
         self.bans: list[Ban] = []
         self.replaced: list[str] = []
         """Ids of standing bans whose target gets another step of the ladder."""
@@ -57,8 +54,8 @@ class Evaluator:
         """Give a verdict on each target, and a ban where nothing stands against it."""
         for item, policy in items:
             self._sources += max(evidence.sources for evidence in item.evidence)
-            for evidence in item.evidence if _is_prefix(item, policy) else ():
-                self._steady[evidence.signal] = self._steady.get(evidence.signal, 0.0) + evidence.value
+            for evidence in item.evidence if is_prefix(item, policy) else ():
+                self._objections.add_steady(evidence)
         for item, policy in items:
             self._evaluate(item, policy)
 
@@ -111,10 +108,12 @@ class Evaluator:
         self, step: Step, item: Offender, policy: Policy, inside: Inside, scope: Scope
     ) -> tuple[VerdictKind, str]:
         """Return the kind of verdict and the reason where this step is not taken; no reason where it is."""
-        spared = self._why_spared(item, policy, inside, step) or self._why_not_cut_off(item, scope)
+        spared = self._objections.why_spared(item, policy, inside, step) or self._objections.why_not_cut_off(
+            item, scope
+        )
         if spared:
             return VerdictKind.SPARE, spared
-        apart = "" if step.action is Action.CHALLENGE else self._why_apart(item, policy, inside)
+        apart = "" if step.action is Action.CHALLENGE else self._objections.why_apart(item, policy, inside)
         return VerdictKind.WATCH, f"not banned as a whole: {apart}" if apart else ""
 
     def _take(
@@ -134,21 +133,15 @@ class Evaluator:
         """Judge those in a prefix one by one, where the prefix is not banned: whoever offends, and the heaviest."""
         if item.target.prefixlen == item.target.max_prefixlen:
             return
-        if self._carried(item) and not self._stand_out(item):
+        if self._objections.carried(item) and not self._stand_out(item):
             return
         for part in item.parts:
             self._evaluate(part, policy)
-        if self._carried(item):
+        if self._objections.carried(item):
             return
         for part in inside.heavy():
             if part.target != item.target:
                 self._evaluate(part, policy)
-
-    def _carried(self, item: Offender) -> bool:
-        """Return whether SYN cookies serve clients through what this target does."""
-        flood = self._assessment.flood
-        carried = flood.cookies_sent_pps > 0 and not flood.dropped_pps and not self._assessment.bottleneck
-        return item.forgeable and carried
 
     def _stand_out(self, item: Offender) -> bool:
         """Return whether the offenders in a prefix are few beside its served clients.
@@ -157,20 +150,6 @@ class Evaluator:
         """
         served = self._state.proven.count(item.target)
         return not served or item.offending < STANDING_OUT * (item.offending + served)
-
-    def _why_apart(self, item: Offender, policy: Policy, inside: Inside) -> str:
-        """Return why a prefix is not stopped as a whole although it is over a limit, or nothing if it is."""
-        if item.target.prefixlen == item.target.max_prefixlen:
-            return ""
-        if not inside.fills():
-            return "too little of it takes part"
-        if not item.forgeable:
-            light = inside.light(self._state.proven)
-            return f"{_clients(light)} in it have only a few connections" if light else ""
-        served = self._state.proven.count(item.target)
-        if self._carried(item) and served and _is_prefix(item, policy):
-            return f"SYN cookies carry the flood, and {_clients(served)} live in it"
-        return ""
 
     def _waits_for_proof(self) -> bool:
         """Return whether completed handshakes must be looked at first: a client may be newer than the last look."""
@@ -198,59 +177,6 @@ class Evaluator:
             kind = "syn-flood"
         spared = sum(verdict.kind is VerdictKind.SPARE for verdict in self.verdicts)
         return Tally(kind, self._sources, len(self.bans), spared, self._spoofed or "")
-
-    def _why_spared(self, item: Offender, policy: Policy, inside_it: Inside, step: Step) -> str:
-        target, evaluator_state = item.target, self._state
-        covering = evaluator_state.protected_index.covering(target)
-        if covering is not None:
-            return f"protected: {evaluator_state.protected.networks[covering]}"
-        if step.action is Action.CHALLENGE:  # refuses no one, and those protected inside pass unchallenged
-            return ""
-        inside = evaluator_state.protected_index.inside(target)
-        if inside is not None:
-            return f"it holds {format_network(inside)}, protected: {evaluator_state.protected.networks[inside]}"
-        return self._why_doubted(item, policy, inside_it) if item.forgeable else ""
-
-    def _why_not_cut_off(self, item: Offender, scope: Scope) -> str:
-        """Return which container of this host a ban of everything would cut off, or nothing if it hits none."""
-        found = self._state.containers_index.overlapping(item.target) if scope is Scope.ALL else None
-        if found is None:
-            return ""
-        why = self._state.protected.never_cut_off[found]
-        return f"{format_network(found)} is a container of this host ({why}), never cut off: the load comes from there"
-
-    def _why_doubted(self, item: Offender, policy: Policy, inside_it: Inside) -> str:
-        """Return why forgeable evidence does not suffice to refuse this target, or nothing if it does."""
-        target, evaluator_state = item.target, self._state
-        proven = evaluator_state.proven.inside(target, EXCEPTIONS + 1)
-        if proven and self._proven_alone(item, inside_it, len(proven)):
-            seen_at = evaluator_state.proven.seen_at(proven[0]) or self._assessment.at
-            ago = format_duration(max(self._assessment.at - seen_at, 0.0))
-            return f"proven: completed a handshake {ago} ago, and half-open sockets and SYNs can be forged"
-        if len(proven) > EXCEPTIONS:
-            return f"more than {EXCEPTIONS} recently served clients live in it"
-        if self._spoofed and _is_prefix(item, policy) and self._share(item) < MEANINGFUL_SHARE:
-            return f"with its like it carries only {self._share(item):.1%} of a flood whose sources are forged"
-        return ""
-
-    def _proven_alone(self, item: Offender, inside: Inside, proven: int) -> bool:
-        """Return whether the target is over its limits only through addresses that completed a handshake."""
-        share = inside.unproven_share(self._state.proven)
-        if item.target.prefixlen == item.target.max_prefixlen or share is None:
-            return proven >= item.addresses
-        return all(share * evidence.value <= evidence.limit for evidence in item.evidence)
-
-    def _share(self, item: Offender) -> float:
-        """Return how much of what is steady in the flood all the prefixes over a limit carry together.
-
-        Addresses hardly seen are left out: who forges them would make every prefix look small.
-        """
-        flood, spread = self._assessment.flood, self._assessment.dispersion
-        steady = 1 - spread.scattered if spread is not None else 1.0
-        syn_pps = spread.pps if spread is not None and spread.pps else flood.syn_pps
-        of = {Signal.SYN_RATE: syn_pps * steady, Signal.HALF_OPEN: float(flood.half_open)}
-        shares = (self._steady.get(one.signal, one.value) / of[one.signal] for one in item.evidence if of[one.signal])
-        return min(max(shares, default=1.0), 1.0)
 
     def _why_refused(self, item: Offender, inside: Inside) -> str | None:
         evaluator_state = self._state
@@ -324,14 +250,6 @@ class Evaluator:
 
 def _excess(item: Offender) -> float:
     return max(evidence.value / evidence.limit for evidence in item.evidence)
-
-
-def _is_prefix(item: Offender, policy: Policy) -> bool:
-    return not item.everybody and item.target.prefixlen < policy.prefixes.lengths(item.target.version)[0]
-
-
-def _clients(count: int) -> str:
-    return "1 recently served client" if count == 1 else f"{count} recently served clients"
 
 
 def _reason(item: Offender, ports: tuple[int, ...]) -> str:

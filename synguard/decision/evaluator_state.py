@@ -25,7 +25,7 @@ ROUNDING: Final = timedelta(milliseconds=500)
 
 
 @dataclass(slots=True)
-class EvaluatorState:
+class EvaluatorState:  # wide: one record of all that outlives a tick
     """What a verdict on a condemned target depends on, beside the evidence; lives as long as the engine."""
 
     new_id: Callable[[], str]

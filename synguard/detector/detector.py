@@ -39,7 +39,7 @@ NEARLY_FULL: Final = 0.25
 """Fill from which a listener is taken to be the one whose overflow the host-wide counters show."""
 
 
-class Detector:
+class Detector:  # wide: what must be remembered between two ticks, a name each
     """Turns each tick's readings into an assessment; keeps only what the next tick is compared with."""
 
     def __init__(self, policies: Sequence[Policy], seed: int) -> None:

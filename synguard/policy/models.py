@@ -184,7 +184,7 @@ class LedgerLimits(Base):
     rows: Whole = Field(200_000, ge=1000, le=10_000_000, description="rows a table may hold; the oldest go first")
 
 
-class Config(Base):
+class Config(Base):  # wide: one record, a field a key of the file
     """The whole configuration; every key is optional."""
 
     mode: Mode = Field(Mode.DRY_RUN, description="dry-run reports what would be banned; enforce bans")

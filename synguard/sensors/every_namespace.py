@@ -46,7 +46,7 @@ def _read_protected(allow: Allow, known: KnownParts) -> Protected:
     return read_protected(allow, known=known)
 
 
-class EveryNamespace:
+class EveryNamespace:  # wide: the same questions as a sensor of one namespace, asked of all
     """Reads them all; ports are those that clients write, which publishing may have changed on the way in.
 
     A namespace that cannot be read is left out, told of, and covered by sampled SYNs: it never fails the host's own

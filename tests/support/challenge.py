@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from synguard.enforcer.challenge.plane import ChallengePlane
-from synguard.enforcer.challenge.program import Settings
+from synguard.enforcer.challenge.program import ProgramSettings
 from synguard.enforcer.plane import Actual
 from synguard.enforcer.reconcile.delta import delta
 from synguard.model import Action, Ban, Hits, SynHeader
@@ -30,7 +30,9 @@ def now() -> datetime:
 class Challenge:
     """A challenge plane that works in the victim's network, at its uplink, and watches some ports."""
 
-    def __init__(self, lab: Lab, ports: Iterable[int] = (80,), settings: Settings | None = None, limit: float = 100.0):
+    def __init__(
+        self, lab: Lab, ports: Iterable[int] = (80,), settings: ProgramSettings | None = None, limit: float = 100.0
+    ):
         self.thread = NetworkThread(lab.victim)
         self.thread.sh("sysctl -qw " + " ".join(f"{name}={value}" for name, value in COOKIES.items()))
         self.plane = self.thread.call(lambda: ChallengePlane(now, lambda: {socket.if_nametoindex(UPLINK)}, limit))
@@ -38,7 +40,7 @@ class Challenge:
         assert self.plane.program is not None
         self.program = self.plane.program
         self.thread.call(self.program.watch, dict.fromkeys(ports, ONSET))
-        self.thread.call(self.program.configure, settings or Settings(timestamps=True))
+        self.thread.call(self.program.configure, settings or ProgramSettings(timestamps=True))
 
     def hold(self, *bans: Ban, allow: tuple[str, ...] = (), proven: tuple[str, ...] = ()) -> None:
         """Hold exactly these bans and exceptions."""

@@ -149,6 +149,32 @@ def test_the_rule_has_no_circle() -> None:
     assert settled == set(MAY_IMPORT)
 
 
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    """Packages alone are too coarse: two modules of ``report`` once needed each other."""
+    below = {name: {one.imported for one in all_imports() if one.importer == name} for name, _ in trees()}
+    settled: set[str] = set()
+    while ready := [name for name, needs in below.items() if name not in settled and needs & below.keys() <= settled]:
+        settled.update(ready)
+    assert sorted(below.keys() - settled) == []
+
+
+def test_a_class_name_means_one_thing_in_the_whole_package() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
+def test_every_package_says_what_it_is_for_and_what_it_may_import() -> None:
+    for path in sorted(SOURCE.rglob("__init__.py")):
+        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        if path.parent != SOURCE:
+            assert "May import" in about, f"{path}: say in a line of the docstring what the package may import"
+            assert len(about.splitlines()) <= 6, path
+
+
 def test_the_rule_names_every_package() -> None:
     there = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert {part.replace("synguard", "__init__") for part in MAY_IMPORT} == there

@@ -22,9 +22,9 @@ from synguard.errors import CapacityError
 from synguard.model import Action, Ban, Hits, KernelBan, Scope, SynHeader
 
 _ACTIONS: Final = {
-    layout.Step.CHALLENGE: Action.CHALLENGE,
-    layout.Step.LIMIT: Action.LIMIT,
-    layout.Step.DROP: Action.DROP,
+    layout.ProgramStep.CHALLENGE: Action.CHALLENGE,
+    layout.ProgramStep.LIMIT: Action.LIMIT,
+    layout.ProgramStep.DROP: Action.DROP,
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
@@ -203,7 +203,7 @@ def _held(note: Any, record: Any, slots: Slots) -> KernelBan:
         ban_id=note["id"].decode(),
         target=_stored_network(note["target"], Family(note["family"])),
         scope=Scope.NEW,
-        action=_ACTIONS[layout.Step(record["step"])],
+        action=_ACTIONS[layout.ProgramStep(record["step"])],
         ports=slots.ports(record["ports"]),
         expires_at=None if expires_us == _FOREVER_US else _EPOCH + expires_us * _US,
         header=header,

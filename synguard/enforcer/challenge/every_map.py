@@ -15,7 +15,7 @@ MAP_NAMES: Final = (
 )  # fmt: skip
 
 
-class Maps:
+class Maps:  # wide: one attribute a map of the program
     """All maps of the program."""
 
     def __init__(self, descriptors: dict[str, int]) -> None:

@@ -38,7 +38,7 @@ class Family(IntEnum):
     V6 = 1
 
 
-class Step(IntEnum):
+class ProgramStep(IntEnum):
     """What a ban does to a SYN."""
 
     CHALLENGE = 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from synguard.addresses import Network
-from synguard.enforcer.challenge.layout import BANS_AT_ONCE, PROTECTED, Family, Step
+from synguard.enforcer.challenge.layout import BANS_AT_ONCE, PROTECTED, Family, ProgramStep
 from synguard.model import Action, Ban, KernelBan, SynHeader
 
 Places: TypeAlias = tuple[int, ...]
@@ -15,7 +15,11 @@ Places: TypeAlias = tuple[int, ...]
 HeaderKey: TypeAlias = tuple[int, int, int, int, int]
 """Options, window, MSS, length, family."""
 
-_STEPS: Final = {Action.CHALLENGE: Step.CHALLENGE, Action.LIMIT: Step.LIMIT, Action.DROP: Step.DROP}
+_STEPS: Final = {
+    Action.CHALLENGE: ProgramStep.CHALLENGE,
+    Action.LIMIT: ProgramStep.LIMIT,
+    Action.DROP: ProgramStep.DROP,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Lists:
     headers: Mapping[HeaderKey, Places] = field(default_factory=dict)
 
 
-def step_of(ban: Ban | KernelBan) -> Step:
+def step_of(ban: Ban | KernelBan) -> ProgramStep:
     """Return what the program does to the SYNs of a ban."""
     return _STEPS[ban.action]
 

@@ -43,7 +43,7 @@ _NS_PER_S: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ProgramSettings:
     """How the program behaves, as far as no ban says it."""
 
     timestamps: bool = False
@@ -83,7 +83,7 @@ class Program:
         """
         return {int(wake["port"]): int(wake["syns"]) for wake in self.maps.wakes.read()}
 
-    def configure(self, settings: Settings) -> None:
+    def configure(self, settings: ProgramSettings) -> None:
         """Make the settings hold from the next packet on."""
         record = self.maps.settings[0]
         record["layout"] = layout.layout_number()
@@ -160,7 +160,7 @@ def load() -> Program:
         NotPermittedError: It takes CAP_BPF and CAP_NET_ADMIN.
     """
     program = _load({})
-    program.configure(Settings())
+    program.configure(ProgramSettings())
     return program
 
 
