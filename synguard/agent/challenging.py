@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from synguard.addresses import Network
+from synguard.agent.handshake_watch import HandshakeWatch
 from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.challenge.handshakes import Entrance
 from synguard.enforcer.challenge.obstacles import Obstacle
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.preflight import ChallengePreflight
 from synguard.enforcer.challenge.program import Program, ProgramSettings
+from synguard.enforcer.challenge.watch import ChallengeAdvice
 from synguard.enforcer.sysctl import TCP_TIMESTAMPS
 from synguard.enforcer.sysctl import Settings as Sysctls
 from synguard.errors import NotPermittedError, PlaneError, SensorError, SynguardError
@@ -27,6 +29,8 @@ FOLLOW_EVERY_S: Final = 1.0
 """How soon new listeners, interfaces and proven peers are taken in."""
 ONSET_SYNS: Final = 20
 """SYNs to one port within 20 ms, 1,000 a second, that wake the agent."""
+PASS_EVERY_S: Final = 0.1
+"""Between two SYNs of challenged targets that reach one listener, on each CPU."""
 MOST_PORTS: Final = 255
 MOST_PROVEN: Final = 4_096
 """Proven peers that the program lets pass at their small rate, the latest; all others connect through a challenge."""
@@ -53,7 +57,7 @@ class Preflight(Protocol):
         """Start a look where one is due."""
 
 
-class Challenging:
+class Challenging:  # wide: one part for each thing that the program depends on
     """Loads the program, knows where it belongs, and says whether SYNs can be challenged now."""
 
     def __init__(
@@ -63,10 +67,12 @@ class Challenging:
         sysctls: Sysctls,
         points: Points | None = None,
         preflight: Preflight | None = None,
+        handshakes: HandshakeWatch | None = None,
     ) -> None:
         self._config, self._sysctls = config.challenge, sysctls
         self._points = points or AttachPointWatch()
         self._preflight = preflight or ChallengePreflight()
+        self._handshakes = handshakes or HandshakeWatch()
         self._at: dict[int, str] = {}
         self._entrances: tuple[Entrance, ...] = ()
         self._ports: frozenset[int] = frozenset()
@@ -108,13 +114,15 @@ class Challenging:
         everywhere = next((one.text for one in found if one.ports is None), "")
         if everywhere:
             return ChallengeState(why_not=everywhere)
+        if self._handshakes.advice is ChallengeAdvice.STOP:
+            return ChallengeState(why_not=self._handshakes.reason)
         return ChallengeState(works=True, except_ports=frozenset(port for one in found for port in one.ports or ()))
 
     @property
     def trouble(self) -> str:
         """Why SYNs are not challenged as they should be, one sentence; empty while they can or may be."""
         everywhere = (one.text for one in self._preflight.obstacles or () if one.ports is None)
-        why = self._refused or next(everywhere, "")
+        why = self._refused or next(everywhere, "") or self._handshakes.reason
         if why:
             return f"no SYNs are challenged: {why}"
         return f"challenges do not follow changes of this host: {self._told}" if self._told else ""
@@ -148,6 +156,19 @@ class Challenging:
         else:
             self._told = ""
 
+    def compare(self, now: float, *, challenged: bool) -> None:
+        """Compare handshakes with and without challenges; in each tick, since a pause is short."""
+        program = self.plane.program
+        if program is None:
+            return
+        try:
+            if self._handshakes.follow(program, now, challenged=challenged):
+                program.configure(self._settings())
+                if self._handshakes.reason:
+                    log.error("challenges stop: %s", self._handshakes.reason, extra=event("challenge"))
+        except SynguardError as error:
+            self.refuse(f"whether challenged clients get in cannot be seen: {error}")
+
     def woken(self) -> None:
         """Make ``onset_fd`` quiet again."""
         if self.plane.program is not None:
@@ -160,6 +181,7 @@ class Challenging:
     def _settings(self) -> ProgramSettings:
         return ProgramSettings(
             timestamps=self._sysctls.read(TCP_TIMESTAMPS) == 2,
+            pass_every_s=0.0 if self._handshakes.advice is ChallengeAdvice.PAUSE else PASS_EVERY_S,
             proven_per_second=float(self._config.proven_per_second),
             proven_burst=self._config.proven_burst,
         )

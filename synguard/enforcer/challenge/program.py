@@ -83,6 +83,10 @@ class Program:
         """
         return {int(wake["port"]): int(wake["syns"]) for wake in self.maps.wakes.read()}
 
+    def answered(self) -> int:
+        """Return how many SYNs were answered so far, on all ports."""
+        return int(self.maps.port_counts.read()["answered"].sum())
+
     def configure(self, settings: ProgramSettings) -> None:
         """Make the settings hold from the next packet on."""
         record = self.maps.settings[0]

@@ -32,7 +32,7 @@ _EXACT: Final = 400
 """Up to so many handshakes the chance is summed up, beyond it is taken from the normal distribution."""
 
 
-class Advice(StrEnum):
+class ChallengeAdvice(StrEnum):
     """What to do with challenges until the next reading."""
 
     CHALLENGE = "challenge"
@@ -51,7 +51,7 @@ class _Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Handshakes:
+class HandshakeCount:
     """Two counters at one time."""
 
     at: float
@@ -73,13 +73,13 @@ class ChallengeWatch:
         self.reason = ""
         """Why challenges have stopped; empty while they have not."""
         self._phase = _Phase.RESTS
-        self._since = Handshakes(float("-inf"), 0, 0)
+        self._since = HandshakeCount(float("-inf"), 0, 0)
         self._with: _Count = 0, 0.0
         self._before: tuple[_Count, _Count] = _NOTHING
         self._again_s, self._stop_s = FIRST_AGAIN_S, STOPPED_S
         self._active = False
 
-    def follow(self, now: Handshakes, *, challenging: bool) -> Advice:
+    def follow(self, now: HandshakeCount, *, challenging: bool) -> ChallengeAdvice:
         """Return what to do until the next call, within 0.1 s; ``challenging`` is whether any target is challenged."""
         if not challenging:
             return self._calm(now)
@@ -90,63 +90,63 @@ class ChallengeWatch:
         move = _MOVES[self._phase]
         return move(self, now)
 
-    def _calm(self, now: Handshakes) -> Advice:
+    def _calm(self, now: HandshakeCount) -> ChallengeAdvice:
         if self._active and self._phase is not _Phase.STOPPED:
             self._again_s, self._before = FIRST_AGAIN_S, _NOTHING
         self._active = False
-        return self._stopped(now) if self._phase is _Phase.STOPPED else Advice.CHALLENGE
+        return self._stopped(now) if self._phase is _Phase.STOPPED else ChallengeAdvice.CHALLENGE
 
-    def _settles(self, now: Handshakes) -> Advice:
+    def _settles(self, now: HandshakeCount) -> ChallengeAdvice:
         if now.at - self._since.at >= SETTLES_S:
             self._enter(_Phase.WITH, now)
-        return Advice.CHALLENGE
+        return ChallengeAdvice.CHALLENGE
 
-    def _with_challenges(self, now: Handshakes) -> Advice:
+    def _with_challenges(self, now: HandshakeCount) -> ChallengeAdvice:
         if now.at - self._since.at < WITH_S:
-            return Advice.CHALLENGE
+            return ChallengeAdvice.CHALLENGE
         if now.answered == self._since.answered:  # nothing was answered: nothing to compare
             self._enter(_Phase.WITH, now)
-            return Advice.CHALLENGE
+            return ChallengeAdvice.CHALLENGE
         self._with = now.accepted - self._since.accepted, now.at - self._since.at
         self._enter(_Phase.WITHOUT, now)
-        return Advice.PAUSE
+        return ChallengeAdvice.PAUSE
 
-    def _without(self, now: Handshakes) -> Advice:
+    def _without(self, now: HandshakeCount) -> ChallengeAdvice:
         lasted = now.at - self._since.at
         latest = self._with, (now.accepted - self._since.accepted, max(lasted, WITHOUT_S))
         together = _summed(latest[0], self._before[0]), _summed(latest[1], self._before[1])
         if is_refusal(*latest) or is_refusal(*together):
             return self._stop(now)
         if lasted < WITHOUT_S:
-            return Advice.PAUSE if lasted < PAUSE_S else Advice.CHALLENGE
+            return ChallengeAdvice.PAUSE if lasted < PAUSE_S else ChallengeAdvice.CHALLENGE
         self._before = together
         self._enter(_Phase.RESTS, now)
-        return Advice.CHALLENGE
+        return ChallengeAdvice.CHALLENGE
 
-    def _stop(self, now: Handshakes) -> Advice:
+    def _stop(self, now: HandshakeCount) -> ChallengeAdvice:
         count = now.accepted - self._since.accepted
         self.reason = (
             f"challenged clients do not get in: {self._with[0]} handshakes were accepted in {self._with[1]:.1f} s of "
             f"challenges, and {count} in {now.at - self._since.at:.1f} s after they paused; see synguard doctor"
         )
         self._enter(_Phase.STOPPED, now)
-        return Advice.STOP
+        return ChallengeAdvice.STOP
 
-    def _stopped(self, now: Handshakes) -> Advice:
+    def _stopped(self, now: HandshakeCount) -> ChallengeAdvice:
         if now.at - self._since.at < self._stop_s:
-            return Advice.STOP
+            return ChallengeAdvice.STOP
         self._stop_s = min(2 * self._stop_s, LONGEST_STOP_S)
         self.reason, self._before = "", _NOTHING
         self._enter(_Phase.SETTLES, now)
-        return Advice.CHALLENGE
+        return ChallengeAdvice.CHALLENGE
 
-    def _rests(self, now: Handshakes) -> Advice:
+    def _rests(self, now: HandshakeCount) -> ChallengeAdvice:
         if now.at - self._since.at >= self._again_s:
             self._again_s = min(2 * self._again_s, SELDOM_S)
             self._enter(_Phase.WITH, now)
-        return Advice.CHALLENGE
+        return ChallengeAdvice.CHALLENGE
 
-    def _enter(self, phase: _Phase, now: Handshakes) -> None:
+    def _enter(self, phase: _Phase, now: HandshakeCount) -> None:
         self._phase, self._since = phase, now
 
 
