@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from synguard.addresses import Network
-from synguard.ledger import bans, history, listing, pruning, touched, verdicts
+from synguard.ledger import bans, ended, history, listing, pruning, touched, verdicts
 from synguard.ledger.database import Database
 from synguard.ledger.records import ActionRecord, BanRecord, Counted, Offence, Stretch, Touched, VerdictRecord
 from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.memory import many_objects
-from synguard.model import Ban, BanOrder, Hits, Incident, Verdict
+from synguard.model import Ban, BanOrder, Hits, Incident, Origin, Verdict
 from synguard.policy.models import LedgerLimits
 
 LEDGER_FILE: Final = "ledger.db"
@@ -186,6 +186,11 @@ class Ledger:
         """Return bans whose target shares an address with ``network``, newest first, the would-be ones too."""
         with self._database.read() as db:
             return bans.bans_of(db, network, limit)
+
+    def ended_early(self, origin: Origin, since: datetime, now: datetime) -> list[BanRecord]:
+        """Return bans of one origin that were ended at ``since`` or later and would still stand at ``now``."""
+        with self._database.read() as db:
+            return ended.ended_early(db, origin, since, now)
 
     def offences(self, since: datetime, dry_run: bool = False) -> dict[Network, Offence]:
         """Return target → how often it was banned automatically at ``since`` or later.
