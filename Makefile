@@ -74,7 +74,7 @@ newcomer: setup deb ## type the quick start on a fresh Debian: commands counted,
 	$(PY) -m pytest -m deb tests/package/test_newcomer.py
 
 man: setup ## write man pages, references, completions and the example config anew from the code
-	$(PY) -m synguard.manual
+	$(PY) -m tests.support.manual
 
 clean: ## remove what the targets above made
 	rm -rf .venv .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,10 +29,23 @@ class Scope(StrEnum):
 
 
 class Action(StrEnum):
-    """What happens to a stopped packet."""
+    """What happens to a packet of a banned target."""
 
     DROP = "drop"
     REJECT = "reject"
+    CHALLENGE = "challenge"
+    """SYNs are answered with SYN cookies at the interface: a source that holds its address connects all the same."""
+    LIMIT = "limit"
+    """Challenged, and a few SYNs a second of the target are answered at most; the rest is dropped at the interface."""
+
+    @property
+    def challenges(self) -> bool:
+        """Whether a source that holds its address still connects."""
+        return self in (Action.CHALLENGE, Action.LIMIT)
+
+
+FIREWALL_ACTIONS: Final = (Action.DROP, Action.REJECT)
+"""What the planes of the firewall carry out; the rest is the challenge program's."""
 
 
 class BanOrder(StrEnum):
@@ -102,6 +116,45 @@ MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class SynHeader:
+    """One exact header of SYNs: what tools that forge sources send again and again."""
+
+    ttl: tuple[int, int]
+    """The lowest and the highest time to live, both included."""
+    window: int
+    mss: int
+    """0 where the option is missing."""
+    options: int
+    """The layout of the TCP options as a 32-bit hash of their kinds in order; 0 for none."""
+    length: int
+    """Bytes of the whole IP packet."""
+
+    def __str__(self) -> str:
+        return (
+            f"ttl {self.ttl[0]}-{self.ttl[1]} window {self.window} mss {self.mss} "
+            f"options {self.options:08x} length {self.length}"
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> SynHeader:
+        """Return the header that ``str`` wrote.
+
+        Raises:
+            ValueError: The text is not one.
+        """
+        match = _HEADER.fullmatch(text)
+        if match is None:
+            raise ValueError(f'"{text[:80]}" is not the header of a SYN, like "{cls((40, 64), 512, 0, 0, 40)}"')
+        low, high, window, mss, options, length = match.groups()
+        return cls((int(low), int(high)), int(window), int(mss), int(options, 16), int(length))
+
+
+_HEADER: Final = re.compile(
+    r"ttl (\d{1,3})-(\d{1,3}) window (\d{1,5}) mss (\d{1,5}) options ([0-9a-f]{8}) length (\d{1,5})"
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One signal of one target against its limit, over the local ports it concerns."""
 
@@ -152,7 +205,7 @@ class Ban:
     expires_at: datetime | None
     """Aware, UTC; None only for a person's permanent ban."""
     ports: tuple[int, ...] = ()
-    """Local TCP ports that a ``new`` ban closes; empty for all of them. Always empty for ``all``."""
+    """Local TCP ports that a ``new`` ban concerns; empty for all of them. Always empty for ``all``."""
     score: float = 0.0
     times: int = 1
     """How many times the target has been banned within its policy's memory, this ban included."""
@@ -161,12 +214,23 @@ class Ban:
     """Would have been; never reaches the kernel."""
     forced: bool = False
     """A person insisted although the target covers protected parties, who then lose their way through."""
+    header: SynHeader | None = None
+    """Only SYNs with this header are dropped; None for all of them."""
 
     def __post_init__(self) -> None:
+        if self.at_interface and self.scope is not Scope.NEW:
+            raise ValueError("challenges, and drops of one header, are about new connections: scope new")
+        if self.header is not None and self.action is not Action.DROP:
+            raise ValueError("a ban of one header drops")
         if self.origin is Origin.AUTO and self.expires_at is None:
             raise ValueError("an automatic ban must expire")
         if self.scope is Scope.ALL and self.ports:
             raise ValueError("a ban of scope all names no ports")
+
+    @property
+    def at_interface(self) -> bool:
+        """Whether the challenge program carries it out; if not, the firewall."""
+        return self.action.challenges or self.header is not None
 
     def active(self, now: datetime) -> bool:
         """Return whether the ban still stands at ``now``."""
@@ -182,7 +246,20 @@ class Hits:
     """What the kernel counted against one ban since it was inserted there."""
 
     packets: int
+    """Packets that went no further: dropped, rejected, or SYNs answered at the interface."""
     bytes: int
+    answered: int = 0
+    """Of ``packets``, the SYNs that were answered with a cookie."""
+    passed: int = 0
+    """SYNs of a challenged target that were let through to the listener; not among ``packets``."""
+
+    def __add__(self, other: Hits) -> Hits:
+        return Hits(
+            self.packets + other.packets,
+            self.bytes + other.bytes,
+            self.answered + other.answered,
+            self.passed + other.passed,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +293,12 @@ class Held:
     ports: tuple[int, ...] = ()
     expires_at: datetime | None = None
     hits: Hits = field(default_factory=lambda: Hits(0, 0))
+    header: SynHeader | None = None
+
+    @property
+    def at_interface(self) -> bool:
+        """Whether the challenge program holds it."""
+        return self.action.challenges or self.header is not None
 
     def active(self, now: datetime) -> bool:
         """Return whether the kernel still holds it at ``now``, as far as its expiry goes."""

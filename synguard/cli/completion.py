@@ -1,4 +1,4 @@
-"""``synguard completion``: the shells' completion scripts, which ``python -m synguard.manual`` writes."""
+"""``synguard completion``: the shells' completion scripts, which ``make man`` writes."""
 
 from __future__ import annotations
 

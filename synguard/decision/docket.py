@@ -16,7 +16,7 @@ from synguard.decision.proven import ProvenPeers
 from synguard.decision.spoofing import MEANINGFUL_SHARE
 from synguard.detector.assessment import Assessment
 from synguard.detector.counting import MOST_PORTS
-from synguard.model import Ban, Origin, Scope, Signal, Verdict, VerdictKind
+from synguard.model import Action, Ban, Origin, Scope, Signal, Verdict, VerdictKind
 from synguard.policy.models import Policy
 from synguard.readings import Protected
 from synguard.units import format_duration, format_ports
@@ -192,7 +192,7 @@ class Docket:
             id=court.new_id(),
             target=item.target,
             scope=scope,
-            action=policy.action,
+            action=Action(policy.action),
             origin=Origin.AUTO,
             policy=policy.name,
             reason=reason,

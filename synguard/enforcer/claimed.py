@@ -9,9 +9,9 @@ from typing import Final, TypeAlias
 from synguard.addresses import Network
 from synguard.enforcer.diff import Claims, share
 from synguard.enforcer.ends import Ends
-from synguard.model import Action, Ban, Scope
+from synguard.model import Action, Ban, Scope, SynHeader
 
-_Member: TypeAlias = tuple[Network, Scope, Action]
+_Member: TypeAlias = tuple[Network, Scope, Action, SynHeader | None]
 """What rivals have in common; their ports may differ."""
 
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
@@ -80,7 +80,7 @@ class Claimed:
         return leaving.values()
 
     def _enter(self, ban: Ban, contested: set[_Member]) -> None:
-        member = (ban.target, ban.scope, ban.action)
+        member = (ban.target, ban.scope, ban.action, ban.header)
         rivals = self._rivals.get(member, ())
         self._rivals[member] = (*rivals, ban)
         self._held[ban.id] = ban
@@ -92,7 +92,7 @@ class Claimed:
     def _leave(self, ban: Ban, contested: set[_Member]) -> None:
         self._held.pop(ban.id, None)
         self._covered.pop(ban.id, None)
-        member = (ban.target, ban.scope, ban.action)
+        member = (ban.target, ban.scope, ban.action, ban.header)
         rivals = self._rivals.get(member, ())
         rest = tuple(one for one in rivals if one.id != ban.id)
         if rest:

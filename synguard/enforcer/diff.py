@@ -9,7 +9,7 @@ from typing import Final
 
 from synguard.addresses import Network
 from synguard.enforcer.plane import Actual, Change, Wanted
-from synguard.model import Action, Ban, Held, Hits, Scope
+from synguard.model import Action, Ban, Held, Hits, Scope, SynHeader
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _ALL_PORTS: Final = 0
@@ -29,13 +29,13 @@ class Claims:
 def claims(bans: Mapping[str, Ban], now: datetime) -> Claims:
     """Return which standing ban holds which member, where several want the same one.
 
-    The kernel can note one ban per member (network, port, scope, action): it is the one that lasts longest.
+    The kernel can note one ban per member (network, port, scope, action, header): it is the one that lasts longest.
     Without this rule two bans of one target would take the member from each other in every pass.
     """
     standing = [ban for ban in bans.values() if ban.active(now) and not ban.dry_run]
-    rivals: dict[tuple[Network, Scope, Action], list[Ban]] = {}
+    rivals: dict[tuple[Network, Scope, Action, SynHeader | None], list[Ban]] = {}
     for ban in standing:
-        rivals.setdefault((ban.target, ban.scope, ban.action), []).append(ban)
+        rivals.setdefault((ban.target, ban.scope, ban.action, ban.header), []).append(ban)
     held = {ban.id: ban for ban in standing}
     covered: dict[str, str] = {}
     for several in rivals.values():
@@ -68,6 +68,7 @@ def agrees(ban: Ban, held: Held) -> bool:
         and held.scope is ban.scope
         and held.action is ban.action
         and held.expires_at == ban.expires_at
+        and held.header == ban.header
         and (held.ports == ban.ports or set(held.ports) == set(ban.ports))
     )
 
@@ -173,4 +174,4 @@ def without_lapsed(actual: Actual, now: datetime) -> Actual:
 
 def as_held(ban: Ban, hits: Hits) -> Held:
     """Return a ban as a plane would read it back."""
-    return Held(ban.id, ban.target, ban.scope, ban.action, ban.ports, ban.expires_at, hits)
+    return Held(ban.id, ban.target, ban.scope, ban.action, ban.ports, ban.expires_at, hits, ban.header)

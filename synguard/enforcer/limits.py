@@ -15,8 +15,9 @@ def ensure_possible(change: Change) -> None:
     """Return if every added ban and exception can be written to the kernel.
 
     Raises:
-        PlaneError: A network of length 0 (sets cannot hold it, and it would be everybody), or an id that does not
-            fit the comment by which a rule is recognised again. Nothing has been changed.
+        PlaneError: A ban that no firewall carries out, a network of length 0 (sets cannot hold it, and it would be
+            everybody), or an id that does not fit the comment by which a rule is recognised again. Nothing has been
+            changed.
     """
     for network in (*(ban.target for ban in change.add), *change.allow_add, *change.proven_add):
         if network.prefixlen == 0:
@@ -24,5 +25,8 @@ def ensure_possible(change: Change) -> None:
                 f"adding {network}", "a network of length 0 cannot be held; name two halves if you mean it"
             )
     for ban in change.add:
+        if ban.at_interface:
+            what = "a drop of one SYN header" if ban.header else f'the action "{ban.action}"'
+            raise PlaneError(f"adding {ban.target}", f"{what} needs the challenge program")
         if not _BAN_ID.fullmatch(ban.id):
             raise PlaneError(f'adding the ban "{ban.id[:40]}"', "its id is not 1 to 32 of a-z, 0-9 and -")

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from synguard.addresses import Network, format_network, parse_network
-from synguard.model import Action, Ban, Held, Scope
+from synguard.model import FIREWALL_ACTIONS, Action, Ban, Held, Scope
 
 Family: TypeAlias = Literal[4, 6]
 FAMILIES: Final[tuple[Family, ...]] = (4, 6)
@@ -96,7 +96,7 @@ _SHAPES: Final[dict[Kind, tuple[Scope | None, Action | None]]] = {
 _KINDS: Final = {
     (scope, action, by_port): Kind(f"{'port' if by_port else scope}-{action}")
     for scope in Scope
-    for action in Action
+    for action in FIREWALL_ACTIONS
     for by_port in (False, True)
     if not (by_port and scope is Scope.ALL)
 }

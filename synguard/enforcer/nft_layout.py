@@ -24,7 +24,7 @@ from typing import Final
 
 from synguard.addresses import Network
 from synguard.enforcer.names import FAMILIES, Family, Kind, family_of, frame_comment, kind_of, size_of
-from synguard.model import Action, Ban, Held
+from synguard.model import FIREWALL_ACTIONS, Action, Ban, Held
 
 NAME: Final = "synguard"
 TABLE: Final = f"inet {NAME}"
@@ -131,7 +131,7 @@ def fixed_chains() -> dict[str, tuple[FixedRule, ...]]:
         _ANSWER: ["meta l4proto tcp reject with tcp reset", "reject with icmpx type port-unreachable"]
     }
     for family in FAMILIES:
-        for action in Action:
+        for action in FIREWALL_ACTIONS:
             news = (Kind.PROVEN, Kind(f"new-{action}"), Kind(f"port-{action}"))
             chains[f"{action}-syn-{family}"] = [f"jump {kind}-{family}" for kind in news]
             chains[f"{action}-{family}"] = [

@@ -248,5 +248,5 @@ def total_hits(held: Iterable[Held]) -> dict[str, Hits]:
     for ban in held:
         so_far = total.get(ban.ban_id)
         hits = ban.hits
-        total[ban.ban_id] = hits if so_far is None else Hits(so_far.packets + hits.packets, so_far.bytes + hits.bytes)
+        total[ban.ban_id] = hits if so_far is None else so_far + hits
     return total

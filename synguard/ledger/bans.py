@@ -1,7 +1,7 @@
 """The ban table: who is to be stopped, until when, and what became of it.
 
-A row without ``ended_at`` is open. At most one row is open per target, scope, ports and dry-run, which the
-database itself enforces. An open row whose expiry has passed has lapsed; it is marked only when something
+A row without ``ended_at`` is open. At most one row is open per target, scope, ports, header and dry-run,
+which the database itself enforces. An open row whose expiry has passed has lapsed; it is marked only when something
 takes its place, so that a clock which jumps ahead and back ends nothing for good.
 """
 
@@ -31,11 +31,11 @@ from synguard.ledger.rows import (
 )
 from synguard.model import Ban, Hits, Origin
 
-Key: TypeAlias = tuple[str, str, str, int]
-"""Target, scope, ports and dry-run, as they stand in the table."""
+Key: TypeAlias = tuple[str, str, str, int, str]
+"""Target, scope, ports, dry-run and header, as they stand in the table."""
 
-_TARGET, _SCOPE, _PORTS, _DRY_RUN = (
-    BAN_COLUMNS.split(", ").index(name) for name in ("target", "scope", "ports", "dry_run")
+_TARGET, _SCOPE, _PORTS, _DRY_RUN, _HEADER = (
+    BAN_COLUMNS.split(", ").index(name) for name in ("target", "scope", "ports", "dry_run", "header")
 )
 _MOST: Final = 2**63 - 1
 """The largest integer SQLite holds."""
@@ -46,15 +46,15 @@ _END: Final = """
                    ended_why = CASE WHEN expires_at <= ?1 THEN 'expired' ELSE ?2 END
     WHERE ended_at IS NULL AND """
 _END_ONE: Final = _END + "id = ?3"
-_REPLACE: Final = _END + "target = ?3 AND scope = ?4 AND ports = ?5 AND dry_run = ?6"
+_REPLACE: Final = _END + "target = ?3 AND scope = ?4 AND ports = ?5 AND dry_run = ?6 AND header = ?7"
 _ORDERED: Final = """
     SELECT 1 FROM ban WHERE ended_at IS NULL AND target = ?1 AND scope = ?2 AND ports = ?3 AND dry_run = ?4
-                        AND origin = 'manual' AND (expires_at IS NULL OR expires_at > ?5)"""
+                        AND header = ?5 AND origin = 'manual' AND (expires_at IS NULL OR expires_at > ?6)"""
 _STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
 
 _READ_STANDING: Final = f"SELECT seq, expires_at FROM ban WHERE dry_run = :dry_run AND {_STANDING}"  # noqa: S608  # constants only
 """Answered from the index ``ban_standing`` alone."""
-_READ_OPEN: Final = "SELECT target, scope, ports, dry_run FROM ban WHERE ended_at IS NULL"
+_READ_OPEN: Final = "SELECT target, scope, ports, dry_run, header FROM ban WHERE ended_at IS NULL"
 _MANY: Final = 1_000
 """In batches larger than this it is cheaper to ask once which rows are open than to try each."""
 _AT_ONCE: Final = 500
@@ -67,9 +67,14 @@ _ADD_HITS: Final = """
         bytes = min(bytes + :bytes - CASE WHEN :packets >= kernel_packets THEN kernel_bytes ELSE 0 END, :most),
         last_hit_at = CASE WHEN :packets > kernel_packets OR (:packets < kernel_packets AND :packets > 0)
                            THEN :at ELSE last_hit_at END,
+        answered = min(answered + :answered
+                       - CASE WHEN :packets >= kernel_packets THEN kernel_answered ELSE 0 END, :most),
+        passed = min(passed + :passed - CASE WHEN :passed >= kernel_passed THEN kernel_passed ELSE 0 END, :most),
         kernel_packets = :packets,
-        kernel_bytes = :bytes
-    WHERE id = :id AND (kernel_packets != :packets OR kernel_bytes != :bytes)"""
+        kernel_bytes = :bytes,
+        kernel_answered = :answered,
+        kernel_passed = :passed
+    WHERE id = :id AND (kernel_packets != :packets OR kernel_bytes != :bytes OR kernel_passed != :passed)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +94,11 @@ class Addition:
 
 
 def _key(row: Row) -> Key:
-    return row[_TARGET], row[_SCOPE], row[_PORTS], row[_DRY_RUN]
+    return row[_TARGET], row[_SCOPE], row[_PORTS], row[_DRY_RUN], row[_HEADER]
 
 
 def add_bans(db: sqlite3.Connection, batch: Addition) -> None:
-    """Insert bans, each in place of the standing one of the same target, scope, ports and dry-run.
+    """Insert bans, each in place of the standing one of the same target, scope, ports, header and dry-run.
 
     A person's standing order is not replaced by an automatic ban: that one is recorded as ended at once.
     """
@@ -310,6 +315,8 @@ def record_hits(db: sqlite3.Connection, hits: Mapping[str, Hits], at: datetime) 
                 "id": id_,
                 "packets": min(one.packets, _MOST),
                 "bytes": min(one.bytes, _MOST),
+                "answered": min(one.answered, _MOST),
+                "passed": min(one.passed, _MOST),
                 "at": to_us(at),
                 "most": _MOST,
             }

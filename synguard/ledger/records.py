@@ -25,6 +25,10 @@ class BanRecord:
     bytes: int = 0
     last_hit_at: datetime | None = None
     """When a read of the kernel's counters last found more packets than the read before."""
+    answered: int = 0
+    """Of ``packets``, SYNs that were answered with a cookie."""
+    passed: int = 0
+    """SYNs of a challenged target that were let through to the listener."""
 
     def stands(self, now: datetime) -> bool:
         """Return whether the ban is neither ended nor lapsed at ``now``."""

@@ -11,7 +11,19 @@ from typing import Any, Final, TypeAlias
 
 from synguard.addresses import Network, format_network
 from synguard.ledger.records import BanRecord, VerdictRecord
-from synguard.model import Action, Ban, Evidence, Incident, Origin, Phase, Scope, Signal, Verdict, VerdictKind
+from synguard.model import (
+    Action,
+    Ban,
+    Evidence,
+    Incident,
+    Origin,
+    Phase,
+    Scope,
+    Signal,
+    SynHeader,
+    Verdict,
+    VerdictKind,
+)
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -20,11 +32,12 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 BAN_COLUMNS: Final = (
     "id, target, version, prefixlen, first_address, last_address, scope, action, origin, policy, reason, "
-    "created_at, expires_at, ports, score, times, evidence, dry_run, forced, ended_at, ended_why"
+    "created_at, expires_at, ports, score, times, evidence, dry_run, forced, header, ended_at, ended_why"
 )
 BAN_READ: Final = (
     "id, version, prefixlen, first_address, scope, action, origin, policy, reason, created_at, expires_at, ports, "
-    "score, times, evidence, dry_run, forced, ended_at, ended_why, packets, bytes, last_hit_at"
+    "score, times, evidence, dry_run, forced, header, ended_at, ended_why, packets, bytes, last_hit_at, "
+    "answered, passed"
 )
 BAN_ENDS: Final = BAN_READ.split(", ").index("expires_at")
 """Where in a row of ``BAN_READ`` the expiry stands."""
@@ -142,19 +155,22 @@ def ban_row(ban: Ban) -> Row:
         evidence_text(ban.evidence),
         int(ban.dry_run),
         int(ban.forced),
+        "" if ban.header is None else str(ban.header),
     )
 
 
 def ban_record(row: Row) -> BanRecord:
     """Return the record of one row of ``BAN_READ``."""
-    ended_at, ended_why, packets, bytes_, last_hit_at = row[-5:]
-    return BanRecord(ban_of(row), _maybe_time(ended_at), ended_why, packets, bytes_, _maybe_time(last_hit_at))
+    ended_at, ended_why, packets, bytes_, last_hit_at, answered, passed = row[-7:]
+    return BanRecord(
+        ban_of(row), _maybe_time(ended_at), ended_why, packets, bytes_, _maybe_time(last_hit_at), answered, passed
+    )
 
 
 def ban_of(row: Row) -> Ban:
     """Return the ban of one row of ``BAN_READ``."""
     (id_, version, prefixlen, first, scope, action, origin, policy, reason, created, expires, ports, *rest) = row
-    score, times, evidence, dry_run, forced = rest[:5]
+    score, times, evidence, dry_run, forced, header = rest[:6]
     return Ban(
         id=id_,
         target=network_of(version, prefixlen, first),
@@ -171,6 +187,7 @@ def ban_of(row: Row) -> Ban:
         evidence=_evidence_of(evidence),
         dry_run=bool(dry_run),
         forced=bool(forced),
+        header=SynHeader.parse(header) if header else None,
     )
 
 

@@ -136,7 +136,61 @@ _V3: Final = (
     "CREATE INDEX touched_last ON touched (last_at)",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3)
+_V1_COLUMNS: Final = (
+    "seq, id, target, version, prefixlen, first_address, last_address, scope, action, origin, policy, reason, "
+    "created_at, expires_at, ports, score, times, evidence, dry_run, forced, ended_at, ended_why, packets, bytes, "
+    "last_hit_at, kernel_packets, kernel_bytes"
+)
+
+_V4: Final = (
+    # SQLite changes no constraint of a table that is there. Which actions and origins there are is the model's to know.
+    "ALTER TABLE ban RENAME TO ban_before",
+    *(f"DROP INDEX {name}" for name in ("ban_open", "ban_standing", "ban_created", "ban_first")),
+    """
+    CREATE TABLE ban (
+        seq           INTEGER PRIMARY KEY,
+        id            TEXT NOT NULL UNIQUE,
+        target        TEXT NOT NULL,
+        version       INTEGER NOT NULL CHECK (version IN (4, 6)),
+        prefixlen     INTEGER NOT NULL,
+        first_address BLOB NOT NULL,
+        last_address  BLOB NOT NULL,
+        scope         TEXT NOT NULL CHECK (scope IN ('new', 'all')),
+        action        TEXT NOT NULL,
+        origin        TEXT NOT NULL,
+        policy        TEXT NOT NULL,
+        reason        TEXT NOT NULL,
+        created_at    INTEGER NOT NULL,
+        expires_at    INTEGER CHECK (expires_at IS NOT NULL OR origin = 'manual'),
+        ports         TEXT NOT NULL CHECK (ports = '' OR scope = 'new'),
+        score         REAL NOT NULL,
+        times         INTEGER NOT NULL,
+        evidence      TEXT NOT NULL,
+        dry_run       INTEGER NOT NULL CHECK (dry_run IN (0, 1)),
+        forced        INTEGER NOT NULL CHECK (forced IN (0, 1)),
+        ended_at      INTEGER,
+        ended_why     TEXT NOT NULL DEFAULT '',
+        packets       INTEGER NOT NULL DEFAULT 0,
+        bytes         INTEGER NOT NULL DEFAULT 0,
+        last_hit_at   INTEGER,
+        kernel_packets INTEGER NOT NULL DEFAULT 0,
+        kernel_bytes   INTEGER NOT NULL DEFAULT 0,
+        header         TEXT NOT NULL DEFAULT '' CHECK (header = '' OR scope = 'new'),
+        answered       INTEGER NOT NULL DEFAULT 0,
+        passed         INTEGER NOT NULL DEFAULT 0,
+        kernel_answered INTEGER NOT NULL DEFAULT 0,
+        kernel_passed   INTEGER NOT NULL DEFAULT 0
+    )
+    """,
+    f"INSERT INTO ban ({_V1_COLUMNS}) SELECT {_V1_COLUMNS} FROM ban_before",  # noqa: S608  # constants only
+    "DROP TABLE ban_before",
+    "CREATE UNIQUE INDEX ban_open ON ban (target, scope, ports, dry_run, header) WHERE ended_at IS NULL",
+    "CREATE INDEX ban_standing ON ban (dry_run, expires_at) WHERE ended_at IS NULL",
+    "CREATE INDEX ban_created ON ban (created_at)",
+    "CREATE INDEX ban_first ON ban (version, first_address)",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4)
 """Step *n* brings a file from version *n* to *n* + 1; a step, once released, never changes."""
 
 VERSION: Final = len(MIGRATIONS)

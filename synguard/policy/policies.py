@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from synguard.model import Action, Signal
+from synguard.model import Signal
 from synguard.policy.values import Base, Duration, Limit, Name, Number, Ports, Whole
 from synguard.units import parse_ports
 
@@ -116,7 +116,7 @@ class Policy(Base):
     name: Name = Field(description="how reports call it")
     about: str = Field("", max_length=400, description="for whom it is")
     ports: Ports = Field("any", description='local TCP ports: "any", "22", "80,443" or "8000-8100"')
-    action: Action = Field(Action.DROP, description="drop, or reject with a TCP reset")
+    action: Literal["drop", "reject"] = Field("drop", description="drop, or reject with a TCP reset")
     scope: Literal["auto", "new"] = Field(
         "auto", description="auto: evidence decides reach; new: never stop existing connections"
     )

@@ -49,7 +49,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "notify",
         "synguard",
     },  # synguard: the version
-    "manual": {"cli", "policy", "readings", "errors", "synguard"},  # writes pages about them; nothing imports it
     "__main__": {"cli"},
     "synguard": set(),
 }
@@ -71,7 +70,7 @@ ONLY_THERE = {
     "iptc": {"synguard.enforcer.xtables"},
     "sqlite3": {"synguard.ledger", "synguard.cli.tab"},  # at each Tab: one query, no models
     "psutil": {"synguard.sensors"},
-    "typer": {"synguard.cli", "synguard.manual"},
+    "typer": {"synguard.cli"},
     "prometheus_client": {"synguard.metrics"},
     "apprise": {"synguard.notify.deliver"},
     "rich": {"synguard.report", "synguard.cli"},

@@ -23,6 +23,7 @@ from synguard.model import (
     Phase,
     Scope,
     Signal,
+    SynHeader,
     Verdict,
     VerdictKind,
 )
@@ -221,6 +222,32 @@ def test_hits_are_summed_over_a_kernel_that_began_again_at_zero(ledger: Ledger) 
     assert after(0, 4) == (10, 600, NOW + timedelta(seconds=2))
     assert after(5, 5) == (15, 900, NOW + timedelta(seconds=5))
     assert after(2**64 - 1, 6)[0] == 2**63 - 1
+
+
+def test_a_challenge_of_everybody_and_a_drop_of_one_header_come_back_as_they_were_written(ledger: Ledger) -> None:
+    everybody = ban("a1", "0.0.0.0/0", action=Action.CHALLENGE, ports=(80,))
+    one_header = ban("a2", "0.0.0.0/0", ports=(80,), header=SynHeader((40, 64), 512, 0, 0xFE, 40))
+    ledger.add_bans([everybody, one_header])
+    assert ledger.active_bans(NOW) == {"a1": everybody, "a2": one_header}
+
+
+def test_the_next_step_against_a_target_takes_the_place_of_the_one_before(ledger: Ledger) -> None:
+    for number, action in enumerate((Action.CHALLENGE, Action.LIMIT, Action.DROP)):
+        ledger.add_bans([ban(f"a{number}", action=action)])
+    assert set(ledger.active_bans(NOW)) == {"a2"}
+
+
+def test_answered_and_passed_syns_are_summed_over_a_program_that_was_loaded_again(ledger: Ledger) -> None:
+    ledger.add_bans([ban("a1", action=Action.CHALLENGE)])
+
+    def after(hits: Hits) -> tuple[int, int, int]:
+        ledger.record_hits({"a1": hits}, NOW)
+        (record,) = ledger.bans_since(NOW)
+        return record.packets, record.answered, record.passed
+
+    assert after(Hits(10, 600, answered=8, passed=2)) == (10, 8, 2)
+    assert after(Hits(10, 600, answered=8, passed=3)) == (10, 8, 3)
+    assert after(Hits(4, 240, answered=4, passed=1)) == (14, 12, 4)
 
 
 def test_verdicts_of_one_target_in_one_incident_are_one_row(ledger: Ledger) -> None:

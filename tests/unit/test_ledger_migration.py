@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from synguard.addresses import parse_network
 from synguard.ledger import Ledger, Stretch, Touched
 from synguard.ledger.schema import VERSION
+from synguard.model import Action, SynHeader
 from tests.support.bans import ban
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -131,7 +133,10 @@ def test_a_ledger_of_version_1_keeps_all_it_holds_and_takes_history(path: Path) 
         assert ledger.history(NOW - timedelta(days=1), NOW, 10) == []
         ledger.add_history([Stretch(NOW, 10.0, 10.0)])
         ledger.record_touched([Touched("a1-7", 3, ("203.0.113.7",), NOW)])
-        ledger.add_bans([ban("b", "203.0.113.8")])
+        everybody = ban("b", "0.0.0.0/0", action=Action.CHALLENGE, ports=(80,))
+        one_header = replace(ban("c", "0.0.0.0/0", ports=(80,)), header=SynHeader((40, 64), 512, 0, 0, 40))
+        ledger.add_bans([everybody, one_header])
+        assert (record.answered, record.passed) == (0, 0)
         ledger.check()
     with Ledger.open(path) as again:
         assert len(again.history(NOW, NOW + timedelta(seconds=1), 10)) == 1

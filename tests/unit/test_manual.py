@@ -13,12 +13,12 @@ import pytest
 from synguard.cli.main import VERBS
 from synguard.enforcer import flush
 from synguard.errors import ConfigError, NotPermittedError, PlaneUnavailableError, RefusedError, SynguardError
-from synguard.manual.__main__ import PACKAGE, pages
-from synguard.manual.roff import verb_page
-from synguard.manual.surface import Option, Page, surface
-from synguard.manual.words import EXIT_CODES, JSON_KEYS
 from tests.support.calm_day import calm
 from tests.support.cli_host import CliHost
+from tests.support.manual.__main__ import PACKAGE, pages
+from tests.support.manual.roff import verb_page
+from tests.support.manual.surface import Option, Page, surface
+from tests.support.manual.words import EXIT_CODES, JSON_KEYS
 from tests.support.pages import ROOT
 from tests.support.recordings import write_recording
 
@@ -94,7 +94,7 @@ def test_json_has_the_documented_keys(command: str, host: CliHost, monkeypatch: 
     }
     host.run("ban", "203.0.113.7")
     ran = host.run(*command.split()[1:], *words.get(command, ()), "--json")
-    assert keys_of(ran.json) == sorted(JSON_KEYS[command].split()), "correct synguard/manual/words.py, then: make man"
+    assert keys_of(ran.json) == sorted(JSON_KEYS[command].split()), "correct manual/words.py, then: make man"
 
 
 def keys_of(answer: Any) -> list[str]:

@@ -14,8 +14,8 @@ from synguard.policy import load
 from synguard.policy.load import load_config, load_file, load_pack, load_policies
 from synguard.policy.models import Config, Pack, Policy
 from synguard.policy.notes import policy_notes
-from synguard.policy.reference import PAGE, reference
 from synguard.policy.show import show_config, show_policies
+from tests.support.manual.policy_reference import PAGE, reference
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -285,7 +285,7 @@ def test_what_is_shown_names_every_value_that_counts() -> None:
 
 
 def test_the_reference_page_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == reference(), "run: python -m synguard.policy.reference"
+    assert PAGE.read_text(encoding="utf-8") == reference(), "run: make man"
 
 
 def test_every_documented_example_loads(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-# bash completion for synguard; written by `python -m synguard.manual`; do not edit
+# bash completion for synguard; written by `make man`; do not edit
 _synguard() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' word i words=''
     if declare -F _get_comp_words_by_ref >/dev/null; then _get_comp_words_by_ref -n : cur prev; fi
@@ -55,7 +55,7 @@ _synguard() {
     'ban,--file') compopt -o default 2>/dev/null; return ;;
     'ban,--for') words='30s 10m 1h 2h 1d' ;;
     'ban,--scope') words='new all' ;;
-    'ban,--action') words='drop reject' ;;
+    'ban,--action') words='drop reject challenge limit' ;;
     'ban,--ports') return ;;
     'ban,--reason') return ;;
     'ban,--config') compopt -o default 2>/dev/null; return ;;

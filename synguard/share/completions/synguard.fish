@@ -1,4 +1,4 @@
-# fish completion for synguard; written by `python -m synguard.manual`; do not edit
+# fish completion for synguard; written by `make man`; do not edit
 function __synguard_at --description 'Whether the words so far lead to this verb'
     set -l path
     set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy replay' 'policy suggest' 'policy example' 'policy check' 'policy show' 'notify' 'notify test' 'notify show' 'doctor' 'flush' 'completion'
@@ -65,7 +65,7 @@ complete -c synguard -n '__synguard_at bans' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at ban' -l file -r -F -d 'A list: one address or prefix a line, # begins a comment'
 complete -c synguard -n '__synguard_at ban' -l for -r -x -a '30s 10m 1h 2h 1d' -d 'How long: 30s, 10m, 1h30m, 7d, or permanent'
 complete -c synguard -n '__synguard_at ban' -l scope -r -x -a 'new all' -d 'new: new connections only; all: every packet. Default all, with --ports new'
-complete -c synguard -n '__synguard_at ban' -l action -r -x -a 'drop reject' -d 'drop in silence, or reject with a TCP reset'
+complete -c synguard -n '__synguard_at ban' -l action -r -x -a 'drop reject challenge limit' -d 'drop in silence, or reject with a TCP reset'
 complete -c synguard -n '__synguard_at ban' -l ports -r -x -d 'Close only these local TCP ports'
 complete -c synguard -n '__synguard_at ban' -l reason -r -x -d 'Why, for those who read the report'
 complete -c synguard -n '__synguard_at ban' -l force -d 'Also protected targets and very wide prefixes'

@@ -1,5 +1,5 @@
 #compdef synguard
-# zsh completion for synguard; written by `python -m synguard.manual`; do not edit
+# zsh completion for synguard; written by `make man`; do not edit
 
 _synguard() {
   local curcontext=$curcontext state line
@@ -106,7 +106,7 @@ _synguard_ban() {
     '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
     '--for[How long\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
     '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
-    '--action[drop in silence, or reject with a TCP reset]:drop|reject:(drop reject)' \
+    '--action[drop in silence, or reject with a TCP reset]:drop|reject|challenge|limit:(drop reject challenge limit)' \
     '--ports[Close only these local TCP ports]:80,443: ' \
     '--reason[Why, for those who read the report]:TEXT: ' \
     '--force[Also protected targets and very wide prefixes]' \

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from synguard import __version__
-from synguard.manual.surface import Option, Page
-from synguard.manual.words import ENVIRONMENT, EXIT_CODES, FILES
 from synguard.policy.keys import Key, Table, config_tables, policy_tables
+from tests.support.manual.surface import Option, Page
+from tests.support.manual.words import ENVIRONMENT, EXIT_CODES, FILES
 
 REVISED: Final = "2026-11-25"
 """The date in the foot of every page: when what they say beside the parser and the models last changed."""
@@ -79,7 +79,7 @@ def _text(*parts: Iterable[str]) -> str:
 
 
 def _head(name: str, section: int, line: str) -> Iterator[str]:
-    yield '.\\" Written by "python -m synguard.manual"; do not edit.'
+    yield '.\\" Written by "make man"; do not edit.'
     yield f'.TH "{name.upper()}" "{section}" "{REVISED}" "synguard {__version__}" "synguard"'
     yield from (".nh", ".ad l", ".SH NAME", f"{_escaped(name)} \\- {_escaped(line[:1].lower() + line[1:])}")
 

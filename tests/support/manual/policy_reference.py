@@ -1,20 +1,19 @@
-"""The reference page, from the models themselves: ``python -m synguard.policy.reference`` writes it anew."""
+"""The reference page of config and policies, from the models themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final
 
 from synguard.policy.keys import Key, Table, config_tables, policy_tables
+from tests.support.pages import ROOT
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "policy-reference.md"
-"""Where it lies in a source checkout."""
+PAGE: Final = ROOT / "docs" / "policy-reference.md"
 
 _HEAD: Final = """\
 # Reference: config and policies
 
-Written by `python -m synguard.policy.reference` from the models in `synguard/policy`; do not edit. What the words mean
+Written by `make man` from the models in `synguard/policy`; do not edit. What the words mean
 and how to choose is told in [policies.md](policies.md).
 
 Durations are text with a unit: `"250ms"`, `"30s"`, `"10m"`, `"1h30m"`, `"7d"`. Paths in a config file are relative to
@@ -54,7 +53,3 @@ def _row(key: Key) -> str:
     default = "must be given" if key.required else "none" if key.default is None else f"`{key.default}`"
     values = " or ".join(f"`{one}`" for one in key.choices) or key.form
     return f"| `{key.name}` | {key.about} | {default} | {values} |"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(reference(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Writes every page of the manual anew: ``python -m synguard.manual``, or ``make man``."""
+"""Writes every page of the manual anew: ``python -m tests.support.manual``, or ``make man``."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from synguard.manual import completions
-from synguard.manual.markdown import cli_reference
-from synguard.manual.roff import config_page, pack_page, verb_page
-from synguard.manual.surface import surface
 from synguard.policy.example import ALLOW_LIST, example
-from synguard.policy.reference import PAGE, reference
+from tests.support.manual import completions
+from tests.support.manual.markdown import cli_reference
+from tests.support.manual.policy_reference import PAGE, reference
+from tests.support.manual.roff import config_page, pack_page, verb_page
+from tests.support.manual.surface import surface
+from tests.support.pages import ROOT
 
-PACKAGE: Final = Path(__file__).parents[1]
-DOCS: Final = PACKAGE.parent / "docs"
+DOCS: Final = ROOT / "docs"
+PACKAGE: Final = ROOT / "synguard"
 
 _CONFIG: Final = """\
 mode = "dry-run"

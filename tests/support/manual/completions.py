@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from synguard.manual.surface import Option, Page
 from synguard.policy.files import pack_names
 from synguard.readings import TcpState
+from tests.support.manual.surface import Option, Page
 
-_NOTE: Final = "written by `python -m synguard.manual`; do not edit"
+_NOTE: Final = "written by `make man`; do not edit"
 _TIMES: Final = ("30s", "10m", "1h", "2h", "1d")
 _ASK: Final = "synguard completion --targets 2>/dev/null"
 
