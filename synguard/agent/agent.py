@@ -126,6 +126,11 @@ class Agent:
         return self._engine.phase
 
     @property
+    def protected(self) -> Protected:
+        """Who may never be banned, as of the last read."""
+        return self._protecting.known
+
+    @property
     def mode(self) -> Mode:
         """Whether bans reach the kernel now."""
         return self._config.mode

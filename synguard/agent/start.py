@@ -10,11 +10,12 @@ from typing import Final
 
 from synguard.agent import privileges
 from synguard.agent.agent import Agent, Loader
-from synguard.agent.alerts import alerting
+from synguard.agent.alerts import alerting, host_name
 from synguard.agent.countermeasure import cookies_for
 from synguard.agent.enablement import Enablements
 from synguard.agent.enforcing import Enforcing
 from synguard.agent.figures import measuring
+from synguard.agent.fleet import in_fleet
 from synguard.agent.history import History
 from synguard.agent.lock import AgentLock
 from synguard.agent.senses import Sources
@@ -98,6 +99,7 @@ def built(
             agent.onlookers.append(onlooker.look)
         office = held.enter_context(alerting(agent, config, clock))
         held.enter_context(measuring(agent, config.metrics, office))
+        held.enter_context(in_fleet(agent, config, clock, host_name(config.notify)))
         agent.adopt()
         yield agent
 
