@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
 
 from synguard.policy.outward import url_fault
-from synguard.policy.values import Base, Duration, FilePath, Whole
+from synguard.policy.values import Base, Duration, FilePath, NetworkText, Whole
 
 _LONGEST_SECRET: Final = 1024
 
@@ -78,6 +78,10 @@ class Bgp(Base):
         "off", description="which speaker takes routes: exabgp reads them from pipe, gobgp is asked by its command"
     )
     pipe: FilePath | None = Field(None, description="exabgp: the named pipe that one of its processes reads")
+    destinations: tuple[NetworkText, ...] = Field(
+        (), description="addresses of this host that routes are announced for; each route names one of them"
+    )
+    next_hop: str = Field("", max_length=45, description="next hop of blackholes, as the network upstream asks for")
     most_routes: Whole = Field(64, ge=1, le=1_000, description="routes announced at once; the worst first")
     sources: Literal["discard", "rate-limit", "off"] = Field(
         "off", description="what is asked for sources banned on handshake-proven evidence"
@@ -96,5 +100,7 @@ class Bgp(Base):
     @model_validator(mode="after")
     def _parts_fit(self) -> Bgp:
         if self.speaker == "exabgp" and self.pipe is None:
-            raise ValueError("pipe is missing: the named pipe that ExaBGP's process reads")
+            raise ValueError("pipe is missing: the named pipe exabgp.in that ExaBGP reads")
+        if self.speaker != "off" and not self.destinations:
+            raise ValueError("destinations is missing: the addresses of this host that routes may be announced for")
         return self
