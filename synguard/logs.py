@@ -46,6 +46,8 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "not-banning": ("a budget or the share of served clients forbids further bans", ()),
     "suspended": ("it is not known whom to protect, so there are no automatic bans", ()),
     "protected": ("it is known again whom to protect", ("count",)),
+    "protected-gap": ("who else must be protected cannot be known here, or cannot be kept for a restart", ()),
+    "config-drift": ("the configuration file is no longer what runs", ()),
     "flood": ("a verdict about the whole flood: forged, or no flood but a slow application", ("verdict",)),
     "leak": ("a banned target still arrives, or no longer does", ("target", "ban")),
     "leaks": ("more of the same, as a number", ("count",)),

@@ -21,6 +21,9 @@ U32: TypeAlias = npt.NDArray[np.uint32]
 U16: TypeAlias = npt.NDArray[np.uint16]
 U8: TypeAlias = npt.NDArray[np.uint8]
 
+KnownParts: TypeAlias = Mapping[str, Mapping[Network, str]]
+"""Source of protected networks → network → reason."""
+
 V4_PREFIX: Final = 0xFFFF
 """``low >> 32`` of an IPv4 address, whose ``high`` is 0."""
 
@@ -179,6 +182,10 @@ class Protected:
 
     networks: Mapping[Network, str]
     problems: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+    """Who else may have to be protected but cannot be known on this host; it is reported and suspends nothing."""
+    parts: KnownParts = field(default_factory=dict, compare=False)
+    """The same networks by source, ``/etc/resolv.conf``: what a source said last where it cannot be read now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from synguard.agent import privileges
+from synguard import capabilities
 from tests.support.lab.lab import Lab
 from tests.support.lab.namespaces import lab_namespaces, sweep_stale, why_unavailable
 from tests.support.lab.snapshot import differences, machine_snapshot
@@ -68,7 +68,7 @@ def _machine_stays_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _these_tests_keep_their_capabilities() -> None:
     """A verb called in this process must not take from it what later tests need; agents under test do give up."""
-    privileges.give_up_all_but = lambda kept: None
+    capabilities.give_up_all_but = lambda kept: None
 
 
 @pytest.fixture

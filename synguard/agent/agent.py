@@ -99,12 +99,12 @@ class Agent:
         """Told what every tick knows; must neither wait nor raise."""
         self.onlookers: list[Onlooker] = []
         self._publisher = Publisher(config.runtime_dir)
-        self.notes: list[Note] = []
         self._totals = Totals()
         self._reload: Loader | None = None
         self._sampling = self._wants_proof = False
         self._exceptions: frozenset[Network] = frozenset()
-        self._protecting = Protecting()
+        self._protecting = Protecting(config.state_dir)
+        self.notes: list[Note] = [self._protecting.notes]
         self._proving = self._new_proving()
         self._journal = Journal(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._reload_problem = ""

@@ -1,4 +1,4 @@
-"""Messages beside the tick: what is seen of it goes to the herald, what that says to the couriers."""
+"""Messages beside the tick: what is seen of it goes to the herald, what that says to the services."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from synguard.detector.assessment import ListenerPressure
 from synguard.errors import ConfigError
 from synguard.logs import event
 from synguard.model import Mode
-from synguard.notify.courier import Courier
-from synguard.notify.errand import Errands
 from synguard.notify.herald import Herald, Manner, Seen
 from synguard.notify.message import About
-from synguard.notify.office import Office
+from synguard.notify.office import Office, Worker
+from synguard.notify.sender import Sender
 from synguard.notify.services import load_key, load_services
 from synguard.plain import clipped, printable
 from synguard.policy.models import Config
@@ -172,8 +171,8 @@ def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Office]:
     if not services:
         yield Office((), config.state_dir)
         return
-    errands = Errands(host_name(settings), key)
-    office = Office([Courier(service, errands) for service in services], config.state_dir)
+    sender = Sender(host_name(settings), key)
+    office = Office([Worker(service, sender) for service in services], config.state_dir)
     herald = Herald(manner_of(settings), office.recall(), at=clock.monotonic(), utc=clock.utcnow())
     alerts = Alerts(herald, office)
     agent.readers.append(alerts.read)

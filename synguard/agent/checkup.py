@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from synguard.agent.queue_advice import longer_queue, queue_findings
+from synguard.capabilities import how_to_get, missing_capabilities
 from synguard.enforcer.programs import find_tool, tool_environment
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
 from synguard.policy.models import Config
@@ -26,8 +28,6 @@ def kernel_findings(config: Config, listeners: Iterable[Listener] = (), sysctls:
     """Yield what the kernel allows and how it is set, against what the listeners need."""
     yield _permissions()
     yield from _plane(config)
-    if config.plane != "nftables":
-        yield _ipset(config)
     yield from queue_findings(config, [one for one in listeners if is_exposed(one)], sysctls)
 
 
@@ -66,12 +66,10 @@ def listener_findings(listeners: Iterable[Listener]) -> Iterator[Finding]:
 
 
 def _permissions() -> Finding:
-    from synguard.enforcer.capabilities import missing_capabilities
-
     missing = missing_capabilities()
     if missing:
         reason = f"this process lacks {' and '.join(missing)}: it cannot change firewall rules"
-        return Finding("permissions", Level.BAD, reason, "sudo synguard doctor")
+        return Finding("permissions", Level.BAD, reason, _permit())
     return Finding("permissions", Level.OK, "CAP_NET_ADMIN and CAP_NET_RAW are there")
 
 
@@ -82,11 +80,10 @@ def _plane(config: Config) -> Iterator[Finding]:
         plane = choose_plane(config)
         actual = plane.read()
     except NotPermittedError:
-        yield Finding("plane", Level.WARN, "not known without permission", "sudo synguard doctor")
+        yield Finding("plane", Level.WARN, "not known without permission", _permit())
         return
     except PlaneUnavailableError as error:
-        fix = "apt-get install nftables iptables ipset; set plane and members to auto"
-        yield Finding("plane", Level.BAD, str(error), fix)
+        yield Finding("plane", Level.BAD, str(error), _plane_fix(config))
         return
     except PlaneError as error:
         yield Finding("plane", Level.BAD, str(error), "see dmesg; synguard flush removes what is left of our rules")
@@ -95,6 +92,20 @@ def _plane(config: Config) -> Iterator[Finding]:
     for stranger in actual.strangers[:3]:
         yield Finding("rules", Level.WARN, f"not ours, but in our chains: {stranger}", "move it to a chain of your own")
     yield _visibility(plane.name, plane.show_command)
+    if plane.name.startswith("iptables") or config.members == "sets":
+        yield _ipset(config)
+
+
+def _permit() -> str:
+    """Return what makes the doctor see more."""
+    return how_to_get(missing_capabilities()) if os.geteuid() == 0 else "sudo synguard doctor"
+
+
+def _plane_fix(config: Config) -> str:
+    """Return what gives this host a plane: another one if the config names one, else the tools of all."""
+    if config.plane != "auto" or config.members != "auto":
+        return 'set plane = "auto" and members = "auto", which take what works here'
+    return "apt-get install nftables; or iptables and ipset, where the kernel has legacy xtables"
 
 
 def _visibility(plane: str, show_command: str) -> Finding:
@@ -120,7 +131,7 @@ def _ipset(config: Config) -> Finding:
     try:
         available = ipset.available()
     except NotPermittedError:
-        return Finding("ipset", Level.WARN, "not known without permission", "sudo synguard doctor")
+        return Finding("ipset", Level.WARN, "not known without permission", _permit())
     except PlaneError as error:
         return Finding("ipset", Level.WARN, str(error), "apt-get install ipset")
     if available:

@@ -91,6 +91,7 @@ class Impact:
 
 def look_around(protected: Protected, standing: Iterable[Ban]) -> tuple[Surroundings, str]:
     """Return who and what is there now, and one sentence where live connections could not be read, else nothing."""
+    from synguard.agent.login import login_here
     from synguard.errors import SensorError
     from synguard.readings import TcpState
     from synguard.sensors.protected import own_addresses
@@ -107,7 +108,7 @@ def look_around(protected: Protected, standing: Iterable[Ban]) -> tuple[Surround
     around = Surroundings(
         protected=protected,
         own=frozenset(own_addresses()),
-        operator=operator_address(os.environ),
+        operator=operator_address(os.environ) or operator_address({"SSH_CONNECTION": login_here().ssh}),
         standing=tuple(standing),
         sockets=table,
     )
@@ -117,7 +118,7 @@ def look_around(protected: Protected, standing: Iterable[Ban]) -> tuple[Surround
 def operator_address(environment: Mapping[str, str]) -> Address | None:
     """Return where the person at the keyboard is logged in from by SSH, or None at the console.
 
-    sshd sets ``SSH_CONNECTION="192.0.2.7 50022 192.0.2.1 22"``; ``sudo`` drops it unless told to keep it.
+    sshd sets ``SSH_CONNECTION="192.0.2.7 50022 192.0.2.1 22"``; ``sudo`` drops it, and ``login_here`` finds it again.
     """
     words = (environment.get("SSH_CONNECTION") or environment.get("SSH_CLIENT") or "").split()
     try:

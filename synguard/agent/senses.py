@@ -17,6 +17,7 @@ from synguard.readings import (
     EVERY_PORT,
     U64,
     CounterReading,
+    KnownParts,
     Listener,
     Protected,
     Readings,
@@ -81,7 +82,8 @@ class Sources:
     counters: Callable[[float], CounterReading]
     finished_peers: Callable[[float], tuple[U64, U64]]
     """Seconds back → (high, low) columns of peers whose connection ended since."""
-    protected: Callable[[Allow], Protected]
+    protected: Callable[[Allow, KnownParts], Protected]
+    """Configured allow-list, and what is known from before → who may never be banned."""
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
     containers: EveryNamespace | None = None
@@ -212,9 +214,9 @@ class Senses:
         if self._may_sample and not self._sources.syns.running:
             self._open_sampler(now)
 
-    def protected(self, now: float) -> Protected | None:
-        """Return who must be protected, or None while that is not due."""
-        return self._try("protected", now, lambda: self._sources.protected(self._allow))
+    def protected(self, now: float, known: KnownParts) -> Protected | None:
+        """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``."""
+        return self._try("protected", now, lambda: self._sources.protected(self._allow, known))
 
     def rest(self) -> None:
         """End sampling; it begins again when it is asked for."""

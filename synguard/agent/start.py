@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from synguard.agent import privileges
+from synguard import capabilities
 from synguard.agent.agent import Agent, Loader
 from synguard.agent.alerts import alerting, host_name
 from synguard.agent.countermeasure import cookies_for
@@ -81,7 +81,7 @@ def built(
         mode = switch.wanted(clock.monotonic()) if switch else config.mode
         made = parts(mode)
         if keep is not None:
-            privileges.give_up_all_but(keep)
+            capabilities.give_up_all_but(keep)
         agent = Agent(
             config.model_copy(update={"mode": mode}),
             policies,
@@ -150,7 +150,7 @@ def host_sources(config: Config) -> Sources:
         syns=syns,
         counters=read_counters,
         finished_peers=read_finished_peers,
-        protected=read_protected,
+        protected=lambda allow, known: read_protected(allow, known=known),
     )
 
 

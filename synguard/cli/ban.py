@@ -240,7 +240,7 @@ def _show(impacts: Sequence[Impact], prepared: _Prepared, warnings: Sequence[str
 
 def _warnings(protected: Protected, trouble: str) -> tuple[str, ...]:
     unknown = tuple(f"who must be protected is not fully known: {problem}" for problem in protected.problems)
-    return (*unknown, trouble) if trouble else unknown
+    return (*unknown, *protected.gaps, *([trouble] if trouble else []))
 
 
 def _confirm(impacts: Sequence[Impact], yes: bool, order: Order) -> None:

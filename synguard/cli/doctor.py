@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from synguard.ledger.records import ActionRecord
     from synguard.model import Ban, Held
     from synguard.policy.models import Config
-    from synguard.readings import Listener
+    from synguard.readings import Listener, Protected
     from synguard.report.findings import Finding
 
 
@@ -92,6 +92,9 @@ def _allow_list(config: Config) -> Iterator[Finding]:
     protected = protected_here(config)
     for problem in protected.problems:
         yield Finding("protected", Level.BAD, f"{problem}; automatic bans are suspended", "see that it can be read")
+    yield from _own_login(protected)
+    for gap in protected.gaps:
+        yield Finding("protected", Level.WARN, gap, "name them in [allow]; synguard why ADDRESS shows what is known")
     if not protected.problems:
         listed = len(config.allow.addresses)
         yield Finding(
@@ -100,6 +103,19 @@ def _allow_list(config: Config) -> Iterator[Finding]:
             f"{len(protected.networks)} parties are never banned, {listed} of them configured by address, "
             f"{len(config.allow.files)} allow-list files",
         )
+
+
+def _own_login(protected: Protected) -> Iterator[Finding]:
+    """Yield that the address which the caller is logged in from is not protected, if so."""
+    from synguard.addresses import NetworkIndex, host_network
+    from synguard.agent.login import login_here
+    from synguard.agent.readiness import operator_of
+    from synguard.report.findings import Finding, Level
+
+    operator = operator_of(login_here().ssh)
+    if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
+        reason = f"your own address {operator} is not protected: this host keeps no memory of your login"
+        yield Finding("protected", Level.WARN, reason, f'[allow] addresses = ["{operator}"], and reload the agent')
 
 
 def _ledger(config: Config) -> Iterator[Finding]:

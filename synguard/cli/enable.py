@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -226,8 +227,9 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
     from synguard.agent.readiness import operator_of, reasons_against
     from synguard.cli.here import working_plane
     from synguard.enforcer.plane import Plane
+    from synguard.report.protected_file import read_protected_file
     from synguard.sensors.logged_in import read_ssh_peers
-    from synguard.sensors.protected import Places, read_protected
+    from synguard.sensors.protected import LOGINS, Places, read_protected
 
     plane: Plane | PlaneError
     try:
@@ -235,7 +237,9 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
     except PlaneError as error:
         plane = error
     as_the_agent = partial(read_ssh_peers, {"SSH_CONNECTION": ssh_connection_of(pid)})
-    protected = read_protected(config.allow, Places(ssh_peers=as_the_agent))
+    now = read_protected(config.allow, Places(ssh_peers=as_the_agent))
+    there = read_protected_file(config.state_dir)
+    protected = replace(there, networks={**there.networks, **now.parts.get(LOGINS, {})}) if there else now
     return list(reasons_against(plane, protected, operator_of(login.ssh)))
 
 

@@ -115,13 +115,31 @@ class VerbGroup(TyperGroup):
         sys.exit(_told(debug, lambda: super(VerbGroup, self).main(words, "synguard", **extra)))
 
 
+NAMES: Final = {"help_option_names": ["-h", "--help"]}
+
+
+def group_of(help_text: str, *verbs: Callable[..., None]) -> typer.Typer:
+    """Return a verb that has verbs below it."""
+    made = typer.Typer(
+        cls=VerbGroup,
+        help=help_text,
+        subcommand_metavar="VERB ...",
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings=NAMES,
+    )
+    for verb in verbs:
+        made.command(cls=VerbCommand, context_settings=NAMES)(verb)
+    return made
+
+
 def _load(module: str, name: str) -> Any:
     entry = getattr(import_module(module), name)
     if isinstance(entry, typer.Typer):
         command: Any = typer.main.get_command(entry)
     else:
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name, cls=VerbCommand, context_settings={"help_option_names": ["-h", "--help"]})(entry)
+        single.command(name, cls=VerbCommand, context_settings=NAMES)(entry)
         command = typer.main.get_command(single)
     command.name = name
     return command

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from synguard.ledger import Ledger
     from synguard.model import Held, Hits
     from synguard.policy.models import Config
-    from synguard.readings import Protected
+    from synguard.readings import KnownParts, Protected
 
 
 def utcnow() -> datetime:
@@ -38,17 +38,34 @@ def opened_ledger(config: Config) -> Iterator[Ledger]:
 
 
 def protected_here(config: Config) -> Protected:
-    """Return who may never be banned; containers that serve something count as this host's own."""
+    """Return who may never be banned: as the running agent has it, and where none runs, as this host shows it now.
+
+    Where the configuration says otherwise than the agent, that is one of the gaps. What cannot be read now stays
+    protected as the last agent knew it.
+    """
+    from synguard.report.presence import agent_runs
+    from synguard.report.protected_file import read_protected_file
+
+    known = read_protected_file(config.state_dir)
+    if known is not None and agent_runs(config.runtime_dir):
+        from synguard.sensors.protected import differences
+
+        return replace(known, gaps=(*known.gaps, *differences(config.allow, known.parts)))
+    return _read_here(config, known.parts if known else {})
+
+
+def _read_here(config: Config, known: KnownParts) -> Protected:
     from synguard.sensors.containers import Containers
+    from synguard.sensors.every_namespace import with_containers
     from synguard.sensors.protected import read_protected
 
-    seen = read_protected(config.allow)
+    seen = read_protected(config.allow, known=known)
     if config.containers.watch == "off":
         return seen
     containers = Containers()
     try:
         containers.look(0.0)
-        return replace(seen, networks={**containers.addresses, **seen.networks})
+        return with_containers(seen, containers)
     except SensorError as error:
         return replace(seen, problems=(*seen.problems, str(error)))
     finally:

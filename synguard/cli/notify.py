@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from synguard.cli.groups import VerbCommand, VerbGroup
+from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError
 
@@ -22,25 +22,9 @@ Examples:
   synguard notify test
 """
 
-_NAMES = {"help_option_names": ["-h", "--help"]}
 NOBODY = "no service is configured, so nobody is told: put urls or urls_file into [notify]"
 
-notify = typer.Typer(
-    cls=VerbGroup,
-    help=_HELP,
-    subcommand_metavar="VERB ...",
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings=_NAMES,
-)
 
-
-@notify.callback()
-def _group() -> None:
-    """Hold the verbs below ``notify`` together."""
-
-
-@notify.command(cls=VerbCommand, context_settings=_NAMES)
 def test(config: ConfigFile = None, json: Json = False) -> None:  # noqa: PT028  # a verb, no test
     """Send a message that says it is a test to each service, and tell what each answered.
 
@@ -62,7 +46,6 @@ def test(config: ConfigFile = None, json: Json = False) -> None:  # noqa: PT028 
         raise typer.Exit(SynguardError.exit_code)
 
 
-@notify.command(cls=VerbCommand, context_settings=_NAMES)
 def show(config: ConfigFile = None, json: Json = False) -> None:
     """Show where messages go, what is told, and how often; nothing secret is shown.
 
@@ -98,18 +81,21 @@ def _services(settings: Notify) -> tuple[Service, ...]:
 
 
 def _tried(service: Service, settings: Notify) -> dict[str, object]:
-    import threading
+    import asyncio
 
     from synguard.agent.alerts import host_name
     from synguard.cli.here import utcnow
-    from synguard.notify.errand import Errands
+    from synguard.notify.sender import Sender
     from synguard.notify.services import load_key
     from synguard.notify.webhook import Refused
     from synguard.notify.words import trial
 
     host = host_name(settings)
     try:
-        answer = Errands(host, load_key(settings)).run(service, trial(host, utcnow()), threading.Event())
+        answer = asyncio.run(Sender(host, load_key(settings)).send(service, trial(host, utcnow())))
     except Refused as refused:
         return {"ok": False, "answer": refused.answer}
     return {"ok": True, "answer": answer}
+
+
+notify = group_of(_HELP, test, show)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from importlib.resources import files as shipped
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synguard.cli.groups import VerbCommand, VerbGroup
+from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, loaded
-from synguard.cli.policy_example import example
 from synguard.cli.policy_replay import replay
 from synguard.cli.policy_suggest import suggest
 from synguard.errors import ConfigError, UsageError
@@ -30,28 +30,7 @@ Examples:
   synguard policy example > synguard.toml
 """
 
-_NAMES = {"help_option_names": ["-h", "--help"]}
 
-policy = typer.Typer(
-    cls=VerbGroup,
-    help=_HELP,
-    subcommand_metavar="VERB ...",
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings=_NAMES,
-)
-
-
-@policy.callback()
-def _group() -> None:
-    """Hold the verbs below ``policy`` together."""
-
-
-for _verb in (replay, suggest, example):
-    policy.command(cls=VerbCommand, context_settings=_NAMES)(_verb)
-
-
-@policy.command(cls=VerbCommand, context_settings=_NAMES)
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Policy files (TOML).")], json: Json = False
 ) -> None:
@@ -86,7 +65,6 @@ def check(
         raise ConfigError(*problems)
 
 
-@policy.command(cls=VerbCommand, context_settings=_NAMES)
 def show(
     name: Annotated[str | None, typer.Option("--policy", metavar="NAME", help="Only this policy.")] = None,
     config: ConfigFile = None,
@@ -129,3 +107,21 @@ def policies_in_effect(config: Path | None) -> tuple[Policy, ...]:
 
     source = config or default_path()
     return load_policies(loaded(config), None if source is None else source.parent)
+
+
+def example(
+    allow_list: Annotated[bool, typer.Option("--allow-list", help="An example of an allow-list file instead.")] = False,
+) -> None:
+    """Print an example config: every key with what it is, its bounds, and its default, commented out.
+
+    Examples:
+      synguard policy example > synguard.toml
+      synguard policy example --allow-list > allow.txt
+
+    As it is printed it changes nothing: all defaults, dry-run.
+    """
+    name = "allow.txt.example" if allow_list else "synguard.toml"
+    print(shipped("synguard").joinpath("share", "config", name).read_text(encoding="utf-8"), end="")
+
+
+policy = group_of(_HELP, check, show, replay, suggest, example)

@@ -52,32 +52,39 @@ def run(
     limit = words.size(record_limit)
     mode = Mode.DRY_RUN if dry_run else Mode.ENFORCE if enforce else None
 
-    def load() -> tuple[Config, tuple[Policy, ...]]:
-        return _loaded(config, mode)
-
-    settings, policies = load()
+    settings, policies = _loaded(config, mode)
     form = _log_form(log_format) or settings.log.format
     import faulthandler
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts threads, which keep every capability
-    from synguard.agent import privileges
+    from synguard import capabilities
+    from synguard.agent.config_drift import ConfigDrift
     from synguard.agent.start import built, run_until_told
     from synguard.clock import SystemClock
     from synguard.logs import logging_to_stderr
+    from synguard.policy.load import default_path
 
     faulthandler.enable(file=2)  # a watchdog ends a hung agent by SIGABRT: the log then shows where it hung
+    drift = ConfigDrift(config or default_path(), settings)
+
+    def load() -> tuple[Config, tuple[Policy, ...]]:
+        again = _loaded(config, mode)
+        drift.taken(again[0])
+        return again
+
     clock = SystemClock()
-    kept = privileges.needed(enforces=not dry_run, enters_containers=settings.containers.watch != "off")
+    kept = capabilities.needed(enforces=not dry_run, enters_containers=settings.containers.watch != "off")
     until_recording = {"CAP_DAC_OVERRIDE"} if record is not None else set()  # the file may lie where root owns nothing
     with ExitStack() as held:
         held.enter_context(logging_to_stderr(form, verbose=verbose))
         building = built(settings, policies, clock, insists=mode is not None, keep=kept | until_recording)
         agent = held.enter_context(building)
+        agent.notes.append(drift.notes)
         if record is not None:
             from synguard.recording.recorder import Recorder
 
             recorder = Recorder(record, limit, agent.mode, force=force)
-            privileges.give_up_all_but(kept)
+            capabilities.give_up_all_but(kept)
             agent.record = held.enter_context(recorder).record
         _greet(agent.mode, policies, form)
         run_until_told(agent, clock, load, for_s)

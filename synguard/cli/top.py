@@ -90,7 +90,7 @@ class _Eyes:
         Raises:
             NotPermittedError: The kernel does not answer this user either.
         """
-        from synguard.enforcer.capabilities import missing_capabilities
+        from synguard.capabilities import missing_capabilities
         from synguard.errors import NotPermittedError
 
         if "CAP_NET_ADMIN" in missing_capabilities():

@@ -77,5 +77,5 @@ def _known(network: Network, config: Path | None) -> Knowledge:
         bans=bans,
         verdicts=verdicts,
         policies=policies,
-        warnings=(*protected.problems, *((trouble,) if trouble else ()), *warnings),
+        warnings=(*protected.problems, *protected.gaps, *((trouble,) if trouble else ()), *warnings),
     )

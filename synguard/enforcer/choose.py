@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from synguard.enforcer import ipset
-from synguard.enforcer.capabilities import require_capabilities
+from synguard.capabilities import require_capabilities
 from synguard.enforcer.iptables_rules import IptablesRules
 from synguard.enforcer.iptables_sets import IptablesSets
 from synguard.enforcer.nft_plane import NftablesPlane
@@ -21,40 +20,34 @@ def utcnow() -> datetime:
 
 
 def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
-    """Return the plane that the config asks for and this host can give, checked.
+    """Return the first plane that the config allows and that works on this host, checked.
 
-    ``plane = auto`` prefers legacy xtables and falls to nf_tables where those do not work. ``members = auto`` prefers
-    ipsets and takes rules where ipset does not work.
+    ``plane = auto`` takes legacy xtables with ipsets, else nf_tables, and one rule per ban only where neither works.
 
     Raises:
-        PlaneUnavailableError: There is none.
+        PlaneUnavailableError: None works; the text has the reason of each.
         NotPermittedError: The process lacks a capability; it is named.
     """
-    members = config.ceilings.members
-    if config.plane == "nftables":
-        return _checked(NftablesPlane(now, members))
-    if config.plane == "iptables":
-        return _iptables(config, now)
-    require_capabilities("CAP_NET_ADMIN")
-    try:
-        return _iptables(config, now)
-    except (PlaneUnavailableError, NotPermittedError) as without_legacy:
+    require_capabilities(*(("CAP_NET_ADMIN",) if config.plane != "iptables" else ()))
+    refusals: list[PlaneUnavailableError | NotPermittedError] = []
+    for plane in _allowed(config, now):
         try:
-            return _checked(NftablesPlane(now, members))
-        except PlaneUnavailableError as neither:
-            raise PlaneUnavailableError(
-                "choosing a plane", f"this host has neither; legacy iptables: {without_legacy}; nftables: {neither}"
-            ) from neither
+            plane.check()
+        except (PlaneUnavailableError, NotPermittedError) as error:
+            refusals.append(error)
+        else:
+            return plane
+    if len(refusals) == 1 or all(isinstance(one, NotPermittedError) for one in refusals):
+        raise refusals[0]
+    reasons = "; ".join(dict.fromkeys(str(one) for one in refusals))
+    raise PlaneUnavailableError("choosing a plane", f"none works on this host: {reasons}") from refusals[-1]
 
 
-def _iptables(config: Config, now: Callable[[], datetime]) -> Plane:
-    require_capabilities()
-    rules = config.members == "rules" or (config.members == "auto" and not ipset.available())
-    if rules:
-        return _checked(IptablesRules(now, config.ceilings.rules))
-    return _checked(IptablesSets(now, config.ceilings.members))
-
-
-def _checked(plane: Plane) -> Plane:
-    plane.check()
-    return plane
+def _allowed(config: Config, now: Callable[[], datetime]) -> Iterator[Plane]:
+    """Yield the planes that the config allows, the best first."""
+    if config.plane != "nftables" and config.members != "rules":
+        yield IptablesSets(now, config.ceilings.members)
+    if config.plane != "iptables":
+        yield NftablesPlane(now, config.ceilings.members)
+    if config.plane != "nftables" and config.members != "sets":
+        yield IptablesRules(now, config.ceilings.rules)

@@ -12,15 +12,15 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from synguard.addresses import Network
+from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush, ipset
-from synguard.enforcer.capabilities import require_capabilities
 from synguard.enforcer.diff import after, without_lapsed
 from synguard.enforcer.frame import edit, hooks_missing, strangers
 from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.names import CHAIN, Family, Kind, family_of, is_ours
 from synguard.enforcer.plane import Actual, Change
 from synguard.enforcer.rule_plan import Found, Plan, in_order
-from synguard.enforcer.rules import ALL_TABLES, PORTS_PER_RULE, tables
+from synguard.enforcer.rules import ALL_TABLES, PORTS_PER_RULE, Rule, tables
 from synguard.enforcer.tables import check_tables, look_over, show_chains
 from synguard.enforcer.xtables import XTable, families_here
 from synguard.errors import PlaneError
@@ -28,6 +28,9 @@ from synguard.model import Ban, Held
 
 MAX_RULES: Final = 10_000
 """Rules a table may hold: every packet is compared with all of them, and each change writes all of them."""
+
+_TRIAL: Final = Rule("synguard trial", "DROP", tcp=True, syn=True, ports=(80, 443), datestop="2038-01-19T03:14:07")
+"""Uses all that a ban's rule may use."""
 
 
 class IptablesRules:
@@ -53,7 +56,7 @@ class IptablesRules:
     def check(self) -> None:
         """Return if capabilities and tables are there; see `Plane.check`."""
         require_capabilities()
-        check_tables(self._tables)
+        check_tables(self._tables, (_TRIAL,), ("tcp", "multiport", "time", "comment"))
 
     def read(self) -> Actual:
         """Read back the chains; rules that have lapsed are still there and are told of."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush, ipset, members
-from synguard.enforcer.capabilities import require_capabilities
 from synguard.enforcer.frame import edit, ensure_chains, ensure_jumps, hooks_missing, replace_ours, strangers
 from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.members import frame_lines, lines_by_set, member_lines
 from synguard.enforcer.names import CHAIN, is_ours
 from synguard.enforcer.plane import Actual, Change
-from synguard.enforcer.rules import set_rules, tables
+from synguard.enforcer.rules import Rule, set_rules, tables
 from synguard.enforcer.tables import check_tables, look_over, show_chains
 from synguard.enforcer.xtables import XTable, families_here
 from synguard.memory import many_objects
 from synguard.model import Ban, Held
+
+_TRIAL: Final = Rule("synguard trial", "DROP", tcp=True, syn=True)
+"""Uses all that a fixed rule may use but for the set, which would have to be there."""
 
 
 class IptablesSets:
@@ -40,7 +43,7 @@ class IptablesSets:
     def check(self) -> None:
         """Return if capabilities, tables, tool and kernel are there; see `Plane.check`."""
         require_capabilities()
-        check_tables(self._tables)
+        check_tables(self._tables, (_TRIAL,), ("tcp", "set", "comment"))
         ipset.check()
 
     def read(self) -> Actual:

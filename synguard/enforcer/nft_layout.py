@@ -16,14 +16,14 @@ hold overlapping networks does not exist in nf_tables: see docs/decisions/0013-n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.enforcer.names import FAMILIES, Family, Kind, family_of, frame_comment, kind_of, size_of
+from synguard.enforcer.names import FAMILIES, Family, Kind, family_of, frame_comment, kind_of
 from synguard.model import FIREWALL_ACTIONS, Action, Ban, Held
 
 NAME: Final = "synguard"
@@ -67,7 +67,7 @@ class SetId:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What stands in the braces when it is created, and when it is listed, beside its size."""
+        """What stands in the braces when it is created, beside its size."""
         address = "ipv4_addr" if self.family == 4 else "ipv6_addr"
         member = f"{address} . inet_service" if self.kind.by_port else address
         return f"type {member}", "flags timeout", "counter"
@@ -159,7 +159,7 @@ def chain_line(chain: str) -> str:
 
 
 def base_line(chain: str) -> str:
-    """Return what makes a base chain one, as it is put in and as it is listed."""
+    """Return what makes a base chain one, as it is put in."""
     hook, priority = BASES[chain]
     return f"type filter hook {hook} priority {priority}; policy accept;"
 
@@ -167,14 +167,6 @@ def base_line(chain: str) -> str:
 def set_line(one: SetId, most: int | None = None) -> str:
     """Return the line that makes a set for ``most`` members, and fails if it is there."""
     return f"create set {TABLE} {one.name} {{ {'; '.join((*one.lines, f'size {most or MAX_ELEMENTS}'))}; }}"
-
-
-def is_as_created(one: SetId, lines: Iterable[str], most: int | None = None) -> bool:
-    """Return whether these are the lines of the set as it is listed; more room than for ``most`` does no harm."""
-    sizes = [line.removeprefix("size ") for line in lines if line.startswith("size ")]
-    others = [line for line in lines if not line.startswith("size ")]
-    enough = len(sizes) == 1 and size_of(sizes[0]) >= (most or MAX_ELEMENTS)
-    return enough and sorted(others) == sorted(one.lines)
 
 
 def _verdict(kind: Kind) -> str:

@@ -1,38 +1,58 @@
-"""What of our table's frame is there, from ``nft -a -t list ruleset``; and the lines that mend it.
+"""What is there of our table's frame, as the kernel tells it; and the lines that mend it.
 
-The whole ruleset is listed because that alone is terse: asked for one table, nft 1.0.6 fetches all members of its sets
-and then does not print them, which takes seconds at 100,000 bans. It is read as text because that release prints broken
-JSON as soon as anybody's table has flags.
+The kernel is asked for our own table alone, and for what things are, not for their text: listings differ between
+releases of the ``nft`` tool, and one of them may fail at somebody else's table.
 """
 
 from __future__ import annotations
 
-import re
+import socket
+import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from synguard.enforcer import nft
 from synguard.enforcer.names import is_ours
 from synguard.enforcer.nft_layout import (
     BASES,
     CHAINS,
     FIXED,
+    MAX_ELEMENTS,
+    NAME,
     TABLE,
     FixedRule,
     SetId,
-    base_line,
     chain_line,
-    is_as_created,
     set_id,
     set_line,
 )
-from synguard.errors import PlaneError
+from synguard.enforcer.nft_netlink import BODY, TRIES, ask, attribute, attributes, channel, comment_in
+from synguard.errors import ChangedUnderneathError
 
-_LIST: Final = ("-a", "-t", "list", "ruleset", "inet")
-_BLOCK: Final = re.compile(r"\t(\w+) (\S+) \{(?: # handle \d+)?")
-_RULE: Final = re.compile(r"(?: comment \"([^\"]*)\")? # handle (\d+)$")
+_GETTABLE, _GETCHAIN, _GETRULE, _GETSET, _GETGEN, _GETOBJ, _GETFLOWTABLE = 1, 4, 7, 10, 16, 19, 23
+_OF_TABLE: Final = attribute(1, NAME.encode() + b"\0")
+"""``NFTA_…_TABLE`` of a question: its number is the same for rules, sets, objects and flowtables."""
+_TABLE_NAME, _TABLE_FLAGS = 1, 2
+_CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE = 3, 4, 5, 7
+_HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
+_RULE_CHAIN, _RULE_HANDLE, _RULE_USERDATA = 2, 3, 7
+_SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_DESC, _SET_TIMEOUT, _SET_EXPR, _SET_EXPRS = 2, 3, 4, 9, 11, 17, 18
+_DESC_SIZE: Final = 1
+_EXPR_NAME: Final = 1
+_NAME_OF: Final = 2
+"""``NFTA_OBJ_NAME`` and ``NFTA_FLOWTABLE_NAME``."""
+_OBJ_TYPE: Final = 3
+_OBJECTS: Final[Mapping[int, str]] = {1: "counter", 2: "quota", 4: "limit"}
+_ANONYMOUS, _MAP, _TIMEOUT = 0x01, 0x08, 0x10
+_MEANING: Final = 0x7F
+"""Flags of a set that say what it is; those above tell how its expressions and its key are handed over."""
+_HOOKS: Final[Mapping[str, int]] = {"prerouting": 0, "input": 1, "forward": 2}
+_ACCEPT: Final = 1
+_IPV4, _IPV6, _SERVICE = 7, 8, 13
+"""nft's numbers for the types of keys; those of a concatenation stand side by side, six bits each."""
+_U32: Final = struct.Struct(">I")
+_U64: Final = struct.Struct(">Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,73 +143,158 @@ def look(most: int | None = None) -> Frame:
     """Return what is there of the frame, whose sets are meant for ``most`` members.
 
     Raises:
+        ChangedUnderneathError: Others kept changing nf_tables all the time.
+        NotPermittedError: The process lacks CAP_NET_ADMIN.
         PlaneError: The kernel could not be asked.
     """
-    try:
-        return parse_frame(nft.run(_LIST), most)
-    except nft.NftFailedError as error:
-        raise PlaneError(f"listing table {TABLE}", error.detail) from error
+    with channel() as there:
+        for _ in range(TRIES):
+            frame = _whole(there, most)
+            if frame is not None:
+                return frame
+    raise ChangedUnderneathError(f"reading table {TABLE}", f"nf_tables changed under each of {TRIES} attempts")
 
 
-def parse_frame(listing: str, most: int | None = None) -> Frame:
-    """Return what a terse listing with handles says of our table. Sample, indented by tabs::
+def _whole(there: socket.socket, most: int | None) -> Frame | None:
+    """Return the frame as it is at one moment; None where nf_tables changed meanwhile."""
+    before = ask(there, _GETGEN, flags=0).bodies
+    tables = ask(there, _GETTABLE)
+    answers = [tables]
+    frame = frame_of(tables.bodies, most)
+    if frame.present:
+        for message, take in _TAKERS:
+            answer = ask(there, message, b"" if message == _GETCHAIN else _OF_TABLE)
+            answers.append(answer)
+            for body in answer.bodies:
+                take(frame, body)
+    same = ask(there, _GETGEN, flags=0).bodies == before
+    return frame if same and not any(answer.interrupted for answer in answers) else None
 
-    table inet synguard { # handle 3
-        set new-drop-4-24 { # handle 1
-            type ipv4_addr
-            …
-        }
-        chain prerouting { # handle 11
-            type filter hook prerouting priority -310; policy accept;
-            meta nfproto ipv4 jump drop-4 comment "synguard frame v1 prerouting-1" # handle 13
-        }
-    }
-    """
+
+def frame_of(tables: Iterable[bytes], most: int | None = None) -> Frame:
+    """Return an empty frame that knows whether our table is among those of the ``inet`` family."""
     frame = Frame(most=most)
-    inside = False
-    block: tuple[str, str] | None = None
-    lines: list[str] = []
-    for line in listing.splitlines():
-        if line and not line.startswith("\t"):
-            inside = line.startswith(f"table {TABLE} {{")
-            frame.present |= inside
-        elif inside and line == "\t}" and block is not None:
-            _take(frame, *block, lines)
-            block = None
-        elif inside and block is not None:
-            lines.append(line.strip())
-        elif inside and (match := _BLOCK.fullmatch(line)):
-            block, lines = (match[1], match[2]), []
-        elif inside and line.strip():  # flags: dormant is when all is there and nothing works
-            frame.unfit.append(f'its own line "{line.strip()}"')
+    for body in tables:
+        found = _fields(body)
+        if _text(found, _TABLE_NAME) == NAME:
+            frame.present = True
+            if _number(found, _TABLE_FLAGS) & 1:  # dormant: all is there and nothing works
+                frame.unfit.append("it is dormant")
     return frame
 
 
-def _take(frame: Frame, word: str, name: str, lines: list[str]) -> None:
-    one = set_id(name) if word == "set" else None
-    if one is not None:
-        if is_as_created(one, lines, frame.most):
-            frame.sets.add(one)
-        else:
-            frame.unfit.append(f"set {name}")
-    elif word == "chain" and name in CHAINS:
-        _take_chain(frame, name, lines)
-    else:
-        frame.strangers.append(f"{word} {name} of table {TABLE}")
-
-
-def _take_chain(frame: Frame, name: str, lines: list[str]) -> None:
+def take_chain(frame: Frame, body: bytes) -> None:
+    """Note one chain of the ``inet`` family, if it is in our table."""
+    found = _fields(body)
+    name = _text(found, _CHAIN_NAME)
+    if _text(found, 1) != NAME:
+        return
+    if name not in CHAINS:
+        frame.strangers.append(f"chain {name} of table {TABLE}")
+        return
     frame.chains.add(name)
-    found = [line for line in lines if line.startswith("type ")]
-    if found != ([base_line(name)] if name in BASES else []):
+    hook = _fields(found.get(_CHAIN_HOOK, b""), 0)
+    base = (
+        _text(found, _CHAIN_TYPE),
+        _number(hook, _HOOK_NUMBER),
+        _number(hook, _HOOK_PRIORITY),
+        _number(found, _CHAIN_POLICY),
+    )
+    if bool(hook) != (name in BASES) or (name in BASES and base != _base(name)):
         frame.unfit.append(f"chain {name}")
-    for line in lines:
-        rule = _RULE.search(line)
-        comment = rule[1] or "" if rule else ""
-        if rule and is_ours(comment):
-            frame.rules[name].append(FoundRule(int(rule[2]), comment))
-        elif rule:
-            frame.strangers.append(f'rule "{line[: rule.start()][:60]}" of chain {name} of table {TABLE}')
+
+
+def take_rule(frame: Frame, body: bytes) -> None:
+    """Note one rule of our table."""
+    found = _fields(body)
+    chain, handle = _text(found, _RULE_CHAIN), _number(found, _RULE_HANDLE)
+    userdata = found.get(_RULE_USERDATA, b"")
+    comment = comment_in(userdata, 0, len(userdata))
+    if chain in CHAINS and is_ours(comment):
+        frame.rules[chain].append(FoundRule(handle, comment))
+    elif chain in CHAINS:
+        said = f' "{comment}"' if comment else ""
+        frame.strangers.append(f"rule{said} with handle {handle} of chain {chain} of table {TABLE}")
+
+
+def take_set(frame: Frame, body: bytes) -> None:
+    """Note one set of our table; anonymous ones belong to rules."""
+    found = _fields(body)
+    name, flags = _text(found, _SET_NAME), _number(found, _SET_FLAGS)
+    one = set_id(name)
+    if flags & _ANONYMOUS:
+        return
+    if one is None:
+        frame.strangers.append(f"{'map' if flags & _MAP else 'set'} {name} of table {TABLE}")
+    elif is_as_created(one, found, frame.most):
+        frame.sets.add(one)
+    else:
+        frame.unfit.append(f"set {name}")
+
+
+def is_as_created(one: SetId, found: Mapping[int, bytes], most: int | None = None) -> bool:
+    """Return whether a set is what we create; more room than for ``most`` does no harm."""
+    size = _number(_fields(found.get(_SET_DESC, b""), 0), _DESC_SIZE)
+    return (
+        _number(found, _SET_FLAGS) & _MEANING == _TIMEOUT
+        and _number(found, _SET_KEY_TYPE) == _key_type(one)
+        and not _number(found, _SET_TIMEOUT)
+        and _expressions(found) == ["counter"]
+        and size >= (most or MAX_ELEMENTS)
+    )
+
+
+def _take_object(frame: Frame, body: bytes) -> None:
+    found = _fields(body)
+    kind = _OBJECTS.get(_number(found, _OBJ_TYPE), "object")
+    frame.strangers.append(f"{kind} {_text(found, _NAME_OF)} of table {TABLE}")
+
+
+def _take_flowtable(frame: Frame, body: bytes) -> None:
+    frame.strangers.append(f"flowtable {_text(_fields(body), _NAME_OF)} of table {TABLE}")
+
+
+_TAKERS: Final = (
+    (_GETCHAIN, take_chain),
+    (_GETSET, take_set),
+    (_GETRULE, take_rule),
+    (_GETOBJ, _take_object),
+    (_GETFLOWTABLE, _take_flowtable),
+)
+
+
+def _key_type(one: SetId) -> int:
+    address = _IPV4 if one.family == 4 else _IPV6
+    return address << 6 | _SERVICE if one.kind.by_port else address
+
+
+def _expressions(found: Mapping[int, bytes]) -> list[str]:
+    """Return the names of what each element of a set carries: in one attribute, or in a list of several."""
+    single = [found[_SET_EXPR]] if _SET_EXPR in found else []
+    listed = found.get(_SET_EXPRS, b"")
+    several = [listed[start:end] for _, start, end in attributes(listed, 0, len(listed))]
+    return [_text(_fields(one, 0), _EXPR_NAME) for one in (single or several)]
+
+
+def _base(chain: str) -> tuple[str, int, int, int]:
+    hook, priority = BASES[chain]
+    return "filter", _HOOKS[hook], priority & 0xFFFF_FFFF, _ACCEPT
+
+
+def _fields(body: bytes, start: int = BODY) -> dict[int, bytes]:
+    """Return attribute → value of one message, or of what is nested in it."""
+    return {kind: body[first:last] for kind, first, last in attributes(body, start, len(body))}
+
+
+def _text(found: Mapping[int, bytes], kind: int) -> str:
+    return found.get(kind, b"").rstrip(b"\0").decode(errors="replace")
+
+
+def _number(found: Mapping[int, bytes], kind: int) -> int:
+    """Return a number of 32 or 64 bits; 0 where it is absent."""
+    raw = found.get(kind, b"")
+    size = len(raw)
+    return _U32.unpack(raw)[0] if size == _U32.size else _U64.unpack(raw)[0] if size == _U64.size else 0
 
 
 def _delete(chain: str, rule: FoundRule) -> str:

@@ -9,8 +9,8 @@ from typing import ClassVar, Final
 
 import tenacity
 
+from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush, nft
-from synguard.enforcer.capabilities import require_capabilities
 from synguard.enforcer.frame import ATTEMPTS
 from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.members import Members

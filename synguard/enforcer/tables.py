@@ -9,19 +9,32 @@ import tenacity
 from synguard.enforcer.frame import ATTEMPTS
 from synguard.enforcer.names import CHAIN
 from synguard.enforcer.programs import find_tool
-from synguard.enforcer.rules import Table
-from synguard.enforcer.xtables import XTable, existing_tables
-from synguard.errors import ChangedUnderneathError
+from synguard.enforcer.rules import Rule, Table, reject_rules
+from synguard.enforcer.xt_revisions import missing_extensions
+from synguard.enforcer.xtables import XTable, existing_tables, loading
+from synguard.errors import ChangedUnderneathError, PlaneUnavailableError
+from synguard.model import Action
 
 
-def check_tables(tables: tuple[Table, ...]) -> None:
-    """Return if the kernel has every table; opens those that exist anyway, and so creates the others, empty.
+def check_tables(tables: tuple[Table, ...], trials: tuple[Rule, ...], matches: tuple[str, ...]) -> None:
+    """Return if the kernel has every table and match, and the library can build a rule of every form that we use.
+
+    Opens the tables that exist anyway, and so creates the others, empty. The rules of ``trials`` go nowhere.
 
     Raises:
-        PlaneUnavailableError: The library or a table is missing.
+        PlaneUnavailableError: The library, a table or a match is missing, or a rule cannot be built.
     """
     for table in tables:
-        XTable(table)
+        opened = XTable(table)
+        for rule in (*trials, *(reject_rules(table.family) if table.action is Action.REJECT else ())):
+            opened.try_rule(rule)
+    for family in sorted({table.family for table in tables}):
+        missing = list(missing_extensions(family, matches, ("REJECT",)))
+        if missing:
+            modules = " ".join(f"xt_{name}" if name in matches else "ipt_REJECT ip6t_REJECT" for name in missing)
+            raise PlaneUnavailableError(
+                "asking the kernel for its matches", f"it has no {', '.join(missing)}: {loading(modules)}"
+            )
 
 
 def look_over(

@@ -9,6 +9,7 @@ What to know of python-iptables 1.x:
 - Reading parameters back (``Match.final_check``, ``Chain.append_rule``) redirects the process's stdout for a moment.
   Rules are therefore appended as finished buffers and read as raw entries, which is also fifty times faster.
 - It has no method to delete a rule by its number; libiptc has.
+- It declares option tables as they were before iptables 1.8.11: see `option_entries`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from synguard.enforcer.names import CHAIN_LIMIT, COMMENT_LIMIT, Family
+from synguard.enforcer.option_entries import adapt
 from synguard.enforcer.programs import PLACES
 from synguard.enforcer.rules import Rule, Table
 from synguard.errors import ChangedUnderneathError, NotPermittedError, PlaneError, PlaneUnavailableError
@@ -74,6 +76,11 @@ def _iptc() -> Any:
     os.environ["PATH"] = PLACES  # it looks for C libraries by running gcc and ld, as root, from the caller's PATH
     try:
         import iptc
+        import iptc.xtables
+
+        adapt(sys.modules["iptc.xtables"])
+    except PlaneUnavailableError:
+        raise
     except Exception as error:  # the library fails with whatever its ctypes calls raise
         raise PlaneUnavailableError(
             "loading python-iptables",
@@ -130,6 +137,20 @@ class XTable:
         """Put a rule before the one at ``position``, counted from 0; at the end if there is none."""
         with self._translated("adding a rule to"):
             self._table.insert_entry(chain, self._buffer(rule), position)
+
+    def try_rule(self, rule: Rule) -> None:
+        """Return if the library can build such a rule; it goes nowhere.
+
+        Raises:
+            PlaneUnavailableError: It cannot.
+        """
+        try:
+            with self._translated("building a rule for"):
+                self._buffer(rule)
+        except PlaneError as error:
+            raise PlaneUnavailableError(
+                error.action, f"{error.detail}; this python-iptables does not fit the installed iptables"
+            ) from error
 
     def delete(self, chain: str, position: int) -> None:
         """Delete the rule at ``position``, counted from 0."""
@@ -206,6 +227,15 @@ def _comment_of(entry: Any) -> str:
     return ""
 
 
+def loading(modules: str) -> str:
+    """Return what an operator can do about missing modules: load them where this kernel comes with them."""
+    first = modules.split()[0]
+    built = Path("/lib/modules", os.uname().release)
+    if any(built.rglob(f"{first}.ko*")):
+        return f"load what is missing: modprobe {modules}"
+    return "this kernel was built without it: set plane to auto or nftables"
+
+
 def _translate(action: str, detail: str) -> Exception:
     """Return the error an operator understands; python-iptables prints C strings as ``b'…'``."""
     words = detail.replace("b'", "").rstrip("'").replace('b"', "").rstrip('"')
@@ -216,7 +246,6 @@ def _translate(action: str, detail: str) -> Exception:
             f"The kernel does not let this process use xtables ({words}): it needs CAP_NET_ADMIN and CAP_NET_RAW."
         )
     if "do you need to insmod" in words or "not available" in words or "not supported" in words:
-        return PlaneUnavailableError(
-            action, f"{words}: the kernel has no legacy xtables; load ip_tables and ip6_tables"
-        )
+        advice = loading("ip_tables ip6_tables")
+        return PlaneUnavailableError(action, f"{words}: the kernel has no legacy xtables; {advice}")
     return PlaneError(action, words)

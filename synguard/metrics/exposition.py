@@ -7,7 +7,6 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from synguard.metrics.series import Delivery, Series, Snapshot
 from synguard.metrics.table import SERIES
@@ -37,19 +36,14 @@ class Exposition:
         if status is None:
             return b""
         if status is not self._of:
-            registry = CollectorRegistry(auto_describe=False)
-            registry.register(_Once(Snapshot(status, self._delivery())))
-            self._text, self._of = generate_latest(registry), status
+            self._text, self._of = generate_latest(_Once(Snapshot(status, self._delivery()))), status
         return self._text
 
 
-class _Once(Collector):
+class _Once(CollectorRegistry):
     def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(auto_describe=False)
         self._snapshot = snapshot
-
-    def describe(self) -> list[Metric]:
-        """Return nothing: the names are of no use to a registry of one."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         """Give every metric."""
@@ -58,11 +52,8 @@ class _Once(Collector):
 
 def family(series: Series, snapshot: Snapshot) -> Metric:
     """Return one metric with its samples; of two with the same labels the first stands."""
-    made: GaugeMetricFamily | CounterMetricFamily
-    if series.kind == "counter":
-        made = CounterMetricFamily(series.name, series.about, labels=series.labels)
-    else:
-        made = GaugeMetricFamily(series.name, series.about, labels=series.labels)
+    kind = CounterMetricFamily if series.kind == "counter" else GaugeMetricFamily
+    made = kind(series.name, series.about, labels=series.labels)
     seen: set[tuple[str, ...]] = set()
     for labels, value in series.samples(snapshot):
         safe = tuple(clipped(printable(label), LONGEST_LABEL) for label in labels)

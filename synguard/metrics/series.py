@@ -37,7 +37,11 @@ class Series:
 
     name: str
     """As it is exposed, ``_total`` and all."""
-    kind: Literal["gauge", "counter"]
     about: str
-    labels: tuple[str, ...]
     samples: Callable[[Snapshot], Iterable[Sample]]
+    labels: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Literal["gauge", "counter"]:
+        """Which of the two it is, by its name."""
+        return "counter" if self.name.endswith("_total") else "gauge"

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import signal
 import sys
 from base64 import b64decode
+from contextlib import suppress
 from typing import Any, Final
 
-from synguard.notify.confine import confine
+from synguard.capabilities import give_up_all_but
 from synguard.notify.masks import is_webhook, masked, scrubbed
 from synguard.notify.webhook import Refused, deliver
 
 LIBRARY: Final = "pip install 'synguard[notify]'"
 LAST_S: Final = 30
 """Seconds after which it ends itself, should the agent that would have ended it be gone."""
-_TYPES: Final = {"info": "info", "warning": "warning"}
+MEMORY: Final = 512 * 1024 * 1024
+"""Bytes of address space."""
+CPU_S: Final = 15
 
 
 def main() -> None:
@@ -35,6 +39,20 @@ def main() -> None:
     except MemoryError:
         said = {"ok": False, "answer": "its answer was too large", "later": True}
     print(json.dumps(said))
+
+
+def confine() -> None:
+    """Take from this process every capability, new privileges, and more than its share of memory and CPU.
+
+    It keeps its user, so that root's own files, such as certificates, stay readable. What the system does not allow
+    is left out: it is a second wall, not the first.
+    """
+    for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, CPU_S), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(what)[1]
+        bounded = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(what, (bounded, bounded))
+    give_up_all_but(())
 
 
 def _webhook(errand: dict[str, Any]) -> str:
@@ -56,7 +74,7 @@ def _library(errand: dict[str, Any]) -> str:
         raise Refused("its URL is not understood; see the library's list of services", later=False)
     confine()
     body = errand["body"]
-    kind = apprise.NotifyType(_TYPES[body["level"]])
+    kind = apprise.NotifyType(body["level"])
     text = body["text"].removeprefix(body["title"]).lstrip("\n")
     if service.notify(body=text, title=body["title"], notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
         return "taken"

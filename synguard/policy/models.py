@@ -151,10 +151,14 @@ class Config(Base):
     state_dir: FilePath = Field(Path("/var/lib/synguard"), description="where the ledger lives")
     runtime_dir: FilePath = Field(Path("/run/synguard"), description="where locks and the status file live")
     plane: Literal["auto", "iptables", "nftables"] = Field(
-        "auto", description="which part of the kernel holds rules; auto: legacy iptables where it works, else nftables"
+        "auto",
+        description="which part of the kernel holds rules; auto: legacy iptables with ipsets where that works, "
+        "else nftables, else one iptables rule per ban",
     )
     members: Literal["auto", "sets", "rules"] = Field(
-        "auto", description="iptables: members in ipsets, or one rule per ban; auto prefers sets"
+        "auto",
+        description="iptables: members in ipsets, or one rule per ban; auto prefers sets; where plane = auto, "
+        "rules are taken only if nftables does not work",
     )
     policies: tuple[str, ...] = Field(("default",), min_length=1, description="packs by name, files by path")
     on_exit: Literal["keep", "flush"] = Field("keep", description="keep: bans expire by themselves; flush: remove them")

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, summarize_address_range
@@ -25,6 +25,15 @@ than a list of friends, and the agent would stand still for seconds."""
 _MAX_REASON: Final = 120
 _MAX_FAULTS_TOLD: Final = 50
 _ZONE: Final = re.compile(r"%[^/]*")
+
+
+class FaultyLinesError(ConfigError):
+    """Some lines of an allow-list cannot be used."""
+
+    def __init__(self, problems: Iterable[str], usable: dict[Network, str]) -> None:
+        super().__init__(*problems)
+        self.usable: Final = usable
+        """Network → reason of the lines that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +56,21 @@ def read_allow_file(path: Path) -> list[AllowEntry]:
         ConfigError: The file cannot be read, is too large, or has lines that cannot be used, each named as
             ``FILE:LINE`` with what to do.
     """
-    return list(_entries(path, _signature(path)))
+    _signature(path)
+    return parse_allow_text(_text(path), str(path))
 
 
 def read_allow_networks(path: Path) -> dict[Network, str]:
     """Return network → reason for one file, parsed again only when the file has changed; not to be modified.
 
     Raises:
-        ConfigError: As ``read_allow_file``.
+        FaultyLinesError: Some lines cannot be used; it carries what the others say.
+        ConfigError: Otherwise as ``read_allow_file``.
     """
-    return _networks(path, _signature(path))
+    networks, faults = _networks(path, _signature(path))
+    if faults:
+        raise FaultyLinesError(faults, networks)
+    return networks
 
 
 def parse_allow_text(text: str, name: str) -> list[AllowEntry]:
@@ -64,6 +78,18 @@ def parse_allow_text(text: str, name: str) -> list[AllowEntry]:
 
     Raises:
         ConfigError: Every fault at once, the first 50 in words.
+    """
+    entries, faults = _parsed(text, name)
+    if faults:
+        raise ConfigError(*faults)
+    return entries
+
+
+def _parsed(text: str, name: str) -> tuple[list[AllowEntry], list[str]]:
+    """Return the lines that can be used, and a sentence for each of the first 50 that cannot.
+
+    Raises:
+        ConfigError: There are too many lines.
     """
     lines = text.removeprefix("\ufeff").split("\n")  # splitlines() would also split at form feeds within comments
     if len(lines) > MAX_LINES + 1:
@@ -81,9 +107,7 @@ def parse_allow_text(text: str, name: str) -> list[AllowEntry]:
             faults.append(f"{name}:{number}: {error}")
     if len(faults) > _MAX_FAULTS_TOLD:
         faults[_MAX_FAULTS_TOLD:] = [f"{name}: and {len(faults) - _MAX_FAULTS_TOLD} more lines that cannot be used"]
-    if faults:
-        raise ConfigError(*faults)
-    return entries
+    return entries, faults
 
 
 def _parse_entry(word: str) -> Network:
@@ -140,19 +164,20 @@ def _signature(path: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=64)
-def _networks(path: Path, signature: tuple[int, ...]) -> dict[Network, str]:
-    return {
+def _networks(path: Path, _signature: tuple[int, ...]) -> tuple[dict[Network, str], tuple[str, ...]]:
+    entries, faults = _parsed(_text(path), str(path))
+    networks = {
         entry.network: f"allow-list {path}: {entry.reason}" if entry.reason else f"allow-list {path}"
-        for entry in _entries(path, signature)
+        for entry in entries
     }
+    return networks, tuple(faults)
 
 
-def _entries(path: Path, _signature: tuple[int, ...]) -> tuple[AllowEntry, ...]:
+def _text(path: Path) -> str:
     try:
         # O_NONBLOCK: had the file been swapped for a pipe since, opening it must not hang the agent
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        return tuple(parse_allow_text(content.decode("utf-8"), str(path)))
+            return file.read(MAX_BYTES + 1).decode("utf-8")
     except OSError as error:
         raise ConfigError(_unreadable(path, error)) from error
     except UnicodeDecodeError as error:

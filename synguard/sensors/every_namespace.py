@@ -14,6 +14,7 @@ from synguard.policy.models import Allow
 from synguard.readings import (
     U64,
     CounterReading,
+    KnownParts,
     Listener,
     Protected,
     SocketReading,
@@ -35,8 +36,14 @@ from synguard.sensors.tcp_metrics import read_finished_peers
 
 _Seen = TypeVar("_Seen")
 
+CONTAINERS: Final = "containers"
+"""The part of who is protected that is found here."""
 PEERS_OF_AT_ONCE: Final = 4
 """Namespaces whose finished peers are read in one call; each costs a walk of a table of the whole machine."""
+
+
+def _read_protected(allow: Allow, known: KnownParts) -> Protected:
+    return read_protected(allow, known=known)
 
 
 class EveryNamespace:
@@ -51,7 +58,7 @@ class EveryNamespace:
         host: Sockets | None = None,
         containers: Containers | None = None,
         counters: Callable[[float], CounterReading] = read_counters,
-        protected: Callable[[Allow], Protected] = read_protected,
+        protected: Callable[[Allow, KnownParts], Protected] = _read_protected,
         finished_peers: Callable[[float], tuple[U64, U64]] = read_finished_peers,
     ) -> None:
         self._host = host or Sockets()
@@ -157,10 +164,9 @@ class EveryNamespace:
         self._next_peers += PEERS_OF_AT_ONCE
         return np.concatenate([high for high, _ in columns]), np.concatenate([low for _, low in columns])
 
-    def protected(self, allow: Allow) -> Protected:
+    def protected(self, allow: Allow, known: KnownParts) -> Protected:
         """Return who may never be banned, containers that serve something among them."""
-        seen = self._protected(allow)
-        return replace(seen, networks={**self.containers.addresses, **seen.networks})
+        return with_containers(self._protected(allow, known), self.containers)
 
     def doors(self) -> Mapping[int, tuple[int, ...]]:
         """Return port as counted → ports to close for it, where that is more than itself; empty for all ports."""
@@ -245,6 +251,12 @@ class EveryNamespace:
             namespace=label,
             inner_port=port,
         )
+
+
+def with_containers(seen: Protected, containers: Containers) -> Protected:
+    """Return who may never be banned with the containers that serve something."""
+    parts = {CONTAINERS: containers.addresses, **seen.parts}
+    return replace(seen, networks={**containers.addresses, **seen.networks}, parts=parts)
 
 
 def _incoming(reader: NamespaceReader, now: float) -> SocketTable:

@@ -1,9 +1,10 @@
 """Addresses of people who are logged in over SSH, by whichever memory of logins this host keeps.
 
 Anyone may open a connection to port 22; only a login counts. In this order, each adding to the one before:
-``SSH_CONNECTION`` of this process; utmp, through psutil; the session files of systemd-logind, which hosts
-without utmp keep. Where neither of the last two exists, as in containers, the sshd session processes are looked at:
-sshd gives its process the title ``sshd: alice@pts/0`` only after authentication, and the session holds its connection.
+``SSH_CONNECTION`` of this process; the sshd session processes; utmp, through psutil; the session files of
+systemd-logind. sshd gives its process the title ``sshd: alice@pts/0``, ``sshd: alice@notty`` (``ssh -T``) or
+``sshd: alice`` (``ssh -N``) only after authentication, and the session holds its connection. Neither utmp nor logind
+knows everybody: Debian 13 has no utmp, and with ``UsePAM no`` logind hears of no login.
 """
 
 from __future__ import annotations
@@ -25,22 +26,25 @@ from synguard.sensors.sockets import Sockets
 _MAX_SESSIONS: Final = 4096
 _MAX_DESCRIPTORS: Final = 256
 _SCREEN: Final = re.compile(r":S\.\d+$")
-_SESSION_TITLE: Final = re.compile(r"^sshd(?:-session)?: (\S+)@(\S+)")
+_SESSION_TITLE: Final = re.compile(r"^sshd(?:-session)?: ([^\s@\[]+)(?:@(\S+))?\s*$")
+"""Before authentication, since OpenSSH 7.5, there are brackets: ``sshd: [accepted]``, ``sshd: alice [priv]``."""
 _SSHD_NAMES: Final = frozenset({"sshd", "sshd-session"})
+_OTHER_DAEMONS: Final = frozenset({"dropbear", "tinysshd", "in.telnetd", "telnetd"})
+"""Serve logins without showing which of their connections are any."""
 _PIDFD_GETFD: Final = 438  # the same number on every architecture
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
-_UTMP: Final = Path("/run/utmp")
+_PROC: Final = Path("/proc")
 _LOGIND_SESSIONS: Final = Path("/run/systemd/sessions")
 
 
 def read_ssh_peers(
-    environ: Mapping[str, str] = os.environ, utmp: Path = _UTMP, sessions: Path = _LOGIND_SESSIONS
+    environ: Mapping[str, str] = os.environ, sessions: Path = _LOGIND_SESSIONS, proc: Path = _PROC
 ) -> dict[Address, str]:
     """Return address → ``SSH session of alice (pts/0)``; at most 4,096.
 
     A login that utmp knows by host name (``UseDNS yes``) counts by the connection its session process holds; records
-    that a user's own program wrote there do not count. Nothing is looked up in DNS, and a host that keeps no memory of
-    logins and hides its processes shows nobody.
+    that a user's own program wrote there do not count. Nothing is looked up in DNS. Who else may be logged in is said
+    by ``read_login_gaps``.
 
     Raises:
         OSError: A memory of logins exists and cannot be read.
@@ -50,11 +54,42 @@ def read_ssh_peers(
     own = _address(environ.get("SSH_CONNECTION", ""))
     if own is not None:
         peers[own] = "SSH session that started synguard"
+    peers.update(_by_processes(proc))
     peers.update(_by_utmp())
     peers.update(_by_logind(sessions))
-    if not utmp.exists() and not sessions.is_dir():
-        peers.update(_by_processes())
     return peers
+
+
+def read_login_gaps(proc: Path = _PROC) -> tuple[str, ...]:
+    """Return a sentence for each kind of login that may exist here and cannot be known; empty where all are known."""
+    names = {name: _name_of(proc / name) for name in os.listdir(proc) if name.isdigit()}
+    gaps: list[str] = []
+    advice = "put the addresses that you log in from into [allow]"
+    others = sorted(_OTHER_DAEMONS & set(names.values()))
+    if others:
+        gaps.append(f"who is logged in through {' and '.join(others)} cannot be known: {advice}")
+    if "1" not in names:
+        gaps.append(f"processes are hidden from this user, so who is logged in over SSH cannot be known: {advice}")
+    elif any(name in _SSHD_NAMES and not _may_look_at(proc / pid) for pid, name in names.items()):
+        gaps.append(f"sshd's processes may not be looked at, so logins that utmp or logind miss are unknown: {advice}")
+    return tuple(gaps)
+
+
+def _name_of(process: Path) -> str:
+    try:
+        return (process / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _may_look_at(process: Path) -> bool:
+    try:
+        os.readlink(process / "exe")
+    except PermissionError:
+        return False
+    except OSError:  # gone meanwhile
+        return True
+    return True
 
 
 def _by_utmp() -> Iterator[tuple[Address, str]]:
@@ -135,13 +170,13 @@ def _by_logind(sessions: Path) -> Iterator[tuple[Address, str]]:
             yield address, f"SSH session of {fields.get('USER', 'unknown')} ({fields.get('TTY', 'no terminal')})"
 
 
-def _by_processes() -> Iterator[tuple[Address, str]]:
+def _by_processes(proc: Path) -> Iterator[tuple[Address, str]]:
     """Find authenticated sshd sessions by their process titles."""
-    for name in os.listdir("/proc"):
+    for name in os.listdir(proc):
         title = _session_title(name) if name.isdigit() else None
         if title:
             for peer in _peers_of_session(int(name)):
-                yield peer, f"SSH session of {title[1]} ({title[2]})"
+                yield peer, f"SSH session of {title[1]} ({title[2] or 'no terminal'})"
 
 
 def _session_title(pid: str) -> re.Match[str] | None:

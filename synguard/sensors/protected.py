@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from synguard.addresses import Address, Network, host_network, parse_address
+from synguard.addresses import Address, Network, format_network, host_network, parse_address
 from synguard.errors import ConfigError, SensorError
 from synguard.policy.models import Allow
-from synguard.readings import Protected
-from synguard.sensors.allow_list import read_allow_networks
+from synguard.readings import KnownParts, Protected
+from synguard.sensors.allow_list import FaultyLinesError, read_allow_networks
 from synguard.sensors.gateways import read_default_gateways
-from synguard.sensors.logged_in import read_ssh_peers
+from synguard.sensors.logged_in import read_login_gaps, read_ssh_peers
 
 ALWAYS: Final[Mapping[Network, str]] = {
     IPv4Network("127.0.0.0/8"): "loopback",
@@ -32,6 +33,14 @@ ALWAYS: Final[Mapping[Network, str]] = {
     IPv4Network("255.255.255.255/32"): "broadcast",
 }
 """No honest peer sends from these, and dropping them breaks the host itself."""
+
+ADDRESSES: Final = "[allow] addresses"
+"""The part that the configuration itself names."""
+FILE: Final = "[allow] file "
+"""What the name of a part begins with that an allow-list file names."""
+LOGINS: Final = "who is logged in over SSH"
+NAMED: Final = 3
+"""Networks of an unreadable part that its sentence names; the rest is a number."""
 
 _MAX_RESOLV_CONF: Final = 64 * 1024
 _MAX_RESOLVERS: Final = 32
@@ -45,43 +54,88 @@ class Places:
     resolv_conf: tuple[Path, ...] = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
     """A missing one names no resolvers; the second holds the servers behind systemd-resolved's 127.0.0.53."""
     ssh_peers: Callable[[], Mapping[Address, str]] = read_ssh_peers
+    gaps: Callable[[], tuple[str, ...]] = read_login_gaps
     gateways: Callable[[], Mapping[Address, str]] = read_default_gateways
 
 
 DEFAULT_PLACES: Final = Places()
+NOTHING_KNOWN: Final[KnownParts] = {}
 
 
-def read_protected(allow: Allow, places: Places = DEFAULT_PLACES) -> Protected:
+def read_protected(allow: Allow, places: Places = DEFAULT_PLACES, known: KnownParts = NOTHING_KNOWN) -> Protected:
     """Return every network that may never be banned with its reason, and a sentence for each part that is not known.
 
-    Read afresh each time, but for allow-list files, which are parsed again when they change. Of several reasons for
-    one network the gravest stays: what it is to this host, before what a list says of it.
+    Read afresh each time, but for allow-list files, which are parsed again when they change. A part that cannot be read
+    keeps what is ``known`` of it from before, besides what can be read. Of several reasons for one network the gravest
+    stays: what it is to this host, before what a list says of it.
     """
-    networks: dict[Network, str] = {}
+    parts: dict[str, Mapping[Network, str]] = {}
     problems: list[str] = []
     for what, read in _parts(allow, places):
+        usable: Mapping[Network, str] = {}
         try:
-            networks.update(read())
+            parts[what] = read()
+            continue
+        except FaultyLinesError as error:
+            faults, usable = error.problems, error.usable
         except ConfigError as error:
-            problems.extend(error.problems)
+            faults = error.problems
         except SensorError as error:
-            problems.append(str(error))
+            faults = (str(error),)
         except (OSError, psutil.Error) as error:
-            problems.append(f"cannot read {what}: {getattr(error, 'strerror', None) or error}")
-    return Protected(networks, tuple(problems))
+            faults = (f"cannot read {what}: {getattr(error, 'strerror', None) or error}",)
+        parts[what] = {**known.get(what, {}), **usable}
+        problems += [f"{faults[0]}; {_kept(parts[what])}", *faults[1:]]
+    _keep_resolvers(parts, [str(path) for path in places.resolv_conf], known)
+    networks: dict[Network, str] = {}
+    for part in parts.values():
+        networks.update(part)
+    return Protected(networks, tuple(problems), places.gaps(), parts)
+
+
+def _kept(networks: Mapping[Network, str]) -> str:
+    """Return who stays protected of a part that cannot be read."""
+    if not networks:
+        return "nothing of it was known before, so it protects no address until then"
+    named = ", ".join(format_network(network) for network in islice(networks, NAMED))
+    more = f" and {len(networks) - NAMED:,} more" if len(networks) > NAMED else ""
+    return f"still protected: {named}{more}"
+
+
+def _keep_resolvers(parts: dict[str, Mapping[Network, str]], paths: Sequence[str], known: KnownParts) -> None:
+    """Keep the resolvers of before where no file names one now: such files are rewritten in place, and may be gone."""
+    if any(not network.is_loopback for path in paths for network in parts[path]):
+        return
+    for path in paths:
+        parts[path] = {**known.get(path, {}), **parts[path]}
 
 
 def _parts(allow: Allow, places: Places) -> list[tuple[str, Callable[[], Mapping[Network, str]]]]:
     """Return what is read, named for the operator, the gravest last."""
     return [
-        *((str(path), partial(read_allow_networks, path)) for path in allow.files),
-        ("[allow] addresses", lambda: dict.fromkeys(allow.addresses, "allow-list of the configuration")),
+        *((f"{FILE}{path}", partial(read_allow_networks, path)) for path in allow.files),
+        (ADDRESSES, lambda: dict.fromkeys(allow.addresses, "allow-list of the configuration")),
         *((str(path), partial(resolvers, path)) for path in places.resolv_conf),
-        ("who is logged in over SSH", lambda: _ssh_peers(places)),
+        (LOGINS, lambda: _ssh_peers(places)),
         ("the default gateways", lambda: _gateways(places)),
         ("this host's own addresses", own_addresses),
         ("loopback", lambda: ALWAYS),
     ]
+
+
+def differences(allow: Allow, known: KnownParts) -> Iterator[str]:
+    """Yield a sentence where the configuration's allow-list is not what an agent goes by that ``known`` is of."""
+    here = {*map(format_network, allow.addresses), *map(str, allow.files)}
+    files = (name.removeprefix(FILE) for name in known if name.startswith(FILE))
+    there = {*map(format_network, known.get(ADDRESSES, ())), *files}
+    for names, where in ((here - there, "only in the file"), (there - here, "only known to the agent")):
+        if names:
+            shown = sorted(names)
+            more = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
+            yield (
+                f"[allow] of the configuration file is not what the agent goes by: {', '.join(shown[:NAMED])}{more} "
+                f"{'is' if len(shown) == 1 else 'are'} {where}; reload the agent (systemctl reload synguard)"
+            )
 
 
 def own_addresses() -> dict[Network, str]:

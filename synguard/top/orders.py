@@ -96,7 +96,7 @@ class Orders:
     def _impacts(self, order: Order, reach: Reach) -> tuple[tuple[Impact, ...], tuple[str, ...]]:
         around, trouble = self._look_around(reach.protected, reach.ledger.active_bans(self._utcnow()).values())
         unknown = (f"who must be protected is not fully known: {problem}" for problem in reach.protected.problems)
-        return assess(order, around), (*unknown, *([trouble] if trouble else []))
+        return assess(order, around), (*unknown, *reach.protected.gaps, *([trouble] if trouble else []))
 
     def _weigh_lifting(self, wish: LiftWish, reach: Reach) -> tuple[str, ...]:
         ban = self._standing(wish, reach)

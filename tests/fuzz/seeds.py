@@ -75,21 +75,25 @@ def nft_elements() -> list[bytes]:
     return [message(0xA0C, body, 1) + message(3, bytes(4), 1), message(2, struct.pack("=i", -1) + bytes(16), 1)]
 
 
+def nft_frame() -> list[bytes]:
+    """A chain with a hook, a rule with a comment, and a set, each of our table."""
+    ours = struct.pack("=BBH", 1, 0, 0) + _attribute(1, b"synguard\0")
+    hook = _attribute(1, bytes(4)) + _attribute(2, struct.pack(">i", -310))
+    chain = (
+        _attribute(3, b"prerouting\0") + _attribute(4, hook) + _attribute(5, b"\0\0\0\1") + _attribute(7, b"filter\0")
+    )
+    text = b"synguard frame v1 prerouting-1\0"
+    rule = _attribute(2, b"prerouting\0") + _attribute(3, bytes(8)) + _attribute(7, bytes([0, len(text)]) + text)
+    counter, size = _attribute(1, b"counter\0"), _attribute(1, struct.pack(">I", 131072))
+    held = _attribute(2, b"new-drop-4-24\0") + _attribute(3, b"\0\0\0\x10") + _attribute(4, b"\0\0\0\7")
+    held += _attribute(9, size) + _attribute(17, counter) + _attribute(18, _attribute(1, counter))
+    return [message(0xA03, ours + part, 1) + message(3, bytes(4), 1) for part in (chain, rule, held)]
+
+
 def nft_words() -> list[bytes]:
-    """A listing of our table, and a complaint."""
-    listing = """table inet synguard { # handle 3
-\tset new-drop-4-24 { # handle 1
-\t\ttype ipv4_addr
-\t\tflags timeout
-\t}
-\tchain prerouting { # handle 11
-\t\ttype filter hook prerouting priority -310; policy accept;
-\t\tmeta nfproto ipv4 jump drop-4 comment "synguard frame v1 prerouting-1" # handle 13
-\t}
-}
-"""
+    """Complaints about a script, and about the kernel."""
     complaint = "/dev/stdin:1:46-52: Error: Could not process rule: No such file or directory\ndelete element x { y }\n"
-    return [listing.encode(), complaint.encode(), b"netlink: Error: cache initialization failed: not permitted\n"]
+    return [complaint.encode(), b"netlink: Error: cache initialization failed: not permitted\n"]
 
 
 def ipset_words() -> list[bytes]:

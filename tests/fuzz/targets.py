@@ -17,10 +17,9 @@ from synguard.agent.cookie_note import NOTE_FILE, CookieNotes
 from synguard.agent.enablement import FILE, Enablements, Login
 from synguard.agent.login import why_not_new
 from synguard.cli.lists import MOST_REASON, read_lists
-from synguard.enforcer import nft, nft_elements
+from synguard.enforcer import nft, nft_elements, nft_look, nft_netlink
 from synguard.enforcer.members import Members, parse_save
 from synguard.enforcer.nft_layout import SetId, set_id
-from synguard.enforcer.nft_look import parse_frame
 from synguard.enforcer.nft_members import take_elements
 from synguard.errors import (
     ConfigError,
@@ -115,16 +114,24 @@ def nft_set(data: bytes, _: Path) -> None:
     """Elements of an nf_tables set, and the bans that they stand for."""
     for name in ("new-drop-4-24", "all-drop-6-64", "new-port-drop-4-24"):
         one = set_id(name)
-        found = nft_elements._dump(Played(data), b"")  # type: ignore[arg-type]  # plays the two methods that it uses
+        answer = nft_netlink.ask(Played(data), 13)  # type: ignore[arg-type]  # plays the two methods that it uses
         if isinstance(one, SetId):
-            take_elements(Members(), one, found or [])
+            take_elements(Members(), one, nft_elements.whole(answer) or [])
+
+
+def nft_frame(data: bytes, _: Path) -> None:
+    """Chains, rules and sets of our table, and what would mend it."""
+    answer = nft_netlink.ask(Played(data), 4)  # type: ignore[arg-type]  # plays the two methods that it uses
+    frame = nft_look.frame_of(answer.bodies)
+    for body in answer.bodies:
+        for take in (nft_look.take_chain, nft_look.take_rule, nft_look.take_set):
+            take(frame, body)
+    assert all(isinstance(line, str) for line in (*frame.missing, *frame.lines(set())))
 
 
 def nft_words(data: bytes, _: Path) -> None:
-    """What the nft tool prints: a listing, or complaints about a script."""
+    """What the nft tool complains of in a script."""
     text = data.decode(errors="replace")
-    parse_frame(text).missing  # noqa: B018  # a property that looks at all of it
-    list(parse_frame(text).lines(set()))
     assert isinstance(nft.failure(text, text.split("\n")), Exception)
 
 
@@ -264,6 +271,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "routes": Target(routes, (), seeds.netlink),
     "tcp_metrics": Target(tcp_metrics, (SensorError,), lambda: seeds.netlink()[::-1]),
     "nft_set": Target(nft_set, _KERNEL, seeds.nft_elements),
+    "nft_frame": Target(nft_frame, _KERNEL, seeds.nft_frame),
     "nft_words": Target(nft_words, (), seeds.nft_words),
     "ipset_words": Target(ipset_words, (PlaneError,), seeds.ipset_words),
     "packet": Target(packet, (), seeds.packets),

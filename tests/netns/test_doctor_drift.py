@@ -58,7 +58,7 @@ DRIFTS = [
 FOREIGN = [
     ("sets", "iptables-legacy -t raw -I SYNGUARD -s 198.18.0.3 -j ACCEPT", "rule 1 of SYNGUARD (-j ACCEPT)"),
     ("sets", "iptables-legacy -t raw -I PREROUTING -j ACCEPT", "rule 1 of PREROUTING accepts packets before SYNGUARD"),
-    ("nft", "nft insert rule inet synguard drop-4 ip saddr 198.18.0.3 accept", 'rule "ip saddr 198.18.0.3 accept"'),
+    ("nft", "nft insert rule inet synguard drop-4 ip saddr 198.18.0.3 accept", "rule with handle"),
 ]
 
 

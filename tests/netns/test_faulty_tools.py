@@ -118,7 +118,7 @@ exit 1
 """
 
 
-def test_a_kernel_without_sets_is_given_one_rule_a_ban_unless_sets_were_asked_for(
+def test_a_kernel_without_sets_is_given_nftables_or_one_rule_a_ban_unless_sets_were_asked_for(
     net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tool is there and the module is refused: blacklisted, not built, or locked down."""
@@ -127,7 +127,8 @@ def test_a_kernel_without_sets_is_given_one_rule_a_ban_unless_sets_were_asked_fo
     tool.write_text(NO_SETS)
     tool.chmod(0o755)
     monkeypatch.setattr(programs, "PLACES", f"{tmp_path}:{programs.PLACES}")
-    assert net.host.call(choose_plane, Config()).name == "iptables-rules"
+    assert net.host.call(choose_plane, Config()).name == "nftables"
+    assert net.host.call(choose_plane, Config(plane="iptables")).name == "iptables-rules"
     with pytest.raises(PlaneUnavailableError, match=r"Cannot open session to kernel.*set members = rules") as refused:
         net.host.call(choose_plane, Config(plane="iptables", members="sets"))
     assert refused.value.exit_code == 5

@@ -260,9 +260,10 @@ def test_the_plane_is_chosen_by_config_and_by_what_works_here(
 
     assert chosen() == "iptables-sets"
     assert chosen(plane="iptables", members="sets") == "iptables-sets"
-    assert chosen(members="rules") == "iptables-rules"
+    assert chosen(plane="iptables", members="rules") == "iptables-rules"
+    assert chosen(members="rules") == "nftables"
     monkeypatch.setattr("synguard.enforcer.programs.PLACES", str(tmp_path))
-    assert chosen() == "iptables-rules"
+    assert chosen() == "iptables-rules"  # neither ipset nor nft is installed
     with pytest.raises(PlaneError, match="install the package ipset"):
         chosen(plane="iptables", members="sets")
 

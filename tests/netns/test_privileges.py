@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.privileges import BITS, needed
+from synguard.capabilities import BITS, needed
 from tests.support.lab.agent import Agent
 from tests.support.lab.lab import Lab
 

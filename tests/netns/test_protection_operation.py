@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.support.lab.agent import Agent
 from tests.support.lab.flood_plan import hosts
 from tests.support.lab.lab import Lab, Meter
+from tests.support.lab.namespaces import LabError
 from tests.support.lab.programs import wait_for
 from tests.support.protection import SHAPES, attackers, banned, flood_of, scattered, wait_for_bans, wait_for_relief
 
@@ -80,6 +82,41 @@ def test_an_allow_file_that_cannot_be_read_suspends_automatic_bans_and_says_so(l
     friends.write_text("198.18.99.0/24  # a friend\n")
     assert wait_for_bans(agent, attackers(ONE)).keys() == attackers(ONE)
     wait_for(lambda: agent.status().healthy, "the suspension to be over")
+
+
+def test_whom_a_broken_allow_file_named_still_connects_and_a_ban_of_her_is_refused(lab: Lab, tmp_path: Path) -> None:
+    """A ban of her /24 stood, a line was mistyped in the file, and within five seconds she was refused."""
+    friends, friend = tmp_path / "friends.txt", "172.20.0.20"
+    friends.write_text("")
+    lab.serve()
+    agent = lab.agent(f'allow.files = ["{friends}"]\ncadence.protected = "1s"\n')
+    agent.start("--enforce")
+    assert agent.verb("ban", "172.20.0.0/24", "--yes").returncode == 0
+    friends.write_text(f"{friend}\n")
+    wait_for(lambda: connects(lab, friend), "the way through the ban")
+    assert not connects(lab, "172.20.0.21")
+    for broken in ("172.20.0.5-172.20.0.9\n", ""):
+        friends.write_text(broken) if broken else friends.unlink()
+        wait_for(lambda: any(friend in one for one in agent.status().problems), "the problem in status")
+        assert connects(lab, friend)
+        assert agent.verb("ban", friend).returncode == 3
+        agent.stop()
+        assert agent.verb("ban", friend).returncode == 3
+        agent.start("--enforce")
+        assert f"still protected: {friend}" in agent.verb("status").stdout
+        assert connects(lab, friend)
+        friends.write_text(f"{friend}\n")
+        wait_for(lambda: agent.status().healthy, "the list to be read again")
+
+
+def connects(lab: Lab, source: str) -> bool:
+    """Return whether one client gets a connection to the web server."""
+    probe = "import socket, sys; socket.create_connection((sys.argv[2], 80), 1, (sys.argv[1], 0))"
+    try:
+        lab.clients.run([sys.executable, "-c", probe, source, "192.0.2.2"])
+    except LabError:
+        return False
+    return True
 
 
 FOREIGN = (

@@ -248,7 +248,7 @@ def test_a_file_of_services_that_cannot_be_used_is_told_and_protection_goes_on(
         rain(scene, {ATTACKER: 10_000.0}, 5.0)
     sentence = f"no messages are sent: {tmp_path}/none: cannot be read: No such file or directory"
     assert scene.held() == {ATTACKER}
-    assert office.couriers == ()
+    assert office.workers == ()
     assert [one.message for one in caplog.records if "messages" in one.message] == [sentence]
     told = read_status(scene.config.runtime_dir)
     assert told is not None

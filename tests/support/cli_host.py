@@ -64,7 +64,7 @@ class CliHost:
         patch.setattr("synguard.sensors.protected.own_addresses", lambda: {parse_network(OWN): "own address of eth0"})
         patch.setattr("synguard.sensors.sockets.Sockets", lambda: self)
         patch.setattr("synguard.sensors.doors.read_doors", list)
-        patch.setattr("synguard.enforcer.capabilities.missing_capabilities", tuple)
+        patch.setattr("synguard.capabilities.missing_capabilities", tuple)
         patch.setattr(coverage, "read_coverage", lambda config, own, now: coverage.Coverage())
 
     def configure(self, text: str = "") -> None:
@@ -130,6 +130,6 @@ class CliHost:
         self.plane.check()
         return self.plane
 
-    def _read_protected(self, allow: Allow, *_: object) -> Protected:
+    def _read_protected(self, allow: Allow, *_: object, **__: object) -> Protected:
         listed = dict.fromkeys(allow.addresses, "allow-list of the configuration")
         return Protected({**self.protected, **listed}, self.problems)

@@ -26,6 +26,7 @@ from synguard.policy.models import Allow, Config, Policy
 from synguard.readings import (
     U64,
     CounterReading,
+    KnownParts,
     Listener,
     Protected,
     SocketReading,
@@ -117,7 +118,7 @@ class FakeSensors:
         """Return the peers whose connections ended."""
         return columns(self.weather.finished) if self.weather.finished else (np.empty(0, np.uint64),) * 2
 
-    def protected(self, allow: Allow) -> Protected:
+    def protected(self, allow: Allow, known: KnownParts) -> Protected:
         """Return who must be protected."""
         from ipaddress import ip_network
 

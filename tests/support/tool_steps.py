@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from synguard.enforcer import ipset, nft, nft_elements, nft_plane
+from synguard.enforcer import ipset, nft, nft_elements, nft_look, nft_plane
 from synguard.enforcer.ipset import IpsetFailedError
 from synguard.enforcer.nft import NftFailedError
 from synguard.enforcer.rules import Table
@@ -27,7 +27,7 @@ class Steps:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.names: list[str] = []
         self.hook: Hook | None = None
-        run_ipset, run_nft, elements = ipset._run, nft.run, nft_elements.elements_of
+        run_ipset, run_nft, elements, look = ipset._run, nft.run, nft_elements.elements_of, nft_look.look
         opened, commit = XTable.__init__, XTable.commit
 
         def ipset_step(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
@@ -35,11 +35,13 @@ class Steps:
             return self._around(f"{'read' if reads else 'write'} ipset {arguments[0]}", run_ipset, arguments, lines)
 
         def nft_step(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
-            verb = "read" if "list" in arguments else "write"
-            return self._around(f"{verb} nft {' '.join(arguments)}", run_nft, arguments, lines)
+            return self._around(f"write nft {' '.join(arguments)}", run_nft, arguments, lines)
 
         def elements_step(table: str, name: str) -> Any:
             return self._around(f"read nft set {name}", elements, table, name)
+
+        def look_step(most: int | None = None) -> Any:
+            return self._around("read nft frame", look, most)
 
         def open_step(table: XTable, of: Table) -> None:
             self._around(f"read {of}", opened, table, of)
@@ -50,6 +52,7 @@ class Steps:
         patch.setattr(ipset, "_run", ipset_step)
         patch.setattr(nft, "run", nft_step)
         patch.setattr(nft_plane, "elements_of", elements_step)
+        patch.setattr(nft_plane, "look", look_step)
         patch.setattr(XTable, "__init__", open_step)
         patch.setattr(XTable, "commit", commit_step)
 
@@ -83,8 +86,8 @@ def failure(name: str) -> Exception:
     """Return what a step of this name raises where the kernel has no memory, which may strike any call."""
     if "ipset" in name:
         return IpsetFailedError(f"Kernel error received: {NO_MEMORY}", 0)
-    if "nft set" in name:
-        return PlaneError("reading a set", NO_MEMORY)
+    if "read nft" in name:
+        return PlaneError("reading nf_tables", NO_MEMORY)
     if "nft" in name:
         return NftFailedError(f"Could not process rule: {NO_MEMORY}", "")
     return PlaneError(f"committing {name}", NO_MEMORY)

@@ -73,7 +73,7 @@ def test_a_status_file_that_is_none_is_a_problem_and_no_end(host: CliHost) -> No
 
 
 def test_a_user_without_rights_gets_one_sentence(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synguard.enforcer.capabilities.missing_capabilities", lambda: ("CAP_NET_ADMIN",))
+    monkeypatch.setattr("synguard.capabilities.missing_capabilities", lambda: ("CAP_NET_ADMIN",))
     ran = host.run("top")
     assert (ran.code, len(ran.err.splitlines())) == (4, 1)
     assert "CAP_NET_ADMIN" in ran.err

@@ -10,12 +10,12 @@ import pytest
 
 from synguard.addresses import parse_network
 from synguard.errors import ConfigError
-from synguard.policy.example import ALLOW_LIST, example, uncommented
-from synguard.policy.keys import config_tables
 from synguard.policy.load import load_config, load_policies
 from synguard.policy.models import Config
 from synguard.sensors.allow_list import read_allow_file
 from tests.support.cli_host import CliHost
+from tests.support.manual.example import ALLOW_LIST, example, uncommented
+from tests.support.manual.keys import config_tables
 
 SHARE = files("synguard").joinpath("share", "config")
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synguard.enforcer import nft_elements
+from synguard.enforcer import nft_elements, nft_netlink
 from synguard.enforcer.names import FAMILIES, Kind
 from synguard.enforcer.nft import NftFailedError, failure
 from synguard.enforcer.nft_layout import CHAINS, FIXED, SetId, set_id
-from synguard.enforcer.nft_look import Frame, parse_frame
+from synguard.enforcer.nft_look import Frame, frame_of, take_set
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 
 LINES = ["add table inet synguard", "create element inet synguard new-drop-4-32 { 192.0.2.1, 192.0.2.2 }"]
@@ -67,16 +67,37 @@ def test_every_jump_is_to_a_chain_that_is_made_before_the_rules() -> None:
                 assert rule.text.split()[-1] in CHAINS
 
 
+INET = struct.pack("=BBH", 1, 0, 0)
+
+
 def test_a_frame_without_our_table_is_a_missing_one_whatever_others_have() -> None:
-    others = 'table inet synguard2 { # handle 1\n\tchain drop-4 { # handle 2\n\t\taccept comment "x" # handle 3\n\t}\n}'
-    assert parse_frame(others) == Frame() == parse_frame("")
-    assert parse_frame(others).missing == ("table inet synguard",)
+    others = [INET + attribute(1, name) for name in (b"synguard2\0", b"mine\0")]
+    assert frame_of(others) == Frame() == frame_of([])
+    assert frame_of(others).missing == ("table inet synguard",)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(("flags", "size", "fits"), [(0x10, 131072, True), (0x110, 200000, True), (0x30, 131072, False),
+                                                     (0x10, 10, False)])  # fmt: skip
+def test_a_set_is_known_by_what_it_is_in_either_form_of_the_kernels(
+    several: bool, flags: int, size: int, fits: bool
+) -> None:
+    """Since Linux 5.11 a set may name its counter in a list, with a flag that says so."""
+    counter = attribute(1, b"counter\0")
+    parts = {2: b"new-drop-4-24\0", 3: struct.pack(">I", flags), 4: struct.pack(">I", 7)}
+    parts[9] = attribute(1, struct.pack(">I", size))
+    parts |= {18: attribute(1, counter)} if several else {17: counter}
+    frame = Frame(present=True)
+    take_set(frame, INET + b"".join(attribute(kind, value) for kind, value in parts.items()))
+    assert (frame.unfit == []) is fits
+    assert (SetId(Kind.NEW_DROP, 4, 24) in frame.sets) is fits
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
 def element(key: bytes, comment: str, packets: int) -> bytes:
-    def attribute(kind: int, value: bytes) -> bytes:
-        return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
-
     counter = attribute(1, struct.pack(">Q", 60 * packets)) + attribute(2, struct.pack(">Q", packets))
     text = comment.encode() + b"\0"
     body = attribute(1, attribute(1, key)) + attribute(7, attribute(1, b"counter\0") + attribute(2, counter))
@@ -84,7 +105,7 @@ def element(key: bytes, comment: str, packets: int) -> bytes:
 
 
 def test_an_element_is_read_with_comment_and_counter() -> None:
-    (found,) = nft_elements._elements(element(b"\xc0\0\2\1", "synguard allow", 7))
+    (found,) = nft_elements.elements_in(element(b"\xc0\0\2\1", "synguard allow", 7))
     assert (found.key, found.comment, found.packets, found.bytes) == (b"\xc0\0\2\1", "synguard allow", 7, 420)
 
 
@@ -92,9 +113,9 @@ def test_an_element_is_read_with_comment_and_counter() -> None:
 def test_no_answer_makes_the_decoder_hang_or_raise_anything_but_that_it_is_cut_short(
     noise: bytes, place: int, value: int
 ) -> None:
-    list(nft_elements._elements(noise))
+    list(nft_elements.elements_in(noise))
     bent = bytearray(element(b"\xc0\0\2\1", "synguard ban a until never", 3))
     bent[min(place, len(bent) - 1)] = value
-    list(nft_elements._elements(bytes(bent)))
+    list(nft_elements.elements_in(bytes(bent)))
     with suppress(PlaneError):
-        list(nft_elements._messages(bytes(bent) + noise))
+        list(nft_netlink.messages(bytes(bent) + noise))

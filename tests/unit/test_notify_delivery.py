@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -17,10 +18,9 @@ import pytest
 from tenacity import RetryCallState, Retrying, wait_none
 
 from synguard.notify import words
-from synguard.notify.courier import TRIES, WAIT, WAITING, Courier
-from synguard.notify.errand import COMMAND, DEADLINE_S, Errands
 from synguard.notify.message import About, Figures, Message
-from synguard.notify.office import PATIENCE_S, Office
+from synguard.notify.office import PATIENCE_S, TRIES, WAIT, WAITING, Office, Worker
+from synguard.notify.sender import COMMAND, DEADLINE_S, Sender
 from synguard.notify.services import Service
 from synguard.notify.webhook import SIGNATURE, TIMESTAMP, Refused
 from tests.support.mail_and_web import Mail, Web, free_port, self_signed, silent_port
@@ -32,8 +32,8 @@ SECRET = "s3cr3t-t0ken"
 
 
 def sent(url: str, message: Message = START, key: bytes | None = None, deadline_s: float = 20.0) -> str:
-    errands = Errands("web1", key, deadline_s=deadline_s, wall_clock=lambda: 1_795_442_716.0)
-    return errands.run(Service(url, 1), message, threading.Event())
+    sender = Sender("web1", key, deadline_s=deadline_s, wall_clock=lambda: 1_795_442_716.0)
+    return asyncio.run(sender.send(Service(url, 1), message))
 
 
 def refused(url: str, deadline_s: float = 20.0) -> Refused:
@@ -193,7 +193,7 @@ def test_without_the_library_it_says_how_to_install_it(tmp_path: Path) -> None:
 
 def test_the_process_that_delivers_holds_no_capability(tmp_path: Path) -> None:
     code = (
-        "from synguard.notify.confine import confine; confine();"
+        "from synguard.notify.deliver import confine; confine();"
         "print([line for line in open('/proc/self/status') if line.startswith(('CapEff', 'CapPrm', 'NoNewPrivs'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -222,10 +222,9 @@ class Carrier:
         self.gate = threading.Event()
         self.gate.set()
 
-    def run(self, _service: Service, message: Message, stopping: threading.Event) -> str:
-        while not self.gate.wait(0.01):
-            if stopping.is_set():
-                raise Refused("the agent was stopped", later=True)
+    async def send(self, _service: Service, message: Message) -> str:
+        while not self.gate.is_set():
+            await asyncio.sleep(0.01)
         self.tries += 1
         if self.refusals:
             self.refusals -= 1
@@ -235,11 +234,11 @@ class Carrier:
 
 
 def office(tmp_path: Path, *carriers: Carrier) -> Office:
-    couriers = [
-        Courier(Service(f"http://mx{number}/{SECRET}", number), carrier, wait=wait_none())
+    workers = [
+        Worker(Service(f"http://mx{number}/{SECRET}", number), carrier, wait=wait_none())
         for number, carrier in enumerate(carriers, 1)
     ]
-    made = Office(couriers, tmp_path)
+    made = Office(workers, tmp_path)
     made.start()
     return made
 
@@ -248,7 +247,7 @@ def test_a_message_is_tried_again_until_it_is_taken(tmp_path: Path) -> None:
     carrier = Carrier(refusals=TRIES - 1)
     at_work = office(tmp_path, carrier)
     at_work.hand_over(START)
-    until(lambda: at_work.couriers[0].tally.sent == 1)
+    until(lambda: at_work.workers[0].sent == 1)
     at_work.stop()
     assert carrier.tries == TRIES
     assert at_work.problems == ()
@@ -261,7 +260,7 @@ def test_a_message_is_given_up_with_one_line_and_the_next_one_says_so(
     at_work = office(tmp_path, carrier)
     at_work.hand_over(START)
     at_work.hand_over(START)
-    until(lambda: at_work.couriers[0].tally.failed == 2)
+    until(lambda: at_work.workers[0].failed == 2)
     assert at_work.problems == ("messages to 1 http://mx1/… do not arrive: not now; try: synguard notify test",)
     assert [one.message for one in caplog.records if one.levelname == "ERROR"] == list(at_work.problems)
     at_work.hand_over(START)
@@ -276,7 +275,7 @@ def test_what_will_never_be_taken_is_not_tried_again(tmp_path: Path) -> None:
     carrier = Carrier(refusals=1, later=False)
     at_work = office(tmp_path, carrier)
     at_work.hand_over(START)
-    until(lambda: at_work.couriers[0].tally.failed == 1)
+    until(lambda: at_work.workers[0].failed == 1)
     at_work.stop()
     assert carrier.tries == 1
 
@@ -306,28 +305,28 @@ def test_a_stop_waits_for_what_is_under_way_but_only_briefly(tmp_path: Path) -> 
     began = time.monotonic()
     at_work.stop()
     assert time.monotonic() - began < PATIENCE_S + 5
-    assert not at_work.couriers[0]._thread.is_alive()
+    assert not at_work._thread.is_alive()
     assert carrier.carried == []
 
 
 def test_a_stop_kills_the_process_that_waits_for_a_silent_server(tmp_path: Path) -> None:
     with silent_port() as port:
-        courier = Courier(Service(f"http://127.0.0.1:{port}/", 1), Errands("web1"))
-        at_work = Office([courier], tmp_path)
+        worker = Worker(Service(f"http://127.0.0.1:{port}/", 1), Sender("web1"))
+        at_work = Office([worker], tmp_path)
         at_work.start()
         at_work.hand_over(START)
-        until(lambda: courier.waiting == 1)
+        until(lambda: worker.waiting == 1)
         at_work.stop()
-        until(lambda: not courier._thread.is_alive(), 5)
+        until(lambda: not at_work._thread.is_alive(), 5)
 
 
 def test_a_fault_of_ours_does_not_end_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     carrier = Carrier()
-    monkeypatch.setattr(carrier, "run", lambda *_: 1 / 0)
+    monkeypatch.setattr(carrier, "send", lambda *_: 1 / 0)
     at_work = office(tmp_path, carrier)
     at_work.hand_over(START)
-    until(lambda: at_work.couriers[0].tally.failed == 1)
-    assert at_work.couriers[0]._thread.is_alive()
+    until(lambda: at_work.workers[0].failed == 1)
+    assert at_work._thread.is_alive()
     at_work.stop()
 
 

@@ -2,6 +2,8 @@ import os
 import socket
 import struct
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ from synguard.addresses import host_network
 from synguard.errors import SensorError
 from synguard.policy.models import Allow
 from synguard.sensors.gateways import gateways_in
-from synguard.sensors.logged_in import read_ssh_peers
+from synguard.sensors.logged_in import read_login_gaps, read_ssh_peers
 from synguard.sensors.netlink_dump import attribute, split
 from synguard.sensors.protected import Places, read_protected, resolvers
 
@@ -21,7 +23,7 @@ ALICE = IPv4Address("192.0.2.81")
 
 
 def places(**others: object) -> Places:
-    chosen: dict[str, object] = {"resolv_conf": (), "ssh_peers": dict, "gateways": dict, **others}
+    chosen: dict[str, object] = {"resolv_conf": (), "ssh_peers": dict, "gateways": dict, "gaps": tuple, **others}
     return Places(**chosen)  # type: ignore[arg-type]
 
 
@@ -73,10 +75,81 @@ def test_whatever_cannot_be_read_is_a_problem_and_the_rest_is_still_known(tmp_pa
     )
     assert len(protected.problems) == 4
     assert "gone: the allow-list cannot be read" in protected.problems[0]
-    assert protected.problems[1] == f"cannot read {tmp_path}: Is a directory"
-    assert protected.problems[2] == "cannot read who is logged in over SSH: Permission denied"
-    assert protected.problems[3] == "cannot read the routing tables: Operation not permitted"
+    assert protected.problems[1].startswith(f"cannot read {tmp_path}: Is a directory; nothing of it was known before")
+    assert protected.problems[2].startswith("cannot read who is logged in over SSH: Permission denied; ")
+    assert protected.problems[3].startswith("cannot read the routing tables: Operation not permitted; ")
     assert ip_network("127.0.0.1") in protected.networks
+
+
+def unreadable() -> dict[IPv4Address, str]:
+    raise SensorError("cannot read it")
+
+
+@pytest.mark.parametrize(
+    ("part", "broken"),
+    [
+        ("allow-list file that is gone", lambda place, path: path.unlink()),
+        ("allow-list file with a faulty line", lambda place, path: path.write_text("192.0.2.5-192.0.2.9\n")),
+        ("resolv.conf", lambda place, path: place.update(resolv_conf=(path.parent,))),
+        ("logins", lambda place, path: place.update(ssh_peers=unreadable)),
+        ("gateways", lambda place, path: place.update(gateways=unreadable)),
+    ],
+)
+def test_a_part_that_cannot_be_read_keeps_what_was_known_and_says_who_it_is(
+    part: str, broken: Callable[[dict[str, object], Path], None], tmp_path: Path
+) -> None:
+    """A typing slip in an allow file, or an editor that replaces it, used to refuse everybody that it named."""
+    path, resolv = tmp_path / "friends", tmp_path / "resolv.conf"
+    path.write_text("192.0.2.20 # office\n")
+    resolv.write_text("nameserver 192.0.2.53\n")
+    allow = Allow(files=(path,))
+    place: dict[str, object] = {
+        "resolv_conf": (resolv,),
+        "ssh_peers": lambda: {ALICE: "SSH session of alice"},
+        "gateways": lambda: {ip_address("192.0.2.1"): "eth0"},
+    }
+    before = read_protected(allow, places(**place))
+    if part == "resolv.conf":
+        before = replace(before, parts={**before.parts, str(tmp_path): before.parts[str(resolv)]})
+    broken(place, path)
+    after = read_protected(allow, places(**place), before.parts)
+    assert after.networks == before.networks
+    assert len(after.problems) == 1
+    assert "still protected: 192.0.2." in after.problems[0]
+    again = read_protected(allow, places(**place), after.parts)
+    assert again == after, "however often it is read"
+
+
+def test_lines_that_can_be_used_protect_beside_a_faulty_one(tmp_path: Path) -> None:
+    path = tmp_path / "friends"
+    path.write_text("192.0.2.20\nexample.net\n")
+    protected = read_protected(Allow(files=(path,)), places())
+    assert ip_network("192.0.2.20") in protected.networks
+    assert protected.problems[0].startswith(f"{path}:2: ")
+
+
+def test_what_a_source_that_reads_again_no_longer_names_is_not_protected_any_more(tmp_path: Path) -> None:
+    path = tmp_path / "friends"
+    path.write_text("192.0.2.20\n")
+    known = read_protected(Allow(files=(path,)), places()).parts
+    path.write_text("192.0.2.21\n")
+    networks = read_protected(Allow(files=(path,)), places(), known).networks
+    assert ip_network("192.0.2.21") in networks
+    assert ip_network("192.0.2.20") not in networks
+    assert ip_network("192.0.2.20") not in read_protected(Allow(), places(), known).networks
+
+
+def test_resolvers_stay_protected_while_their_file_is_being_rewritten(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 192.0.2.53\n")
+    known = read_protected(Allow(), places(resolv_conf=(path,))).parts
+    for change in (lambda: path.write_text(""), path.unlink):
+        change()
+        found = read_protected(Allow(), places(resolv_conf=(path,)), known)
+        assert ip_network("192.0.2.53") in found.networks
+        assert found.problems == ()
+    path.write_text("nameserver 192.0.2.54\n")
+    assert ip_network("192.0.2.53") not in read_protected(Allow(), places(resolv_conf=(path,)), known).networks
 
 
 def test_every_nameserver_is_a_resolver_and_other_words_are_passed_over(tmp_path: Path) -> None:
@@ -117,7 +190,7 @@ def test_a_login_protects_the_address_it_came_from(
     host: str | None, known: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(psutil, "users", lambda: [login(host)])
-    peers = read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path))
+    peers = read_ssh_peers({}, no_logind(tmp_path), tmp_path)
     assert peers == ({ALICE: "SSH session of alice (pts/0)"} if known else {})
 
 
@@ -129,20 +202,20 @@ def test_a_record_that_a_users_own_program_wrote_protects_nobody(
         with subprocess.Popen(["sleep", "60"], user=user) as process:
             record = login("192.0.2.81", process.pid)
             monkeypatch.setattr(psutil, "users", lambda record=record: [record])
-            peers = read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path))
+            peers = read_ssh_peers({}, no_logind(tmp_path), tmp_path)
             process.kill()
         assert bool(peers) is known
 
 
 def test_a_session_that_ended_meanwhile_protects_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(psutil, "users", lambda: [login("desk.example.net", 2**22 + 1)])
-    assert read_ssh_peers({}, utmp=tmp_path, sessions=no_logind(tmp_path)) == {}
+    assert read_ssh_peers({}, no_logind(tmp_path), tmp_path) == {}
 
 
 def test_who_started_the_agent_over_ssh_is_protected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(psutil, "users", list)
     environ = {"SSH_CONNECTION": "2001:db8::81 50022 2001:db8::1 22"}
-    peers = read_ssh_peers(environ, utmp=tmp_path, sessions=no_logind(tmp_path))
+    peers = read_ssh_peers(environ, no_logind(tmp_path), tmp_path)
     assert peers == {ip_address("2001:db8::81"): "SSH session that started synguard"}
 
 
@@ -150,12 +223,49 @@ def test_logind_names_sessions_on_hosts_without_utmp(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(psutil, "users", list)
     sessions = tmp_path / "sessions"
     sessions.mkdir()
+    (tmp_path / "proc").mkdir()
     (sessions / "12").write_text("UID=1000\nUSER=alice\nSTATE=active\nREMOTE=1\nREMOTE_HOST=192.0.2.81\nTTY=pts/0\n")
     (sessions / "13").write_text("UID=1000\nUSER=bob\nSTATE=closing\nREMOTE=1\nREMOTE_HOST=192.0.2.82\n")
     (sessions / "1").write_text("UID=0\nUSER=root\nSTATE=active\nREMOTE=0\nTTY=tty1\n")
     os.mkfifo(sessions / "12.ref")
-    peers = read_ssh_peers({}, utmp=tmp_path / "utmp", sessions=sessions)
+    peers = read_ssh_peers({}, sessions, tmp_path / "proc")
     assert peers == {ALICE: "SSH session of alice (pts/0)"}
+
+
+def process(proc: Path, pid: int, name: str, *, seen: bool = True) -> None:
+    (proc / str(pid)).mkdir(parents=True)
+    (proc / str(pid) / "comm").write_text(f"{name}\n")
+    if seen:
+        (proc / str(pid) / "exe").symlink_to(f"/usr/sbin/{name}")
+
+
+def test_a_login_daemon_whose_sessions_cannot_be_told_is_a_gap_and_sshd_is_none(tmp_path: Path) -> None:
+    process(tmp_path, 1, "systemd")
+    process(tmp_path, 7, "sshd")
+    assert read_login_gaps(tmp_path) == ()
+    process(tmp_path, 8, "dropbear")
+    assert read_login_gaps(tmp_path) == (
+        "who is logged in through dropbear cannot be known: put the addresses that you log in from into [allow]",
+    )
+
+
+def test_a_host_that_hides_its_processes_has_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process(tmp_path, 300, "python")
+    assert "hidden from this user" in read_login_gaps(tmp_path)[0]
+    process(tmp_path, 1, "systemd")
+    process(tmp_path, 7, "sshd", seen=False)
+
+    def refused(path: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "readlink", refused)
+    assert "may not be looked at" in read_login_gaps(tmp_path)[0]
+
+
+def test_a_gap_is_told_and_suspends_nothing() -> None:
+    protected = read_protected(Allow(), places(gaps=lambda: ("who is logged in cannot be known",)))
+    assert protected.gaps == ("who is logged in cannot be known",)
+    assert protected.problems == ()
 
 
 def rtnetlink_route(dst_len: int, *attributes: bytes, kind: int = 1) -> bytes:

@@ -164,7 +164,7 @@ def test_a_mistake_of_ours_ends_the_recording_and_not_the_agent(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Recorder(tmp_path / "x.rec", LIMIT, "dry-run") as recorder:
-        recorder.record(START, Readings(at=1.0, counters=CounterReading(1.0, {"ListenDrops": -1})), NOBODY)
+        recorder.record(START, Readings(at=1.0, counters=CounterReading(1.0, {"ListenDrops": float("nan")})), NOBODY)
         tell(recorder, 2)
     assert [record for record in caplog.records if "could not be written down" in record.getMessage()]
 
@@ -235,4 +235,5 @@ def test_whatever_the_readings_hold_is_recorded() -> None:
     """A field added to the readings and forgotten here would be missing from every replay."""
     assert {item.name for item in fields(Readings)} <= TickHead.model_fields.keys()
     assert {item.name for item in fields(Listener)} <= ListenerHead.model_fields.keys()
-    assert {item.name for item in fields(Protected)} <= ProtectedHead.model_fields.keys()
+    not_decided_by = {"gaps", "parts"}
+    assert {item.name for item in fields(Protected)} - not_decided_by <= ProtectedHead.model_fields.keys()

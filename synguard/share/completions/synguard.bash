@@ -22,11 +22,11 @@ _synguard() {
         ',doctor') path='doctor' ;;
         ',flush') path='flush' ;;
         ',completion') path='completion' ;;
+        'policy,check') path='policy check' ;;
+        'policy,show') path='policy show' ;;
         'policy,replay') path='policy replay' ;;
         'policy,suggest') path='policy suggest' ;;
         'policy,example') path='policy example' ;;
-        'policy,check') path='policy check' ;;
-        'policy,show') path='policy show' ;;
         'notify,test') path='notify test' ;;
         'notify,show') path='notify show' ;;
         esac
@@ -79,14 +79,14 @@ _synguard() {
     'connections,--limit') return ;;
     'connections,--watch') words='30s 10m 1h 2h 1d' ;;
     'connections,--config') compopt -o default 2>/dev/null; return ;;
+    'policy show,--policy') return ;;
+    'policy show,--config') compopt -o default 2>/dev/null; return ;;
     'policy replay,--policy') compopt -o default 2>/dev/null; words='bastion default mail proxied strict web' ;;
     'policy replay,--seed') return ;;
     'policy replay,--config') compopt -o default 2>/dev/null; return ;;
     'policy suggest,--output'|'policy suggest,-o') compopt -o default 2>/dev/null; return ;;
     'policy suggest,--margin') return ;;
     'policy suggest,--config') compopt -o default 2>/dev/null; return ;;
-    'policy show,--policy') return ;;
-    'policy show,--config') compopt -o default 2>/dev/null; return ;;
     'notify test,--config') compopt -o default 2>/dev/null; return ;;
     'notify show,--config') compopt -o default 2>/dev/null; return ;;
     'doctor,--config') compopt -o default 2>/dev/null; return ;;
@@ -108,11 +108,11 @@ _synguard() {
             'enable') words='--confirm-within --confirm --off --force --yes -y --config --json -h --help' ;;
             'connections') words='--by --state --port --prefix-length --limit --listening --udp --watch --config --json -h --help' ;;
             'policy') words='-h --help' ;;
+            'policy check') words='--json -h --help' ;;
+            'policy show') words='--policy --config --json -h --help' ;;
             'policy replay') words='--policy --seed --config --json -h --help' ;;
             'policy suggest') words='--output -o --margin --keep-incidents --force --config --json -h --help' ;;
             'policy example') words='--allow-list -h --help' ;;
-            'policy check') words='--json -h --help' ;;
-            'policy show') words='--policy --config --json -h --help' ;;
             'notify') words='-h --help' ;;
             'notify test') words='--config --json -h --help' ;;
             'notify show') words='--config --json -h --help' ;;
@@ -124,10 +124,10 @@ _synguard() {
             case "$path" in
             '') words='run status top bans ban unban review report why enable connections policy notify doctor flush completion' ;;
             'unban') words=$(synguard completion --targets 2>/dev/null) ;;
-            'policy') words='replay suggest example check show' ;;
+            'policy') words='check show replay suggest example' ;;
+            'policy check') compopt -o default 2>/dev/null; return ;;
             'policy replay') compopt -o default 2>/dev/null; return ;;
             'policy suggest') compopt -o default 2>/dev/null; return ;;
-            'policy check') compopt -o default 2>/dev/null; return ;;
             'notify') words='test show' ;;
             'completion') words='bash zsh fish' ;;
             esac

@@ -1,7 +1,7 @@
 # fish completion for synguard; written by `make man`; do not edit
 function __synguard_at --description 'Whether the words so far lead to this verb'
     set -l path
-    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy replay' 'policy suggest' 'policy example' 'policy check' 'policy show' 'notify' 'notify test' 'notify show' 'doctor' 'flush' 'completion'
+    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy check' 'policy show' 'policy replay' 'policy suggest' 'policy example' 'notify' 'notify test' 'notify show' 'doctor' 'flush' 'completion'
     for word in (commandline -opc)[2..]
         set -l longer (string trim -- "$path $word")
         contains -- "$longer" $verbs; and set path "$longer"
@@ -122,12 +122,19 @@ complete -c synguard -n '__synguard_at connections' -l watch -r -x -a '30s 10m 1
 complete -c synguard -n '__synguard_at connections' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at connections' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at connections' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at policy' -a check -d 'Check policy files and tell every fault at once'
+complete -c synguard -n '__synguard_at policy' -a show -d 'Show the policies in effect with every value'
 complete -c synguard -n '__synguard_at policy' -a replay -d 'Play a recording through the policies and show what they would have done'
 complete -c synguard -n '__synguard_at policy' -a suggest -d 'Suggest limits for the policies in effect from recorded traffic'
 complete -c synguard -n '__synguard_at policy' -a example -d 'Print an example config'
-complete -c synguard -n '__synguard_at policy' -a check -d 'Check policy files and tell every fault at once'
-complete -c synguard -n '__synguard_at policy' -a show -d 'Show the policies in effect with every value'
 complete -c synguard -n '__synguard_at policy' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at policy check' -F
+complete -c synguard -n '__synguard_at policy check' -l json -d 'Print JSON'
+complete -c synguard -n '__synguard_at policy check' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at policy show' -l policy -r -x -d 'Only this policy'
+complete -c synguard -n '__synguard_at policy show' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
+complete -c synguard -n '__synguard_at policy show' -l json -d 'Print JSON'
+complete -c synguard -n '__synguard_at policy show' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at policy replay' -F
 complete -c synguard -n '__synguard_at policy replay' -l policy -r -F -a 'bastion default mail proxied strict web' -d 'Judge by this pack or policy file; may be given again'
 complete -c synguard -n '__synguard_at policy replay' -l seed -r -x -d 'Seed of what is random, such as jitter'
@@ -144,13 +151,6 @@ complete -c synguard -n '__synguard_at policy suggest' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at policy suggest' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at policy example' -l allow-list -d 'An example of an allow-list file instead'
 complete -c synguard -n '__synguard_at policy example' -s h -l help -d 'Show the help'
-complete -c synguard -n '__synguard_at policy check' -F
-complete -c synguard -n '__synguard_at policy check' -l json -d 'Print JSON'
-complete -c synguard -n '__synguard_at policy check' -s h -l help -d 'Show the help'
-complete -c synguard -n '__synguard_at policy show' -l policy -r -x -d 'Only this policy'
-complete -c synguard -n '__synguard_at policy show' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
-complete -c synguard -n '__synguard_at policy show' -l json -d 'Print JSON'
-complete -c synguard -n '__synguard_at policy show' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at notify' -a test -d 'Send a message that says it is a test to each service'
 complete -c synguard -n '__synguard_at notify' -a show -d 'Show where messages go'
 complete -c synguard -n '__synguard_at notify' -s h -l help -d 'Show the help'

@@ -195,11 +195,11 @@ _synguard_policy() {
   local curcontext=$curcontext state line
   local -a verbs
   verbs=(
+    'check:Check policy files and tell every fault at once'
+    'show:Show the policies in effect with every value'
     'replay:Play a recording through the policies and show what they would have done'
     'suggest:Suggest limits for the policies in effect from recorded traffic'
     'example:Print an example config'
-    'check:Check policy files and tell every fault at once'
-    'show:Show the policies in effect with every value'
   )
   _arguments -C \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
@@ -209,13 +209,28 @@ _synguard_policy() {
     verb) _describe verb verbs ;;
     rest)
       case $words[1] in
+        check) _synguard_policy_check ;;
+        show) _synguard_policy_show ;;
         replay) _synguard_policy_replay ;;
         suggest) _synguard_policy_suggest ;;
         example) _synguard_policy_example ;;
-        check) _synguard_policy_check ;;
-        show) _synguard_policy_show ;;
       esac ;;
   esac
+}
+
+_synguard_policy_check() {
+  _arguments -s \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:FILE:_files'
+}
+
+_synguard_policy_show() {
+  _arguments -s \
+    '--policy[Only this policy]:NAME: ' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
 }
 
 _synguard_policy_replay() {
@@ -243,21 +258,6 @@ _synguard_policy_suggest() {
 _synguard_policy_example() {
   _arguments -s \
     '--allow-list[An example of an allow-list file instead]' \
-    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
-}
-
-_synguard_policy_check() {
-  _arguments -s \
-    '--json[Print JSON]' \
-    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
-    '*:FILE:_files'
-}
-
-_synguard_policy_show() {
-  _arguments -s \
-    '--policy[Only this policy]:NAME: ' \
-    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
-    '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
 }
 

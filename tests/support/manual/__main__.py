@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from synguard.policy.example import ALLOW_LIST, example
 from tests.support.manual import completions
+from tests.support.manual.example import ALLOW_LIST, example
 from tests.support.manual.markdown import cli_reference
 from tests.support.manual.policy_reference import PAGE, reference
 from tests.support.manual.roff import config_page, pack_page, verb_page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from synguard.policy.keys import Key, Table, config_tables, policy_tables
+from tests.support.manual.keys import Key, Table, config_tables, policy_tables
 from tests.support.pages import ROOT
 
 PAGE: Final = ROOT / "docs" / "policy-reference.md"

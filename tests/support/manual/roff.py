@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from synguard import __version__
-from synguard.policy.keys import Key, Table, config_tables, policy_tables
+from tests.support.manual.keys import Key, Table, config_tables, policy_tables
 from tests.support.manual.surface import Option, Page
 from tests.support.manual.words import ENVIRONMENT, EXIT_CODES, FILES
 

@@ -1,6 +1,6 @@
 """The example config, from the models: every key with what it is, its default commented out, its values and bounds.
 
-``python -m synguard.policy.example`` prints it; ``synguard policy example`` does so for operators.
+``make man`` writes it; ``synguard policy example`` prints what was written.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Final
 
-from synguard.policy.keys import Key, Table, config_tables
+from tests.support.manual.keys import Key, Table, config_tables
 
 _HEAD: Final = """\
 # The configuration of synguard: /etc/synguard/synguard.toml
@@ -91,7 +91,3 @@ def _key(key: Key) -> Iterator[str]:
 
 def _comment(text: str) -> Iterator[str]:
     yield from textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
-
-
-if __name__ == "__main__":
-    print(example(), end="")

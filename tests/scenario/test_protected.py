@@ -1,0 +1,53 @@
+"""Who is protected, through the whole agent: reading fails, the agent restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from synguard.policy.models import Allow, Config
+from synguard.sensors.protected import read_protected
+from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
+from tests.support.fake_plane import FakePlane
+from tests.support.scene import Scene
+from tests.unit.test_protected import places
+
+
+def scene_with(tmp_path: Path, friends: Path, monkeypatch: Any) -> Scene:
+    """Return a host that enforces and whose allow-list file is read for real."""
+    config: Config = ENFORCE.model_copy(update={"allow": Allow(files=(friends,))})
+    monkeypatch.setattr(
+        "tests.support.scene.FakeSensors.protected",
+        lambda self, allow, known: read_protected(allow, places(), known),
+    )
+    scene = Scene(tmp_path, POLICY, config=config, plane=FakePlane())
+    scene.fake.utcnow = scene.clock.utcnow
+    return scene
+
+
+def allowed(scene: Scene) -> set[str]:
+    return {str(network) for network in scene.fake.actual.allow}
+
+
+def test_whom_a_broken_allow_file_named_passes_on_also_after_a_restart_and_nobody_is_banned_by_the_agent(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A line that was mistyped, or a file that was gone for a moment, used to take its friends out of the kernel."""
+    friends = tmp_path / "friends"
+    friends.write_text("203.0.113.20\n")
+    scene = scene_with(tmp_path, friends, monkeypatch)
+    scene.lasts(1)
+    assert "203.0.113.20/32" in allowed(scene)
+    for broken in ("203.0.113.5-203.0.113.9\n", None):
+        friends.write_text(broken) if broken else friends.unlink()
+        scene.lasts(6)
+        assert "203.0.113.20/32" in allowed(scene)
+        scene.restarts()
+        scene.lasts(6)
+        assert "203.0.113.20/32" in allowed(scene)
+        rain(scene, {ATTACKER: 10_000.0}, 2)
+        assert scene.held() == set()
+    friends.write_text("203.0.113.21\n")
+    rain(scene, {ATTACKER: 10_000.0}, 8)
+    assert scene.held() == {ATTACKER}
+    assert "203.0.113.20/32" not in allowed(scene)
