@@ -71,7 +71,7 @@ class PlaneError(SynguardError):
         self.detail = detail
 
 
-class CeilingError(SynguardError):
+class CapacityError(SynguardError):
     """The kernel would have to hold more than a ceiling of the configuration allows; nothing was changed."""
 
 

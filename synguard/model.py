@@ -283,7 +283,7 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class KernelBan:
     """A ban as one plane holds it: what is read back, recognised by its comment."""
 
     ban_id: str

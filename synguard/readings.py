@@ -109,7 +109,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class NamespaceSpan:
     """Consecutive rows of a table that come from one network namespace."""
 
     namespace: str
@@ -127,7 +127,7 @@ class SocketReading:
     table: SocketTable
     source: str
     """``sock_diag`` or ``psutil``."""
-    spans: tuple[Span, ...] = ()
+    spans: tuple[NamespaceSpan, ...] = ()
     """Which rows come from where; empty where all are of our own network namespace."""
 
     def parts(self) -> Iterator[tuple[str, SocketTable]]:
@@ -202,7 +202,7 @@ class Readings:
     syns: SynSample | None = None
     proven: tuple[U64, U64] | None = None
     """Remote addresses (high, low) that completed a handshake lately, by other memory than the socket table."""
-    doors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    port_mapping: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Local port → the ports that a ban must close for it, where that is more than itself: containers may be reached
     through several. Empty for all ports, where it is not known which lead there."""
     failures: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Messages beside the tick: what is seen of it goes to the herald, what that says to the services."""
+"""Messages beside the tick: what is seen of it goes to the alert policy, what that says to the services."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from synguard.detector.assessment import ListenerPressure
 from synguard.errors import ConfigError
 from synguard.logs import event
 from synguard.model import Mode
-from synguard.notify.herald import Herald, Manner, Seen
+from synguard.notify.alert_policy import AlertPolicy, AlertSettings, Seen
+from synguard.notify.dispatcher import Dispatcher, Worker
 from synguard.notify.message import About
-from synguard.notify.office import Office, Worker
 from synguard.notify.sender import Sender
 from synguard.notify.services import load_key, load_services
 from synguard.plain import clipped, printable
+from synguard.policy.integrations import Notify
 from synguard.policy.models import Config
-from synguard.policy.outward import Notify
-from synguard.report.status import FloodStatus, Status
+from synguard.status.model import FloodStatus, Status
 
 log: Final = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ _SUSPENDED: Final = "automatic bans are suspended"
 
 
 class Alerts:
-    """Tells the herald what an agent's ticks and statuses say; neither waits nor raises."""
+    """Tells the alert policy what an agent's ticks and statuses say; neither waits nor raises."""
 
-    def __init__(self, herald: Herald, office: Office) -> None:
-        self._herald = herald
-        self._office = office
+    def __init__(self, alert_policy: AlertPolicy, dispatcher: Dispatcher) -> None:
+        self._alert_policy = alert_policy
+        self._dispatcher = dispatcher
         self._status: Status | None = None
         self._last: Status | None = None
         self._incident = ""
@@ -70,7 +70,7 @@ class Alerts:
             log.exception("%s", self.problem, extra=event("notify"))
 
     def _tell(self, tick: Tick, status: Status, now: float, utc: datetime) -> None:
-        message = self._herald.see(
+        message = self._alert_policy.see(
             Seen(
                 at=now,
                 utc=utc,
@@ -82,12 +82,12 @@ class Alerts:
             )
         )
         if message is not None:
-            self._office.hand_over(message)
+            self._dispatcher.enqueue(message)
         if message is not None or now >= self._remember_at:
             self._remember_at = now + REMEMBER_EVERY_S
-            memory = self._herald.memory(now, utc)
+            memory = self._alert_policy.memory(now, utc)
             if message is not None or memory.told is not None:
-                self._office.remember(memory)
+                self._dispatcher.remember(memory)
 
     def _states(self, status: Status, refusals: tuple[str, ...], now: float) -> Mapping[About, str]:
         """Return what an operator must hear of; the same trouble is there once."""
@@ -136,13 +136,13 @@ def _port(listener: ListenerPressure) -> str:
     return f"{listener.port}{process}"
 
 
-def manner_of(settings: Notify) -> Manner:
+def settings_of(settings: Notify) -> AlertSettings:
     """Return how much is told, from the config."""
     words = set(settings.events)
     abouts = {About(word) for word in words - {"incident"}} | {About.OVER}
     if "incident" in words:
         abouts |= {About.START, About.END}
-    return Manner(
+    return AlertSettings(
         host=host_name(settings),
         abouts=frozenset(abouts),
         digest_s=settings.digest,
@@ -158,7 +158,7 @@ def host_name(settings: Notify) -> str:
 
 
 @contextmanager
-def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Office]:
+def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Dispatcher]:
     """Let messages go out while the agent runs, and give who delivers them; where they cannot, it says so."""
     settings = config.notify
     try:
@@ -169,17 +169,17 @@ def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Office]:
         agent.notes.append(lambda: (text,))
         services = ()
     if not services:
-        yield Office((), config.state_dir)
+        yield Dispatcher((), config.state_dir)
         return
     sender = Sender(host_name(settings), key)
-    office = Office([Worker(service, sender) for service in services], config.state_dir)
-    herald = Herald(manner_of(settings), office.recall(), at=clock.monotonic(), utc=clock.utcnow())
-    alerts = Alerts(herald, office)
+    dispatcher = Dispatcher([Worker(service, sender) for service in services], config.state_dir)
+    alert_policy = AlertPolicy(settings_of(settings), dispatcher.recall(), at=clock.monotonic(), utc=clock.utcnow())
+    alerts = Alerts(alert_policy, dispatcher)
     agent.readers.append(alerts.read)
-    agent.onlookers.append(alerts.look)
-    agent.notes.append(lambda: (alerts.problem, *office.problems))
-    office.start()
+    agent.observers.append(alerts.look)
+    agent.notes.append(lambda: (alerts.problem, *dispatcher.problems))
+    dispatcher.start()
     try:
-        yield office
+        yield dispatcher
     finally:
-        office.stop()
+        dispatcher.stop()

@@ -75,7 +75,7 @@ def _crowdsec(agent: Agent, config: Config, clock: Clock, host: str, held: ExitS
     if password is not None:
         record, outbox = PeerRecord("crowdsec alerts", place), Outbox()
         sink = AlertSink(settings.url, settings.machine_id, password, settings.ca_file)
-        agent.onlookers.append(_filling(outbox, agent))
+        agent.observers.append(_filling(outbox, agent))
         reporter = AlertReporter(sink, outbox, _ledger_opener(config), clock, record, host)
         reporter.start()
         held.callback(reporter.stop)

@@ -155,7 +155,7 @@ class History:
         self._write_at = float("-inf")
         self._failed = 0
 
-    def look(self, tick: Tick, now: float, utc: datetime) -> None:
+    def observe(self, tick: Tick, now: float, utc: datetime) -> None:
         """Take in one tick; neither waits nor raises."""
         under = self._under
         if under is not None and (now - under.ended > ALIVE_S or now < under.ended or under.strayed(now, utc)):

@@ -11,7 +11,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from synguard.errors import RefusedError, SynguardError
 from synguard.private import NotOursError, open_private
-from synguard.report.presence import AGENT_LOCK
+from synguard.status.freshness import AGENT_LOCK
 
 
 @retry(

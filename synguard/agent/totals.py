@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from synguard.agent.enforcing import Enforcing
+from synguard.agent.enforcement import Enforcement
 from synguard.decision.engine import Decision
 from synguard.model import Hits, Origin, Scope, VerdictKind
-from synguard.report.status import StandingStatus, TotalsStatus
+from synguard.status.model import ActiveBansStatus, TotalsStatus
 
 
 class Totals:
@@ -16,7 +16,7 @@ class Totals:
     def __init__(self) -> None:
         self._bans = self._incidents = self._repairs = self._packets = self._bytes = 0
         self._incident = ""
-        self._enforcing: Enforcing | None = None
+        self._enforcement: Enforcement | None = None
         self._repairs_seen = 0
         self._hits: Mapping[str, Hits] = {}
 
@@ -27,14 +27,14 @@ class Totals:
             self._incident = decision.incident.id
             self._incidents += 1
 
-    def status(self, verdicts: Mapping[VerdictKind, int], enforcing: Enforcing) -> TotalsStatus:
-        """Return the counts; ``enforcing`` may be another one than before, as after a change of mode."""
-        if enforcing is not self._enforcing:
-            self._enforcing, self._repairs_seen, self._hits = enforcing, 0, {}
-        self._repairs += enforcing.repairs - self._repairs_seen
-        self._repairs_seen = enforcing.repairs
-        if enforcing.hits is not self._hits:
-            self._add_hits(enforcing.hits)
+    def status(self, verdicts: Mapping[VerdictKind, int], enforcement: Enforcement) -> TotalsStatus:
+        """Return the counts; ``enforcement`` may be another one than before, as after a change of mode."""
+        if enforcement is not self._enforcement:
+            self._enforcement, self._repairs_seen, self._hits = enforcement, 0, {}
+        self._repairs += enforcement.repairs - self._repairs_seen
+        self._repairs_seen = enforcement.repairs
+        if enforcement.hits is not self._hits:
+            self._add_hits(enforcement.hits)
         return TotalsStatus(
             bans=self._bans,
             verdicts={kind: verdicts.get(kind, 0) for kind in VerdictKind},
@@ -58,10 +58,10 @@ class Totals:
         self._hits = hits
 
 
-def standing_by(counted: Mapping[tuple[Origin, Scope], int]) -> tuple[StandingStatus, ...]:
+def active_bans_by(counted: Mapping[tuple[Origin, Scope], int]) -> tuple[ActiveBansStatus, ...]:
     """Return how many bans stand, by who asked for them and what they stop; those there are none of are left out."""
     return tuple(
-        StandingStatus(origin=origin, scope=scope, bans=count)
+        ActiveBansStatus(origin=origin, scope=scope, bans=count)
         for (origin, scope), count in sorted(counted.items())
         if count
     )

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synguard.addresses import format_network
-from synguard.cli import words
-from synguard.cli.lists import STANDARD_INPUT, STDIN_NAME, lists_of, read_lists
+from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.errors import RefusedError, UsageError
 from synguard.memory import many_objects
 from synguard.model import Action, Scope
+from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, lists_of, read_lists
 
 if TYPE_CHECKING:
-    from synguard.agent.manual import Impact, Order
-    from synguard.cli.ban_preview import Came
+    from synguard.cli.ban_preview import BanResult
     from synguard.model import Ban
+    from synguard.operator.ban import BanRequest, Impact
     from synguard.policy.models import Config
     from synguard.readings import Protected
 
@@ -90,7 +90,7 @@ def ban(
         order, folded = _with_lists(order, paths, step)
         prepared = _Prepared(order, folded, skip_refused, step)
         if dry_run:
-            _rehearse(prepared, settings, json)
+            _show_dry_run(prepared, settings, json)
         else:
             given = "" if config is None else f"--config {shlex.quote(str(config))} "
             _carry_out(prepared, settings, json, yes, f"synguard {given}unban {_again(named, paths)}")
@@ -98,13 +98,13 @@ def ban(
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    order: Order
+    order: BanRequest
     folded: int
     skip_refused: bool
     step: Step
 
 
-def _with_lists(order: Order, paths: Sequence[Path], step: Step) -> tuple[Order, int]:
+def _with_lists(order: BanRequest, paths: Sequence[Path], step: Step) -> tuple[BanRequest, int]:
     """Return the order with what its lists name too, and how many lines named a target again."""
     if not paths:
         return order, 0
@@ -124,27 +124,27 @@ def _with_lists(order: Order, paths: Sequence[Path], step: Step) -> tuple[Order,
 def _again(named: Sequence[str], paths: Sequence[Path]) -> str:
     """Return the words that name the same targets again."""
     files = [f"--file {shlex.quote(str(path))}" for path in paths if path != STANDARD_INPUT]
-    targets = [shlex.quote(format_network(words.network(word))) for word in named]
+    targets = [shlex.quote(format_network(parameter_types.network(word))) for word in named]
     return " ".join([*targets, *files, *(["- < the same list"] if STANDARD_INPUT in paths else [])])
 
 
 def _order(
     targets: Sequence[str], lasts: str, scope: Scope | None, action: Action, ports: str, reason: str, force: bool
-) -> Order:
+) -> BanRequest:
     """Return the order that was typed.
 
     Raises:
         UsageError: A word cannot be read, or the words contradict each other.
     """
-    from synguard.agent.manual import Order
+    from synguard.operator.ban import BanRequest
 
-    numbers = words.ports(ports, MOST_PORTS)
+    numbers = parameter_types.ports(ports, MOST_PORTS)
     if numbers and scope is Scope.ALL:
         raise UsageError("--ports closes ports to new connections: leave out --scope all, or leave out --ports")
     if len(reason) > 200:
         raise UsageError("--reason is too long: 200 characters at most")
-    return Order(
-        targets=tuple(dict.fromkeys(words.network(word) for word in targets)),
+    return BanRequest(
+        targets=tuple(dict.fromkeys(parameter_types.network(word) for word in targets)),
         lasts_s=_lasts(lasts),
         scope=scope or (Scope.NEW if numbers else Scope.ALL),
         action=action,
@@ -159,7 +159,7 @@ def _lasts(word: str) -> float | None:
 
     if word.strip() == "permanent":
         return None
-    seconds = words.duration(word)
+    seconds = parameter_types.duration(word)
     if seconds > LONGEST_BAN_S:
         raise UsageError(f"--for {word} is longer than the kernel can count (24 days 20 hours): say --for permanent")
     if seconds < 1:
@@ -167,52 +167,52 @@ def _lasts(word: str) -> float | None:
     return seconds
 
 
-def _rehearse(prepared: _Prepared, config: Config, json: bool) -> None:
-    from synguard.cli.ban_preview import Came
-    from synguard.cli.here import opened_ledger, protected_here, utcnow
+def _show_dry_run(prepared: _Prepared, config: Config, json: bool) -> None:
+    from synguard.cli.ban_preview import BanResult
+    from synguard.cli.context import opened_ledger, protected_here, utcnow
     from synguard.ledger import LEDGER_FILE
 
     prepared.step("looking who would be hit")
     protected = protected_here(config)
-    standing: Sequence[Ban] = ()
+    active_bans: Sequence[Ban] = ()
     if (config.state_dir / LEDGER_FILE).exists():
         with opened_ledger(config) as ledger:
-            standing = tuple(ledger.active_bans(utcnow()).values())
-    order, impacts, left_out, warnings = _looked_at(prepared, protected, standing, json)
-    _tell(Came((), 0, left_out, prepared.folded), impacts, order, warnings, json)
+            active_bans = tuple(ledger.active_bans(utcnow()).values())
+    order, impacts, left_out, warnings = _looked_at(prepared, protected, active_bans, json)
+    _tell(BanResult((), 0, left_out, prepared.folded), impacts, order, warnings, json)
 
 
 def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo: str) -> None:
-    from synguard.agent.manual import bans_for
-    from synguard.cli.ban_preview import Came
-    from synguard.cli.here import reaching, utcnow
+    from synguard.cli.ban_preview import BanResult
+    from synguard.cli.context import open_context, utcnow
+    from synguard.operator.ban import bans_for
 
     prepared.step("looking who is hit")
-    with reaching(config) as reach:
-        standing = reach.ledger.active_bans(utcnow()).values()
-        order, impacts, left_out, warnings = _looked_at(prepared, reach.protected, standing, json)
+    with open_context(config) as context:
+        active_bans = context.ledger.active_bans(utcnow()).values()
+        order, impacts, left_out, warnings = _looked_at(prepared, context.protected, active_bans, json)
         _confirm(impacts, yes or json, order)
-        bans = bans_for(order, impacts, utcnow(), standing)
-        known = {ban.id for ban in standing}
+        bans = bans_for(order, impacts, utcnow(), active_bans)
+        known = {ban.id for ban in active_bans}
         if bans:
-            bans = reach.hand.ban(bans, prepared.step, known).bans
+            bans = context.applier.ban(bans, prepared.step, known).bans
     prepared.step("done")
-    came = Came(bans, sum(ban.id in known for ban in bans), left_out, prepared.folded)
+    came = BanResult(bans, sum(ban.id in known for ban in bans), left_out, prepared.folded)
     _tell(came, impacts, order, warnings, json, undo)
 
 
 def _looked_at(
-    prepared: _Prepared, protected: Protected, standing: Collection[Ban], json: bool
-) -> tuple[Order, tuple[Impact, ...], tuple[Impact, ...], tuple[str, ...]]:
+    prepared: _Prepared, protected: Protected, active_bans: Collection[Ban], json: bool
+) -> tuple[BanRequest, tuple[Impact, ...], tuple[Impact, ...], tuple[str, ...]]:
     """Return the order that may be carried out, whom it hits, what it leaves out, and warnings; all of it is shown.
 
     Raises:
         RefusedError: A target is refused and not to be left out, or every one is.
     """
-    from synguard.agent.manual import assess, look_around, refuse_unsafe, unsafe
+    from synguard.operator.ban import assess, read_host_context, refuse_unsafe, unsafe
 
     order = prepared.order
-    around, trouble = look_around(protected, standing)
+    around, trouble = read_host_context(protected, active_bans)
     warnings = _warnings(protected, trouble)
     impacts = assess(order, around)
     left_out: tuple[Impact, ...] = ()
@@ -231,7 +231,7 @@ def _looked_at(
 
 def _show(impacts: Sequence[Impact], prepared: _Prepared, warnings: Sequence[str]) -> None:
     from synguard.cli.ban_preview import preview, printed
-    from synguard.report.tables import printable
+    from synguard.output.tables import printable
 
     for warning in warnings:
         print(f"synguard: {printable(warning)}", file=sys.stderr)
@@ -243,7 +243,7 @@ def _warnings(protected: Protected, trouble: str) -> tuple[str, ...]:
     return (*unknown, *protected.gaps, *([trouble] if trouble else []))
 
 
-def _confirm(impacts: Sequence[Impact], yes: bool, order: Order) -> None:
+def _confirm(impacts: Sequence[Impact], yes: bool, order: BanRequest) -> None:
     """Ask a person at a terminal before a ban that overrules protection or cuts off several connected peers.
 
     Raises:
@@ -262,12 +262,12 @@ def _confirm(impacts: Sequence[Impact], yes: bool, order: Order) -> None:
 
 
 def _tell(
-    came: Came, impacts: Sequence[Impact], order: Order, warnings: Sequence[str], json: bool, undo: str = ""
+    came: BanResult, impacts: Sequence[Impact], order: BanRequest, warnings: Sequence[str], json: bool, undo: str = ""
 ) -> None:
-    from synguard.cli.ban_preview import printed, shape, told
-    from synguard.report.tables import print_json
+    from synguard.cli.ban_preview import printed, shape, shown
+    from synguard.output.tables import print_json
 
     if json:
         print_json(shape(came, impacts, warnings))
     else:
-        printed(told(came, order, undo))
+        printed(shown(came, order, undo))

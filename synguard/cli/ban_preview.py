@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from synguard.addresses import format_network
-from synguard.agent.manual import Impact, Order, describe, holds, impact_lines, refusal
-from synguard.cli.here import utcnow
-from synguard.cli.lists import some
+from synguard.cli.context import utcnow
 from synguard.model import Ban
-from synguard.report.moments import both_zones
+from synguard.operator.ban import BanRequest, Impact, connections_of, describe, impact_lines, refusal
+from synguard.operator.lists import some
+from synguard.output.tables import printable
+from synguard.output.times import both_zones
 from synguard.report.shapes import ban_shape
-from synguard.report.tables import printable
 
 FEW: Final = 20
 """Targets up to which each has lines of its own."""
@@ -24,11 +24,11 @@ SHAPED: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
+class BanResult:
     """What an order came to."""
 
     bans: tuple[Ban, ...]
-    """Those that stand now by it; none in a rehearsal."""
+    """Those that stand now by it; none in dry-run."""
     renewed: int
     """How many of them stood already and only got another expiry."""
     left_out: tuple[Impact, ...]
@@ -37,7 +37,7 @@ class Came:
     """Lines that named a target again."""
 
 
-def preview(impacts: Sequence[Impact], order: Order, folded: int) -> list[str]:
+def preview(impacts: Sequence[Impact], order: BanRequest, folded: int) -> list[str]:
     """Return what bans of these targets would hit: line by line, or of many the sums and the first few."""
     if len(impacts) <= FEW:
         return [line for impact in impacts for line in impact_lines(impact, order)]
@@ -54,37 +54,37 @@ def _sum(impacts: Sequence[Impact], folded: int) -> str:
     )
 
 
-def _connected(impacts: Sequence[Impact], order: Order) -> list[str]:
+def _connected(impacts: Sequence[Impact], order: BanRequest) -> list[str]:
     hit = sorted((one for one in impacts if one.sockets), key=lambda one: (-one.peers, -sum(one.sockets.values())))
     if not hit:
         return ["none of them holds connections now"]
     peers = sum(one.peers for one in hit)
     return [
         f"{len(hit):,} of them hold connections now, of {peers:,} connected peers:",
-        *(f"  {line}" for line in some((holds(one, order) for one in hit), NAMED)),
+        *(f"  {line}" for line in some((connections_of(one, order) for one in hit), NAMED)),
     ]
 
 
 def _protected(impacts: Sequence[Impact]) -> list[str]:
     parties = {party: why for one in impacts for party, why in one.protected.items()}
-    told = (f"  protected: {format_network(party)} ({why})" for party, why in parties.items())
-    return some(told, NAMED)
+    shown = (f"  protected: {format_network(party)} ({why})" for party, why in parties.items())
+    return some(shown, NAMED)
 
 
-def _standing(impacts: Sequence[Impact], order: Order) -> list[str]:
+def _standing(impacts: Sequence[Impact], order: BanRequest) -> list[str]:
     same = sum(any(ban.target == one.target for ban in one.overlapping) for one in impacts)
     near = [one for one in impacts if any(ban.target != one.target for ban in one.overlapping)]
     lines = [f"{same:,} of them are banned already"] if same else []
     if near:
         lines.append(f"{len(near):,} of them overlap bans of other targets:")
         pairs = ((one, ban) for one in near for ban in one.overlapping if ban.target != one.target)
-        told = (f"  {format_network(one.target)}: stands already: {describe(ban)}" for one, ban in pairs)
-        lines += some(told, NAMED)
+        shown = (f"  {format_network(one.target)}: stands already: {describe(ban)}" for one, ban in pairs)
+        lines += some(shown, NAMED)
     return lines
 
 
-def told(came: Came, order: Order, undo: str) -> list[str]:
-    """Return what was done, until when, and how to undo it; no bans are a rehearsal."""
+def shown(came: BanResult, order: BanRequest, undo: str) -> list[str]:
+    """Return what was done, until when, and how to undo it; no bans are dry-run."""
     lines = [f"left out: {line}" for line in some((refusal(order, impact) for impact in came.left_out), FEW)]
     if not came.bans:
         return [*lines, "dry run: nothing was banned"]
@@ -99,7 +99,7 @@ def told(came: Came, order: Order, undo: str) -> list[str]:
     return [*lines, f"undo: {undo}"]
 
 
-def shape(came: Came, impacts: Sequence[Impact], warnings: Iterable[str]) -> dict[str, Any]:
+def shape(came: BanResult, impacts: Sequence[Impact], warnings: Iterable[str]) -> dict[str, Any]:
     """Return the same as JSON; ``bans`` and ``impact`` are cut, those with something to tell first, sums are not."""
     eventful = sorted(impacts, key=lambda one: not (one.sockets or one.protected or one.overlapping or one.refusals))
     return {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from synguard.addresses import Network
-from synguard.cli import words
+from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import UsageError
 from synguard.memory import many_objects
@@ -57,14 +57,14 @@ def bans(
       synguard bans --limit 50 --page 2
       synguard bans --json | jq -r '.[].target'
     """
-    soon_s = None if expiring is None else words.duration(expiring)
-    since_s = words.duration(since)
+    soon_s = None if expiring is None else parameter_types.duration(expiring)
+    since_s = parameter_types.duration(since)
     rows = limit if limit is not None else A_PAGE if sys.stdout.isatty() else 0
     if page > 1 and not rows:
         raise UsageError("--page needs --limit: how many rows a page has")
-    near = None if target is None else words.network(target)
+    near = None if target is None else parameter_types.network(target)
     settings = loaded(config)
-    from synguard.cli.here import opened_ledger, utcnow
+    from synguard.cli.context import opened_ledger, utcnow
     from synguard.ledger.listing import Choice
 
     now = utcnow()
@@ -90,13 +90,13 @@ def _held(ledger: Ledger, config: Config, now: datetime) -> frozenset[Network] |
 
     Where no real ban stands it is not asked. Of two bans of one target it holds the longer.
     """
-    from synguard.cli.here import kernel_held
+    from synguard.cli.context import kernel_bans
     from synguard.ledger.listing import Choice
 
     if not ledger.count_bans(Choice(), now):
         return frozenset()
 
-    held = kernel_held(config)
+    held = kernel_bans(config)
     if held is None:
         return None
     counted = {id_: one.hits for id_, one in held.items() if one.hits.packets}
@@ -112,8 +112,8 @@ def _in_kernel(record: BanRecord, held: frozenset[Network] | None, now: datetime
 
 
 def _print_json(records: Iterable[BanRecord], held: frozenset[Network] | None, now: datetime) -> None:
+    from synguard.output.tables import print_json_list
     from synguard.report.shapes import record_shape
-    from synguard.report.tables import print_json_list
 
     print_json_list(record_shape(record, now) | {"in_kernel": _in_kernel(record, held, now)} for record in records)
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synguard.cli import words
+from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json
 from synguard.errors import UsageError
-from synguard.report.by import By
+from synguard.report.group_by import By
 from synguard.units import parse_ports
 
 if TYPE_CHECKING:
     from synguard.readings import TcpState
-    from synguard.report.connections import Question
-    from synguard.report.sockets import Sight
-    from synguard.sensors.sockets import Sockets
+    from synguard.report.connections import ConnectionsQuery
+    from synguard.report.sockets import SocketView
+    from synguard.sensors.sockets import SocketTables
 
 SHORTEST_WATCH_S = 0.1
 
@@ -64,9 +64,9 @@ def connections(
     """
     question = _question(by, states or (), ports or (), prefix_length, limit, listening, udp)
     every_s = None if watch is None else _every(watch)
-    from synguard.sensors.sockets import Sockets
+    from synguard.sensors.sockets import SocketTables
 
-    sockets = Sockets()
+    sockets = SocketTables()
     try:
         if every_s is None:
             _show(sockets, question, json)
@@ -84,14 +84,14 @@ def _question(
     limit: int | None,
     listening: bool,
     udp: bool,
-) -> Question:
+) -> ConnectionsQuery:
     """Return what was asked.
 
     Raises:
         UsageError: A word cannot be read, or the words contradict each other.
     """
     from synguard.readings import TcpState
-    from synguard.report.connections import Question
+    from synguard.report.connections import ConnectionsQuery
     from synguard.report.sockets import NETWORKS
 
     wanted = frozenset(_state(word) for word in states)
@@ -109,11 +109,11 @@ def _question(
     if by is None and not listening and (prefix_length or wanted or ranges):
         by = By.PREFIX if prefix_length else By.SOURCE
     lengths = NETWORKS if prefix_length is None else _prefix_lengths(prefix_length, NETWORKS)
-    return Question(by, wanted, ranges, lengths, limit, listening, udp)
+    return ConnectionsQuery(by, wanted, ranges, lengths, limit, listening, udp)
 
 
 def _state(word: str) -> TcpState:
-    from synguard.report.socket_words import state_named
+    from synguard.report.socket_names import state_named
 
     try:
         return state_named(word)
@@ -122,7 +122,7 @@ def _state(word: str) -> TcpState:
 
 
 def _every(word: str) -> float:
-    seconds = words.duration(word)
+    seconds = parameter_types.duration(word)
     if seconds < SHORTEST_WATCH_S:
         raise UsageError(f"--watch {word} is too often: {SHORTEST_WATCH_S:g}s at the least")
     return seconds
@@ -147,11 +147,11 @@ def _prefix_lengths(word: str, usual: tuple[int, int]) -> tuple[int, int]:
     raise UsageError(f'"{word[:20]}" is no prefix length: write one for IPv4 (1 to 32), or for IPv4 and IPv6: 24,48')
 
 
-def _show(sockets: Sockets, question: Question, json: bool) -> None:
+def _show(sockets: SocketTables, question: ConnectionsQuery, json: bool) -> None:
     """Read once and print the answer."""
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
+    from synguard.output.tables import print_json, terminal_width
     from synguard.report.connections import answer, answer_lines, answer_shape
-    from synguard.report.tables import print_json, terminal_width
 
     found = answer(question, _read(sockets, question))
     if json:
@@ -164,15 +164,15 @@ def _show(sockets: Sockets, question: Question, json: bool) -> None:
         print("synguard: the names of other users' processes need root", file=sys.stderr)
 
 
-def _watch(sockets: Sockets, question: Question, json: bool, every_s: float) -> None:
+def _watch(sockets: SocketTables, question: ConnectionsQuery, json: bool, every_s: float) -> None:
     """Show again and again until Ctrl-C: in place on a terminal, one after the other in a pipe.
 
     At least as long as one reading took passes before the next, so that watching never takes a whole core.
     """
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
     from synguard.clock import rfc3339
+    from synguard.output.tables import terminal_width
     from synguard.report.connections import answer, answer_lines, answer_shape
-    from synguard.report.tables import terminal_width
 
     try:
         while True:
@@ -198,9 +198,9 @@ def _redraw(lines: Sequence[str]) -> None:
     sys.stdout.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J")
 
 
-def _read(sockets: Sockets, question: Question) -> Sight:
-    from synguard.report.sockets import sight
+def _read(sockets: SocketTables, question: ConnectionsQuery) -> SocketView:
+    from synguard.report.sockets import socket_view
 
     now = time.monotonic()
     udp = sockets.udp() if question.udp else None
-    return sight(sockets.tcp(question.tcp_states), udp, sockets.listeners(now))
+    return socket_view(sockets.tcp(question.tcp_states), udp, sockets.listeners(now))

@@ -14,12 +14,12 @@ from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import ConfigError, LedgerError, NotPermittedError, PlaneError, SynguardError
 
 if TYPE_CHECKING:
+    from synguard.doctor.findings import Finding
     from synguard.enforcer.plane import Plane
     from synguard.ledger.records import ActionRecord
-    from synguard.model import Ban, Held
+    from synguard.model import Ban, KernelBan
     from synguard.policy.models import Config
     from synguard.readings import Listener, Protected
-    from synguard.report.findings import Finding
 
 
 def doctor(config: ConfigFile = None, json: Json = False) -> None:
@@ -31,13 +31,13 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
 
     Exit code 1 where something is bad, 0 where there is nothing worse than a warning.
     """
-    from synguard.agent.checkup import kernel_findings, listener_findings, read_listeners
-    from synguard.agent.coverage import read_coverage
-    from synguard.agent.outward_checkup import outward_findings
+    from synguard.doctor.coverage import read_coverage
+    from synguard.doctor.coverage_table import coverage_shape, print_coverage
+    from synguard.doctor.findings import Level, findings_shape, print_findings
+    from synguard.doctor.host_checks import kernel_findings, listener_findings, read_listeners
+    from synguard.doctor.integration_checks import integration_findings
+    from synguard.output.tables import print_json
     from synguard.policy.models import Config
-    from synguard.report.coverage import coverage_shape, print_coverage
-    from synguard.report.findings import Level, findings_shape, print_findings
-    from synguard.report.tables import print_json
 
     findings: list[Finding] = []
     try:
@@ -50,7 +50,7 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
     findings += [sockets, *listener_findings(listeners)]
     if not findings or findings[0].name != "config":
         findings += _policies(config, settings, listeners)
-    findings += [*_allow_list(settings), *_ledger(settings), _agent(settings), *outward_findings(settings)]
+    findings += [*_allow_list(settings), *_ledger(settings), _agent(settings), *integration_findings(settings)]
     coverage = read_coverage(settings, listeners, time.monotonic())
     findings += coverage.findings
     if json:
@@ -63,15 +63,15 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
 
 
 def _fault(name: str, problem: str) -> Finding:
-    from synguard.report.findings import Finding, Level
+    from synguard.doctor.findings import Finding, Level
 
     return Finding(name, Level.BAD, problem, "correct the file")
 
 
 def _policies(config: Path | None, settings: Config, listeners: Sequence[Listener]) -> Iterator[Finding]:
     from synguard.cli.policy import policies_in_effect
-    from synguard.policy.notes import policy_notes
-    from synguard.report.findings import Finding, Level, is_exposed
+    from synguard.doctor.findings import Finding, Level, is_exposed
+    from synguard.policy.warnings import policy_warnings
 
     try:
         policies = policies_in_effect(config)
@@ -81,13 +81,13 @@ def _policies(config: Path | None, settings: Config, listeners: Sequence[Listene
     names = ", ".join(one.name for one in policies)
     yield Finding("config", Level.OK, f"mode {settings.mode}, policies {names}")
     listening = {one.port for one in listeners if is_exposed(one)}
-    for note in policy_notes(policies, settings, listening):
+    for note in policy_warnings(policies, settings, listening):
         yield Finding("policies", Level.WARN, note, "synguard policy show")
 
 
 def _allow_list(config: Config) -> Iterator[Finding]:
-    from synguard.cli.here import protected_here
-    from synguard.report.findings import Finding, Level
+    from synguard.cli.context import protected_here
+    from synguard.doctor.findings import Finding, Level
 
     protected = protected_here(config)
     for problem in protected.problems:
@@ -108,9 +108,9 @@ def _allow_list(config: Config) -> Iterator[Finding]:
 def _own_login(protected: Protected) -> Iterator[Finding]:
     """Yield that the address which the caller is logged in from is not protected, if so."""
     from synguard.addresses import NetworkIndex, host_network
-    from synguard.agent.login import login_here
-    from synguard.agent.readiness import operator_of
-    from synguard.report.findings import Finding, Level
+    from synguard.doctor.findings import Finding, Level
+    from synguard.operator.login import login_here
+    from synguard.operator.preflight import operator_of
 
     operator = operator_of(login_here().ssh)
     if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
@@ -120,10 +120,10 @@ def _own_login(protected: Protected) -> Iterator[Finding]:
 
 def _ledger(config: Config) -> Iterator[Finding]:
     """Yield the ledger's health, and whether the kernel holds what it says."""
-    from synguard.agent.drift_check import REPAIRS_SINCE
-    from synguard.cli.here import opened_ledger, utcnow
+    from synguard.cli.context import opened_ledger, utcnow
+    from synguard.doctor.drift_checks import REPAIRS_SINCE
+    from synguard.doctor.findings import Finding, Level
     from synguard.ledger import LEDGER_FILE
-    from synguard.report.findings import Finding, Level
 
     path = config.state_dir / LEDGER_FILE
     try:
@@ -133,7 +133,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
             return
         with opened_ledger(config) as ledger:
             ledger.check()
-            standing = ledger.active_bans(utcnow())
+            active_bans = ledger.active_bans(utcnow())
             recent = ledger.actions_since(utcnow() - REPAIRS_SINCE)
     except NotPermittedError as error:
         yield Finding("ledger", Level.WARN, str(error), "sudo synguard doctor")
@@ -145,16 +145,16 @@ def _ledger(config: Config) -> Iterator[Finding]:
         yield Finding("ledger", Level.BAD, str(error), "see the sentence before")
         return
     size = path.stat().st_size / 1e6
-    yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, sound; {len(standing)} bans stand")
-    yield from _held(config, standing, [one for one in recent if one.kind == "repair"])
+    yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, sound; {len(active_bans)} bans stand")
+    yield from _held(config, active_bans, [one for one in recent if one.kind == "repair"])
 
 
-def _held(config: Config, standing: dict[str, Ban], repairs: Sequence[ActionRecord]) -> Iterator[Finding]:
-    from synguard.agent.drift_check import drift_findings
-    from synguard.cli.here import utcnow, working_plane
+def _held(config: Config, active_bans: dict[str, Ban], repairs: Sequence[ActionRecord]) -> Iterator[Finding]:
+    from synguard.cli.context import utcnow, working_plane
+    from synguard.doctor.drift_checks import drift_findings
     from synguard.model import Mode
-    from synguard.report.presence import agent_runs
-    from synguard.report.status import read_status
+    from synguard.status.freshness import agent_runs
+    from synguard.status.model import read_status
 
     try:
         plane = working_plane(config)
@@ -167,12 +167,12 @@ def _held(config: Config, standing: dict[str, Ban], repairs: Sequence[ActionReco
         with suppress(SynguardError):  # told by the agent's own finding
             status = read_status(config.runtime_dir)
     enforces = status is not None and status.mode is Mode.ENFORCE
-    yield from drift_findings(standing, actual, repairs, agent=enforces, now=utcnow())
+    yield from drift_findings(active_bans, actual, repairs, agent=enforces, now=utcnow())
 
 
-def _ceiling(plane: Plane, bans: Iterable[Held]) -> Iterator[Finding]:
-    from synguard.enforcer.ceilings import ADVICE, fullest, used
-    from synguard.report.findings import Finding, Level
+def _ceiling(plane: Plane, bans: Iterable[KernelBan]) -> Iterator[Finding]:
+    from synguard.doctor.findings import Finding, Level
+    from synguard.enforcer.reconcile.capacity import ADVICE, fullest, used
 
     level = fullest(plane, used(plane, bans))
     if level is None:
@@ -185,10 +185,10 @@ def _ceiling(plane: Plane, bans: Iterable[Held]) -> Iterator[Finding]:
 
 
 def _agent(config: Config) -> Finding:
-    from synguard.cli.here import utcnow
-    from synguard.report.findings import Finding, Level
-    from synguard.report.presence import agent_runs, is_stale
-    from synguard.report.status import read_status
+    from synguard.cli.context import utcnow
+    from synguard.doctor.findings import Finding, Level
+    from synguard.status.freshness import agent_runs, is_stale
+    from synguard.status.model import read_status
 
     running = agent_runs(config.runtime_dir)
     if running is None:

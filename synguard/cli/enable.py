@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from synguard.cli import words
-from synguard.cli.asking import confirmed
+from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.cli.prompt import confirmed
 from synguard.errors import (
     NotPermittedError,
     PlaneError,
@@ -25,10 +25,10 @@ from synguard.model import Mode
 from synguard.units import format_duration
 
 if TYPE_CHECKING:
-    from synguard.agent.enablement import Enablement, Enablements, Login
+    from synguard.operator.enablement import Enablement, EnablementFile, Login
     from synguard.policy.models import Config
-    from synguard.report.account import Hurt
-    from synguard.report.status import Status
+    from synguard.report.account import PossibleFalsePositive
+    from synguard.status.model import Status
 
 PATIENCE_S: Final = 15.0
 """How long the agent may take to follow: it looks every second."""
@@ -62,35 +62,35 @@ def enable(
     """
     if sum((confirm_within is not None, confirm, off)) > 1:
         raise UsageError("--confirm-within, --confirm and --off exclude each other: give one of them")
-    from synguard.agent.enablement import Enablements
-    from synguard.agent.login import login_here
+    from synguard.operator.enablement import EnablementFile
+    from synguard.operator.login import login_here
 
     within_s = None if confirm_within is None else _trial(confirm_within)
     settings = loaded(config)
-    orders = Enablements(settings.state_dir)
+    orders = EnablementFile(settings.state_dir)
     if off:
-        told = _off(settings, orders)
+        shown = _off(settings, orders)
     elif confirm:
-        told = _confirm(settings, orders, login_here(), force)
+        shown = _confirm(settings, orders, login_here(), force)
     else:
-        told = _enable(settings, orders, login_here(), within_s, force, yes, json)
-    _tell(told, json)
+        shown = _enable(settings, orders, login_here(), within_s, force, yes, json)
+    _tell(shown, json)
 
 
 def _trial(word: str) -> float:
-    from synguard.agent.readiness import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S
+    from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S
 
-    seconds = words.duration(word)
+    seconds = parameter_types.duration(word)
     if not ON_TRIAL_AT_LEAST_S <= seconds <= ON_TRIAL_AT_MOST_S:
         raise UsageError(f"--confirm-within {word}: a trial lasts between 5s and 24h")
     return seconds
 
 
 def _enable(
-    config: Config, orders: Enablements, login: Login, within_s: float | None, force: bool, yes: bool, json: bool
+    config: Config, orders: EnablementFile, login: Login, within_s: float | None, force: bool, yes: bool, json: bool
 ) -> dict[str, Any]:
-    from synguard.agent.enablement import Enablement, boot_id
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
+    from synguard.operator.enablement import Enablement, boot_id
 
     if config.mode is Mode.ENFORCE:
         return _shape(None, "the config says enforce already: nothing was changed")
@@ -100,9 +100,9 @@ def _enable(
         first = "confirm it with synguard enable --confirm, or end it" if order.on_trial else "end it"
         raise RefusedError(f"enforcement is enabled already: {first} with synguard enable --off")
     reasons = _reasons(config, login, pid)
-    would, hurt = _rehearsal(config)
+    would, hurt = _dry_run_report(config)
     if not json:
-        _show_rehearsal(would, hurt)
+        _show_dry_run_report(would, hurt)
     if reasons and not force:
         raise RefusedError("\n".join((*reasons, "nothing was changed; --force insists")))
     for reason in reasons:
@@ -133,10 +133,10 @@ def _enabled_text(order: Enablement, within_s: float | None) -> str:
     )
 
 
-def _confirm(config: Config, orders: Enablements, login: Login, force: bool) -> dict[str, Any]:
-    from synguard.agent.enablement import boot_id
-    from synguard.agent.login import why_not_new
-    from synguard.cli.here import utcnow
+def _confirm(config: Config, orders: EnablementFile, login: Login, force: bool) -> dict[str, Any]:
+    from synguard.cli.context import utcnow
+    from synguard.operator.enablement import boot_id
+    from synguard.operator.login import why_not_new
 
     order = orders.read()
     if order is None:
@@ -160,8 +160,8 @@ def _confirm(config: Config, orders: Enablements, login: Login, force: bool) -> 
     return _shape(order, "confirmed: the agent goes on enforcing, until: synguard enable --off")
 
 
-def _off(config: Config, orders: Enablements) -> dict[str, Any]:
-    from synguard.report.presence import agent_runs
+def _off(config: Config, orders: EnablementFile) -> dict[str, Any]:
+    from synguard.status.freshness import agent_runs
 
     there = orders.stamp() is not None
     orders.remove()
@@ -184,8 +184,8 @@ def _running(config: Config) -> Status | None:
     Raises:
         SynguardError: None runs, or it says nothing.
     """
-    from synguard.report.presence import agent_runs
-    from synguard.report.status import read_status
+    from synguard.status.freshness import agent_runs
+    from synguard.status.model import read_status
 
     running = agent_runs(config.runtime_dir)
     if running is None:
@@ -204,8 +204,8 @@ def _listening_agent(config: Config) -> int:
         SynguardError: None runs, or it tells nothing of itself.
         RefusedError: An option binds it.
     """
-    from synguard.cli.here import utcnow
-    from synguard.report.presence import is_stale
+    from synguard.cli.context import utcnow
+    from synguard.status.freshness import is_stale
 
     status = _running(config)
     if status is None or is_stale(status, utcnow()):
@@ -223,13 +223,13 @@ def _listening_agent(config: Config) -> int:
 def _reasons(config: Config, login: Login, pid: int) -> list[str]:
     from functools import partial
 
-    from synguard.agent.login import ssh_connection_of
-    from synguard.agent.readiness import operator_of, reasons_against
-    from synguard.cli.here import working_plane
+    from synguard.cli.context import working_plane
     from synguard.enforcer.plane import Plane
-    from synguard.report.protected_file import read_protected_file
+    from synguard.operator.login import ssh_connection_of
+    from synguard.operator.preflight import failed_checks, operator_of
     from synguard.sensors.logged_in import read_ssh_peers
     from synguard.sensors.protected import LOGINS, Places, read_protected
+    from synguard.status.protected_file import read_protected_file
 
     plane: Plane | PlaneError
     try:
@@ -240,24 +240,24 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
     now = read_protected(config.allow, Places(ssh_peers=as_the_agent))
     there = read_protected_file(config.state_dir)
     protected = replace(there, networks={**there.networks, **now.parts.get(LOGINS, {})}) if there else now
-    return list(reasons_against(plane, protected, operator_of(login.ssh)))
+    return list(failed_checks(plane, protected, operator_of(login.ssh)))
 
 
-def _rehearsal(config: Config) -> tuple[list[str], tuple[Hurt, ...]]:
+def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePositive, ...]]:
     """Return whom the rehearsal would have banned in the last day, latest first, and which bans could hurt whom."""
     from synguard.addresses import format_network
-    from synguard.cli.here import protected_here, utcnow
+    from synguard.cli.context import protected_here, utcnow
     from synguard.cli.report import account_of, connected_peers
-    from synguard.report.account import who_could_be_hurt
+    from synguard.report.account import possible_false_positives_in
 
-    bans = account_of(config, 86400.0).would_be
+    bans = account_of(config, 86400.0).dry_run_bans
     now = utcnow()
-    hurt = who_could_be_hurt(bans, connected_peers(bans, now), protected_here(config), now, ended_too=True)
+    hurt = possible_false_positives_in(bans, connected_peers(bans, now), protected_here(config), now, ended_too=True)
     return list(dict.fromkeys(format_network(record.ban.target) for record in bans)), hurt
 
 
-def _show_rehearsal(would: list[str], hurt: tuple[Hurt, ...]) -> None:
-    from synguard.report.tables import printable
+def _show_dry_run_report(would: list[str], hurt: tuple[PossibleFalsePositive, ...]) -> None:
+    from synguard.output.tables import printable
 
     if not would:
         print("in the last 24 hours the rehearsal would have banned nobody")
@@ -276,7 +276,7 @@ def _await(config: Config, mode: Mode) -> None:
     Raises:
         SynguardError: It says why it cannot, or does not follow in time.
     """
-    from synguard.report.status import read_status
+    from synguard.status.model import read_status
 
     gives_up_at = time.monotonic() + PATIENCE_S
     while True:
@@ -292,7 +292,7 @@ def _await(config: Config, mode: Mode) -> None:
 
 
 def _note(config: Config, text: str) -> None:
-    from synguard.cli.here import opened_ledger, utcnow
+    from synguard.cli.context import opened_ledger, utcnow
 
     with opened_ledger(config) as ledger:
         ledger.record_action(utcnow(), "enable", text)
@@ -308,15 +308,15 @@ def _shape(order: Enablement | None, text: str) -> dict[str, Any]:
     }
 
 
-def _hurt_shape(hurt: Hurt) -> dict[str, str]:
+def _hurt_shape(hurt: PossibleFalsePositive) -> dict[str, str]:
     """Return it as JSON."""
     return {"target": hurt.target, "reason": hurt.reason}
 
 
-def _tell(told: dict[str, Any], json: bool) -> None:
+def _tell(shown: dict[str, Any], json: bool) -> None:
     if json:
-        from synguard.report.tables import print_json
+        from synguard.output.tables import print_json
 
-        print_json(told)
+        print_json(shown)
     else:
-        print(told["text"])
+        print(shown["text"])

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synguard.cli.asking import confirmed
 from synguard.cli.options import ConfigFile, Json, Yes
+from synguard.cli.prompt import confirmed
 from synguard.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     next ban by hand, would put the standing bans back. To end them for good,
     synguard unban --all.
     """
-    from synguard.agent.countermeasure import put_back_left_over
+    from synguard.agent.syn_cookies import put_back_left_over
     from synguard.enforcer.flush import flush_kernel
     from synguard.enforcer.sysctl import SYN_COOKIES
-    from synguard.report.presence import agent_runs
+    from synguard.status.freshness import agent_runs
 
     settings = _config_or_defaults(config)
     confirmed("take all of synguard's rules out of the kernel?", yes=yes, doing="flushing the kernel")
@@ -40,7 +40,7 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
         flush_kernel()
     running = bool(agent_runs(settings.runtime_dir))
     if json:
-        from synguard.report.tables import print_json
+        from synguard.output.tables import print_json
 
         print_json({"flushed": True, "agent_running": running, "syn_cookies_put_back_to": put_back})
         return

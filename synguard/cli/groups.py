@@ -18,9 +18,9 @@ from typing import Any, ClassVar, Final, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from synguard.cli.complaints import nearest_verb, usage_sentence
+from synguard.cli.usage_errors import nearest_verb, usage_sentence
 from synguard.errors import SynguardError
-from synguard.report.tables import printable
+from synguard.output.tables import printable
 
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells count."""

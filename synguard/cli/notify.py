@@ -12,7 +12,7 @@ from synguard.errors import SynguardError
 
 if TYPE_CHECKING:
     from synguard.notify.services import Service
-    from synguard.policy.outward import Notify
+    from synguard.policy.integrations import Notify
 
 _HELP = """\
 See where messages about attacks go, without their secrets, and send each service a test.
@@ -34,7 +34,7 @@ def test(config: ConfigFile = None, json: Json = False) -> None:  # noqa: PT028 
 
     Each service is tried once, for 20 s at most. Exit code 1 where one did not take it, or there is none.
     """
-    from synguard.report.tables import print_json, printable
+    from synguard.output.tables import print_json, printable
 
     settings = loaded(config).notify
     answers = [{"service": one.name, **_tried(one, settings)} for one in _services(settings)]
@@ -54,7 +54,7 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
       synguard notify show --json
     """
     from synguard.notify.services import load_services
-    from synguard.report.tables import print_json, printable
+    from synguard.output.tables import print_json, printable
 
     settings = loaded(config).notify
     services = [one.name for one in load_services(settings)]
@@ -84,11 +84,11 @@ def _tried(service: Service, settings: Notify) -> dict[str, object]:
     import asyncio
 
     from synguard.agent.alerts import host_name
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
     from synguard.notify.sender import Sender
     from synguard.notify.services import load_key
+    from synguard.notify.template import trial
     from synguard.notify.webhook import Refused
-    from synguard.notify.words import trial
 
     host = host_name(settings)
     try:

@@ -42,9 +42,9 @@ def check(
 
     Exit code 0 where all are good, 2 where any is not.
     """
+    from synguard.output.tables import print_json, printable
     from synguard.policy.load import load_pack
     from synguard.report.policy_view import pack_line
-    from synguard.report.tables import print_json, printable
 
     problems: list[str] = []
     good: dict[str, list[str]] = {}
@@ -79,8 +79,8 @@ def show(
 
     For a port, the first policy that names it judges.
     """
+    from synguard.output.tables import print_json, printable
     from synguard.report.policy_view import judged_ports, policy_lines, policy_shape
-    from synguard.report.tables import print_json, printable
 
     policies = policies_in_effect(config)
     chosen = [pair for pair in zip(policies, judged_ports(policies), strict=True) if name in (None, pair[0].name)]

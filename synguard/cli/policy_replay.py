@@ -31,21 +31,21 @@ def replay(
     recording, policies and seed give the same output. Whom the recording names as protected stays protected; whom
     [allow] of the configuration names is so too.
     """
-    from synguard.cli.playing import allowed, moments, replaying, timed
+    from synguard.cli.recordings import allowed, moments, replaying, timed
+    from synguard.output.tables import print_json
     from synguard.recording.reader import Recording
     from synguard.replay.player import Player
-    from synguard.replay.story import Story
+    from synguard.replay.replay_result import ReplayResult
     from synguard.report.replay import print_replay, replay_shape
-    from synguard.report.tables import print_json
 
     settings, policies = replaying(config, policy)
-    player, story = Player(settings, policies, seed, allowed(settings)), Story()
+    player, result = Player(settings, policies, seed, allowed(settings)), ReplayResult()
     seconds: list[float] = []
     with Recording(file) as recording, timed(seconds):
         for moment in moments(recording, "replay"):
-            story.add(player.play(moment), player.scores)
-        seconds.append(story.seconds)
+            result.add(player.play(moment), player.scores)
+        seconds.append(result.seconds)
     if json:
-        print_json(replay_shape(story, recording.head, policies, not recording.cut_short))
+        print_json(replay_shape(result, recording.head, policies, not recording.cut_short))
         return
-    print_replay(story, recording.head, policies, not recording.cut_short)
+    print_replay(result, recording.head, policies, not recording.cut_short)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from synguard.addresses import Network
     from synguard.policy.models import Config, Policy
-    from synguard.replay.calm import Course
+    from synguard.replay.quiet_periods import QuietPeriods
     from synguard.replay.suggestion import Suggestion
-    from synguard.replay.survey import Survey
+    from synguard.replay.traffic_profile import TrafficProfile
 
 
 def suggest(
@@ -46,29 +46,29 @@ def suggest(
     What is printed is a policy file. Stretches that the policies in effect take for attacks are left out; if those were
     your users, say --keep-incidents. Allow-listed and protected sources are not measured, for they are never banned.
     """
-    from synguard.cli.playing import allowed, replaying
+    from synguard.cli.recordings import allowed, replaying
+    from synguard.output.tables import print_json
     from synguard.policy.load import load_pack, packs_directory
     from synguard.replay.suggestion import margin_for
     from synguard.replay.suggestion import suggest as suggestions_from
-    from synguard.replay.survey import Survey
-    from synguard.report.suggestion import pack_text, suggestion_shape, told
-    from synguard.report.tables import print_json
+    from synguard.replay.traffic_profile import TrafficProfile
+    from synguard.report.suggestion import pack_text, shown, suggestion_shape
 
     settings, policies = replaying(config, None)
     networks = allowed(settings)
     courses = [_course(file, settings, policies, networks, "looking for attacks") for file in files]
-    survey = Survey(policies, networks)
+    profile = TrafficProfile(policies, networks)
     for file, course in zip(files, courses, strict=True):
-        _measure(file, survey, course, keep_incidents)
-    chosen = margin_for(survey.calm_s, margin)
+        _measure(file, profile, course, keep_incidents)
+    chosen = margin_for(profile.calm_s, margin)
     [usual] = load_pack(packs_directory() / "default.toml").policy
-    suggestions = suggestions_from(policies, survey, chosen, usual)
+    suggestions = suggestions_from(policies, profile, chosen, usual)
     if not any(one.enough for one in suggestions):
-        _too_little(survey, suggestions)
+        _too_little(profile, suggestions)
     new = tuple(one.policy for one in suggestions)
     tried = [_course(file, settings, new, networks, "trying the limits") for file in files]
-    basis = _basis(files, survey, chosen, courses, tried, suggestions, keep_incidents)
-    for line in told(basis.warnings):
+    basis = _basis(files, profile, chosen, courses, tried, suggestions, keep_incidents)
+    for line in shown(basis.warnings):
         typer.echo(line, err=True)
     if output is not None:
         _write(output, pack_text(suggestions, basis), force)
@@ -82,40 +82,40 @@ def suggest(
 
 def _course(
     file: Path, settings: Config, policies: Sequence[Policy], networks: dict[Network, str], what: str
-) -> Course:
-    from synguard.cli.playing import moments
+) -> QuietPeriods:
+    from synguard.cli.recordings import moments
     from synguard.recording.reader import Recording
-    from synguard.replay.calm import Course
     from synguard.replay.player import Player
+    from synguard.replay.quiet_periods import QuietPeriods
 
     player = Player(settings, policies, allowed=networks)
     with Recording(file) as recording:
-        course = Course(recording.head.mode)
+        course = QuietPeriods(recording.head.mode)
         for moment in moments(recording, f"{what} in {file.name}"):
             course.add(player.play(moment), player.scores)
     return course
 
 
-def _measure(file: Path, survey: Survey, course: Course, keep_incidents: bool) -> None:
-    from synguard.cli.playing import moments
+def _measure(file: Path, profile: TrafficProfile, course: QuietPeriods, keep_incidents: bool) -> None:
+    from synguard.cli.recordings import moments
     from synguard.recording.reader import Recording
 
-    survey.begin()
+    profile.begin()
     with Recording(file) as recording:
         for moment in moments(recording, f"measuring {file.name}"):
-            survey.add(moment, keep_incidents or course.calm(moment.utc))
+            profile.add(moment, keep_incidents or course.calm(moment.utc))
 
 
 def _basis(
     files: Sequence[Path],
-    survey: Survey,
+    profile: TrafficProfile,
     margin: Any,
-    courses: Sequence[Course],
-    tried: Sequence[Course],
+    courses: Sequence[QuietPeriods],
+    tried: Sequence[QuietPeriods],
     suggestions: Sequence[Suggestion],
     keep_incidents: bool,
 ) -> Any:
-    from synguard.replay.calm import warnings
+    from synguard.replay.quiet_periods import warnings
     from synguard.report.suggestion import Basis
 
     outcomes = [
@@ -124,16 +124,16 @@ def _basis(
     return Basis(
         files=tuple(file.name for file in files),
         recorded_s=sum(course.seconds for course in courses),
-        calm_s=survey.calm_s,
+        calm_s=profile.calm_s,
         margin=margin,
         left_out=() if keep_incidents else tuple(one for course in courses for one in course.incidents),
         highest_score=max(score for _, score in outcomes),
         bans=sum(bans for bans, _ in outcomes),
-        warnings=(*warnings(courses, survey.calm_s), *(text for one in suggestions for text in one.warnings)),
+        warnings=(*warnings(courses, profile.calm_s), *(text for one in suggestions for text in one.warnings)),
     )
 
 
-def _too_little(survey: Survey, suggestions: Sequence[Suggestion]) -> None:
+def _too_little(profile: TrafficProfile, suggestions: Sequence[Suggestion]) -> None:
     """Say that nothing can be said.
 
     Raises:
@@ -144,7 +144,7 @@ def _too_little(survey: Survey, suggestions: Sequence[Suggestion]) -> None:
     most = max(one.seen for one in suggestions)
     raise SynguardError(
         f"too little traffic to suggest limits: at most {most} sources held a connection to one policy's ports in "
-        f"{format_duration(survey.calm_s)} of calm; record for longer (synguard run --record FILE --for 1d), or keep "
+        f"{format_duration(profile.calm_s)} of calm; record for longer (synguard run --record FILE --for 1d), or keep "
         "the pack as it is"
     )
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from synguard.cli import words
+from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SensorError, UsageError
 
 if TYPE_CHECKING:
+    from synguard.doctor.findings import Finding
     from synguard.ledger import BanRecord
     from synguard.policy.models import Config
     from synguard.report.account import Account
-    from synguard.report.findings import Finding
 
 
 class Format(StrEnum):
@@ -53,7 +53,7 @@ def report(
 
     A page in HTML is one file that loads nothing; open it, print it, send it. A report may be written over another one.
     """
-    since_s = words.duration(since)
+    since_s = parameter_types.duration(since)
     to_stdout = output is None or str(output) == "-"
     wanted = _form(form, output, json)
     if wanted is Format.HTML and to_stdout and sys.stdout.isatty():
@@ -88,12 +88,19 @@ def account_of(config: Config, since_s: float) -> Account:
     """Gather the report from the ledger, from who is connected now, and from how the host is set."""
     from platform import node
 
-    from synguard.cli.here import opened_ledger, protected_here, utcnow
+    from synguard.cli.context import opened_ledger, protected_here, utcnow
     from synguard.model import VerdictKind
-    from synguard.report.account import MOST_BANS, MOST_VERDICTS, Account, cut_words, of_kind, who_could_be_hurt
-    from synguard.report.presence import agent_runs
-    from synguard.report.status import read_status
+    from synguard.report.account import (
+        MOST_BANS,
+        MOST_VERDICTS,
+        Account,
+        cut_words,
+        of_kind,
+        possible_false_positives_in,
+    )
     from synguard.report.timeline import Timeline, grain_for
+    from synguard.status.freshness import agent_runs
+    from synguard.status.model import read_status
 
     now = utcnow()
     begin = now - timedelta(seconds=since_s)
@@ -101,11 +108,11 @@ def account_of(config: Config, since_s: float) -> Account:
     with opened_ledger(config) as ledger:
         latest = ledger.bans_since(begin, limit=MOST_BANS)
         bans = {record.ban.id: record for record in latest}
-        bans |= {record.ban.id: record for record in ledger.standing(now) if record.ban.id not in bans}
+        bans |= {record.ban.id: record for record in ledger.active_records(now) if record.ban.id not in bans}
         verdicts = ledger.verdicts_since(begin, limit=MOST_VERDICTS)
         incidents = tuple(ledger.incidents_since(begin))
         actions = tuple(ledger.actions_since(begin))
-        touched = ledger.touched_since(begin)
+        false_positives = ledger.false_positives_since(begin)
         timeline = Timeline(begin, now, grain_s, tuple(ledger.history(begin, now, grain_s)))
     running = bool(agent_runs(config.runtime_dir))
     status = read_status(config.runtime_dir) if running else None
@@ -119,24 +126,24 @@ def account_of(config: Config, since_s: float) -> Account:
         spoofed=of_kind(verdicts, VerdictKind.SPOOFED),
         watched=len(of_kind(verdicts, VerdictKind.WATCH)),
         incidents=incidents,
-        could_be_hurt=who_could_be_hurt(
+        possible_false_positives=possible_false_positives_in(
             bans.values(), connected_peers(bans.values(), now), protected_here(config), now
         ),
         actions=actions,
         timeline=timeline,
         host=node(),
         findings=_findings(config),
-        touched=touched,
-        witnessed=bool(timeline.stretches),
+        false_positives=false_positives,
+        clients_watched=bool(timeline.stretches),
         cut=cut_words(len(latest), len(verdicts)),
     )
 
 
 def _findings(config: Config) -> tuple[Finding, ...]:
     """Return what the doctor says of the queues that floods fill and of SYN cookies."""
-    from synguard.agent.checkup import SYSCTLS, listener_findings, read_listeners
-    from synguard.agent.queue_advice import queue_findings
-    from synguard.report.findings import is_exposed
+    from synguard.doctor.findings import is_exposed
+    from synguard.doctor.host_checks import SYSCTLS, listener_findings, read_listeners
+    from synguard.doctor.queue_checks import queue_findings
 
     listeners, sockets = read_listeners(time.monotonic())
     exposed = [one for one in listeners if is_exposed(one)]
@@ -146,21 +153,21 @@ def _findings(config: Config) -> tuple[Finding, ...]:
 def connected_peers(bans: Iterable[BanRecord], now: datetime, at_most: int = 1000) -> dict[str, int]:
     """Return target → addresses in it with a completed connection now, for the latest standing bans."""
     from synguard.addresses import format_network
+    from synguard.detector.peers import peers_by_target
     from synguard.readings import CONNECTED
-    from synguard.report.peers import peers_by_target
-    from synguard.sensors.sockets import Sockets
+    from synguard.sensors.sockets import SocketTables
 
-    standing = [record.ban.target for record in bans if record.stands(now)][:at_most]
-    if not standing:
+    active_bans = [record.ban.target for record in bans if record.stands(now)][:at_most]
+    if not active_bans:
         return {}
-    sensor = Sockets()
+    sensor = SocketTables()
     try:
         table = sensor.tcp(CONNECTED)
     except SensorError:  # the report stands without it
         return {}
     finally:
         sensor.close()
-    return {format_network(target): count for target, count in peers_by_target(table, standing).items()}
+    return {format_network(target): count for target, count in peers_by_target(table, active_bans).items()}
 
 
 def _text(account: Account, form: Format) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from synguard.cli import words
+from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.errors import ConfigError, SensorError, SynguardError, UsageError
 
@@ -29,7 +29,7 @@ _BETWEEN_READS_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReviewRequest:
     """What was asked for on the command line."""
 
     within_s: float | None
@@ -53,7 +53,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ReviewedBans:
     """The bans under review and what is suggested for each, in the same order."""
 
     bans: Sequence[Candidate]
@@ -97,10 +97,10 @@ def review(
     than its policy does, and never suggest a ban without end on evidence that
     can be forged. Would-be bans of a dry run are shown as such and not changed.
     """
-    within_s = None if within.strip() == "any" else words.duration(within)
-    by_s = None if extend is None else words.duration(extend)
-    quiet_s = None if quiet is None else words.duration(quiet)
-    wanted = Wanted(within_s, by_s, still_hitting, release, quiet_s, apply_suggestions, make_permanent, yes)
+    within_s = None if within.strip() == "any" else parameter_types.duration(within)
+    by_s = None if extend is None else parameter_types.duration(extend)
+    quiet_s = None if quiet is None else parameter_types.duration(quiet)
+    wanted = ReviewRequest(within_s, by_s, still_hitting, release, quiet_s, apply_suggestions, make_permanent, yes)
     _refuse_contradictions(wanted)
     settings = loaded(config)
     if wanted.changes_something:
@@ -109,7 +109,7 @@ def review(
         _look(settings, wanted, json)
 
 
-def _refuse_contradictions(wanted: Wanted) -> None:
+def _refuse_contradictions(wanted: ReviewRequest) -> None:
     if wanted.still_hitting and wanted.extend_by_s is None:
         raise UsageError("--still-hitting needs --extend TIME: how much longer those bans should last")
     if wanted.quiet_s is not None and not wanted.release:
@@ -122,37 +122,37 @@ def _refuse_contradictions(wanted: Wanted) -> None:
         raise UsageError("--apply-suggestions makes permanent what it suggests to: leave out --make-permanent")
 
 
-def _look(config: Config, wanted: Wanted, json: bool) -> None:
-    from synguard.cli.asking import somebody_is_there
-    from synguard.cli.here import opened_ledger
+def _look(config: Config, wanted: ReviewRequest, json: bool) -> None:
+    from synguard.cli.context import opened_ledger
+    from synguard.cli.prompt import is_interactive
     from synguard.cli.review_changes import NONE
     from synguard.cli.review_one_by_one import one_by_one
 
     with opened_ledger(config) as ledger:
         found = _found(ledger, config, wanted.within_s)
-    if not found.bans or json or not somebody_is_there():
+    if not found.bans or json or not is_interactive():
         _tell(found, wanted, NONE, json)
         return
     one_by_one(found.bans, found.advised, config)
 
 
-def _act(config: Config, wanted: Wanted, json: bool) -> None:
-    from synguard.cli.here import reaching
+def _act(config: Config, wanted: ReviewRequest, json: bool) -> None:
+    from synguard.cli.context import open_context
     from synguard.cli.review_changes import carry_out
 
-    with reaching(config) as reach:
-        found = _found(reach.ledger, config, wanted.within_s)
+    with open_context(config) as context:
+        found = _found(context.ledger, config, wanted.within_s)
         changes = _chosen(found, wanted)
         if wanted.asks:
             _confirm(changes, wanted, json)
-        done = carry_out(changes, reach)
+        done = carry_out(changes, context)
     _tell(found, wanted, done, json)
 
 
-def _confirm(changes: Changes, wanted: Wanted, json: bool) -> None:
+def _confirm(changes: Changes, wanted: ReviewRequest, json: bool) -> None:
     """Show what would change and ask, unless ``--yes`` or nothing would."""
-    from synguard.cli.asking import confirmed
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
+    from synguard.cli.prompt import confirmed
 
     if not changes.count:
         return
@@ -162,10 +162,10 @@ def _confirm(changes: Changes, wanted: Wanted, json: bool) -> None:
     confirmed(f"make {changes.count_said}?", yes=wanted.yes, doing="applying suggestions")
 
 
-def _chosen(found: Found, wanted: Wanted) -> Changes:
+def _chosen(found: ReviewedBans, wanted: ReviewRequest) -> Changes:
     """Return what the options say is to be done; would-be bans are never changed."""
     from synguard.cli.review_changes import Changes
-    from synguard.report.advice import Step
+    from synguard.report.advice import AdvisedStep
 
     changes = Changes()
     for one, advice in zip(found.bans, found.advised, strict=True):
@@ -173,7 +173,7 @@ def _chosen(found: Found, wanted: Wanted) -> Changes:
         if ban.dry_run:
             continue
         if wanted.asks:
-            if wanted.suggestions or advice.step is Step.PERMANENT:
+            if wanted.suggestions or advice.step is AdvisedStep.PERMANENT:
                 changes.take(ban, advice)
         elif wanted.extend_by_s is not None and (one.hitting or not wanted.still_hitting):
             changes.extend(ban, wanted.extend_by_s)
@@ -182,34 +182,34 @@ def _chosen(found: Found, wanted: Wanted) -> Changes:
     return changes
 
 
-def _found(ledger: Ledger, config: Config, within_s: float | None) -> Found:
+def _found(ledger: Ledger, config: Config, within_s: float | None) -> ReviewedBans:
     """Return the bans under review, with the freshest counts this user may have, and what is suggested."""
     from synguard.addresses import format_network
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
     from synguard.report.advice import advise
     from synguard.report.review import candidates
 
     traces = _traces(ledger, config)
     now = utcnow()
     offences = {format_network(target): one.times for target, one in ledger.offences(now - _MEMORY).items()}
-    standing = ledger.standing(now)
-    found = candidates(standing, now, within_s, traces, offences)
-    return Found(found, advise(found, _around([one.ban for one in standing], config), now) if found else [])
+    active_bans = ledger.active_records(now)
+    found = candidates(active_bans, now, within_s, traces, offences)
+    return ReviewedBans(found, advise(found, _around([one.ban for one in active_bans], config), now) if found else [])
 
 
 def _traces(ledger: Ledger, config: Config) -> Traces:
     """Return what is seen now of those who are banned; the kernel's counts are kept in the ledger."""
     from synguard.addresses import format_network
-    from synguard.cli.here import kernel_hits, utcnow
-    from synguard.report.presence import agent_runs
+    from synguard.cli.context import kernel_hits, utcnow
     from synguard.report.review import Traces, grown_between
+    from synguard.status.freshness import agent_runs
 
-    standing = [record.ban for record in ledger.standing(utcnow())]
-    if not standing:
+    active_bans = [record.ban for record in ledger.active_records(utcnow())]
+    if not active_bans:
         return Traces()
     running = bool(agent_runs(config.runtime_dir))
     grown: frozenset[str] = frozenset()
-    if any(not ban.dry_run for ban in standing):
+    if any(not ban.dry_run for ban in active_bans):
         hits = kernel_hits(config)
         if hits and not running:
             time.sleep(_BETWEEN_READS_S)
@@ -217,18 +217,18 @@ def _traces(ledger: Ledger, config: Config) -> Traces:
             grown, hits = grown_between(hits, later), later
         if hits:
             ledger.record_hits(hits, utcnow())
-    half_open = {format_network(target): count for target, count in _half_open(standing).items()}
+    half_open = {format_network(target): count for target, count in _half_open(active_bans).items()}
     return Traces(grown, half_open, _evidence(config) if running else {})
 
 
-def _half_open(standing: Iterable[Ban]) -> dict[Network, int]:
+def _half_open(active_bans: Iterable[Ban]) -> dict[Network, int]:
+    from synguard.detector.peers import half_open_by_target
     from synguard.readings import TcpState
-    from synguard.report.peers import half_open_by_target
-    from synguard.sensors.sockets import Sockets
+    from synguard.sensors.sockets import SocketTables
 
-    sensor = Sockets()
+    sensor = SocketTables()
     try:
-        return half_open_by_target(sensor.tcp({TcpState.SYN_RECV}), {ban.target for ban in standing})
+        return half_open_by_target(sensor.tcp({TcpState.SYN_RECV}), {ban.target for ban in active_bans})
     except SensorError:  # counters and the agent's word remain
         return {}
     finally:
@@ -238,7 +238,7 @@ def _half_open(standing: Iterable[Ban]) -> dict[Network, int]:
 def _evidence(config: Config) -> dict[str, str]:
     """Return target → evidence of those whom the running agent sees over a limit now."""
     from synguard.report.review import evidence_now
-    from synguard.report.status import read_status
+    from synguard.status.model import read_status
 
     try:
         return evidence_now(read_status(config.runtime_dir))
@@ -246,11 +246,11 @@ def _evidence(config: Config) -> dict[str, str]:
         return {}
 
 
-def _around(standing: list[Ban], config: Config) -> Around:
-    from synguard.cli.here import protected_here
+def _around(active_bans: list[Ban], config: Config) -> Around:
+    from synguard.cli.context import protected_here
     from synguard.policy.load import load_policies
     from synguard.report.advice import Around
-    from synguard.report.status import read_status
+    from synguard.status.model import read_status
 
     try:
         status = read_status(config.runtime_dir)
@@ -261,18 +261,18 @@ def _around(standing: list[Ban], config: Config) -> Around:
     except ConfigError:  # a review must not need good policies; the usual times are assumed
         times = {}
     return Around(
-        standing=tuple(standing),
+        active_bans=tuple(active_bans),
         protected=protected_here(config).networks,
         times=times,
         leaks=frozenset(leak.ban for leak in (status.leaks if status else ())),
     )
 
 
-def _tell(found: Found, wanted: Wanted, done: Changes, json: bool) -> None:
-    from synguard.cli.here import utcnow
+def _tell(found: ReviewedBans, wanted: ReviewRequest, done: Changes, json: bool) -> None:
+    from synguard.cli.context import utcnow
+    from synguard.output.tables import print_json
     from synguard.report.review import candidate_shape, print_candidates
     from synguard.report.shapes import ban_shape
-    from synguard.report.tables import print_json
 
     now = utcnow()
     if json:
@@ -293,5 +293,5 @@ def _tell(found: Found, wanted: Wanted, done: Changes, json: bool) -> None:
         print("no bans stand" if wanted.within_s is None else soon)
         return
     print_candidates(found.bans, found.advised, now)
-    for line in done.told():
+    for line in done.shown():
         print(line)

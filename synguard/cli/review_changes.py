@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import format_network
 from synguard.model import Ban
-from synguard.report.advice import Advice, Step, can_be_forged
-from synguard.report.moments import both_zones, clock_time
-from synguard.report.tables import printable
+from synguard.output.tables import printable
+from synguard.output.times import both_zones, clock_time
+from synguard.report.advice import Advice, AdvisedStep, can_be_forged
 from synguard.units import format_duration
 
 if TYPE_CHECKING:
-    from synguard.cli.here import Reach
+    from synguard.cli.context import VerbContext
 
 RELEASED: Final = "released in review"
 
@@ -32,11 +32,11 @@ class Changes:
 
     def take(self, ban: Ban, advice: Advice) -> None:
         """Take in what is suggested for a ban."""
-        if advice.step is Step.EXTEND:
+        if advice.step is AdvisedStep.EXTEND:
             self.extend(ban, advice.by_s)
-        elif advice.step is Step.RELEASE:
+        elif advice.step is AdvisedStep.RELEASE:
             self.release(ban)
-        elif advice.step is Step.PERMANENT:
+        elif advice.step is AdvisedStep.PERMANENT:
             self.make_permanent(ban)
 
     def extend(self, ban: Ban, by_s: float) -> None:
@@ -75,7 +75,7 @@ class Changes:
         for ban in self.made_permanent:
             yield printable(f"  make permanent {format_network(ban.target)} ({ban.reason})")
 
-    def told(self) -> Iterator[str]:
+    def shown(self) -> Iterator[str]:
         """Yield exactly what changed, a ban a line."""
         for ban, _ in self.extended:
             if ban.expires_at is not None:
@@ -93,7 +93,7 @@ NONE: Final = Changes()
 """No change at all."""
 
 
-def carry_out(changes: Changes, reach: Reach) -> Changes:
+def carry_out(changes: Changes, context: VerbContext) -> Changes:
     """Make the changes, bans that ended meanwhile left out, and return them as they came to be.
 
     Where something stops it half way, Ctrl-C too, what was done and what was not is told on stderr.
@@ -102,62 +102,62 @@ def carry_out(changes: Changes, reach: Reach) -> Changes:
         RefusedError: A ban without end is unsafe; what was done before stands and is told.
         PlaneError: The kernel did not take it; the ledger holds it, so the next change retries.
     """
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
     from synguard.policy.models import LONGEST_BAN_S
 
-    standing = reach.ledger.active_bans(utcnow())
-    wanted = _still(changes, standing)
+    active_bans = context.ledger.active_bans(utcnow())
+    wanted = _still(changes, active_bans)
     done = Changes()
     try:
         if wanted.released:
-            done.released = list(reach.hand.lift(wanted.released, RELEASED).bans)
+            done.released = list(context.applier.unban(wanted.released, RELEASED).bans)
         if wanted.extended:
             by_s = {ban.id: seconds for ban, seconds in wanted.extended}
-            longer = reach.hand.extend_each(wanted.extended, LONGEST_BAN_S).bans
+            longer = context.applier.extend_each(wanted.extended, LONGEST_BAN_S).bans
             done.extended = [(ban, by_s[ban.id]) for ban in longer]
         for ban in wanted.made_permanent:
-            done.made_permanent.append(_without_end(ban, reach))
+            done.made_permanent.append(_without_end(ban, context))
     except BaseException:
-        _tell_half(wanted, standing, reach)
+        _report_half(wanted, active_bans, context)
         raise
     return done
 
 
-def _still(changes: Changes, standing: dict[str, Ban]) -> Changes:
+def _still(changes: Changes, active_bans: dict[str, Ban]) -> Changes:
     """Return the changes of bans that stand yet; those that ended need none."""
     return Changes(
-        [(standing[ban.id], by_s) for ban, by_s in changes.extended if ban.id in standing],
-        [standing[ban.id] for ban in changes.released if ban.id in standing],
-        [standing[ban.id] for ban in changes.made_permanent if ban.id in standing],
+        [(active_bans[ban.id], by_s) for ban, by_s in changes.extended if ban.id in active_bans],
+        [active_bans[ban.id] for ban in changes.released if ban.id in active_bans],
+        [active_bans[ban.id] for ban in changes.made_permanent if ban.id in active_bans],
     )
 
 
-def _without_end(ban: Ban, reach: Reach) -> Ban:
+def _without_end(ban: Ban, context: VerbContext) -> Ban:
     """Replace an automatic ban by a person's order without end, weighed as ``synguard ban`` weighs it.
 
     Raises:
         RefusedError: The target is protected.
     """
-    from synguard.agent.manual import Order, assess, bans_for, look_around, refuse_unsafe
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
+    from synguard.operator.ban import BanRequest, assess, bans_for, read_host_context, refuse_unsafe
 
     reason = f"made permanent in review, banned {ban.times} times: {ban.reason}"
-    order = Order((ban.target,), None, ban.scope, ban.action, ban.ports, reason[:200])
-    around, _ = look_around(reach.protected, ())
+    order = BanRequest((ban.target,), None, ban.scope, ban.action, ban.ports, reason[:200])
+    around, _ = read_host_context(context.protected, ())
     impacts = assess(order, around)
     refuse_unsafe(order, impacts)
     made = [replace(one, evidence=ban.evidence, times=ban.times) for one in bans_for(order, impacts, utcnow())]
-    reach.hand.ban(made)
+    context.applier.ban(made)
     return made[0]
 
 
-def _tell_half(wanted: Changes, before: dict[str, Ban], reach: Reach) -> None:
+def _report_half(wanted: Changes, before: dict[str, Ban], context: VerbContext) -> None:
     """Say what was done before it stopped and what was not, as the ledger has it."""
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
     from synguard.errors import LedgerError
 
     try:
-        now = reach.ledger.active_bans(utcnow())
+        now = context.ledger.active_bans(utcnow())
     except LedgerError as error:
         print(f"synguard: what was done is not known, {error}; see synguard bans", file=sys.stderr)
         return

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import format_network
-from synguard.cli.asking import confirmed, one_key
+from synguard.cli.prompt import confirmed, one_key
 from synguard.cli.review_changes import NONE, Changes, carry_out
 from synguard.model import Ban
-from synguard.report.advice import Advice, Step, can_be_forged
-from synguard.report.tables import printable, terminal_width
+from synguard.output.tables import printable, terminal_width
+from synguard.report.advice import Advice, AdvisedStep, can_be_forged
 from synguard.units import format_duration
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ MOST_WOULD_BE: Final = 10
 """Would-be bans told before the review of real ones begins."""
 
 KEYS: Final = "Enter as suggested  k keep  e extend  r release  p for good  a all as suggested  b back  q enough"
-_STEPS: Final[Mapping[str, Step]] = {"k": Step.KEEP, "e": Step.EXTEND, "r": Step.RELEASE, "p": Step.PERMANENT}
+_STEPS: Final[Mapping[str, AdvisedStep]] = {
+    "k": AdvisedStep.KEEP,
+    "e": AdvisedStep.EXTEND,
+    "r": AdvisedStep.RELEASE,
+    "p": AdvisedStep.PERMANENT,
+}
 
 
 def one_by_one(found: Sequence[Candidate], advised: Sequence[Advice], config: Config) -> None:
@@ -34,7 +39,7 @@ def one_by_one(found: Sequence[Candidate], advised: Sequence[Advice], config: Co
     Raises:
         typer.Abort: The person says no in the end; nothing was changed.
     """
-    from synguard.cli.here import reaching, utcnow
+    from synguard.cli.context import open_context, utcnow
 
     would_be = [(one, advice) for one, advice in zip(found, advised, strict=True) if one.record.ban.dry_run]
     real = [(one, advice) for one, advice in zip(found, advised, strict=True) if not one.record.ban.dry_run]
@@ -61,9 +66,9 @@ def one_by_one(found: Sequence[Candidate], advised: Sequence[Advice], config: Co
         for line in changes.preview(utcnow()):
             print(line)
         confirmed(f"make {changes.count_said}?", yes=False, doing="a review")
-        with reaching(config) as reach:
-            changes = carry_out(changes, reach)
-    for line in changes.told() if changes.count else NONE.told():
+        with open_context(config) as context:
+            changes = carry_out(changes, context)
+    for line in changes.shown() if changes.count else NONE.shown():
         print(line)
 
 
@@ -103,15 +108,15 @@ def _as_answered(answer: str, advice: Advice) -> Advice:
     if answer == "s":
         return advice
     step = _STEPS[answer]
-    return Advice(step, "", (advice.by_s or BY_HAND_S) if step is Step.EXTEND else 0.0)
+    return Advice(step, "", (advice.by_s or BY_HAND_S) if step is AdvisedStep.EXTEND else 0.0)
 
 
 def _keep() -> Advice:
-    return Advice(Step.KEEP, "")
+    return Advice(AdvisedStep.KEEP, "")
 
 
 def _show(one: Candidate, advice: Advice, number: int, of: int) -> None:
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
     from synguard.report.review import candidate_line
 
     _say(f"{number}/{of} {candidate_line(one, utcnow())}")
@@ -125,4 +130,4 @@ def _say(text: str) -> None:
 
 
 def _said(advice: Advice) -> str:
-    return f"extend by {format_duration(advice.by_s)}" if advice.step is Step.EXTEND else str(advice.step)
+    return f"extend by {format_duration(advice.by_s)}" if advice.step is AdvisedStep.EXTEND else str(advice.step)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from synguard.cli import words
+from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, loaded
 from synguard.errors import UsageError
 from synguard.model import Mode
@@ -48,8 +48,8 @@ def run(
     """
     if dry_run and enforce:
         raise UsageError("--dry-run and --enforce exclude each other: give one of them")
-    for_s = None if for_ is None else words.duration(for_)
-    limit = words.size(record_limit)
+    for_s = None if for_ is None else parameter_types.duration(for_)
+    limit = parameter_types.size(record_limit)
     mode = Mode.DRY_RUN if dry_run else Mode.ENFORCE if enforce else None
 
     settings, policies = _loaded(config, mode)
@@ -58,8 +58,8 @@ def run(
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else numpy starts threads, which keep every capability
     from synguard import capabilities
+    from synguard.agent.bootstrap import agent_for, run_until_signalled
     from synguard.agent.config_drift import ConfigDrift
-    from synguard.agent.start import built, run_until_told
     from synguard.clock import SystemClock
     from synguard.logs import logging_to_stderr
     from synguard.policy.load import default_path
@@ -77,7 +77,7 @@ def run(
     until_recording = {"CAP_DAC_OVERRIDE"} if record is not None else set()  # the file may lie where root owns nothing
     with ExitStack() as held:
         held.enter_context(logging_to_stderr(form, verbose=verbose))
-        building = built(settings, policies, clock, insists=mode is not None, keep=kept | until_recording)
+        building = agent_for(settings, policies, clock, insists=mode is not None, keep=kept | until_recording)
         agent = held.enter_context(building)
         agent.notes.append(drift.notes)
         if record is not None:
@@ -87,7 +87,7 @@ def run(
             capabilities.give_up_all_but(kept)
             agent.record = held.enter_context(recorder).record
         _greet(agent.mode, policies, form)
-        run_until_told(agent, clock, load, for_s)
+        run_until_signalled(agent, clock, load, for_s)
 
 
 def _loaded(config: Path | None, mode: Mode | None) -> tuple[Config, tuple[Policy, ...]]:

@@ -19,11 +19,11 @@ def status(config: ConfigFile = None, json: Json = False) -> None:
 
     Exit code 0 also where no agent runs; --json says so under "running".
     """
-    from synguard.cli.here import utcnow
-    from synguard.report.overview import overview, overview_lines
-    from synguard.report.presence import agent_runs
-    from synguard.report.status import read_status
-    from synguard.report.tables import print_json, printable
+    from synguard.cli.context import utcnow
+    from synguard.output.tables import print_json, printable
+    from synguard.status.freshness import agent_runs
+    from synguard.status.model import read_status
+    from synguard.status.overview import overview, overview_lines
 
     settings = loaded(config)
     seen = overview(
@@ -43,7 +43,7 @@ def status(config: ConfigFile = None, json: Json = False) -> None:
 
 def _bans_in_ledger(config: Config) -> int | None:
     """Return how many bans stand, or None where the ledger cannot be read by this user."""
-    from synguard.cli.here import opened_ledger, utcnow
+    from synguard.cli.context import opened_ledger, utcnow
     from synguard.errors import LedgerError
     from synguard.ledger import LEDGER_FILE
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from synguard.cli import words
+from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import UsageError
 
 if TYPE_CHECKING:
     from synguard.enforcer.plane import Plane
-    from synguard.model import Held
+    from synguard.model import KernelBan
     from synguard.policy.models import Config
-    from synguard.sensors.sockets import Sockets as Sensor
-    from synguard.top.look import Looker
-    from synguard.top.sight import Sight, Sockets
+    from synguard.sensors.sockets import SocketTables as Sensor
+    from synguard.top.poller import Poller
+    from synguard.top.snapshot import Snapshot, SnapshotSockets
 
 SHORTEST_S: Final = 0.2
 """The agent itself tells of itself about once a second."""
@@ -51,7 +51,7 @@ def top(
     Without an agent it shows the kernel's bans and the half-open sockets.
     NO_COLOR is honoured. Packets a second need two looks.
     """
-    every_s = words.duration(every)
+    every_s = parameter_types.duration(every)
     if every_s < SHORTEST_S:
         raise UsageError(f"--every {every} is too often: {SHORTEST_S:g}s at the least")
     settings = loaded(config)
@@ -61,15 +61,15 @@ def top(
 
         live = can_be_live(os.environ)
     eyes = _Eyes(settings)
-    looker = _looker(settings, eyes, every_s)
+    poller = _poller(settings, eyes, every_s)
     try:
-        first = looker.glance()
+        first = poller.glance()
         if not first.alive:
             eyes.require_permission()
         if live:
-            _watch(settings, looker, first, every_s)
+            _watch(settings, poller, first, every_s)
         else:
-            _print(looker, 1 if count is None else count, every_s, limit, json)
+            _print(poller, 1 if count is None else count, every_s, limit, json)
     except KeyboardInterrupt:
         return
     finally:
@@ -98,17 +98,17 @@ class _Eyes:
                 "no agent tells this user anything, and to ask the kernel for its bans needs CAP_NET_ADMIN: run as root"
             )
 
-    def kernel(self) -> Mapping[str, Held]:
+    def kernel(self) -> Mapping[str, KernelBan]:
         """Return what the kernel holds."""
-        from synguard.cli.here import working_plane
+        from synguard.cli.context import working_plane
 
         if self._plane is None:
             self._plane = working_plane(self._config)
         return self._plane.read().bans
 
-    def sockets(self) -> Sockets:
+    def sockets(self) -> SnapshotSockets:
         """Return what the socket table holds."""
-        from synguard.sensors.sockets import Sockets as Sensor
+        from synguard.sensors.sockets import SocketTables as Sensor
         from synguard.top.unwatched import read_sockets
 
         if self._sensor is None:
@@ -121,40 +121,40 @@ class _Eyes:
             self._sensor.close()
 
 
-def _looker(config: Config, eyes: _Eyes, every_s: float) -> Looker:
-    from synguard.cli.here import utcnow
-    from synguard.top.look import Looker
+def _poller(config: Config, eyes: _Eyes, every_s: float) -> Poller:
+    from synguard.cli.context import utcnow
+    from synguard.top.poller import Poller
 
-    return Looker(config, eyes.kernel, eyes.sockets, every_s, utcnow)
+    return Poller(config, eyes.kernel, eyes.sockets, every_s, utcnow)
 
 
-def _watch(config: Config, looker: Looker, first: Sight, every_s: float) -> None:
+def _watch(config: Config, poller: Poller, first: Snapshot, every_s: float) -> None:
     from functools import partial
 
-    from synguard.agent.manual import look_around
-    from synguard.cli.here import reaching, utcnow
-    from synguard.top.orders import Orders
+    from synguard.cli.context import open_context, utcnow
+    from synguard.operator.ban import read_host_context
+    from synguard.top.actions import Actions
     from synguard.top.session import Session, Watcher
     from synguard.top.terminal import Terminal, TerminalGoneError
 
     with Terminal(os.environ) as terminal:
-        watcher = Watcher(looker, every_s, first, terminal.wake)
+        watcher = Watcher(poller, every_s, first, terminal.wake)
         watcher.start()
         try:
-            Session(terminal, watcher, Orders(partial(reaching, config), look_around, utcnow)).run()
+            Session(terminal, watcher, Actions(partial(open_context, config), read_host_context, utcnow)).run()
         except TerminalGoneError:
             return
         finally:
             watcher.stop()
 
 
-def _print(looker: Looker, count: int, every_s: float, limit: int, json: bool) -> None:
+def _print(poller: Poller, count: int, every_s: float, limit: int, json: bool) -> None:
     """Print snapshots, ``every_s`` apart."""
     tell = _tell_json if json else _tell_text
     printed = 0
     try:
         while True:
-            tell(looker.look(), limit)
+            tell(poller.poll(), limit)
             sys.stdout.flush()
             printed += 1
             if printed == count:
@@ -163,21 +163,21 @@ def _print(looker: Looker, count: int, every_s: float, limit: int, json: bool) -
                 print()
             time.sleep(every_s)
     finally:
-        looker.close()
+        poller.close()
 
 
-def _tell_json(sight: Sight, limit: int) -> None:
-    from synguard.top.shape import sight_shape
+def _tell_json(snapshot: Snapshot, limit: int) -> None:
+    from synguard.top.shape import snapshot_shape
 
-    print(dumps(sight_shape(sight, limit or None)))
+    print(dumps(snapshot_shape(snapshot, limit or None)))
 
 
-def _tell_text(sight: Sight, limit: int) -> None:
-    from synguard.report.tables import terminal_width
+def _tell_text(snapshot: Snapshot, limit: int) -> None:
+    from synguard.output.tables import terminal_width
     from synguard.top.frame import plain_lines
     from synguard.top.spans import as_text
 
-    lines = plain_lines(sight, limit or sys.maxsize, min(terminal_width(), 1000))
+    lines = plain_lines(snapshot, limit or sys.maxsize, min(terminal_width(), 1000))
     encode = _speakable(sys.stdout.encoding)
     sys.stdout.writelines(f"{encode(as_text(line))}\n" for line in lines)
 

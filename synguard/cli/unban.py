@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from synguard.addresses import Network, covers, format_network, overlaps
-from synguard.cli import words
-from synguard.cli.asking import confirmed
-from synguard.cli.lists import lists_of, read_lists, some
+from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
+from synguard.cli.prompt import confirmed
 from synguard.errors import SynguardError, UsageError
 from synguard.memory import many_objects
 from synguard.model import Ban, Origin
+from synguard.operator.lists import lists_of, read_lists, some
 
 FEW: Final = 20
 """Bans, orphans and targets without a ban that are told one by one; of more, their number."""
@@ -72,55 +72,55 @@ def unban(
         if paths:
             step("reading the list")
             wanted |= dict.fromkeys(read_lists(paths).entries)
-        _lift(wanted, settings, json, step)
+        _unban(wanted, settings, json, step)
 
 
 def _ban_id_or_network(word: str) -> str | Network:
     try:
-        return words.network(word)
+        return parameter_types.network(word)
     except UsageError:
         if _ID.fullmatch(word):
             return word
         raise
 
 
-def _lift(wanted: Mapping[str | Network, None], config: Config, json: bool, step: Step) -> None:
+def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, step: Step) -> None:
     """Lift what matches, tell of what does not.
 
     Raises:
         SynguardError: Something asked for did not match any standing ban.
     """
-    from synguard.cli.here import reaching, utcnow
+    from synguard.cli.context import open_context, utcnow
 
     step("looking at what stands")
-    with reaching(config) as reach:
+    with open_context(config) as context:
         now = utcnow()
-        standing = reach.ledger.active_bans(now) | reach.ledger.active_bans(now, dry_run=True)
-        found = {id_: ban for id_, ban in standing.items() if not wanted or ban.target in wanted or id_ in wanted}
+        active_bans = context.ledger.active_bans(now) | context.ledger.active_bans(now, dry_run=True)
+        found = {id_: ban for id_, ban in active_bans.items() if not wanted or ban.target in wanted or id_ in wanted}
         matched: set[str | Network] = {ban.target for ban in found.values()} | set(found)
         missing = [one for one in wanted if one not in matched]
-        orphans = _orphans(reach.plane, standing) if missing or not wanted else set()
+        orphans = _orphans(context.plane, active_bans) if missing or not wanted else set()
         if found or orphans.intersection(missing) or (not wanted and orphans):
-            reach.hand.lift(tuple(found.values()), "lifted by hand", step)
+            context.applier.unban(tuple(found.values()), "lifted by hand", step)
     step("done")
     _tell(found, orphans if not wanted else orphans.intersection(missing), json)
     missing = [one for one in missing if one not in orphans]
     if missing:
-        said = [_nothing_matched(one, standing.values()) for one in missing[:FEW]]
+        said = [_nothing_matched(one, active_bans.values()) for one in missing[:FEW]]
         more = len(missing) - FEW
         raise SynguardError("\n".join([*said, *([f"and {more:,} more are not banned"] if more > 0 else [])]))
     if not wanted and not found and not json:
         print("no bans stand")
 
 
-def _orphans(plane: Plane, standing: Mapping[str, Ban]) -> set[Network]:
-    return {held.target for held in plane.read().bans.values() if held.ban_id not in standing}
+def _orphans(plane: Plane, active_bans: Mapping[str, Ban]) -> set[Network]:
+    return {held.target for held in plane.read().bans.values() if held.ban_id not in active_bans}
 
 
 def _tell(found: Mapping[str, Ban], orphans: Collection[Network], json: bool) -> None:
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
+    from synguard.output.tables import print_json, printable
     from synguard.report.shapes import ban_shape
-    from synguard.report.tables import print_json, printable
 
     bans = list(found.values())
     if json:
@@ -139,11 +139,11 @@ def _tell(found: Mapping[str, Ban], orphans: Collection[Network], json: bool) ->
         print("note: the agent may ban again what goes on attacking; put it on the allow-list to prevent that")
 
 
-def _nothing_matched(wanted: str | Network, standing: Iterable[Ban]) -> str:
+def _nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
     """Return one sentence that names the bans that are near, if any."""
     if isinstance(wanted, str):
         return f"no ban with id {wanted} stands; see synguard bans"
-    bans = list(standing)
+    bans = list(active_bans)
     word = format_network(wanted)
     around = [ban for ban in bans if covers(ban.target, wanted)]
     if around:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from synguard.cli import words
+from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError
 
@@ -31,11 +31,11 @@ def why(
     An address that was never seen over a limit is said to be unknown, with the
     limits that would apply to it.
     """
-    from synguard.cli.here import utcnow
+    from synguard.cli.context import utcnow
+    from synguard.output.tables import print_json, printable
     from synguard.report.knowledge import knowledge_lines, knowledge_shape
-    from synguard.report.tables import print_json, printable
 
-    known = _known(words.network(address), config)
+    known = _known(parameter_types.network(address), config)
     now = utcnow()
     if json:
         print_json(knowledge_shape(known, now))
@@ -47,20 +47,20 @@ def why(
 def _known(network: Network, config: Path | None) -> Knowledge:
     """Gather what ledger, agent, sockets and protection know of a network."""
     from synguard.addresses import overlaps, parse_network
-    from synguard.agent.manual import Order, assess, look_around
-    from synguard.cli.here import opened_ledger, protected_here
+    from synguard.cli.context import opened_ledger, protected_here
     from synguard.cli.policy import policies_in_effect
+    from synguard.operator.ban import BanRequest, assess, read_host_context
     from synguard.report.knowledge import Knowledge
-    from synguard.report.presence import agent_runs
-    from synguard.report.status import read_status
+    from synguard.status.freshness import agent_runs
+    from synguard.status.model import read_status
 
     settings = loaded(config)
     warnings: list[str] = []
     with opened_ledger(settings) as ledger:
         bans, verdicts = tuple(ledger.bans_of(network)), tuple(ledger.verdicts_of(network))
     protected = protected_here(settings)
-    around, trouble = look_around(protected, ())
-    impact = assess(Order((network,), None), around)[0]
+    around, trouble = read_host_context(protected, ())
+    impact = assess(BanRequest((network,), None), around)[0]
     status = read_status(settings.runtime_dir) if agent_runs(settings.runtime_dir) is not False else None
     try:
         policies = policies_in_effect(config)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 from synguard.addresses import Network
-from synguard.decision.banned import FOREVER, Banned, microseconds
+from synguard.decision.banned_networks import FOREVER, BannedNetworks, microseconds
+from synguard.detector.ban_filter import BanFilter, Networks
 from synguard.detector.columns import halves
-from synguard.detector.held import Held, Networks
 from synguard.model import Ban, Origin, Scope
 from synguard.policy.models import BanTimes, Budget
 
@@ -29,7 +29,7 @@ _Reach: TypeAlias = tuple[Scope, int, int, int]
 """Scope, IP version, prefix length, local port or 0 for all."""
 
 
-class StandingBans:
+class ActiveBans:
     """The bans in force, by target; a look-up costs one probe per prefix length in use.
 
     Bans come and go one by one, and columns of the networks they close are kept up, so that a tick with 100,000 of
@@ -42,9 +42,9 @@ class StandingBans:
     def _begin(self, bans: Iterable[Ban]) -> None:
         self._by_target: dict[Network, tuple[Ban, ...]] = {}
         self._lengths: Counter[tuple[int, int]] = Counter()
-        self._rows: dict[_Reach, Banned] = {}
-        self._held: tuple[int, Held] | None = None
-        self._held_from = 0
+        self._rows: dict[_Reach, BannedNetworks] = {}
+        self._filter: tuple[int, BanFilter] | None = None
+        self._filter_from = 0
         self.automatic = 0
         for ban in bans:
             self.add(ban)
@@ -60,10 +60,10 @@ class StandingBans:
             self._lengths[ban.target.version, ban.target.prefixlen] += 1
         self._by_target[ban.target] = (*bans, ban)
         self.automatic += ban.origin is Origin.AUTO
-        self._held = None
+        self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
-            self._rows.setdefault(reach, Banned()).put(place, until)
+            self._rows.setdefault(reach, BannedNetworks()).put(place, until)
 
     def remove(self, ban: Ban, now: datetime | None = None) -> None:
         """Let go of a ban, if it is known; the rows of one that has lapsed at ``now`` have ended by themselves."""
@@ -79,7 +79,7 @@ class StandingBans:
         self.automatic -= ban.origin is Origin.AUTO
         if now is not None and not ban.active(now):
             return
-        self._held = None
+        self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
             self._rows[reach].end(place, until)
@@ -106,18 +106,18 @@ class StandingBans:
         for ban in arrived:
             self.add(ban)
 
-    def held(self, now: datetime) -> Held:
+    def ban_filter(self, now: datetime) -> BanFilter:
         """Return the banned networks as columns, but for bans that end soon: who goes on must be judged anew."""
         at = microseconds(now + ENDS_SOON)
-        if self._held is None or not self._held_from <= at < self._held[0]:
+        if self._filter is None or not self._filter_from <= at < self._filter[0]:
             whole, new = self._networks(Scope.ALL, at), self._networks(Scope.NEW, at)
             ends = min((rows.next_end for rows in self._rows.values()), default=int(FOREVER))
-            self._held, self._held_from = (ends, Held(whole, new)), at
-        return self._held[1]
+            self._filter, self._filter_from = (ends, BanFilter(whole, new)), at
+        return self._filter[1]
 
     def _networks(self, scope: Scope, at: int) -> Networks:
-        standing = {reach[1:]: rows.standing(at) for reach, rows in self._rows.items() if reach[0] is scope}
-        return {width: columns for width, columns in standing.items() if len(columns[0])}
+        active_bans = {reach[1:]: rows.active(at) for reach, rows in self._rows.items() if reach[0] is scope}
+        return {width: columns for width, columns in active_bans.items() if len(columns[0])}
 
     def closed_prefixes(self, now: datetime) -> Networks:
         """Return the prefixes, single addresses left out, that bans of scope ``new`` close at ``now``."""
@@ -160,7 +160,7 @@ def _end(ban: Ban) -> tuple[datetime, str]:
     return ban.expires_at or _NEVER, ban.id
 
 
-class Offenders:
+class RepeatOffenders:
     """How often each target was banned and when last; bounded, the longest quiet are forgotten first."""
 
     def __init__(self, known: Mapping[Network, tuple[int, datetime]]) -> None:

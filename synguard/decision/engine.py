@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.decision.bans import BudgetGate, Offenders, StandingBans
-from synguard.decision.cover import Condemned, narrowest_cover
-from synguard.decision.docket import PROOF_FRESH_S, Court, Docket
+from synguard.decision.bans import ActiveBans, BudgetGate, RepeatOffenders
+from synguard.decision.evaluator import PROOF_FRESH_S, Evaluator, EvaluatorState
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
+from synguard.decision.prefix_aggregation import Offender, aggregated_prefixes
 from synguard.decision.proven import ProvenPeers
-from synguard.decision.scores import Key, Score, Scores
+from synguard.decision.scores import Score, ScoreKey, Scores
 from synguard.decision.spoofing import spoofed_reason
 from synguard.detector.assessment import Assessment
 from synguard.model import Ban, Incident, Mode, Phase, Signal, Verdict
@@ -22,7 +22,7 @@ from synguard.policy.models import Config, Policy
 
 FORESEEN: Final = 25.0
 """Score from which completed handshakes are looked at ahead of the ban that may follow."""
-MOST_HEARD: Final = 1024
+MOST_EVALUATED: Final = 1024
 """Targets that get a verdict in one tick."""
 STRAINED: Final = 0.25
 """Fill of a SYN queue from which SYNs are sampled."""
@@ -44,7 +44,7 @@ class Decision:
     wants_proof: bool = False
     """Somebody is about to be banned on evidence that may be forged: completed handshakes should be read now."""
     refusals: tuple[str, ...] = ()
-    """Why condemned targets were not banned although nothing spares them: suspension, budget."""
+    """Why offenders were not banned although nothing spares them: suspension, budget."""
 
 
 class Engine:
@@ -61,12 +61,12 @@ class Engine:
     ) -> None:
         self._sampling_until = float("-inf")
         self._incidents = IncidentTracker(config.incident, new_id)
-        self.court = Court(
+        self.evaluator_state = EvaluatorState(
             new_id=new_id,
             chance=chance,
             dry_run=config.mode is Mode.DRY_RUN,
             budget=BudgetGate(config.budget),
-            offenders=Offenders(offenders or {}),
+            offenders=RepeatOffenders(offenders or {}),
             proven=ProvenPeers(config.proven.lifetime, config.proven.at_most),
         )
         self._judge_by(config, policies)
@@ -78,17 +78,17 @@ class Engine:
 
     def use(self, config: Config, policies: Sequence[Policy]) -> None:
         """Judge by other policies from now on; what is known of peers, offenders and the incident stays known."""
-        self.court.budget.budget = config.budget
-        self.court.proven.limit(config.proven.lifetime, config.proven.at_most)
+        self.evaluator_state.budget.budget = config.budget
+        self.evaluator_state.proven.limit(config.proven.lifetime, config.proven.at_most)
         self._incidents.levels = config.incident
         self._judge_by(config, policies)
 
-    def rehearse(self, dry_run: bool, offenders: Mapping[Network, tuple[int, datetime]]) -> None:
+    def set_dry_run(self, dry_run: bool, offenders: Mapping[Network, tuple[int, datetime]]) -> None:
         """Ban for real from now on, or as if; each has bans and repeat offenders of its own, and a budget to spend."""
-        self.court.dry_run = dry_run
-        self.court.offenders = Offenders(offenders)
-        self.court.standing = StandingBans()
-        self.court.budget = BudgetGate(self.court.budget.budget)
+        self.evaluator_state.dry_run = dry_run
+        self.evaluator_state.offenders = RepeatOffenders(offenders)
+        self.evaluator_state.active_bans = ActiveBans()
+        self.evaluator_state.budget = BudgetGate(self.evaluator_state.budget.budget)
 
     def _judge_by(self, config: Config, policies: Sequence[Policy]) -> None:
         self._policies = {policy.name: policy for policy in policies}
@@ -98,60 +98,62 @@ class Engine:
     def decide(self, assessment: Assessment, now: datetime) -> Decision:
         """Return what to do about one tick."""
         if assessment.completed is not None:
-            self.court.proven.add(assessment.completed, assessment.at)
-            self.court.asked_at = None
-            self.court.proved_at = assessment.at
+            self.evaluator_state.proven.add(assessment.completed, assessment.at)
+            self.evaluator_state.asked_at = None
+            self.evaluator_state.proved_at = assessment.at
         self.scores.advance(assessment.observations, assessment.elapsed)
         spoofed = spoofed_reason(assessment)
-        docket = Docket(self.court, assessment, now, spoofed)
+        evaluator = Evaluator(self.evaluator_state, assessment, now, spoofed)
         for item, policy in self._worst():
-            docket.hear(item, policy)
+            evaluator.evaluate(item, policy)
         flood_verdict = spoofed or (_slow_application(assessment) if assessment.slow_application else "")
-        incident = self._incidents.follow(assessment, docket.tally(), now)
+        incident = self._incidents.follow(assessment, evaluator.tally(), now)
         return Decision(
-            bans=tuple(docket.bans),
-            verdicts=tuple(docket.verdicts),
+            bans=tuple(evaluator.bans),
+            verdicts=tuple(evaluator.verdicts),
             flood_verdict=flood_verdict,
             incident=incident,
             phase=self.phase,
             wants_sampler=self._wants_sampler(assessment),
             wants_proof=self._wants_proof(assessment.at),
-            refusals=tuple(docket.refusals),
+            refusals=tuple(evaluator.refusals),
         )
 
     def _wants_proof(self, now: float) -> bool:
         """Return whether a ban on forgeable evidence waits for a look at handshakes, or soon would."""
-        if self.court.asked_at is not None:
+        if self.evaluator_state.asked_at is not None:
             return True
-        return now - self.court.proved_at > PROOF_FRESH_S / 2 and self.scores.any_forgeable_above(FORESEEN)
+        return now - self.evaluator_state.proved_at > PROOF_FRESH_S / 2 and self.scores.any_forgeable_above(FORESEEN)
 
-    def _worst(self) -> list[tuple[Condemned, Policy]]:
-        """Return what the condemned come to, worst first; those left out are still there at the next tick."""
+    def _worst(self) -> list[tuple[Offender, Policy]]:
+        """Return what the offenders come to, worst first; those left out are still there at the next tick."""
         covering = [
             (item, self._policies[name])
-            for name, condemned in self._condemned().items()
+            for name, offenders in self._offenders_of().items()
             for forgeable in (False, True)
-            for item in narrowest_cover([one for one in condemned if one.forgeable is forgeable], self._policies[name])
+            for item in aggregated_prefixes(
+                [one for one in offenders if one.forgeable is forgeable], self._policies[name]
+            )
         ]
         covering.sort(key=lambda pair: max(e.value / e.limit for e in pair[0].evidence), reverse=True)
-        return covering[:MOST_HEARD]
+        return covering[:MOST_EVALUATED]
 
     def proven_exceptions(self, now: datetime) -> frozenset[Network]:
         """Return the proven peers that need a way through the standing bans: those inside a ``new`` ban of a prefix."""
-        return frozenset(self.court.proven.inside_any(self.court.standing.closed_prefixes(now)))
+        return frozenset(self.evaluator_state.proven.inside_any(self.evaluator_state.active_bans.closed_prefixes(now)))
 
-    def _condemned(self) -> Mapping[str, list[Condemned]]:
-        """Return condemned targets by policy, each with all its condemned signals of one kind."""
+    def _offenders_of(self) -> Mapping[str, list[Offender]]:
+        """Return offenders by policy, each with all its condemned signals of one kind."""
         grouped: dict[tuple[str, Network, bool], list[Score]] = {}
-        condemned = list(self.scores.condemned())
-        few = self._carried_by_few(condemned)
-        for key, score in condemned:
+        offenders = list(self.scores.offenders())
+        few = self._carried_by_few(offenders)
+        for key, score in offenders:
             if key not in few:
                 grouped.setdefault((key.policy, key.target, key.signal.forgeable), []).append(score)
-        by_policy: dict[str, list[Condemned]] = {}
+        by_policy: dict[str, list[Offender]] = {}
         for (policy, target, _), scores in grouped.items():
             by_policy.setdefault(policy, []).append(
-                Condemned(
+                Offender(
                     target=target,
                     score=max(score.points for score in scores),
                     evidence=tuple(score.evidence for score in scores),
@@ -161,13 +163,13 @@ class Engine:
             )
         return by_policy
 
-    def _carried_by_few(self, condemned: Iterable[tuple[Key, Score]]) -> set[Key]:
+    def _carried_by_few(self, offenders: Iterable[tuple[ScoreKey, Score]]) -> set[ScoreKey]:
         """Return the prefixes that are over a limit only through a few sources that are about to be condemned.
 
         A loud source is known for certain a little later than the sum of many; without this its quiet neighbours
         would be banned with it in between.
         """
-        prefixes = {key: score for key, score in condemned if self._is_prefix(key)}
+        prefixes = {key: score for key, score in offenders if self._is_prefix(key)}
         few = set()
         for key, loud in self.scores.inside(prefixes).items():
             rules, target, score = self._policies[key.policy].prefixes, key.target, prefixes[key]
@@ -176,13 +178,13 @@ class Engine:
                 few.add(key)
         return few
 
-    def _is_prefix(self, key: Key) -> bool:
+    def _is_prefix(self, key: ScoreKey) -> bool:
         return key.target.prefixlen < self._policies[key.policy].prefixes.lengths(key.target.version)[0]
 
     def _wants_sampler(self, assessment: Assessment) -> bool:
         strained = assessment.fullest >= STRAINED or assessment.flood.overflowing
         goes_on = assessment.flood.held_pps >= GOES_ON_PPS
-        if strained or goes_on or any(key.signal is Signal.SYN_RATE for key, _ in self.scores.condemned()):
+        if strained or goes_on or any(key.signal is Signal.SYN_RATE for key, _ in self.scores.offenders()):
             self._sampling_until = assessment.at + self._sampler_linger_s
         return assessment.at < self._sampling_until
 

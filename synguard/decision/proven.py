@@ -8,8 +8,8 @@ from itertools import repeat
 import numpy as np
 
 from synguard.addresses import Network, host_network
+from synguard.detector.ban_filter import Networks, within
 from synguard.detector.columns import halves, is_ipv4, network_at
-from synguard.detector.held import Networks, within
 from synguard.readings import U64
 
 

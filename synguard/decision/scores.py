@@ -27,7 +27,7 @@ SIGMAS: Final = 2.0
 """Standard errors by which a sampled rate must pass its limit before anybody is acted on."""
 
 
-class Key(NamedTuple):
+class ScoreKey(NamedTuple):
     """What a score belongs to."""
 
     policy: str
@@ -59,7 +59,7 @@ class Score:
         return SIGMAS * math.sqrt(self.variance) / self.seconds if self.seconds else 0.0
 
     @property
-    def condemned(self) -> bool:
+    def offenders(self) -> bool:
         """Whether the excess calls for action and is no sampling noise."""
         return self.points >= ACT and self.mean - self.error > self.latest.limit
 
@@ -94,7 +94,7 @@ class Scores:
 
     holds: Mapping[str, Mapping[Signal, float]]
     """Policy → signal → hold in seconds."""
-    _scores: dict[Key, Score] = field(default_factory=dict)
+    _scores: dict[ScoreKey, Score] = field(default_factory=dict)
 
     def advance(self, observations: Iterable[Observation], elapsed: Mapping[Signal, float]) -> None:
         """Bring every score of the signals in ``elapsed`` (signal → seconds) up to date.
@@ -103,7 +103,7 @@ class Scores:
         """
         seen = set()
         for observation in observations:
-            key = Key(observation.policy, observation.target, observation.signal)
+            key = ScoreKey(observation.policy, observation.target, observation.signal)
             seen.add(key)
             score = self._scores.get(key)
             if score is None:
@@ -119,20 +119,20 @@ class Scores:
         """Drop every score of a signal whose sensor has stopped."""
         self._scores = {key: score for key, score in self._scores.items() if key.signal is not signal}
 
-    def condemned(self) -> Iterator[tuple[Key, Score]]:
+    def offenders(self) -> Iterator[tuple[ScoreKey, Score]]:
         """Yield the scores that call for action."""
-        return ((key, score) for key, score in self._scores.items() if score.condemned)
+        return ((key, score) for key, score in self._scores.items() if score.offenders)
 
     def any_forgeable_above(self, points: float) -> bool:
         """Return whether somebody has this score on forgeable evidence and is not condemned yet."""
         return any(key.signal.forgeable and points <= score.points < ACT for key, score in self._scores.items())
 
-    def inside(self, parents: Iterable[Key]) -> dict[Key, list[Score]]:
+    def inside(self, parents: Iterable[ScoreKey]) -> dict[ScoreKey, list[Score]]:
         """Return, for each of these prefixes, the scores of the same policy and signal that lie inside it.
 
         One pass over all scores, however many prefixes are asked for.
         """
-        found: dict[Key, list[Score]] = {key: [] for key in parents}
+        found: dict[ScoreKey, list[Score]] = {key: [] for key in parents}
         widths = {(key.target.version, key.target.prefixlen) for key in found}
         if not widths:
             return found
@@ -148,14 +148,14 @@ class Scores:
                         found[parent].append(score)
         return found
 
-    def highest(self, count: int) -> list[tuple[Key, Score]]:
+    def highest(self, count: int) -> list[tuple[ScoreKey, Score]]:
         """Return the highest scores, highest first."""
         return sorted(self._scores.items(), key=lambda item: -item[1].points)[:count]
 
     def __len__(self) -> int:
         return len(self._scores)
 
-    def _drain_unseen(self, seen: set[Key], elapsed: Mapping[Signal, float]) -> None:
+    def _drain_unseen(self, seen: set[ScoreKey], elapsed: Mapping[Signal, float]) -> None:
         for key, score in self._scores.items():
             if key not in seen and key.signal in elapsed:
                 hold_s = self.holds[key.policy][key.signal]

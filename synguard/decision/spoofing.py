@@ -7,7 +7,7 @@ from typing import Final
 
 from synguard.detector.assessment import Assessment, Dispersion, Fingerprint, Handshakes
 from synguard.detector.dispersion import EVERYWHERE
-from synguard.detector.fingerprint import ONE_TOOL
+from synguard.detector.fingerprint import SAME_HEADER_SHARE
 
 JUDGED_AFTER_S: Final = 1.0
 """A queue must have suffered for so long: an honest answer takes up to a round trip to come back, and SYNs whose
@@ -60,13 +60,13 @@ def _answered(assessment: Assessment, offered: float) -> bool:
     handshakes = assessment.handshakes
     if handshakes.completed_pps > MOST_COMPLETED * offered or handshakes.accept_overflows_pps > UNHEARD * offered:
         return True
-    if handshakes.cookies_sent_pps or one_tool(assessment.dispersion):
+    if handshakes.cookies_sent_pps or single_generator(assessment.dispersion):
         return False
     places = sum(listener.backlog for listener in assessment.pressure if listener.censored)
     return bool(places) and handshakes.completed_pps >= TURNOVER * places
 
 
-def one_tool(spread: Dispersion | None) -> bool:
+def single_generator(spread: Dispersion | None) -> bool:
     """Return whether SYNs that come from everywhere bear the headers of one tool."""
     return spread is not None and spread.networks >= EVERYWHERE and bool(_of_headers(spread.fingerprint))
 
@@ -81,7 +81,7 @@ def _of_addresses(spread: Dispersion, handshakes: Handshakes) -> list[str]:
 def _of_headers(fingerprint: Fingerprint | None) -> list[str]:
     if fingerprint is None:
         return []
-    if fingerprint.share >= ONE_TOOL:
+    if fingerprint.share >= SAME_HEADER_SHARE:
         header = f"TTL {fingerprint.ttl}, window {fingerprint.tcp_window}"
         return [f"{fingerprint.share:.0%} of the networks send the header of one tool ({header})"]
     if fingerprint.odd_ttl >= ODD_TTLS:

@@ -143,7 +143,7 @@ class Assessment:
     handshakes: Handshakes = Handshakes()
     pressed: frozenset[str] = frozenset()
     """Names of the policies one of whose listeners overflows."""
-    doors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    port_mapping: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Local port → the ports that a ban must close for it, where that is more than itself; empty for all ports."""
     completed: tuple[tuple[int, int], ...] | None = None
     """(high, low) of remote addresses with a completed handshake; None where connections were not read."""

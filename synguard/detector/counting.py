@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from synguard.detector.assessment import Observation
 from synguard.detector.columns import Runs, cut, is_ipv4, network_at, sorting_order
-from synguard.detector.familiar import Familiar
+from synguard.detector.recent_sources import RecentSources
 from synguard.model import Signal
 from synguard.policy.models import Policy
 from synguard.readings import U16, U64
@@ -34,7 +34,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class AddressRows:
     """What is counted: one row a socket or sampled SYN, each worth ``weight`` (dimension of the signal)."""
 
     high: U64
@@ -50,29 +50,29 @@ class Rows:
     at: float = 0.0
     """Monotonic seconds of the reading."""
 
-    def where(self, mask: Bools) -> Rows:
+    def where(self, mask: Bools) -> AddressRows:
         """Return the rows where ``mask`` (bool, one per row) is true."""
         header = None if self.header is None else self.header[mask]
         return replace(self, high=self.high[mask], low=self.low[mask], port=self.port[mask], header=header)
 
-    def of_version(self, version: int, mask: Bools) -> Rows:
+    def of_version(self, version: int, mask: Bools) -> AddressRows:
         """Return the rows of one IP version, which ``mask`` picks, with their weight."""
         weight = self.weight if version == 4 or self.weight6 is None else self.weight6
         return replace(self.where(mask), weight=weight)
 
 
 def observe(
-    rows: Rows,
+    rows: AddressRows,
     policy: Policy,
     signal: Signal,
     *,
     pressed: bool,
     tool: int | None = None,
-    familiar: Familiar | None = None,
+    recent_sources: RecentSources | None = None,
 ) -> list[Observation]:
     """Return the targets among a policy's rows whose count comes near its limit, both families, every prefix length.
 
-    ``tool`` is the header that most of the flood's networks send, if there is one. With ``familiar``, a source of
+    ``tool`` is the header that most of the flood's networks send, if there is one. With ``recent_sources``, a source of
     which a single row was sampled is reported only if it was met before.
     """
     if policy.limits.of(signal) is None and policy.prefix_limits.of(signal) is None:
@@ -82,11 +82,11 @@ def observe(
     for version, chosen in ((4, ipv4), (6, ~ipv4)):
         if chosen.any():
             mine = rows.of_version(version, chosen)
-            found.extend(_Tree(mine, policy, signal, version, pressed, tool, familiar).observations())
+            found.extend(_Tree(mine, policy, signal, version, pressed, tool, recent_sources).observations())
     return found
 
 
-def split(rows: Rows, policy: Policy) -> tuple[Rows, Rows]:
+def split(rows: AddressRows, policy: Policy) -> tuple[AddressRows, AddressRows]:
     """Return the rows whose port the policy judges, and the others."""
     judged = np.zeros(len(rows.port), np.bool_)
     for ports in policy.port_ranges:
@@ -99,15 +99,15 @@ class _Tree:
 
     def __init__(  # private, called once
         self,
-        rows: Rows,
+        rows: AddressRows,
         policy: Policy,
         signal: Signal,
         version: int,
         pressed: bool,
         tool: int | None,
-        familiar: Familiar | None,
+        recent_sources: RecentSources | None,
     ) -> None:
-        self._tool, self._familiar = tool, familiar
+        self._tool, self._recent_sources = tool, recent_sources
         order = sorting_order(rows.high, rows.low)
         self._high, self._low, self._port = rows.high[order], rows.low[order], rows.port[order]
         self._header = None if rows.header is None else rows.header[order]
@@ -134,10 +134,10 @@ class _Tree:
 
     def _telling(self, runs: Runs, prefixlen: int) -> Bools:
         """Return which sources a rate can be told of: those with more than one row, now or lately."""
-        if self._familiar is None or not self._rows.sampled:
+        if self._recent_sources is None or not self._rows.sampled:
             return np.ones(len(runs), np.bool_)
         several = np.asarray(runs.end - runs.start > 1, np.bool_)
-        return several | self._familiar.met(runs.high, runs.low, prefixlen, self._rows.at)
+        return several | self._recent_sources.met(runs.high, runs.low, prefixlen, self._rows.at)
 
     def _limit(self, prefixlen: int) -> float:
         """Return the limit as it applies now; infinite where the signal is not judged at this width."""

@@ -9,17 +9,17 @@ from typing import Final
 
 import numpy as np
 
-from synguard.detector.arrivals import Arrivals
 from synguard.detector.assessment import Assessment, Dispersion, FloodFigures, ListenerPressure, Observation
+from synguard.detector.ban_filter import BanFilter
 from synguard.detector.columns import cut, is_ipv4, sorting_order
-from synguard.detector.counters import dropped_rate, rate
-from synguard.detector.counting import Rows, observe, split
+from synguard.detector.counting import AddressRows, observe, split
 from synguard.detector.dispersion import EVERYWHERE, dispersion
-from synguard.detector.familiar import Familiar
-from synguard.detector.fingerprint import ONE_TOOL, headers
+from synguard.detector.fingerprint import SAME_HEADER_SHARE, headers
 from synguard.detector.handshakes import HandshakeWindow
-from synguard.detector.held import Held
+from synguard.detector.new_connections import NewConnections
 from synguard.detector.pressure import pressure_on
+from synguard.detector.rates import dropped_rate, rate
+from synguard.detector.recent_sources import RecentSources
 from synguard.model import Signal
 from synguard.policy.models import Policy
 from synguard.readings import CounterReading, Readings, SocketReading, SynSample, TcpState
@@ -41,8 +41,8 @@ class Detector:
 
     def __init__(self, policies: Sequence[Policy], seed: int) -> None:
         self.policies = tuple(policies)
-        self._arrivals = Arrivals(seed)
-        self._familiar = Familiar(seed)
+        self._arrivals = NewConnections(seed)
+        self._recent_sources = RecentSources(seed)
         self._measured_at: dict[Signal, float] = {}
         self._counters: CounterReading | None = None
         self._handshakes = HandshakeWindow()
@@ -55,19 +55,19 @@ class Detector:
         self._spread: Dispersion | None = None
         self._spread_due_at = float("-inf")
 
-    def assess(self, readings: Readings, held: Held | None = None) -> Assessment:
+    def assess(self, readings: Readings, ban_filter: BanFilter | None = None) -> Assessment:
         """Return what this tick's readings show; sensors that were not due leave their last figures standing.
 
-        What comes from networks that are ``held`` already is not judged again, whatever they still send.
+        What comes from networks that are ``ban_filter`` already is not judged again, whatever they still send.
         """
-        held = held or Held()
+        ban_filter = ban_filter or BanFilter()
         self._held_pps = 0.0 if readings.syns is not None else self._held_pps
         self._flood = self._figures(readings)
         if readings.half_open is not None:
             self._half_open = readings.half_open
             self._pressure = pressure_on(readings.listeners, readings.half_open)
         self._note_pressed(readings.at)
-        spread = self._dispersion(readings, held)
+        spread = self._dispersion(readings, ban_filter)
         suffering = self._flood.overflowing or any(listener.censored for listener in self._pressure)
         elapsed: dict[Signal, float] = {}
         observations: list[Observation] = []
@@ -76,7 +76,7 @@ class Detector:
             self._measured_at[signal] = at
             if before is not None and at > before:
                 elapsed[signal] = at - before
-                observations.extend(self._observe(rows, signal, readings.at, held))
+                observations.extend(self._observe(rows, signal, readings.at, ban_filter))
         return Assessment(
             at=readings.at,
             observations=tuple(observations),
@@ -86,7 +86,7 @@ class Detector:
             dispersion=spread,
             handshakes=self._handshakes.follow(readings.counters, readings.at, suffering=suffering),
             pressed=self._pressed(readings.at),
-            doors=readings.doors,
+            port_mapping=readings.port_mapping,
             completed=_completed(readings),
         )
 
@@ -122,7 +122,7 @@ class Detector:
         while self._recent_syns and self._recent_syns[0].at <= readings.at - RECENT_S:
             self._recent_syns.popleft()
 
-    def _measured(self, readings: Readings) -> list[tuple[Signal, Rows, float]]:
+    def _measured(self, readings: Readings) -> list[tuple[Signal, AddressRows, float]]:
         measured = []
         if readings.half_open is not None:
             measured.append((Signal.HALF_OPEN, self._blameable(readings.half_open), readings.half_open.at))
@@ -133,31 +133,35 @@ class Detector:
             measured.extend(self._connection_signals(readings.connections))
         return measured
 
-    def _connection_signals(self, reading: SocketReading) -> list[tuple[Signal, Rows, float]]:
+    def _connection_signals(self, reading: SocketReading) -> list[tuple[Signal, AddressRows, float]]:
         table = reading.table
         open_now = table.where(table.state != TcpState.TIME_WAIT)
         signals = [
-            (Signal.CONNECTIONS, Rows(open_now.remote_high, open_now.remote_low, open_now.local_port), reading.at)
+            (
+                Signal.CONNECTIONS,
+                AddressRows(open_now.remote_high, open_now.remote_low, open_now.local_port),
+                reading.at,
+            )
         ]
         before, new = self._measured_at.get(Signal.CONNECTION_RATE), self._arrivals.new_in(table)
         self._measured_at.setdefault(Signal.CONNECTION_RATE, reading.at)
         if before is not None and new is not None and reading.at > before:
             fresh, weight = table.where(new), 1 / (reading.at - before)
-            rows = Rows(fresh.remote_high, fresh.remote_low, fresh.local_port, weight)
+            rows = AddressRows(fresh.remote_high, fresh.remote_low, fresh.local_port, weight)
             signals.append((Signal.CONNECTION_RATE, rows, reading.at))
         return signals
 
-    def _blameable(self, reading: SocketReading) -> Rows:
+    def _blameable(self, reading: SocketReading) -> AddressRows:
         """Return half-open rows but for ports whose accept queue is full: there the application is at fault."""
         table = reading.table
         slow = [listener.port for listener in self._pressure if not listener.accepting]
         if slow:
             table = table.where(np.isin(table.local_port, slow, invert=True))
-        return Rows(table.remote_high, table.remote_low, table.local_port)
+        return AddressRows(table.remote_high, table.remote_low, table.local_port)
 
-    def _observe(self, rows: Rows, signal: Signal, now: float, held: Held) -> list[Observation]:
+    def _observe(self, rows: AddressRows, signal: Signal, now: float, ban_filter: BanFilter) -> list[Observation]:
         pressed, tool = self._pressed(now), self._tool()
-        stopped = held.stops(rows.high, rows.low, rows.port, forgeable=signal.forgeable)
+        stopped = ban_filter.stops(rows.high, rows.low, rows.port, forgeable=signal.forgeable)
         if signal is Signal.SYN_RATE:
             self._held_pps = float(stopped.sum()) * rows.weight
         rows = rows.where(~stopped)
@@ -165,7 +169,9 @@ class Detector:
         for policy in self.policies:
             mine, rows = split(rows, policy)
             found.extend(
-                observe(mine, policy, signal, pressed=policy.name in pressed, tool=tool, familiar=self._familiar)
+                observe(
+                    mine, policy, signal, pressed=policy.name in pressed, tool=tool, recent_sources=self._recent_sources
+                )
             )
         return found
 
@@ -174,7 +180,7 @@ class Detector:
         spread = self._spread
         if spread is None or spread.fingerprint is None or spread.networks < EVERYWHERE:
             return None
-        return spread.fingerprint.header if spread.fingerprint.share >= ONE_TOOL else None
+        return spread.fingerprint.header if spread.fingerprint.share >= SAME_HEADER_SHARE else None
 
     def _note_pressed(self, now: float) -> None:
         # without cookies the kernel turns clients away at three quarters of tcp_max_syn_backlog already, which may be
@@ -192,14 +198,14 @@ class Detector:
     def _policy_of(self, port: int) -> Policy | None:
         return next((policy for policy in self.policies if policy.judges(port)), None)
 
-    def _dispersion(self, readings: Readings, held: Held) -> Dispersion | None:
+    def _dispersion(self, readings: Readings, ban_filter: BanFilter) -> Dispersion | None:
         """Return the spread of the last second's SYNs; of the half-open sockets where no SYN is sampled."""
         if readings.at >= self._spread_due_at:
             self._spread_due_at = readings.at + DISPERSION_CADENCE_S
-            self._spread = self._measure_spread(held)
+            self._spread = self._measure_spread(ban_filter)
         return self._spread
 
-    def _measure_spread(self, held: Held) -> Dispersion | None:
+    def _measure_spread(self, ban_filter: BanFilter) -> Dispersion | None:
         """Return the spread of what is not banned: what a ban holds says nothing of those who still get through."""
         recent = self._recent_syns
         if sum(map(len, recent)) >= ENOUGH_TO_SPREAD:
@@ -207,16 +213,16 @@ class Detector:
             low = np.concatenate([sample.source_low for sample in recent])
             port = np.concatenate([sample.local_port for sample in recent])
             header = np.concatenate([headers(sample) for sample in recent])
-            free = ~held.stops(high, low, port, forgeable=True)
+            free = ~ban_filter.stops(high, low, port, forgeable=True)
             return dispersion(high[free], low[free], headers=header[free], pps=self._syn_pps() * float(free.mean()))
         if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
             return None
         table = self._half_open.table
-        free = ~held.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True)
+        free = ~ban_filter.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True)
         return dispersion(table.remote_high[free], table.remote_low[free])
 
 
-def _syn_rows(syns: SynSample) -> Rows:
+def _syn_rows(syns: SynSample) -> AddressRows:
     """Return sampled SYNs as rows; those that were lost are taken to be like those of their family that were read."""
     ipv4 = is_ipv4(syns.source_high, syns.source_low)
     window_s = max(syns.window_s, 1e-3)
@@ -224,7 +230,7 @@ def _syn_rows(syns: SynSample) -> Rows:
     read6 = len(syns) - read4
     weight4 = syns.one_in * (1 + (syns.lost - syns.lost_ipv6) / max(read4, 1)) / window_s
     weight6 = syns.one_in * (1 + syns.lost_ipv6 / max(read6, 1)) / window_s
-    return Rows(
+    return AddressRows(
         syns.source_high,
         syns.source_low,
         syns.local_port,

@@ -14,7 +14,7 @@ import numpy as np
 from synguard.detector.assessment import Fingerprint
 from synguard.readings import U8, U64, SynSample
 
-ONE_TOOL: Final = 0.5
+SAME_HEADER_SHARE: Final = 0.5
 """Share of the networks that send one and the same TTL, window and options, from which it is one tool's header. Of a
 crowd that comes over paths of every length from systems of every kind, the commonest combination has some percent."""
 LONGEST_PATH: Final = 40

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 from synguard.detector.assessment import Handshakes
-from synguard.detector.counters import dropped_rate, rate
+from synguard.detector.rates import dropped_rate, rate
 from synguard.readings import CounterReading
 
 LOOKBACK_S: Final = 1.0

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from synguard.capabilities import require_capabilities
-from synguard.enforcer.iptables_rules import IptablesRules
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.nft_plane import NftablesPlane
+from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Plane
 from synguard.errors import NotPermittedError, PlaneUnavailableError
 from synguard.policy.models import Config
@@ -46,8 +46,8 @@ def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
 def _allowed(config: Config, now: Callable[[], datetime]) -> Iterator[Plane]:
     """Yield the planes that the config allows, the best first."""
     if config.plane != "nftables" and config.members != "rules":
-        yield IptablesSets(now, config.ceilings.members)
+        yield IptablesSetsPlane(now, config.ceilings.members)
     if config.plane != "iptables":
         yield NftablesPlane(now, config.ceilings.members)
     if config.plane != "nftables" and config.members != "sets":
-        yield IptablesRules(now, config.ceilings.rules)
+        yield IptablesRulesPlane(now, config.ceilings.rules)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import ClassVar, Final
 
-from synguard.enforcer.diff import after, without_lapsed
+from synguard.enforcer.iptables.set_members import MAX_ELEMENTS, member_lines, place
 from synguard.enforcer.limits import ensure_possible
-from synguard.enforcer.members import MAX_ELEMENTS, member_lines, place
-from synguard.enforcer.plane import Actual, Change
-from synguard.model import Ban, Held
+from synguard.enforcer.plane import Actual, Delta
+from synguard.enforcer.reconcile.delta import after, without_expired
+from synguard.model import Ban, KernelBan
 
 KEPT: Final = 100
 """Transactions remembered; each is as long as the change it records."""
@@ -33,14 +33,14 @@ class DryRunPlane:
         """What would have been sent to ``ipset restore``, latest last; mending the frame is one line of words."""
 
     def check(self) -> None:
-        """Return: a rehearsal needs nothing."""
+        """Return: dry-run needs nothing."""
 
     def read(self) -> Actual:
         """Return what would be held."""
-        self._actual = without_lapsed(self._actual, self._utcnow())
+        self._actual = without_expired(self._actual, self._utcnow())
         return self._actual
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Delta) -> None:
         """Record the transaction and hold its result."""
         if not change:
             return
@@ -48,9 +48,9 @@ class DryRunPlane:
         lines = tuple(member_lines(change, self._utcnow()))
         frame = ("create chains, jumps and sets where missing",) if change.frame else ()
         self.transactions.append(frame + lines)
-        self._actual = without_lapsed(after(self.read(), change), self._utcnow())
+        self._actual = without_expired(after(self.read(), change), self._utcnow())
 
-    def place(self, ban: Ban | Held) -> tuple[str, int]:
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """Return the set that a ban would be in, and how many members it would have there."""
         return place(ban)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 
-from synguard.enforcer import ipset, nft
-from synguard.enforcer.frame import dismantle, edit
+from synguard.enforcer.iptables import ipset
+from synguard.enforcer.iptables.chains import dismantle, edit
+from synguard.enforcer.iptables.rules import tables
+from synguard.enforcer.iptables.xtables import existing_tables
 from synguard.enforcer.names import FAMILIES
-from synguard.enforcer.nft_layout import TABLE
-from synguard.enforcer.rules import tables
-from synguard.enforcer.xtables import existing_tables
+from synguard.enforcer.nftables import nft
+from synguard.enforcer.nftables.layout import TABLE
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from synguard.enforcer.plane import Change
+from synguard.enforcer.plane import Delta
 from synguard.errors import PlaneError
 
 _BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 
 
-def ensure_possible(change: Change) -> None:
+def ensure_possible(change: Delta) -> None:
     """Return if every added ban and exception can be written to the kernel.
 
     Raises:

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from synguard.addresses import Network, format_network, parse_network
-from synguard.model import FIREWALL_ACTIONS, Action, Ban, Held, Scope
+from synguard.model import FIREWALL_ACTIONS, Action, Ban, KernelBan, Scope
 
 Family: TypeAlias = Literal[4, 6]
 FAMILIES: Final[tuple[Family, ...]] = (4, 6)
@@ -107,7 +107,7 @@ def family_of(network: Network) -> Family:
     return 4 if network.version == 4 else 6
 
 
-def kind_of(ban: Ban | Held) -> Kind:
+def kind_of(ban: Ban | KernelBan) -> Kind:
     """Return which kind of set holds a ban."""
     return _KINDS[ban.scope, ban.action, bool(ban.ports)]
 
@@ -136,7 +136,7 @@ def member_comment(ban_id: str, expires_at: datetime | None) -> str:
     return f"synguard ban {ban_id} until {_format_expiry(expires_at)}"
 
 
-def rule_comment(ban: Ban | Held, ban_id: str, ports: tuple[int, ...]) -> str:
+def rule_comment(ban: Ban | KernelBan, ban_id: str, ports: tuple[int, ...]) -> str:
     """Return the comment of a ban's rule for some of its ports; empty for all ports."""
     text = f"{member_comment(ban_id, ban.expires_at)} {ban.scope} {ban.action} {format_network(ban.target)}"
     return f"{text} ports {','.join(map(str, ports))}" if ports else text
@@ -164,7 +164,7 @@ def parse_member(comment: str) -> tuple[str, datetime | None] | None:
         return None
 
 
-def parse_rule(comment: str) -> Held | None:
+def parse_rule(comment: str) -> KernelBan | None:
     """Return what a ban's rule holds, or None if it is not one."""
     match = _RULE.fullmatch(comment)
     member = parse_member(" ".join(comment.split(" ")[:5])) if match else None
@@ -172,7 +172,7 @@ def parse_rule(comment: str) -> Held | None:
     if match is None or member is None or target is None:
         return None
     ports = tuple(int(port) for port in (match[6] or "").split(",") if port)
-    return Held(member[0], target, Scope(match[3]), Action(match[4]), ports, member[1])
+    return KernelBan(member[0], target, Scope(match[3]), Action(match[4]), ports, member[1])
 
 
 def _network_or_none(text: str) -> Network | None:

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from synguard.addresses import Network, NetworkIndex
-from synguard.model import Ban, Held, Origin, Scope
+from synguard.model import Ban, KernelBan, Origin, Scope
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Desired:
     """Everything the kernel should hold for us: the ledger's view."""
 
     bans: Mapping[str, Ban] = field(default_factory=dict)
@@ -23,23 +23,23 @@ class Wanted:
     """Proven peers inside a wanted prefix ban of scope ``new``: returned before the ``new`` drops."""
 
     @classmethod
-    def of(cls, bans: Iterable[Ban], protected: Iterable[Network], proven: Iterable[Network], now: datetime) -> Wanted:
+    def of(cls, bans: Iterable[Ban], protected: Iterable[Network], proven: Iterable[Network], now: datetime) -> Desired:
         """Return what the kernel should hold for these bans at ``now``.
 
         Would-be and lapsed bans are left out. Protected parties are all let through, but for those that a
         person's forced ban names; of the proven peers those that an automatic ``new`` ban covers and no person's.
         """
-        standing = {ban.id: ban for ban in bans if ban.active(now) and not ban.dry_run}
-        forced = NetworkIndex(ban.target for ban in standing.values() if ban.forced)
+        active_bans = {ban.id: ban for ban in bans if ban.active(now) and not ban.dry_run}
+        forced = NetworkIndex(ban.target for ban in active_bans.values() if ban.forced)
         peers = tuple(proven)
         closed = {
             origin: NetworkIndex(
-                ban.target for ban in standing.values() if peers and ban.scope is Scope.NEW and ban.origin is origin
+                ban.target for ban in active_bans.values() if peers and ban.scope is Scope.NEW and ban.origin is origin
             )
             for origin in Origin
         }
         return cls(
-            bans=standing,
+            bans=active_bans,
             allow=frozenset(party for party in protected if not forced.overlapping(party)),
             proven=frozenset(
                 peer
@@ -53,23 +53,23 @@ class Wanted:
 class Actual:
     """Everything the kernel holds of ours: one full read-back."""
 
-    bans: Mapping[str, Held] = field(default_factory=dict)
+    bans: Mapping[str, KernelBan] = field(default_factory=dict)
     allow: frozenset[Network] = frozenset()
     proven: frozenset[Network] = frozenset()
     intact: bool = False
     """Whether every chain, jump, set and fixed rule of ours is there and in order."""
     missing: tuple[str, ...] = ()
     """What of the frame is missing or out of place, one phrase each; empty when ``intact``."""
-    strangers: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
     """Entries in our chains that are not ours; reported, never removed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Delta:
     """The difference to apply. ``remove`` holds what the plane itself read, so that it can find it again."""
 
     add: tuple[Ban, ...] = ()
-    remove: tuple[Held, ...] = ()
+    remove: tuple[KernelBan, ...] = ()
     allow_add: frozenset[Network] = frozenset()
     allow_remove: frozenset[Network] = frozenset()
     proven_add: frozenset[Network] = frozenset()
@@ -124,7 +124,7 @@ class Plane(Protocol):
     def ceiling_key(self) -> str:
         """The configuration's key of the ceiling."""
 
-    def place(self, ban: Ban | Held) -> tuple[str, int]:
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """Return where the kernel holds a ban, and how much of the ceiling it takes there."""
 
     def check(self) -> None:
@@ -142,7 +142,7 @@ class Plane(Protocol):
             PlaneError: The kernel could not be asked.
         """
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Delta) -> None:
         """Make the change: sets before the rules that use them, rules gone before their sets.
 
         Applying the same change twice leaves the kernel as once. An empty change makes no call.

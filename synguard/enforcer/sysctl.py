@@ -65,8 +65,8 @@ class Sysctl:
         return self._root / name.replace(".", "/")
 
 
-class RehearsedSysctl:
-    """Settings for a rehearsal: what is written is remembered here and read back, the kernel's stay as they are.
+class DryRunSysctl:
+    """Settings for dry-run: what is written is remembered here and read back, the kernel's stay as they are.
 
     Somebody else's change shows through: what was written counts only while the kernel holds what it held then.
     """

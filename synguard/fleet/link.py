@@ -49,7 +49,7 @@ class FeederLink:
         if process is not None and process.stdin is not None:
             with suppress(BlockingIOError, BrokenPipeError):  # a feeder that is behind is told again the next time
                 os.write(process.stdin.fileno(), line.encode())
-        self._hear(utc)
+        self._evaluate(utc)
 
     def close(self) -> None:
         """End the feeder, which withdraws everything first."""
@@ -73,7 +73,7 @@ class FeederLink:
                 os.set_blocking(pipe.fileno(), False)
         self._process, self._said = process, b""
 
-    def _hear(self, utc: datetime) -> None:
+    def _evaluate(self, utc: datetime) -> None:
         process = self._process
         if process is None or process.stdout is None:
             return

@@ -192,7 +192,7 @@ class _View:
         self.there = there
 
 
-class StandingBans:
+class ActiveBanCache:
     """Reads standing bans again and again, taking apart only those rows that it has not seen before.
 
     A ban that is as it was is the same object every time, so that who compares may do so by identity.
@@ -251,7 +251,7 @@ def _maybe_us(moment: datetime | None) -> int | None:
     return None if moment is None else to_us(moment)
 
 
-def standing(db: sqlite3.Connection, now: datetime) -> list[BanRecord]:
+def active_records(db: sqlite3.Connection, now: datetime) -> list[BanRecord]:
     """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""
     rows = db.execute(
         f"SELECT {BAN_READ} FROM ban WHERE dry_run IN (0, 1) AND {_STANDING} ORDER BY seq",  # noqa: S608  # constants only

@@ -10,9 +10,17 @@ from types import TracebackType
 from typing import Final, Self
 
 from synguard.addresses import Network
-from synguard.ledger import bans, ended, history, listing, pruning, touched, verdicts
+from synguard.ledger import bans, ended, false_positives, history, listing, pruning, verdicts
 from synguard.ledger.database import Database
-from synguard.ledger.records import ActionRecord, BanRecord, Counted, Offence, Stretch, Touched, VerdictRecord
+from synguard.ledger.records import (
+    ActionRecord,
+    BanRecord,
+    Counted,
+    FalsePositives,
+    Offence,
+    Stretch,
+    VerdictRecord,
+)
 from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.memory import many_objects
 from synguard.model import Ban, BanOrder, Hits, Incident, Origin, Verdict
@@ -38,7 +46,7 @@ class Ledger:
     def __init__(self, database: Database, limits: LedgerLimits) -> None:
         self._database = database
         self._limits = limits
-        self._standing = bans.StandingBans()
+        self._active_bans = bans.ActiveBanCache()
 
     @classmethod
     def open(cls, path: Path, limits: LedgerLimits = LedgerLimits(), patience_s: float = 5.0) -> Ledger:  # noqa: B008  # frozen
@@ -113,7 +121,7 @@ class Ledger:
             still = bans.open_ids(db, [ban.id for ban in renewed])
             bans.move_expiries(db, {ban.id: ban.expires_at for ban in renewed if ban.id in still})
             bans.add_bans(db, batch)
-        self._standing.wrote([*bans_, *renewed])
+        self._active_bans.wrote([*bans_, *renewed])
         return tuple(ban for ban in renewed if ban.id not in still)
 
     def end_bans(self, ids: Iterable[str], at: datetime, why: str) -> None:
@@ -139,7 +147,7 @@ class Ledger:
     def active_bans(self, now: datetime, dry_run: bool = False) -> dict[str, Ban]:
         """Return id → ban of those that stand at ``now``, oldest first: the real ones, or the would-be ones."""
         with many_objects(), self._database.snapshot() as db:
-            return self._standing.read(db, now, dry_run) or {}
+            return self._active_bans.read(db, now, dry_run) or {}
 
     def active_bans_in_pieces(self, now: datetime, at_most: int, dry_run: bool = False) -> dict[str, Ban] | None:
         """Return the same, having read no more than ``at_most`` bans that are new to this connection.
@@ -148,15 +156,15 @@ class Ledger:
         wrote take a second to read; so they need not be one second.
         """
         with many_objects(), self._database.snapshot() as db:
-            return self._standing.read(db, now, dry_run, at_most)
+            return self._active_bans.read(db, now, dry_run, at_most)
 
-    def standing(self, now: datetime) -> list[BanRecord]:
+    def active_records(self, now: datetime) -> list[BanRecord]:
         """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""
         with self._database.read() as db:
-            return bans.standing(db, now)
+            return bans.active_records(db, now)
 
     def counted(self, now: datetime) -> dict[str, Counted]:
-        """Return ban id → what is known of its packets, for real bans that stand; cheap beside ``standing``."""
+        """Return ban id → what is known of its packets, for real bans that stand; cheap beside ``active_records``."""
         with self._database.read() as db:
             return bans.counted(db, now)
 
@@ -195,7 +203,7 @@ class Ledger:
     def offences(self, since: datetime, dry_run: bool = False) -> dict[Network, Offence]:
         """Return target → how often it was banned automatically at ``since`` or later.
 
-        Dry-run counts would-be bans and enforcing counts real ones, so that a rehearsal costs nobody a longer ban.
+        Dry-run counts would-be bans and enforcing counts real ones, so that dry-run costs nobody a longer ban.
         """
         with self._database.read() as db:
             return bans.offences(db, since, dry_run)
@@ -269,19 +277,19 @@ class Ledger:
         with self._database.read() as db:
             return history.between(db, since, until, grain_s)
 
-    def record_touched(self, seen: Sequence[Touched]) -> None:
+    def record_false_positives(self, seen: Sequence[FalsePositives]) -> None:
         """Keep whom would-be bans would have turned away, over what was kept of the same ban; waits for nobody.
 
         Raises:
             LedgerError: Also where somebody else writes at this moment; nothing is written then.
         """
         with self._database.write(wait=False) as db:
-            touched.record(db, seen)
+            false_positives.record(db, seen)
 
-    def touched_since(self, since: datetime) -> dict[str, Touched]:
+    def false_positives_since(self, since: datetime) -> dict[str, FalsePositives]:
         """Return ban id → whom that would-be ban would have turned away at ``since`` or later, and before."""
         with self._database.read() as db:
-            return {one.ban_id: one for one in touched.since(db, since)}
+            return {one.ban_id: one for one in false_positives.since(db, since)}
 
     def prune(self, now: datetime) -> int:
         """Drop what is older or more than the limits allow, a bounded piece a call; return how many rows went.

@@ -71,7 +71,7 @@ class Offence:
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class FalsePositives:
     """The clients that a would-be ban would have turned away: they completed a handshake while it stood."""
 
     ban_id: str

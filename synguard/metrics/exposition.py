@@ -8,10 +8,10 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from synguard.metrics.series import Delivery, Series, Snapshot
+from synguard.metrics.series import Delivery, MetricSpec, MetricsSource
 from synguard.metrics.table import SERIES
 from synguard.plain import clipped, printable
-from synguard.report.status import Status
+from synguard.status.model import Status
 
 LONGEST_LABEL: Final = 64
 """Characters of a label's value; names of processes come from others."""
@@ -36,12 +36,12 @@ class Exposition:
         if status is None:
             return b""
         if status is not self._of:
-            self._text, self._of = generate_latest(_Once(Snapshot(status, self._delivery()))), status
+            self._text, self._of = generate_latest(_Once(MetricsSource(status, self._delivery()))), status
         return self._text
 
 
 class _Once(CollectorRegistry):
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: MetricsSource) -> None:
         super().__init__(auto_describe=False)
         self._snapshot = snapshot
 
@@ -50,7 +50,7 @@ class _Once(CollectorRegistry):
         return (family(series, self._snapshot) for series in SERIES)
 
 
-def family(series: Series, snapshot: Snapshot) -> Metric:
+def family(series: MetricSpec, snapshot: MetricsSource) -> Metric:
     """Return one metric with its samples; of two with the same labels the first stands."""
     kind = CounterMetricFamily if series.kind == "counter" else GaugeMetricFamily
     made = kind(series.name, series.about, labels=series.labels)

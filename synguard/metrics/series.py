@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from synguard.report.status import Status
+from synguard.status.model import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class MetricsSource:
     """What one exposition is made of."""
 
     status: Status
@@ -32,13 +32,13 @@ Sample = tuple[tuple[str, ...], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class MetricSpec:
     """One metric."""
 
     name: str
     """As it is exposed, ``_total`` and all."""
     about: str
-    samples: Callable[[Snapshot], Iterable[Sample]]
+    samples: Callable[[MetricsSource], Iterable[Sample]]
     labels: tuple[str, ...] = ()
 
     @property

@@ -10,27 +10,27 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from synguard import __version__
-from synguard.metrics.series import Delivery, Sample, Series, Snapshot
+from synguard.metrics.series import Delivery, MetricSpec, MetricsSource, Sample
 from synguard.model import Mode, Origin, Scope, VerdictKind
-from synguard.report.status import AgentStatus, ListenerStatus, Status
+from synguard.status.model import AgentStatus, ListenerStatus, Status
 
 PROBLEM_KINDS: Final = ("suspended", "plane", "leak", "sensor", "ceiling", "other")
 _LISTENER: Final = ("port", "family", "namespace")
 
 
-def _one(read: Callable[[Status], float]) -> Callable[[Snapshot], Iterable[Sample]]:
+def _one(read: Callable[[Status], float]) -> Callable[[MetricsSource], Iterable[Sample]]:
     return lambda snapshot: [((), float(read(snapshot.status)))]
 
 
-def _delivery(read: Callable[[Delivery], float]) -> Callable[[Snapshot], Iterable[Sample]]:
+def _delivery(read: Callable[[Delivery], float]) -> Callable[[MetricsSource], Iterable[Sample]]:
     return lambda snapshot: [((), float(read(snapshot.delivery)))]
 
 
-def _each(read: Callable[[ListenerStatus], float]) -> Callable[[Snapshot], Iterable[Sample]]:
+def _each(read: Callable[[ListenerStatus], float]) -> Callable[[MetricsSource], Iterable[Sample]]:
     return lambda snapshot: [(_where(one), float(read(one))) for one in snapshot.status.pressure]
 
 
-def _cost(read: Callable[[AgentStatus], float]) -> Callable[[Snapshot], Iterable[Sample]]:
+def _cost(read: Callable[[AgentStatus], float]) -> Callable[[MetricsSource], Iterable[Sample]]:
     return lambda snapshot: [((), float(read(snapshot.status.agent)))] if snapshot.status.agent else []
 
 
@@ -38,7 +38,7 @@ def _where(listener: ListenerStatus) -> tuple[str, str, str]:
     return str(listener.port), listener.family, listener.namespace
 
 
-def _problems(snapshot: Snapshot) -> Iterator[Sample]:
+def _problems(snapshot: MetricsSource) -> Iterator[Sample]:
     kinds = [problem_kind(problem, snapshot.status.plane_problem) for problem in snapshot.status.problems]
     return (((kind,), float(kinds.count(kind))) for kind in PROBLEM_KINDS)
 
@@ -53,7 +53,7 @@ def problem_kind(problem: str, plane_problem: str) -> str:
     return next((kind for words, kind in beginnings.items() if problem.startswith(words)), "other")
 
 
-def _bans(snapshot: Snapshot) -> Iterator[Sample]:
+def _bans(snapshot: MetricsSource) -> Iterator[Sample]:
     counts = {(one.origin, one.scope): one.bans for one in snapshot.status.bans_by}
     return (
         ((origin.value, scope.value), float(counts.get((origin, scope), 0))) for origin in Origin for scope in Scope
@@ -61,28 +61,28 @@ def _bans(snapshot: Snapshot) -> Iterator[Sample]:
 
 
 SERIES: Final = (
-    Series(
+    MetricSpec(
         "synguard_info",
         "1; the version, and what holds bans",
         lambda snapshot: [((__version__, snapshot.status.plane), 1.0)],
         ("version", "plane"),
     ),
-    Series(
+    MetricSpec(
         "synguard_mode",
         "1 for the mode in force",
         lambda snapshot: [((mode.value,), float(mode is snapshot.status.mode)) for mode in Mode],
         ("mode",),
     ),
-    Series("synguard_healthy", "1 while the agent has no problem", _one(lambda s: s.healthy)),
-    Series("synguard_problems", "problems that the status names", _problems, ("kind",)),
-    Series("synguard_start_timestamp_seconds", "when the agent started", _one(lambda s: s.started_at.timestamp())),
-    Series(
+    MetricSpec("synguard_healthy", "1 while the agent has no problem", _one(lambda s: s.healthy)),
+    MetricSpec("synguard_problems", "problems that the status names", _problems, ("kind",)),
+    MetricSpec("synguard_start_timestamp_seconds", "when the agent started", _one(lambda s: s.started_at.timestamp())),
+    MetricSpec(
         "synguard_last_reading_timestamp_seconds",
         "when it last read its sensors; it stands still if the agent hangs",
         _one(lambda s: s.last_reading_at.timestamp() if s.last_reading_at else 0.0),
     ),
-    Series("synguard_incident_active", "1 while an incident lasts", _one(lambda s: bool(s.incidents))),
-    Series(
+    MetricSpec("synguard_incident_active", "1 while an incident lasts", _one(lambda s: bool(s.incidents))),
+    MetricSpec(
         "synguard_flood_verdict",
         "1 for what is said of the whole flood",
         lambda snapshot: [
@@ -91,119 +91,123 @@ SERIES: Final = (
         ],
         ("verdict",),
     ),
-    Series(
+    MetricSpec(
         "synguard_syn_cookies_on",
         "1 while SYN cookies are on for an incident",
         _one(lambda s: any(not one.dry_run for one in s.countermeasures)),
     ),
-    Series("synguard_half_open_sockets", "sockets in SYN_RECV", _one(lambda s: s.flood.half_open)),
-    Series("synguard_connections", "sockets past the handshake", _one(lambda s: s.flood.connections)),
-    Series(
+    MetricSpec("synguard_half_open_sockets", "sockets in SYN_RECV", _one(lambda s: s.flood.half_open)),
+    MetricSpec("synguard_connections", "sockets past the handshake", _one(lambda s: s.flood.connections)),
+    MetricSpec(
         "synguard_syns_per_second",
         "SYNs on the wire, sampled and scaled; 0 while the sampler rests",
         _one(lambda s: s.flood.syn_pps),
     ),
-    Series("synguard_handshakes_per_second", "handshakes that completed", _one(lambda s: s.flood.completed_pps)),
-    Series("synguard_cookies_sent_per_second", "SYN cookies sent", _one(lambda s: s.flood.cookies_sent_pps)),
-    Series(
+    MetricSpec("synguard_handshakes_per_second", "handshakes that completed", _one(lambda s: s.flood.completed_pps)),
+    MetricSpec("synguard_cookies_sent_per_second", "SYN cookies sent", _one(lambda s: s.flood.cookies_sent_pps)),
+    MetricSpec(
         "synguard_cookies_received_per_second",
         "SYN cookies that came back valid",
         _one(lambda s: s.flood.cookies_received_pps),
     ),
-    Series(
+    MetricSpec(
         "synguard_syns_dropped_per_second",
         "SYNs dropped because the SYN queue was full: clients too",
         _one(lambda s: s.flood.dropped_pps),
     ),
-    Series(
+    MetricSpec(
         "synguard_accept_overflows_per_second",
         "handshakes lost because the application accepts too slowly",
         _one(lambda s: s.flood.accept_overflows_pps),
     ),
-    Series(
+    MetricSpec(
         "synguard_listener_info",
         "1; the process behind a listener",
         lambda snapshot: [((*_where(one), one.process), 1.0) for one in snapshot.status.pressure],
         (*_LISTENER, "process"),
     ),
-    Series(
+    MetricSpec(
         "synguard_listener_half_open_sockets",
         "half-open sockets of a listener",
         _each(lambda one: one.half_open),
         _LISTENER,
     ),
-    Series("synguard_listener_backlog", "how many it can hold", _each(lambda one: one.backlog), _LISTENER),
-    Series("synguard_listener_fill_ratio", "half-open sockets over backlog", _each(lambda one: one.fill), _LISTENER),
-    Series(
+    MetricSpec("synguard_listener_backlog", "how many it can hold", _each(lambda one: one.backlog), _LISTENER),
+    MetricSpec(
+        "synguard_listener_fill_ratio", "half-open sockets over backlog", _each(lambda one: one.fill), _LISTENER
+    ),
+    MetricSpec(
         "synguard_listener_censored",
         "1 while its queue is full, so that the count no longer grows with the flood",
         _each(lambda one: one.censored),
         _LISTENER,
     ),
-    Series(
+    MetricSpec(
         "synguard_listener_accept_queue",
         "connections that wait for the application",
         _each(lambda one: one.accept_queue),
         _LISTENER,
     ),
-    Series("synguard_bans", "bans that stand; in dry-run, would-be ones", _bans, ("origin", "scope")),
-    Series(
+    MetricSpec("synguard_bans", "bans that stand; in dry-run, would-be ones", _bans, ("origin", "scope")),
+    MetricSpec(
         "synguard_ceiling_ratio",
         "how full the fullest place that this key bounds is; at 1 bans have to wait",
         lambda snapshot: [((one.key,), one.used / one.ceiling) for one in snapshot.status.ceilings],
         ("key",),
     ),
-    Series("synguard_bans_total", "automatic bans made; in dry-run, would-be ones", _one(lambda s: s.totals.bans)),
-    Series(
+    MetricSpec("synguard_bans_total", "automatic bans made; in dry-run, would-be ones", _one(lambda s: s.totals.bans)),
+    MetricSpec(
         "synguard_verdicts_total",
         "verdicts written down; an unchanged one again after 10 s",
         lambda snapshot: [((kind.value,), float(snapshot.status.totals.verdicts.get(kind, 0))) for kind in VerdictKind],
         ("kind",),
     ),
-    Series("synguard_incidents_total", "incidents that began", _one(lambda s: s.totals.incidents)),
-    Series(
+    MetricSpec("synguard_incidents_total", "incidents that began", _one(lambda s: s.totals.incidents)),
+    MetricSpec(
         "synguard_dropped_packets_total", "packets that bans stopped, read every 5 s", _one(lambda s: s.totals.packets)
     ),
-    Series("synguard_dropped_bytes_total", "bytes that bans stopped, read every 5 s", _one(lambda s: s.totals.bytes)),
-    Series(
+    MetricSpec(
+        "synguard_dropped_bytes_total", "bytes that bans stopped, read every 5 s", _one(lambda s: s.totals.bytes)
+    ),
+    MetricSpec(
         "synguard_repairs_total",
         "rules or members of ours that another tool took away, put back",
         _one(lambda s: s.totals.repairs),
     ),
-    Series("synguard_leaks", "bans whose target still arrives", _one(lambda s: len(s.leaks))),
-    Series("synguard_proven_peers", "peers that lately completed a handshake", _one(lambda s: s.proven_peers)),
-    Series("synguard_plane_up", "1 while the kernel holds what is wanted", _one(lambda s: not s.plane_problem)),
-    Series(
+    MetricSpec("synguard_leaks", "bans whose target still arrives", _one(lambda s: len(s.leaks))),
+    MetricSpec("synguard_proven_peers", "peers that lately completed a handshake", _one(lambda s: s.proven_peers)),
+    MetricSpec("synguard_plane_up", "1 while the kernel holds what is wanted", _one(lambda s: not s.plane_problem)),
+    MetricSpec(
         "synguard_sensor_up",
         "1 while a sensor can read",
         lambda snapshot: [((name,), float(one.ok)) for name, one in snapshot.status.sensors.items()],
         ("sensor",),
     ),
-    Series(
+    MetricSpec(
         "synguard_sampler_one_in",
         "one in how many SYNs the sampler keeps; 0 while it rests",
         _one(lambda s: s.sampling_one_in),
     ),
-    Series(
+    MetricSpec(
         "synguard_tick_seconds_median",
         "how long a tick took, over the last second",
         _cost(lambda a: a.tick_ms_p50 / 1000),
     ),
-    Series("synguard_tick_seconds_max", "the longest of them", _cost(lambda a: a.tick_ms_max / 1000)),
-    Series(
+    MetricSpec("synguard_tick_seconds_max", "the longest of them", _cost(lambda a: a.tick_ms_max / 1000)),
+    MetricSpec(
         "synguard_tick_late_seconds_max",
         "how long after its time a tick began, at worst",
         _cost(lambda a: a.late_ms_max / 1000),
     ),
-    Series(
+    MetricSpec(
         "synguard_cpu_ratio", "CPU of the agent and its tools, as a share of one core", _cost(lambda a: a.cpu_share)
     ),
-    Series("synguard_resident_memory_bytes", "memory of the agent", _cost(lambda a: a.rss_bytes)),
-    Series("synguard_ledger_size_bytes", "the ledger and its write-ahead log", _one(lambda s: s.ledger_bytes)),
-    Series("synguard_notify_waiting", "messages that wait for a service", _delivery(lambda d: d.waiting)),
-    Series("synguard_notify_sent_total", "messages that services took", _delivery(lambda d: d.sent)),
-    Series("synguard_notify_given_up_total", "messages given up after every try", _delivery(lambda d: d.given_up)),
-    Series(
+    MetricSpec("synguard_resident_memory_bytes", "memory of the agent", _cost(lambda a: a.rss_bytes)),
+    MetricSpec("synguard_ledger_size_bytes", "the ledger and its write-ahead log", _one(lambda s: s.ledger_bytes)),
+    MetricSpec("synguard_notify_waiting", "messages that wait for a service", _delivery(lambda d: d.waiting)),
+    MetricSpec("synguard_notify_sent_total", "messages that services took", _delivery(lambda d: d.sent)),
+    MetricSpec("synguard_notify_given_up_total", "messages given up after every try", _delivery(lambda d: d.given_up)),
+    MetricSpec(
         "synguard_notify_overflowed_total",
         "messages never tried, since too many were waiting",
         _delivery(lambda d: d.overflowed),

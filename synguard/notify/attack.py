@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from synguard.model import Incident
-from synguard.notify.message import Figures
+from synguard.notify.message import AttackFigures
 
 MOST_PORTS: Final = 8
 
@@ -16,7 +16,7 @@ MOST_PORTS: Final = 8
 class Attack:
     """One attack as far as it is known; incidents before the last one are added up in ``before``."""
 
-    before: Figures
+    before: AttackFigures
     current: Incident | None
     """The incident under way or the last one; None just after a restart."""
     over_since: float | None
@@ -27,7 +27,7 @@ class Attack:
     digest_at: float = 0.0
     """When the next digest is due, monotonic."""
 
-    def figures(self, dry_run: bool) -> Figures:
+    def figures(self, dry_run: bool) -> AttackFigures:
         """Return what it came to so far; ``ended_at`` is set where its last incident has ended."""
         before, current = self.before, self.current
         if current is None:
@@ -62,11 +62,11 @@ class Attack:
 
 def began(incident: Incident, now: float, *, dry_run: bool) -> Attack:
     """Return the attack that an incident begins."""
-    nothing = Figures(incident.id, incident.kind, incident.started_at, None, 0, 0, 0, 0, 0.0, (), dry_run)
+    nothing = AttackFigures(incident.id, incident.kind, incident.started_at, None, 0, 0, 0, 0, 0.0, (), dry_run)
     return Attack(nothing, incident, None if incident.ended_at is None else now, seen_at=now)
 
 
-def carried_over(figures: Figures, now: float, ended_at: datetime) -> Attack:
+def carried_over(figures: AttackFigures, now: float, ended_at: datetime) -> Attack:
     """Return an attack whose start an earlier agent told; it is over unless an incident follows soon."""
     ended = replace(figures, ended_at=ended_at, restarts=figures.restarts + 1)
     return Attack(ended, None, now, told=True, seen_at=now)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from synguard.capabilities import give_up_all_but
-from synguard.notify.masks import is_webhook, masked, scrubbed
+from synguard.notify.redaction import is_webhook, masked, scrubbed
 from synguard.notify.webhook import Refused, deliver
 
 LIBRARY: Final = "pip install 'synguard[notify]'"

@@ -40,7 +40,7 @@ class About(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class AttackFigures:
     """The attack that a message is about; incidents that follow one another closely are one attack."""
 
     id: str
@@ -68,7 +68,7 @@ class Message:
     at: datetime
     title: str
     lines: tuple[str, ...]
-    attack: Figures | None = None
+    attack: AttackFigures | None = None
     states: tuple[tuple[About, str], ...] = ()
     """What else is so: each with its sentence."""
 
@@ -87,7 +87,7 @@ def made(
     at: datetime,
     title: str,
     lines: list[str],
-    attack: Figures | None = None,
+    attack: AttackFigures | None = None,
     states: tuple[tuple[About, str], ...] = (),
 ) -> Message:
     """Return a message whose every line is short and holds no control characters."""

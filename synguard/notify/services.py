@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import ConfigError
-from synguard.notify.masks import masked
-from synguard.policy.outward import MOST_URLS, Notify, url_fault
+from synguard.notify.redaction import masked
+from synguard.policy.integrations import MOST_URLS, Notify, url_fault
 
 LARGEST: Final = 64 * 1024
 

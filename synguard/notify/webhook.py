@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from synguard.clock import rfc3339
-from synguard.notify.message import About, Figures, Message
+from synguard.notify.message import About, AttackFigures, Message
 from synguard.plain import clipped, printable
 
 TIMEOUT_S: Final = 8.0
@@ -51,7 +51,7 @@ def body(message: Message, host: str) -> dict[str, Any]:
     }
 
 
-def figures_shape(figures: Figures) -> dict[str, Any]:
+def figures_shape(figures: AttackFigures) -> dict[str, Any]:
     """Return an attack as JSON."""
     return {
         "id": figures.id,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
 
-from synguard.policy.outward import url_fault
+from synguard.policy.integrations import url_fault
 from synguard.policy.values import Base, Duration, FilePath, NetworkText, Whole
 
 _LONGEST_SECRET: Final = 1024

@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from synguard.errors import ConfigError
-from synguard.policy.complaints import complaints
 from synguard.policy.files import locate, pack_names, packs_directory, read_toml, refuse_untrusted
 from synguard.policy.models import Config, Pack, Policy
+from synguard.policy.validation_errors import validation_errors
 
 __all__ = ["default_path", "load_config", "load_file", "load_pack", "load_policies", "pack_names", "packs_directory"]
 
@@ -133,7 +133,7 @@ def _validated(model: type[_Model], path: Path, document: Mapping[str, Any]) -> 
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(*(f"{path}: {line}" for line in complaints(error, model, document))) from error
+        raise ConfigError(*(f"{path}: {line}" for line in validation_errors(error, model, document))) from error
 
 
 def _collected(problems: list[str], load: Callable[[], _Result], prefix: str = "") -> _Result | None:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from synguard.model import Mode
 from synguard.policy.fleet import Bgp, CrowdSec
-from synguard.policy.outward import Log, Metrics, Notify
+from synguard.policy.integrations import Log, Metrics, Notify
 from synguard.policy.policies import LONGEST_BAN_S, BanTimes, Holds, Limits, Pack, Policy, PrefixRules
 from synguard.policy.values import Base, Duration, FilePath, NetworkText, Number, Whole
 

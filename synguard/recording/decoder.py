@@ -15,11 +15,11 @@ from synguard.readings import (
     U32,
     CounterReading,
     Listener,
+    NamespaceSpan,
     Protected,
     Readings,
     SocketReading,
     SocketTable,
-    Span,
     SynSample,
 )
 from synguard.recording.columns import Bytes, Columns, DamagedError, Joiner, Kinds, length, unpack
@@ -48,7 +48,7 @@ class Decoder:
         self._proven = Joiner(_kinds(head, "addresses"), MOST_ROWS)
         self._counters: dict[str, int] = {}
         self._listeners: tuple[Listener, ...] = ()
-        self._doors: Mapping[int, tuple[int, ...]] = {}
+        self._port_mapping: Mapping[int, tuple[int, ...]] = {}
         self._namespaces = [""]
         self._protected = Protected({}, ("the recording does not say who must be protected",))
         self._at = head.at
@@ -65,7 +65,7 @@ class Decoder:
             raise DamagedError("time goes backwards")
         self._at = head.at
         self._namespaces.extend(head.namespaces)
-        self._doors = self._doors if head.doors is None else head.doors
+        self._port_mapping = self._port_mapping if head.port_mapping is None else head.port_mapping
         data = Bytes(rows)
         half_open = self._sockets(head.half_open, self._half_open, head.at, data)
         connections = self._sockets(head.connections, self._connections, head.at, data)
@@ -80,7 +80,7 @@ class Decoder:
             counters=self._counted(head.counters, head.at),
             syns=syns,
             proven=proven,
-            doors=self._doors,
+            port_mapping=self._port_mapping,
             failures=head.failures,
         )
         parts = (head.half_open, head.connections, head.proven, head.syns)
@@ -99,21 +99,21 @@ class Decoder:
             return None
         columns = joiner.read(data, head.new)
         numbers = _column(columns, NAMESPACE, "u4", length(columns))
-        spans: tuple[Span, ...] = ()
+        spans: tuple[NamespaceSpan, ...] = ()
         if numbers.any():
             order = np.argsort(numbers, kind="stable")
             columns = {name: column[order] for name, column in columns.items()}
             spans = self._spans(numbers[order])
         return SocketReading(at if head.at is None else head.at, _table(columns), head.source, spans)
 
-    def _spans(self, numbers: U32) -> tuple[Span, ...]:
+    def _spans(self, numbers: U32) -> tuple[NamespaceSpan, ...]:
         """Return the runs of equal namespace numbers, which are in order."""
         present, starts = np.unique(numbers, return_index=True)
         if int(present[-1]) >= len(self._namespaces):
             raise DamagedError("a socket lives in a namespace that has no name")
         stops = [*starts[1:].tolist(), len(numbers)]
         names = (self._namespaces[number] for number in present.tolist())
-        return tuple(Span(*span) for span in zip(names, starts.tolist(), stops, strict=True))
+        return tuple(NamespaceSpan(*span) for span in zip(names, starts.tolist(), stops, strict=True))
 
     def _peers(self, head: TableHead | None, data: Bytes) -> tuple[Any, Any] | None:
         if head is None:

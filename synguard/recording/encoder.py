@@ -45,7 +45,7 @@ class Encoder:
             "counters": self._changed(readings.counters, readings.at),
             "listeners": self._if_new("listeners", readings.listeners),
             "protected": self._protect(protected),
-            "doors": self._if_new("doors", dict(readings.doors)),
+            "doors": self._if_new("doors", dict(readings.port_mapping)),
             "namespaces": list(self._namespaces)[known:] or None,
             "failures": readings.failures or None,
         }

@@ -95,7 +95,7 @@ class TickHead(_Head):
     namespaces: tuple[str, ...] = ()
     """Network namespaces first met in this tick; they are numbered from 1 on, in order of appearance. 0 is ours."""
     listeners: tuple[ListenerHead, ...] | None = None
-    doors: dict[Port, tuple[Port, ...]] | None = None
+    port_mapping: dict[Port, tuple[Port, ...]] | None = None
     protected: ProtectedHead | None = None
     failures: dict[str, str] = {}
 

@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class PeakFigures:
     """How loud the targets of one kind were at their loudest; so large a share of them had at most so much."""
 
     targets: int
@@ -98,7 +98,7 @@ class Peaks:
             self._high, self._low, self._peak = self._high[kept], self._low[kept], self._peak[kept]
 
 
-def figures(kind: list[Peaks], scale: list[float]) -> Figures | None:
+def figures(kind: list[Peaks], scale: list[float]) -> PeakFigures | None:
     """Return the figures of targets of several widths and families, each width's multiplied by its ``scale``.
 
     None where nothing was seen.
@@ -110,7 +110,7 @@ def figures(kind: list[Peaks], scale: list[float]) -> Figures | None:
     values = np.concatenate([peaks.all() * factor for _, factor, peaks in seen])
     p50, p90, p99, p999 = np.quantile(values, (0.5, 0.9, 0.99, 0.999), method="higher").tolist()
     peak, network = max((loudest[0] * factor, loudest[1]) for loudest, factor, _ in seen)
-    return Figures(len(values), p50, p90, p99, p999, peak, network)
+    return PeakFigures(len(values), p50, p90, p99, p999, peak, network)
 
 
 def _by_target(parts: list[tuple[U64, U64, Floats]], reduce: Any) -> tuple[U64, U64, Floats]:

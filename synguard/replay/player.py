@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import count
 
 from synguard.addresses import Network
-from synguard.decision.bans import StandingBans
+from synguard.decision.bans import ActiveBans
 from synguard.decision.engine import Decision, Engine
 from synguard.decision.scores import Scores
 from synguard.detector.assessment import Assessment
@@ -21,7 +21,7 @@ from synguard.recording.shape import Moment
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ReplayStep:
     """One recorded tick and what came of it."""
 
     moment: Moment
@@ -57,20 +57,22 @@ class Player:
         """The scores as of the last moment."""
         return self._engine.scores
 
-    def play(self, moment: Moment) -> Step:
+    def play(self, moment: Moment) -> ReplayStep:
         """Return what one moment comes to."""
         if moment.protected is not self._recorded:
             self._recorded = moment.protected
-            self._engine.court.protect(
+            self._engine.evaluator_state.protect(
                 replace(moment.protected, networks={**moment.protected.networks, **self._allowed})
             )
-        self._let_lapse(moment.utc)
-        assessment = self._detector.assess(moment.readings, self._engine.court.standing.held(moment.utc))
+        self._expire(moment.utc)
+        assessment = self._detector.assess(
+            moment.readings, self._engine.evaluator_state.active_bans.ban_filter(moment.utc)
+        )
         decision = self._engine.decide(assessment, moment.utc)
         self._bans.extend(decision.bans)
-        return Step(moment, assessment, decision)
+        return ReplayStep(moment, assessment, decision)
 
-    def _let_lapse(self, now: datetime) -> None:
+    def _expire(self, now: datetime) -> None:
         if any(not ban.active(now) for ban in self._bans):
             self._bans = [ban for ban in self._bans if ban.active(now)]
-            self._engine.court.standing = StandingBans(self._bans)
+            self._engine.evaluator_state.active_bans = ActiveBans(self._bans)

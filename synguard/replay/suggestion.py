@@ -10,8 +10,8 @@ from typing import Final
 from synguard.addresses import format_network
 from synguard.model import Signal
 from synguard.policy.models import Limits, Policy
-from synguard.replay.peaks import Figures
-from synguard.replay.survey import Survey
+from synguard.replay.peaks import PeakFigures
+from synguard.replay.traffic_profile import TrafficProfile
 from synguard.units import format_duration
 
 FLOORS: Final[Mapping[Signal, float]] = {
@@ -52,7 +52,7 @@ class Line:
 
     limit: float
     argument: tuple[str, ...]
-    figures: Figures | None
+    figures: PeakFigures | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ def margin_for(calm_s: float, asked: float | None = None) -> Margin:
     return Margin(2, f"x2: {seen} of calm were recorded, whole days and their busiest hours")
 
 
-def suggest(policies: Sequence[Policy], survey: Survey, margin: Margin, usual: Policy) -> list[Suggestion]:
+def suggest(policies: Sequence[Policy], profile: TrafficProfile, margin: Margin, usual: Policy) -> list[Suggestion]:
     """Return a suggestion for each policy; ``usual`` is the default pack's, to tell what is far from it."""
-    return [_suggest(policy, survey, margin, usual) for policy in policies]
+    return [_suggest(policy, profile, margin, usual) for policy in policies]
 
 
 def rounded_up(value: float) -> float:
@@ -94,8 +94,8 @@ def rounded_up(value: float) -> float:
     return min(round(step * power, 6), HIGHEST)
 
 
-def _suggest(policy: Policy, survey: Survey, margin: Margin, usual: Policy) -> Suggestion:
-    seen = survey.sources(policy)
+def _suggest(policy: Policy, profile: TrafficProfile, margin: Margin, usual: Policy) -> Suggestion:
+    seen = profile.sources(policy)
     if seen < FEWEST_SOURCES:
         why = f"policy {policy.name}: {seen} sources on its ports are too few to judge by; its limits stay as they were"
         return Suggestion(policy, False, seen, {}, {}, (why,))
@@ -105,13 +105,13 @@ def _suggest(policy: Policy, survey: Survey, margin: Margin, usual: Policy) -> S
     for signal in Signal:
         before = policy.limits.of(signal)
         if before is not None:
-            figures = survey.of_sources(policy, signal)
+            figures = profile.of_sources(policy, signal)
             sources[signal] = _line(policy, signal, figures, FLOORS[signal], before, margin)
             warnings.extend(_outlier(policy, signal, figures))
         before = policy.prefix_limits.of(signal)
         if before is not None:
             least = PREFIX_OVER_SOURCE * (sources[signal].limit if signal in sources else FLOORS[signal])
-            figures = survey.of_prefixes(policy, signal)
+            figures = profile.of_prefixes(policy, signal)
             prefixes[signal] = _line(policy, signal, figures, least, before, margin, prefix=True)
     warnings.extend(_far_above(policy, "limits", sources, usual.limits))
     warnings.extend(_far_above(policy, "prefix_limits", prefixes, usual.prefix_limits))
@@ -127,7 +127,7 @@ def _suggest(policy: Policy, survey: Survey, margin: Margin, usual: Policy) -> S
 def _line(
     policy: Policy,
     signal: Signal,
-    figures: Figures | None,
+    figures: PeakFigures | None,
     least: float,
     before: float,
     margin: Margin,
@@ -163,7 +163,7 @@ def _line(
     return Line(limit, tuple(argument), figures)
 
 
-def _seen(policy: Policy, signal: Signal, figures: Figures, what: str) -> str:
+def _seen(policy: Policy, signal: Signal, figures: PeakFigures, what: str) -> str:
     hold_s, second = policy.hold.of(signal), policy.prefixes.lengths(figures.loudest.version)[1:2]
     wider = what == "prefixes" and (figures.loudest.prefixlen,) != second
     as_if = f" (counted as its share for one /{second[0]})" if wider else ""
@@ -179,7 +179,7 @@ def _amount(value: float, signal: Signal) -> str:
     return f"{value:.3g}{signal.unit}"
 
 
-def _outlier(policy: Policy, signal: Signal, figures: Figures | None) -> list[str]:
+def _outlier(policy: Policy, signal: Signal, figures: PeakFigures | None) -> list[str]:
     if figures is None or figures.peak <= max(OUTLIER * figures.p90, FLOORS[signal]):
         return []
     return [

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import NetworkIndex, format_network
-from synguard.ledger.records import ActionRecord, BanRecord, Touched, VerdictRecord
+from synguard.doctor.findings import Finding
+from synguard.ledger.records import ActionRecord, BanRecord, FalsePositives, VerdictRecord
 from synguard.model import Incident, Mode, Origin, Scope, VerdictKind
 from synguard.readings import Protected
-from synguard.report.findings import Finding
 from synguard.report.timeline import Timeline
 
 MOST_BANS: Final = 20_000
@@ -21,7 +21,7 @@ MOST_VERDICTS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Hurt:
+class PossibleFalsePositive:
     """Innocent people whom a ban may stop."""
 
     target: str
@@ -44,16 +44,16 @@ class Account:
     watched: int
     """Targets that were over a limit and never reached the point of action."""
     incidents: tuple[Incident, ...]
-    could_be_hurt: tuple[Hurt, ...]
+    possible_false_positives: tuple[PossibleFalsePositive, ...]
     actions: tuple[ActionRecord, ...]
     timeline: Timeline
     host: str = ""
     """The host's name."""
     findings: tuple[Finding, ...] = ()
     """What the doctor says of queues, cookies and listeners now."""
-    touched: Mapping[str, Touched] = field(default_factory=dict)
+    false_positives: Mapping[str, FalsePositives] = field(default_factory=dict)
     """Ban id → the clients that were served although that would-be ban stood; bans that touched none are absent."""
-    witnessed: bool = False
+    clients_watched: bool = False
     """Whether an agent looked for such clients."""
     cut: tuple[str, ...] = ()
     """What was left out so that the report stays small, one sentence each."""
@@ -65,23 +65,23 @@ class Account:
 
     @property
     def enforced(self) -> bool:
-        """Whether automatic bans reach the kernel, or did in this time; bans by hand do so in a rehearsal too."""
+        """Whether automatic bans reach the kernel, or did in this time; bans by hand do so in dry-run too."""
         return self.mode is Mode.ENFORCE or any(record.ban.origin is Origin.AUTO for record in self.real)
 
     @property
-    def would_be(self) -> tuple[BanRecord, ...]:
+    def dry_run_bans(self) -> tuple[BanRecord, ...]:
         """Bans of a dry run."""
         return tuple(record for record in self.bans if record.ban.dry_run)
 
 
-def who_could_be_hurt(
+def possible_false_positives_in(
     bans: Iterable[BanRecord],
     peers: Mapping[str, int],
     protected: Protected,
     now: datetime,
     *,
     ended_too: bool = False,
-) -> tuple[Hurt, ...]:
+) -> tuple[PossibleFalsePositive, ...]:
     """Return the standing bans, real or would-be, that may stop innocent people, and why; those that ended if asked.
 
     ``peers`` is target → addresses in it that hold a completed connection now. Where the target is one source and
@@ -104,7 +104,9 @@ def who_could_be_hurt(
             offenders = f"{sources} sources offended" if sources else "banned by hand"
             reasons[f"everybody else in this prefix shares the ban; {offenders}"] = False
     return tuple(
-        Hurt(word, reason, somebody) for word, reasons in found.items() for reason, somebody in reasons.items()
+        PossibleFalsePositive(word, reason, somebody)
+        for word, reasons in found.items()
+        for reason, somebody in reasons.items()
     )
 
 

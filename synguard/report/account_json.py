@@ -34,10 +34,10 @@ def account_shape(account: Account) -> dict[str, Any]:
         "spoofed": [verdict_shape(record) for record in account.spoofed],
         "watched": account.watched,
         "incidents": [incident_shape(incident) for incident in account.incidents],
-        "could_be_hurt": [{"target": one.target, "reason": one.reason} for one in account.could_be_hurt],
+        "could_be_hurt": [{"target": one.target, "reason": one.reason} for one in account.possible_false_positives],
         "touched": [
             {"ban": one.ban_id, "clients": one.clients, "examples": list(one.examples), "last_at": rfc3339(one.last_at)}
-            for one in account.touched.values()
+            for one in account.false_positives.values()
         ],
         "actions": [{"at": rfc3339(one.at), "kind": one.kind, "text": one.text} for one in account.actions],
         "timeline": timeline_shape(account.timeline),

@@ -10,13 +10,13 @@ from typing import Final
 from synguard.addresses import format_network
 from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.model import Incident
+from synguard.output.tables import printable
+from synguard.output.times import both_zones, clock_time
 from synguard.report.account import Account
 from synguard.report.ban_table import counted, state
-from synguard.report.judgement import Look, judged
-from synguard.report.moments import both_zones, clock_time
-from synguard.report.next_steps import Step, advice, next_command
+from synguard.report.judgement import NotableDecision, judged
+from synguard.report.next_steps import NextStep, advice, next_command
 from synguard.report.sparkline import timeline_lines
-from synguard.report.tables import printable
 from synguard.units import format_duration
 
 SHOWN: Final = 40
@@ -40,12 +40,12 @@ def _lines(account: Account) -> Iterator[str]:
     now = account.until
     lines = list(timeline_lines(account.timeline))
     yield from ["", *lines] if lines else []
-    hurt = [[f"{one.target}: {one.reason}"] for one in account.could_be_hurt]
+    hurt = [[f"{one.target}: {one.reason}"] for one in account.possible_false_positives]
     yield from _section("Not known", [[one] for one in judgement.unknown])
     yield from _section("Worth a look", [_look(one) for one in judgement.looks])
     yield from _section("Incidents", [_incident(one, now) for one in account.incidents])
     yield from _section("Bans", [_ban(record, now) for record in account.real])
-    yield from _section("Would have been banned (dry-run)", [_ban(record, now) for record in account.would_be])
+    yield from _section("Would have been banned (dry-run)", [_ban(record, now) for record in account.dry_run_bans])
     yield from _section("Forged sources: no bans", [_verdict(record, now) for record in account.spoofed])
     yield from _section("Spared", [_verdict(record, now) for record in account.spared])
     yield from _section("Could hurt innocent people", hurt)
@@ -58,11 +58,11 @@ def _lines(account: Account) -> Iterator[str]:
     yield f"Next: {next_command(account, judgement)}"
 
 
-def _look(look: Look) -> list[str]:
+def _look(look: NotableDecision) -> list[str]:
     return [look.target, *look.reasons]
 
 
-def _step(step: Step) -> list[str]:
+def _step(step: NextStep) -> list[str]:
     return [f"{step.what}: {step.why}", *step.how.splitlines()]
 
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import Network, NetworkIndex, format_network
-from synguard.decision.bans import StandingBans, ban_seconds
+from synguard.decision.bans import ActiveBans, ban_seconds
 from synguard.model import Ban, Origin, Scope
 from synguard.policy.policies import BanTimes
 from synguard.units import format_duration
@@ -40,7 +40,7 @@ _ONE_HOST: Final = {4: 32, 6: 64}
 _NO_JITTER: Final = random.Random(0)  # noqa: S311  # decides nothing: the jitter is set to none
 
 
-class Step(StrEnum):
+class AdvisedStep(StrEnum):
     """What may be done to a ban under review."""
 
     KEEP = "keep"
@@ -53,13 +53,13 @@ class Step(StrEnum):
 class Advice:
     """What is suggested, and why."""
 
-    step: Step
+    step: AdvisedStep
     reason: str
     by_s: float = 0.0
     """How much longer, where it is to be extended."""
 
     def __str__(self) -> str:
-        what = f"extend by {format_duration(self.by_s)}" if self.step is Step.EXTEND else str(self.step)
+        what = f"extend by {format_duration(self.by_s)}" if self.step is AdvisedStep.EXTEND else str(self.step)
         return f"{what}: {self.reason}"
 
 
@@ -67,7 +67,7 @@ class Advice:
 class Around:
     """What a suggestion depends on beside the ban itself."""
 
-    standing: tuple[Ban, ...] = ()
+    active_bans: tuple[Ban, ...] = ()
     protected: Mapping[Network, str] = field(default_factory=dict)
     times: Mapping[str, BanTimes] = field(default_factory=dict)
     """Policy → how long its bans last."""
@@ -79,7 +79,7 @@ def advise(found: Iterable[Candidate], around: Around, now: datetime) -> list[Ad
     """Return what is suggested for each, in the same order."""
     parties = NetworkIndex(around.protected)
     by_kind = {
-        dry_run: StandingBans(ban for ban in around.standing if ban.dry_run is dry_run and ban.active(now))
+        dry_run: ActiveBans(ban for ban in around.active_bans if ban.dry_run is dry_run and ban.active(now))
         for dry_run in (False, True)
     }
     return [_advice(one, around, parties, by_kind, now) for one in found]
@@ -93,23 +93,27 @@ def can_be_forged(ban: Ban) -> bool:
 
 
 def _advice(
-    one: Candidate, around: Around, parties: NetworkIndex, by_kind: Mapping[bool, StandingBans], now: datetime
+    one: Candidate, around: Around, parties: NetworkIndex, by_kind: Mapping[bool, ActiveBans], now: datetime
 ) -> Advice:
     ban = one.record.ban
     party = parties.overlapping(ban.target)
     if party is not None:
         why = f"{format_network(party)} is protected ({around.protected[party]})"
         if ban.forced:
-            return Advice(Step.KEEP, f"a person insisted, although {why}; it is not made longer")
-        return Advice(Step.RELEASE, f"{why} and must not be hurt")
+            return Advice(AdvisedStep.KEEP, f"a person insisted, although {why}; it is not made longer")
+        return Advice(AdvisedStep.RELEASE, f"{why} and must not be hurt")
     real = by_kind[False].covering(ban.target, ban.scope, ban.ports, now) if ban.dry_run else None
     if real is not None:
-        return Advice(Step.RELEASE, f"the real ban of {format_network(real.target)} does it now")
+        return Advice(AdvisedStep.RELEASE, f"the real ban of {format_network(real.target)} does it now")
     wider = by_kind[ban.dry_run].covering(ban.target, ban.scope, ban.ports, now)
     if wider is not None and wider.id != ban.id and _lasts_as_long(wider, ban):
-        return Advice(Step.RELEASE, f"the ban of {format_network(wider.target)} stops all that it does, for longer")
+        return Advice(
+            AdvisedStep.RELEASE, f"the ban of {format_network(wider.target)} stops all that it does, for longer"
+        )
     if ban.id in around.leaks:
-        return Advice(Step.KEEP, "its target arrives past our rules: longer changes nothing, see synguard doctor")
+        return Advice(
+            AdvisedStep.KEEP, "its target arrives past our rules: longer changes nothing, see synguard doctor"
+        )
     if one.hitting:
         return _for_hitting(one, around, now)
     return _for_quiet(one, now)
@@ -124,17 +128,17 @@ def _lasts_as_long(wider: Ban, ban: Ban) -> bool:
 def _for_hitting(one: Candidate, around: Around, now: datetime) -> Advice:
     ban, signs = one.record.ban, one.signs(now)
     if ban.expires_at is None:
-        return Advice(Step.KEEP, f"{signs}; it has no end")
+        return Advice(AdvisedStep.KEEP, f"{signs}; it has no end")
     if _deserves_no_end(one):
         return Advice(
-            Step.PERMANENT,
+            AdvisedStep.PERMANENT,
             f"{signs}; banned {one.times} times, each time on connections that it completed, so the address is its own",
         )
     lasts_s, how = _grown(ban, one.times, around)
     by_s = float(int(lasts_s - (ban.expires_at - now).total_seconds()))
     if by_s < SHORTEST_S:
-        return Advice(Step.KEEP, f"{signs}; it lasts as long as {how} allows, and is judged anew at its end")
-    return Advice(Step.EXTEND, f"{signs}; to {format_duration(lasts_s)} from now, as {how} grows bans", by_s)
+        return Advice(AdvisedStep.KEEP, f"{signs}; it lasts as long as {how} allows, and is judged anew at its end")
+    return Advice(AdvisedStep.EXTEND, f"{signs}; to {format_duration(lasts_s)} from now, as {how} grows bans", by_s)
 
 
 def _deserves_no_end(one: Candidate) -> bool:
@@ -168,15 +172,15 @@ def _for_quiet(one: Candidate, now: datetime) -> Advice:
     stood_s = (now - ban.created_at).total_seconds()
     quiet = f"quiet for {format_duration(one.quiet_s)}"
     if ban.expires_at is None:
-        return Advice(Step.KEEP, f"a person's order without end; {quiet}")
+        return Advice(AdvisedStep.KEEP, f"a person's order without end; {quiet}")
     ends = f"ends by itself in {format_duration((ban.expires_at - now).total_seconds())}"
     by_hand = ban.origin is Origin.MANUAL
     if by_hand and one.quiet_s < PATIENCE_S:
-        return Advice(Step.KEEP, f"a person's order, {quiet}; it {ends}")
+        return Advice(AdvisedStep.KEEP, f"a person's order, {quiet}; it {ends}")
     if ban.dry_run:
-        return Advice(Step.RELEASE, "nothing of it is seen now: it would have been let go")
+        return Advice(AdvisedStep.RELEASE, "nothing of it is seen now: it would have been let go")
     if not one.record.packets and stood_s >= IDLE_S:
-        return Advice(Step.RELEASE, f"it has stopped nothing in the {format_duration(stood_s)} that it stands")
+        return Advice(AdvisedStep.RELEASE, f"it has stopped nothing in the {format_duration(stood_s)} that it stands")
     if one.quiet_s >= QUIET_S:
-        return Advice(Step.RELEASE, f"{quiet}, after {one.record.packets} packets")
-    return Advice(Step.KEEP, f"{quiet} only; it {ends}")
+        return Advice(AdvisedStep.RELEASE, f"{quiet}, after {one.record.packets} packets")
+    return Advice(AdvisedStep.KEEP, f"{quiet} only; it {ends}")

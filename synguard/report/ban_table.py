@@ -9,8 +9,8 @@ from typing import Final
 from synguard.addresses import format_network
 from synguard.ledger.records import BanRecord
 from synguard.model import Origin
-from synguard.report.moments import ago, clock_time, left
-from synguard.report.tables import Column, print_table
+from synguard.output.tables import Column, print_table
+from synguard.output.times import ago, clock_time, left
 
 _COLUMNS: Final = (
     Column("TARGET"),

@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from synguard.clock import rfc3339
+from synguard.output.tables import Column, printable
 from synguard.readings import TcpState
-from synguard.report.by import By
+from synguard.report.group_by import By
 from synguard.report.listeners import Load, load_shape, loads
-from synguard.report.socket_words import groups_shape
-from synguard.report.sockets import NETWORKS, NO_PROCESS, Group, Groups, Lengths, Sight, chosen, grouped
-from synguard.report.tables import Column, printable
+from synguard.report.socket_names import groups_shape
+from synguard.report.sockets import NETWORKS, NO_PROCESS, Group, Groups, Lengths, SocketView, chosen, grouped
 
 ROWS: Final = 20
 GLANCE_ROWS: Final = 5
@@ -43,7 +43,7 @@ _GLANCE: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ConnectionsQuery:
     """What was asked; without ``by`` and ``listening``, everything at a glance."""
 
     by: By | None = None
@@ -67,7 +67,7 @@ class Question:
 class Answer:
     """What was found."""
 
-    question: Question
+    question: ConnectionsQuery
     sections: Mapping[str, Groups] = field(default_factory=dict)
     """``groups``, or at a glance ``states``, ``half_open``, ``half_open_by_prefix``, ``established``."""
     loads: tuple[Load, ...] | None = None
@@ -76,7 +76,7 @@ class Answer:
     """A process that matters to the answer is not known."""
 
 
-def answer(question: Question, seen: Sight) -> Answer:
+def answer(question: ConnectionsQuery, seen: SocketView) -> Answer:
     """Return the answer that the sockets seen give."""
     if question.by is None:
         return _listening(question, seen) if question.listening else _glance(question, seen)
@@ -128,7 +128,7 @@ def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width:
         yield (" " * _GAP).join(words).rstrip()
 
 
-def _listening(question: Question, seen: Sight) -> Answer:
+def _listening(question: ConnectionsQuery, seen: SocketView) -> Answer:
     wanted = [
         listener
         for listener in seen.listeners
@@ -139,11 +139,11 @@ def _listening(question: Question, seen: Sight) -> Answer:
     return Answer(question, {}, shown, len(found) - len(shown), any(not load.process for load in shown))
 
 
-def _glance(question: Question, seen: Sight) -> Answer:
+def _glance(question: ConnectionsQuery, seen: SocketView) -> Answer:
     rows = GLANCE_ROWS if question.limit is None else question.limit
     half_open = chosen(seen, By.SOURCE, _HALF_OPEN, ())
     established = chosen(seen, By.SOURCE, _ESTABLISHED, ())
-    listening = _listening(Question(limit=question.limit, listening=True), seen)
+    listening = _listening(ConnectionsQuery(limit=question.limit, listening=True), seen)
     sections = {
         "states": grouped(seen, By.STATE, 0),
         "half_open": grouped(half_open, By.SOURCE, rows),
@@ -153,7 +153,7 @@ def _glance(question: Question, seen: Sight) -> Answer:
     return Answer(question, sections, listening.loads, listening.loads_left_out, listening.nameless)
 
 
-def _group_lines(groups: Groups, question: Question, width: int) -> Iterator[str]:
+def _group_lines(groups: Groups, question: ConnectionsQuery, width: int) -> Iterator[str]:
     if not groups.rows:
         yield "no sockets" if groups.by in (By.STATE, By.REMOTE) else "no sockets at any port that listens here"
         return
@@ -165,7 +165,7 @@ def _group_lines(groups: Groups, question: Question, width: int) -> Iterator[str
         yield f"{groups.left_out} more {kind} {hold} {groups.sockets_left_out} sockets; --limit 0 shows all"
 
 
-def _group_columns(by: By, question: Question) -> list[Column]:
+def _group_columns(by: By, question: ConnectionsQuery) -> list[Column]:
     """Return the columns of one grouping; those that say nothing about it are absent."""
     columns = [Column(_KEYS[by].upper()), Column("SOCKETS", "right")]
     if by is not By.STATE and len(question.states) != 1:

@@ -11,10 +11,12 @@ from typing import Any, Final
 from jinja2 import Environment, StrictUndefined
 
 from synguard import __version__
+from synguard.output.tables import printable
+from synguard.output.times import both_zones
 from synguard.report.account import Account
 from synguard.report.account_json import GENERATOR
 from synguard.report.charts.host import charts_of, frame_of
-from synguard.report.charts.panel import NARROW, WIDE, Chart, Frame, drawn
+from synguard.report.charts.panel import NARROW, WIDE, Chart, ChartFrame, drawn
 from synguard.report.charts.scales import zone_label
 from synguard.report.html_rows import (
     LIMIT_AT,
@@ -29,9 +31,7 @@ from synguard.report.html_rows import (
     verdict_rows,
 )
 from synguard.report.judgement import judged, since_words
-from synguard.report.moments import both_zones
 from synguard.report.next_steps import advice, next_command
-from synguard.report.tables import printable
 from synguard.units import format_duration
 
 TEMPLATE: Final = "report.html.j2"
@@ -78,7 +78,7 @@ def page(account: Account) -> str:
     )
 
 
-def _chart(chart: Chart, frame: Frame) -> dict[str, Any]:
+def _chart(chart: Chart, frame: ChartFrame) -> dict[str, Any]:
     return {
         "key": chart.key,
         "title": chart.title,

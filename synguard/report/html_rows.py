@@ -11,12 +11,12 @@ from typing import Any, Final
 from synguard.addresses import format_network
 from synguard.ledger.records import BanRecord, Figure, Stretch, VerdictRecord
 from synguard.model import Ban, Evidence, Origin
+from synguard.output.times import clock_time
 from synguard.report.account import Account
 from synguard.report.ban_table import counted, state
 from synguard.report.charts.host import STYLES
 from synguard.report.charts.scales import number_label
 from synguard.report.judgement import Judgement, over_limit
-from synguard.report.moments import clock_time
 from synguard.report.timeline import COMPLETE, health_of
 from synguard.units import format_duration, format_ports
 
@@ -33,7 +33,7 @@ METER: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class HtmlRows:
     """Rows that are shown, and how many there are in all."""
 
     shown: list[dict[str, Any]]
@@ -56,7 +56,7 @@ def tiles(account: Account, judgement: Judgement) -> list[dict[str, str]]:
     whole = account.timeline.share >= COMPLETE
     return [
         {"name": "automatic bans" if enforced else "would-be bans", "value": f"{judgement.bans:,}", "style": ""},
-        _stopped(account) if enforced else _touched(judgement),
+        _stopped(account) if enforced else _false_positives(judgement),
         {"name": "worth a look", "value": f"{len(judgement.looks):,}", "style": "worry" if judgement.looks else ""},
         {"name": "attacks", "value": f"{len(account.incidents):,}", "style": ""},
         {
@@ -72,18 +72,22 @@ def _stopped(account: Account) -> dict[str, str]:
     return {"name": "packets stopped", "value": number_label(packets), "style": ""}
 
 
-def _touched(judgement: Judgement) -> dict[str, str]:
-    value = "?" if judgement.touched is None else f"{judgement.touched:,}"
-    return {"name": "served clients touched", "value": value, "style": "" if judgement.touched == 0 else "worry"}
+def _false_positives(judgement: Judgement) -> dict[str, str]:
+    value = "?" if judgement.false_positives is None else f"{judgement.false_positives:,}"
+    return {
+        "name": "served clients touched",
+        "value": value,
+        "style": "" if judgement.false_positives == 0 else "worry",
+    }
 
 
-def ban_rows(account: Account) -> Rows:
+def ban_rows(account: Account) -> HtmlRows:
     """Return the automatic bans by target, those furthest over their limits first, then those by hand."""
     groups: dict[str, list[BanRecord]] = {}
     for record in account.bans:
         groups.setdefault(format_network(record.ban.target), []).append(record)
     ordered = sorted(groups.items(), key=lambda pair: -max(over_limit(one.ban.evidence) for one in pair[1]))
-    return Rows([_ban_row(account, target, group) for target, group in ordered[:MOST_ROWS]], len(ordered))
+    return HtmlRows([_ban_row(account, target, group) for target, group in ordered[:MOST_ROWS]], len(ordered))
 
 
 def _ban_row(account: Account, target: str, group: Sequence[BanRecord]) -> dict[str, Any]:
@@ -105,7 +109,9 @@ def _ban_row(account: Account, target: str, group: Sequence[BanRecord]) -> dict[
         "evidence": [_evidence(one) for one in ban.evidence],
         "reason": said_beyond(ban),
         "counted": "" if ban.dry_run else counted(latest, now),
-        "touched": sum(account.touched[one.ban.id].clients for one in group if one.ban.id in account.touched),
+        "touched": sum(
+            account.false_positives[one.ban.id].clients for one in group if one.ban.id in account.false_positives
+        ),
     }
 
 
@@ -144,10 +150,10 @@ def said_beyond(ban: Ban) -> str:
     return clipped(ban.reason.removeprefix(numbers).removeprefix(where).lstrip("; "))
 
 
-def verdict_rows(records: Sequence[VerdictRecord], now: datetime) -> Rows:
+def verdict_rows(records: Sequence[VerdictRecord], now: datetime) -> HtmlRows:
     """Return verdicts, the most often given first."""
     ordered = sorted(records, key=lambda one: -one.times)
-    return Rows([_verdict_row(one, now) for one in ordered[:MOST_ROWS]], len(records))
+    return HtmlRows([_verdict_row(one, now) for one in ordered[:MOST_ROWS]], len(records))
 
 
 def _verdict_row(record: VerdictRecord, now: datetime) -> dict[str, Any]:
@@ -165,19 +171,19 @@ def _verdict_row(record: VerdictRecord, now: datetime) -> dict[str, Any]:
     }
 
 
-def spoofed_rows(account: Account) -> Rows:
+def spoofed_rows(account: Account) -> HtmlRows:
     """Return what was said of floods from forged sources."""
     return verdict_rows(account.spoofed, account.until)
 
 
-def hurt_rows(account: Account) -> Rows:
+def hurt_rows(account: Account) -> HtmlRows:
     """Return who could be hurt, somebody known before others who share a prefix."""
-    ordered = sorted(account.could_be_hurt, key=lambda one: not one.somebody)
+    ordered = sorted(account.possible_false_positives, key=lambda one: not one.somebody)
     shown = [{"target": one.target, "reason": clipped(one.reason), "somebody": one.somebody} for one in ordered]
-    return Rows(shown[:MOST_ROWS], len(ordered))
+    return HtmlRows(shown[:MOST_ROWS], len(ordered))
 
 
-def incident_rows(account: Account) -> Rows:
+def incident_rows(account: Account) -> HtmlRows:
     """Return the attacks, the latest first."""
     now = account.until
     shown = [
@@ -197,16 +203,16 @@ def incident_rows(account: Account) -> Rows:
         }
         for one in account.incidents[:MOST_ROWS]
     ]
-    return Rows(shown, len(account.incidents))
+    return HtmlRows(shown, len(account.incidents))
 
 
-def action_rows(account: Account) -> Rows:
+def action_rows(account: Account) -> HtmlRows:
     """Return what synguard or a person did, the latest first."""
     shown = [
         {"at": clock_time(one.at, account.until), "kind": one.kind, "text": clipped(one.text)}
         for one in account.actions[:MOST_ROWS]
     ]
-    return Rows(shown, len(account.actions))
+    return HtmlRows(shown, len(account.actions))
 
 
 def history_rows(account: Account) -> list[dict[str, Any]]:

@@ -13,8 +13,8 @@ from typing import Any, Final
 from synguard.addresses import Network, format_network
 from synguard.ledger.records import OVERLOOKED, BanRecord, Figure
 from synguard.model import Evidence, Mode, Origin, Scope
+from synguard.output.times import both_zones
 from synguard.report.account import Account
-from synguard.report.moments import both_zones
 from synguard.report.timeline import COMPLETE, Health, health_seconds, watched_words
 from synguard.units import format_duration
 
@@ -27,7 +27,7 @@ A_DAY_S: Final = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class NotableDecision:
     """One target whose ban a person should look at before enforcing."""
 
     target: str
@@ -44,9 +44,9 @@ class Judgement:
     """What else happened, the gravest first."""
     bans: int
     """Automatic bans of the span: those made, and those a dry run would have made."""
-    touched: int | None
+    false_positives: int | None
     """Clients that were served although a would-be ban stood against them; None where nobody looked."""
-    looks: tuple[Look, ...]
+    looks: tuple[NotableDecision, ...]
     unknown: tuple[str, ...]
     """What the report cannot tell."""
 
@@ -60,12 +60,12 @@ def judged(account: Account) -> Judgement:
     """Return the judgement on an account."""
     automatic = [record for record in account.bans if record.ban.origin is Origin.AUTO]
     looks = tuple(_looks(account, automatic))
-    touched = _touched(account)
+    false_positives = _false_positives(account)
     return Judgement(
-        headline=_headline(account, automatic, touched, looks),
+        headline=_headline(account, automatic, false_positives, looks),
         sentences=tuple(_sentences(account)),
         bans=len(automatic),
-        touched=touched,
+        false_positives=false_positives,
         looks=looks,
         unknown=tuple(_unknown(account)),
     )
@@ -87,7 +87,9 @@ def over_limit(evidence: Iterable[Evidence]) -> float:
     return max((one.value / one.limit for one in evidence if one.limit > 0), default=0.0)
 
 
-def _headline(account: Account, automatic: Sequence[BanRecord], touched: int | None, looks: Sequence[Look]) -> str:
+def _headline(
+    account: Account, automatic: Sequence[BanRecord], false_positives: int | None, looks: Sequence[NotableDecision]
+) -> str:
     since = since_words(account.since, account.until)
     worth = f"{count(len(looks), 'decision', 'decisions')} worth a look"
     bans = count(len(automatic), "ban", "bans")
@@ -101,19 +103,19 @@ def _headline(account: Account, automatic: Sequence[BanRecord], touched: int | N
         return f"Since {since}: {made}, {count(packets, 'packet', 'packets')} stopped, {worth}."
     if account.mode is Mode.ENFORCE:
         return f"Enforcing since {since}: no ban was needed, {worth}."
-    clients = "served clients touched: not known" if touched is None else _clients(touched)
+    clients = "served clients touched: not known" if false_positives is None else _clients(false_positives)
     return f"Had you enforced since {since}: {bans}, {clients}, {worth}."
 
 
-def _clients(touched: int) -> str:
-    return f"{touched:,} served {'client' if touched == 1 else 'clients'} touched"
+def _clients(false_positives: int) -> str:
+    return f"{false_positives:,} served {'client' if false_positives == 1 else 'clients'} touched"
 
 
-def _touched(account: Account) -> int | None:
+def _false_positives(account: Account) -> int | None:
     """Return how many served clients would-be bans would have turned away; None where nobody looked."""
-    if not account.witnessed:
-        return 0 if not account.would_be and account.timeline.share >= COMPLETE else None
-    return sum(one.clients for one in account.touched.values())
+    if not account.clients_watched:
+        return 0 if not account.dry_run_bans and account.timeline.share >= COMPLETE else None
+    return sum(one.clients for one in account.false_positives.values())
 
 
 def _sentences(account: Account) -> Iterator[str]:
@@ -147,10 +149,10 @@ def _incident_sentence(account: Account) -> str:
     return f"{count(len(incidents), 'attack', 'attacks')} ({kinds}){still}."
 
 
-def _looks(account: Account, automatic: Iterable[BanRecord]) -> Iterator[Look]:
+def _looks(account: Account, automatic: Iterable[BanRecord]) -> Iterator[NotableDecision]:
     """Yield the targets whose bans are worth a look, those that may hurt first."""
     hurt: dict[str, list[str]] = {}
-    for one in account.could_be_hurt:
+    for one in account.possible_false_positives:
         if one.somebody:
             hurt.setdefault(one.target, []).append(one.reason)
     reasons: dict[Network, dict[str, None]] = {}
@@ -159,15 +161,15 @@ def _looks(account: Account, automatic: Iterable[BanRecord]) -> Iterator[Look]:
         for reason in (*hurt.get(format_network(ban.target), ()), *_own_reasons(account, record)):
             reasons.setdefault(ban.target, {}).setdefault(reason)
     for target, found in sorted(reasons.items(), key=lambda pair: format_network(pair[0]) not in hurt):
-        yield Look(format_network(target), tuple(found))
+        yield NotableDecision(format_network(target), tuple(found))
 
 
 def _own_reasons(account: Account, record: BanRecord) -> Iterator[str]:
     ban = record.ban
-    touched = account.touched.get(ban.id)
-    if touched is not None and touched.clients:
-        named = f": {', '.join(touched.examples)}" if touched.examples else ""
-        yield f"{count(touched.clients, 'client', 'clients')} in it would have been turned away{named}"
+    false_positives = account.false_positives.get(ban.id)
+    if false_positives is not None and false_positives.clients:
+        named = f": {', '.join(false_positives.examples)}" if false_positives.examples else ""
+        yield f"{count(false_positives.clients, 'client', 'clients')} in it would have been turned away{named}"
     over = over_limit(ban.evidence)
     if 0 < over < CLOSE:
         yield f"a close call: {over:.1f} times its limit"
@@ -192,14 +194,14 @@ def _unknown(account: Account) -> Iterator[str]:
             f"How many sockets were half-open at the worst: a SYN queue was full for {format_duration(censored_s)}, "
             "and a full queue cannot show more. The true count was higher."
         )
-    if account.would_be and health_seconds(timeline.stretches).get(Health.DROPPED):
+    if account.dry_run_bans and health_seconds(timeline.stretches).get(Health.DROPPED):
         yield (
             "Whether clients tried to connect from what would have been banned while a full queue turned SYNs away: "
             "a handshake that is never completed names no client."
         )
     if any(one.kind == OVERLOOKED for one in account.actions):
         yield "All clients touched: at times there were more at once than an agent looks at, so there may be others."
-    if account.would_be and not account.witnessed:
+    if account.dry_run_bans and not account.clients_watched:
         yield "Whether clients connected from what would have been banned: no agent looked."
     yield from account.cut
 
@@ -209,7 +211,7 @@ def judgement_shape(judgement: Judgement) -> dict[str, Any]:
     return {
         "verdict": judgement.paragraph,
         "bans_automatic": judgement.bans,
-        "served_clients_touched": judgement.touched,
+        "served_clients_touched": judgement.false_positives,
         "worth_a_look": [{"target": one.target, "reasons": list(one.reasons)} for one in judgement.looks],
         "not_known": list(judgement.unknown),
     }

@@ -10,11 +10,11 @@ from typing import Any, Final
 from synguard.addresses import Network, format_network
 from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.model import Signal
+from synguard.output.times import both_zones, clock_time
 from synguard.policy.models import Policy
 from synguard.report.ban_table import counted, state
-from synguard.report.moments import both_zones, clock_time
 from synguard.report.shapes import record_shape, verdict_shape
-from synguard.report.status import LeakStatus, TargetStatus
+from synguard.status.model import LeakStatus, TargetStatus
 
 _SHOWN: Final = 10
 """Bans and verdicts told in text; --json has all."""
@@ -94,9 +94,9 @@ def knowledge_lines(known: Knowledge, now: datetime) -> Iterator[str]:
 
 
 def _answer(known: Knowledge, now: datetime) -> str:
-    standing = known.banned(now)
-    if standing:
-        ban = standing[0].ban
+    active_bans = known.banned(now)
+    if active_bans:
+        ban = active_bans[0].ban
         until = "for good" if ban.expires_at is None else f"until {both_zones(ban.expires_at)}"
         by = "" if ban.target == known.network else f" by the ban of {format_network(ban.target)}"
         return f"is banned{by} {until}: {ban.reason}"

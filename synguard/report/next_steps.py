@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from synguard.addresses import format_network
+from synguard.doctor.findings import Level
 from synguard.ledger.records import Figure
 from synguard.model import Mode, Origin, Signal
 from synguard.report.account import Account
-from synguard.report.findings import Level
 from synguard.report.judgement import A_DAY_S, CLOSE, Judgement, count, over_limit
 from synguard.report.timeline import Health, health_seconds
 from synguard.units import format_duration
@@ -25,7 +25,7 @@ MOST_STEPS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class NextStep:
     """One thing to change, why, and how."""
 
     what: str
@@ -34,14 +34,14 @@ class Step:
     """A command, or lines for a file; empty where a person must decide."""
 
 
-def advice(account: Account, judgement: Judgement) -> tuple[Step, ...]:
+def advice(account: Account, judgement: Judgement) -> tuple[NextStep, ...]:
     """Return what to change, what matters most first."""
     steps = (
         *_watching(account),
         *_host(account),
         *_people(account),
         *_limits(account),
-        *_rehearsal(account, judgement),
+        *_dry_run_report(account, judgement),
     )
     return steps[:MOST_STEPS]
 
@@ -54,33 +54,33 @@ def next_command(account: Account, judgement: Judgement) -> str:
         return f"synguard why {judgement.looks[0].target}"
     if account.mode is Mode.ENFORCE:
         return "synguard review" if account.real else "synguard status"
-    if account.timeline.watched_s < A_DAY_S and not account.would_be:
+    if account.timeline.watched_s < A_DAY_S and not account.dry_run_bans:
         return "synguard status"
     return "synguard enable --confirm-within 5m"
 
 
-def _watching(account: Account) -> Iterator[Step]:
+def _watching(account: Account) -> Iterator[NextStep]:
     if not account.running:
-        yield Step("Start the agent", "none runs: nobody watches for floods", "systemctl start synguard")
+        yield NextStep("Start the agent", "none runs: nobody watches for floods", "systemctl start synguard")
     blind_s = account.timeline.watched_s - account.timeline.known_s(Figure.HALF_OPEN)
     if account.timeline.stretches and blind_s > 60:
         why = f"half-open sockets could not be read for {format_duration(blind_s)}"
-        yield Step("Let the sensors read", why, "synguard doctor")
+        yield NextStep("Let the sensors read", why, "synguard doctor")
 
 
-def _host(account: Account) -> Iterator[Step]:
+def _host(account: Account) -> Iterator[NextStep]:
     """Yield what the host itself should do better, in the words of the doctor."""
     health = health_seconds(account.timeline.stretches)
     for finding in sorted(account.findings, key=lambda one: one.level is not Level.BAD):
         if finding.level is not Level.OK:
-            yield Step(f"Mend: {finding.name}", finding.reason, finding.fix)
+            yield NextStep(f"Mend: {finding.name}", finding.reason, finding.fix)
     if health.get(Health.SLOW):
         lasted = format_duration(health[Health.SLOW])
         why = f"a full accept queue refused connections for {lasted}: the application did not take them fast enough"
-        yield Step("Give the application more workers", why, "synguard connections --listening")
+        yield NextStep("Give the application more workers", why, "synguard connections --listening")
 
 
-def _people(account: Account) -> Iterator[Step]:
+def _people(account: Account) -> Iterator[NextStep]:
     """Yield the candidates for the allow-list: served clients that are loud, and crowds behind one address."""
     found: dict[str, str] = {}
     for spared in account.spared:
@@ -98,17 +98,17 @@ def _people(account: Account) -> Iterator[Step]:
         why = "they look like people you serve: " + "; ".join(f"{target}, {reason}" for target, reason in chosen)
         more = f"; and {len(found) - len(chosen)} more" if len(found) > len(chosen) else ""
         lines = ", ".join(f'"{target}"' for target, _ in chosen)
-        yield Step("Allow those you know", why + more, f"[allow]\naddresses = [{lines}]")
+        yield NextStep("Allow those you know", why + more, f"[allow]\naddresses = [{lines}]")
 
 
-def _limits(account: Account) -> Iterator[Step]:
+def _limits(account: Account) -> Iterator[NextStep]:
     close = _close(account)
     if close or account.watched:
         whom = f"{count(len(close), 'ban was', 'bans were')} a close call" if close else ""
         seen = f"{count(account.watched, 'target was', 'targets were')} over a limit, not for long enough to act"
         why = " and ".join(filter(None, (whom, seen if account.watched else "")))
         how = "synguard run --dry-run --record day.rec --for 1d\nsynguard policy suggest day.rec"
-        yield Step("Take limits from this host's own traffic", why, how)
+        yield NextStep("Take limits from this host's own traffic", why, how)
 
 
 def _close(account: Account) -> Sequence[str]:
@@ -119,18 +119,18 @@ def _close(account: Account) -> Sequence[str]:
     ]
 
 
-def _rehearsal(account: Account, judgement: Judgement) -> Iterator[Step]:
+def _dry_run_report(account: Account, judgement: Judgement) -> Iterator[NextStep]:
     if account.mode is Mode.ENFORCE or not account.running:
         return
     watched = account.timeline.watched_s
     if watched < A_DAY_S:
         why = f"it has watched {format_duration(watched)}: a day has peaks of its own"
-        yield Step("Rehearse for a day", why, "synguard report --since 24h")
+        yield NextStep("Rehearse for a day", why, "synguard report --since 24h")
     elif not judgement.looks:
         why = "nothing here speaks against it; it goes back by itself unless you confirm from a new connection"
-        yield Step("Enforce, with a way back", why, "synguard enable --confirm-within 5m")
+        yield NextStep("Enforce, with a way back", why, "synguard enable --confirm-within 5m")
 
 
-def advice_shape(steps: Sequence[Step]) -> list[dict[str, Any]]:
+def advice_shape(steps: Sequence[NextStep]) -> list[dict[str, Any]]:
     """Return the advice as JSON."""
     return [{"what": one.what, "why": one.why, "how": one.how} for one in steps]

@@ -11,12 +11,12 @@ from synguard.clock import rfc3339
 from synguard.model import Ban, Evidence, Incident
 from synguard.policy.models import Policy
 from synguard.recording.heads import FileHead
-from synguard.replay.story import Close, Flood, Spared, Story
+from synguard.replay.replay_result import Close, Flood, ReplayResult, Spared
 from synguard.units import format_duration, format_ports
 
 SHOWN: Final = 20
 """Rows of each table for people; JSON has up to a thousand."""
-TOLD: Final = 1000
+SHOWN_PER_LIST: Final = 1000
 CLOSE: Final = 10.0
 """Scores below this are not close, and for scripts only."""
 
@@ -29,43 +29,43 @@ UNDER_BANS: Final = (
 )
 
 
-def replay_shape(story: Story, head: FileHead, policies: Sequence[Policy], whole: bool) -> dict[str, Any]:
+def replay_shape(result: ReplayResult, head: FileHead, policies: Sequence[Policy], whole: bool) -> dict[str, Any]:
     """Return a replay as JSON; the same recording, policies and seed give the same bytes."""
     return {
         "recording": {
-            "started_at": _moment(story.started_at),
-            "ended_at": _moment(story.ended_at),
-            "seconds": round(story.seconds, 3),
-            "ticks": story.ticks,
+            "started_at": _moment(result.started_at),
+            "ended_at": _moment(result.ended_at),
+            "seconds": round(result.seconds, 3),
+            "ticks": result.ticks,
             "mode": head.mode,
             "whole": whole,
-            "rows_not_recorded": story.lost_rows,
-            "failed_ticks": dict(sorted(story.failures.items())),
+            "rows_not_recorded": result.lost_rows,
+            "failed_ticks": dict(sorted(result.failures.items())),
         },
         "policies": [policy.name for policy in policies],
-        "banned": story.banned,
-        "bans": [_ban_shape(ban, story) for ban in story.bans[:TOLD]],
-        "spared": [_spared_shape(one, story) for one in story.spared[:TOLD]],
-        "floods": [_flood_shape(one, story) for one in story.floods[:TOLD]],
-        "incidents": [_incident_shape(one, story) for one in story.finished_incidents()[:TOLD]],
-        "close": [_close_shape(one, story) for one in story.close[:TOLD]],
-        "not_banned": dict(sorted(story.refusals.items())),
-        "ticks_without_samples": story.blind_ticks,
-        "notes": list(notes(story, head, whole)),
+        "banned": result.banned,
+        "bans": [_ban_shape(ban, result) for ban in result.bans[:SHOWN_PER_LIST]],
+        "spared": [_spared_shape(one, result) for one in result.spared[:SHOWN_PER_LIST]],
+        "floods": [_flood_shape(one, result) for one in result.floods[:SHOWN_PER_LIST]],
+        "incidents": [_incident_shape(one, result) for one in result.finished_incidents()[:SHOWN_PER_LIST]],
+        "close": [_close_shape(one, result) for one in result.close[:SHOWN_PER_LIST]],
+        "not_banned": dict(sorted(result.refusals.items())),
+        "ticks_without_samples": result.blind_ticks,
+        "notes": list(notes(result, head, whole)),
     }
 
 
-def notes(story: Story, head: FileHead, whole: bool) -> Iterator[str]:
+def notes(result: ReplayResult, head: FileHead, whole: bool) -> Iterator[str]:
     """Yield what is to be known before the figures are believed; the last holds for every replay."""
     if not whole:
         yield "The recording ends in the midst of a record, as when its agent was killed; all before that was replayed."
-    if story.lost_rows:
-        yield f"{story.lost_rows:,} rows were too many to record: true counts were higher."
-    for sensor, ticks in sorted(story.failures.items()):
-        yield f"The sensor {sensor} failed in {ticks:,} of {story.ticks:,} recorded ticks."
-    if story.blind_ticks:
+    if result.lost_rows:
+        yield f"{result.lost_rows:,} rows were too many to record: true counts were higher."
+    for sensor, ticks in sorted(result.failures.items()):
+        yield f"The sensor {sensor} failed in {ticks:,} of {result.ticks:,} recorded ticks."
+    if result.blind_ticks:
         yield (
-            f"In {story.blind_ticks:,} ticks these policies would have sampled SYNs and the recording has none: "
+            f"In {result.blind_ticks:,} ticks these policies would have sampled SYNs and the recording has none: "
             "SYN rates were not judged there."
         )
     if head.mode == "enforce":
@@ -73,44 +73,44 @@ def notes(story: Story, head: FileHead, whole: bool) -> Iterator[str]:
     yield CANNOT_KNOW
 
 
-def headline(story: Story, policies: Sequence[Policy]) -> str:
+def headline(result: ReplayResult, policies: Sequence[Policy]) -> str:
     """Return the first line: what was replayed by what, and the count of bans."""
     names = ", ".join(policy.name for policy in policies)
-    began = f"{story.started_at:%Y-%m-%d %H:%M:%S} UTC" if story.started_at else "nothing"
+    began = f"{result.started_at:%Y-%m-%d %H:%M:%S} UTC" if result.started_at else "nothing"
     return (
-        f"{format_duration(story.seconds)} from {began} ({story.ticks:,} ticks), policies {names}: "
-        f"{_counted(story.banned, 'ban')}, {len(story.spared):,} spared, {_counted(len(story.incidents), 'incident')}"
+        f"{format_duration(result.seconds)} from {began} ({result.ticks:,} ticks), policies {names}: "
+        f"{_counted(result.banned, 'ban')}, {len(result.spared):,} spared, {_counted(len(result.incidents), 'incident')}"
     )
 
 
-def print_replay(story: Story, head: FileHead, policies: Sequence[Policy], whole: bool) -> None:
+def print_replay(result: ReplayResult, head: FileHead, policies: Sequence[Policy], whole: bool) -> None:
     """Print a replay for people."""
-    from synguard.report.tables import Column, print_table, printable
+    from synguard.output.tables import Column, print_table, printable
 
-    print(printable(headline(story, policies)))
+    print(printable(headline(result, policies)))
     when = Column("after", align="right")
     target, limit = Column("target"), Column("seen / limit", fold=True)
     policy = Column("policy", spare=1)
     tables: tuple[tuple[str, list[Column], list[list[str]]], ...] = (
         ("Incidents", [when, Column("lasted"), Column("kind"), Column("peak", fold=True)],
-         [_incident_row(one, story) for one in story.finished_incidents()]),
+         [_incident_row(one, result) for one in result.finished_incidents()]),
         ("Floods as a whole", [when, Column("verdict", fold=True)],
-         [[_after(one.first_at, story), one.text] for one in story.floods]),
+         [[_after(one.first_at, result), one.text] for one in result.floods]),
         ("Would have been banned", [when, target, Column("scope"), Column("for"), policy, limit],
-         [_ban_row(ban, story) for ban in story.bans]),
+         [_ban_row(ban, result) for ban in result.bans]),
         ("Spared", [when, target, policy, limit, Column("because", fold=True)],
-         [_spared_row(one, story) for one in story.spared]),
+         [_spared_row(one, result) for one in result.spared]),
         ("Came close (100 acts)", [when, target, Column("score", align="right"), policy, limit],
-         [_close_row(one, story) for one in story.close if one.score >= CLOSE]),
+         [_close_row(one, result) for one in result.close if one.score >= CLOSE]),
         ("Condemned, yet not banned", [Column("ticks", align="right"), Column("because", fold=True)],
-         [[f"{ticks:,}", why] for why, ticks in sorted(story.refusals.items(), key=lambda item: -item[1])]),
+         [[f"{ticks:,}", why] for why, ticks in sorted(result.refusals.items(), key=lambda item: -item[1])]),
     )  # fmt: skip
     for title, columns, rows in tables:
         if rows:
             print(f"\n{title}:" if len(rows) <= SHOWN else f"\n{title} (first {SHOWN} of {len(rows):,}; --json):")
             print_table(columns, rows[:SHOWN])
     print()
-    for note in notes(story, head, whole):
+    for note in notes(result, head, whole):
         print(printable(note))
 
 
@@ -119,33 +119,33 @@ def seen(evidence: Sequence[Evidence]) -> str:
     return " and ".join(str(item) for item in evidence)
 
 
-def _ban_row(ban: Ban, story: Story) -> list[str]:
+def _ban_row(ban: Ban, result: ReplayResult) -> list[str]:
     lasts = format_duration((ban.expires_at - ban.created_at).total_seconds()) if ban.expires_at else "ever"
     scope = f"{ban.scope} to {format_ports(ban.ports)}" if ban.ports else str(ban.scope)
-    return [_after(ban.created_at, story), format_network(ban.target), scope, lasts, ban.policy, seen(ban.evidence)]
+    return [_after(ban.created_at, result), format_network(ban.target), scope, lasts, ban.policy, seen(ban.evidence)]
 
 
-def _spared_row(one: Spared, story: Story) -> list[str]:
-    return [_after(one.first_at, story), format_network(one.target), one.policy, seen(one.evidence), one.reason]
+def _spared_row(one: Spared, result: ReplayResult) -> list[str]:
+    return [_after(one.first_at, result), format_network(one.target), one.policy, seen(one.evidence), one.reason]
 
 
-def _close_row(one: Close, story: Story) -> list[str]:
+def _close_row(one: Close, result: ReplayResult) -> list[str]:
     return [
-        _after(one.at, story), format_network(one.target), f"{one.score:.0f}", one.policy, str(one.evidence)
+        _after(one.at, result), format_network(one.target), f"{one.score:.0f}", one.policy, str(one.evidence)
     ]  # fmt: skip
 
 
-def _incident_row(one: Incident, story: Story) -> list[str]:
+def _incident_row(one: Incident, result: ReplayResult) -> list[str]:
     ended = one.ended_at
     lasted = format_duration((ended - one.started_at).total_seconds()) if ended else "to the end"
     peak = f"{one.peak_half_open:,} half-open, {one.peak_syn_pps:,.0f} SYN/s, {one.peak_connections:,} connections"
-    return [_after(one.started_at, story), lasted, one.kind, peak]
+    return [_after(one.started_at, result), lasted, one.kind, peak]
 
 
-def _ban_shape(ban: Ban, story: Story) -> dict[str, Any]:
+def _ban_shape(ban: Ban, result: ReplayResult) -> dict[str, Any]:
     return {
         "target": format_network(ban.target),
-        "after_s": _seconds(ban.created_at, story),
+        "after_s": _seconds(ban.created_at, result),
         "scope": ban.scope,
         "action": ban.action,
         "ports": list(ban.ports),
@@ -158,11 +158,11 @@ def _ban_shape(ban: Ban, story: Story) -> dict[str, Any]:
     }
 
 
-def _spared_shape(one: Spared, story: Story) -> dict[str, Any]:
+def _spared_shape(one: Spared, result: ReplayResult) -> dict[str, Any]:
     return {
         "target": format_network(one.target),
-        "after_s": _seconds(one.first_at, story),
-        "until_s": _seconds(one.last_at, story),
+        "after_s": _seconds(one.first_at, result),
+        "until_s": _seconds(one.last_at, result),
         "policy": one.policy,
         "reason": one.reason,
         "score": round(one.score, 1),
@@ -170,20 +170,20 @@ def _spared_shape(one: Spared, story: Story) -> dict[str, Any]:
     }
 
 
-def _flood_shape(one: Flood, story: Story) -> dict[str, Any]:
+def _flood_shape(one: Flood, result: ReplayResult) -> dict[str, Any]:
     return {
         "kind": one.kind,
-        "after_s": _seconds(one.first_at, story),
-        "until_s": _seconds(one.last_at, story),
+        "after_s": _seconds(one.first_at, result),
+        "until_s": _seconds(one.last_at, result),
         "verdict": one.text,
     }
 
 
-def _incident_shape(one: Incident, story: Story) -> dict[str, Any]:
+def _incident_shape(one: Incident, result: ReplayResult) -> dict[str, Any]:
     return {
         "kind": one.kind,
-        "after_s": _seconds(one.started_at, story),
-        "until_s": None if one.ended_at is None else _seconds(one.ended_at, story),
+        "after_s": _seconds(one.started_at, result),
+        "until_s": None if one.ended_at is None else _seconds(one.ended_at, result),
         "peak_half_open": one.peak_half_open,
         "peak_syn_pps": round(one.peak_syn_pps, 1),
         "peak_connections": one.peak_connections,
@@ -194,10 +194,10 @@ def _incident_shape(one: Incident, story: Story) -> dict[str, Any]:
     }
 
 
-def _close_shape(one: Close, story: Story) -> dict[str, Any]:
+def _close_shape(one: Close, result: ReplayResult) -> dict[str, Any]:
     return {
         "target": format_network(one.target),
-        "after_s": _seconds(one.at, story),
+        "after_s": _seconds(one.at, result),
         "policy": one.policy,
         "score": round(one.score, 1),
         **_evidence_shape(one.evidence),
@@ -221,11 +221,11 @@ def _moment(utc: datetime | None) -> str | None:
     return None if utc is None else rfc3339(utc)
 
 
-def _seconds(utc: datetime, story: Story) -> float:
-    return round((utc - (story.started_at or utc)).total_seconds(), 3)
+def _seconds(utc: datetime, result: ReplayResult) -> float:
+    return round((utc - (result.started_at or utc)).total_seconds(), 3)
 
 
-def _after(utc: datetime, story: Story) -> str:
+def _after(utc: datetime, result: ReplayResult) -> str:
     """Return the time since the recording began, ``+0:10:00.2``."""
-    minutes, seconds = divmod(_seconds(utc, story), 60)
+    minutes, seconds = divmod(_seconds(utc, result), 60)
     return f"+{minutes // 60:.0f}:{minutes % 60:02.0f}:{seconds:04.1f}"

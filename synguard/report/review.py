@@ -11,11 +11,11 @@ from synguard.addresses import format_network
 from synguard.decision.scores import ACT
 from synguard.ledger.records import BanRecord
 from synguard.model import Hits
-from synguard.report.advice import Advice, Step
-from synguard.report.moments import ago, clock_time, left
+from synguard.output.tables import Column, print_table
+from synguard.output.times import ago, clock_time, left
+from synguard.report.advice import Advice, AdvisedStep
 from synguard.report.shapes import record_shape
-from synguard.report.status import Status
-from synguard.report.tables import Column, print_table
+from synguard.status.model import Status
 from synguard.units import format_duration
 
 HITTING_S: Final = 60.0
@@ -135,7 +135,7 @@ def candidate_shape(one: Candidate, advice: Advice, now: datetime) -> dict[str, 
         "evidence_now": one.evidence,
         "suggestion": advice.step.value,
         "suggestion_reason": advice.reason,
-        "extend_by_s": advice.by_s if advice.step is Step.EXTEND else None,
+        "extend_by_s": advice.by_s if advice.step is AdvisedStep.EXTEND else None,
     }
 
 
@@ -174,7 +174,7 @@ def _row(one: Candidate, advice: Advice, now: datetime) -> list[str]:
 
 def suggested(advice: Advice) -> str:
     """Return what is suggested in two words: ``extend 8m``."""
-    return f"extend {format_duration(advice.by_s)}" if advice.step is Step.EXTEND else str(advice.step)
+    return f"extend {format_duration(advice.by_s)}" if advice.step is AdvisedStep.EXTEND else str(advice.step)
 
 
 def _quiet_s(record: BanRecord, now: datetime) -> float:

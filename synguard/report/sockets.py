@@ -15,7 +15,7 @@ import numpy.typing as npt
 from synguard.addresses import format_network
 from synguard.detector.columns import is_ipv4, network_at, sorting_order
 from synguard.readings import U64, Listener, SocketTable, TcpState
-from synguard.report.by import By
+from synguard.report.group_by import By
 
 Ids: TypeAlias = npt.NDArray[np.intp]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -30,7 +30,7 @@ _UDP_STATES: Final = {TcpState.ESTABLISHED: "UDP connected", TcpState.CLOSE: "UD
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class SocketView:
     """All sockets of one moment: TCP, and UDP where asked for."""
 
     table: SocketTable
@@ -38,9 +38,9 @@ class Sight:
     """Which rows are UDP sockets."""
     listeners: tuple[Listener, ...]
 
-    def where(self, mask: Mask) -> Sight:
+    def where(self, mask: Mask) -> SocketView:
         """Return the rows where ``mask`` is true."""
-        return Sight(self.table.where(mask), self.udp[mask], self.listeners)
+        return SocketView(self.table.where(mask), self.udp[mask], self.listeners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +82,16 @@ class Groups:
         return self.total.sockets - sum(row.sockets for row in self.rows)
 
 
-def sight(tcp: SocketTable, udp: SocketTable | None, listeners: tuple[Listener, ...]) -> Sight:
+def socket_view(tcp: SocketTable, udp: SocketTable | None, listeners: tuple[Listener, ...]) -> SocketView:
     """Return TCP and UDP sockets as one."""
     if udp is None:
-        return Sight(tcp, np.zeros(len(tcp), np.bool_), listeners)
+        return SocketView(tcp, np.zeros(len(tcp), np.bool_), listeners)
     names = SocketTable.__slots__  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
     both = SocketTable(*(np.concatenate([getattr(tcp, name), getattr(udp, name)]) for name in names))
-    return Sight(both, np.arange(len(both)) >= len(tcp), listeners)
+    return SocketView(both, np.arange(len(both)) >= len(tcp), listeners)
 
 
-def chosen(seen: Sight, by: By, states: Iterable[TcpState], ports: Sequence[range]) -> Sight:
+def chosen(seen: SocketView, by: By, states: Iterable[TcpState], ports: Sequence[range]) -> SocketView:
     """Return the sockets that a grouping is about, of these states and local ports (empty: any)."""
     table = seen.table
     mask = np.ones(len(table), np.bool_)
@@ -111,7 +111,7 @@ def chosen(seen: Sight, by: By, states: Iterable[TcpState], ports: Sequence[rang
     return seen.where(mask)
 
 
-def grouped(seen: Sight, by: By, limit: int, lengths: Lengths = NETWORKS) -> Groups:
+def grouped(seen: SocketView, by: By, limit: int, lengths: Lengths = NETWORKS) -> Groups:
     """Return the groups with most sockets, at most ``limit`` of them (0: all), then in the order of their keys."""
     ids, label = _GROUPINGS[by](seen, lengths)
     groups = int(ids.max()) + 1 if len(ids) else 0
@@ -130,7 +130,7 @@ def _group(key: str, counted: Mapping[str, npt.NDArray[np.int64]], row: int) -> 
     return Group(key, **counts)
 
 
-def _at_listening_port(seen: Sight) -> Mask:
+def _at_listening_port(seen: SocketView) -> Mask:
     """Return which rows belong to a port that listens; for UDP, to one with a socket that takes from anyone."""
     listening = np.zeros((2, 1 << 16), np.bool_)
     listening[0, [listener.port for listener in seen.listeners]] = True
@@ -138,7 +138,7 @@ def _at_listening_port(seen: Sight) -> Mask:
     return np.asarray(listening[seen.udp.astype(np.intp), seen.table.local_port], np.bool_)
 
 
-def _counts(seen: Sight, ids: Ids, groups: int) -> dict[str, npt.NDArray[np.int64]]:
+def _counts(seen: SocketView, ids: Ids, groups: int) -> dict[str, npt.NDArray[np.int64]]:
     """Return one column of counts per field of ``Group``, one entry per group."""
     state, tcp = seen.table.state, ~seen.udp
 
@@ -159,7 +159,7 @@ def _counts(seen: Sight, ids: Ids, groups: int) -> dict[str, npt.NDArray[np.int6
     }
 
 
-def _distinct_sources(seen: Sight, ids: Ids, groups: int) -> npt.NDArray[np.int64]:
+def _distinct_sources(seen: SocketView, ids: Ids, groups: int) -> npt.NDArray[np.int64]:
     has_peer = seen.table.remote_port != 0
     sources, _, _ = _address_ids(seen.table.remote_high[has_peer], seen.table.remote_low[has_peer], HOSTS)
     if not len(sources):
@@ -187,7 +187,7 @@ def _masks(bits: int) -> tuple[np.uint64, np.uint64]:
     return np.uint64(mask >> 64), np.uint64(mask & 0xFFFF_FFFF_FFFF_FFFF)
 
 
-def _by_network(seen: Sight, lengths: Lengths) -> tuple[Ids, Callable[[int], str]]:
+def _by_network(seen: SocketView, lengths: Lengths) -> tuple[Ids, Callable[[int], str]]:
     ids, high, low = _address_ids(seen.table.remote_high, seen.table.remote_low, lengths)
     v4 = is_ipv4(high, low)
 
@@ -198,16 +198,16 @@ def _by_network(seen: Sight, lengths: Lengths) -> tuple[Ids, Callable[[int], str
     return ids, label
 
 
-def _by_host(seen: Sight, _: Lengths) -> tuple[Ids, Callable[[int], str]]:
+def _by_host(seen: SocketView, _: Lengths) -> tuple[Ids, Callable[[int], str]]:
     return _by_network(seen, HOSTS)
 
 
-def _by_port(seen: Sight, _: Lengths) -> tuple[Ids, Callable[[int], str]]:
+def _by_port(seen: SocketView, _: Lengths) -> tuple[Ids, Callable[[int], str]]:
     ports, ids = np.unique(seen.table.local_port, return_inverse=True)
     return ids, lambda row: str(int(ports[row]))
 
 
-def _by_state(seen: Sight, _: Lengths) -> tuple[Ids, Callable[[int], str]]:
+def _by_state(seen: SocketView, _: Lengths) -> tuple[Ids, Callable[[int], str]]:
     keys, ids = np.unique(seen.table.state + np.uint8(128) * seen.udp.astype(np.uint8), return_inverse=True)
 
     def label(row: int) -> str:
@@ -217,7 +217,7 @@ def _by_state(seen: Sight, _: Lengths) -> tuple[Ids, Callable[[int], str]]:
     return ids, label
 
 
-def _by_process(seen: Sight, _: Lengths) -> tuple[Ids, Callable[[int], str]]:
+def _by_process(seen: SocketView, _: Lengths) -> tuple[Ids, Callable[[int], str]]:
     names = [NO_PROCESS, *sorted({listener.process for listener in seen.listeners if listener.process})]
     number = np.zeros(1 << 16, np.intp)
     for listener in seen.listeners:
@@ -227,7 +227,7 @@ def _by_process(seen: Sight, _: Lengths) -> tuple[Ids, Callable[[int], str]]:
     return ids, lambda row: names[int(used[row])]
 
 
-_GROUPINGS: Final[dict[By, Callable[[Sight, Lengths], tuple[Ids, Callable[[int], str]]]]] = {
+_GROUPINGS: Final[dict[By, Callable[[SocketView, Lengths], tuple[Ids, Callable[[int], str]]]]] = {
     By.SOURCE: _by_host,
     By.REMOTE: _by_host,
     By.PREFIX: _by_network,

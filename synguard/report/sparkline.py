@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.ledger.records import Figure, Stretch
+from synguard.output.times import clock_time
 from synguard.report.charts.scales import number_label
-from synguard.report.moments import clock_time
 from synguard.report.timeline import Health, Timeline, health_of
 from synguard.units import format_duration
 

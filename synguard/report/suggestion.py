@@ -141,6 +141,6 @@ def _moment(utc: datetime | None) -> str | None:
     return None if utc is None else rfc3339(utc)
 
 
-def told(warnings: Iterable[str]) -> list[str]:
+def shown(warnings: Iterable[str]) -> list[str]:
     """Return warnings as lines for people."""
     return [printable(f"warning: {warning}") for warning in warnings]

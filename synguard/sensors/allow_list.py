@@ -23,7 +23,7 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 than a list of friends, and the agent would stand still for seconds."""
 
 _MAX_REASON: Final = 120
-_MAX_FAULTS_TOLD: Final = 50
+_MAX_FAULTS_SHOWN: Final = 50
 _ZONE: Final = re.compile(r"%[^/]*")
 
 
@@ -105,8 +105,8 @@ def _parsed(text: str, name: str) -> tuple[list[AllowEntry], list[str]]:
             entries.append(AllowEntry(_plain_ipv4(word) or _parse_entry(word), comment.strip()[:_MAX_REASON], number))
         except ValueError as error:
             faults.append(f"{name}:{number}: {error}")
-    if len(faults) > _MAX_FAULTS_TOLD:
-        faults[_MAX_FAULTS_TOLD:] = [f"{name}: and {len(faults) - _MAX_FAULTS_TOLD} more lines that cannot be used"]
+    if len(faults) > _MAX_FAULTS_SHOWN:
+        faults[_MAX_FAULTS_SHOWN:] = [f"{name}: and {len(faults) - _MAX_FAULTS_SHOWN} more lines that cannot be used"]
     return entries, faults
 
 

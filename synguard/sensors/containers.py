@@ -9,17 +9,17 @@ from typing import Final
 
 from synguard.addresses import Address, Network, host_network
 from synguard.errors import SensorError
-from synguard.sensors.doors import Door, nsid_of, read_doors
+from synguard.sensors.container_probe import ContainerProbe, forwards, own_addresses, probe_container
 from synguard.sensors.namespace_reader import NamespaceReader
 from synguard.sensors.namespaces import Sighting, Walk
-from synguard.sensors.tenants import Tenant, forwards, own_addresses, read_tenant
+from synguard.sensors.veth_links import VethPeer, nsid_of, read_veth_peers
 
 LOOK_EVERY_S: Final = 10.0
 LOOK_AGAIN_S: Final = 1.0
 """After a namespace went away or could not be read."""
 MOST_NAMESPACES: Final = 64
 """Namespaces read at once; those beyond are covered by sampled SYNs."""
-_MOST_TOLD: Final = 4
+_MOST_SHOWN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +32,34 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class NamespaceContext:
     """What rtnetlink tells; tests put their own here."""
 
-    doors: Callable[[], list[Door]] = read_doors
+    doors: Callable[[], list[VethPeer]] = read_veth_peers
     forwards: Callable[[], bool] = forwards
     own: Callable[[], frozenset[Address]] = own_addresses
     number: Callable[[int], int | None] = nsid_of
-    tenant: Callable[[int], Tenant] = read_tenant
+    probe: Callable[[int], ContainerProbe] = probe_container
 
 
 class Containers:
     """Finds the namespaces behind ours and keeps one reader for each."""
 
-    def __init__(self, walk: Walk | None = None, surroundings: Surroundings | None = None) -> None:
+    def __init__(self, walk: Walk | None = None, surroundings: NamespaceContext | None = None) -> None:
         self._walk = walk or Walk()
-        self._around = surroundings or Surroundings()
+        self._around = surroundings or NamespaceContext()
         self._due = float("-inf")
         self._readers: dict[int, NamespaceReader] = {}
-        self._doors: dict[int, Door] = {}
+        self._doors: dict[int, VethPeer] = {}
         self._refused: dict[int, str] = {}
         """Our number of a namespace → why it could not be opened or read, since the last look."""
-        self._tenants: dict[int, Tenant] = {}
+        self._probes: dict[int, ContainerProbe] = {}
         self._beside: set[int] = set()
         """Namespaces that a link of ours leads to and that do not live by us: neighbours, routers, strangers."""
         self.addresses: Mapping[Network, str] = {}
         """Addresses of containers that serve something, with the reason for people: they are this host's own."""
         self.unread: tuple[Unread, ...] = ()
-        self.bridged: tuple[Door, ...] = ()
+        self.bridged: tuple[VethPeer, ...] = ()
         """Doors to namespaces that a bridge hands packets to past our chains; they are not read: no ban would help."""
 
     @property
@@ -114,7 +114,7 @@ class Containers:
 
     def _drop(self, nsid: int) -> None:
         self._readers.pop(nsid).close()
-        self._tenants.pop(nsid, None)
+        self._probes.pop(nsid, None)
 
     def _serving(self, now: float) -> dict[Network, str]:
         """Return the addresses of those that listen: what only connects is a client like any other."""
@@ -125,7 +125,7 @@ class Containers:
             except SensorError:  # its sockets tell whether it can be read
                 continue
             if serves:
-                for address in self._tenants[nsid].addresses:
+                for address in self._probes[nsid].addresses:
                     found[host_network(address)] = f"own address of {reader.label}"
         return found
 
@@ -145,12 +145,12 @@ class Containers:
     def _take(self, nsid: int, sighting: Sighting, own: frozenset[Address]) -> None:
         reader = NamespaceReader(sighting, self._label(sighting))
         try:
-            tenant = self._around.tenant(reader.descriptor)
+            probe = self._around.probe(reader.descriptor)
         except SensorError:
             reader.close()
             raise
-        if tenant.lives_by(own):
-            self._readers[nsid], self._tenants[nsid] = reader, tenant
+        if probe.lives_by(own):
+            self._readers[nsid], self._probes[nsid] = reader, probe
         else:
             self._beside.add(nsid)
             reader.close()
@@ -189,8 +189,8 @@ class Containers:
         names = [reader.label for reader in self._readers.values()]
         parts = []
         if names:
-            more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
-            parts.append(f"reads {', '.join(names[:_MOST_TOLD])}{more}")
+            more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+            parts.append(f"reads {', '.join(names[:_MOST_SHOWN])}{more}")
         if self.unread:
             reasons = "; ".join(sorted({one.reason for one in self.unread})[:2])
             parts.append(
@@ -198,9 +198,9 @@ class Containers:
             )
         if self.bridged:
             names = sorted({door.interface for door in self.bridged})
-            parts.append(f"{len(self.bridged)} not protected: {', '.join(names[:_MOST_TOLD])} bridges past our chains")
+            parts.append(f"{len(self.bridged)} not protected: {', '.join(names[:_MOST_SHOWN])} bridges past our chains")
         return "; ".join(parts) or "no other network namespace lies behind this one"
 
 
 def _interfaces(unread: Iterable[Unread]) -> str:
-    return ", ".join(sorted({one.interface for one in unread})[:_MOST_TOLD])
+    return ", ".join(sorted({one.interface for one in unread})[:_MOST_SHOWN])

@@ -16,10 +16,10 @@ from synguard.readings import (
     CounterReading,
     KnownParts,
     Listener,
+    NamespaceSpan,
     Protected,
     SocketReading,
     SocketTable,
-    Span,
     concatenated,
     empty_table,
 )
@@ -29,9 +29,9 @@ from synguard.sensors.inet_diag import SocketRows
 from synguard.sensors.listener_names import ListenerNames
 from synguard.sensors.namespace_reader import NamespaceReader
 from synguard.sensors.namespaces import inside
+from synguard.sensors.port_mapping import PortMappings
 from synguard.sensors.protected import read_protected
-from synguard.sensors.published import Published
-from synguard.sensors.sockets import Sockets, address_of
+from synguard.sensors.sockets import SocketTables, address_of
 from synguard.sensors.tcp_metrics import read_finished_peers
 
 _Seen = TypeVar("_Seen")
@@ -55,16 +55,16 @@ class EveryNamespace:
 
     def __init__(
         self,
-        host: Sockets | None = None,
+        host: SocketTables | None = None,
         containers: Containers | None = None,
         counters: Callable[[float], CounterReading] = read_counters,
         protected: Callable[[Allow, KnownParts], Protected] = _read_protected,
         finished_peers: Callable[[float], tuple[U64, U64]] = read_finished_peers,
     ) -> None:
-        self._host = host or Sockets()
+        self._host = host or SocketTables()
         self.containers = containers or Containers()
         self._counters, self._protected, self._finished_peers = counters, protected, finished_peers
-        self._published = Published()
+        self._published = PortMappings()
         self._names = ListenerNames()
         self._counted: dict[str, dict[str, int]] = {}
         self._added: dict[str, int] = {}
@@ -168,18 +168,18 @@ class EveryNamespace:
         """Return who may never be banned, containers that serve something among them."""
         return with_containers(self._protected(allow, known), self.containers)
 
-    def doors(self) -> Mapping[int, tuple[int, ...]]:
+    def port_mapping(self) -> Mapping[int, tuple[int, ...]]:
         """Return port as counted → ports to close for it, where that is more than itself; empty for all ports."""
         found: dict[int, tuple[int, ...]] = {}
-        for doors in self._published.doors().values():
-            for door in doors if len(doors) > 1 else ():
-                found[door] = tuple(sorted({*doors, *found.get(door, ())}))
-        unknown = {port for (_, port), doors in self._published.doors().items() if not doors}
+        for port_mapping in self._published.port_mapping().values():
+            for door in port_mapping if len(port_mapping) > 1 else ():
+                found[door] = tuple(sorted({*port_mapping, *found.get(door, ())}))
+        unknown = {port for (_, port), port_mapping in self._published.port_mapping().items() if not port_mapping}
         return found | dict.fromkeys(unknown, ())
 
     def published(self) -> frozenset[int]:
         """Return the ports of this host that are known to lead into other namespaces."""
-        return frozenset(port for doors in self._published.doors().values() for port in doors)
+        return frozenset(port for port_mapping in self._published.port_mapping().values() for port in port_mapping)
 
     def published_as(self, namespace: str, port: int) -> tuple[int, ...]:
         """Return the ports of this host that are known to lead to one port of a namespace."""
@@ -218,12 +218,12 @@ class EveryNamespace:
     def _joined(
         self, own: SocketReading, others: list[tuple[NamespaceReader, SocketTable]], now: float
     ) -> SocketReading:
-        tables, spans, start = [own.table], [Span("", 0, len(own.table))], len(own.table)
+        tables, spans, start = [own.table], [NamespaceSpan("", 0, len(own.table))], len(own.table)
         for reader, table in others:
             if len(table):
                 self._published.learn(reader.label, table, now)
                 tables.append(self._as_published(reader.label, table))
-                spans.append(Span(reader.label, start, start + len(table)))
+                spans.append(NamespaceSpan(reader.label, start, start + len(table)))
                 start += len(table)
         if len(tables) == 1:
             return own

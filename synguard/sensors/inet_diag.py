@@ -73,7 +73,7 @@ class InterruptedDumpError(SensorError):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DumpRequest:
     """What a dump asks for: sockets of one protocol, of one family or of both."""
 
     message: int

@@ -21,7 +21,7 @@ import psutil
 
 from synguard.addresses import Address, parse_address
 from synguard.readings import TcpState
-from synguard.sensors.sockets import Sockets
+from synguard.sensors.sockets import SocketTables
 
 _MAX_SESSIONS: Final = 4096
 _MAX_DESCRIPTORS: Final = 256
@@ -210,7 +210,7 @@ def _peers_of_session(pid: int) -> set[Address]:
         return set()
     if not connections:
         return set()
-    sockets = Sockets()
+    sockets = SocketTables()
     try:
         listening = set(sockets.tcp([TcpState.LISTEN]).local_port.tolist())
     finally:

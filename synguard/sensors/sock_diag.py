@@ -27,8 +27,8 @@ from synguard.sensors.inet_diag import (
     SOCK_DIAG_BY_FAMILY,
     TCPDIAG_GETSOCK,
     UDP_STATES,
+    DumpRequest,
     InterruptedDumpError,
-    Question,
     SocketRows,
     UnavailableError,
     decode,
@@ -49,11 +49,11 @@ _DATAGRAM: Final = 64 << 10
 """Room offered for one datagram; the kernel fills at most 32 KiB and learns from this that it may."""
 _CHUNK: Final = 1 << 20
 """Bytes decoded at a time: large enough that numpy's fixed costs vanish, small enough to stay in cache."""
-_TCP_AT_ONCE: Final = (Question(TCPDIAG_GETSOCK, AF_UNSPEC, socket.IPPROTO_TCP),)
+_TCP_AT_ONCE: Final = (DumpRequest(TCPDIAG_GETSOCK, AF_UNSPEC, socket.IPPROTO_TCP),)
 _TCP_BY_FAMILY: Final = tuple(
-    Question(SOCK_DIAG_BY_FAMILY, family, socket.IPPROTO_TCP) for family in (AF_INET, AF_INET6)
+    DumpRequest(SOCK_DIAG_BY_FAMILY, family, socket.IPPROTO_TCP) for family in (AF_INET, AF_INET6)
 )
-_UDP: Final = tuple(Question(SOCK_DIAG_BY_FAMILY, family, socket.IPPROTO_UDP) for family in (AF_INET, AF_INET6))
+_UDP: Final = tuple(DumpRequest(SOCK_DIAG_BY_FAMILY, family, socket.IPPROTO_UDP) for family in (AF_INET, AF_INET6))
 
 
 class DiagSocket(Protocol):
@@ -98,7 +98,7 @@ class SockDiag:
         self._socket: DiagSocket | None = None
         self._bytes = memoryview(bytearray(_CHUNK))
         self._buffer = np.frombuffer(self._bytes, np.uint32)
-        self._tcp: tuple[Question, ...] = _TCP_AT_ONCE
+        self._tcp: tuple[DumpRequest, ...] = _TCP_AT_ONCE
 
     def tcp(self, states: Iterable[TcpState]) -> SocketRows:
         """Return every TCP socket of both families in one of ``states``, half-open ones as ``SYN_RECV``.
@@ -133,7 +133,7 @@ class SockDiag:
                 self._socket.close()
             self._socket = None
 
-    def _ask(self, questions: tuple[Question, ...], states: frozenset[TcpState]) -> SocketRows:
+    def _ask(self, questions: tuple[DumpRequest, ...], states: frozenset[TcpState]) -> SocketRows:
         attempts = Retrying(
             retry=retry_if_exception_type(InterruptedDumpError),
             stop=stop_after_attempt(ATTEMPTS),
@@ -145,7 +145,7 @@ class SockDiag:
         except InterruptedDumpError as error:
             raise SensorError(f"{error}, {ATTEMPTS} times in a row: no socket table this time") from error
 
-    def _dump(self, question: Question, states: frozenset[TcpState]) -> SocketRows:
+    def _dump(self, question: DumpRequest, states: frozenset[TcpState]) -> SocketRows:
         """Return one whole dump; whatever goes wrong, the socket is not used again."""
         try:
             return self._receive(question, states)
@@ -159,7 +159,7 @@ class SockDiag:
             self.close()
             raise
 
-    def _receive(self, question: Question, states: frozenset[TcpState]) -> SocketRows:
+    def _receive(self, question: DumpRequest, states: frozenset[TcpState]) -> SocketRows:
         if self._socket is None:
             self._socket = self._open()
         sequence = random.getrandbits(32) | 0x01000000  # tells our messages apart; guards nothing

@@ -22,7 +22,7 @@ _HALF_OPEN: Final = frozenset({TcpState.SYN_RECV})
 _COMPLETED: Final = CONNECTED | {TcpState.TIME_WAIT}
 
 
-class Sockets:
+class SocketTables:
     """The socket table of this network namespace, by sock_diag, or by psutil once that is refused.
 
     "Listens" means in this namespace: connections to containers, and those this host opened, are not counted.

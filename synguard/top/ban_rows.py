@@ -7,42 +7,42 @@ from dataclasses import dataclass
 from typing import Any
 
 from synguard.addresses import Network, format_network
-from synguard.model import Ban, Held, Mode, Origin
-from synguard.report.moments import ago, clock_time
+from synguard.model import Ban, KernelBan, Mode, Origin
+from synguard.output.times import ago, clock_time
 from synguard.top.rows import Grade, ListenerRow, Pane, Row, TargetRow, network_rank
-from synguard.top.sight import Sight
+from synguard.top.snapshot import Snapshot
 from synguard.top.text import figure, short_left
 
 _FOREVER = float("inf")
 
 
-def rows_of(sight: Sight, pane: Pane) -> list[Row]:
+def rows_of(snapshot: Snapshot, pane: Pane) -> list[Row]:
     """Return all rows of a pane, in no order."""
-    speaks = sight.status if sight.alive else None
+    speaks = snapshot.status if snapshot.alive else None
     if pane is Pane.BANS:
-        return list(_bans(sight))
+        return list(_bans(snapshot))
     if pane is Pane.LISTENERS:
-        pressure = speaks.pressure if speaks else sight.sockets.listeners if sight.sockets else ()
+        pressure = speaks.pressure if speaks else snapshot.sockets.listeners if snapshot.sockets else ()
         return [ListenerRow(one) for one in pressure]
-    targets = speaks.targets if speaks else sight.sockets.sources if sight.sockets else ()
+    targets = speaks.targets if speaks else snapshot.sockets.sources if snapshot.sockets else ()
     wanted = {one.target for one in targets}
     by_target = {}
-    for ban in (sight.bans or {}).values() if wanted else ():
-        if ban.active(sight.at) and (word := format_network(ban.target)) in wanted:
+    for ban in (snapshot.bans or {}).values() if wanted else ():
+        if ban.active(snapshot.at) and (word := format_network(ban.target)) in wanted:
             by_target[word] = ban.id
     return [TargetRow(one, by_target.get(one.target, ""), scored=speaks is not None) for one in targets]
 
 
-def _bans(sight: Sight) -> Iterator[Row]:
-    bans = sight.bans or {}
-    leaks = {leak.ban: leak.text for leak in (sight.status.leaks if sight.alive and sight.status else ())}
-    held = None if sight.kernel is None else {one.target for one in sight.kernel.held.values()}
+def _bans(snapshot: Snapshot) -> Iterator[Row]:
+    bans = snapshot.bans or {}
+    leaks = {leak.ban: leak.text for leak in (snapshot.status.leaks if snapshot.alive and snapshot.status else ())}
+    held = None if snapshot.kernel is None else {one.target for one in snapshot.kernel.held.values()}
     for ban in bans.values():
-        if ban.active(sight.at):
-            yield BanRow(ban, sight, held, leaks.get(ban.id, ""))
-    for ban_id, one in sight.kernel.held.items() if sight.kernel else ():
-        if ban_id not in bans and (one.expires_at is None or one.expires_at > sight.at):
-            yield KernelRow(one, sight)
+        if ban.active(snapshot.at):
+            yield BanRow(ban, snapshot, held, leaks.get(ban.id, ""))
+    for ban_id, one in snapshot.kernel.held.items() if snapshot.kernel else ():
+        if ban_id not in bans and (one.expires_at is None or one.expires_at > snapshot.at):
+            yield KernelRow(one, snapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class BanRow:
     """A ban that stands in the ledger."""
 
     ban: Ban
-    sight: Sight
+    snapshot: Snapshot
     held: set[Network] | None
     """Targets that the kernel holds; of two bans of one target it holds the longer. None where that is not known."""
     leak: str = ""
@@ -79,12 +79,12 @@ class BanRow:
     @property
     def rate(self) -> float | None:
         """Packets a second that it stops."""
-        return None if self.ban.dry_run else self.sight.rate(self.ban.id)
+        return None if self.ban.dry_run else self.snapshot.rate(self.ban.id)
 
     @property
     def packets(self) -> int | None:
         """Packets that it has stopped; None in a dry run and where nobody counts."""
-        return None if self.ban.dry_run else self.sight.packets(self.ban.id)
+        return None if self.ban.dry_run else self.snapshot.packets(self.ban.id)
 
     @property
     def state(self) -> str:
@@ -108,13 +108,13 @@ class BanRow:
 
     @property
     def _enforcing(self) -> bool:
-        """Whether the would-be bans are those of a rehearsal that is over."""
-        status = self.sight.status
+        """Whether the would-be bans are those of dry-run that is over."""
+        status = self.snapshot.status
         return status is not None and status.mode is Mode.ENFORCE
 
     @property
     def _left_s(self) -> float:
-        left = self.ban.left(self.sight.at)
+        left = self.ban.left(self.snapshot.at)
         return _FOREVER if left is None else left.total_seconds()
 
     @property
@@ -125,8 +125,8 @@ class BanRow:
     def _last(self) -> str:
         if self.rate:
             return "now"
-        known = self.sight.counted.get(self.ban.id)
-        return "-" if known is None or known.last_hit_at is None else ago(known.last_hit_at, self.sight.at)
+        known = self.snapshot.counted.get(self.ban.id)
+        return "-" if known is None or known.last_hit_at is None else ago(known.last_hit_at, self.snapshot.at)
 
     def cells(self) -> tuple[str, ...]:
         """Return time left, target, state, scope, by whom, packets, rate, last hit, id, reason."""
@@ -147,7 +147,7 @@ class BanRow:
 
     def detail(self) -> tuple[str, ...]:
         """Return it in sentences."""
-        ban, at = self.ban, self.sight.at
+        ban, at = self.ban, self.snapshot.at
         ends = "for good" if ban.expires_at is None else f"until {clock_time(ban.expires_at, at)}"
         ports = f", ports {', '.join(map(str, ban.ports))}" if ban.ports else ""
         counts = f"{figure(self.packets)} packets stopped, {figure(self.rate)} a second now, last {self._last}"
@@ -180,8 +180,8 @@ class BanRow:
 class KernelRow:
     """What the kernel holds of ours and the ledger does not know, or cannot tell."""
 
-    one: Held
-    sight: Sight
+    one: KernelBan
+    snapshot: Snapshot
     forgeable: bool = False
 
     @property
@@ -202,21 +202,21 @@ class KernelRow:
     @property
     def grade(self) -> Grade:
         """To be watched where the ledger should know of it."""
-        return Grade.USUAL if self.sight.bans is None else Grade.WATCH
+        return Grade.USUAL if self.snapshot.bans is None else Grade.WATCH
 
     @property
     def _left_s(self) -> float:
         ends = self.one.expires_at
-        return _FOREVER if ends is None else max((ends - self.sight.at).total_seconds(), 0.0)
+        return _FOREVER if ends is None else max((ends - self.snapshot.at).total_seconds(), 0.0)
 
     @property
     def _said(self) -> str:
-        return "the ledger cannot be read" if self.sight.bans is None else "the ledger does not know of it"
+        return "the ledger cannot be read" if self.snapshot.bans is None else "the ledger does not know of it"
 
     def cells(self) -> tuple[str, ...]:
         """Return the cells of ``BanRow`` as far as the kernel knows them."""
-        one, state = self.one, "banned" if self.sight.bans is None else "NOT IN LEDGER"
-        counts = figure(one.hits.packets), figure(self.sight.rate(one.ban_id))
+        one, state = self.one, "banned" if self.snapshot.bans is None else "NOT IN LEDGER"
+        counts = figure(one.hits.packets), figure(self.snapshot.rate(one.ban_id))
         return short_left(self._left_s), self.target, state, str(one.scope), "-", *counts, "-", one.ban_id, self._said
 
     def detail(self) -> tuple[str, ...]:
@@ -232,5 +232,5 @@ class KernelRow:
             return -self._left_s
         if by == "target":
             return network_rank(self.one.target)
-        rate = self.sight.rate(self.one.ban_id)
+        rate = self.snapshot.rate(self.one.ban_id)
         return {"packets": self.one.hits.packets, "rate": -1 if rate is None else rate, "begun": 0.0}[by]

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from synguard.model import Scope
 from synguard.top.ban_rows import rows_of
-from synguard.top.head import head_lines
+from synguard.top.header import head_lines
 from synguard.top.keys import HELP
 from synguard.top.rows import Pane, Row, arranged
-from synguard.top.sight import Sight
+from synguard.top.snapshot import Snapshot
 from synguard.top.spans import Line, Span, Style, filled, fitted, line
-from synguard.top.table import Table, table_lines
-from synguard.top.view import Asking, BanWish, Detail, Dialog, Help, Told, Typing, View
+from synguard.top.table import ScreenTable, table_lines
+from synguard.top.view_state import BanWish, Detail, Dialog, Help, Notice, Prompt, Typing, ViewState
 
 FOOT = "? help  TAB table  ENTER more  / filter  s sort  b ban  u unban  p pause  q quit"
 
@@ -27,49 +27,54 @@ class Tables:
     of: Mapping[Pane, int]
 
 
-def tables_of(sight: Sight, view: View) -> Tables:
+def tables_of(snapshot: Snapshot, view_state: ViewState) -> Tables:
     """Return the rows of every table, arranged."""
-    every = {pane: rows_of(sight, pane) for pane in Pane}
-    rows = {pane: arranged(every[pane], view.order(pane), view.needle) for pane in Pane}
+    every = {pane: rows_of(snapshot, pane) for pane in Pane}
+    rows = {pane: arranged(every[pane], view_state.order(pane), view_state.needle) for pane in Pane}
     return Tables(rows, {pane: len(every[pane]) for pane in Pane})
 
 
-def frame(sight: Sight, view: View, tables: Tables, width: int, height: int) -> list[Line]:
+def frame(snapshot: Snapshot, view_state: ViewState, tables: Tables, width: int, height: int) -> list[Line]:
     """Return at most ``height`` lines of at most ``width`` places."""
     if width < 1 or height < 1:
         return []
-    foot = _foot(view, width)
-    if isinstance(view.dialog, Help):
+    foot = _foot(view_state, width)
+    if isinstance(view_state.dialog, Help):
         return [*_help(width)[: height - 1], foot][:height]
-    head = [fitted(one, width) for one in head_lines(sight, paused=view.paused)][: max(height // 3, 1)]
-    dialog = _dialog(view.dialog, view.chosen(tables.rows[view.pane]), width)[: height // 2]
+    head = [fitted(one, width) for one in head_lines(snapshot, paused=view_state.paused)][: max(height // 3, 1)]
+    dialog = _dialog(view_state.dialog, view_state.chosen(tables.rows[view_state.pane]), width)[: height // 2]
     room = height - len(head) - len(dialog) - 1
-    body = _body(view, tables, width, room)
+    body = _body(view_state, tables, width, room)
     return [*head, *body, *[()] * (room - len(body)), *dialog, foot][:height]
 
 
-def plain_lines(sight: Sight, most_bans: int, width: int) -> list[Line]:
+def plain_lines(snapshot: Snapshot, most_bans: int, width: int) -> list[Line]:
     """Return everything for a pipe, bans up to a number."""
-    view = View()
-    tables = tables_of(sight, view)
-    lines = head_lines(sight)
+    view_state = ViewState()
+    tables = tables_of(snapshot, view_state)
+    lines = head_lines(snapshot)
     for pane in Pane:
         rows = tables.rows[pane][: most_bans if pane is Pane.BANS else None]
-        lines += [(), *table_lines(Table(pane, rows, tables.of[pane], view.order(pane), None), width, len(rows) + 2)]
+        lines += [
+            (),
+            *table_lines(ScreenTable(pane, rows, tables.of[pane], view_state.order(pane), None), width, len(rows) + 2),
+        ]
     hidden = tables.of[Pane.BANS] - most_bans
     return [*lines, line(f"and {hidden:,} more bans, see synguard bans")] if hidden > 0 else lines
 
 
-def _body(view: View, tables: Tables, width: int, room: int) -> list[Line]:
+def _body(view_state: ViewState, tables: Tables, width: int, room: int) -> list[Line]:
     wanted = {pane: max(len(tables.rows[pane]), 1) + 1 for pane in Pane}
     airy = room >= sum(wanted.values()) + len(wanted)
-    heights = shared_out(wanted, view.pane, room)
+    heights = shared_out(wanted, view_state.pane, room)
     lines: list[Line] = []
     for pane in Pane:
         lines += [()] * airy
         rows = tables.rows[pane]
-        chosen = view.number(pane, rows) if pane is view.pane else None
-        lines += table_lines(Table(pane, rows, tables.of[pane], view.order(pane), chosen), width, heights[pane])
+        chosen = view_state.number(pane, rows) if pane is view_state.pane else None
+        lines += table_lines(
+            ScreenTable(pane, rows, tables.of[pane], view_state.order(pane), chosen), width, heights[pane]
+        )
     return lines
 
 
@@ -85,31 +90,31 @@ def shared_out(wanted: Mapping[Pane, int], focus: Pane, room: int) -> dict[Pane,
     return heights
 
 
-def _foot(view: View, width: int) -> Line:
+def _foot(view_state: ViewState, width: int) -> Line:
     text = FOOT
-    match view.dialog:
+    match view_state.dialog:
         case Typing(purpose="filter", text=typed):
             text = f"show only what holds: {typed}_   ENTER keeps it, ESC shows all"
         case Typing(text=typed):
             text = f"ban which address or prefix? {typed}_   ESC: none"
-        case Asking(wish=BanWish()):
+        case Prompt(wish=BanWish()):
             text = "y yes, do it   n no   s which packets   + - how long"
-        case Asking():
+        case Prompt():
             text = "y yes, do it   n no"
-        case Help() | Told():
+        case Help() | Notice():
             text = "any key goes on"
         case Detail():
             text = "ENTER closes   arrows: the next one   b ban   u unban"
-        case None if view.needle:
-            text = f"filter: {view.needle}   ESC shows all   {FOOT}"
+        case None if view_state.needle:
+            text = f"filter: {view_state.needle}   ESC shows all   {FOOT}"
     return filled(line(text), width, Style.TITLE)
 
 
 def _dialog(dialog: Dialog, row: Row | None, width: int) -> list[Line]:
     match dialog:
-        case Asking():
+        case Prompt():
             lines = [Span(f"{dialog.wish}?", Style.STRONG), *map(Span, dialog.lines), *map(Span, _hints(dialog))]
-        case Told():
+        case Notice():
             lines = [Span(text, Style.BAD if dialog.bad else Style.STRONG) for text in dialog.lines]
         case Detail():
             lines = [Span(text) for text in (row.detail() if row else ("the row is gone",))]
@@ -119,7 +124,7 @@ def _dialog(dialog: Dialog, row: Row | None, width: int) -> list[Line]:
     return [rule, *(piece for span in lines for piece in _wrapped(span, width))]
 
 
-def _hints(asking: Asking) -> list[str]:
+def _hints(asking: Prompt) -> list[str]:
     wish = asking.wish
     if isinstance(wish, BanWish) and wish.forgeable and wish.scope is Scope.ALL:
         return ["all that speaks against it can be forged: new connections only (s) hurts less if it is innocent"]

@@ -10,22 +10,22 @@ from typing import Final, TypeAlias
 from synguard.addresses import parse_network
 from synguard.model import Scope
 from synguard.top.rows import ORDERS, Pane, Row
-from synguard.top.view import (
+from synguard.top.view_state import (
     LASTS,
     MOST_TYPED,
-    Asking,
     BanWish,
     Detail,
     Help,
-    LiftWish,
-    Told,
+    Notice,
+    Prompt,
     Typing,
-    View,
+    UnbanWish,
+    ViewState,
     Wish,
 )
 
 
-class Errand(StrEnum):
+class KeyEffect(StrEnum):
     """What there is to be done for a key."""
 
     NOTHING = "nothing"
@@ -38,7 +38,7 @@ class Errand(StrEnum):
     """Do what the wish in the dialog says: a person said yes."""
 
 
-Step: TypeAlias = tuple[View, Errand]
+Step: TypeAlias = tuple[ViewState, KeyEffect]
 Rows: TypeAlias = Sequence[Row]
 
 UP, DOWN, PAGE_UP, PAGE_DOWN, HOME, END = "up", "down", "page up", "page down", "home", "end"
@@ -49,68 +49,70 @@ _STEPS: Final[Mapping[str, int]] = {UP: -1, DOWN: 1, PAGE_UP: -PAGE, PAGE_DOWN: 
 _PANES: Final = tuple(Pane)
 
 
-def press(view: View, key: str, rows: Rows) -> Step:
+def press(view_state: ViewState, key: str, rows: Rows) -> Step:
     """Return what becomes of a view by a key; ``rows`` are those of the table that the keys go to.
 
     ``key`` is a character, or the name of a key.
     """
-    match view.dialog:
+    match view_state.dialog:
         case Typing() as typing:
-            return _typed(view, typing, key)
-        case Asking() as asking:
-            return _answered(view, asking, key)
-        case Help() | Told():
-            return replace(view, dialog=None), Errand.NOTHING
+            return _typed(view_state, typing, key)
+        case Prompt() as asking:
+            return _answered(view_state, asking, key)
+        case Help() | Notice():
+            return replace(view_state, dialog=None), KeyEffect.NOTHING
         case Detail() if key in (ENTER, ESCAPE, "q"):
-            return replace(view, dialog=None), Errand.NOTHING
+            return replace(view_state, dialog=None), KeyEffect.NOTHING
     if key in _STEPS or key in (HOME, END, "g", "G"):
-        return _moved(view, key, rows), Errand.NOTHING
+        return _moved(view_state, key, rows), KeyEffect.NOTHING
     act = _ACTS.get(key)
-    return act(view, rows) if act else (view, Errand.NOTHING)
+    return act(view_state, rows) if act else (view_state, KeyEffect.NOTHING)
 
 
-def _moved(view: View, key: str, rows: Rows) -> View:
+def _moved(view_state: ViewState, key: str, rows: Rows) -> ViewState:
     if key in (HOME, "g"):
-        return view.moved(rows, 0)
+        return view_state.moved(rows, 0)
     if key in (END, "G"):
-        return view.moved(rows, len(rows))
-    return view.moved(rows, view.number(view.pane, rows) + _STEPS[key])
+        return view_state.moved(rows, len(rows))
+    return view_state.moved(rows, view_state.number(view_state.pane, rows) + _STEPS[key])
 
 
-def _typed(view: View, typing: Typing, key: str) -> Step:
+def _typed(view_state: ViewState, typing: Typing, key: str) -> Step:
     if key == ENTER:
-        return _entered(view, typing)
+        return _entered(view_state, typing)
     if key == ESCAPE:
-        return replace(view, dialog=None, needle="" if typing.purpose == "filter" else view.needle), Errand.NOTHING
+        return replace(
+            view_state, dialog=None, needle="" if typing.purpose == "filter" else view_state.needle
+        ), KeyEffect.NOTHING
     text = typing.text
     if key == BACKSPACE:
         text = text[:-1]
     elif len(key) == 1 and key.isprintable() and len(text) < MOST_TYPED:
         text += key
-    view = replace(view, dialog=replace(typing, text=text))
-    return (replace(view, needle=text) if typing.purpose == "filter" else view), Errand.NOTHING
+    view_state = replace(view_state, dialog=replace(typing, text=text))
+    return (replace(view_state, needle=text) if typing.purpose == "filter" else view_state), KeyEffect.NOTHING
 
 
-def _entered(view: View, typing: Typing) -> Step:
+def _entered(view_state: ViewState, typing: Typing) -> Step:
     if typing.purpose == "filter" or not typing.text.strip():
-        return replace(view, dialog=None), Errand.NOTHING
+        return replace(view_state, dialog=None), KeyEffect.NOTHING
     try:
         target = parse_network(typing.text)
     except ValueError as error:
-        return replace(view, dialog=Told((str(error),), bad=True)), Errand.NOTHING
-    return replace(view, dialog=Asking(BanWish(target))), Errand.WEIGH
+        return replace(view_state, dialog=Notice((str(error),), bad=True)), KeyEffect.NOTHING
+    return replace(view_state, dialog=Prompt(BanWish(target))), KeyEffect.WEIGH
 
 
-def _answered(view: View, asking: Asking, key: str) -> Step:
+def _answered(view_state: ViewState, asking: Prompt, key: str) -> Step:
     """Only an explicit yes does anything; Enter alone does not."""
     if key in ("y", "Y"):
-        return view, Errand.CARRY_OUT
+        return view_state, KeyEffect.CARRY_OUT
     wish = asking.wish
     if isinstance(wish, BanWish) and key in ("s", "+", "-", "="):
-        return replace(view, dialog=replace(asking, wish=_changed(wish, key))), Errand.WEIGH
+        return replace(view_state, dialog=replace(asking, wish=_changed(wish, key))), KeyEffect.WEIGH
     if key in ("n", "N", "q", ESCAPE):
-        return replace(view, dialog=None), Errand.NOTHING
-    return view, Errand.NOTHING
+        return replace(view_state, dialog=None), KeyEffect.NOTHING
+    return view_state, KeyEffect.NOTHING
 
 
 def _changed(wish: BanWish, key: str) -> BanWish:
@@ -120,67 +122,71 @@ def _changed(wish: BanWish, key: str) -> BanWish:
     return replace(wish, lasts_s=LASTS[max(min(position, len(LASTS) - 1), 0)])
 
 
-def _asked(view: View, wish: Wish) -> Step:
-    return replace(view, dialog=Asking(wish)), Errand.WEIGH
+def _asked(view_state: ViewState, wish: Wish) -> Step:
+    return replace(view_state, dialog=Prompt(wish)), KeyEffect.WEIGH
 
 
-def _ban(view: View, rows: Rows) -> Step:
+def _ban(view_state: ViewState, rows: Rows) -> Step:
     """Ask about banning the chosen target, or for one where no target is chosen.
 
     Where all that is known of it can be forged, the wish begins with new connections only.
     """
-    row = view.chosen(rows)
-    if view.pane is not Pane.TARGETS or row is None:
-        return replace(view, dialog=Typing("ban")), Errand.NOTHING
+    row = view_state.chosen(rows)
+    if view_state.pane is not Pane.TARGETS or row is None:
+        return replace(view_state, dialog=Typing("ban")), KeyEffect.NOTHING
     scope = Scope.NEW if row.forgeable else Scope.ALL
-    return _asked(view, BanWish(parse_network(row.target), scope, forgeable=row.forgeable))
+    return _asked(view_state, BanWish(parse_network(row.target), scope, forgeable=row.forgeable))
 
 
-def _unban(view: View, rows: Rows) -> Step:
-    row = view.chosen(rows)
+def _unban(view_state: ViewState, rows: Rows) -> Step:
+    row = view_state.chosen(rows)
     if row is None or not row.ban_id:
         why = "choose a ban first: TAB goes to the bans, the arrows choose one"
-        return replace(view, dialog=Told((why,))), Errand.NOTHING
-    return _asked(view, LiftWish(row.target, row.ban_id))
+        return replace(view_state, dialog=Notice((why,))), KeyEffect.NOTHING
+    return _asked(view_state, UnbanWish(row.target, row.ban_id))
 
 
-def _next_order(view: View, rows: Rows) -> Step:
-    known, (by, _) = ORDERS[view.pane], view.order(view.pane)
+def _next_order(view_state: ViewState, rows: Rows) -> Step:
+    known, (by, _) = ORDERS[view_state.pane], view_state.order(view_state.pane)
     order = known[(known.index(by) + 1) % len(known)], False
-    return replace(view, orders={**view.orders, view.pane: order}), Errand.NOTHING
+    return replace(view_state, orders={**view_state.orders, view_state.pane: order}), KeyEffect.NOTHING
 
 
-def _other_way(view: View, rows: Rows) -> Step:
-    by, other_way = view.order(view.pane)
-    return replace(view, orders={**view.orders, view.pane: (by, not other_way)}), Errand.NOTHING
+def _other_way(view_state: ViewState, rows: Rows) -> Step:
+    by, other_way = view_state.order(view_state.pane)
+    return replace(view_state, orders={**view_state.orders, view_state.pane: (by, not other_way)}), KeyEffect.NOTHING
 
 
-def _to_pane(by: int) -> Callable[[View, Rows], Step]:
-    def act(view: View, rows: Rows) -> Step:
-        return replace(view, pane=_PANES[(_PANES.index(view.pane) + by) % len(_PANES)], dialog=None), Errand.NOTHING
+def _to_pane(by: int) -> Callable[[ViewState, Rows], Step]:
+    def act(view_state: ViewState, rows: Rows) -> Step:
+        return replace(
+            view_state, pane=_PANES[(_PANES.index(view_state.pane) + by) % len(_PANES)], dialog=None
+        ), KeyEffect.NOTHING
 
     return act
 
 
-def _with(dialog: Help | Detail | Typing) -> Callable[[View, Rows], Step]:
-    return lambda view, rows: (replace(view, dialog=dialog), Errand.NOTHING)
+def _with(dialog: Help | Detail | Typing) -> Callable[[ViewState, Rows], Step]:
+    return lambda view_state, rows: (replace(view_state, dialog=dialog), KeyEffect.NOTHING)
 
 
-def _detail(view: View, rows: Rows) -> Step:
-    return replace(view, dialog=Detail() if rows else None), Errand.NOTHING
+def _detail(view_state: ViewState, rows: Rows) -> Step:
+    return replace(view_state, dialog=Detail() if rows else None), KeyEffect.NOTHING
 
 
-def _pause(view: View, rows: Rows) -> Step:
-    return replace(view, paused=not view.paused), Errand.NOTHING if not view.paused else Errand.LOOK
+def _pause(view_state: ViewState, rows: Rows) -> Step:
+    return replace(
+        view_state, paused=not view_state.paused
+    ), KeyEffect.NOTHING if not view_state.paused else KeyEffect.LOOK
 
 
-_ACTS: Final[Mapping[str, Callable[[View, Rows], Step]]] = {
-    "q": lambda view, rows: (view, Errand.QUIT),
-    "r": lambda view, rows: (view, Errand.LOOK),
+_ACTS: Final[Mapping[str, Callable[[ViewState, Rows], Step]]] = {
+    "q": lambda view_state, rows: (view_state, KeyEffect.QUIT),
+    "r": lambda view_state, rows: (view_state, KeyEffect.LOOK),
     "?": _with(Help()),
     "h": _with(Help()),
-    "/": lambda view, rows: (replace(view, dialog=Typing("filter", view.needle)), Errand.NOTHING),
-    ESCAPE: lambda view, rows: (replace(view, needle="", dialog=None), Errand.NOTHING),
+    "/": lambda view_state, rows: (replace(view_state, dialog=Typing("filter", view_state.needle)), KeyEffect.NOTHING),
+    ESCAPE: lambda view_state, rows: (replace(view_state, needle="", dialog=None), KeyEffect.NOTHING),
     ENTER: _detail,
     TAB: _to_pane(1),
     BACK_TAB: _to_pane(-1),

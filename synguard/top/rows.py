@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from synguard.addresses import Network, parse_network
 from synguard.model import VerdictKind
-from synguard.report.status import ListenerStatus, TargetStatus
+from synguard.status.model import ListenerStatus, TargetStatus
 from synguard.top.text import bar
 
 Order: TypeAlias = tuple[str, bool]

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from synguard.errors import SynguardError
 from synguard.top.frame import Tables, frame, tables_of
-from synguard.top.keys import Errand, press
-from synguard.top.look import Looker
-from synguard.top.sight import Sight
+from synguard.top.keys import KeyEffect, press
+from synguard.top.poller import Poller
+from synguard.top.snapshot import Snapshot
 from synguard.top.spans import Line
-from synguard.top.view import Asking, Told, View, Wish
+from synguard.top.view_state import Notice, Prompt, ViewState, Wish
 
 _PATIENCE_S = 2.0
 """How long the end waits for a look under way."""
@@ -49,11 +49,11 @@ class Hands(Protocol):
 class Watcher:
     """Looks at the host every so often in a thread of its own, so that a slow look never stops a key."""
 
-    def __init__(self, looker: Looker, every_s: float, first: Sight, wake: Callable[[], None]) -> None:
-        self._looker = looker
+    def __init__(self, poller: Poller, every_s: float, first: Snapshot, wake: Callable[[], None]) -> None:
+        self._poller = poller
         self._every_s = every_s
         self._wake = wake
-        self._sight = first
+        self._snapshot = first
         self._failure: BaseException | None = None
         self._paused = False
         self._hurry = False
@@ -70,7 +70,7 @@ class Watcher:
         self._ring(ends=True)
         self._thread.join(_PATIENCE_S)
 
-    def latest(self) -> Sight:
+    def latest(self) -> Snapshot:
         """Return the latest look.
 
         Raises:
@@ -78,13 +78,13 @@ class Watcher:
         """
         if self._failure is not None:
             raise self._failure
-        return self._sight
+        return self._snapshot
 
     def pause(self, paused: bool) -> None:
         """Stop looking, or go on at once."""
         self._ring(paused=paused)
 
-    def look_now(self, *, changed: bool = False) -> None:
+    def poll_now(self, *, changed: bool = False) -> None:
         """Look at once; ``changed`` where ledger and kernel were changed by hand."""
         self._ring(hurry=changed)
 
@@ -100,8 +100,8 @@ class Watcher:
             while not self._ends:
                 if self._hurry:
                     self._hurry = False
-                    self._looker.hurry()
-                self._sight = self._looker.look()
+                    self._poller.hurry()
+                self._snapshot = self._poller.poll()
                 self._wake()
                 with self._bell:
                     if not (self._ends or self._hurry):
@@ -110,19 +110,19 @@ class Watcher:
             self._failure = error
             self._wake()
         finally:
-            self._looker.close()
+            self._poller.close()
 
 
 class Session:
     """One sitting: what is seen, how it is viewed, and what the keys do."""
 
-    def __init__(self, screen: Screen, watcher: Watcher, hands: Hands) -> None:
+    def __init__(self, screen: Screen, watcher: Watcher, actions: Hands) -> None:
         self._screen = screen
         self._watcher = watcher
-        self._hands = hands
-        self._view = View()
-        self._sight = watcher.latest()
-        self._tables: Tables = tables_of(self._sight, self._view)
+        self._actions = actions
+        self._view_state = ViewState()
+        self._snapshot = watcher.latest()
+        self._tables: Tables = tables_of(self._snapshot, self._view_state)
 
     def run(self) -> None:
         """Go on until the person quits.
@@ -139,41 +139,43 @@ class Session:
             if not self._press(key):
                 return False
         latest = self._watcher.latest()
-        if latest is not self._sight and not self._view.paused:
-            self._sight = latest
-            self._tables = tables_of(latest, self._view)
+        if latest is not self._snapshot and not self._view_state.paused:
+            self._snapshot = latest
+            self._tables = tables_of(latest, self._view_state)
         return True
 
     def _press(self, key: str) -> bool:
-        before = self._view
-        self._view, errand = press(before, key, self._tables.rows[before.pane])
-        if (self._view.needle, self._view.orders) != (before.needle, before.orders):
-            self._tables = tables_of(self._sight, self._view)
-        if self._view.paused != before.paused:
-            self._watcher.pause(self._view.paused)
-        if errand is Errand.LOOK:
-            self._watcher.look_now()
-        elif errand in (Errand.WEIGH, Errand.CARRY_OUT):
+        before = self._view_state
+        self._view_state, errand = press(before, key, self._tables.rows[before.pane])
+        if (self._view_state.needle, self._view_state.orders) != (before.needle, before.orders):
+            self._tables = tables_of(self._snapshot, self._view_state)
+        if self._view_state.paused != before.paused:
+            self._watcher.pause(self._view_state.paused)
+        if errand is KeyEffect.LOOK:
+            self._watcher.poll_now()
+        elif errand in (KeyEffect.WEIGH, KeyEffect.CARRY_OUT):
             self._attend(errand)
-        return errand is not Errand.QUIT
+        return errand is not KeyEffect.QUIT
 
-    def _attend(self, errand: Errand) -> None:
+    def _attend(self, errand: KeyEffect) -> None:
         """Weigh or carry out the wish in the dialog, and show what came of it."""
-        asking = self._view.dialog
-        if not isinstance(asking, Asking):
+        asking = self._view_state.dialog
+        if not isinstance(asking, Prompt):
             return
-        self._view = replace(self._view, dialog=Told(("looking…" if errand is Errand.WEIGH else "working…",)))
+        self._view_state = replace(
+            self._view_state, dialog=Notice(("looking…" if errand is KeyEffect.WEIGH else "working…",))
+        )
         self._paint()
         try:
-            if errand is Errand.WEIGH:
-                dialog: Asking | Told = replace(asking, lines=self._hands.weigh(asking.wish))
+            if errand is KeyEffect.WEIGH:
+                dialog: Prompt | Notice = replace(asking, lines=self._actions.weigh(asking.wish))
             else:
-                dialog = Told(self._hands.carry_out(asking.wish))
-                self._watcher.look_now(changed=True)
+                dialog = Notice(self._actions.carry_out(asking.wish))
+                self._watcher.poll_now(changed=True)
         except SynguardError as error:
-            dialog = Told(tuple(str(error).splitlines()) or (type(error).__name__,), bad=True)
-        self._view = replace(self._view, dialog=dialog)
+            dialog = Notice(tuple(str(error).splitlines()) or (type(error).__name__,), bad=True)
+        self._view_state = replace(self._view_state, dialog=dialog)
 
     def _paint(self) -> None:
         columns, lines = self._screen.size
-        self._screen.paint(frame(self._sight, self._view, self._tables, columns, lines))
+        self._screen.paint(frame(self._snapshot, self._view_state, self._tables, columns, lines))

@@ -16,7 +16,7 @@ _REST_AT_LEAST: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ScreenColumn:
     """One column."""
 
     title: str
@@ -31,32 +31,32 @@ class Column:
     """Whether it takes what the others leave, as far as it needs it, and is cut there."""
 
 
-COLUMNS: Final[Mapping[Pane, tuple[Column, ...]]] = {
+COLUMNS: Final[Mapping[Pane, tuple[ScreenColumn, ...]]] = {
     Pane.LISTENERS: (
-        Column("LISTENERS", 12, order="port"),
-        Column("PROCESS", 12, spare=2, rest=True),
-        Column("HALF-OPEN", 12, "right", order="half-open"),
-        Column("FILL", 21, order="fill"),
-        Column("ACCEPT", 9, "right", spare=1, order="accept"),
+        ScreenColumn("LISTENERS", 12, order="port"),
+        ScreenColumn("PROCESS", 12, spare=2, rest=True),
+        ScreenColumn("HALF-OPEN", 12, "right", order="half-open"),
+        ScreenColumn("FILL", 21, order="fill"),
+        ScreenColumn("ACCEPT", 9, "right", spare=1, order="accept"),
     ),
     Pane.TARGETS: (
-        Column("SCORE", 6, "right", order="score"),
-        Column("SOURCES", 18, order="target"),
-        Column("VERDICT", 7, spare=1),
-        Column("POLICY", 8, spare=3, order="policy"),
-        Column("EVIDENCE / LIMIT", 16, spare=2, rest=True),
+        ScreenColumn("SCORE", 6, "right", order="score"),
+        ScreenColumn("SOURCES", 18, order="target"),
+        ScreenColumn("VERDICT", 7, spare=1),
+        ScreenColumn("POLICY", 8, spare=3, order="policy"),
+        ScreenColumn("EVIDENCE / LIMIT", 16, spare=2, rest=True),
     ),
     Pane.BANS: (
-        Column("LEFT", 7, "right", order="left"),
-        Column("BANS", 18, order="target"),
-        Column("STATE", 9),
-        Column("SCOPE", 6, spare=4),
-        Column("BY", 7, spare=3),
-        Column("PACKETS", 8, "right", order="packets"),
-        Column("PER S", 6, "right", spare=1, order="rate"),
-        Column("LAST HIT", 11, "right", spare=2),
-        Column("ID", 9, spare=6),
-        Column("REASON", _REST_AT_LEAST, spare=5, rest=True),
+        ScreenColumn("LEFT", 7, "right", order="left"),
+        ScreenColumn("BANS", 18, order="target"),
+        ScreenColumn("STATE", 9),
+        ScreenColumn("SCOPE", 6, spare=4),
+        ScreenColumn("BY", 7, spare=3),
+        ScreenColumn("PACKETS", 8, "right", order="packets"),
+        ScreenColumn("PER S", 6, "right", spare=1, order="rate"),
+        ScreenColumn("LAST HIT", 11, "right", spare=2),
+        ScreenColumn("ID", 9, spare=6),
+        ScreenColumn("REASON", _REST_AT_LEAST, spare=5, rest=True),
     ),
 }
 
@@ -69,7 +69,7 @@ _GRADES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ScreenTable:
     """What a table shows at one moment."""
 
     pane: Pane
@@ -81,7 +81,7 @@ class Table:
     """The row that the keys go to; None where they go to another table, or nowhere."""
 
 
-def table_lines(table: Table, width: int, height: int) -> list[Line]:
+def table_lines(table: ScreenTable, width: int, height: int) -> list[Line]:
     """Return titles and as many rows as fit, the chosen one among them; never more than ``height`` lines."""
     if height <= 0:
         return []
@@ -100,14 +100,14 @@ def table_lines(table: Table, width: int, height: int) -> list[Line]:
     return lines
 
 
-def _window(table: Table, height: int) -> tuple[Sequence[Row], int]:
+def _window(table: ScreenTable, height: int) -> tuple[Sequence[Row], int]:
     """Return the rows that are in sight, and the number of the first one."""
     chosen = table.chosen or 0
     first = max(min(chosen - height // 2, len(table.rows) - height), 0)
     return table.rows[first : first + height], first
 
 
-def _title(column: Column, table: Table) -> str:
+def _title(column: ScreenColumn, table: ScreenTable) -> str:
     title = column.title
     if title.lower() in (table.pane.value, "sources"):
         title += f" {len(table.rows):,}" + (f" of {table.of:,}" if len(table.rows) < table.of else "")
@@ -115,11 +115,11 @@ def _title(column: Column, table: Table) -> str:
     return title + ("↑" if other_way else "↓") if column.order == by else title
 
 
-def _title_style(table: Table) -> Style:
+def _title_style(table: ScreenTable) -> Style:
     return Style.TITLE if table.chosen is None else Style.FOCUS
 
 
-def _nothing(table: Table) -> str:
+def _nothing(table: ScreenTable) -> str:
     if table.of:
         return "none of them holds the text of the filter"
     return {
@@ -129,7 +129,7 @@ def _nothing(table: Table) -> str:
     }[table.pane]
 
 
-def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> dict[int, int]:
+def _widths(columns: Sequence[ScreenColumn], cells: Sequence[Sequence[str]], width: int) -> dict[int, int]:
     """Return column → width for the columns that are shown."""
     widths = {
         index: column.least if column.rest else max([column.least, *(len(row[index]) for row in cells)])
@@ -147,7 +147,7 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: in
     return widths
 
 
-def _joined(texts: Sequence[str], columns: Sequence[Column], widths: Mapping[int, int], style: Style) -> Line:
+def _joined(texts: Sequence[str], columns: Sequence[ScreenColumn], widths: Mapping[int, int], style: Style) -> Line:
     parts = []
     for index, width in widths.items():
         text = cut(texts[index], width) if columns[index].rest else texts[index]

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
-from synguard.report.tables import printable
+from synguard.output.tables import printable
 from synguard.units import format_duration
 
 _BAR: Final = 10

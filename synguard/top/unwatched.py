@@ -9,10 +9,10 @@ from synguard.detector.pressure import pressure_on
 from synguard.model import VerdictKind
 from synguard.readings import SocketReading, TcpState
 from synguard.report import sockets as counted
-from synguard.report.by import By
-from synguard.report.status import ListenerStatus, TargetStatus
-from synguard.sensors.sockets import Sockets as Sensor
-from synguard.top.sight import Sockets
+from synguard.report.group_by import By
+from synguard.sensors.sockets import SocketTables as Sensor
+from synguard.status.model import ListenerStatus, TargetStatus
+from synguard.top.snapshot import SnapshotSockets
 
 MOST: Final = 20
 """Sources and networks told, each; as many as an agent tells."""
@@ -20,7 +20,7 @@ _CROWD: Final = 2
 """Fewest sources that make a network worth a row beside its sources."""
 
 
-def read_sockets(sensor: Sensor, now: float) -> Sockets:
+def read_sockets(sensor: Sensor, now: float) -> SnapshotSockets:
     """Return listeners and who holds half-open sockets, in one read of the kernel's table.
 
     Raises:
@@ -28,11 +28,11 @@ def read_sockets(sensor: Sensor, now: float) -> Sockets:
     """
     listeners = sensor.listeners(now)
     table = sensor.tcp({TcpState.SYN_RECV})
-    seen = counted.chosen(counted.sight(table, None, listeners), By.SOURCE, (), ())
+    seen = counted.chosen(counted.socket_view(table, None, listeners), By.SOURCE, (), ())
     sources = counted.grouped(seen, By.SOURCE, MOST).rows
     networks = [one for one in counted.grouped(seen, By.PREFIX, MOST).rows if one.sources >= _CROWD]
     loudest = sorted((*sources, *networks), key=lambda group: -group.half_open)
-    return Sockets(
+    return SnapshotSockets(
         listeners=tuple(map(_listener, pressure_on(listeners, SocketReading(now, seen.table, sensor.source)))),
         half_open=len(seen.table),
         sources=tuple(_source(group) for group in loudest[:MOST]),

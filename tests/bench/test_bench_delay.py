@@ -114,7 +114,7 @@ class Watch:
         chance = random.Random(1)  # jitter is no secret
         self.detector = Detector(policies, seed=1)
         self.engine = Engine(config, policies, new_id=lambda: f"{chance.getrandbits(32):08x}", chance=chance)
-        self.engine.court.protect(Protected({}))
+        self.engine.evaluator_state.protect(Protected({}))
         self.wants_proof = False
 
     def tick(self, now: float, since: float, source: Sources, answered: Sources | None) -> int:
@@ -134,7 +134,7 @@ class Watch:
         moment = NOON + timedelta(seconds=now)
         proven = None if answered is None else (np.zeros(len(answered), np.uint64), answered)
         readings = Readings(at=now, syns=sample, proven=proven)
-        assessment = self.detector.assess(readings, self.engine.court.standing.held(moment))
+        assessment = self.detector.assess(readings, self.engine.evaluator_state.active_bans.ban_filter(moment))
         decision = self.engine.decide(assessment, moment)
         self.wants_proof = decision.wants_proof
         return len(decision.bans)

@@ -16,7 +16,7 @@ import pytest
 
 from synguard.decision.engine import Engine
 from synguard.detector.detector import Detector
-from synguard.detector.familiar import Familiar
+from synguard.detector.recent_sources import RecentSources
 from synguard.policy.load import load_policies
 from synguard.policy.models import Config
 from synguard.readings import CounterReading, Readings, SynSample
@@ -30,7 +30,7 @@ FLOODS: Final = ((1_000, 1), (10_000, 1), (100_000, 8))
 """SYNs a second, and 1 in how many is kept."""
 
 
-class Forgetful(Familiar):
+class Forgetful(RecentSources):
     """Takes everybody for met, as if nothing were remembered."""
 
     def met(self, high, low, prefixlen, at):
@@ -47,12 +47,12 @@ def forged(rng: np.random.Generator, at: float, pps: int, one_in: int) -> SynSam
     )  # fmt: skip
 
 
-def ms_a_tick(memory: type[Familiar], pps: int, one_in: int) -> tuple[float, float]:
+def ms_a_tick(memory: type[RecentSources], pps: int, one_in: int) -> tuple[float, float]:
     """Return CPU milliseconds and observations a tick."""
     config, rng, utc = Config(), np.random.default_rng(1), datetime.now(UTC)
     policies = load_policies(config, None)
     detector = Detector(policies, seed=1)
-    detector._familiar = memory(seed=1)
+    detector._recent_sources = memory(seed=1)
     engine = Engine(config, policies, new_id=lambda: "none", chance=random.Random(1))
     queue = table({f"1.2.{i}.3": 1 for i in range(129)}, 80)
     spent = observations = 0.0
@@ -74,7 +74,7 @@ def ms_a_tick(memory: type[Familiar], pps: int, one_in: int) -> tuple[float, flo
 def test_a_tick_in_a_forged_flood() -> None:
     print(f"\n{'SYN/s':>8} {'kept':>7} {'remembered':>11} {'not':>9} {'ratio':>6}   observations a tick")
     for pps, one_in in FLOODS:
-        ours, told = ms_a_tick(Familiar, pps, one_in)
+        ours, told = ms_a_tick(RecentSources, pps, one_in)
         bare, all_told = ms_a_tick(Forgetful, pps, one_in)
         costs = f"{ours:8.2f} ms {bare:6.2f} ms {bare / ours:5.1f}x"
         print(f"{pps:8,} {'1/' + str(one_in):>7} {costs}   {told:.0f} / {all_told:.0f}")

@@ -18,7 +18,7 @@ from typing import Final
 import psutil
 import pytest
 
-from synguard.sensors.sockets import Sockets
+from synguard.sensors.sockets import SocketTables
 from tests.support.lab.flood_plan import anywhere
 from tests.support.own_network import THREAD_NET, in_own_network, set_sysctls, throw_syns, wait_until
 
@@ -68,7 +68,7 @@ def test_half_open_reading_beside_ss_netstat_and_psutil(
 ) -> None:
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(THREAD_NET.parent))
     set_sysctls(SYSCTLS)
-    sockets = Sockets()
+    sockets = SocketTables()
     readers: dict[str, Callable[[], int]] = {
         "synguard": lambda: len(sockets.half_open(time.monotonic()).table),
         "ss": by_ss,

@@ -57,7 +57,7 @@ def connections(lab: Lab) -> Program:
     return lab.start_connections(plan)
 
 
-def office(lab: Lab) -> Program:
+def dispatcher(lab: Lab) -> Program:
     """No attack at all: an office of 200 behind one address, on a Monday morning."""
     return lab.start_clients(behind_nat(200, rate=60, duration_s=FLOOD_S + 60), "office")
 
@@ -68,7 +68,7 @@ FLOODS: dict[str, Callable[[Lab], Program]] = {
     "forged random sources": syns(anywhere(4)),
     "a /24": syns(prefix("198.18.7.0/24", distinct=128)),
     "three sources, 900 connections each": connections,
-    "no attack: an office of 200 behind one address": office,
+    "no attack: an office of 200 behind one address": dispatcher,
 }
 COOKIES_DO_NOT_MATTER = tuple(FLOODS)[-2:]
 CASES = [(flood, cookies) for flood in FLOODS for cookies in (0, 1) if not (cookies and flood in COOKIES_DO_NOT_MATTER)]

@@ -21,14 +21,14 @@ from typing import Final
 
 import pytest
 
-from synguard.enforcer.diff import diff
-from synguard.enforcer.iptables_rules import IptablesRules
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.members import frame_lines, member_lines
-from synguard.enforcer.nft_look import Frame
-from synguard.enforcer.nft_members import element_lines, sets_needed
-from synguard.enforcer.nft_plane import NftablesPlane
-from synguard.enforcer.plane import Change, Plane, Wanted
+from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
+from synguard.enforcer.iptables.set_members import frame_lines, member_lines
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.members import element_lines, sets_needed
+from synguard.enforcer.nftables.parser import TableFrame
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Delta, Desired, Plane
+from synguard.enforcer.reconcile.delta import delta
 from synguard.model import Ban, Scope
 from tests.support.bans import ban
 from tests.support.lab.flood_plan import FloodPlan, SourceGroup, anywhere
@@ -58,9 +58,9 @@ sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.wire0.rp_filter=0
 
 Make = Callable[[Callable[[], datetime]], Plane]
 PLANES: Final[dict[str, Make]] = {
-    "iptables-sets": IptablesSets,
+    "iptables-sets": IptablesSetsPlane,
     "nftables": NftablesPlane,
-    "iptables-rules": IptablesRules,
+    "iptables-rules": IptablesRulesPlane,
 }
 
 
@@ -113,14 +113,14 @@ def piped(tool: list[str], lines: list[str]) -> float:
 
 
 def raw_ipset(bans: dict[str, Ban]) -> float:
-    lines = [*frame_lines({}), *member_lines(Change(add=tuple(bans.values())), now())]
+    lines = [*frame_lines({}), *member_lines(Delta(add=tuple(bans.values())), now())]
     return piped(["ipset", "restore"], lines)
 
 
 def raw_nft(bans: dict[str, Ban]) -> float:
-    change = Change(add=tuple(bans.values()))
+    change = Delta(add=tuple(bans.values()))
     sets = sets_needed(change, now())
-    lines = [*Frame().lines(sets), *element_lines(change, now(), set(), {}, careful=False)]
+    lines = [*TableFrame().lines(sets), *element_lines(change, now(), set(), {}, careful=False)]
     return piped(["nft", "-f", "-"], lines)
 
 
@@ -171,7 +171,7 @@ def test_bans_put_in_read_back_and_one_more(
             of = f" ({min(size, ONE_BY_ONE)} of them)" if raw in (one_commit_each, one_iptables_each) else ""
             out.append(f"{name:28}{size:>8}{taken:>9.2f}s{size / taken:>10.0f}{taken / base:>9.1f}x{of}")
         for name, make in PLANES.items():
-            if size <= MOST_RULES or make is not IptablesRules:
+            if size <= MOST_RULES or make is not IptablesRulesPlane:
                 with host(tmp_path, monkeypatch) as there:
                     out.append(f"{name:28}{size:>8}" + there.call(by_plane, make(now), bans, base))
     with capsys.disabled():
@@ -179,13 +179,13 @@ def test_bans_put_in_read_back_and_one_more(
 
 
 def by_plane(plane: Plane, bans: dict[str, Ban], base: float) -> str:
-    plane.apply(diff(Wanted(), plane.read(), now()))  # the library is loaded, the frame is there
-    put = seconds(lambda: plane.apply(Change(add=tuple(bans.values()))))
+    plane.apply(delta(Desired(), plane.read(), now()))  # the library is loaded, the frame is there
+    put = seconds(lambda: plane.apply(Delta(add=tuple(bans.values()))))
     read = seconds(plane.read)
-    more = min(seconds(lambda n=n: plane.apply(Change(add=(ban(f"m{n}", f"9.9.9.{n}"),)))) for n in range(5))  # type: ignore[misc]
-    goal = Wanted({**bans, "b0": ban("b0", str(bans["b0"].target), seconds=7200)})
-    change = diff(goal, plane.read(), now())
-    change = Change(add=change.add, remove=tuple(held for held in change.remove if held.ban_id == "b0"))
+    more = min(seconds(lambda n=n: plane.apply(Delta(add=(ban(f"m{n}", f"9.9.9.{n}"),)))) for n in range(5))  # type: ignore[misc]
+    goal = Desired({**bans, "b0": ban("b0", str(bans["b0"].target), seconds=7200)})
+    change = delta(goal, plane.read(), now())
+    change = Delta(add=change.add, remove=tuple(held for held in change.remove if held.ban_id == "b0"))
     longer = seconds(lambda: plane.apply(change))
     assert len(plane.read().bans) == len(bans) + 5
     return (
@@ -240,8 +240,8 @@ def test_what_a_packet_pays(
             thread.sh(WIRE)
             if name in PLANES:
                 plane = thread.call(PLANES[name], now)
-                goal = Wanted(mixed(size))
-                thread.call(lambda plane=plane, goal=goal: plane.apply(diff(goal, plane.read(), now())))  # type: ignore[misc]
+                goal = Desired(mixed(size))
+                thread.call(lambda plane=plane, goal=goal: plane.apply(delta(goal, plane.read(), now())))  # type: ignore[misc]
             blasts[name, size] = thread.call(Blast, (anywhere(4), anywhere(6)))
         for _ in range(ROUNDS):
             for case, thread in cases.items():

@@ -13,7 +13,7 @@ from synguard.policy.load import load_policies
 from synguard.policy.models import Config
 from synguard.recording.reader import Recording
 from synguard.replay.player import Player
-from synguard.replay.story import Story
+from synguard.replay.replay_result import ReplayResult
 from tests.conftest import MakeLab
 from tests.support.lab.client_plan import steady
 from tests.support.lab.flood_plan import FloodPlan, anywhere
@@ -58,7 +58,7 @@ def test_cost_of_recording_and_speed_of_replay(make_lab: MakeLab, pps: float) ->
     told = lives(lab, "with", pps, recording=True)
     assert told.path is not None
     config = Config()
-    player, story = Player(config, load_policies(config)), Story()
+    player, story = Player(config, load_policies(config)), ReplayResult()
     began, cpu = time.perf_counter(), time.process_time()
     with Recording(told.path) as recording:
         for moment in recording.moments():

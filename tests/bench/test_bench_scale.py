@@ -18,15 +18,15 @@ from typing import Final
 import pytest
 
 from synguard.addresses import format_network
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.nft_plane import NftablesPlane
-from synguard.enforcer.plane import Plane, Wanted
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Desired, Plane
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode, Origin
 from synguard.policy.load import load_policies
 from synguard.policy.models import Ceilings, Config
-from synguard.report.status import read_status
+from synguard.status.model import read_status
 from tests.bench.test_bench_planes import mixed, raw_ipset, seconds
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
@@ -77,7 +77,7 @@ class Crowded:
 
     def settles(self, bans: int) -> tuple[float, int]:
         """Return the same until agent and plane hold so many bans."""
-        return self.worst_until(lambda: len(self.plane.actual.bans) == len(self.scene.agent._enforcing.bans) == bans)
+        return self.worst_until(lambda: len(self.plane.actual.bans) == len(self.scene.agent._enforcement.bans) == bans)
 
     def one_more(self) -> None:
         self.count += 1
@@ -119,7 +119,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@pytest.mark.parametrize("make", [IptablesSets, NftablesPlane])
+@pytest.mark.parametrize("make", [IptablesSetsPlane, NftablesPlane])
 def test_a_start_with_many_bans(
     make: Callable[..., Plane], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,7 +130,7 @@ def test_a_start_with_many_bans(
     there, raw = NetworkThread(), NetworkThread()
     try:
         base = raw.call(raw_ipset, bans)
-        wanted = Wanted(bans)
+        wanted = Desired(bans)
         lock = tmp_path / "lock"
         plane = there.call(make, now)
         rebooted = there.call(seconds, lambda: Reconciler(plane, lock).reconcile(wanted, now()))
@@ -148,7 +148,7 @@ def test_a_start_with_many_bans(
         )
 
 
-def look_ms(reconciler: Reconciler, wanted: Wanted) -> list[float]:
+def look_ms(reconciler: Reconciler, wanted: Desired) -> list[float]:
     """Return the CPU time of each pass of the next regular look."""
     due, passes = reconciler._read_due, list[float]()
     while reconciler._read_due <= due:

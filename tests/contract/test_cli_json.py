@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from synguard.addresses import parse_network
-from synguard.ledger import Figure, Stretch, Touched, Track
+from synguard.ledger import FalsePositives, Figure, Stretch, Track
 from synguard.model import (
     Action,
     Ban,
@@ -26,8 +26,8 @@ from synguard.model import (
     VerdictKind,
 )
 from synguard.readings import Listener
-from synguard.report.presence import AGENT_LOCK
-from synguard.report.status import Status, write_status
+from synguard.status.freshness import AGENT_LOCK
+from synguard.status.model import Status, write_status
 from tests.support.cli_host import CliHost
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -145,7 +145,7 @@ def test_a_report_tells_the_history_and_whom_would_be_bans_touched(host: CliHost
     tracks = {Figure.HALF_OPEN: Track(10.0, 40.0, 0.0, 129.0)}
     with host.ledger() as ledger:
         ledger.add_history([Stretch(now - timedelta(minutes=5), 10.0, 10.0, 4.0, 1.0, tracks)])
-        ledger.record_touched([Touched("a1-7", 1, ("203.0.113.7",), now)])
+        ledger.record_false_positives([FalsePositives("a1-7", 1, ("203.0.113.7",), now)])
     told = host.run("report", "--json").json
     (stretch,) = told["timeline"]["stretches"]
     assert stretch["half_open"] == {"mean": 4.0, "least": 0.0, "most": 129.0, "known_s": 10.0}

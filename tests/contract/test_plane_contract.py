@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from synguard.addresses import parse_network
-from synguard.enforcer.diff import diff
 from synguard.enforcer.dry_run import DryRunPlane
-from synguard.enforcer.iptables_rules import IptablesRules
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.nft_plane import NftablesPlane
-from synguard.enforcer.plane import Change, Plane, Wanted
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Delta, Desired, Plane
+from synguard.enforcer.reconcile.delta import delta
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import PlaneError
 from synguard.model import Action, Ban, Scope
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane, FaultyFake
 from tests.support.network_thread import NetworkThread, PlaneThere
 
-IN_KERNEL = {"iptables-sets": IptablesSets, "iptables-rules": IptablesRules, "nftables": NftablesPlane}
+IN_KERNEL = {"iptables-sets": IptablesSetsPlane, "iptables-rules": IptablesRulesPlane, "nftables": NftablesPlane}
 FAULTY = ("faulty read", "faulty apply", "faulty flush")
 """Fakes of which the named step fails at every first try."""
 
@@ -66,8 +66,8 @@ EVERY_SHAPE = (
 EVERYTHING = wanted(*EVERY_SHAPE, allow=("127.0.0.1", "::1", "10.0.0.0/8"), proven=("192.0.2.5", "2001:db8:1::5"))
 
 
-def bring(plane: Plane, goal: Wanted) -> None:
-    plane.apply(diff(goal, plane.read(), now()))
+def bring(plane: Plane, goal: Desired) -> None:
+    plane.apply(delta(goal, plane.read(), now()))
 
 
 def test_it_says_that_it_works_here(plane: Plane) -> None:
@@ -83,15 +83,15 @@ def test_at_first_it_holds_nothing_and_its_frame_is_missing(plane: Plane) -> Non
 def test_every_shape_of_ban_reads_back_as_it_was_applied(plane: Plane) -> None:
     bring(plane, EVERYTHING)
     actual = plane.read()
-    assert diff(EVERYTHING, actual, now()) == Change()
+    assert delta(EVERYTHING, actual, now()) == Delta()
     assert set(actual.bans) == set(EVERYTHING.bans)
     assert actual.intact
     assert not actual.missing
-    assert not actual.strangers
+    assert not actual.foreign
 
 
 def test_applying_twice_leaves_it_as_once(plane: Plane) -> None:
-    change = diff(EVERYTHING, plane.read(), now())
+    change = delta(EVERYTHING, plane.read(), now())
     plane.apply(change)
     once = plane.read()
     plane.apply(change)
@@ -99,7 +99,7 @@ def test_applying_twice_leaves_it_as_once(plane: Plane) -> None:
 
 
 def test_an_empty_change_builds_nothing(plane: Plane) -> None:
-    plane.apply(Change())
+    plane.apply(Delta())
     assert not plane.read().intact
 
 
@@ -107,12 +107,12 @@ def test_what_is_removed_is_gone_and_the_rest_stays(plane: Plane) -> None:
     bring(plane, EVERYTHING)
     fewer = wanted(*EVERY_SHAPE[:4], allow=("::1",), proven=("192.0.2.5",))
     bring(plane, fewer)
-    assert diff(fewer, plane.read(), now()) == Change()
+    assert delta(fewer, plane.read(), now()) == Delta()
 
 
 def test_removing_what_is_not_there_is_no_error(plane: Plane) -> None:
     bring(plane, EVERYTHING)
-    removal = diff(Wanted(), plane.read(), now())
+    removal = delta(Desired(), plane.read(), now())
     plane.apply(removal)
     plane.apply(removal)
     actual = plane.read()
@@ -138,7 +138,7 @@ def test_removing_what_is_not_there_is_no_error(plane: Plane) -> None:
 def test_a_ban_that_changes_is_held_as_it_is_now(plane: Plane, later: Ban) -> None:
     bring(plane, wanted(ban("x", "192.0.2.0/24", ports=(80, 443)), allow=("127.0.0.1",)))
     bring(plane, wanted(later, allow=("127.0.0.1",)))
-    assert diff(wanted(later, allow=("127.0.0.1",)), plane.read(), now()) == Change()
+    assert delta(wanted(later, allow=("127.0.0.1",)), plane.read(), now()) == Delta()
 
 
 @pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
@@ -146,22 +146,22 @@ def test_a_network_of_everybody_is_refused_and_nothing_is_changed(plane: Plane, 
     bring(plane, EVERYTHING)
     before = plane.read()
     with pytest.raises(PlaneError, match="length 0"):
-        plane.apply(Change(add=(ban("fine", "192.0.2.200"), ban("wide", everybody, Scope.ALL))))
+        plane.apply(Delta(add=(ban("fine", "192.0.2.200"), ban("wide", everybody, Scope.ALL))))
     with pytest.raises(PlaneError, match="length 0"):
-        plane.apply(Change(allow_add=frozenset({parse_network(everybody)})))
+        plane.apply(Delta(allow_add=frozenset({parse_network(everybody)})))
     assert plane.read() == before
 
 
 @pytest.mark.parametrize("ban_id", ["", "x" * 33, 'a" timeout 0', "a\nflush", "Ä"])
 def test_an_id_that_does_not_fit_a_comment_is_refused(plane: Plane, ban_id: str) -> None:
     with pytest.raises(PlaneError, match="its id"):
-        plane.apply(Change(add=(ban(ban_id, "192.0.2.1"),), frame=True))
+        plane.apply(Delta(add=(ban(ban_id, "192.0.2.1"),), frame=True))
     assert not plane.read().bans
 
 
 def test_a_ban_that_has_lapsed_is_not_put_in(plane: Plane) -> None:
-    bring(plane, Wanted())
-    plane.apply(Change(add=(ban("late", "192.0.2.1", seconds=-0.001),)))
+    bring(plane, Desired())
+    plane.apply(Delta(add=(ban("late", "192.0.2.1", seconds=-0.001),)))
     assert not plane.read().bans
 
 

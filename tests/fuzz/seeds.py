@@ -9,16 +9,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from synguard.agent.enablement import Enablement, Login
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Ban, Mode
+from synguard.operator.enablement import Enablement, Login
 from synguard.policy.files import packs_directory
 from synguard.policy.models import Config
 from synguard.policy.show import show_config
 from synguard.readings import Protected
-from synguard.report.status import ListenerStatus, SensorStatus, Status
 from synguard.sensors.bpf import SNAP
 from synguard.sensors.packet_ring import FRAME
+from synguard.status.model import ListenerStatus, SensorStatus, Status
 from tests.support.bans import ban
 from tests.support.calm_day import calm
 from tests.support.diag_messages import done, message, refused, row

@@ -13,14 +13,12 @@ from typing import Any, Final
 import numpy as np
 
 from synguard.addresses import format_network, parse_network
-from synguard.agent.cookie_note import NOTE_FILE, CookieNotes
-from synguard.agent.enablement import FILE, Enablements, Login
-from synguard.agent.login import why_not_new
-from synguard.cli.lists import MOST_REASON, read_lists
-from synguard.enforcer import nft, nft_elements, nft_look, nft_netlink
-from synguard.enforcer.members import Members, parse_save
-from synguard.enforcer.nft_layout import SetId, set_id
-from synguard.enforcer.nft_members import take_elements
+from synguard.enforcer import nft_netlink
+from synguard.enforcer.iptables.set_members import Members, parse_save
+from synguard.enforcer.nftables import elements, nft, parser
+from synguard.enforcer.nftables.layout import SetId, set_id
+from synguard.enforcer.nftables.members import take_elements
+from synguard.enforcer.syn_cookies_note import NOTE_FILE, CookieNoteFile
 from synguard.errors import (
     ConfigError,
     LedgerError,
@@ -31,10 +29,12 @@ from synguard.errors import (
     UsageError,
 )
 from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.operator.enablement import FILE, EnablementFile, Login
+from synguard.operator.lists import MOST_REASON, read_lists
+from synguard.operator.login import why_not_new
 from synguard.policy.load import load_file, load_policies
 from synguard.policy.models import Config
 from synguard.recording.reader import Recording
-from synguard.report.status import STATUS_FILE, read_status
 from synguard.sensors import netlink_dump
 from synguard.sensors.allow_list import parse_allow_text
 from synguard.sensors.bpf import SNAP
@@ -44,6 +44,7 @@ from synguard.sensors.inet_diag import decode, ends_dump
 from synguard.sensors.packet_ring import FRAME, PacketRing
 from synguard.sensors.packets import decode_ipv4, decode_ipv6
 from synguard.sensors.tcp_metrics import decode_finished_peers
+from synguard.status.model import STATUS_FILE, read_status
 from tests.fuzz import seeds
 
 SEQUENCE: Final = 0x5EC0_0001
@@ -116,15 +117,15 @@ def nft_set(data: bytes, _: Path) -> None:
         one = set_id(name)
         answer = nft_netlink.ask(Played(data), 13)  # type: ignore[arg-type]  # plays the two methods that it uses
         if isinstance(one, SetId):
-            take_elements(Members(), one, nft_elements.whole(answer) or [])
+            take_elements(Members(), one, elements.whole(answer) or [])
 
 
 def nft_frame(data: bytes, _: Path) -> None:
     """Chains, rules and sets of our table, and what would mend it."""
     answer = nft_netlink.ask(Played(data), 4)  # type: ignore[arg-type]  # plays the two methods that it uses
-    frame = nft_look.frame_of(answer.bodies)
+    frame = parser.frame_of(answer.bodies)
     for body in answer.bodies:
-        for take in (nft_look.take_chain, nft_look.take_rule, nft_look.take_set):
+        for take in (parser.take_chain, parser.take_rule, parser.take_set):
             take(frame, body)
     assert all(isinstance(line, str) for line in (*frame.missing, *frame.lines(set())))
 
@@ -205,7 +206,7 @@ def ban_list(data: bytes, home: Path) -> None:
 
 def status(data: bytes, home: Path) -> None:
     """The status file, and what ``status`` says of it."""
-    from synguard.report.presence import is_stale
+    from synguard.status.freshness import is_stale
 
     _written(home, STATUS_FILE, data)
     read = read_status(home)
@@ -217,7 +218,7 @@ def status(data: bytes, home: Path) -> None:
 def order(data: bytes, home: Path) -> None:
     """What ``synguard enable`` ordered."""
     _written(home, FILE, data)
-    read = Enablements(home).read()
+    read = EnablementFile(home).read()
     assert read is not None
     read.stands("boot", 1.0)
     read.left(1.0)
@@ -227,7 +228,7 @@ def order(data: bytes, home: Path) -> None:
 def cookie_note(data: bytes, home: Path) -> None:
     """The note of the operator's SYN cookies; one that cannot be read is none."""
     _written(home, NOTE_FILE, data)
-    CookieNotes([home], lambda: "boot 1").read()
+    CookieNoteFile([home], lambda: "boot 1").read()
 
 
 def ledger(data: bytes, home: Path) -> None:
@@ -237,7 +238,7 @@ def ledger(data: bytes, home: Path) -> None:
     path = _written(home, LEDGER_FILE, data)
     with Ledger.open(path, patience_s=0.1) as opened:
         opened.active_bans(NOW)
-        opened.standing(NOW)
+        opened.active_records(NOW)
         opened.bans_since(NOW - timedelta(days=3000))
         opened.incidents_since(NOW - timedelta(days=3000))
         opened.offences(NOW - timedelta(days=3000))

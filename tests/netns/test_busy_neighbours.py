@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer.diff import diff
-from synguard.enforcer.frame import ATTEMPTS
-from synguard.enforcer.iptables_rules import IptablesRules
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.nft_plane import NftablesPlane
-from synguard.enforcer.plane import Change, Plane
-from synguard.enforcer.reconciler import PATIENCE, Reconciler
+from synguard.enforcer.iptables.chains import ATTEMPTS
+from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Delta, Plane
+from synguard.enforcer.reconcile.delta import delta
+from synguard.enforcer.reconcile.reconciler import PATIENCE, Reconciler
 from synguard.model import Action, Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import BEHIND, FirewallNet, source
@@ -26,7 +26,7 @@ from tests.support.tool_steps import Steps
 pytestmark = pytest.mark.kernel
 
 Make = Callable[[Callable[[], datetime]], Plane]
-KINDS = (IptablesSets, IptablesRules, NftablesPlane)
+KINDS = (IptablesSetsPlane, IptablesRulesPlane, NftablesPlane)
 GOAL = (
     *(ban(f"drop-{f}", source(f), Scope.ALL) for f in (4, 6)),
     *(ban(f"reject-{f}", source(f, 3), Scope.ALL, Action.REJECT) for f in (4, 6)),
@@ -150,21 +150,21 @@ def test_a_program_that_wipes_everything_whenever_it_sees_us_is_answered_ever_mo
     reconciler = Reconciler(plane, tmp_path / "lock")
     began = now()
     goal = wanted(*(ban(f"b{f}", source(f), Scope.ALL, seconds=86_400, start=began) for f in (4, 6)))
-    repairs, fought = 0, ""
+    repairs, disputed = 0, ""
     for second in range(0, 3600, 5):
         outcome = reconciler.reconcile(goal, began + timedelta(seconds=second))
         if outcome.change:
             repairs += 1
             net.host.sh(f"{RELOADS['legacy']}; {RELOADS['nft']}")
-        fought = outcome.fought or fought
+        disputed = outcome.disputed or disputed
     assert PATIENCE < repairs <= 25
-    assert "another program has undone our rules" in fought
+    assert "another program has undone our rules" in disputed
     later = began + timedelta(seconds=7200)
     reconciler.reconcile(goal, later)
-    assert diff(goal, plane.read(), later) == Change()
+    assert delta(goal, plane.read(), later) == Delta()
 
 
-@pytest.mark.parametrize("kind", [IptablesSets, IptablesRules], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane], ids=lambda kind: kind.name)
 def test_a_table_that_others_change_under_each_of_our_commits_but_the_last_is_changed_all_the_same(
     net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Make
 ) -> None:
@@ -183,11 +183,11 @@ def test_a_table_that_others_change_under_each_of_our_commits_but_the_last_is_ch
     steps.begin(interfere)
     Reconciler(plane, tmp_path / "lock").reconcile(wanted(*GOAL), now())
     assert set(left.values()) == {0}, "each table was changed under us as often as was meant"
-    assert diff(wanted(*GOAL), plane.read(), now()) == Change()
+    assert delta(wanted(*GOAL), plane.read(), now()) == Delta()
     assert sum(line == "-A OUTPUT -p udp -j ACCEPT" for line in foreign(net)) == 4 * (ATTEMPTS - 1)
 
 
-@pytest.mark.parametrize("kind", [IptablesSets, IptablesRules], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane], ids=lambda kind: kind.name)
 def test_a_tool_in_a_tight_loop_that_takes_no_lock_delays_no_change_of_ours(
     net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Make
 ) -> None:
@@ -211,4 +211,4 @@ def test_a_tool_in_a_tight_loop_that_takes_no_lock_delays_no_change_of_ours(
         stop.touch()
         loop.wait(20)
     assert collisions >= 3, "the loop never came between our read and our write"
-    assert diff(wanted(*GOAL), plane.read(), now()) == Change()
+    assert delta(wanted(*GOAL), plane.read(), now()) == Delta()

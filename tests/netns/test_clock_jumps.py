@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer.diff import diff
-from synguard.enforcer.iptables_rules import IptablesRules
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.nft_plane import NftablesPlane
-from synguard.enforcer.plane import Change, Wanted
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Delta, Desired
+from synguard.enforcer.reconcile.delta import delta
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.model import Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import FirewallNet, source
@@ -26,7 +26,7 @@ from tests.support.network_thread import PlaneThere
 pytestmark = pytest.mark.kernel
 
 HOUR = timedelta(hours=1)
-KINDS = (IptablesSets, IptablesRules, NftablesPlane)
+KINDS = (IptablesSetsPlane, IptablesRulesPlane, NftablesPlane)
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +51,20 @@ def test_a_ban_of_minutes_ends_no_later_whichever_way_the_clock_is_set(
     plane = PlaneThere(net.host, lambda: kind(once))
     try:
         Reconciler(plane, tmp_path / "lock").reconcile(goal, once())
-        ends_at_once = kind is IptablesRules and jump > timedelta(0)  # ``-m time --datestop`` asks the time of day
+        ends_at_once = kind is IptablesRulesPlane and jump > timedelta(0)  # ``-m time --datestop`` asks the time of day
         for family in (4, 6):
             assert net.reaches(family) if ends_at_once else net.stopped(family)
             assert net.reaches(family, 3)
         now = datetime.now(UTC)
         plane = PlaneThere(net.host, lambda: kind(lambda: datetime.now(UTC)))
-        meant = Wanted.of(goal.bans.values(), (), (), now)
+        meant = Desired.of(goal.bans.values(), (), (), now)
         if jump < timedelta(0):  # what `agent.clock_set` makes of them
             meant = wanted(*(ban(f"b{f}", source(f), Scope.ALL, seconds=600, start=now) for f in (4, 6)))
         reconciler = Reconciler(plane, tmp_path / "lock")
         reconciler.reconcile(meant, now)
         for family in (4, 6):
             assert net.reaches(family) if jump > timedelta(0) else net.stopped(family)
-        assert diff(meant, plane.read(), now) == Change()
+        assert delta(meant, plane.read(), now) == Delta()
         assert all(
             one.expires_at and one.expires_at - now <= timedelta(minutes=10) for one in plane.read().bans.values()
         )

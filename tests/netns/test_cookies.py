@@ -82,7 +82,7 @@ def test_cookies_go_on_within_moments_clients_are_served_and_the_old_value_comes
 
 
 def text_of(agent: Agent, status: dict[str, object]) -> str:
-    from synguard.report.overview import overview_lines
+    from synguard.status.overview import overview_lines
 
     return "\n".join(overview_lines(status))
 

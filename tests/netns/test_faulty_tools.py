@@ -11,12 +11,12 @@ import pytest
 
 from synguard.enforcer import programs
 from synguard.enforcer.choose import choose_plane
-from synguard.enforcer.diff import diff
-from synguard.enforcer.iptables_rules import IptablesRules
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.nft_plane import NftablesPlane
-from synguard.enforcer.plane import Change, Plane
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Delta, Plane
+from synguard.enforcer.reconcile.delta import delta
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import PlaneError, PlaneUnavailableError
 from synguard.policy.models import Config
 from tests.support import crossing
@@ -41,7 +41,7 @@ def net() -> Iterator[FirewallNet]:
 
 
 @pytest.mark.parametrize("wiped", [False, True], ids=["changing", "mending"])
-@pytest.mark.parametrize("kind", [IptablesSets, IptablesRules, NftablesPlane], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane, NftablesPlane], ids=lambda kind: kind.name)
 def test_a_tool_that_fails_at_any_step_stops_nobody_innocent_and_is_made_good_by_the_next_pass(
     net: FirewallNet,
     kind: Callable[[Callable[[], datetime]], Plane],
@@ -84,7 +84,7 @@ def test_a_tool_that_fails_at_any_step_stops_nobody_innocent_and_is_made_good_by
                 assert crossing.blocks_without_an_end(net) == [], where
                 crossing.assert_nobody_innocent_is_stopped(net)
             reconciler.reconcile(goal, now())
-            assert diff(goal, plane.read(), now()) == Change(), where
+            assert delta(goal, plane.read(), now()) == Delta(), where
             again = reconciler.reconcile(goal, now(), full=True)
             assert (bool(again.change), again.drift) == (False, ()), where
     assert failed >= len(names) - 5, "faults were swallowed that should have been told"
@@ -95,7 +95,7 @@ def test_a_tool_that_is_removed_while_we_run_is_told_with_its_package_and_made_g
     net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
-    for kind, package in ((IptablesSets, "ipset"), (NftablesPlane, "nftables")):
+    for kind, package in ((IptablesSetsPlane, "ipset"), (NftablesPlane, "nftables")):
         plane = PlaneThere(net.host, lambda kind=kind: kind(now))
         reconciler = Reconciler(plane, tmp_path / "apply.lock")
         reconciler.reconcile(crossing.before(), now())
@@ -108,7 +108,7 @@ def test_a_tool_that_is_removed_while_we_run_is_told_with_its_package_and_made_g
         assert crossing.blocks_without_an_end(net) == []
         crossing.assert_nobody_innocent_is_stopped(net)
         reconciler.reconcile(goal, now())
-        assert diff(goal, plane.read(), now()) == Change()
+        assert delta(goal, plane.read(), now()) == Delta()
         plane.flush()
 
 
@@ -132,11 +132,11 @@ def test_a_kernel_without_sets_is_given_nftables_or_one_rule_a_ban_unless_sets_w
     with pytest.raises(PlaneUnavailableError, match=r"Cannot open session to kernel.*set members = rules") as refused:
         net.host.call(choose_plane, Config(plane="iptables", members="sets"))
     assert refused.value.exit_code == 5
-    plane = PlaneThere(net.host, lambda: IptablesRules(now))
+    plane = PlaneThere(net.host, lambda: IptablesRulesPlane(now))
     goal = crossing.after()
     Reconciler(plane, tmp_path / "apply.lock").reconcile(goal, now())
     crossing.assert_afterwards(net)
-    assert diff(goal, plane.read(), now()) == Change()
+    assert delta(goal, plane.read(), now()) == Delta()
     with suppress(PlaneError):
         plane.flush()  # which cannot ask for sets, and says so
     assert "synguard" not in net.host.sh("iptables-legacy-save; ip6tables-legacy-save").lower()

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer import frame, locks
+from synguard.enforcer import locks
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.flush import flush_kernel
-from synguard.enforcer.iptables_rules import IptablesRules
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.plane import Wanted
-from synguard.enforcer.reconciler import Reconciler
-from synguard.enforcer.rules import Rule, tables
-from synguard.enforcer.xtables import XTable
+from synguard.enforcer.iptables import chains
+from synguard.enforcer.iptables.rules import Rule, tables
+from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.iptables.xtables import XTable
+from synguard.enforcer.plane import Desired
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import ChangedUnderneathError, PlaneError
 from synguard.memory import at_once
 from synguard.model import Action, Scope
@@ -61,7 +62,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NetworkThr
     thread.close()
 
 
-@pytest.fixture(params=[IptablesSets, IptablesRules], ids=lambda plane: plane.name)
+@pytest.fixture(params=[IptablesSetsPlane, IptablesRulesPlane], ids=lambda plane: plane.name)
 def plane(request: pytest.FixtureRequest, host: NetworkThread) -> PlaneThere:
     return PlaneThere(host, lambda: request.param(now))
 
@@ -122,7 +123,7 @@ def test_what_others_wipe_is_told_and_put_back(host: NetworkThread, reconciler: 
 
 
 def test_members_that_others_take_out_of_sets_are_put_back(host: NetworkThread, tmp_path: Path) -> None:
-    plane = PlaneThere(host, lambda: IptablesSets(now))
+    plane = PlaneThere(host, lambda: IptablesSetsPlane(now))
     reconciler = Reconciler(plane, tmp_path / "lock")
     reconciler.reconcile(GOAL, now())
     host.sh("ipset del synguard-port-drop-4 192.0.2.0/24,tcp:80; ipset flush synguard-allow-6")
@@ -136,7 +137,7 @@ def test_members_that_others_take_out_of_sets_are_put_back(host: NetworkThread, 
 def test_a_set_that_an_older_release_made_smaller_is_exchanged(host: NetworkThread, tmp_path: Path) -> None:
     host.sh("ipset create synguard-all-drop-4 hash:net maxelem 10 timeout 0 counters comment")
     host.sh("iptables-legacy -t raw -A OUTPUT -m set --match-set synguard-all-drop-4 src -j RETURN")
-    reconciler = Reconciler(PlaneThere(host, lambda: IptablesSets(now)), tmp_path / "lock")
+    reconciler = Reconciler(PlaneThere(host, lambda: IptablesSetsPlane(now)), tmp_path / "lock")
     reconciler.reconcile(GOAL, now())
     assert not reconciler.reconcile(GOAL, now(), full=True).change
     assert "maxelem 131072" in host.sh("ipset save synguard-all-drop-4")
@@ -148,7 +149,7 @@ def test_foreign_rules_in_our_chain_are_told_of_and_outlive_everything(
     reconciler.reconcile(GOAL, now())
     host.sh("iptables-legacy -t raw -I SYNGUARD 1 -s 198.18.0.3 -j ACCEPT")
     outcome = reconciler.reconcile(GOAL, now(), full=True)
-    assert outcome.strangers == ("iptables raw: rule 1 of SYNGUARD (-j ACCEPT)",)
+    assert outcome.foreign == ("iptables raw: rule 1 of SYNGUARD (-j ACCEPT)",)
     assert not outcome.change
     with pytest.raises(PlaneError, match="SYNGUARD holds 1 rules that are not synguard's"):
         reconciler.flush()
@@ -165,7 +166,7 @@ def test_a_rule_that_lets_packets_past_us_is_told_of_and_not_fought(
     reconciler.reconcile(GOAL, now())
     host.sh("iptables-legacy -I INPUT 1 -i lo -j DROP; iptables-legacy -I INPUT 2 -p tcp -j ACCEPT")
     outcome = reconciler.reconcile(GOAL, now(), full=True)
-    assert outcome.strangers == ("iptables filter: rule 2 of INPUT accepts packets before SYNGUARD sees them",)
+    assert outcome.foreign == ("iptables filter: rule 2 of INPUT accepts packets before SYNGUARD sees them",)
     assert not outcome.change
 
 
@@ -192,7 +193,7 @@ def test_a_process_that_ignores_the_lock_makes_us_read_again_and_try_anew(
         copy.insert("OUTPUT", 0, Rule("synguard frame v1 test", "RETURN"))
         return True
 
-    host.call(frame.edit, table, change)
+    host.call(chains.edit, table, change)
     assert len(attempts) == 3
     saved_rules = host.sh("iptables-legacy-save -t raw")
     assert saved_rules.count("198.18.0.4") == 2
@@ -206,7 +207,7 @@ def test_a_table_that_never_holds_still_is_an_error_of_its_own(host: NetworkThre
         return True
 
     with pytest.raises(ChangedUnderneathError, match="committing iptables raw"):
-        host.call(frame.edit, tables((4,))[0], change)
+        host.call(chains.edit, tables((4,))[0], change)
 
 
 def test_we_wait_for_whoever_holds_the_lock_and_say_so_when_it_takes_too_long(
@@ -227,12 +228,12 @@ def test_iptables_is_kept_out_while_we_hold_the_lock(host: NetworkThread) -> Non
         assert os.system("timeout -s KILL 0.5 iptables-legacy -w -t raw -L >/dev/null 2>&1") != 0
         return False
 
-    host.call(frame.edit, tables((4,))[0], change)
+    host.call(chains.edit, tables((4,))[0], change)
     host.sh("iptables-legacy -t raw -L")
 
 
 def test_a_full_set_is_an_error_that_names_the_ceiling(host: NetworkThread, tmp_path: Path) -> None:
-    reconciler = Reconciler(PlaneThere(host, lambda: IptablesSets(now, 8)), tmp_path / "lock")
+    reconciler = Reconciler(PlaneThere(host, lambda: IptablesSetsPlane(now, 8)), tmp_path / "lock")
     fits = wanted(*(ban(f"b{number}", f"192.0.2.{number}") for number in range(8)))
     reconciler.reconcile(fits, now())
     too_many = wanted(*fits.bans.values(), ban("more", "192.0.2.200"))
@@ -242,7 +243,7 @@ def test_a_full_set_is_an_error_that_names_the_ceiling(host: NetworkThread, tmp_
 
 
 def test_lapsed_rules_are_swept_by_a_later_read(host: NetworkThread, tmp_path: Path) -> None:
-    plane = PlaneThere(host, lambda: IptablesRules(now))
+    plane = PlaneThere(host, lambda: IptablesRulesPlane(now))
     reconciler = Reconciler(plane, tmp_path / "lock")
     short = ban("short", "192.0.2.1", seconds=0.2)
     reconciler.reconcile(wanted(short, ban("long", "192.0.2.2")), now())
@@ -271,8 +272,8 @@ def test_the_plane_is_chosen_by_config_and_by_what_works_here(
 def test_removing_everything_works_without_the_ipset_tool(
     host: NetworkThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    PlaneThere(host, lambda: IptablesRules(now)).apply(
-        Reconciler(PlaneThere(host, lambda: IptablesRules(now)), tmp_path / "lock").reconcile(GOAL, now()).change
+    PlaneThere(host, lambda: IptablesRulesPlane(now)).apply(
+        Reconciler(PlaneThere(host, lambda: IptablesRulesPlane(now)), tmp_path / "lock").reconcile(GOAL, now()).change
     )
     with monkeypatch.context() as patch:
         patch.setattr("synguard.enforcer.programs.PLACES", str(tmp_path))
@@ -293,21 +294,21 @@ def test_a_host_without_ipv6_holds_its_ipv6_bans_by_having_no_such_packets(
     assert not again.change
     assert again.drift == ()
     assert host.sh("cat /proc/thread-self/net/ip6_tables_names") == ""
-    assert not reconciler.reconcile(Wanted(), now(), full=True).held
+    assert not reconciler.reconcile(Desired(), now(), full=True).held
 
 
 def test_wanting_nothing_keeps_the_frame_and_lets_everybody_through(
     host: NetworkThread, reconciler: Reconciler, plane: PlaneThere
 ) -> None:
     reconciler.reconcile(GOAL, now())
-    reconciler.reconcile(Wanted(), now())
+    reconciler.reconcile(Desired(), now())
     actual = plane.read()
     assert actual.intact
     assert not actual.bans
 
 
 def test_a_look_in_pieces_sees_what_a_look_at_once_sees(host: NetworkThread, tmp_path: Path) -> None:
-    plane = IptablesSets(now)
+    plane = IptablesSetsPlane(now)
     Reconciler(PlaneThere(host, lambda: plane), tmp_path / "lock").reconcile(GOAL, now())
     patient, whole = host.call(lambda: at_once(plane.read_in_pieces())), host.call(plane.read)
     assert patient == whole
@@ -315,7 +316,7 @@ def test_a_look_in_pieces_sees_what_a_look_at_once_sees(host: NetworkThread, tmp
 
 
 def test_a_look_in_pieces_finds_a_set_that_is_gone(host: NetworkThread, tmp_path: Path) -> None:
-    plane = IptablesSets(now)
+    plane = IptablesSetsPlane(now)
     Reconciler(PlaneThere(host, lambda: plane), tmp_path / "lock").reconcile(GOAL, now())
     host.sh("iptables-legacy -t raw -F; iptables-legacy -F; ipset destroy synguard-all-drop-4")
     seen = host.call(lambda: at_once(plane.read_in_pieces()))
@@ -324,7 +325,7 @@ def test_a_look_in_pieces_finds_a_set_that_is_gone(host: NetworkThread, tmp_path
 
 
 def test_a_look_that_is_given_up_leaves_no_process(host: NetworkThread, tmp_path: Path) -> None:
-    plane = IptablesSets(now)
+    plane = IptablesSetsPlane(now)
     Reconciler(PlaneThere(host, lambda: plane), tmp_path / "lock").reconcile(GOAL, now())
 
     def give_up() -> None:

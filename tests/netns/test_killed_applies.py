@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer.diff import diff
-from synguard.enforcer.iptables_rules import IptablesRules
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.nft_plane import NftablesPlane
-from synguard.enforcer.plane import Change, Plane, Wanted
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Delta, Desired, Plane
+from synguard.enforcer.reconcile.delta import delta
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.ledger import Ledger
 from tests.support import crossing
 from tests.support.firewall_net import FirewallNet
@@ -47,7 +47,7 @@ class Doomed:
         """The database."""
         return self.directory / "ledger.db"
 
-    def bring(self, goal: Wanted) -> None:
+    def bring(self, goal: Desired) -> None:
         """Write the ledger, then bring the plane to it."""
         with Ledger.open(self.ledger) as ledger:
             standing = ledger.active_bans(now())
@@ -57,7 +57,7 @@ class Doomed:
             self.steps.hook(-1, "write ledger", True)
         Reconciler(self.make(), self.directory / "apply.lock").reconcile(goal, now())
 
-    def killed_at(self, goal: Wanted, at: int) -> bool:
+    def killed_at(self, goal: Desired, at: int) -> bool:
         """Return whether it was killed there; False where it came to its end with fewer changes."""
         child = os.fork()
         if child == 0:
@@ -83,7 +83,7 @@ class Doomed:
 
 
 @pytest.mark.parametrize("wiped", [False, True], ids=["changing", "mending"])
-@pytest.mark.parametrize("kind", [IptablesSets, IptablesRules, NftablesPlane], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane, NftablesPlane], ids=lambda kind: kind.name)
 def test_an_agent_killed_before_any_change_stops_nobody_innocent_and_the_next_one_makes_good(
     net: FirewallNet,
     kind: Callable[[Callable[[], datetime]], Plane],
@@ -112,10 +112,10 @@ def test_an_agent_killed_before_any_change_stops_nobody_innocent_and_the_next_on
                 ledger.check()
                 left = ledger.active_bans(now())
             assert left == goal.bans
-            wanted = Wanted(left, goal.allow)
+            wanted = Desired(left, goal.allow)
             reconciler = Reconciler(plane, tmp_path / "apply.lock")  # the next agent; no lock may be left held
             reconciler.reconcile(wanted, now())
-            assert diff(wanted, plane.read(), now()) == Change(), where
+            assert delta(wanted, plane.read(), now()) == Delta(), where
             assert reconciler.reconcile(wanted, now(), full=True).drift == ()
             at += 1
         crossing.assert_afterwards(net)

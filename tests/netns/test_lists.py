@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from synguard.enforcer.iptables_rules import IptablesRules
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.nft_plane import NftablesPlane
+from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Plane
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.model import Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import FirewallNet, source
@@ -107,7 +107,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@pytest.mark.parametrize("make", [IptablesSets, NftablesPlane])
+@pytest.mark.parametrize("make", [IptablesSetsPlane, NftablesPlane])
 def test_sets_made_for_fewer_members_are_exchanged_full_and_larger_ones_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Plane]
 ) -> None:
@@ -131,7 +131,7 @@ def test_sets_made_for_fewer_members_are_exchanged_full_and_larger_ones_left_alo
 
 
 def test_rules_may_be_as_many_as_their_ceiling_says() -> None:
-    plane = IptablesRules(now, 64)
+    plane = IptablesRulesPlane(now, 64)
     assert plane.place(ban("x", "192.0.2.1", ports=tuple(range(80, 112)))) == ("iptables raw SYNGUARD", 3)
     assert plane.place(ban("y", "2001:db8::1"))[0] == "ip6tables raw SYNGUARD"
     assert (plane.ceiling, plane.ceiling_key) == (64, "ceilings.rules")

@@ -131,7 +131,7 @@ def test_who_only_opens_a_connection_to_sshd_is_not_logged_in(tmp_path: Path) ->
 def test_the_address_of_who_orders_is_found_behind_a_sudo_that_drops_ssh_connection(tmp_path: Path) -> None:
     """`sudo synguard ban` has no SSH_CONNECTION; an ancestor of it does."""
     asks = tmp_path / "asks.py"
-    asks.write_text("from synguard.agent.login import login_here\nprint(login_here())\n")
+    asks.write_text("from synguard.operator.login import login_here\nprint(login_here())\n")
     forgets = "env -u SSH_CONNECTION -u SSH_CLIENT"
     command = f"{forgets} PYTHONPATH={REPOSITORY} {sys.executable} {asks}; true"
     with sshd(tmp_path), session(tmp_path, "127.0.0.86", "root", "-T", command) as client:

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from synguard.capabilities import give_up_all_but
-from synguard.enforcer import nft_look, programs, xtables
+from synguard.enforcer import programs
 from synguard.enforcer.choose import choose_plane
-from synguard.enforcer.diff import diff
 from synguard.enforcer.flush import flush_kernel
-from synguard.enforcer.nft_plane import NftablesPlane
-from synguard.enforcer.plane import Change, Wanted
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.iptables import xtables
+from synguard.enforcer.nftables import parser
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Delta, Desired
+from synguard.enforcer.reconcile.delta import delta
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 from synguard.model import Action, Scope
 from synguard.policy.models import Config
@@ -126,7 +128,7 @@ def test_what_others_wipe_or_bend_is_told_and_put_back(
 def test_a_rule_that_was_moved_is_moved_back(host: NetworkThread, reconciler: Reconciler) -> None:
     """With the exceptions asked last, everybody who is protected is stopped, and nothing is missing."""
     reconciler.reconcile(GOAL, now())
-    first = host.call(nft_look.look).rules["drop-4"][0]
+    first = host.call(parser.read_frame).rules["drop-4"][0]
     host.sh(
         f"nft 'delete rule inet synguard drop-4 handle {first.handle};"
         f' add rule inet synguard drop-4 jump allow-4 comment "{first.comment}"\''
@@ -159,16 +161,16 @@ def test_a_change_upon_a_wiped_table_mends_it_at_once(host: NetworkThread, recon
 
 def test_a_change_that_others_have_made_already_is_no_error(host: NetworkThread, plane: PlaneThere) -> None:
     """Between our reading and our writing a member is gone, another one is there: the change is made all the same."""
-    plane.apply(diff(GOAL, plane.read(), now()))
+    plane.apply(delta(GOAL, plane.read(), now()))
     goal = wanted(ban("a", "192.0.2.0/24", ports=(80, 443), seconds=900), ban("c", "192.0.2.2", Scope.ALL))
-    change = diff(goal, plane.read(), now())
+    change = delta(goal, plane.read(), now())
     host.sh(
         "nft delete element inet synguard port-drop-4-24 '{ 192.0.2.0 . 80 }';"
         "nft delete element inet synguard all-drop-4-32 '{ 192.0.2.1 }';"
         "nft add element inet synguard all-drop-4-32 '{ 192.0.2.2 timeout 1h comment \"of somebody\" }'"
     )
     plane.apply(change)
-    assert diff(goal, plane.read(), now()) == Change()
+    assert delta(goal, plane.read(), now()) == Delta()
 
 
 def test_foreign_things_in_our_table_are_told_of_and_outlive_mending(
@@ -183,7 +185,7 @@ def test_foreign_things_in_our_table_are_told_of_and_outlive_mending(
     )
     outcome = reconciler.reconcile(GOAL, now(), full=True)
     assert not outcome.change
-    told = "; ".join(outcome.strangers)
+    told = "; ".join(outcome.foreign)
     for words in ("chain mine", "set others", "chain drop-4", "198.18.0.4 in set all-drop-4-32", "counter mine",
                   "198.18.0.4 in set port-drop-4-24"):  # fmt: skip
         assert words in told
@@ -203,12 +205,12 @@ def test_networks_of_every_length_inside_one_another_are_held_and_their_sets_go_
     nested += [ban(f"v6-{length}", f"2000::/{length}") for length in range(4, 129, 4)]
     goal = wanted(*nested, allow=("127.0.0.1",))
     reconciler.reconcile(goal, now())
-    assert diff(goal, plane.read(), now()) == Change()
+    assert delta(goal, plane.read(), now()) == Delta()
     fewer = wanted(nested[0], ban("one", "192.0.2.1"), allow=("127.0.0.1",))
     reconciler.reconcile(fewer, now(), full=True)
     reconciler.reconcile(wanted(nested[0], allow=("127.0.0.1",)), now(), full=True)
     reconciler.reconcile(wanted(nested[0], allow=("127.0.0.2",)), now(), full=True)
-    assert {one.name for one in host.call(nft_look.look).sets} <= {"port-drop-4-1", "allow-4-32", "new-drop-4-32"}
+    assert {one.name for one in host.call(parser.read_frame).sets} <= {"port-drop-4-1", "allow-4-32", "new-drop-4-32"}
     assert plane.read().intact
 
 
@@ -217,10 +219,10 @@ def test_an_empty_set_that_a_foreign_rule_uses_stays_and_stops_nothing(
 ) -> None:
     reconciler.reconcile(GOAL, now())
     host.sh("nft add chain inet synguard mine; nft add rule inet synguard mine ip saddr @all-drop-4-32 accept")
-    reconciler.reconcile(Wanted(), now(), full=True)
+    reconciler.reconcile(Desired(), now(), full=True)
     plane.read()
     reconciler.reconcile(wanted(ban("e", "198.51.100.1")), now(), full=True)
-    assert "all-drop-4-32" in {one.name for one in host.call(nft_look.look).sets}
+    assert "all-drop-4-32" in {one.name for one in host.call(parser.read_frame).sets}
     assert set(plane.read().bans) == {"e"}
 
 
@@ -242,8 +244,8 @@ def test_an_extension_keeps_the_count_that_stands_in_the_kernel_when_it_is_made(
 ) -> None:
     """The count known from the last read-back may be minutes old."""
     first = ban("x", "192.0.2.0/24", ports=(80, 443))
-    plane.apply(diff(wanted(first), plane.read(), now()))
-    change = diff(wanted(ban("x", "192.0.2.0/24", ports=(80, 443), seconds=900)), plane.read(), now())
+    plane.apply(delta(wanted(first), plane.read(), now()))
+    change = delta(wanted(ban("x", "192.0.2.0/24", ports=(80, 443), seconds=900)), plane.read(), now())
     for port, packets in ((80, 7), (443, 4)):
         host.sh(
             f"nft 'delete element inet synguard port-drop-4-24 {{ 192.0.2.0 . {port} }}; add element inet synguard"
@@ -269,7 +271,7 @@ def test_bans_go_in_while_others_keep_changing_their_own_tables(host: NetworkThr
 
 def test_a_ban_of_years_and_one_of_a_moment_end_when_they_should(plane: PlaneThere) -> None:
     goal = wanted(ban("long", "192.0.2.1", seconds=30 * 365 * 86400.0), ban("short", "192.0.2.2", seconds=0.8))
-    plane.apply(diff(goal, plane.read(), now()))
+    plane.apply(delta(goal, plane.read(), now()))
     assert set(plane.read().bans) == {"long", "short"}
     end = goal.bans["short"].expires_at
     assert end is not None
@@ -360,7 +362,7 @@ def test_without_the_capability_it_is_named_and_nothing_is_held_to_be_absent(
     """The tool is root still; the kernel refuses it, which must never read as an empty table."""
 
     host.call(give_up_all_but, ["CAP_SYS_ADMIN"])
-    for call in (plane.read, plane.flush, lambda: plane.apply(Change(add=(ban("b", "192.0.2.1"),), frame=True))):
+    for call in (plane.read, plane.flush, lambda: plane.apply(Delta(add=(ban("b", "192.0.2.1"),), frame=True))):
         with pytest.raises(NotPermittedError, match="CAP_NET_ADMIN"):
             call()
 

@@ -9,11 +9,11 @@ from typing import Final
 
 import pytest
 
-from synguard.enforcer.iptables_rules import IptablesRules
-from synguard.enforcer.iptables_sets import IptablesSets
-from synguard.enforcer.nft_plane import NftablesPlane
-from synguard.enforcer.plane import Plane, Wanted
-from synguard.enforcer.reconciler import Outcome, Reconciler
+from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Desired, Plane
+from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler
 from synguard.model import Action, Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import BEHIND, LONG_PATIENCE_S, PATIENCE_S, FirewallNet, prefix, source, wait_until
@@ -22,9 +22,9 @@ from tests.support.network_thread import PlaneThere
 pytestmark = pytest.mark.kernel
 
 MakePlane = Callable[[Callable[[], datetime]], Plane]
-KINDS: Final = (IptablesSets, IptablesRules, NftablesPlane)
+KINDS: Final = (IptablesSetsPlane, IptablesRulesPlane, NftablesPlane)
 BOTH = pytest.mark.parametrize("family", [4, 6])
-Enforce = Callable[[Wanted], Outcome]
+Enforce = Callable[[Desired], Outcome]
 
 
 def now() -> datetime:
@@ -62,7 +62,7 @@ def test_new_connections_of_a_banned_source_stop_and_its_neighbour_gets_through(
     enforce(wanted(ban("b", source(family, 2))))
     assert net.attempt(family, 2) == "silence"
     assert net.reaches(family, 3)
-    enforce(Wanted())
+    enforce(Desired())
     assert net.reaches(family, 2)
 
 
@@ -195,7 +195,7 @@ def test_what_the_ledger_does_not_have_is_removed_and_told(
     net: FirewallNet, plane: PlaneThere, enforce: Enforce, tmp_path: Path
 ) -> None:
     enforce(wanted(ban("b", source(4))))
-    outcome = Reconciler(plane, tmp_path / "lock").reconcile(Wanted(), now())
+    outcome = Reconciler(plane, tmp_path / "lock").reconcile(Desired(), now())
     assert net.reaches(4)
     assert outcome.drift == ("1 ban in the kernel but not in the ledger, removed: b (10.7.0.2)",)
 
@@ -218,7 +218,7 @@ def test_a_change_of_plane_hands_the_bans_over(
     assert net.refused(6)
     assert other.read().intact
     assert set(other.read().bans) == {"b", "c"}
-    reconciler.reconcile(Wanted(), now())
+    reconciler.reconcile(Desired(), now())
     assert net.reaches(4)
     assert net.reaches(6)
     other.flush()

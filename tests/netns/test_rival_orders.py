@@ -16,7 +16,7 @@ from synguard.enforcer.choose import choose_plane
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Ban
 from synguard.policy.load import load_config
-from synguard.report.status import read_status
+from synguard.status.model import read_status
 from tests.support.firewall_net import FirewallNet, wait_until
 from tests.support.lab.namespaces import REPOSITORY, python_module
 

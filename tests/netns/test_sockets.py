@@ -15,9 +15,9 @@ from synguard.addresses import parse_address
 from synguard.readings import CONNECTED, SocketTable, TcpState
 from synguard.sensors import psutil_tables
 from synguard.sensors.counters import read_counters
-from synguard.sensors.inet_diag import AF_INET, SOCK_DIAG_BY_FAMILY, Question, UnavailableError
+from synguard.sensors.inet_diag import AF_INET, SOCK_DIAG_BY_FAMILY, DumpRequest, UnavailableError
 from synguard.sensors.sock_diag import SockDiag, open_socket
-from synguard.sensors.sockets import Sockets, address_of
+from synguard.sensors.sockets import SocketTables, address_of
 from tests.support.lab.flood_plan import anywhere, hosts, prefix
 from tests.support.own_network import THREAD_NET, in_own_network, set_sysctls, throw_syns, wait_until
 
@@ -39,8 +39,8 @@ def listening(address: str, port: int, backlog: int = 128, dual: bool = False) -
 
 
 @contextlib.contextmanager
-def reading() -> Iterator[Sockets]:
-    sockets = Sockets()
+def reading() -> Iterator[SocketTables]:
+    sockets = SocketTables()
     try:
         yield sockets
     finally:
@@ -127,7 +127,7 @@ def test_a_large_table_is_whole_and_equal_by_both_requests() -> None:
         wait_until(lambda: len(sockets.half_open(1.0).table) == 10_000)
         at_once = sockets.half_open(1.0).table
         by_family = SockDiag()
-        by_family._tcp = tuple(Question(SOCK_DIAG_BY_FAMILY, family, 6) for family in (2, 10))
+        by_family._tcp = tuple(DumpRequest(SOCK_DIAG_BY_FAMILY, family, 6) for family in (2, 10))
         try:
             assert ends(by_family.tcp({TcpState.SYN_RECV}).table) == ends(at_once)
         finally:
@@ -213,5 +213,5 @@ def test_the_counters_are_those_of_this_namespace() -> None:
 def test_a_protocol_that_the_kernel_cannot_dump_is_refused_not_empty() -> None:
     diag = SockDiag(open_socket)
     with pytest.raises(UnavailableError):
-        diag._ask((Question(SOCK_DIAG_BY_FAMILY, AF_INET, 254),), ALL_STATES)
+        diag._ask((DumpRequest(SOCK_DIAG_BY_FAMILY, AF_INET, 254),), ALL_STATES)
     diag.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synguard.report.status import STATUS_FILE
+from synguard.status.model import STATUS_FILE
 from tests.support.lab.agent import SYNGUARD
 from tests.support.lab.flood_plan import FloodPlan, hosts
 from tests.support.lab.lab import Lab

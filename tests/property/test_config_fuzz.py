@@ -18,8 +18,8 @@ from synguard.errors import ConfigError
 from synguard.policy.files import packs_directory
 from synguard.policy.load import load_config, load_file, load_pack, load_policies
 from synguard.policy.models import Config, Pack
-from synguard.policy.notes import policy_notes
 from synguard.policy.show import show_config, show_policies, toml_value
+from synguard.policy.warnings import policy_warnings
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_any_pack_loads_or_every_fault_is_told_and_what_loads_is_shown_to_load_b
     path.write_text("".join(f"[[policy]]\n{as_toml(one)}" for one in named), encoding="utf-8")
     pack = assert_loads_or_tells(load_pack, path)
     if pack is not None:
-        policy_notes(pack.policy, Config())
+        policy_warnings(pack.policy, Config())
         path.write_text(show_policies(pack.policy), encoding="utf-8")
         assert load_pack(path) == pack
 

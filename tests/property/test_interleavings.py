@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from synguard.enforcer.diff import diff
-from synguard.enforcer.plane import Change, Wanted
-from synguard.enforcer.reconciler import SLOWEST, Reconciler
+from synguard.enforcer.plane import Delta, Desired
+from synguard.enforcer.reconcile.delta import delta
+from synguard.enforcer.reconcile.reconciler import SLOWEST, Reconciler
 from synguard.errors import ChangedUnderneathError, PlaneError
 from tests.property.test_reconciler import wishes
 from tests.support.bans import ban
@@ -36,7 +36,7 @@ class Life(RuleBasedStateMachine):
         self.clock = ManualClock()
         self.plane = self._new_plane()
         self.reconciler = self._new_reconciler()
-        self.goal = Wanted()
+        self.goal = Desired()
         self.foreign: list[str] = []
         self.ever: dict[str, str] = {}
         """Ban id → its target, of every ban that was ever wanted."""
@@ -48,7 +48,7 @@ class Life(RuleBasedStateMachine):
         return Reconciler(self.plane, self._lock)
 
     @rule(goal=wishes())
-    def wish(self, goal: Wanted) -> None:
+    def wish(self, goal: Desired) -> None:
         self.goal = goal
         self.ever |= {one.id + str(one.target): str(one.target) for one in goal.bans.values()}
 
@@ -99,7 +99,7 @@ class Life(RuleBasedStateMachine):
         target = f"198.51.100.{len(self.ever) % 250}"
         order = ban("verb", target, start=self.clock.utcnow())
         self.ever[order.id + target] = target + "/32"
-        self.goal = Wanted({**self.goal.bans, order.id: order}, self.goal.allow, self.goal.proven)
+        self.goal = Desired({**self.goal.bans, order.id: order}, self.goal.allow, self.goal.proven)
         with suppress(PlaneError):
             Reconciler(self.plane, self._lock).reconcile(self.goal, self.clock.utcnow())
 
@@ -110,7 +110,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def what_is_foreign_is_there(self) -> None:
         pending = sum(1 for one in self.plane.meanwhile if one.__name__ == "act")
-        assert len(self.foreign) - pending <= len(self.plane.actual.strangers) <= len(self.foreign)
+        assert len(self.foreign) - pending <= len(self.plane.actual.foreign) <= len(self.foreign)
 
     def teardown(self) -> None:
         """Once nobody meddles and nothing fails, one look comes within the longest patience, and all is well."""
@@ -124,9 +124,9 @@ class Life(RuleBasedStateMachine):
             passed += timedelta(seconds=5)
         with suppress(PlaneError):
             self.reconciler.reconcile(self.goal, self.clock.utcnow())
-        strangers = self.plane.actual.strangers
-        assert diff(self.goal, self.plane.read(), self.clock.utcnow()) == Change()
-        assert self.plane.actual.strangers == strangers
+        foreign = self.plane.actual.foreign
+        assert delta(self.goal, self.plane.read(), self.clock.utcnow()) == Delta()
+        assert self.plane.actual.foreign == foreign
         self._directory.cleanup()
 
 

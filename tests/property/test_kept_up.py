@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synguard.addresses import Network, parse_network
-from synguard.decision.bans import StandingBans
-from synguard.detector.held import Held
+from synguard.decision.bans import ActiveBans
+from synguard.detector.ban_filter import BanFilter
 from synguard.enforcer import locks
-from synguard.enforcer.book import Book, Closed
-from synguard.enforcer.claimed import Claimed
-from synguard.enforcer.diff import after, claims, diff, difference, without, without_lapsed
-from synguard.enforcer.ends import Ends
-from synguard.enforcer.plane import Actual, Change, Wanted
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.plane import Actual, Delta, Desired
+from synguard.enforcer.reconcile.delta import after, delta, desired_members, member_delta, without, without_expired
+from synguard.enforcer.reconcile.desired import Closed, DesiredState
+from synguard.enforcer.reconcile.desired_members import DesiredMemberIndex
+from synguard.enforcer.reconcile.expiry import ExpiryQueue
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import PlaneError
 from synguard.model import Ban, Origin, Scope
 from tests.property.test_reconciler import NETWORKS, one_ban, wishes
@@ -35,57 +35,57 @@ STEPS = st.lists(st.tuples(BANS, st.sampled_from([-20.0, 0.0, 0.3, 1.0, 30.0, 70
 
 @given(STEPS)
 def test_followed_claims_are_those_of_all_wanted_bans(steps: list[tuple[dict[str, Ban], float]]) -> None:
-    claimed, now = Claimed(), START
+    claimed, now = DesiredMemberIndex(), START
     for wanted, seconds in steps:
         now += timedelta(seconds=seconds)
         claimed.follow(wanted, now)
-        assert claimed.claims == claims(wanted, now)
+        assert claimed.claims == desired_members(wanted, now)
 
 
 @given(STEPS, st.integers(1, 3))
 def test_changed_bans_alone_give_the_difference_of_all(steps: list[tuple[dict[str, Ban], float]], at_most: int) -> None:
     """In pieces it is the same in the end, whatever the size of the pieces."""
-    claimed, now, held, later = Claimed(), START, replace(Actual(), intact=True), list[str]()
+    claimed, now, held, later = DesiredMemberIndex(), START, replace(Actual(), intact=True), list[str]()
     for bans, seconds in steps:
         now += timedelta(seconds=abs(seconds))
-        wanted = Wanted(bans)
+        wanted = Desired(bans)
         changed = {**dict.fromkeys(later), **claimed.follow(bans, now)}
-        whole, _, none = difference(wanted, held, now, claimed.claims, changed)
-        reference = diff(wanted, without_lapsed(held, now), now)
+        whole, _, none = member_delta(wanted, held, now, claimed.claims, changed)
+        reference = delta(wanted, without_expired(held, now), now)
         assert {one.id for one in whole.add} == {one.id for one in reference.add}
         assert {one.ban_id for one in whole.remove} == {one.ban_id for one in reference.remove}
         assert not none
-        part, lapsed, later = difference(wanted, held, now, claimed.claims, changed, at_most)
+        part, lapsed, later = member_delta(wanted, held, now, claimed.claims, changed, at_most)
         assert len({one.id for one in part.add} | {one.ban_id for one in part.remove}) <= at_most
         held = after(without(held, lapsed), part)
     while later:
-        part, lapsed, later = difference(wanted, held, now, claimed.claims, later, at_most)
+        part, lapsed, later = member_delta(wanted, held, now, claimed.claims, later, at_most)
         held = after(without(held, lapsed), part)
-    assert not steps or diff(wanted, held, now) == Change()
+    assert not steps or delta(wanted, held, now) == Delta()
 
 
 @given(STEPS, NETWORKS, NETWORKS)
 def test_a_book_wants_what_its_bans_want(
     steps: list[tuple[dict[str, Ban], float]], protected: frozenset[Network], proven: frozenset[Network]
 ) -> None:
-    book, now, there = Book(), START, dict[str, Ban]()
+    desired_state, now, there = DesiredState(), START, dict[str, Ban]()
     for bans, seconds in steps:
         now += timedelta(seconds=abs(seconds))
         for ban_id in there.keys() - bans.keys():
-            book.drop(ban_id)
+            desired_state.drop(ban_id)
         for one in bans.values():
-            book.put(replace(one, forced=one.action.value == "reject" and one.origin is Origin.MANUAL))
+            desired_state.put(replace(one, forced=one.action.value == "reject" and one.origin is Origin.MANUAL))
         there = bans
-        assert all(not one.active(now) for one in book.lapse(now))
-        assert book.next_expiry > now
-        wanted = book.wanted(protected, proven)
-        assert wanted == Wanted.of(wanted.bans.values(), protected, proven, now)
+        assert all(not one.active(now) for one in desired_state.lapse(now))
+        assert desired_state.next_expiry > now
+        wanted = desired_state.wanted(protected, proven)
+        assert wanted == Desired.of(wanted.bans.values(), protected, proven, now)
         assert wanted.bans.keys() == {one.id for one in bans.values() if one.active(now)}
 
 
 @given(st.lists(st.floats(0, 5), max_size=20), st.lists(st.floats(0, 6), max_size=6), st.integers(1, 4))
 def test_what_ends_is_told_once_and_not_before_its_time(moments: list[float], asked: list[float], at_most: int) -> None:
-    ends, told = Ends(), list[str]()
+    ends, told = ExpiryQueue(), list[str]()
     for number, seconds in enumerate(moments):
         ends.put(START + timedelta(seconds=seconds), str(number))
     for seconds in [*sorted(asked), *[6.0] * 20]:
@@ -100,7 +100,7 @@ def test_what_ends_is_told_once_and_not_before_its_time(moments: list[float], as
     assert sorted(told) == sorted(map(str, range(len(moments))))
 
 
-def as_sets(held: Held) -> list[set[tuple[object, ...]]]:
+def as_sets(held: BanFilter) -> list[set[tuple[object, ...]]]:
     """The banned networks, without order and without what stands twice."""
     return [
         {
@@ -115,21 +115,23 @@ def as_sets(held: Held) -> list[set[tuple[object, ...]]]:
 @given(STEPS)
 def test_standing_bans_that_came_and_went_are_those_made_anew(steps: list[tuple[dict[str, Ban], float]]) -> None:
     """Two bans of one target, scope and ports do not stand together in the ledger, nor here."""
-    standing, now, there = StandingBans(), START, dict[str, Ban]()
+    active_bans, now, there = ActiveBans(), START, dict[str, Ban]()
     for drawn, seconds in steps:
         now += timedelta(seconds=abs(seconds))
         bans = {(one.target, one.scope, one.ports): one for one in drawn.values()}
         by_id = {one.id: one for one in bans.values()}
         departed = [one for ban_id, one in there.items() if by_id.get(ban_id) != one]
         arrived = [one for ban_id, one in by_id.items() if there.get(ban_id) != one]
-        standing.follow(arrived, departed, now)
+        active_bans.follow(arrived, departed, now)
         there = by_id
-        anew = StandingBans(by_id.values())
-        assert standing.automatic == anew.automatic
-        assert as_sets(standing.held(now)) == as_sets(anew.held(now))
-        assert as_sets(Held(new=standing.closed_prefixes(now))) == as_sets(Held(new=anew.closed_prefixes(now)))
+        anew = ActiveBans(by_id.values())
+        assert active_bans.automatic == anew.automatic
+        assert as_sets(active_bans.held(now)) == as_sets(anew.held(now))
+        assert as_sets(BanFilter(new=active_bans.closed_prefixes(now))) == as_sets(
+            BanFilter(new=anew.closed_prefixes(now))
+        )
         for one in by_id.values():
-            assert standing.covering(one.target, one.scope, one.ports, now) == anew.covering(
+            assert active_bans.covering(one.target, one.scope, one.ports, now) == anew.covering(
                 one.target, one.scope, one.ports, now
             )
 
@@ -137,25 +139,25 @@ def test_standing_bans_that_came_and_went_are_those_made_anew(steps: list[tuple[
 def test_one_of_two_bans_that_share_a_port_leaves_the_other_its_row() -> None:
     one = ban("one", "192.0.2.2", start=START, ports=(22,))
     both = ban("both", "192.0.2.2", start=START, ports=(22, 80))
-    standing = StandingBans([one, both])
-    standing.follow((), [one], START)
-    assert as_sets(standing.held(START)) == as_sets(StandingBans([both]).held(START))
+    active_bans = ActiveBans([one, both])
+    active_bans.follow((), [one], START)
+    assert as_sets(active_bans.held(START)) == as_sets(ActiveBans([both]).held(START))
 
 
 def test_many_bans_lifted_at_once_are_as_gone_as_a_few() -> None:
     bans = [ban(f"b{n}", f"198.51.{n // 256}.{n % 256}", Scope.ALL, start=START) for n in range(300)]
-    standing = StandingBans(bans)
-    standing.held(START)
-    standing.follow((), bans[:200], START)
-    assert as_sets(standing.held(START)) == as_sets(StandingBans(bans[200:]).held(START))
-    standing.follow((), bans[200:210], START)
-    assert as_sets(standing.held(START)) == as_sets(StandingBans(bans[210:]).held(START))
+    active_bans = ActiveBans(bans)
+    active_bans.held(START)
+    active_bans.follow((), bans[:200], START)
+    assert as_sets(active_bans.held(START)) == as_sets(ActiveBans(bans[200:]).held(START))
+    active_bans.follow((), bans[200:210], START)
+    assert as_sets(active_bans.held(START)) == as_sets(ActiveBans(bans[210:]).held(START))
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(wishes(), st.booleans(), st.floats(0, 30)), max_size=6), wishes(), st.integers(1, 2))
 def test_a_plane_brought_there_in_pieces_gets_there(
-    steps: list[tuple[Wanted, bool, float]], last: Wanted, at_most: int
+    steps: list[tuple[Desired, bool, float]], last: Desired, at_most: int
 ) -> None:
     clock = ManualClock()
     plane = FakePlane(clock.utcnow)
@@ -170,16 +172,16 @@ def test_a_plane_brought_there_in_pieces_gets_there(
             except PlaneError:
                 assert fails
             plane.failures.clear()
-        assert diff(last, plane.read(), clock.utcnow()) == Change()
+        assert delta(last, plane.read(), clock.utcnow()) == Delta()
 
 
 def test_a_lock_that_was_not_had_loses_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The claims had been followed already: without a note of what was left, the ban never came into the kernel."""
-    monkeypatch.setattr("synguard.enforcer.reconciler.APPLY_WAIT_S", 0.0)
+    monkeypatch.setattr("synguard.enforcer.reconcile.reconciler.APPLY_WAIT_S", 0.0)
     plane = FakePlane(ManualClock().utcnow)
     reconciler = Reconciler(plane, tmp_path / "lock")
-    reconciler.reconcile(Wanted(), START)
-    goal = Wanted({"one": ban("one", "192.0.2.1", start=START)})
+    reconciler.reconcile(Desired(), START)
+    goal = Desired({"one": ban("one", "192.0.2.1", start=START)})
     with locks.exclusive(tmp_path / "lock", 0.0, "the test"), pytest.raises(PlaneError, match="has held it"):
         reconciler.reconcile(goal, START)
     reconciler.reconcile(goal, START)

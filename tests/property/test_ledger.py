@@ -89,8 +89,8 @@ class PlainList:
         self.entries.append(new)
 
     def active(self, now: datetime, dry_run: bool) -> dict[str, Ban]:
-        standing = (one.ban for one in self.entries if not one.ended and one.ban.active(now))
-        return {ban.id: ban for ban in standing if ban.dry_run is dry_run}
+        active_bans = (one.ban for one in self.entries if not one.ended and one.ban.active(now))
+        return {ban.id: ban for ban in active_bans if ban.dry_run is dry_run}
 
 
 class LedgerAgainstPlainList(RuleBasedStateMachine):
@@ -179,8 +179,8 @@ class LedgerAgainstPlainList(RuleBasedStateMachine):
         for ledger in getattr(self, "ledgers", []):
             for dry_run in (False, True):
                 assert ledger.active_bans(self.now, dry_run) == self.plain.active(self.now, dry_run)
-            standing = {record.ban.id for record in ledger.standing(self.now)}
-            assert standing == {*self.plain.active(self.now, False), *self.plain.active(self.now, True)}
+            active_bans = {record.ban.id for record in ledger.active_records(self.now)}
+            assert active_bans == {*self.plain.active(self.now, False), *self.plain.active(self.now, True)}
 
     @invariant()
     def a_question_about_a_network_finds_what_overlaps_it(self) -> None:

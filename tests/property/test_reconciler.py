@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synguard.addresses import Network, covers, parse_network
-from synguard.enforcer.diff import after, claims, diff
-from synguard.enforcer.members import member_lines
+from synguard.enforcer.iptables.set_members import member_lines
 from synguard.enforcer.names import SET_NAMES
-from synguard.enforcer.plane import Actual, Change, Wanted
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.plane import Actual, Delta, Desired
+from synguard.enforcer.reconcile.delta import after, delta, desired_members
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import PlaneError
 from synguard.model import Action, Ban, Scope
 from tests.support.bans import ban
@@ -43,24 +43,24 @@ NETWORKS = st.frozensets(st.sampled_from(TARGETS).map(parse_network), max_size=3
 
 
 @st.composite
-def wishes(draw: st.DrawFn) -> Wanted:
+def wishes(draw: st.DrawFn) -> Desired:
     bans = {one.id: one for one in draw(st.lists(one_ban(), max_size=5))}
-    return Wanted(bans, draw(NETWORKS), draw(NETWORKS))
+    return Desired(bans, draw(NETWORKS), draw(NETWORKS))
 
 
 @given(wishes(), wishes(), st.floats(0, 700))
-def test_what_a_difference_leads_to_has_no_difference(first: Wanted, second: Wanted, elapsed: float) -> None:
+def test_what_a_difference_leads_to_has_no_difference(first: Desired, second: Desired, elapsed: float) -> None:
     now = START + timedelta(seconds=elapsed)
-    held = after(Actual(), diff(first, Actual(), START))
-    change = diff(second, held, now)
+    held = after(Actual(), delta(first, Actual(), START))
+    change = delta(second, held, now)
     result = after(held, change)
-    assert diff(second, result, now) == Change()
+    assert delta(second, result, now) == Delta()
     assert after(result, change) == result
 
 
 @given(wishes())
-def test_no_two_claims_share_a_member(goal: Wanted) -> None:
-    held = claims(goal.bans, START)
+def test_no_two_claims_share_a_member(goal: Desired) -> None:
+    held = desired_members(goal.bans, START)
     members = [(one.target, one.scope, one.action, port) for one in held.bans.values() for port in one.ports or (0,)]
     asked = {(one.target, one.scope, one.action, port) for one in goal.bans.values() for port in one.ports or (0,)}
     assert len(members) == len(set(members))
@@ -69,9 +69,9 @@ def test_no_two_claims_share_a_member(goal: Wanted) -> None:
 
 
 @given(wishes(), wishes())
-def test_a_member_in_both_sides_of_a_change_is_never_taken_out(first: Wanted, second: Wanted) -> None:
-    held = after(Actual(), diff(first, Actual(), START))
-    lines = [line.split(" ")[:3] for line in member_lines(diff(second, held, START), START)]
+def test_a_member_in_both_sides_of_a_change_is_never_taken_out(first: Desired, second: Desired) -> None:
+    held = after(Actual(), delta(first, Actual(), START))
+    lines = [line.split(" ")[:3] for line in member_lines(delta(second, held, START), START)]
     added = {tuple(words[1:]) for words in lines if words[0] == "add"}
     removed = {tuple(words[1:]) for words in lines if words[0] == "del"}
     assert not added & removed
@@ -80,8 +80,8 @@ def test_a_member_in_both_sides_of_a_change_is_never_taken_out(first: Wanted, se
 
 @given(st.lists(one_ban(), max_size=8), NETWORKS)
 def test_a_protected_party_is_let_through_before_every_drop(bans: list[Ban], protected: frozenset[Network]) -> None:
-    goal = Wanted.of(bans, protected, (), START)
-    change = diff(goal, Actual(), START)
+    goal = Desired.of(bans, protected, (), START)
+    change = delta(goal, Actual(), START)
     for party in protected:
         stopped = any(covers(one.target, party) for one in change.add)
         assert not stopped or any(covers(let_through, party) for let_through in change.allow_add)
@@ -95,7 +95,7 @@ def test_a_protected_party_is_let_through_before_every_drop(bans: list[Ban], pro
     ),
     wishes(),
 )
-def test_whatever_happens_the_plane_converges(steps: list[tuple[Wanted, str, float]], last: Wanted) -> None:
+def test_whatever_happens_the_plane_converges(steps: list[tuple[Desired, str, float]], last: Desired) -> None:
     clock = ManualClock()
     plane = FakePlane(clock.utcnow)
     with tempfile.TemporaryDirectory() as directory:
@@ -119,7 +119,7 @@ def test_whatever_happens_the_plane_converges(steps: list[tuple[Wanted, str, flo
                 assert event == "fail"
             plane.failures.clear()
         reconciler.reconcile(last, clock.utcnow(), full=True)
-        assert diff(last, plane.read(), clock.utcnow()) == Change()
+        assert delta(last, plane.read(), clock.utcnow()) == Delta()
         plane.calls.clear()
         assert not reconciler.reconcile(last, clock.utcnow()).change
         assert plane.calls == []

@@ -25,9 +25,9 @@ from synguard.recording.heads import FileHead, TickHead, file_head
 from synguard.recording.reader import Recording
 from synguard.recording.shape import Moment, columns_written
 from synguard.replay.player import Player
-from synguard.replay.story import Story
+from synguard.replay.replay_result import ReplayResult
 from synguard.replay.suggestion import margin_for, suggest
-from synguard.replay.survey import Survey
+from synguard.replay.traffic_profile import TrafficProfile
 from tests.support.readings import readings, same, ticks
 from tests.support.recordings import START, recorded
 
@@ -192,7 +192,7 @@ def test_columns_of_other_releases_are_zeros_or_passed_over() -> None:
 @given(ticks())
 def test_whatever_a_file_says_can_be_replayed_and_measured(told: Ticks) -> None:
     """A recording comes from somebody else's host, or from nobody's: odd numbers must not stop a replay."""
-    player, story, survey = Player(Config(), [POLICY]), Story(), Survey([POLICY])
+    player, story, survey = Player(Config(), [POLICY]), ReplayResult(), TrafficProfile([POLICY])
     for moment in replayed(recorded(told))[0]:
         story.add(player.play(moment), player.scores)
         survey.add(moment, calm=True)

@@ -7,29 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.alerts import OFTEN, Alerts, alerting, manner_of, served
+from synguard.agent.alerts import OFTEN, Alerts, alerting, served, settings_of
 from synguard.errors import PlaneError
 from synguard.model import Mode
-from synguard.notify.herald import Herald, Manner, Memory
+from synguard.notify.alert_policy import AlertPolicy, AlertSettings, Memory
+from synguard.notify.dispatcher import Dispatcher
 from synguard.notify.message import About, Message
-from synguard.notify.office import Office
 from synguard.notify.services import Service
 from synguard.policy.models import Config, Notify
-from synguard.report.status import FloodStatus, read_status
+from synguard.status.model import FloodStatus, read_status
 from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
 from tests.support.fake_plane import FakePlane
 from tests.support.mail_and_web import Web
 from tests.support.scene import Scene
 
 
-class Phone(Office):
+class Phone(Dispatcher):
     """Takes messages at once, and remembers as the real office does."""
 
     def __init__(self, state_dir: Path) -> None:
         super().__init__([], state_dir)
         self.messages: list[Message] = []
 
-    def hand_over(self, message: Message) -> None:
+    def enqueue(self, message: Message) -> None:
         self.messages.append(message)
 
     @property
@@ -39,11 +39,11 @@ class Phone(Office):
 
 def tell(scene: Scene, phone: Phone, **settings: object) -> Alerts:
     """Let the scene's agent send to the phone, knowing what an earlier agent told."""
-    manner = manner_of(Notify.model_validate({"name": "web1", "quiet": "30s", **settings}))
-    herald = Herald(manner, phone.recall(), at=scene.clock.monotonic(), utc=scene.clock.utcnow())
-    alerts = Alerts(herald, phone)
+    settings = settings_of(Notify.model_validate({"name": "web1", "quiet": "30s", **settings}))
+    alert_policy = AlertPolicy(settings, phone.recall(), at=scene.clock.monotonic(), utc=scene.clock.utcnow())
+    alerts = Alerts(alert_policy, phone)
     scene.agent.readers.append(alerts.read)
-    scene.agent.onlookers.append(alerts.look)
+    scene.agent.observers.append(alerts.look)
     scene.agent.notes.append(lambda: (alerts.problem,))
     return alerts
 
@@ -220,7 +220,7 @@ def test_a_fault_in_what_is_told_stops_the_messages_and_nothing_else(
     scene: Scene, phone: Phone, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     alerts = tell(scene, phone)
-    monkeypatch.setattr(Herald, "see", lambda *_: 1 / 0)
+    monkeypatch.setattr(AlertPolicy, "see", lambda *_: 1 / 0)
     rain(scene, {ATTACKER: 10_000.0}, 3.0)
     assert scene.held() == {ATTACKER}
     assert alerts.problem.startswith("messages have stopped: ZeroDivisionError")
@@ -230,25 +230,25 @@ def test_a_fault_in_what_is_told_stops_the_messages_and_nothing_else(
 def test_what_the_config_names_is_told_by_a_process_that_really_sends(scene: Scene) -> None:
     with Web() as web:
         told = Notify.model_validate({"name": "web1", "urls": [web.url()]})
-        with alerting(scene.agent, scene.config.model_copy(update={"notify": told}), scene.clock) as office:
+        with alerting(scene.agent, scene.config.model_copy(update={"notify": told}), scene.clock) as dispatcher:
             rain(scene, {ATTACKER: 10_000.0}, 10.0)
             give_up = time.monotonic() + 60
             while not web.bodies:
-                assert time.monotonic() < give_up, office.problems
+                assert time.monotonic() < give_up, dispatcher.problems
                 time.sleep(0.05)
     assert [body["event"] for body in web.bodies] == ["start"]
-    assert office.counts()[1:] == (1, 0, 0)
+    assert dispatcher.counts()[1:] == (1, 0, 0)
 
 
 def test_a_file_of_services_that_cannot_be_used_is_told_and_protection_goes_on(
     scene: Scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = scene.config.model_copy(update={"notify": Notify(urls_file=tmp_path / "none")})
-    with alerting(scene.agent, config, scene.clock) as office:
+    with alerting(scene.agent, config, scene.clock) as dispatcher:
         rain(scene, {ATTACKER: 10_000.0}, 5.0)
     sentence = f"no messages are sent: {tmp_path}/none: cannot be read: No such file or directory"
     assert scene.held() == {ATTACKER}
-    assert office.workers == ()
+    assert dispatcher.workers == ()
     assert [one.message for one in caplog.records if "messages" in one.message] == [sentence]
     told = read_status(scene.config.runtime_dir)
     assert told is not None
@@ -256,6 +256,8 @@ def test_a_file_of_services_that_cannot_be_used_is_told_and_protection_goes_on(
 
 
 def test_the_config_says_what_is_told() -> None:
-    manner = manner_of(Notify.model_validate({"name": "web1", "events": ["incident", "plane"], "per_hour": 5}))
-    assert manner == Manner("web1", frozenset({About.START, About.END, About.PLANE, About.OVER}), 1800.0, 60.0, 5, 60.0)
+    settings = settings_of(Notify.model_validate({"name": "web1", "events": ["incident", "plane"], "per_hour": 5}))
+    assert settings == AlertSettings(
+        "web1", frozenset({About.START, About.END, About.PLANE, About.OVER}), 1800.0, 60.0, 5, 60.0
+    )
     assert repr(Service("https://x/y", 1)) == "Service('1 https://x/…')"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.countermeasure import put_back_left_over
+from synguard.agent.syn_cookies import put_back_left_over
 from synguard.ledger import Ledger
 from synguard.model import Mode
 from synguard.policy.models import Config, Countermeasure
-from synguard.report.status import Status, read_status
+from synguard.status.model import Status, read_status
 from tests.scenario.test_floods import ENFORCE, POLICY, random_sources
 from tests.support.scene import Scene, Weather
 
@@ -198,7 +198,9 @@ def test_a_kill_between_note_and_kernel_is_no_reason_to_hold_back(
 
 def test_after_a_reboot_the_note_is_void(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     flood(scene)
-    monkeypatch.setattr("synguard.agent.cookie_note.CookieNotes.read", lambda _: None)  # see test_cookie_note
+    monkeypatch.setattr(
+        "synguard.enforcer.syn_cookies_note.CookieNoteFile.read", lambda _: None
+    )  # see test_cookie_note
     scene.sysctl.cookies, tries = 1, scene.sysctl.tries  # as /etc/sysctl.d has it now
     scene.restarts()
     calm(scene)

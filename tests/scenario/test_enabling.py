@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.enablement import Enablement, Enablements
 from synguard.errors import LedgerError, PlaneError, PlaneUnavailableError
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Action, Ban, Mode, Origin, Scope
+from synguard.operator.enablement import Enablement, EnablementFile
 from synguard.policy.models import Config
-from synguard.report.status import Status, read_status
+from synguard.status.model import Status, read_status
 from tests.scenario.test_floods import ATTACKER, POLICY, rain
 from tests.support.fake_plane import EMPTY, FakePlane
 from tests.support.scene import BOOT, Scene
@@ -29,8 +29,8 @@ def scene(tmp_path: Path) -> Scene:
     return scene
 
 
-def orders(scene: Scene) -> Enablements:
-    return Enablements(scene.config.state_dir)
+def orders(scene: Scene) -> EnablementFile:
+    return EnablementFile(scene.config.state_dir)
 
 
 def enable(scene: Scene, within_s: float | None = None, boot: str = BOOT) -> Enablement:
@@ -80,7 +80,7 @@ def test_a_trial_that_nobody_confirms_ends_and_takes_everything_back(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     flood(scene, 2)
-    assert scene.fake.calls == []  # a rehearsal
+    assert scene.fake.calls == []  # dry-run
     enable(scene, 60)
     flood(scene, 5)
     assert scene.held() == {ATTACKER}
@@ -206,13 +206,13 @@ def test_a_plane_that_does_not_work_leaves_the_agent_rehearsing_and_says_so(scen
     def refuse(mode: Mode) -> None:
         raise PlaneUnavailableError("choosing a plane", "this host has neither")
 
-    make = scene.agent._switch._make  # type: ignore[union-attr]  # a host that changes under the agent
-    scene.agent._switch._make = refuse  # type: ignore[union-attr,assignment]
+    make = scene.agent._mode_controller._make  # type: ignore[union-attr]  # a host that changes under the agent
+    scene.agent._mode_controller._make = refuse  # type: ignore[union-attr,assignment]
     enable(scene)
     flood(scene, 3)
     assert scene.agent.mode is Mode.DRY_RUN
     assert any("this host has neither" in problem for problem in status(scene).problems)
-    scene.agent._switch._make = make  # type: ignore[union-attr]
+    scene.agent._mode_controller._make = make  # type: ignore[union-attr]
     flood(scene, 10)
     assert scene.held() == {ATTACKER}
     assert status(scene).problems == ()

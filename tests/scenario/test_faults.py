@@ -13,7 +13,7 @@ from synguard.errors import ChangedUnderneathError, ConfigError, LedgerError, Pl
 from synguard.ledger import Ledger
 from synguard.model import Action, Ban, Mode, Origin, Scope
 from synguard.policy.models import Config, Limits
-from synguard.report.status import Status, read_status
+from synguard.status.model import Status, read_status
 from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
 from tests.support.fake_plane import FakePlane
 from tests.support.scene import Scene
@@ -237,7 +237,7 @@ def test_a_ledger_that_failed_to_note_hits_is_well_again_once_it_notes_them(
 def test_who_looks_on_is_told_of_every_tick_and_of_each_status_that_is_published(scene: Scene) -> None:
     ticks: list[float] = []
     told: list[Status] = []
-    scene.agent.onlookers.append(lambda tick, now, utc: ticks.append(now))
+    scene.agent.observers.append(lambda tick, now, utc: ticks.append(now))
     scene.agent.readers.append(told.append)
     flood(scene, 3)
     assert len(ticks) > len(told) > 1

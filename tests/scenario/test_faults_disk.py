@@ -12,7 +12,7 @@ import pytest
 
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.ledger.database import Database
-from synguard.report.status import read_status
+from synguard.status.model import read_status
 from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
 from tests.support.fake_plane import FakePlane
 from tests.support.lab.namespaces import REPOSITORY

@@ -13,7 +13,7 @@ import pytest
 
 from synguard.model import Action, Mode, Phase, Scope, VerdictKind
 from synguard.policy.models import Budget, Config, Limits, Policy
-from synguard.report.status import read_status
+from synguard.status.model import read_status
 from tests.support.scene import Scene
 
 POLICY = Policy(

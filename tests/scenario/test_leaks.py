@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.report.status import Status, read_status
+from synguard.status.model import Status, read_status
 from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
 from tests.support.fake_plane import FakePlane
 from tests.support.scene import Scene

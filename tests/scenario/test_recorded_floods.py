@@ -16,15 +16,15 @@ from synguard.policy.load import load_policies
 from synguard.policy.models import Config
 from synguard.recording.reader import Recording
 from synguard.replay.player import Player
-from synguard.replay.story import Story
+from synguard.replay.replay_result import ReplayResult
 
 RECORDINGS = Path(__file__).parent / "recordings"
 CLIENTS = parse_network("172.20.0.0/16")
 
 
-def played(name: str, *packs: str) -> Story:
+def played(name: str, *packs: str) -> ReplayResult:
     config = Config(policies=packs or ("default",))
-    player, story = Player(config, load_policies(config)), Story()
+    player, story = Player(config, load_policies(config)), ReplayResult()
     with Recording(RECORDINGS / f"{name}.rec") as recording:
         for moment in recording.moments():
             story.add(player.play(moment), player.scores)
@@ -32,11 +32,11 @@ def played(name: str, *packs: str) -> Story:
     return story
 
 
-def targets(story: Story) -> set[str]:
+def targets(story: ReplayResult) -> set[str]:
     return {str(ban.target) for ban in story.bans}
 
 
-def kinds(story: Story) -> list[str]:
+def kinds(story: ReplayResult) -> list[str]:
     return [one.kind for one in story.finished_incidents()]
 
 

@@ -10,8 +10,8 @@ from typing import Final
 import pytest
 
 from synguard.enforcer.choose import choose_plane
-from synguard.enforcer.diff import diff
-from synguard.enforcer.plane import Actual, Change, Wanted
+from synguard.enforcer.plane import Actual, Delta, Desired
+from synguard.enforcer.reconcile.delta import delta
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.policy.load import load_config
 from synguard.units import parse_duration
@@ -90,7 +90,7 @@ def judged(samples: Sampler, since: float, until: float) -> dict[str, Growth]:
     }
 
 
-def difference(lab: Lab, agent: Agent) -> Change | None:
+def difference(lab: Lab, agent: Agent) -> Delta | None:
     """Return what the kernel lacks or has too much of against the ledger; None where they agree."""
     thread = NetworkThread(lab.victim)
     try:
@@ -99,8 +99,8 @@ def difference(lab: Lab, agent: Agent) -> Change | None:
         thread.close()
     now = datetime.now(UTC)
     with Ledger.open(agent.state_dir / LEDGER_FILE) as ledger:
-        wanted = Wanted(ledger.active_bans(now), actual.allow, actual.proven)
-    return diff(wanted, actual, now) or None
+        wanted = Desired(ledger.active_bans(now), actual.allow, actual.proven)
+    return delta(wanted, actual, now) or None
 
 
 def tell(soak: Soak, found: dict[str, Growth]) -> None:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from synguard.addresses import parse_network
-from synguard.ledger import ActionRecord, BanRecord, Figure, Stretch, Touched, Track, VerdictRecord
+from synguard.doctor.findings import Finding, Level
+from synguard.ledger import ActionRecord, BanRecord, FalsePositives, Figure, Stretch, Track, VerdictRecord
 from synguard.model import (
     Action,
     Ban,
@@ -23,8 +24,7 @@ from synguard.model import (
     Verdict,
     VerdictKind,
 )
-from synguard.report.account import Account, Hurt
-from synguard.report.findings import Finding, Level
+from synguard.report.account import Account, PossibleFalsePositive
 from synguard.report.timeline import Timeline, grain_for
 
 NOW: Final = datetime(2026, 3, 5, 14, 30, tzinfo=UTC)
@@ -46,11 +46,11 @@ def account(span: timedelta = timedelta(hours=24), **changes: object) -> Account
         spoofed=(),
         watched=0,
         incidents=(),
-        could_be_hurt=(),
+        possible_false_positives=(),
         actions=(),
         timeline=timeline(span),
         host="web1.example.org",
-        witnessed=True,
+        clients_watched=True,
     )
     return replace(made, **changes)  # type: ignore[arg-type]  # fields by name
 
@@ -162,13 +162,17 @@ def flooded_day() -> Account:
                 "b99eb4b9",
             ),
         ),
-        could_be_hurt=(
-            Hurt("198.18.7.0/24", "everybody else in this prefix shares the ban; 128 sources offended", False),
+        possible_false_positives=(
+            PossibleFalsePositive(
+                "198.18.7.0/24", "everybody else in this prefix shares the ban; 128 sources offended", False
+            ),
         ),
         actions=(ActionRecord(second, "syn-cookies", "turned SYN cookies on: port 80 overflowed"),),
         timeline=timeline(timedelta(hours=24), floods, (gap,)),
         watched=3,
-        touched={"b1": Touched("b1", 2, ("198.18.7.200", "198.18.7.201"), second + timedelta(seconds=40))},
+        false_positives={
+            "b1": FalsePositives("b1", 2, ("198.18.7.200", "198.18.7.201"), second + timedelta(seconds=40))
+        },
         findings=(
             Finding(
                 "backlog of port 80",
@@ -203,7 +207,8 @@ def thousand_bans() -> Account:
         for number in range(1000)
     )
     hurt = tuple(
-        Hurt(f"2001:db8:{number:x}::/64", f"peers with a completed connection now: {number}") for number in range(500)
+        PossibleFalsePositive(f"2001:db8:{number:x}::/64", f"peers with a completed connection now: {number}")
+        for number in range(500)
     )
     incidents = tuple(
         replace(
@@ -217,7 +222,12 @@ def thousand_bans() -> Account:
     span = timedelta(days=7)
     floods = tuple((one.started_at, one.ended_at or NOW) for one in incidents)
     return account(
-        span, bans=bans, spared=spared, could_be_hurt=hurt, incidents=incidents, timeline=timeline(span, floods)
+        span,
+        bans=bans,
+        spared=spared,
+        possible_false_positives=hurt,
+        incidents=incidents,
+        timeline=timeline(span, floods),
     )
 
 
@@ -233,9 +243,9 @@ def hostile() -> Account:
         spared=(replace(day.spared[0], verdict=verdict),),
         spoofed=(replace(day.spared[0], verdict=spoofed),),
         incidents=tuple(replace(one, kind=HOSTILE, note=HOSTILE) for one in day.incidents),
-        could_be_hurt=(Hurt(HOSTILE, HOSTILE),),
+        possible_false_positives=(PossibleFalsePositive(HOSTILE, HOSTILE),),
         actions=(ActionRecord(NOW, HOSTILE, HOSTILE),),
         findings=(Finding(HOSTILE, Level.BAD, HOSTILE, HOSTILE),),
-        touched={"b1": Touched("b1", 1, (HOSTILE,), NOW)},
+        false_positives={"b1": FalsePositives("b1", 1, (HOSTILE,), NOW)},
         cut=(HOSTILE,),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from synguard.addresses import parse_network
-from synguard.enforcer.plane import Wanted
+from synguard.enforcer.plane import Desired
 from synguard.model import Action, Ban, Origin, Scope
 
 
@@ -36,9 +36,9 @@ def ban(
     )
 
 
-def wanted(*bans: Ban, allow: tuple[str, ...] = (), proven: tuple[str, ...] = ()) -> Wanted:
+def wanted(*bans: Ban, allow: tuple[str, ...] = (), proven: tuple[str, ...] = ()) -> Desired:
     """Return what the kernel should hold, with exceptions as text."""
-    return Wanted(
+    return Desired(
         {one.id: one for one in bans},
         frozenset(parse_network(text) for text in allow),
         frozenset(parse_network(text) for text in proven),

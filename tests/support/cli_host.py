@@ -14,11 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from synguard.addresses import Network, parse_network
-from synguard.agent import coverage
-from synguard.agent.enablement import Login
 from synguard.cli.main import app
+from synguard.doctor import coverage
 from synguard.enforcer.plane import Plane
 from synguard.ledger import LEDGER_FILE, BanRecord, Ledger
+from synguard.operator.enablement import Login
 from synguard.policy.models import Allow, Config
 from synguard.readings import Listener, Protected, SocketTable, TcpState, empty_table
 from tests.support.fake_plane import FakePlane
@@ -58,12 +58,12 @@ class CliHost:
         for name in ("SSH_CONNECTION", "SSH_CLIENT", "SYNGUARD_DEBUG"):
             patch.delenv(name, raising=False)
         self.login = Login()
-        patch.setattr("synguard.agent.login.login_here", lambda: self.login)
+        patch.setattr("synguard.operator.login.login_here", lambda: self.login)
         patch.setattr("synguard.enforcer.choose.choose_plane", self._choose)
         patch.setattr("synguard.sensors.protected.read_protected", self._read_protected)
         patch.setattr("synguard.sensors.protected.own_addresses", lambda: {parse_network(OWN): "own address of eth0"})
-        patch.setattr("synguard.sensors.sockets.Sockets", lambda: self)
-        patch.setattr("synguard.sensors.doors.read_doors", list)
+        patch.setattr("synguard.sensors.sockets.SocketTables", lambda: self)
+        patch.setattr("synguard.sensors.veth_links.read_veth_peers", list)
         patch.setattr("synguard.capabilities.missing_capabilities", tuple)
         patch.setattr(coverage, "read_coverage", lambda config, own, now: coverage.Coverage())
 
@@ -87,7 +87,7 @@ class CliHost:
         with self.ledger() as ledger:
             return ledger.bans_since(datetime.fromtimestamp(0, UTC))
 
-    def standing(self) -> set[str]:
+    def active_bans(self) -> set[str]:
         """Return the targets of bans that stand in the ledger."""
         return {str(record.ban.target) for record in self.records() if record.stands(datetime.now(UTC))}
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from synguard.enforcer.plane import Plane, Wanted
+from synguard.enforcer.plane import Desired, Plane
 from synguard.model import Action, Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import FirewallNet, source
@@ -20,14 +20,14 @@ INNOCENT, FREED, BANNED, IN_PREFIX, PROTECTED, BECOMES_PROTECTED = 2, 3, 8, 4, 5
 FAMILIES: Final = (4, 6)
 
 
-def before() -> Wanted:
+def before() -> Desired:
     """Return the wishes at first."""
     bans = [ban(f"prefix-{f}", PREFIX[f], Scope.ALL) for f in FAMILIES]
     bans += [ban(f"freed-{f}", source(f, FREED), ports=(80, 443)) for f in FAMILIES]
     return wanted(*bans, allow=tuple(source(f, PROTECTED) for f in FAMILIES))
 
 
-def after() -> Wanted:
+def after() -> Desired:
     """Return the wishes afterwards: bans gone, new, and of another action; one more party protected."""
     bans = [ban(f"answered-{f}", PREFIX[f], Scope.ALL, Action.REJECT, seconds=1200) for f in FAMILIES]
     bans += [ban(f"banned-{f}", source(f, BANNED)) for f in FAMILIES]

@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
 
-from synguard.enforcer.diff import after, without_lapsed
+from synguard.enforcer.iptables.set_members import MAX_ELEMENTS
 from synguard.enforcer.limits import ensure_possible
-from synguard.enforcer.members import MAX_ELEMENTS
-from synguard.enforcer.plane import Actual, Change
+from synguard.enforcer.plane import Actual, Delta
+from synguard.enforcer.reconcile.delta import after, without_expired
 from synguard.errors import NotPermittedError, PlaneError
-from synguard.model import Ban, Held, Hits
+from synguard.model import Ban, Hits, KernelBan
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class FakePlane:
         self.max_elements = max_elements
         self.actual = EMPTY
         self.calls: list[str] = []
-        self.changes: list[Change] = []
+        self.changes: list[Delta] = []
         self.failures: dict[str, list[Exception]] = {}
         self.meanwhile: list[Callable[[FakePlane], None]] = []
         self.permitted = True
@@ -50,7 +50,7 @@ class FakePlane:
         """How many members it holds at most."""
         return self.max_elements
 
-    def place(self, ban: Ban | Held) -> tuple[str, int]:
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """Return its only place, and how many members a ban has there."""
         return "the set", len(ban.ports) or 1
 
@@ -66,7 +66,7 @@ class FakePlane:
         self._lapse()
         return self.actual
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Delta) -> None:
         """Make the whole change or none of it."""
         if not change:
             return
@@ -86,7 +86,7 @@ class FakePlane:
     def flush(self) -> None:
         """Hold nothing but what is foreign."""
         self._begin("flush")
-        self.actual = replace(EMPTY, strangers=self.actual.strangers)
+        self.actual = replace(EMPTY, foreign=self.actual.foreign)
 
     def fail_next(self, step: str, *errors: Exception) -> None:
         """Let the next calls of a step fail, one error each."""
@@ -99,7 +99,7 @@ class FakePlane:
 
     def wipe(self) -> None:
         """Let somebody remove everything of ours."""
-        self.actual = replace(EMPTY, strangers=self.actual.strangers)
+        self.actual = replace(EMPTY, foreign=self.actual.foreign)
 
     def damage(self, part: str) -> None:
         """Let somebody remove a part of the frame."""
@@ -112,7 +112,7 @@ class FakePlane:
 
     def tamper(self, foreign: str) -> None:
         """Let somebody put an entry of theirs into our chains; nobody else may remove it."""
-        self.actual = replace(self.actual, strangers=(*self.actual.strangers, foreign))
+        self.actual = replace(self.actual, foreign=(*self.actual.foreign, foreign))
 
     def _begin(self, step: str) -> None:
         if self.meanwhile:
@@ -123,7 +123,7 @@ class FakePlane:
             raise errors.pop(0)
 
     def _lapse(self) -> None:
-        self.actual = without_lapsed(self.actual, self.utcnow())
+        self.actual = without_expired(self.actual, self.utcnow())
 
 
 class PatientFake(FakePlane):
@@ -154,7 +154,7 @@ class FaultyFake(FakePlane):
         """Return what is held, at the second try."""
         return self._again("read", super().read)
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Delta) -> None:
         """Make the whole change, at the second try."""
         self._again("apply", lambda: super(FaultyFake, self).apply(change), tries=bool(change))
 

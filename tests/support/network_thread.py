@@ -13,8 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
 
-from synguard.enforcer.plane import Actual, Change, Plane
-from synguard.model import Ban, Held
+from synguard.enforcer.plane import Actual, Delta, Plane
+from synguard.model import Ban, KernelBan
 from tests.support.lab.namespaces import Namespace
 
 P = ParamSpec("P")
@@ -82,7 +82,7 @@ class PlaneThere:
         """Its key."""
         return self._plane.ceiling_key
 
-    def place(self, ban: Ban | Held) -> tuple[str, int]:
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """As the plane does."""
         return self._plane.place(ban)
 
@@ -94,7 +94,7 @@ class PlaneThere:
         """As the plane does."""
         return self.thread.call(self._plane.read)
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: Delta) -> None:
         """As the plane does."""
         self.thread.call(self._plane.apply, change)
 

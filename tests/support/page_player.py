@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final
 
 from synguard.readings import Protected
-from synguard.report.status import read_status
+from synguard.status.model import read_status
 from tests.support.calm_day import calm
 from tests.support.lab.client_plan import steady
 from tests.support.lab.connection_plan import ConnectionPlan, attacker_sources

@@ -14,11 +14,11 @@ from synguard.addresses import parse_network, unmapped
 from synguard.readings import (
     CounterReading,
     Listener,
+    NamespaceSpan,
     Protected,
     Readings,
     SocketReading,
     SocketTable,
-    Span,
     SynSample,
     TcpState,
 )
@@ -59,7 +59,7 @@ def sockets(draw: st.DrawFn, at: st.SearchStrategy[float]) -> SocketReading:
     cuts = sorted(draw(st.lists(st.integers(0, len(table)), max_size=2)))
     bounds = [0, *cuts, len(table)]
     names = draw(st.permutations(["", "shop", "blog"]))
-    spans = tuple(Span(*span) for span in zip(names, bounds, bounds[1:], strict=False)) if cuts else ()
+    spans = tuple(NamespaceSpan(*span) for span in zip(names, bounds, bounds[1:], strict=False)) if cuts else ()
     return SocketReading(draw(at), table, draw(st.text(max_size=8)), spans)
 
 
@@ -101,7 +101,9 @@ def readings(draw: st.DrawFn, at: float) -> Readings:
         counters=draw(st.none() | st.builds(CounterReading, times, _COUNTERS)),
         syns=draw(st.none() | samples()),
         proven=None if peers is None else (peers.remote_high, peers.remote_low),
-        doors=draw(st.dictionaries(st.integers(0, 65535), st.lists(st.integers(0, 65535), max_size=2).map(tuple))),
+        port_mapping=draw(
+            st.dictionaries(st.integers(0, 65535), st.lists(st.integers(0, 65535), max_size=2).map(tuple))
+        ),
         failures=draw(st.dictionaries(st.sampled_from(["half_open", "counters"]), st.text(max_size=8))),
     )
 

@@ -11,17 +11,17 @@ import numpy as np
 
 from synguard.addresses import format_network
 from synguard.agent.agent import Agent, Tick
-from synguard.agent.countermeasure import cookies_for
-from synguard.agent.enablement import Enablements
-from synguard.agent.enforcing import Enforcing
-from synguard.agent.senses import Sources
-from synguard.agent.switch import Parts, Switch
+from synguard.agent.enforcement import Enforcement
+from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.sensor_scheduler import HostSensors
+from synguard.agent.syn_cookies import cookies_for
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import SensorError
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode
+from synguard.operator.enablement import EnablementFile
 from synguard.policy.models import Allow, Config, Policy
 from synguard.readings import (
     U64,
@@ -209,33 +209,33 @@ class Scene:
         self.agent = self._new_agent()
 
     def banned(self) -> set[str]:
-        """Return the targets that the ledger has banned now, would-be bans in a rehearsal."""
-        rehearsing = self.config.mode is Mode.DRY_RUN
-        bans = self.ledger.active_bans(self.clock.utcnow(), dry_run=rehearsing)
+        """Return the targets that the ledger has banned now, would-be bans in dry-run."""
+        dry_run = self.config.mode is Mode.DRY_RUN
+        bans = self.ledger.active_bans(self.clock.utcnow(), dry_run=dry_run)
         return {format_network(ban.target) for ban in bans.values()}
 
     def held(self) -> set[str]:
         """Return the targets that the plane holds."""
         return {format_network(held.target) for held in self.plane.read().bans.values()}
 
-    def _parts(self, mode: Mode) -> Parts:
-        rehearsing = mode is Mode.DRY_RUN
-        plane = DryRunPlane(self.clock.utcnow) if rehearsing and self._follows else self.plane
-        enforcing = Enforcing(self.ledger, plane, Reconciler(plane, self._lock), dry_run=rehearsing)
+    def _parts(self, mode: Mode) -> ModeParts:
+        dry_run = mode is Mode.DRY_RUN
+        plane = DryRunPlane(self.clock.utcnow) if dry_run and self._follows else self.plane
+        enforcement = Enforcement(self.ledger, plane, Reconciler(plane, self._lock), dry_run=dry_run)
         config = self.config.model_copy(update={"mode": mode})
-        return Parts(enforcing, cookies_for(config, self.ledger, self.sysctl))
+        return ModeParts(enforcement, cookies_for(config, self.ledger, self.sysctl))
 
     def _new_agent(self) -> Agent:
-        switch = None
+        mode_controller = None
         if self._follows:
-            orders = Enablements(self.config.state_dir)
-            switch = Switch(orders, self._parts, self.ledger, self.config.mode, boot=lambda: BOOT)
-        mode = switch.wanted(self.clock.monotonic()) if switch else self.config.mode
+            orders = EnablementFile(self.config.state_dir)
+            mode_controller = ModeController(orders, self._parts, self.ledger, self.config.mode, boot=lambda: BOOT)
+        mode = mode_controller.wanted(self.clock.monotonic()) if mode_controller else self.config.mode
         parts = self._parts(mode)
         agent = Agent(
             self.config.model_copy(update={"mode": mode}),
             self.policies,
-            sources=Sources(
+            sources=HostSensors(
                 sockets=self.sensors,
                 syns=self.sensors,
                 counters=self.sensors.counters,
@@ -243,12 +243,12 @@ class Scene:
                 protected=self.sensors.protected,
                 monotonic=self.clock.monotonic,
             ),
-            enforcing=parts.enforcing,
+            enforcement=parts.enforcement,
             cookies=parts.cookies,
             ledger=self.ledger,
             clock=self.clock,
             seed=7,
-            switch=switch,
+            mode_controller=mode_controller,
         )
         agent.adopt()
         return agent

@@ -7,11 +7,13 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from synguard.enforcer import ipset, nft, nft_elements, nft_look, nft_plane
-from synguard.enforcer.ipset import IpsetFailedError
-from synguard.enforcer.nft import NftFailedError
-from synguard.enforcer.rules import Table
-from synguard.enforcer.xtables import XTable
+from synguard.enforcer.iptables import ipset
+from synguard.enforcer.iptables.ipset import IpsetFailedError
+from synguard.enforcer.iptables.rules import XtablesTable
+from synguard.enforcer.iptables.xtables import XTable
+from synguard.enforcer.nftables import elements as nft_elements
+from synguard.enforcer.nftables import nft, parser, plane
+from synguard.enforcer.nftables.nft import NftFailedError
 from synguard.errors import PlaneError
 
 T = TypeVar("T")
@@ -27,7 +29,7 @@ class Steps:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.names: list[str] = []
         self.hook: Hook | None = None
-        run_ipset, run_nft, elements, look = ipset._run, nft.run, nft_elements.elements_of, nft_look.look
+        run_ipset, run_nft, elements, look = ipset._run, nft.run, nft_elements.elements_of, parser.read_frame
         opened, commit = XTable.__init__, XTable.commit
 
         def ipset_step(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
@@ -43,7 +45,7 @@ class Steps:
         def look_step(most: int | None = None) -> Any:
             return self._around("read nft frame", look, most)
 
-        def open_step(table: XTable, of: Table) -> None:
+        def open_step(table: XTable, of: XtablesTable) -> None:
             self._around(f"read {of}", opened, table, of)
 
         def commit_step(table: XTable) -> None:
@@ -51,8 +53,8 @@ class Steps:
 
         patch.setattr(ipset, "_run", ipset_step)
         patch.setattr(nft, "run", nft_step)
-        patch.setattr(nft_plane, "elements_of", elements_step)
-        patch.setattr(nft_plane, "look", look_step)
+        patch.setattr(plane, "elements_of", elements_step)
+        patch.setattr(plane, "look", look_step)
         patch.setattr(XTable, "__init__", open_step)
         patch.setattr(XTable, "commit", commit_step)
 

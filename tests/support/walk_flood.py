@@ -15,12 +15,12 @@ from synguard.detector.assessment import Observation
 from synguard.policy.load import load_policies
 from synguard.policy.models import Config
 from synguard.recording.reader import Recording
-from synguard.replay.player import Player, Step
+from synguard.replay.player import Player, ReplayStep
 
 _HEAD = f"{'ms':>6}  {'phase':<7}  {'queue':>7}  {'SYN/s':>6}  {'measured of the target':<42}  {'score':>5}  decided"
 
 
-def line(step: Step, onset: float, target: str, score: float) -> str:
+def line(step: ReplayStep, onset: float, target: str, score: float) -> str:
     """Return one tick as one line."""
     seen, decision = step.assessment, step.decision
     about = [one for one in seen.observations if str(format_network(one.target)) == target]

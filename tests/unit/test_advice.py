@@ -18,8 +18,8 @@ from synguard.report.advice import (
     MANY,
     QUIET_S,
     Advice,
+    AdvisedStep,
     Around,
-    Step,
     advise,
     can_be_forged,
 )
@@ -53,15 +53,15 @@ def candidate(one: Ban, hitting: bool = False, quiet_s: float = 60.0, times: int
 
 
 def advice(one: Candidate, around: Around = Around()) -> Advice:  # noqa: B008  # frozen
-    standing = around.standing or (one.record.ban,)
-    (found,) = advise([one], replace(around, standing=standing), NOW)
+    active_bans = around.active_bans or (one.record.ban,)
+    (found,) = advise([one], replace(around, active_bans=active_bans), NOW)
     return found
 
 
 def test_one_that_still_hits_is_extended_as_its_policy_grows_bans() -> None:
     """Two minutes at first, four the second time: one minute is left, so three more."""
     found = advice(candidate(ban(), hitting=True))
-    assert (found.step, found.by_s) == (Step.EXTEND, 180.0)
+    assert (found.step, found.by_s) == (AdvisedStep.EXTEND, 180.0)
     assert "still hits, last packet 1m ago" in found.reason
 
 
@@ -72,18 +72,18 @@ def test_the_times_of_its_own_policy_count() -> None:
 
 def test_one_that_lasts_as_long_as_its_policy_allows_is_kept() -> None:
     long = ban(expires_at=NOW + timedelta(minutes=15))
-    assert advice(candidate(long, hitting=True, times=9)).step is Step.KEEP
+    assert advice(candidate(long, hitting=True, times=9)).step is AdvisedStep.KEEP
 
 
 def test_a_persons_order_that_still_hits_is_doubled() -> None:
     order = ban(evidence=None, created_at=NOW - timedelta(minutes=59))
     found = advice(candidate(order, hitting=True))
-    assert (found.step, found.by_s) == (Step.EXTEND, 2 * 3600.0 - 60)
+    assert (found.step, found.by_s) == (AdvisedStep.EXTEND, 2 * 3600.0 - 60)
 
 
 def test_one_who_came_back_on_completed_handshakes_is_to_have_no_end() -> None:
     found = advice(candidate(ban(evidence=HANDSHAKES), hitting=True, times=MANY))
-    assert found.step is Step.PERMANENT
+    assert found.step is AdvisedStep.PERMANENT
     assert f"banned {MANY} times" in found.reason
 
 
@@ -103,33 +103,33 @@ def test_one_who_came_back_on_completed_handshakes_is_to_have_no_end() -> None:
     ids=["forgeable", "forgeable, all", "new only", "few times", "quiet", "prefix", "IPv6", "by hand", "would-be"],
 )  # fmt: skip
 def test_nobody_else_is_to_have_no_end(one: Candidate) -> None:
-    assert advice(one).step is not Step.PERMANENT
+    assert advice(one).step is not AdvisedStep.PERMANENT
 
 
 def test_one_that_is_quiet_for_long_is_let_go_and_one_that_is_not_is_kept() -> None:
     long = ban(created_at=NOW - timedelta(hours=2))
-    assert advice(candidate(long, quiet_s=QUIET_S)).step is Step.RELEASE
+    assert advice(candidate(long, quiet_s=QUIET_S)).step is AdvisedStep.RELEASE
     found = advice(candidate(long, quiet_s=QUIET_S - 1))
-    assert (found.step, "ends by itself in 1m" in found.reason) == (Step.KEEP, True)
+    assert (found.step, "ends by itself in 1m" in found.reason) == (AdvisedStep.KEEP, True)
 
 
 def test_one_that_never_stopped_anything_is_let_go() -> None:
     idle = ban(created_at=NOW - timedelta(seconds=IDLE_S))
-    assert advice(candidate(idle, quiet_s=IDLE_S, packets=0)).step is Step.RELEASE
-    assert advice(candidate(ban(), quiet_s=60.0, packets=0)).step is Step.KEEP
+    assert advice(candidate(idle, quiet_s=IDLE_S, packets=0)).step is AdvisedStep.RELEASE
+    assert advice(candidate(ban(), quiet_s=60.0, packets=0)).step is AdvisedStep.KEEP
 
 
 def test_a_persons_order_is_not_called_quiet_within_a_day() -> None:
     order = ban(evidence=None, created_at=NOW - timedelta(hours=20))
     found = advice(candidate(order, quiet_s=19 * 3600.0))
-    assert (found.step, "a person's order" in found.reason) == (Step.KEEP, True)
-    assert advice(candidate(ban(evidence=None, expires_at=None), quiet_s=9e6)).step is Step.KEEP
+    assert (found.step, "a person's order" in found.reason) == (AdvisedStep.KEEP, True)
+    assert advice(candidate(ban(evidence=None, expires_at=None), quiet_s=9e6)).step is AdvisedStep.KEEP
 
 
 def test_one_inside_a_wider_ban_that_lasts_longer_is_let_go() -> None:
     inner, outer = ban(), ban("203.0.113.0/24", expires_at=NOW + timedelta(hours=1))
-    found = advice(candidate(inner, hitting=True), Around(standing=(inner, outer)))
-    assert (found.step, "203.0.113.0/24" in found.reason) == (Step.RELEASE, True)
+    found = advice(candidate(inner, hitting=True), Around(active_bans=(inner, outer)))
+    assert (found.step, "203.0.113.0/24" in found.reason) == (AdvisedStep.RELEASE, True)
 
 
 @pytest.mark.parametrize(
@@ -144,24 +144,24 @@ def test_one_inside_a_wider_ban_that_lasts_longer_is_let_go() -> None:
 )
 def test_a_ban_that_does_not_do_all_of_it_is_no_cover(outer: Ban) -> None:
     inner = ban()
-    assert advice(candidate(inner, hitting=True), Around(standing=(inner, outer))).step is Step.EXTEND
+    assert advice(candidate(inner, hitting=True), Around(active_bans=(inner, outer))).step is AdvisedStep.EXTEND
 
 
 def test_one_who_is_protected_meanwhile_is_let_go_unless_a_person_insisted() -> None:
     around = Around(protected={parse_network("203.0.113.7"): "allow-list"})
     found = advice(candidate(ban("203.0.113.0/24"), hitting=True), around)
-    assert (found.step, "allow-list" in found.reason) == (Step.RELEASE, True)
-    assert advice(candidate(ban(evidence=None, forced=True), hitting=True), around).step is Step.KEEP
+    assert (found.step, "allow-list" in found.reason) == (AdvisedStep.RELEASE, True)
+    assert advice(candidate(ban(evidence=None, forced=True), hitting=True), around).step is AdvisedStep.KEEP
 
 
 def test_one_who_arrives_past_our_rules_is_not_extended() -> None:
     one = ban()
     found = advice(candidate(one, hitting=True), Around(leaks=frozenset({one.id})))
-    assert (found.step, "synguard doctor" in found.reason) == (Step.KEEP, True)
+    assert (found.step, "synguard doctor" in found.reason) == (AdvisedStep.KEEP, True)
 
 
 def test_a_would_be_ban_of_whom_nothing_is_seen_would_have_been_let_go() -> None:
-    assert advice(candidate(ban(dry_run=True), packets=0)).step is Step.RELEASE
+    assert advice(candidate(ban(dry_run=True), packets=0)).step is AdvisedStep.RELEASE
 
 
 WORDS = ["203.0.113.7", "203.0.113.0/24", "203.0.112.0/20", "2001:db8::1", "2001:db8::/64", "2001:db8::/48", "9.9.9.9"]
@@ -200,12 +200,12 @@ def test_accepting_everything_never_prolongs_who_is_protected_nor_makes_a_forgea
     for one, said in zip(found, advise(found, around, NOW), strict=True):
         hit = one.record.ban
         assert said.reason
-        if said.step in (Step.EXTEND, Step.PERMANENT):
+        if said.step in (AdvisedStep.EXTEND, AdvisedStep.PERMANENT):
             assert not any(overlaps(party, hit.target) for party in parties)  # type: ignore[arg-type]
-        if said.step is Step.PERMANENT:
+        if said.step is AdvisedStep.PERMANENT:
             assert not can_be_forged(hit)
             assert hit.origin is Origin.AUTO
-        if said.step is Step.EXTEND:
+        if said.step is AdvisedStep.EXTEND:
             assert hit.expires_at is not None
             assert said.by_s > 0
             if hit.origin is Origin.AUTO:
@@ -215,5 +215,5 @@ def test_accepting_everything_never_prolongs_who_is_protected_nor_makes_a_forgea
 
 def test_a_would_be_ban_whose_target_is_really_banned_by_now_needs_no_other_sign() -> None:
     would, real = ban(dry_run=True), ban("203.0.113.0/24", expires_at=NOW + timedelta(seconds=5))
-    found = advice(candidate(would, packets=0), Around(standing=(would, real)))
+    found = advice(candidate(would, packets=0), Around(active_bans=(would, real)))
     assert "the real ban of 203.0.113.0/24 does it now" in found.reason

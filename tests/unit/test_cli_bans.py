@@ -20,9 +20,9 @@ def test_a_ban_stands_in_ledger_and_kernel_and_unban_takes_it_out_of_both(host: 
     ran = host.run("ban", "203.0.113.7", "2001:db8:7::/64", "--for", "2h")
     assert ran.code == 0, ran.err
     assert "undo: synguard unban 203.0.113.7 2001:db8:7::/64" in ran.out
-    assert host.standing() == host.held() == {"203.0.113.7/32", "2001:db8:7::/64"}
+    assert host.active_bans() == host.held() == {"203.0.113.7/32", "2001:db8:7::/64"}
     assert host.run("unban", "203.0.113.7", "2001:db8:7::/64").code == 0
-    assert host.standing() == host.held() == set()
+    assert host.active_bans() == host.held() == set()
 
 
 def test_an_ipv4_mapped_target_is_banned_as_ipv4(host: CliHost) -> None:
@@ -91,14 +91,14 @@ def test_a_ban_the_kernel_did_not_take_is_not_left_in_the_ledger(host: CliHost) 
     ran = host.run("ban", "203.0.113.7")
     assert ran.code == 1
     assert "no memory" in ran.err
-    assert host.standing() == set()
+    assert host.active_bans() == set()
 
 
 def test_a_failed_ban_gives_back_the_one_it_replaced(host: CliHost) -> None:
     host.run("ban", "203.0.113.7", "--for", "1h", "--reason", "first")
     host.plane.fail_next("apply", PlaneError("filling sets", "no memory"))
     assert host.run("ban", "203.0.113.7", "--for", "5h", "--reason", "second").code == 1
-    assert host.standing() == host.held() == {"203.0.113.7/32"}
+    assert host.active_bans() == host.held() == {"203.0.113.7/32"}
     ran = host.run("bans", "--json")
     assert [one["reason"] for one in ran.json] == ["first"]
 
@@ -138,19 +138,19 @@ def test_unban_lifts_exactly_its_target_and_not_one_that_begins_the_same(host: C
     """ddos-deflate unbanned by an unanchored pattern: 1.2.3.4 also dropped 1.2.3.40 from its list."""
     host.run("ban", "203.0.113.4", "203.0.113.40")
     assert host.run("unban", "203.0.113.4").code == 0
-    assert host.standing() == {"203.0.113.40/32"}
+    assert host.active_bans() == {"203.0.113.40/32"}
 
 
 def test_unban_takes_an_id(host: CliHost) -> None:
     host.run("ban", "203.0.113.7")
     assert host.run("unban", host.records()[0].ban.id).code == 0
-    assert host.standing() == set()
+    assert host.active_bans() == set()
 
 
 def test_unban_all_lifts_everything_once_confirmed(host: CliHost) -> None:
     host.run("ban", "203.0.113.7", "2001:db8::/48")
     assert host.run("unban", "--all", "--yes").code == 0
-    assert host.standing() == host.held() == set()
+    assert host.active_bans() == host.held() == set()
 
 
 def test_a_wiped_kernel_is_told_by_bans(host: CliHost) -> None:
@@ -170,7 +170,7 @@ def test_review_extends_what_still_hits_and_releases_what_is_quiet(
     done = host.run("review", "--extend", "1h", "--still-hitting", "--release", "--json").json
     assert [one["target"] for one in done["extended"]] == ["203.0.113.7"]
     assert [one["target"] for one in done["released"]] == ["203.0.113.8"]
-    assert host.standing() == host.held() == {"203.0.113.7/32"}
+    assert host.active_bans() == host.held() == {"203.0.113.7/32"}
 
 
 def test_review_without_options_changes_nothing(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:

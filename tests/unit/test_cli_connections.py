@@ -11,9 +11,9 @@ import pytest
 
 from synguard.cli.main import app
 from synguard.readings import TcpState
-from synguard.report.by import By
-from synguard.report.connections import Question
-from synguard.report.sockets import Sight
+from synguard.report.connections import ConnectionsQuery
+from synguard.report.group_by import By
+from synguard.report.sockets import SocketView
 
 
 def call(*words: str) -> int:
@@ -23,14 +23,14 @@ def call(*words: str) -> int:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Question]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[ConnectionsQuery]:
     """Questions that reach the kernel, each answered with this host's own sockets."""
     import synguard.cli.connections as verb
 
-    questions: list[Question] = []
+    questions: list[ConnectionsQuery] = []
     read = verb._read
 
-    def noted(sockets: object, question: Question) -> Sight:
+    def noted(sockets: object, question: ConnectionsQuery) -> SocketView:
         questions.append(question)
         return read(sockets, question)  # type: ignore[arg-type]
 
@@ -73,23 +73,23 @@ def test_garbage_is_one_sentence_and_exit_code_2(
 @pytest.mark.parametrize(
     ("words", "question"),
     [
-        ([], Question()),
-        (["--state", "syn-recv"], Question(By.SOURCE, states=frozenset({TcpState.SYN_RECV}))),
-        (["--port", "80,8000-8002"], Question(By.SOURCE, ports=(range(80, 81), range(8000, 8003)))),
-        (["--prefix-length", "20"], Question(By.PREFIX, lengths=(20, 48))),
-        (["--prefix-length", "56"], Question(By.PREFIX, lengths=(24, 56))),
-        (["--prefix-length", "20,64"], Question(By.PREFIX, lengths=(20, 64))),
-        (["--state", "LISTEN"], Question(listening=True)),
-        (["--by", "remote", "--udp", "--limit", "0"], Question(By.REMOTE, limit=0, udp=True)),
+        ([], ConnectionsQuery()),
+        (["--state", "syn-recv"], ConnectionsQuery(By.SOURCE, states=frozenset({TcpState.SYN_RECV}))),
+        (["--port", "80,8000-8002"], ConnectionsQuery(By.SOURCE, ports=(range(80, 81), range(8000, 8003)))),
+        (["--prefix-length", "20"], ConnectionsQuery(By.PREFIX, lengths=(20, 48))),
+        (["--prefix-length", "56"], ConnectionsQuery(By.PREFIX, lengths=(24, 56))),
+        (["--prefix-length", "20,64"], ConnectionsQuery(By.PREFIX, lengths=(20, 64))),
+        (["--state", "LISTEN"], ConnectionsQuery(listening=True)),
+        (["--by", "remote", "--udp", "--limit", "0"], ConnectionsQuery(By.REMOTE, limit=0, udp=True)),
     ],
 )
-def test_words_are_understood(words: list[str], question: Question, asked: list[Question]) -> None:
+def test_words_are_understood(words: list[str], question: ConnectionsQuery, asked: list[ConnectionsQuery]) -> None:
     assert call(*words) == 0
     assert asked == [question]
 
 
 def test_watching_shows_again_until_interrupted(
-    asked: list[Question], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    asked: list[ConnectionsQuery], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slept: list[float] = []
 
@@ -107,7 +107,7 @@ def test_watching_shows_again_until_interrupted(
 
 
 def test_watching_a_slow_table_leaves_half_of_the_time_to_others(
-    asked: list[Question], monkeypatch: pytest.MonkeyPatch
+    asked: list[ConnectionsQuery], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = count(0, 2)  # each look at the clock costs two seconds; a dump gives up after ten
     slept: list[float] = []

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from synguard.cli.complaints import OTHER_WORDS
 from synguard.cli.main import VERBS
+from synguard.cli.usage_errors import OTHER_WORDS
 from synguard.model import Evidence, Hits, Scope, Signal
 from tests.support.bans import ban
 from tests.support.cli_host import CliHost
@@ -126,7 +126,7 @@ def test_what_cannot_be_undone_wants_yes_where_nobody_can_be_asked(
     ran = host.run(*words, "--within", "any") if words[0] == "review" else host.run(*words)
     assert (ran.code, len(ran.err.splitlines())) == (2, 1)
     assert "--yes" in ran.err
-    assert host.standing() == {"203.0.113.7/32"}
+    assert host.active_bans() == {"203.0.113.7/32"}
 
 
 def test_every_fault_of_a_config_is_told_at_once(host: CliHost) -> None:

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.addresses import parse_network
-from synguard.cli import lists
-from synguard.cli.lists import Entry, network_of_word, read_lists
 from synguard.errors import NotPermittedError, PlaneError, SynguardError, UsageError
+from synguard.operator import lists
+from synguard.operator.lists import ListEntry, network_of_word, read_lists
 from synguard.readings import TcpState
 from tests.support.cli_host import GATEWAY, CliHost
 
@@ -50,10 +50,10 @@ def test_a_list_is_read_with_its_comments_as_reasons_and_its_duplicates_folded(
     path = listed(GOOD)
     listing = read_lists([Path(path)])
     assert listing.entries == {
-        ip_network("203.0.113.7"): Entry(f"{path}:2", "scanner\\x1b[31m, ticket 4711"),
-        ip_network("2001:db8:7::/48"): Entry(f"{path}:3", "SBL123"),
-        ip_network("198.51.100.0/24"): Entry(f"{path}:4", ""),
-        ip_network("203.0.113.9"): Entry(f"{path}:6", ""),
+        ip_network("203.0.113.7"): ListEntry(f"{path}:2", "scanner\\x1b[31m, ticket 4711"),
+        ip_network("2001:db8:7::/48"): ListEntry(f"{path}:3", "SBL123"),
+        ip_network("198.51.100.0/24"): ListEntry(f"{path}:4", ""),
+        ip_network("203.0.113.9"): ListEntry(f"{path}:6", ""),
     }
     assert listing.folded == 1
 
@@ -135,7 +135,7 @@ def test_a_file_that_may_not_be_read_is_exit_code_4(tmp_path: Path, monkeypatch:
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("synguard.cli.lists.os.open", refuse)
+    monkeypatch.setattr("synguard.operator.lists.os.open", refuse)
     with pytest.raises(NotPermittedError, match="may not be read by this user"):
         read_lists([tmp_path / "secret"])
 
@@ -183,13 +183,13 @@ def test_a_list_and_targets_are_banned_together_and_unban_takes_the_same_list(
     ran = host.run("ban", "192.0.2.9", "--file", path, "--reason", "weekly list")
     assert ran.code == 0, ran.err
     assert f"unban 192.0.2.9 --file {path}" in ran.out
-    assert host.standing() == host.held()
+    assert host.active_bans() == host.held()
     assert len(host.held()) == 5
     reasons = {str(record.ban.target): record.ban.reason for record in host.records()}
     assert reasons["203.0.113.7/32"] == "scanner\\x1b[31m, ticket 4711"
     assert reasons["198.51.100.0/24"] == "weekly list"
     assert host.run("unban", "192.0.2.9", "--file", path).code == 0
-    assert host.standing() == host.held() == set()
+    assert host.active_bans() == host.held() == set()
     assert host.run("unban", "--file", path).code == 1
 
 
@@ -231,7 +231,7 @@ def test_a_protected_target_in_a_list_is_refused_with_its_line_unless_it_is_left
     ran = host.run("ban", "--file", path, "--skip-refused")
     assert ran.code == 0, ran.err
     assert f"left out: {path}:2: {GATEWAY}" in ran.out
-    assert host.standing() == host.held() == {"203.0.113.7/32", "198.51.100.1/32"}
+    assert host.active_bans() == host.held() == {"203.0.113.7/32", "198.51.100.1/32"}
     only = listed(f"{GATEWAY}\n")
     assert host.run("ban", "--file", only, "--skip-refused").code == 3
 
@@ -257,7 +257,7 @@ def test_of_a_long_list_the_preview_is_sums_and_the_few_that_hit_somebody(
 def test_standard_input_is_a_list(host: CliHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in").write_text("203.0.113.7\n")
     with (tmp_path / "in").open(encoding="utf-8") as given:
-        monkeypatch.setattr("synguard.cli.lists._stdin", given.fileno)
+        monkeypatch.setattr("synguard.operator.lists._stdin", given.fileno)
         ran = host.run("ban", "-")
     assert ran.code == 0, ran.err
     assert "unban - < the same list" in ran.out
@@ -280,5 +280,5 @@ def test_what_the_kernel_has_no_room_for_is_refused_before_anything_is_written(
     assert ran.code == 1
     assert "would hold 4, 1 more than its ceiling of 3" in ran.err
     assert "ceilings.members" in ran.err
-    assert host.standing() == host.held() == {"192.0.2.9/32"}
+    assert host.active_bans() == host.held() == {"192.0.2.9/32"}
     assert host.run("ban", "203.0.113.1", "203.0.113.2").code == 0

@@ -10,8 +10,8 @@ import pytest
 
 from synguard.agent.lock import AgentLock
 from synguard.readings import Protected
-from synguard.report.protected_file import ProtectedFile
 from synguard.sensors.protected import ADDRESSES, FILE
+from synguard.status.protected_file import ProtectedFile
 from tests.support.cli_host import CliHost
 
 FRIEND = "203.0.113.20"
@@ -75,7 +75,7 @@ def test_without_an_agent_the_host_itself_is_asked_and_what_cannot_be_read_is_as
     monkeypatch.setenv("SYNGUARD_CONFIG", str(host.config))
     assert read is not protected.read_protected
     monkeypatch.setattr(protected, "DEFAULT_PLACES", places())
-    from synguard.cli.here import protected_here
+    from synguard.cli.context import protected_here
     from synguard.policy.load import load_config
 
     config = load_config(host.config)
@@ -90,7 +90,7 @@ def test_the_address_that_the_caller_is_logged_in_from_is_refused_and_its_want_o
     host: CliHost,
 ) -> None:
     """`sudo` takes SSH_CONNECTION away: a ban of her own address passed, and the doctor was content."""
-    from synguard.agent.enablement import Login
+    from synguard.operator.enablement import Login
 
     host.login = Login(ssh=f"{FRIEND} 50022 192.0.2.1 22")
     assert f"you are logged in from {FRIEND}" in host.run("ban", "203.0.113.0/24").err

@@ -241,7 +241,7 @@ def test_run_refuses_recordings_that_cannot_be(
 
 
 def test_run_records_what_it_reads(tmp_path: Path) -> None:
-    """The real sensors of whatever machine this is, for a second, in a rehearsal."""
+    """The real sensors of whatever machine this is, for a second, in dry-run."""
     import subprocess
     import sys
 

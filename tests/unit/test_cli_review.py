@@ -41,7 +41,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
     return made
 
 
-def standing(host: CliHost) -> dict[str, datetime | None]:
+def active_bans(host: CliHost) -> dict[str, datetime | None]:
     now = datetime.now(UTC)
     return {str(one.ban.target): one.ban.expires_at for one in host.records() if one.stands(now)}
 
@@ -57,8 +57,8 @@ def at_a_terminal(monkeypatch: pytest.MonkeyPatch, host: CliHost) -> Callable[..
     def run(keys: Iterable[str], confirm: str = "y") -> Ran:
         pressed: Iterator[str] = iter(keys)
         monkeypatch.setattr("typer.getchar", lambda: next(pressed))
-        monkeypatch.setattr("synguard.cli.asking.somebody_is_there", lambda: True)
-        monkeypatch.setattr("synguard.cli.asking.somebody_answers", lambda: True)
+        monkeypatch.setattr("synguard.cli.prompt.is_interactive", lambda: True)
+        monkeypatch.setattr("synguard.cli.prompt.can_prompt", lambda: True)
         return host.run("review", "--within", "any", stdin=f"{confirm}\n")
 
     return run
@@ -84,11 +84,11 @@ def test_half_open_sockets_alone_show_that_a_target_still_hits(host: CliHost) ->
 
 
 def test_looking_changes_nothing_and_says_so(host: CliHost) -> None:
-    before = standing(host)
+    before = active_bans(host)
     ran = host.run("review", "--within", "any")
     assert "nothing was changed" in ran.out
     assert "would ban" in ran.out
-    assert standing(host) == before
+    assert active_bans(host) == before
 
 
 def test_a_would_be_ban_is_never_changed(host: CliHost) -> None:
@@ -101,19 +101,19 @@ def test_a_would_be_ban_is_never_changed(host: CliHost) -> None:
 
 
 def test_suggestions_want_a_yes_where_nobody_can_be_asked(host: CliHost) -> None:
-    before = standing(host)
+    before = active_bans(host)
     ran = host.run("review", "--within", "any", "--apply-suggestions")
     assert (ran.code, "--yes" in ran.err) == (2, True)
-    assert standing(host) == before
+    assert active_bans(host) == before
 
 
 def test_applied_suggestions_are_told_one_by_one(host: CliHost) -> None:
-    before = standing(host)
+    before = active_bans(host)
     ran = host.run("review", "--within", "any", "--apply-suggestions", "--yes")
     assert ran.code == 0, ran.err
     for words in (f"extended {HITS} until", f"released {QUIET}, id quiet1", f"made permanent {CAME_BACK}"):
         assert words in ran.out
-    after = standing(host)
+    after = active_bans(host)
     assert after.keys() == before.keys() - {f"{QUIET}/32"}
     assert after[f"{CAME_BACK}/32"] is None
     assert host.held() == after.keys() - {f"{WOULD}/32"}
@@ -131,16 +131,16 @@ def test_make_permanent_takes_only_those(host: CliHost) -> None:
 def test_one_protected_meanwhile_is_refused_an_end_that_never_comes(host: CliHost) -> None:
     """Between suggestion and answer somebody logs in from there; the order is weighed as any ban by hand."""
     from synguard.addresses import parse_network
-    from synguard.cli.here import reaching
+    from synguard.cli.context import open_context
     from synguard.cli.review_changes import Changes, carry_out
     from synguard.errors import RefusedError
     from synguard.policy.load import load_config
 
     (record,) = [one for one in host.records() if str(one.ban.target) == f"{CAME_BACK}/32"]
     host.protected[parse_network(CAME_BACK)] = "logged in over SSH"
-    with reaching(load_config(host.config)) as reach, pytest.raises(RefusedError, match="logged in"):
+    with open_context(load_config(host.config)) as reach, pytest.raises(RefusedError, match="logged in"):
         carry_out(Changes(made_permanent=[record.ban]), reach)
-    assert standing(host)[f"{CAME_BACK}/32"] is not None
+    assert active_bans(host)[f"{CAME_BACK}/32"] is not None
 
 
 def test_a_key_a_ban_and_one_yes_at_the_end(host: CliHost, at_a_terminal: Callable[..., Ran]) -> None:
@@ -150,39 +150,39 @@ def test_a_key_a_ban_and_one_yes_at_the_end(host: CliHost, at_a_terminal: Callab
     assert "suggested: extend by" in ran.out
     assert f"would ban {WOULD}, not changed; had it been real: release" in ran.out
     assert "this would change:" in ran.out
-    assert {f"{QUIET}/32"} <= {str(one.ban.target) for one in host.records()} - standing(host).keys()
+    assert {f"{QUIET}/32"} <= {str(one.ban.target) for one in host.records()} - active_bans(host).keys()
 
 
 def test_a_takes_all_that_is_left_as_suggested(host: CliHost, at_a_terminal: Callable[..., Ran]) -> None:
     ran = at_a_terminal(["a"])
     assert "make these 3 changes?" in ran.err
-    assert standing(host)[f"{CAME_BACK}/32"] is None
+    assert active_bans(host)[f"{CAME_BACK}/32"] is None
 
 
 def test_no_at_the_end_changes_nothing(host: CliHost, at_a_terminal: Callable[..., Ran]) -> None:
-    before = standing(host)
+    before = active_bans(host)
     ran = at_a_terminal(["a"], confirm="n")
-    assert (ran.code, standing(host)) == (1, before)
+    assert (ran.code, active_bans(host)) == (1, before)
     assert "nothing was changed" in ran.err
 
 
 def test_b_goes_back_and_q_leaves_the_rest_as_it_is(host: CliHost, at_a_terminal: Callable[..., Ran]) -> None:
-    before = standing(host)
+    before = active_bans(host)
     ran = at_a_terminal(["r", "b", "k", "q"])
-    assert standing(host) == before
+    assert active_bans(host) == before
     assert "nothing was changed" in ran.out
 
 
 def test_what_can_be_forged_cannot_be_made_permanent_by_a_key(host: CliHost, at_a_terminal: Callable[..., Ran]) -> None:
     ran = at_a_terminal(["p", "k", "q"])
     assert "not for good: its evidence can be forged" in ran.out
-    assert None not in standing(host).values()
+    assert None not in active_bans(host).values()
 
 
 def test_ctrl_c_before_the_end_changes_nothing_and_says_so(host: CliHost, at_a_terminal: Callable[..., Ran]) -> None:
-    before = standing(host)
+    before = active_bans(host)
     ran = at_a_terminal(["r", "r", "\x03"])
-    assert (ran.code, standing(host)) == (130, before)
+    assert (ran.code, active_bans(host)) == (130, before)
     assert "stopped; nothing was changed" in ran.out
 
 
@@ -193,7 +193,7 @@ def test_a_review_that_is_stopped_half_way_says_what_was_done_and_what_was_not(
     def stopped(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("synguard.agent.hand.Hand.extend_each", stopped)
+    monkeypatch.setattr("synguard.operator.apply.BanApplier.extend_each", stopped)
     ran = host.run("review", "--within", "any", "--apply-suggestions", "--yes")
     assert ran.code == (1 if isinstance(error, PlaneError) else 130)
     assert f"synguard: done: {QUIET}\n" in ran.err

@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 
 from synguard.addresses import parse_network
-from synguard.agent.manual import look_around
-from synguard.cli.here import reaching, utcnow
+from synguard.cli.context import open_context, utcnow
 from synguard.errors import PlaneError, RefusedError, SynguardError
 from synguard.model import Scope
+from synguard.operator.ban import read_host_context
 from synguard.policy.load import load_config
 from synguard.readings import TcpState
+from synguard.top.actions import Actions
 from synguard.top.ban_rows import BanRow
 from synguard.top.frame import frame, tables_of
-from synguard.top.look import Looker
-from synguard.top.orders import Orders
+from synguard.top.poller import Poller
 from synguard.top.session import Session, Watcher
-from synguard.top.sight import Sockets
+from synguard.top.snapshot import SnapshotSockets
 from synguard.top.spans import Line, as_text
-from synguard.top.view import BanWish, LiftWish, View
+from synguard.top.view_state import BanWish, UnbanWish, ViewState
 from tests.support.bans import ban
 from tests.support.cli_host import GATEWAY, OWN, CliHost
-from tests.support.top_sights import NOW, sight
+from tests.support.top_snapshots import NOW, snapshot
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
 
 
 @pytest.fixture
-def orders(host: CliHost) -> Orders:
-    return Orders(partial(reaching, load_config(host.config)), look_around, utcnow)
+def orders(host: CliHost) -> Actions:
+    return Actions(partial(open_context, load_config(host.config)), read_host_context, utcnow)
 
 
 def wish(target: str, scope: Scope = Scope.ALL) -> BanWish:
@@ -90,16 +90,16 @@ def test_looking_changes_nothing(host: CliHost) -> None:
     assert not host.state.exists()
 
 
-def test_a_ban_from_the_keyboard_stands_in_ledger_and_kernel(host: CliHost, orders: Orders) -> None:
+def test_a_ban_from_the_keyboard_stands_in_ledger_and_kernel(host: CliHost, orders: Actions) -> None:
     host.connect(("203.0.113.7", TcpState.ESTABLISHED))
     assert "1 ESTABLISHED" in orders.weigh(wish("203.0.113.7"))[0]
     assert host.records() == []
     assert orders.carry_out(wish("203.0.113.7"))[0].startswith("banned 203.0.113.7 (all, drop) until")
-    assert host.standing() == host.held() == {"203.0.113.7/32"}
+    assert host.active_bans() == host.held() == {"203.0.113.7/32"}
 
 
 @pytest.mark.parametrize("target", [GATEWAY, OWN, "0.0.0.0/7", "127.0.0.1"])
-def test_what_the_verb_refuses_the_keyboard_refuses(host: CliHost, orders: Orders, target: str) -> None:
+def test_what_the_verb_refuses_the_keyboard_refuses(host: CliHost, orders: Actions, target: str) -> None:
     for step in (orders.weigh, orders.carry_out):
         with pytest.raises(RefusedError, match="is refused"):
             step(wish(target))
@@ -107,7 +107,7 @@ def test_what_the_verb_refuses_the_keyboard_refuses(host: CliHost, orders: Order
     assert host.held() == set()
 
 
-def test_a_target_protected_between_question_and_answer_is_refused(host: CliHost, orders: Orders) -> None:
+def test_a_target_protected_between_question_and_answer_is_refused(host: CliHost, orders: Actions) -> None:
     orders.weigh(wish("203.0.113.7"))
     host.protected[parse_network("203.0.113.7")] = "logged in over SSH"
     with pytest.raises(RefusedError, match="logged in over SSH"):
@@ -115,27 +115,27 @@ def test_a_target_protected_between_question_and_answer_is_refused(host: CliHost
     assert host.records() == []
 
 
-def test_a_kernel_that_refuses_leaves_no_ban_behind(host: CliHost, orders: Orders) -> None:
+def test_a_kernel_that_refuses_leaves_no_ban_behind(host: CliHost, orders: Actions) -> None:
     host.plane.fail_next("apply", PlaneError("filling sets", "no"), PlaneError("filling sets", "no"))
     with pytest.raises(PlaneError):
         orders.carry_out(wish("203.0.113.7"))
-    assert host.standing() == host.held() == set()
+    assert host.active_bans() == host.held() == set()
 
 
-def test_a_ban_is_lifted_by_its_id_and_what_only_the_kernel_holds_too(host: CliHost, orders: Orders) -> None:
+def test_a_ban_is_lifted_by_its_id_and_what_only_the_kernel_holds_too(host: CliHost, orders: Actions) -> None:
     host.run("ban", "203.0.113.7", "203.0.113.8")
     ids = {str(record.ban.target): record.ban.id for record in host.records()}
-    assert "lifted" in orders.carry_out(LiftWish("203.0.113.7", ids["203.0.113.7/32"]))[0]
-    assert host.standing() == host.held() == {"203.0.113.8/32"}
+    assert "lifted" in orders.carry_out(UnbanWish("203.0.113.7", ids["203.0.113.7/32"]))[0]
+    assert host.active_bans() == host.held() == {"203.0.113.8/32"}
     with host.ledger() as ledger:
         ledger.end_bans(ids.values(), datetime.now(UTC), "moved aside")
-    assert "took 203.0.113.8 out" in orders.carry_out(LiftWish("203.0.113.8", ids["203.0.113.8/32"]))[0]
+    assert "took 203.0.113.8 out" in orders.carry_out(UnbanWish("203.0.113.8", ids["203.0.113.8/32"]))[0]
     assert host.held() == set()
 
 
-def test_a_ban_that_has_ended_meanwhile_is_told(host: CliHost, orders: Orders) -> None:
+def test_a_ban_that_has_ended_meanwhile_is_told(host: CliHost, orders: Actions) -> None:
     with pytest.raises(SynguardError, match="has ended meanwhile; nothing was changed"):
-        orders.carry_out(LiftWish("203.0.113.7", "gone"))
+        orders.carry_out(UnbanWish("203.0.113.7", "gone"))
 
 
 class Typist:
@@ -165,7 +165,7 @@ class Typist:
 
 
 @pytest.mark.timeout(20)
-def test_a_person_bans_looks_and_unbans(host: CliHost, orders: Orders) -> None:
+def test_a_person_bans_looks_and_unbans(host: CliHost, orders: Actions) -> None:
     """Everything but the terminal: a thread looks, keys are pressed, ledger and kernel follow."""
     typist = Typist(
         ("no bans stand", "B"),
@@ -184,29 +184,29 @@ def test_a_person_bans_looks_and_unbans(host: CliHost, orders: Orders) -> None:
     )
     typist.steps[1:2] = [("ban which", letter) for letter in "203.0.113.7"]
     typist.steps[-4:-3] = [("ban which", letter) for letter in GATEWAY]
-    looker = Looker(load_config(host.config), lambda: host.plane.read().bans, no_sockets, 0.05)
-    watcher = Watcher(looker, 0.05, looker.glance(), typist.wake)
+    poller = Poller(load_config(host.config), lambda: host.plane.read().bans, no_sockets, 0.05)
+    watcher = Watcher(poller, 0.05, poller.glance(), typist.wake)
     watcher.start()
     Session(typist, watcher, orders).run()
     watcher.stop()
     assert typist.steps == []
-    assert host.standing() == host.held() == set()
+    assert host.active_bans() == host.held() == set()
     assert [record.ended_why for record in host.records()] == ["lifted by hand in synguard top"]
 
 
-def no_sockets() -> Sockets:
-    return Sockets()
+def no_sockets() -> SnapshotSockets:
+    return SnapshotSockets()
 
 
 @pytest.mark.timeout(20)
-def test_a_pause_stands_still_and_the_end_of_it_catches_up(host: CliHost, orders: Orders) -> None:
+def test_a_pause_stands_still_and_the_end_of_it_catches_up(host: CliHost, orders: Actions) -> None:
     typist = Typist(("no bans stand", "p"), ("PAUSED", "x"), ("PAUSED", "p"), ("BANS 1", "q"))
-    looker = Looker(load_config(host.config), lambda: host.plane.read().bans, no_sockets, 0.05)
-    watcher = Watcher(looker, 0.05, looker.glance(), typist.wake)
+    poller = Poller(load_config(host.config), lambda: host.plane.read().bans, no_sockets, 0.05)
+    watcher = Watcher(poller, 0.05, poller.glance(), typist.wake)
     waiting = typist.wait
 
     def wait() -> list[str]:
-        if typist.steps[0][1] == "x" and host.standing() == set():
+        if typist.steps[0][1] == "x" and host.active_bans() == set():
             host.run("ban", "203.0.113.7")
         return waiting()
 
@@ -218,16 +218,16 @@ def test_a_pause_stands_still_and_the_end_of_it_catches_up(host: CliHost, orders
 
 
 @pytest.mark.timeout(20)
-def test_a_look_that_fails_for_good_ends_the_sitting_with_its_sentence(host: CliHost, orders: Orders) -> None:
+def test_a_look_that_fails_for_good_ends_the_sitting_with_its_sentence(host: CliHost, orders: Actions) -> None:
     typist = Typist(("never shown", "q"))
-    looker = Looker(load_config(host.config), dict, no_sockets, 0.05)
-    first = looker.glance()
+    poller = Poller(load_config(host.config), dict, no_sockets, 0.05)
+    first = poller.glance()
 
     def denied() -> None:
         raise SynguardError("may not be read any more")
 
-    looker.look = denied  # type: ignore[method-assign, assignment]
-    watcher = Watcher(looker, 0.05, first, typist.wake)
+    poller.poll = denied  # type: ignore[method-assign, assignment]
+    watcher = Watcher(poller, 0.05, first, typist.wake)
     watcher.start()
     with pytest.raises(SynguardError, match="any more"):
         Session(typist, watcher, orders).run()
@@ -236,12 +236,12 @@ def test_a_look_that_fails_for_good_ends_the_sitting_with_its_sentence(host: Cli
 
 def test_of_20000_bans_only_those_in_sight_make_text() -> None:
     made = [ban(f"b{n}", f"20.{n >> 8}.{n & 255}.1", start=NOW) for n in range(20_000)]
-    seen = sight(made)
+    seen = snapshot(made)
     cells = BanRow.cells
     calls = []
     try:
         BanRow.cells = lambda self: calls.append(1) or cells(self)  # type: ignore[method-assign, func-returns-value]
-        view = View()
+        view = ViewState()
         frame(seen, view, tables_of(seen, view), 80, 24)
     finally:
         BanRow.cells = cells  # type: ignore[method-assign]

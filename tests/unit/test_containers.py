@@ -10,13 +10,13 @@ import pytest
 
 from synguard.errors import SensorError
 from synguard.sensors import containers
-from synguard.sensors.containers import LOOK_AGAIN_S, LOOK_EVERY_S, Containers, Surroundings
-from synguard.sensors.doors import Door
+from synguard.sensors.container_probe import ContainerProbe
+from synguard.sensors.containers import LOOK_AGAIN_S, LOOK_EVERY_S, Containers, NamespaceContext
 from synguard.sensors.namespaces import Sighting, Walk
-from synguard.sensors.tenants import Tenant
+from synguard.sensors.veth_links import VethPeer
 
 OWN = frozenset({ip_address("172.17.0.1")})
-LIVES_HERE = Tenant(gateways=OWN, goes_out=True, addresses=frozenset({ip_address("172.17.0.2")}))
+LIVES_HERE = ContainerProbe(gateways=OWN, goes_out=True, addresses=frozenset({ip_address("172.17.0.2")}))
 
 
 class FakeReader:
@@ -42,29 +42,29 @@ class Host:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.doors: list[Door] = []
+        self.port_mapping: list[VethPeer] = []
         self.looks = 0
         self.forwards = True
-        self.tenants: dict[int, Tenant] = {}
+        self.probes: dict[int, ContainerProbe] = {}
 
-    def tenant(self, descriptor: int) -> Tenant:
-        return self.tenants.get(self.number(descriptor) or 0, LIVES_HERE)
+    def probe(self, descriptor: int) -> ContainerProbe:
+        return self.probes.get(self.number(descriptor) or 0, LIVES_HERE)
 
     def add(self, nsid: int, *, routed: bool = True) -> None:
         (self.directory / f"ns{nsid}").touch()
-        self.doors.append(Door(nsid, "br0", 3, routed=routed))
+        self.port_mapping.append(VethPeer(nsid, "br0", 3, routed=routed))
 
     def remove(self, nsid: int) -> None:
         (self.directory / f"ns{nsid}").unlink()
-        self.doors = [door for door in self.doors if door.nsid != nsid]
+        self.port_mapping = [door for door in self.port_mapping if door.nsid != nsid]
 
     def number(self, descriptor: int) -> int | None:
         name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
         return int(name.removeprefix("ns").split(" ")[0]) if name.startswith("ns") else None
 
-    def read_doors(self) -> list[Door]:
+    def read_doors(self) -> list[VethPeer]:
         self.looks += 1
-        return list(self.doors)
+        return list(self.port_mapping)
 
 
 class FilesWalk(Walk):
@@ -87,7 +87,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def watching(host: Host) -> Containers:
-    around = Surroundings(host.read_doors, lambda: host.forwards, lambda: OWN, host.number, host.tenant)
+    around = NamespaceContext(host.read_doors, lambda: host.forwards, lambda: OWN, host.number, host.probe)
     return Containers(FilesWalk(host.directory), around)
 
 
@@ -195,7 +195,7 @@ def test_a_container_is_one_whose_way_out_is_this_host(
 ) -> None:
     """Attackers in a namespace at the other end of a veth pair were once taken for containers, and protected."""
     host.add(1)
-    host.tenants[1] = Tenant(frozenset(map(ip_address, gateways)), goes_out, frozenset({ip_address("10.0.0.2")}))
+    host.probes[1] = ContainerProbe(frozenset(map(ip_address, gateways)), goes_out, frozenset({ip_address("10.0.0.2")}))
     watched = watching(host)
     watched.look(0.0)
     assert bool(read(watched)) is lives_here
@@ -206,7 +206,7 @@ def test_a_container_is_one_whose_way_out_is_this_host(
 
 def test_a_namespace_that_serves_nothing_is_a_client_like_any_other(host: Host) -> None:
     (host.directory / "ns7 client").touch()
-    host.doors.append(Door(7, "br0", 3, routed=True))
+    host.port_mapping.append(VethPeer(7, "br0", 3, routed=True))
     watched = watching(host)
     watched.look(0.0)
     assert read(watched) == ["ns7 client"]

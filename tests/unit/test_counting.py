@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.detector.assessment import Observation
-from synguard.detector.counting import MOST_PORTS, MOST_REPORTED, Rows, observe, split
+from synguard.detector.counting import MOST_PORTS, MOST_REPORTED, AddressRows, observe, split
 from synguard.model import Signal
 from synguard.policy.models import Limits, Policy, PrefixRules
 from tests.support.traffic import table
@@ -23,11 +23,11 @@ POLICY = Policy(
 )
 
 
-def rows_of(*tables, weight: float = 1.0, sampled: bool = False) -> Rows:
+def rows_of(*tables, weight: float = 1.0, sampled: bool = False) -> AddressRows:
     from tests.support.traffic import together
 
     merged = together(*tables)
-    return Rows(merged.remote_high, merged.remote_low, merged.local_port, weight, sampled)
+    return AddressRows(merged.remote_high, merged.remote_low, merged.local_port, weight, sampled)
 
 
 def by_target(observations: list[Observation]) -> dict[str, Observation]:

@@ -15,7 +15,7 @@ from synguard import __version__
 from synguard.cli.main import VERBS, app
 from synguard.policy.load import load_file, load_policies
 from synguard.policy.models import Config
-from synguard.sensors.sockets import Sockets
+from synguard.sensors.sockets import SocketTables
 from tests.support.cli_host import CliHost
 from tests.support.pages import CHANGELOG, PAGES, README, ROOT, Block, Command, blocks, code_spans, commands, prose
 
@@ -77,7 +77,9 @@ def test_a_documented_command_works(command: Command, tmp_path: Path, monkeypatc
     host = CliHost(tmp_path, monkeypatch)
     host.configure('policies = ["bastion", "web", "default"]\n')
     if "connections" in command.words:
-        monkeypatch.setattr("synguard.sensors.sockets.Sockets", Sockets)  # the machine's own: looking is harmless
+        monkeypatch.setattr(
+            "synguard.sensors.sockets.SocketTables", SocketTables
+        )  # the machine's own: looking is harmless
     monkeypatch.chdir(tmp_path)
     (tmp_path / "drop.txt").write_text("198.51.100.9  # seen on a list\n", encoding="utf-8")
     ran = host.run(*words_of(command))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synguard.detector.counters import dropped_rate
+from synguard.detector.rates import dropped_rate
 from synguard.readings import CounterReading
 
 

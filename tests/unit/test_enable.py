@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from synguard.addresses import parse_network
-from synguard.agent.enablement import Enablement, Enablements, Login, boot_id
-from synguard.agent.login import login_here, why_not_new
 from synguard.errors import PlaneUnavailableError
 from synguard.model import Action, Ban, Mode, Origin, Scope
-from synguard.report.presence import AGENT_LOCK
-from synguard.report.status import Status, write_status
+from synguard.operator.enablement import Enablement, EnablementFile, Login, boot_id
+from synguard.operator.login import login_here, why_not_new
+from synguard.status.freshness import AGENT_LOCK
+from synguard.status.model import Status, write_status
 from tests.support.cli_host import CliHost, Ran
 
 FIRST = "198.51.100.9 50022 192.0.2.1 22"
@@ -54,7 +54,7 @@ def tell(host: CliHost, mode_by: str = "config", age_s: float = 0.0) -> None:
 
 
 def order(host: CliHost) -> Enablement | None:
-    return Enablements(host.state).read()
+    return EnablementFile(host.state).read()
 
 
 def refused(ran: Ran, words: str, code: int = 3) -> None:
@@ -75,7 +75,7 @@ def test_a_trial_is_written_with_its_end_and_by_whom_and_then_confirmed_from_a_n
     assert written.by == host.login
     assert written.until_s is not None
     assert 290 < written.until_s - time.monotonic() <= 300
-    assert Enablements(host.state).path.stat().st_mode & 0o777 == 0o600
+    assert EnablementFile(host.state).path.stat().st_mode & 0o777 == 0o600
     refused(host.run("enable", "--confirm"), "the very SSH connection")
     host.login = Login(ssh=SECOND, started_s=1.0)
     refused(host.run("enable", "--confirm"), "older than the enforcement")
@@ -107,9 +107,9 @@ def test_a_confirmation_that_comes_too_late_is_refused(host: CliHost) -> None:
     host.run("enable", "--confirm-within", "5m", "--yes")
     written = order(host)
     assert written is not None
-    Enablements(host.state).write(written.model_copy(update={"until_s": time.monotonic() - 1}))
+    EnablementFile(host.state).write(written.model_copy(update={"until_s": time.monotonic() - 1}))
     refused(host.run("enable", "--confirm"), "too late")
-    Enablements(host.state).write(written.model_copy(update={"boot": "another"}))
+    EnablementFile(host.state).write(written.model_copy(update={"boot": "another"}))
     refused(host.run("enable", "--confirm"), "too late")
     host.run("enable", "--off")
     refused(host.run("enable", "--confirm"), "nothing is on trial", 1)
@@ -190,7 +190,7 @@ def test_a_second_order_while_one_stands_is_refused_and_a_lapsed_one_is_replaced
     refused(host.run("enable", "--yes"), "enabled already")
     written = order(host)
     assert written is not None
-    Enablements(host.state).write(written.model_copy(update={"until_s": 0.0}))
+    EnablementFile(host.state).write(written.model_copy(update={"until_s": 0.0}))
     assert host.run("enable", "--yes").code == 0
     replaced = order(host)
     assert replaced is not None

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from synguard.addresses import parse_network
-from synguard.enforcer.members import (
+from synguard.enforcer.iptables.rules import ban_rules, datestop, set_rules, tables
+from synguard.enforcer.iptables.set_members import (
     LONGEST_TIMEOUT_S,
     MAX_ELEMENTS,
     create_line,
@@ -32,9 +33,8 @@ from synguard.enforcer.names import (
     is_ours,
     parse_rule,
 )
-from synguard.enforcer.plane import Change
-from synguard.enforcer.rules import ban_rules, datestop, set_rules, tables
-from synguard.model import Action, Held, Hits, Scope
+from synguard.enforcer.plane import Delta
+from synguard.model import Action, Hits, KernelBan, Scope
 from tests.support.bans import ban
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -110,9 +110,9 @@ def test_chains_ask_exceptions_then_everything_then_proven_then_syns() -> None:
 
 
 def test_a_change_is_written_exceptions_first_and_bans_before_their_exceptions_go() -> None:
-    change = Change(
+    change = Delta(
         add=(ban("b", "192.0.2.0/24", ports=(80,), seconds=59.2, start=START),),
-        remove=(Held("a", parse_network("2001:db8::/64"), Scope.ALL, Action.REJECT),),
+        remove=(KernelBan("a", parse_network("2001:db8::/64"), Scope.ALL, Action.REJECT),),
         allow_add=frozenset({parse_network("127.0.0.1")}),
         allow_remove=frozenset({parse_network("::1")}),
     )
@@ -130,7 +130,7 @@ def test_a_change_is_written_exceptions_first_and_bans_before_their_exceptions_g
     [(0.001, 1), (1, 1), (1.001, 2), (90 * 86400, LONGEST_TIMEOUT_S), (None, 0)],
 )
 def test_a_timeout_is_rounded_up_and_never_the_kernels_forever_by_accident(seconds: float | None, timeout: int) -> None:
-    (line,) = member_lines(Change(add=(ban("b", "192.0.2.1", seconds=seconds, start=START),)), START)
+    (line,) = member_lines(Delta(add=(ban("b", "192.0.2.1", seconds=seconds, start=START),)), START)
     assert f" timeout {timeout} " in line
 
 
@@ -160,10 +160,10 @@ add other 198.18.0.1 comment "synguard ban c until never"
 """
     saved = parse_save(text.splitlines())
     assert saved.bans == {
-        "b": Held("b", parse_network("192.0.2.0/24"), Scope.NEW, Action.DROP, (80, 443), None, Hits(6, 69))
+        "b": KernelBan("b", parse_network("192.0.2.0/24"), Scope.NEW, Action.DROP, (80, 443), None, Hits(6, 69))
     }
     assert saved.allow == {parse_network("2001:db8::1")}
-    assert saved.strangers == ["2001:db8::2 in set synguard-allow-6"]
+    assert saved.foreign == ["2001:db8::2 in set synguard-allow-6"]
     assert len(saved.unfit) == len(SET_NAMES) - 2
 
 

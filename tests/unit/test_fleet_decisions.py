@@ -126,46 +126,48 @@ def known(at_most: int = 100) -> KnownDecisions:
 
 def test_deletions_come_before_what_is_new() -> None:
     """CrowdSec lists a target as deleted whose next decision comes in the same answer."""
-    book = known()
-    book.take(parse_stream(answer([item("203.0.113.9")]), NOW), complete=True)
-    book.take(parse_stream(answer([item("203.0.113.9", "1h")], [item("203.0.113.9", "-5ms")]), NOW), complete=False)
+    desired_state = known()
+    desired_state.take(parse_stream(answer([item("203.0.113.9")]), NOW), complete=True)
+    desired_state.take(
+        parse_stream(answer([item("203.0.113.9", "1h")], [item("203.0.113.9", "-5ms")]), NOW), complete=False
+    )
     target = ip_network("203.0.113.9/32")
-    assert book.current(NOW)[target].ends_at == NOW + timedelta(hours=1)
+    assert desired_state.current(NOW)[target].ends_at == NOW + timedelta(hours=1)
 
 
 def test_the_same_answer_twice_changes_nothing() -> None:
-    book = known()
+    desired_state = known()
     said = parse_stream(answer([item("203.0.113.9"), item("203.0.113.9", "1h")], [item("203.0.113.8", "-1s")]), NOW)
-    book.take(said, complete=True)
-    once = dict(book.current(NOW))
-    book.take(said, complete=False)
-    assert dict(book.current(NOW)) == once
+    desired_state.take(said, complete=True)
+    once = dict(desired_state.current(NOW))
+    desired_state.take(said, complete=False)
+    assert dict(desired_state.current(NOW)) == once
     assert [one.ends_at - NOW for one in once.values()] == [timedelta(hours=4)]
 
 
 def test_a_complete_answer_replaces_what_was_known() -> None:
-    book = known()
-    book.take(parse_stream(answer([item("203.0.113.9")]), NOW), complete=True)
-    book.take(parse_stream(answer([item("203.0.113.10")]), NOW), complete=True)
-    assert list(map(str, book.current(NOW))) == ["203.0.113.10/32"]
+    desired_state = known()
+    desired_state.take(parse_stream(answer([item("203.0.113.9")]), NOW), complete=True)
+    desired_state.take(parse_stream(answer([item("203.0.113.10")]), NOW), complete=True)
+    assert list(map(str, desired_state.current(NOW))) == ["203.0.113.10/32"]
 
 
 def test_other_types_are_counted_and_left_out() -> None:
-    book = known()
-    book.take(parse_stream(answer([item("203.0.113.9", kind="captcha")]), NOW), complete=True)
-    assert not book.current(NOW)
-    assert book.ignored == {"type captcha": 1}
+    desired_state = known()
+    desired_state.take(parse_stream(answer([item("203.0.113.9", kind="captcha")]), NOW), complete=True)
+    assert not desired_state.current(NOW)
+    assert desired_state.ignored == {"type captcha": 1}
 
 
 def test_of_more_than_are_followed_those_that_last_longest_are_kept() -> None:
-    book = known(at_most=2)
+    desired_state = known(at_most=2)
     many = [item(f"203.0.113.{n}", f"{n}m") for n in range(1, 6)]
-    book.take(parse_stream(answer(many), NOW), complete=True)
-    assert sorted(map(str, book.current(NOW))) == ["203.0.113.4/32", "203.0.113.5/32"]
-    assert book.left_out == 3
+    desired_state.take(parse_stream(answer(many), NOW), complete=True)
+    assert sorted(map(str, desired_state.current(NOW))) == ["203.0.113.4/32", "203.0.113.5/32"]
+    assert desired_state.left_out == 3
 
 
 def test_what_has_ended_is_forgotten() -> None:
-    book = known()
-    book.take(parse_stream(answer([item("203.0.113.9", "1m")]), NOW), complete=True)
-    assert not book.current(NOW + timedelta(minutes=2))
+    desired_state = known()
+    desired_state.take(parse_stream(answer([item("203.0.113.9", "1m")]), NOW), complete=True)
+    assert not desired_state.current(NOW + timedelta(minutes=2))

@@ -67,7 +67,7 @@ PURE_MAY_IMPORT = {
 OUTSIDE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "exec", "eval", "__import__"}
 
 ONLY_THERE = {
-    "iptc": {"synguard.enforcer.xtables"},
+    "iptc": {"synguard.enforcer.iptables.xtables"},
     "sqlite3": {"synguard.ledger", "synguard.cli.tab"},  # at each Tab: one query, no models
     "psutil": {"synguard.sensors"},
     "typer": {"synguard.cli"},
@@ -184,8 +184,8 @@ def reaches_outside(call: ast.Call) -> bool:
 @pytest.mark.parametrize("library", ONLY_THERE)
 def test_a_library_is_known_in_one_place(library: str) -> None:
     importers = {one.importer for one in all_imports() if one.imported.split(".")[0] == library}
-    strangers = {name for name in importers if not any(f"{name}.".startswith(f"{at}.") for at in ONLY_THERE[library])}
-    assert strangers == set()
+    foreign = {name for name in importers if not any(f"{name}.".startswith(f"{at}.") for at in ONLY_THERE[library])}
+    assert foreign == set()
     assert importers
 
 
@@ -209,7 +209,7 @@ def test_every_dependency_is_used_and_nothing_else_is_imported() -> None:
 def test_the_rule_notices_an_import_for_type_checkers_and_one_inside_a_function() -> None:
     text = """
 if TYPE_CHECKING:
-    from synguard.sensors.sockets import Sockets
+    from synguard.sensors.sockets import SocketTables as Sockets
 
 def late():
     import synguard.agent.agent

@@ -14,8 +14,8 @@ from synguard.sensors.inet_diag import (
     AF_UNSPEC,
     SOCK_DIAG_BY_FAMILY,
     TCPDIAG_GETSOCK,
+    DumpRequest,
     InterruptedDumpError,
-    Question,
     UnavailableError,
     decode,
     ends_dump,
@@ -127,8 +127,8 @@ def test_what_is_no_dump_is_an_error(data: bytes) -> None:
 
 
 def test_both_numbers_of_half_open_are_asked_for() -> None:
-    by_family = Question(SOCK_DIAG_BY_FAMILY, AF_INET6, 6).encode({TcpState.SYN_RECV}, SEQUENCE)
-    old = Question(TCPDIAG_GETSOCK, AF_UNSPEC, 6).encode({TcpState.SYN_RECV}, SEQUENCE)
+    by_family = DumpRequest(SOCK_DIAG_BY_FAMILY, AF_INET6, 6).encode({TcpState.SYN_RECV}, SEQUENCE)
+    old = DumpRequest(TCPDIAG_GETSOCK, AF_UNSPEC, 6).encode({TcpState.SYN_RECV}, SEQUENCE)
     assert (len(by_family), len(old)) == (72, 76)
     assert struct.unpack_from("=IHHII BBBxI", by_family) == (
         72,

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from synguard.ledger import OVERLOOKED, ActionRecord, BanRecord, Touched
+from synguard.doctor.findings import Finding, Level
+from synguard.ledger import OVERLOOKED, ActionRecord, BanRecord, FalsePositives
 from synguard.model import Evidence, Mode, Origin, Scope, Signal
-from synguard.report.account import Hurt
-from synguard.report.findings import Finding, Level
+from synguard.report.account import PossibleFalsePositive
 from synguard.report.judgement import judged
 from synguard.report.next_steps import advice, next_command
 from synguard.report.timeline import Timeline
@@ -47,9 +47,9 @@ def test_a_quiet_day_has_nothing_to_tell_and_nothing_unknown() -> None:
 
 
 def test_clients_that_would_have_been_turned_away_are_counted_and_named() -> None:
-    told = account(bans=BANS, touched={"b1": Touched("b1", 3, ("198.18.7.9",), NOW)})
+    told = account(bans=BANS, false_positives={"b1": FalsePositives("b1", 3, ("198.18.7.9",), NOW)})
     judgement = judged(told)
-    assert judgement.touched == 3
+    assert judgement.false_positives == 3
     assert "2 bans, 3 served clients touched, 1 decision worth a look" in judgement.headline
     (look,) = judgement.looks
     assert look.target == "198.18.7.0/24"
@@ -59,16 +59,16 @@ def test_clients_that_would_have_been_turned_away_are_counted_and_named() -> Non
 
 
 def test_where_no_agent_looked_for_touched_clients_their_number_is_not_known() -> None:
-    judgement = judged(account(bans=BANS, witnessed=False))
-    assert judgement.touched is None
+    judgement = judged(account(bans=BANS, clients_watched=False))
+    assert judgement.false_positives is None
     assert "served clients touched: not known" in judgement.headline
     assert any("no agent looked" in sentence for sentence in judgement.unknown)
 
 
 def test_nothing_is_known_of_a_host_without_history() -> None:
-    told = account(timeline=Timeline(NOW - timedelta(days=1), NOW, 300), witnessed=False, running=False)
+    told = account(timeline=Timeline(NOW - timedelta(days=1), NOW, 300), clients_watched=False, running=False)
     judgement = judged(told)
-    assert judgement.touched is None
+    assert judgement.false_positives is None
     assert "No attack is known of." in judgement.sentences
     assert "No agent runs now." in judgement.sentences
     assert next_command(told, judgement) == "synguard run"
@@ -76,8 +76,11 @@ def test_nothing_is_known_of_a_host_without_history() -> None:
 
 def test_a_close_call_and_somebody_connected_are_worth_a_look_those_that_hurt_first() -> None:
     close = would_ban(3, "192.0.2.77", NOW, 30.0, 25.0)
-    hurt = (Hurt("203.0.113.5", "peers with a completed connection now: 1"), Hurt("198.18.7.0/24", "shares", False))
-    looks = judged(account(bans=(close, *BANS), could_be_hurt=hurt)).looks
+    hurt = (
+        PossibleFalsePositive("203.0.113.5", "peers with a completed connection now: 1"),
+        PossibleFalsePositive("198.18.7.0/24", "shares", False),
+    )
+    looks = judged(account(bans=(close, *BANS), possible_false_positives=hurt)).looks
     assert [(look.target, look.reasons) for look in looks] == [
         ("203.0.113.5", ("peers with a completed connection now: 1",)),
         ("192.0.2.77", ("a close call: 1.2 times its limit",)),
@@ -141,7 +144,7 @@ def test_a_short_rehearsal_is_advised_to_go_on() -> None:
 def test_every_advised_command_is_one_that_is_understood() -> None:
     from tests.unit.test_docs import parse
 
-    for told in (flooded_day(), account(), account(bans=BANS), account(running=False, witnessed=False)):
+    for told in (flooded_day(), account(), account(bans=BANS), account(running=False, clients_watched=False)):
         judgement = judged(told)
         lines = [next_command(told, judgement)]
         lines += [line for step in advice(told, judgement) for line in step.how.splitlines()]

@@ -104,7 +104,7 @@ def test_would_be_bans_and_real_ones_are_kept_apart(ledger: Ledger) -> None:
     ledger.add_bans([ban("real"), ban("would", dry_run=True)])
     assert set(ledger.active_bans(NOW)) == {"real"}
     assert set(ledger.active_bans(NOW, dry_run=True)) == {"would"}
-    assert {record.ban.id for record in ledger.standing(NOW)} == {"real", "would"}
+    assert {record.ban.id for record in ledger.active_records(NOW)} == {"real", "would"}
 
 
 def test_a_new_ban_takes_the_place_of_the_same_one(ledger: Ledger) -> None:
@@ -348,8 +348,8 @@ def test_old_records_go_and_standing_bans_stay(tmp_path: Path) -> None:
 
 def test_rows_beyond_the_bound_go_oldest_first_and_standing_bans_stay(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "l.db", LedgerLimits(rows=1000)) as ledger:
-        standing = [ban(f"s{i}", f"10.0.{i // 256}.{i % 256}") for i in range(1200)]
-        ledger.add_bans(standing)
+        active_bans = [ban(f"s{i}", f"10.0.{i // 256}.{i % 256}") for i in range(1200)]
+        ledger.add_bans(active_bans)
         ledger.add_bans([ban(f"d{i}", f"10.9.0.{i}") for i in range(50)])
         ledger.end_bans([f"d{i}" for i in range(50)], NOW, "x")
         for i in range(1010):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from synguard.addresses import parse_network
-from synguard.ledger import Ledger, Stretch, Touched
+from synguard.ledger import FalsePositives, Ledger, Stretch
 from synguard.ledger.schema import VERSION
 from synguard.model import Action, SynHeader
 from tests.support.bans import ban
@@ -132,7 +132,7 @@ def test_a_ledger_of_version_1_keeps_all_it_holds_and_takes_history(path: Path) 
         assert [one.text for one in ledger.actions_since(NOW)] == ["kept"]
         assert ledger.history(NOW - timedelta(days=1), NOW, 10) == []
         ledger.add_history([Stretch(NOW, 10.0, 10.0)])
-        ledger.record_touched([Touched("a1-7", 3, ("203.0.113.7",), NOW)])
+        ledger.record_false_positives([FalsePositives("a1-7", 3, ("203.0.113.7",), NOW)])
         everybody = ban("b", "0.0.0.0/0", action=Action.CHALLENGE, ports=(80,))
         one_header = replace(ban("c", "0.0.0.0/0", ports=(80,)), header=SynHeader((40, 64), 512, 0, 0, 40))
         ledger.add_bans([everybody, one_header])
@@ -140,7 +140,7 @@ def test_a_ledger_of_version_1_keeps_all_it_holds_and_takes_history(path: Path) 
         ledger.check()
     with Ledger.open(path) as again:
         assert len(again.history(NOW, NOW + timedelta(seconds=1), 10)) == 1
-        assert again.touched_since(NOW)["a1-7"].clients == 3
+        assert again.false_positives_since(NOW)["a1-7"].clients == 3
 
 
 def test_a_migrated_ledger_has_the_tables_of_a_new_one(path: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synguard.agent.journal import Journal
+from synguard.agent.decision_log import DecisionLog
 from synguard.logs import EVENTS, LONGEST, Lines, event, logging_to_stderr, reaches_journald
 from tests.support.pages import ROOT
 
@@ -140,7 +140,7 @@ def test_journald_is_known_by_the_socket_and_not_by_the_variable_alone(tmp_path:
 
 
 def test_the_log_goes_to_stderr_in_the_form_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    log = logging.getLogger(Journal.__module__)
+    log = logging.getLogger(DecisionLog.__module__)
     with logging_to_stderr("json"):
         log.warning("hello", extra=event("flood", verdict="spoofed"))
         log.debug("not asked for")

@@ -16,23 +16,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from synguard.agent import figures
-from synguard.agent.telling import MOST_LISTENERS
+from synguard.agent import metrics_endpoint
 from synguard.errors import SynguardError
 from synguard.metrics.exposition import Exposition
 from synguard.metrics.series import Delivery
 from synguard.metrics.server import APART_S, AT_ONCE, LONGEST_REQUEST, MetricsServer, answer
 from synguard.metrics.table import PROBLEM_KINDS, SERIES, problem_kind
 from synguard.model import Mode, Origin, Scope, VerdictKind
-from synguard.notify.office import Office
+from synguard.notify.dispatcher import Dispatcher
 from synguard.policy.models import Metrics
-from synguard.report.status import (
+from synguard.status.builder import MOST_LISTENERS
+from synguard.status.model import (
+    ActiveBansStatus,
     AgentStatus,
-    CeilingStatus,
+    CapacityStatus,
     FloodStatus,
     ListenerStatus,
     SensorStatus,
-    StandingStatus,
     Status,
     TotalsStatus,
     read_status,
@@ -56,9 +56,9 @@ def status(*listeners: ListenerStatus, **more: object) -> Status:
         "mode": Mode.ENFORCE, "plane": "iptables (sets)", "show_command": "x", "healthy": True, "pid": 7,
         "started_at": AT, "last_reading_at": AT + timedelta(seconds=5), "policies": ("default",),
         "pressure": listeners, "flood": FloodStatus(half_open=129, syn_pps=10_023.5),
-        "bans_by": (StandingStatus(origin=Origin.AUTO, scope=Scope.NEW, bans=2),),
+        "bans_by": (ActiveBansStatus(origin=Origin.AUTO, scope=Scope.NEW, bans=2),),
         "totals": TotalsStatus(bans=5, verdicts={VerdictKind.BAN: 7}, packets=10**12, repairs=1),
-        "ceilings": (CeilingStatus(name="set synguard-new-drop-4", used=99, ceiling=100, key="ceilings.members"),),
+        "ceilings": (CapacityStatus(name="set synguard-new-drop-4", used=99, ceiling=100, key="ceilings.members"),),
         "sensors": {"counters": SensorStatus(ok=True), "half_open": SensorStatus(ok=False, detail="x")},
         "agent": AgentStatus(
             ticks=9, tick_ms_p50=1.5, tick_ms_max=4.0, late_ms_max=0.2, rss_bytes=10**8, cpu_share=0.1
@@ -247,7 +247,7 @@ def test_a_port_that_is_taken_is_told_and_the_agent_goes_on(tmp_path: Path, capl
     scene = Scene(tmp_path, POLICY, config=ENFORCE, plane=FakePlane())
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         listen = f"127.0.0.1:{other.getsockname()[1]}"
-        with figures.measuring(scene.agent, Metrics(listen=listen), Office((), tmp_path)):
+        with metrics_endpoint.measuring(scene.agent, Metrics(listen=listen), Dispatcher((), tmp_path)):
             rain(scene, {ATTACKER: 10_000.0}, 2.0)
     sentence = f"metrics are not served: {listen}: address already in use; set [metrics] listen to a free address"
     assert [one.message for one in caplog.records if "metrics" in one.message] == [f"{sentence} and port, and restart"]

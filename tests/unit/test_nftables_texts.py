@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synguard.enforcer import nft_elements, nft_netlink
+from synguard.enforcer import nft_netlink
 from synguard.enforcer.names import FAMILIES, Kind
-from synguard.enforcer.nft import NftFailedError, failure
-from synguard.enforcer.nft_layout import CHAINS, FIXED, SetId, set_id
-from synguard.enforcer.nft_look import Frame, frame_of, take_set
+from synguard.enforcer.nftables import elements
+from synguard.enforcer.nftables.layout import CHAINS, FIXED, SetId, set_id
+from synguard.enforcer.nftables.nft import NftFailedError, failure
+from synguard.enforcer.nftables.parser import TableFrame, frame_of, take_set
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 
 LINES = ["add table inet synguard", "create element inet synguard new-drop-4-32 { 192.0.2.1, 192.0.2.2 }"]
@@ -72,7 +73,7 @@ INET = struct.pack("=BBH", 1, 0, 0)
 
 def test_a_frame_without_our_table_is_a_missing_one_whatever_others_have() -> None:
     others = [INET + attribute(1, name) for name in (b"synguard2\0", b"mine\0")]
-    assert frame_of(others) == Frame() == frame_of([])
+    assert frame_of(others) == TableFrame() == frame_of([])
     assert frame_of(others).missing == ("table inet synguard",)
 
 
@@ -87,7 +88,7 @@ def test_a_set_is_known_by_what_it_is_in_either_form_of_the_kernels(
     parts = {2: b"new-drop-4-24\0", 3: struct.pack(">I", flags), 4: struct.pack(">I", 7)}
     parts[9] = attribute(1, struct.pack(">I", size))
     parts |= {18: attribute(1, counter)} if several else {17: counter}
-    frame = Frame(present=True)
+    frame = TableFrame(present=True)
     take_set(frame, INET + b"".join(attribute(kind, value) for kind, value in parts.items()))
     assert (frame.unfit == []) is fits
     assert (SetId(Kind.NEW_DROP, 4, 24) in frame.sets) is fits
@@ -105,7 +106,7 @@ def element(key: bytes, comment: str, packets: int) -> bytes:
 
 
 def test_an_element_is_read_with_comment_and_counter() -> None:
-    (found,) = nft_elements.elements_in(element(b"\xc0\0\2\1", "synguard allow", 7))
+    (found,) = elements.elements_in(element(b"\xc0\0\2\1", "synguard allow", 7))
     assert (found.key, found.comment, found.packets, found.bytes) == (b"\xc0\0\2\1", "synguard allow", 7, 420)
 
 
@@ -113,9 +114,9 @@ def test_an_element_is_read_with_comment_and_counter() -> None:
 def test_no_answer_makes_the_decoder_hang_or_raise_anything_but_that_it_is_cut_short(
     noise: bytes, place: int, value: int
 ) -> None:
-    list(nft_elements.elements_in(noise))
+    list(elements.elements_in(noise))
     bent = bytearray(element(b"\xc0\0\2\1", "synguard ban a until never", 3))
     bent[min(place, len(bent) - 1)] = value
-    list(nft_elements.elements_in(bytes(bent)))
+    list(elements.elements_in(bytes(bent)))
     with suppress(PlaneError):
         list(nft_netlink.messages(bytes(bent) + noise))

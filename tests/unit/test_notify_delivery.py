@@ -17,17 +17,17 @@ from pathlib import Path
 import pytest
 from tenacity import RetryCallState, Retrying, wait_none
 
-from synguard.notify import words
-from synguard.notify.message import About, Figures, Message
-from synguard.notify.office import PATIENCE_S, TRIES, WAIT, WAITING, Office, Worker
+from synguard.notify import template
+from synguard.notify.dispatcher import PATIENCE_S, TRIES, WAIT, WAITING, Dispatcher, Worker
+from synguard.notify.message import About, AttackFigures, Message
 from synguard.notify.sender import COMMAND, DEADLINE_S, Sender
 from synguard.notify.services import Service
 from synguard.notify.webhook import SIGNATURE, TIMESTAMP, Refused
 from tests.support.mail_and_web import Mail, Web, free_port, self_signed, silent_port
 
 AT = datetime(2026, 11, 22, 14, 5, 16, tzinfo=UTC)
-FIGURES = Figures("b99eb4b9", "syn-flood", AT, None, 1, 2, 0, 129, 10023.4, ("80 (nginx)",), dry_run=False)
-START = words.start("web1", FIGURES, words.More(AT, "clients are served: 18 handshakes/s complete"))
+FIGURES = AttackFigures("b99eb4b9", "syn-flood", AT, None, 1, 2, 0, 129, 10023.4, ("80 (nginx)",), dry_run=False)
+START = template.start("web1", FIGURES, template.More(AT, "clients are served: 18 handshakes/s complete"))
 SECRET = "s3cr3t-t0ken"
 
 
@@ -233,20 +233,20 @@ class Carrier:
         return "taken"
 
 
-def office(tmp_path: Path, *carriers: Carrier) -> Office:
+def dispatcher(tmp_path: Path, *carriers: Carrier) -> Dispatcher:
     workers = [
         Worker(Service(f"http://mx{number}/{SECRET}", number), carrier, wait=wait_none())
         for number, carrier in enumerate(carriers, 1)
     ]
-    made = Office(workers, tmp_path)
+    made = Dispatcher(workers, tmp_path)
     made.start()
     return made
 
 
 def test_a_message_is_tried_again_until_it_is_taken(tmp_path: Path) -> None:
     carrier = Carrier(refusals=TRIES - 1)
-    at_work = office(tmp_path, carrier)
-    at_work.hand_over(START)
+    at_work = dispatcher(tmp_path, carrier)
+    at_work.enqueue(START)
     until(lambda: at_work.workers[0].sent == 1)
     at_work.stop()
     assert carrier.tries == TRIES
@@ -257,13 +257,13 @@ def test_a_message_is_given_up_with_one_line_and_the_next_one_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     carrier = Carrier(refusals=2 * TRIES)
-    at_work = office(tmp_path, carrier)
-    at_work.hand_over(START)
-    at_work.hand_over(START)
+    at_work = dispatcher(tmp_path, carrier)
+    at_work.enqueue(START)
+    at_work.enqueue(START)
     until(lambda: at_work.workers[0].failed == 2)
     assert at_work.problems == ("messages to 1 http://mx1/… do not arrive: not now; try: synguard notify test",)
     assert [one.message for one in caplog.records if one.levelname == "ERROR"] == list(at_work.problems)
-    at_work.hand_over(START)
+    at_work.enqueue(START)
     until(lambda: bool(carrier.carried))
     at_work.stop()
     assert carrier.carried[0].lines[-1] == "2 earlier messages could not be delivered"
@@ -273,8 +273,8 @@ def test_a_message_is_given_up_with_one_line_and_the_next_one_says_so(
 
 def test_what_will_never_be_taken_is_not_tried_again(tmp_path: Path) -> None:
     carrier = Carrier(refusals=1, later=False)
-    at_work = office(tmp_path, carrier)
-    at_work.hand_over(START)
+    at_work = dispatcher(tmp_path, carrier)
+    at_work.enqueue(START)
     until(lambda: at_work.workers[0].failed == 1)
     at_work.stop()
     assert carrier.tries == 1
@@ -283,9 +283,9 @@ def test_what_will_never_be_taken_is_not_tried_again(tmp_path: Path) -> None:
 def test_a_dead_service_delays_neither_who_hands_over_nor_the_other_services(tmp_path: Path) -> None:
     dead, alive = Carrier(), Carrier()
     dead.gate.clear()
-    at_work = office(tmp_path, dead, alive)
+    at_work = dispatcher(tmp_path, dead, alive)
     for count in range(3 * WAITING):
-        at_work.hand_over(START)
+        at_work.enqueue(START)
         until(lambda count=count: len(alive.carried) == count + 1)  # type: ignore[misc]
     waiting, taken, _, overflowed = at_work.counts()
     assert waiting == WAITING + 1
@@ -300,8 +300,8 @@ def test_a_dead_service_delays_neither_who_hands_over_nor_the_other_services(tmp
 def test_a_stop_waits_for_what_is_under_way_but_only_briefly(tmp_path: Path) -> None:
     carrier = Carrier()
     carrier.gate.clear()
-    at_work = office(tmp_path, carrier)
-    at_work.hand_over(START)
+    at_work = dispatcher(tmp_path, carrier)
+    at_work.enqueue(START)
     began = time.monotonic()
     at_work.stop()
     assert time.monotonic() - began < PATIENCE_S + 5
@@ -312,9 +312,9 @@ def test_a_stop_waits_for_what_is_under_way_but_only_briefly(tmp_path: Path) -> 
 def test_a_stop_kills_the_process_that_waits_for_a_silent_server(tmp_path: Path) -> None:
     with silent_port() as port:
         worker = Worker(Service(f"http://127.0.0.1:{port}/", 1), Sender("web1"))
-        at_work = Office([worker], tmp_path)
+        at_work = Dispatcher([worker], tmp_path)
         at_work.start()
-        at_work.hand_over(START)
+        at_work.enqueue(START)
         until(lambda: worker.waiting == 1)
         at_work.stop()
         until(lambda: not at_work._thread.is_alive(), 5)
@@ -323,8 +323,8 @@ def test_a_stop_kills_the_process_that_waits_for_a_silent_server(tmp_path: Path)
 def test_a_fault_of_ours_does_not_end_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     carrier = Carrier()
     monkeypatch.setattr(carrier, "send", lambda *_: 1 / 0)
-    at_work = office(tmp_path, carrier)
-    at_work.hand_over(START)
+    at_work = dispatcher(tmp_path, carrier)
+    at_work.enqueue(START)
     until(lambda: at_work.workers[0].failed == 1)
     assert at_work._thread.is_alive()
     at_work.stop()
@@ -343,6 +343,6 @@ def test_tries_end_within_minutes() -> None:
 
 
 def test_a_message_about_a_state_says_what_to_do() -> None:
-    told = words.states("web1", AT, ((About.PLANE, "the kernel refused"), (About.UNHEALTHY, "not healthy: x")))
+    told = template.states("web1", AT, ((About.PLANE, "the kernel refused"), (About.UNHEALTHY, "not healthy: x")))
     assert told.title == "web1: bans do not reach the kernel (and 1 more)"
     assert told.lines[:2] == ("the kernel refused", "what to do: it is tried again and again. Look: synguard doctor")

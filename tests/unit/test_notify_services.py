@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.errors import ConfigError
-from synguard.notify.masks import masked, scrubbed
+from synguard.notify.redaction import masked, scrubbed
 from synguard.notify.services import Service, load_key, load_services
+from synguard.policy.integrations import MOST_URLS
 from synguard.policy.load import load_config
 from synguard.policy.models import Config, Notify
-from synguard.policy.outward import MOST_URLS
 from synguard.policy.show import show_config
 from tests.support.cli_host import CliHost
 from tests.support.mail_and_web import Web

@@ -9,7 +9,7 @@ import pytest
 from synguard.model import Signal
 from synguard.policy.load import load_pack, load_policies, pack_names, packs_directory
 from synguard.policy.models import Config, Limits, Policy
-from synguard.policy.notes import policy_notes
+from synguard.policy.warnings import policy_warnings
 
 PUBLIC = ("default", "web")
 """Packs for servers that anyone reaches directly, from behind any NAT."""
@@ -63,7 +63,7 @@ def test_every_pack_loads_and_says_for_whom_it_is_and_what_it_assumes(pack: str)
 def test_every_pack_works_alone_and_before_default_without_a_policy_that_never_judges(pack: str) -> None:
     assert load_policies(Config(policies=(pack,)))
     if pack not in EVERYWHERE:
-        assert policy_notes(load_policies(Config(policies=(pack, "default"))), Config()) == ()
+        assert policy_warnings(load_policies(Config(policies=(pack, "default"))), Config()) == ()
 
 
 @pytest.mark.parametrize("pack", pack_names())

@@ -13,8 +13,8 @@ from synguard.model import Action, Mode, Signal
 from synguard.policy import load
 from synguard.policy.load import load_config, load_file, load_pack, load_policies
 from synguard.policy.models import Config, Pack, Policy
-from synguard.policy.notes import policy_notes
 from synguard.policy.show import show_config, show_policies
+from synguard.policy.warnings import policy_warnings
 from tests.support.manual.policy_reference import PAGE, reference
 
 
@@ -235,32 +235,32 @@ def test_a_file_is_a_pack_or_a_config_by_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_notes_name_a_policy_that_never_judges() -> None:
-    notes = policy_notes([policy("all"), policy("web", ports="80,443")])
+    notes = policy_warnings([policy("all"), policy("web", ports="80,443")])
     assert notes == (
         "policy web never judges: its ports are taken by all before it; list it earlier, since for a port the first "
         "policy that names it judges",
     )
-    assert policy_notes([policy("a", ports="1-100"), policy("b", ports="50-150"), policy("c")]) == ()
+    assert policy_warnings([policy("a", ports="1-100"), policy("b", ports="50-150"), policy("c")]) == ()
 
 
 def test_notes_name_ports_that_nobody_judges() -> None:
-    (note,) = policy_notes([policy(ports="80,443")])
+    (note,) = policy_warnings([policy(ports="80,443")])
     assert note.startswith("no policy judges port 1-79, 81-442, 444-65535: ")
     odd = ",".join(str(port) for port in range(1, 40, 2))
-    (note,) = policy_notes([policy(ports=odd)])
+    (note,) = policy_warnings([policy(ports=odd)])
     assert note.startswith("no policy judges port 2, 4, 6, 8, 10, 12, 14, 16 and more: ")
-    (note,) = policy_notes([policy(ports="80,443")], listening={22, 80})
+    (note,) = policy_warnings([policy(ports="80,443")], listening={22, 80})
     assert note.startswith("no policy judges port 22: ")
-    assert policy_notes([policy(ports="80,443")], listening={80}) == ()
+    assert policy_warnings([policy(ports="80,443")], listening={80}) == ()
 
 
 def test_notes_name_limits_that_contradict_or_are_missing() -> None:
-    (note,) = policy_notes([policy(prefix_limits={"half_open": 10})])
+    (note,) = policy_warnings([policy(prefix_limits={"half_open": 10})])
     assert note.startswith("policy p: prefix_limits.half_open (10) is below limits.half_open (64)")
-    (note,) = policy_notes([Policy(name="empty")])
+    (note,) = policy_warnings([Policy(name="empty")])
     assert note.startswith("policy empty sets no limits")
     config = Config.model_validate({"ledger": {"keep": "1h"}})
-    (note,) = policy_notes([policy()], config)
+    (note,) = policy_warnings([policy()], config)
     assert note.startswith("policy p: bans.memory (1d) is longer than ledger.keep (1h)")
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from synguard.detector.pressure import pressure_on
-from synguard.readings import Listener, Span, concatenated
+from synguard.readings import Listener, NamespaceSpan, concatenated
 from tests.support.traffic import sockets, table
 
 V4, V6 = ip_address("0.0.0.0"), ip_address("::")
@@ -48,7 +48,9 @@ def test_a_backlog_of_zero_divides_nothing() -> None:
 def test_listeners_of_other_namespaces_have_queues_of_their_own() -> None:
     """A relay listens on the host's port 80, and the kernel forwards what comes from outside to the container."""
     rows = table({"198.51.100.7": 100})
-    reading = replace(sockets(0, concatenated([rows, rows])), spans=(Span("", 0, 100), Span("web", 100, 200)))
+    reading = replace(
+        sockets(0, concatenated([rows, rows])), spans=(NamespaceSpan("", 0, 100), NamespaceSpan("web", 100, 200))
+    )
     listeners = [Listener(V4, 80, 128, 0), Listener(V4, 80, 100, 0, namespace="web", inner_port=8080)]
     host, container = pressure_on(listeners, reading)
     assert (host.namespace, host.half_open, host.censored) == ("", 100, False)

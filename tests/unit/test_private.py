@@ -20,8 +20,8 @@ from synguard.private import (
     replace_private,
     why_untrusted,
 )
-from synguard.report.status import STATUS_FILE, read_status
 from synguard.sensors.allow_list import read_allow_networks
+from synguard.status.model import STATUS_FILE, read_status
 
 NOBODY = 65534
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from synguard.readings import KnownParts, Protected
-from synguard.report.protected_file import PROTECTED_FILE, ProtectedFile, read_protected_file
+from synguard.status.protected_file import PROTECTED_FILE, ProtectedFile, read_protected_file
 
 PARTS: KnownParts = {
     "[allow] addresses": {ip_network("192.0.2.7"): "allow-list of the configuration"},

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from synguard.enforcer import locks
-from synguard.enforcer.plane import Change, Wanted
-from synguard.enforcer.reconciler import PATIENCE, READ_EVERY, Reconciler
+from synguard.enforcer.plane import Delta, Desired
+from synguard.enforcer.reconcile.reconciler import PATIENCE, READ_EVERY, Reconciler
 from synguard.errors import PlaneError
 from synguard.model import Hits
 from tests.support.bans import ban, wanted
@@ -52,7 +52,7 @@ def test_no_difference_is_no_call(reconciler: Reconciler, plane: FakePlane) -> N
     plane.calls.clear()
     for tick in range(20):
         outcome = reconciler.reconcile(
-            Wanted(dict(GOAL.bans), GOAL.allow, GOAL.proven), START + timedelta(0, tick / 10)
+            Desired(dict(GOAL.bans), GOAL.allow, GOAL.proven), START + timedelta(0, tick / 10)
         )
         assert not outcome.change
         assert set(outcome.held) == {"one", "two"}
@@ -95,7 +95,7 @@ def test_a_ban_still_wanted_after_its_expiry_is_not_held_any_more(
     reconciler.reconcile(goal, START)
     clock.advance(2)
     assert set(reconciler.reconcile(goal, clock.utcnow()).held) == {"one"}
-    assert reconciler.reconcile(goal, clock.utcnow(), full=True).change == Change()
+    assert reconciler.reconcile(goal, clock.utcnow(), full=True).change == Delta()
 
 
 def test_everything_is_read_again_after_a_while(reconciler: Reconciler, plane: FakePlane) -> None:
@@ -234,12 +234,12 @@ def test_a_fight_is_told_with_when_it_goes_on_and_is_over_with_the_first_quiet_l
     told = []
     for _ in range(PATIENCE + 2):
         plane.wipe()
-        told.append(reconciler.reconcile(GOAL, clock.utcnow(), full=True).fought)
+        told.append(reconciler.reconcile(GOAL, clock.utcnow(), full=True).disputed)
         clock.advance(1)
     assert told[: PATIENCE + 1] == [""] * (PATIENCE + 1)
     assert re.match(r"another program has undone our rules 4 times in a row, .* next at 12:00:14 UTC", told[-1])
     clock.advance(60)
-    assert reconciler.reconcile(GOAL, clock.utcnow()).fought == ""
+    assert reconciler.reconcile(GOAL, clock.utcnow()).disputed == ""
 
 
 def test_hits_are_summed_over_what_an_interrupted_change_left(reconciler: Reconciler, plane: FakePlane) -> None:
@@ -260,7 +260,7 @@ def test_a_flush_is_followed_by_a_pass_that_puts_everything_back(reconciler: Rec
 def test_a_process_that_holds_the_apply_lock_is_named(
     reconciler: Reconciler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synguard.enforcer.reconciler.APPLY_WAIT_S", 0.02)
+    monkeypatch.setattr("synguard.enforcer.reconcile.reconciler.APPLY_WAIT_S", 0.02)
     with (
         locks.exclusive(tmp_path / "apply.lock", 1, "nobody"),
         pytest.raises(PlaneError, match="another synguard process has held it"),

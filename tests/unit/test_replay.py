@@ -14,7 +14,7 @@ from synguard.policy.models import Config, Limits, Policy
 from synguard.readings import Protected, Readings
 from synguard.recording.shape import Moment
 from synguard.replay.player import Player
-from synguard.replay.story import Story
+from synguard.replay.replay_result import ReplayResult
 from tests.support.traffic import Counts, listener, sockets, syns, table
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -39,8 +39,8 @@ def moment(at: float, half_open: Counts, protected: Protected | None = None, syn
 
 def told(
     half_open: Counts, seconds: float = 3.0, protected: Protected | None = None, player: Player | None = None
-) -> Story:
-    player, story = player or Player(Config(), [POLICY]), Story()
+) -> ReplayResult:
+    player, story = player or Player(Config(), [POLICY]), ReplayResult()
     for tick in range(int(seconds * 10)):
         story.add(player.play(moment(tick / 10, half_open, protected)), player.scores)
     return story
@@ -96,7 +96,7 @@ def test_a_ban_that_lapses_is_followed_by_a_longer_one() -> None:
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_the_same_seed_tells_the_same_story(seed: int) -> None:
-    def once() -> Story:
+    def once() -> ReplayResult:
         return told({ATTACKER: 300, "192.0.2.77": 90}, 20.0, player=Player(Config(), [POLICY], seed))
 
     assert once() == once()
@@ -108,7 +108,7 @@ def test_another_seed_jitters_otherwise() -> None:
 
 
 def test_missing_samples_are_told_once_the_sampler_would_have_run() -> None:
-    player, story = Player(Config(), [POLICY]), Story()
+    player, story = Player(Config(), [POLICY]), ReplayResult()
     crowd = {f"192.0.2.{i}": 3 for i in range(200)}
     for tick in range(10):
         story.add(player.play(moment(tick / 10, crowd)), player.scores)
@@ -119,7 +119,7 @@ def test_missing_samples_are_told_once_the_sampler_would_have_run() -> None:
 
 
 def test_a_story_of_nothing_is_empty() -> None:
-    story = Story()
+    story = ReplayResult()
     assert (story.bans, story.close, story.spared, story.finished_incidents()) == ([], [], [], [])
     assert len(Scores({})) == 0
 
@@ -138,7 +138,7 @@ def test_whatever_recorded_the_replay_bans_what_the_agent_banned(tmp_path: Path)
         scene.weather.syn_pps = {ATTACKER: 5000, "203.0.113.9": 400}
         scene.weather.dropped_pps = 5000
         scene.lasts(4)
-    player, story = Player(scene.config, [POLICY]), Story()
+    player, story = Player(scene.config, [POLICY]), ReplayResult()
     with Recording(tmp_path / "x.rec") as recording:
         for one in recording.moments():
             story.add(player.play(one), player.scores)

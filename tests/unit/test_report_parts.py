@@ -10,12 +10,12 @@ import pytest
 from synguard.addresses import parse_network
 from synguard.ledger import BanRecord
 from synguard.model import Hits, Scope
+from synguard.output.tables import Column, print_table, printable
 from synguard.policy.models import Policy
 from synguard.readings import Protected
-from synguard.report.account import who_could_be_hurt
+from synguard.report.account import possible_false_positives_in
 from synguard.report.policy_view import judged_ports
 from synguard.report.review import Traces, candidates, grown_between
-from synguard.report.tables import Column, print_table, printable
 from tests.support.bans import ban
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -32,25 +32,25 @@ def record(
 
 
 def test_a_prefix_may_hurt_its_other_addresses_and_a_single_source_may_not() -> None:
-    hurt = who_could_be_hurt([record("203.0.113.0/24"), record("198.51.100.1")], {}, NOBODY, NOW)
+    hurt = possible_false_positives_in([record("203.0.113.0/24"), record("198.51.100.1")], {}, NOBODY, NOW)
     assert [one.target for one in hurt] == ["203.0.113.0/24"]
 
 
 def test_the_connections_of_a_source_banned_for_its_connections_are_the_offenders_own() -> None:
     peers = {"203.0.113.7": 1}
-    assert who_could_be_hurt([record("203.0.113.7", scope=Scope.ALL)], peers, NOBODY, NOW) == ()
-    assert len(who_could_be_hurt([record("203.0.113.7", scope=Scope.NEW)], peers, NOBODY, NOW)) == 1
+    assert possible_false_positives_in([record("203.0.113.7", scope=Scope.ALL)], peers, NOBODY, NOW) == ()
+    assert len(possible_false_positives_in([record("203.0.113.7", scope=Scope.NEW)], peers, NOBODY, NOW)) == 1
 
 
 def test_a_ban_that_covers_a_protected_party_names_it() -> None:
     protected = Protected({parse_network("203.0.113.7"): "resolver"})
-    (hurt,) = who_could_be_hurt([record("203.0.113.7")], {}, protected, NOW)
+    (hurt,) = possible_false_positives_in([record("203.0.113.7")], {}, protected, NOW)
     assert "resolver" in hurt.reason
 
 
 def test_an_ended_ban_hurts_nobody() -> None:
     ended = replace(record("203.0.113.0/24"), ended_at=NOW)
-    assert who_could_be_hurt([ended], {}, NOBODY, NOW) == ()
+    assert possible_false_positives_in([ended], {}, NOBODY, NOW) == ()
 
 
 def test_review_takes_what_ends_in_time_soonest_first() -> None:

@@ -7,13 +7,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import numpy as np
 import pytest
 
+from synguard.output.tables import Column
 from synguard.readings import Listener, SocketTable, TcpState
-from synguard.report.by import By
-from synguard.report.connections import Question, answer, answer_lines, answer_shape, table_lines
+from synguard.report.connections import ConnectionsQuery, answer, answer_lines, answer_shape, table_lines
+from synguard.report.group_by import By
 from synguard.report.listeners import loads
-from synguard.report.socket_words import groups_shape, state_named
-from synguard.report.sockets import Groups, Sight, chosen, grouped, sight
-from synguard.report.tables import Column
+from synguard.report.socket_names import groups_shape, state_named
+from synguard.report.sockets import Groups, SocketView, chosen, grouped, socket_view
 from tests.support.manual_clock import ManualClock
 
 Row = tuple[str, str, int, str, int]
@@ -54,12 +54,12 @@ def counted(groups: Groups) -> dict[str, int]:
     return {row.key: row.sockets for row in groups.rows}
 
 
-def see(*rows: Row, udp: SocketTable | None = None) -> Sight:
-    return sight(table(*rows), udp, (WEB, SSH))
+def see(*rows: Row, udp: SocketTable | None = None) -> SocketView:
+    return socket_view(table(*rows), udp, (WEB, SSH))
 
 
-def ask(seen: Sight, by: By, limit: int = 0, **filters: object) -> Groups:
-    question = Question(by=by, limit=limit, **filters)  # type: ignore[arg-type]
+def ask(seen: SocketView, by: By, limit: int = 0, **filters: object) -> Groups:
+    question = ConnectionsQuery(by=by, limit=limit, **filters)  # type: ignore[arg-type]
     return answer(question, seen).sections["groups"]
 
 
@@ -113,7 +113,7 @@ def test_a_limit_says_what_it_leaves_out() -> None:
     groups = ask(seen, By.SOURCE, limit=3)
     assert (len(groups.rows), groups.left_out, groups.sockets_left_out) == (3, 27, 27)
     assert groups.rows[0].key == "203.0.113.7"
-    lines = list(answer_lines(answer(Question(by=By.SOURCE, limit=3), seen), 80))
+    lines = list(answer_lines(answer(ConnectionsQuery(by=By.SOURCE, limit=3), seen), 80))
     assert lines[-1] == "27 more sources hold 27 sockets; --limit 0 shows all"
 
 
@@ -149,7 +149,7 @@ def test_an_empty_table_has_no_groups() -> None:
     for by in By:
         groups = ask(see(), by)
         assert (groups.rows, groups.groups, groups.total.sockets) == ((), 0, 0)
-        assert next(answer_lines(answer(Question(by=by), see()), 80)).startswith("no sockets")
+        assert next(answer_lines(answer(ConnectionsQuery(by=by), see()), 80)).startswith("no sockets")
 
 
 def test_counts_of_a_random_table_add_up() -> None:
@@ -210,7 +210,7 @@ def test_the_fullest_listener_comes_first() -> None:
 
 def test_a_glance_shows_states_top_sources_and_listeners() -> None:
     seen = see(*to_web("203.0.113.9", "SYN_RECV", 4), *to_web("198.51.100.1"))
-    found = answer(Question(), seen)
+    found = answer(ConnectionsQuery(), seen)
     text = "\n".join(answer_lines(found, 80))
     assert "half-open by source: 4 from 1 source\n" in text
     assert "established by source: 1 from 1 source\n" in text
@@ -224,7 +224,7 @@ def test_a_glance_shows_states_top_sources_and_listeners() -> None:
 
 def test_json_rows_have_the_same_keys_whatever_is_found() -> None:
     seen = see(*to_web("203.0.113.9"))
-    shape = answer_shape(answer(Question(by=By.PORT), seen), ManualClock().utcnow(), "psutil")
+    shape = answer_shape(answer(ConnectionsQuery(by=By.PORT), seen), ManualClock().utcnow(), "psutil")
     assert shape["rows"] == [
         {
             "port": 80,
@@ -251,5 +251,5 @@ def test_a_narrow_terminal_loses_the_least_needed_columns_first() -> None:
 
 def test_a_process_name_cannot_command_the_terminal() -> None:
     evil = Listener(IPv4Address("0.0.0.0"), 80, 1, 0, "\x1b]0;owned\x07[9]")
-    lines = list(answer_lines(answer(Question(listening=True), sight(table(), None, (evil,))), 200))
+    lines = list(answer_lines(answer(ConnectionsQuery(listening=True), socket_view(table(), None, (evil,))), 200))
     assert all(line.isprintable() for line in lines)

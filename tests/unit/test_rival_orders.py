@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.hand import Hand
-from synguard.agent.withdrawal import Withdrawal
-from synguard.enforcer import reconciler as module
-from synguard.enforcer.reconciler import Reconciler
+from synguard.enforcer.reconcile import reconciler as module
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.operator.apply import BanApplier
+from synguard.operator.rollback import Rollback
 from synguard.readings import Protected
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
@@ -46,8 +46,8 @@ def before_the_lock(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
 def order(plane: FakePlane, home: Path, ban_id: str, target: str) -> None:
     """Ban by hand as a process of its own does."""
     with Ledger.open(home / LEDGER_FILE) as ledger:
-        hand = Hand(ledger, plane, Reconciler(plane, home / "apply.lock"), Protected({}), plane.utcnow)
-        hand.ban([ban(ban_id, target, start=START)])
+        applier = BanApplier(ledger, plane, Reconciler(plane, home / "apply.lock"), Protected({}), plane.utcnow)
+        applier.ban([ban(ban_id, target, start=START)])
 
 
 def test_a_ban_that_another_process_made_while_we_waited_for_its_lock_stays(
@@ -69,7 +69,7 @@ def test_a_ban_that_a_person_makes_while_a_trial_is_taken_back_stays(
         ledger.add_bans([ban("of-the-trial", "192.0.2.1", start=START)])
         ledger.add_bans([ban("earlier", "192.0.2.3", start=START)] * others)
         reconciler = Reconciler(plane, tmp_path / "apply.lock")
-        withdrawal = Withdrawal(
+        withdrawal = Rollback(
             ledger, lambda: reconciler, lambda one: one.id == "of-the-trial", "the trial ended", thorough=True
         )
         before_the_lock(lambda: order(plane, tmp_path, "by-hand", "192.0.2.2"))
@@ -85,8 +85,8 @@ def test_a_ban_that_another_process_replaced_before_it_was_renewed_is_made_anew(
     order(plane, tmp_path, "theirs", "192.0.2.1")
     ours = ban("first", "192.0.2.1", start=START, seconds=7200)
     with Ledger.open(tmp_path / LEDGER_FILE) as ledger:
-        hand = Hand(ledger, plane, Reconciler(plane, tmp_path / "apply.lock"), Protected({}), plane.utcnow)
-        (made,) = hand.ban([ours], renewed={"first"}).bans
+        applier = BanApplier(ledger, plane, Reconciler(plane, tmp_path / "apply.lock"), Protected({}), plane.utcnow)
+        (made,) = applier.ban([ours], renewed={"first"}).bans
         assert made.id not in ("first", "theirs")
         assert (made.target, made.expires_at) == (ours.target, ours.expires_at)
         assert set(ledger.active_bans(START)) == {made.id}

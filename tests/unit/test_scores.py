@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synguard.decision.scores import MOST, TRACKED, Key, Scores
+from synguard.decision.scores import MOST, TRACKED, ScoreKey, Scores
 from synguard.detector.assessment import Observation
 from synguard.model import Signal
 
 TARGET = ip_network("198.51.100.7/32")
 HOLDS = {"default": {Signal.HALF_OPEN: 1.0, Signal.SYN_RATE: 0.4}}
-KEY = Key("default", TARGET, Signal.HALF_OPEN)
+KEY = ScoreKey("default", TARGET, Signal.HALF_OPEN)
 
 
 def seen(value: float, limit: float = 64, variance: float = 0.0, target=TARGET, signal=Signal.HALF_OPEN) -> Observation:

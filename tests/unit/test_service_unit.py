@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer import ipset, locks, nft
+from synguard.enforcer import locks
+from synguard.enforcer.iptables import ipset
+from synguard.enforcer.nftables import nft
 from synguard.units import parse_duration
 
 UNIT = Path(__file__).parents[2] / "synguard/share/systemd/synguard.service"

@@ -15,7 +15,7 @@ from synguard.readings import TcpState
 from synguard.sensors import psutil_tables
 from synguard.sensors.inet_diag import UnavailableError
 from synguard.sensors.sock_diag import ATTEMPTS, SockDiag
-from synguard.sensors.sockets import Sockets
+from synguard.sensors.sockets import SocketTables
 from tests.support.diag_messages import Answer, PlayedSocket, done, refused, row
 
 HALF_OPEN = frozenset({TcpState.SYN_RECV})
@@ -122,7 +122,7 @@ def test_only_sockets_whose_local_port_listens_are_counted() -> None:
     mixed: Answer = lambda sequence: (  # noqa: E731
         row(sequence, local_port=443) + row(sequence, local_port=50_000, remote_port=443) + done(sequence)
     )
-    reading = Sockets(SockDiag(Kernel([listen, mixed]))).half_open(5.0)
+    reading = SocketTables(SockDiag(Kernel([listen, mixed]))).half_open(5.0)
     assert (reading.at, reading.source) == (5.0, "sock_diag")
     assert reading.table.local_port.tolist() == [443]
 
@@ -130,7 +130,7 @@ def test_only_sockets_whose_local_port_listens_are_counted() -> None:
 def test_one_moment_reads_the_listeners_once() -> None:
     listen: Answer = lambda sequence: row(sequence, state=10, local_port=443) + done(sequence)  # noqa: E731
     kernel = Kernel([listen, *whole(1), *whole(1)])
-    sockets = Sockets(SockDiag(kernel))
+    sockets = SocketTables(SockDiag(kernel))
     sockets.half_open(5.0)
     sockets.connections(5.0)
     assert [listener.port for listener in sockets.listeners(5.0)] == [443]
@@ -167,7 +167,7 @@ def test_psutil_takes_over_where_sock_diag_is_refused(monkeypatch: pytest.Monkey
         ("ESTABLISHED", "192.0.2.1", 40000, "203.0.113.7", 443, None),
     )
     monkeypatch.setattr(psutil_tables.psutil, "net_connections", listing)
-    sockets = Sockets(SockDiag(refuse))
+    sockets = SocketTables(SockDiag(refuse))
     assert sockets.source == "sock_diag"
     reading = sockets.half_open(1.0)
     assert (reading.source, sockets.source) == ("psutil", "psutil")
@@ -186,7 +186,7 @@ def test_psutil_takes_over_where_sock_diag_is_refused(monkeypatch: pytest.Monkey
 def test_an_empty_table_is_an_answer_and_no_reason_to_ask_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
     listing = Psutil()
     monkeypatch.setattr(psutil_tables.psutil, "net_connections", listing)
-    sockets = Sockets(SockDiag(Kernel([done] * 4)))
+    sockets = SocketTables(SockDiag(Kernel([done] * 4)))
     assert len(sockets.half_open(1.0).table) == 0
     assert sockets.listeners(2.0) == ()
     assert len(sockets.tcp(HALF_OPEN)) == 0
@@ -199,4 +199,4 @@ def test_no_source_left_is_an_error_that_names_both(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(psutil_tables.psutil, "net_connections", fail)
     with pytest.raises(SensorError, match=r"refuses sock_diag.*psutil cannot list"):
-        Sockets(SockDiag(refuse)).half_open(1.0)
+        SocketTables(SockDiag(refuse)).half_open(1.0)

@@ -19,7 +19,7 @@ from synguard.readings import V4_PREFIX, Protected, Readings
 from synguard.recording.shape import Moment
 from synguard.replay.peaks import Peaks
 from synguard.replay.suggestion import FLOORS, Margin, Suggestion, margin_for, rounded_up, suggest
-from synguard.replay.survey import Survey
+from synguard.replay.traffic_profile import TrafficProfile
 from tests.support.calm_day import calm
 from tests.support.recordings import START
 
@@ -32,8 +32,8 @@ TWICE = Margin(2, "x2")
 BUSY = "198.51.100.7"
 
 
-def surveyed(ticks: list[Readings], policy: Policy = POLICY, protected: Protected | None = None) -> Survey:
-    survey = Survey([policy])
+def surveyed(ticks: list[Readings], policy: Policy = POLICY, protected: Protected | None = None) -> TrafficProfile:
+    survey = TrafficProfile([policy])
     known = protected or Protected({})
     for readings in ticks:
         survey.add(Moment(START, readings, known, 0), calm=True)
@@ -166,7 +166,7 @@ def test_both_families_are_measured_by_what_is_a_source_in_them(address: str) ->
 
 
 def test_what_is_not_calm_is_not_measured() -> None:
-    survey = Survey([POLICY])
+    survey = TrafficProfile([POLICY])
     for readings in calm(20, loud={BUSY: 500}):
         survey.add(Moment(START, readings, Protected({}), 0), calm=readings.at > 30)
     assert survey.sources(POLICY) == 0

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from synguard.agent.supervisor import PINGS, Supervisor, status_line
+from synguard.agent.systemd import PINGS, ServiceManager, status_line
 from synguard.model import Mode
-from synguard.report.status import Status
+from synguard.status.model import Status
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NO_TICK: Any = None
@@ -54,7 +54,7 @@ def status(**fields: Any) -> Status:
 
 
 def test_a_life_is_told_from_ready_to_stopping(manager: Manager) -> None:
-    told = Supervisor(manager.address)
+    told = ServiceManager(manager.address)
     told.ready()
     told.read(status())
     told.stopping()
@@ -65,7 +65,7 @@ def test_a_life_is_told_from_ready_to_stopping(manager: Manager) -> None:
 
 
 def test_the_watchdog_hears_of_ticks_some_times_within_its_patience_and_of_nothing_else(manager: Manager) -> None:
-    told = Supervisor(manager.address, watchdog_s=8.0)
+    told = ServiceManager(manager.address, watchdog_s=8.0)
     told.read(status())
     manager.heard()
     for step in range(160):  # eight seconds of ticks
@@ -75,7 +75,7 @@ def test_the_watchdog_hears_of_ticks_some_times_within_its_patience_and_of_nothi
 
 def test_a_reload_is_over_when_the_tick_after_it_is(manager: Manager) -> None:
     """The signal may come amid a tick; the one that it came in still judges by the old policy."""
-    told = Supervisor(manager.address)
+    told = ServiceManager(manager.address)
     load = told.reloading(lambda: (NO_TICK, ()))
     [reloading, moment] = manager.heard()
     assert reloading == "RELOADING=1"
@@ -89,7 +89,7 @@ def test_a_reload_is_over_when_the_tick_after_it_is(manager: Manager) -> None:
 
 
 def test_status_is_told_when_it_changes_and_what_is_wrong_comes_first(manager: Manager) -> None:
-    told = Supervisor(manager.address)
+    told = ServiceManager(manager.address)
     for _ in range(3):
         told.read(status())
     told.read(status(healthy=False, problems=("the disk is full",)))
@@ -113,7 +113,7 @@ def test_who_waits_is_read_from_the_environment_once_and_not_handed_on_to_tools(
         "WATCHDOG_PID": str(os.getpid()),
         "A": "b",
     }
-    told = Supervisor.here(environment)
+    told = ServiceManager.here(environment)
     told.tick(NO_TICK, 0.0, AT)
     assert manager.heard() == ["WATCHDOG=1"]
     assert environment == {"A": "b"}
@@ -130,7 +130,7 @@ def test_who_waits_is_read_from_the_environment_once_and_not_handed_on_to_tools(
     ids=["none", "relative", "gone", "too long"],
 )
 def test_without_a_manager_or_with_one_that_cannot_be_reached_nothing_happens(environment: dict[str, str]) -> None:
-    told = Supervisor.here(environment)
+    told = ServiceManager.here(environment)
     told.ready()
     told.tick(NO_TICK, 1.0, AT)
     told.read(status())
@@ -138,13 +138,13 @@ def test_without_a_manager_or_with_one_that_cannot_be_reached_nothing_happens(en
 
 
 def test_a_watchdog_of_another_process_is_not_ours(manager: Manager) -> None:
-    told = Supervisor.here({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "1"})
+    told = ServiceManager.here({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "1"})
     told.tick(NO_TICK, 1.0, AT)
     assert manager.heard() == []
 
 
 def test_a_full_queue_makes_no_tick_wait(manager: Manager) -> None:
-    told = Supervisor(manager.address, watchdog_s=0.4)
+    told = ServiceManager(manager.address, watchdog_s=0.4)
     for step in range(2000):  # nobody reads; the socket does not block
         told.tick(NO_TICK, float(step), AT)
     assert len(manager.heard()) < 2000

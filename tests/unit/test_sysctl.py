@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer.sysctl import SYN_COOKIES, RehearsedSysctl, Sysctl
+from synguard.enforcer.sysctl import SYN_COOKIES, DryRunSysctl, Sysctl
 from synguard.errors import PlaneError
 from tests.support.fake_sysctl import FakeSysctl
 
@@ -65,7 +65,7 @@ def test_each_refusal_says_what_to_do(
 
 def test_a_rehearsal_reads_what_it_wrote_and_leaves_the_kernel_alone() -> None:
     kernel = FakeSysctl(0)
-    rehearsed = RehearsedSysctl(kernel)
+    rehearsed = DryRunSysctl(kernel)
     assert rehearsed.read(SYN_COOKIES) == 0
     rehearsed.write(SYN_COOKIES, 1)
     assert rehearsed.read(SYN_COOKIES) == 1
@@ -74,7 +74,7 @@ def test_a_rehearsal_reads_what_it_wrote_and_leaves_the_kernel_alone() -> None:
 
 def test_in_a_rehearsal_too_an_operator_s_change_shows() -> None:
     kernel = FakeSysctl(0)
-    rehearsed = RehearsedSysctl(kernel)
+    rehearsed = DryRunSysctl(kernel)
     rehearsed.write(SYN_COOKIES, 1)
     kernel.cookies = 2
     assert rehearsed.read(SYN_COOKIES) == 2

@@ -9,19 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synguard.model import Mode
-from synguard.report.status import IncidentStatus, SensorStatus
+from synguard.status.model import IncidentStatus, SensorStatus
 from synguard.top.frame import frame, plain_lines, shared_out, tables_of
 from synguard.top.rows import Pane
-from synguard.top.sight import Sight
+from synguard.top.snapshot import Snapshot
 from synguard.top.spans import Style, as_text, in_ascii
-from synguard.top.view import Asking, BanWish, Detail, Help, LiftWish, Place, Told, Typing, View
+from synguard.top.view_state import BanWish, Detail, Help, Notice, Place, Prompt, Typing, UnbanWish, ViewState
 from tests.support import bans
-from tests.support.top_sights import NOW, listener, sight, status, target
+from tests.support.top_snapshots import NOW, listener, snapshot, status, target
 
 ban = partial(bans.ban, start=NOW)
 SIX = "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff"
 
-BUSY = sight(
+BUSY = snapshot(
     [ban(f"b{n}", f"203.0.113.{n}", ports=(80,)) for n in range(60)] + [ban("six", SIX, seconds=30)],
     packets=1500,
     before=1000,
@@ -40,14 +40,14 @@ DIALOGS = [
     Detail(),
     Typing("filter", "203"),
     Typing("ban", "203.0.113.9"),
-    Asking(LiftWish("203.0.113.1", "b1"), ("it was banned because of much",)),
-    Asking(BanWish(ban("x", "203.0.113.9").target, forgeable=True)),
-    Told(("it is refused: " + "a very long reason " * 20,), bad=True),
+    Prompt(UnbanWish("203.0.113.1", "b1"), ("it was banned because of much",)),
+    Prompt(BanWish(ban("x", "203.0.113.9").target, forgeable=True)),
+    Notice(("it is refused: " + "a very long reason " * 20,), bad=True),
 ]
 
 
-def text(seen: Sight, view: View = View(), width: int = 80, height: int = 24) -> str:  # noqa: B008  # frozen
-    return "\n".join(as_text(line) for line in frame(seen, view, tables_of(seen, view), width, height))
+def text(seen: Snapshot, view_state: ViewState = ViewState(), width: int = 80, height: int = 24) -> str:  # noqa: B008  # frozen
+    return "\n".join(as_text(line) for line in frame(seen, view_state, tables_of(seen, view_state), width, height))
 
 
 @settings(max_examples=40, deadline=None)
@@ -61,8 +61,8 @@ def text(seen: Sight, view: View = View(), width: int = 80, height: int = 24) ->
 def test_no_size_and_no_dialog_leaves_the_screen(
     width: int, height: int, dialog: object, pane: Pane, number: int
 ) -> None:
-    view = View(pane, {pane: Place("", number)}, dialog=dialog)  # type: ignore[arg-type]  # one of DIALOGS
-    lines = frame(BUSY, view, tables_of(BUSY, view), width, height)
+    view_state = ViewState(pane, {pane: Place("", number)}, dialog=dialog)  # type: ignore[arg-type]  # one of DIALOGS
+    lines = frame(BUSY, view_state, tables_of(BUSY, view_state), width, height)
     assert len(lines) <= height
     for line in lines:
         shown = "".join(span.text for span in line)
@@ -82,10 +82,10 @@ def test_80_by_24_shows_mode_rates_problems_every_table_and_the_keys() -> None:
 
 
 def test_the_chosen_row_is_always_in_sight() -> None:
-    view = View().moved(tables_of(BUSY, View()).rows[Pane.BANS], 40)
-    lines = frame(BUSY, view, tables_of(BUSY, view), 80, 24)
+    view_state = ViewState().moved(tables_of(BUSY, ViewState()).rows[Pane.BANS], 40)
+    lines = frame(BUSY, view_state, tables_of(BUSY, view_state), 80, 24)
     (shown,) = [line for line in lines if line and line[0].style is Style.CHOSEN]
-    chosen = view.chosen(tables_of(BUSY, view).rows[Pane.BANS])
+    chosen = view_state.chosen(tables_of(BUSY, view_state).rows[Pane.BANS])
     assert chosen is not None
     assert chosen.target in shown[0].text
 
@@ -93,23 +93,23 @@ def test_the_chosen_row_is_always_in_sight() -> None:
 def test_a_dry_run_a_trial_and_no_agent_are_loud_without_any_colour() -> None:
     trial = status(confirm_by=NOW + timedelta(seconds=90))
     cases = {
-        "DRY-RUN: nothing is blocked": sight(status=status(mode=Mode.DRY_RUN)),
-        "ON TRIAL: dry-run again in 1m 30s": sight(status=trial),
-        "NO AGENT RUNS": sight(running=False, status=None),
-        "THE AGENT SAYS NOTHING": sight(running=True, status=None),
+        "DRY-RUN: nothing is blocked": snapshot(status=status(mode=Mode.DRY_RUN)),
+        "ON TRIAL: dry-run again in 1m 30s": snapshot(status=trial),
+        "NO AGENT RUNS": snapshot(running=False, status=None),
+        "THE AGENT SAYS NOTHING": snapshot(running=True, status=None),
     }
     for words, seen in cases.items():
-        (loud,) = [span for line in frame(seen, View(), tables_of(seen, View()), 80, 24) for span in line
+        (loud,) = [span for line in frame(seen, ViewState(), tables_of(seen, ViewState()), 80, 24) for span in line
                    if span.style is Style.LOUD]  # fmt: skip
         assert words in loud.text
 
 
 def test_a_pause_is_loud() -> None:
-    assert "PAUSED" in text(BUSY, View(paused=True))
+    assert "PAUSED" in text(BUSY, ViewState(paused=True))
 
 
 def test_no_agent_is_told_once_with_the_command_that_starts_one() -> None:
-    shown = text(sight(running=False, status=status()), width=120)
+    shown = text(snapshot(running=False, status=status()), width=120)
     assert shown.count("nobody watches for floods") == 1
     assert "synguard run" in shown
 
@@ -118,13 +118,13 @@ def test_an_incident_and_its_verdict_are_told() -> None:
     incident = IncidentStatus(
         id="b99e", phase="attack", kind="syn-flood", started_at=NOW - timedelta(seconds=65), note="", bans=2, spared=1
     )
-    shown = text(sight(status=status(incidents=(incident,), verdict="spoofed: about 40,000 sources")))
+    shown = text(snapshot(status=status(incidents=(incident,), verdict="spoofed: about 40,000 sources")))
     assert "incident b99e: syn-flood, attack for 1m 5s, 2 bans, 1 spared" in shown
     assert "verdict: spoofed" in shown
 
 
 def test_names_of_others_never_reach_the_terminal_as_they_are() -> None:
-    evil = sight(status=status(pressure=(listener(80, process="evil\x1b]0;title\x07[7]"),)))
+    evil = snapshot(status=status(pressure=(listener(80, process="evil\x1b]0;title\x07[7]"),)))
     shown = text(evil)
     assert "\x1b" not in shown
     assert "\\x1b" in shown

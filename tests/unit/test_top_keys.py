@@ -9,39 +9,39 @@ import pytest
 
 from synguard.model import Scope
 from synguard.top.ban_rows import rows_of
-from synguard.top.keys import HELP, Errand, press
+from synguard.top.keys import HELP, KeyEffect, press
 from synguard.top.rows import Pane, Row, arranged
-from synguard.top.view import Asking, BanWish, Detail, Help, LiftWish, Told, Typing, View
+from synguard.top.view_state import BanWish, Detail, Help, Notice, Prompt, Typing, UnbanWish, ViewState
 from tests.support import bans
-from tests.support.top_sights import NOW, sight, status, target
+from tests.support.top_snapshots import NOW, snapshot, status, target
 
 ban = partial(bans.ban, start=NOW)
 
-SEEN = sight(
+SEEN = snapshot(
     [ban("a", "203.0.113.1", seconds=60), ban("b", "203.0.113.2", seconds=90), ban("c", "203.0.113.3", seconds=120)],
     status=status(targets=(target("198.51.100.1"), target("198.51.100.2", 50.0, forgeable=False))),
 )
 
 
-def rows(view: View) -> Sequence[Row]:
-    return arranged(rows_of(SEEN, view.pane), view.order(view.pane), view.needle)
+def rows(view_state: ViewState) -> Sequence[Row]:
+    return arranged(rows_of(SEEN, view_state.pane), view_state.order(view_state.pane), view_state.needle)
 
 
-def pressed(*keys: str, view: View = View()) -> tuple[View, Errand]:  # noqa: B008  # frozen
-    errand = Errand.NOTHING
+def pressed(*keys: str, view_state: ViewState = ViewState()) -> tuple[ViewState, KeyEffect]:  # noqa: B008  # frozen
+    errand = KeyEffect.NOTHING
     for key in keys:
-        view, errand = press(view, key, rows(view))
-    return view, errand
+        view_state, errand = press(view_state, key, rows(view_state))
+    return view_state, errand
 
 
-def chosen(view: View) -> str:
-    row = view.chosen(rows(view))
+def chosen(view_state: ViewState) -> str:
+    row = view_state.chosen(rows(view_state))
     assert row is not None
     return row.key
 
 
 def test_arrows_choose_a_row_and_stop_at_the_ends() -> None:
-    assert chosen(View()) == "a"
+    assert chosen(ViewState()) == "a"
     assert chosen(pressed("down", "j", "down", "down")[0]) == "c"
     assert chosen(pressed("end", "up", "k", "up")[0]) == "a"
     assert chosen(pressed("page down")[0]) == "c"
@@ -49,17 +49,17 @@ def test_arrows_choose_a_row_and_stop_at_the_ends() -> None:
 
 
 def test_the_chosen_row_stays_chosen_where_the_order_changes() -> None:
-    view, _ = pressed("down", "R")
-    assert [row.key for row in rows(view)] == ["c", "b", "a"]
-    assert chosen(view) == "b"
+    view_state, _ = pressed("down", "R")
+    assert [row.key for row in rows(view_state)] == ["c", "b", "a"]
+    assert chosen(view_state) == "b"
 
 
 def test_where_the_chosen_row_is_gone_the_one_in_its_place_is_chosen() -> None:
-    view, _ = pressed("down")
-    left = [row for row in rows(view) if row.key != "b"]
-    assert view.chosen(left) is left[1]
-    assert view.chosen(left[:1]) is left[0]
-    assert view.chosen([]) is None
+    view_state, _ = pressed("down")
+    left = [row for row in rows(view_state) if row.key != "b"]
+    assert view_state.chosen(left) is left[1]
+    assert view_state.chosen(left[:1]) is left[0]
+    assert view_state.chosen([]) is None
 
 
 def test_tab_walks_through_the_tables_and_back() -> None:
@@ -68,102 +68,102 @@ def test_tab_walks_through_the_tables_and_back() -> None:
 
 
 def test_s_walks_through_the_orders_of_the_table_in_use() -> None:
-    view, _ = pressed("s")
-    assert view.order(Pane.BANS) == ("packets", False)
-    assert view.order(Pane.TARGETS) == ("score", False)
+    view_state, _ = pressed("s")
+    assert view_state.order(Pane.BANS) == ("packets", False)
+    assert view_state.order(Pane.TARGETS) == ("score", False)
     assert pressed(*"sssss")[0].order(Pane.BANS) == ("left", False)
 
 
 def test_the_filter_holds_while_it_is_typed_and_escape_clears_it() -> None:
-    view, _ = pressed("/", *"113.2")
-    assert [row.key for row in rows(view)] == ["b"]
-    assert isinstance(view.dialog, Typing)
-    assert pressed("backspace", view=view)[0].needle == "113."
-    kept, _ = pressed("enter", view=view)
+    view_state, _ = pressed("/", *"113.2")
+    assert [row.key for row in rows(view_state)] == ["b"]
+    assert isinstance(view_state.dialog, Typing)
+    assert pressed("backspace", view_state=view_state)[0].needle == "113."
+    kept, _ = pressed("enter", view_state=view_state)
     assert (kept.dialog, kept.needle) == (None, "113.2")
-    assert pressed("escape", view=kept)[0].needle == ""
-    assert pressed("escape", view=view)[0].needle == ""
+    assert pressed("escape", view_state=kept)[0].needle == ""
+    assert pressed("escape", view_state=view_state)[0].needle == ""
 
 
 def test_letters_typed_into_the_filter_are_no_commands() -> None:
-    view, errand = pressed("/", *"quit")
-    assert (view.needle, errand) == ("quit", Errand.NOTHING)
+    view_state, errand = pressed("/", *"quit")
+    assert (view_state.needle, errand) == ("quit", KeyEffect.NOTHING)
 
 
 @pytest.mark.parametrize("keys", [("u",), ("tab", "tab", "b"), ("B", *"203.0.113.9", "enter")], ids=" ".join)
 def test_a_change_is_weighed_first_and_done_only_after_yes(keys: tuple[str, ...]) -> None:
-    view, errand = pressed(*keys)
-    assert isinstance(view.dialog, Asking)
-    assert errand is Errand.WEIGH
+    view_state, errand = pressed(*keys)
+    assert isinstance(view_state.dialog, Prompt)
+    assert errand is KeyEffect.WEIGH
     for no in ("n", "N", "q", "escape"):
-        refused, errand = pressed(no, view=view)
-        assert (refused.dialog, errand) == (None, Errand.NOTHING)
+        refused, errand = pressed(no, view_state=view_state)
+        assert (refused.dialog, errand) == (None, KeyEffect.NOTHING)
     for neither in ("enter", "x", " ", "down", "u"):
-        assert pressed(neither, view=view) == (view, Errand.NOTHING)
-    assert pressed("y", view=view) == (view, Errand.CARRY_OUT)
+        assert pressed(neither, view_state=view_state) == (view_state, KeyEffect.NOTHING)
+    assert pressed("y", view_state=view_state) == (view_state, KeyEffect.CARRY_OUT)
 
 
 def test_u_lifts_the_chosen_ban() -> None:
-    view, _ = pressed("down", "u")
-    assert view.dialog == Asking(LiftWish("203.0.113.2", "b"))
+    view_state, _ = pressed("down", "u")
+    assert view_state.dialog == Prompt(UnbanWish("203.0.113.2", "b"))
 
 
 def test_u_says_what_to_do_where_no_ban_is_chosen() -> None:
-    view, errand = pressed("tab", "u")
-    assert isinstance(view.dialog, Told)
-    assert errand is Errand.NOTHING
+    view_state, errand = pressed("tab", "u")
+    assert isinstance(view_state.dialog, Notice)
+    assert errand is KeyEffect.NOTHING
 
 
 def test_what_can_be_forged_is_offered_a_ban_of_new_connections_and_the_rest_one_of_everything() -> None:
     forged, _ = pressed("tab", "tab", "b")
-    assert isinstance(forged.dialog, Asking)
+    assert isinstance(forged.dialog, Prompt)
     assert isinstance(forged.dialog.wish, BanWish)
     assert (str(forged.dialog.wish.target), forged.dialog.wish.scope) == ("198.51.100.1/32", Scope.NEW)
     shaken, _ = pressed("tab", "tab", "down", "b")
-    assert isinstance(shaken.dialog, Asking)
+    assert isinstance(shaken.dialog, Prompt)
     assert isinstance(shaken.dialog.wish, BanWish)
     assert shaken.dialog.wish.scope is Scope.ALL
 
 
 def test_reach_and_time_of_a_ban_can_be_changed_and_are_weighed_anew() -> None:
-    view, _ = pressed("B", *"203.0.113.9", "enter")
-    longer, errand = pressed("s", "+", view=view)
-    assert isinstance(longer.dialog, Asking)
+    view_state, _ = pressed("B", *"203.0.113.9", "enter")
+    longer, errand = pressed("s", "+", view_state=view_state)
+    assert isinstance(longer.dialog, Prompt)
     assert str(longer.dialog.wish) == "ban 203.0.113.9 for 6h, new connections only"
-    assert errand is Errand.WEIGH
-    shortest, _ = pressed(*"-----", view=view)
-    assert isinstance(shortest.dialog, Asking)
+    assert errand is KeyEffect.WEIGH
+    shortest, _ = pressed(*"-----", view_state=view_state)
+    assert isinstance(shortest.dialog, Prompt)
     assert "for 10m" in str(shortest.dialog.wish)
 
 
 def test_a_word_that_is_no_address_is_told_and_nothing_is_weighed() -> None:
-    view, errand = pressed("B", *"203.0.113.7/24", "enter")
-    assert isinstance(view.dialog, Told)
-    assert "did you mean 203.0.113.0/24?" in view.dialog.lines[0]
-    assert errand is Errand.NOTHING
+    view_state, errand = pressed("B", *"203.0.113.7/24", "enter")
+    assert isinstance(view_state.dialog, Notice)
+    assert "did you mean 203.0.113.0/24?" in view_state.dialog.lines[0]
+    assert errand is KeyEffect.NOTHING
     assert pressed("B", "enter")[0].dialog is None
 
 
 def test_detail_follows_the_chosen_row_and_closes() -> None:
-    view, _ = pressed("enter", "down")
-    assert (view.dialog, chosen(view)) == (Detail(), "b")
-    assert pressed("q", view=view) == (pressed("escape", view=view)[0], Errand.NOTHING)
+    view_state, _ = pressed("enter", "down")
+    assert (view_state.dialog, chosen(view_state)) == (Detail(), "b")
+    assert pressed("q", view_state=view_state) == (pressed("escape", view_state=view_state)[0], KeyEffect.NOTHING)
 
 
 def test_pause_looks_again_when_it_ends() -> None:
-    view, errand = pressed("p")
-    assert (view.paused, errand) == (True, Errand.NOTHING)
-    assert pressed(" ", view=view)[1] is Errand.LOOK
+    view_state, errand = pressed("p")
+    assert (view_state.paused, errand) == (True, KeyEffect.NOTHING)
+    assert pressed(" ", view_state=view_state)[1] is KeyEffect.LOOK
 
 
 def test_q_quits_and_unknown_keys_do_nothing() -> None:
-    assert pressed("q")[1] is Errand.QUIT
-    assert pressed("x", "ö", "backspace") == (View(), Errand.NOTHING)
+    assert pressed("q")[1] is KeyEffect.QUIT
+    assert pressed("x", "ö", "backspace") == (ViewState(), KeyEffect.NOTHING)
 
 
 def test_every_key_of_the_help_is_a_key() -> None:
     names = {"TAB": "tab", "arrows": "down", "ENTER": "enter", "space": " "}
     for words, _ in HELP:
         for word in words.replace(",", " ").split():
-            assert pressed(names.get(word, word)) != (View(), Errand.NOTHING), word
+            assert pressed(names.get(word, word)) != (ViewState(), KeyEffect.NOTHING), word
     assert pressed("?")[0].dialog == Help()

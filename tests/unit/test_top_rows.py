@@ -10,85 +10,85 @@ import pytest
 
 from synguard.ledger.records import Counted
 from synguard.model import Scope
-from synguard.report.status import LeakStatus
+from synguard.status.model import LeakStatus
 from synguard.top.ban_rows import rows_of
 from synguard.top.rows import ORDERS, Grade, Pane, arranged
-from synguard.top.sight import Kernel, Sight, Sockets
+from synguard.top.snapshot import KernelSnapshot, Snapshot, SnapshotSockets
 from synguard.top.text import bar, cut, figure, narrow, plain
 from tests.support import bans
-from tests.support.top_sights import NOW, held, listener, sight, status, target
+from tests.support.top_snapshots import NOW, held, listener, snapshot, status, target
 
 ban = partial(bans.ban, start=NOW)
 
 
-def bans_by(seen: Sight, order: str, needle: str = "", other_way: bool = False) -> list[str]:
+def bans_by(seen: Snapshot, order: str, needle: str = "", other_way: bool = False) -> list[str]:
     return [row.key for row in arranged(rows_of(seen, Pane.BANS), (order, other_way), needle)]
 
 
-def one_ban(seen: Sight) -> tuple[str, ...]:
+def one_ban(seen: Snapshot) -> tuple[str, ...]:
     (row,) = rows_of(seen, Pane.BANS)
     return row.cells()
 
 
 def test_a_ban_shows_time_left_packets_and_what_it_stops_a_second() -> None:
-    seen = sight([ban("a", "203.0.113.0/24", ports=(80,))], packets=1500, before=1000)
+    seen = snapshot([ban("a", "203.0.113.0/24", ports=(80,))], packets=1500, before=1000)
     left, word, state, scope, by, packets, rate, last, id_, _ = one_ban(seen)
     assert (left, word, state, scope, by) == ("10m", "203.0.113.0/24", "hitting", "new:80", "default")
     assert (packets, rate, last, id_) == ("1,500", "500", "now", "a")
 
 
 def test_one_look_alone_knows_no_rate() -> None:
-    assert one_ban(sight([ban("a", "203.0.113.7")], packets=5))[6] == "-"
+    assert one_ban(snapshot([ban("a", "203.0.113.7")], packets=5))[6] == "-"
 
 
 def test_a_count_that_began_again_gives_no_rate_and_loses_no_packets() -> None:
     """The kernel counts from 0 again where a ban was put back; the ledger's sum goes on."""
     one = ban("a", "203.0.113.7")
-    seen = sight([one], packets=3, before=1000, counted={"a": Counted(1000, 1000, None)})
+    seen = snapshot([one], packets=3, before=1000, counted={"a": Counted(1000, 1000, None)})
     assert (seen.packets("a"), seen.rate("a")) == (1003, None)
 
 
 def test_packets_that_came_since_the_ledger_was_written_are_added() -> None:
-    seen = sight([ban("a", "203.0.113.7")], packets=70, counted={"a": Counted(1050, 50, None)})
+    seen = snapshot([ban("a", "203.0.113.7")], packets=70, counted={"a": Counted(1050, 50, None)})
     assert seen.packets("a") == 1070
 
 
 def test_a_would_be_ban_is_called_one_and_counts_nothing() -> None:
-    cells = one_ban(sight([ban("a", "203.0.113.7", dry_run=True)]))
+    cells = one_ban(snapshot([ban("a", "203.0.113.7", dry_run=True)]))
     assert (cells[2], cells[5], cells[6]) == ("would ban", "-", "-")
 
 
 def test_a_ban_that_the_kernel_does_not_hold_is_the_gravest() -> None:
-    (row,) = rows_of(sight([ban("a", "203.0.113.7")], kernel=Kernel(1.0, {})), Pane.BANS)
+    (row,) = rows_of(snapshot([ban("a", "203.0.113.7")], kernel=KernelSnapshot(1.0, {})), Pane.BANS)
     assert (row.cells()[2], row.grade) == ("NOT IN KERNEL", Grade.BAD)
 
 
 def test_a_ban_is_not_called_missing_where_the_kernel_was_not_read() -> None:
-    assert one_ban(sight([ban("a", "203.0.113.7")], kernel=None))[2] == "banned"
+    assert one_ban(snapshot([ban("a", "203.0.113.7")], kernel=None))[2] == "banned"
 
 
 def test_of_two_bans_of_one_target_the_kernel_holds_one_and_neither_is_missing() -> None:
     short, long = ban("a", "203.0.113.7"), ban("b", "203.0.113.7", scope=Scope.ALL, seconds=900)
-    seen = sight([short, long], kernel=Kernel(1.0, held([long], 0)))
+    seen = snapshot([short, long], kernel=KernelSnapshot(1.0, held([long], 0)))
     assert {row.cells()[2] for row in rows_of(seen, Pane.BANS)} == {"banned"}
 
 
 def test_a_ban_whose_target_still_arrives_says_so_and_why() -> None:
     leak = LeakStatus(target="203.0.113.7", ban="a", since=NOW, cause="order", text="an ACCEPT stands ahead of us")
-    (row,) = rows_of(sight([ban("a", "203.0.113.7")], status=status(leaks=(leak,))), Pane.BANS)
+    (row,) = rows_of(snapshot([ban("a", "203.0.113.7")], status=status(leaks=(leak,))), Pane.BANS)
     assert row.cells()[2] == "STILL ARRIVES"
     assert "an ACCEPT stands ahead of us" in row.detail()
 
 
 def test_what_only_the_kernel_holds_is_shown_and_can_be_lifted() -> None:
-    seen = sight([], kernel=Kernel(1.0, held([ban("lost", "203.0.113.7")], 9)))
+    seen = snapshot([], kernel=KernelSnapshot(1.0, held([ban("lost", "203.0.113.7")], 9)))
     (row,) = rows_of(seen, Pane.BANS)
     assert (row.cells()[2], row.ban_id, row.target) == ("NOT IN LEDGER", "lost", "203.0.113.7")
     assert rows_of(replace(seen, bans=None), Pane.BANS)[0].cells()[2] == "banned"
 
 
 def test_a_ban_that_lapsed_since_the_look_is_gone() -> None:
-    seen = replace(sight([ban("a", "203.0.113.7", seconds=5)]), at=NOW + timedelta(seconds=6))
+    seen = replace(snapshot([ban("a", "203.0.113.7", seconds=5)]), at=NOW + timedelta(seconds=6))
     assert rows_of(seen, Pane.BANS) == []
 
 
@@ -98,7 +98,9 @@ def test_bans_sort_by_what_ends_first_what_stops_most_and_by_address() -> None:
         ban("b", "203.0.113.10", seconds=60),
         ban("c", "2.0.0.1", seconds=None),
     ]
-    seen = sight(made, kernel=Kernel(1.0, held(made[:1], 9) | held(made[1:2], 70) | held(made[2:], 1)), counted={})
+    seen = snapshot(
+        made, kernel=KernelSnapshot(1.0, held(made[:1], 9) | held(made[1:2], 70) | held(made[2:], 1)), counted={}
+    )
     assert bans_by(seen, "left") == ["b", "a", "c"]
     assert bans_by(seen, "left", other_way=True) == ["c", "a", "b"]
     assert bans_by(seen, "packets") == ["b", "a", "c"]
@@ -112,40 +114,43 @@ def test_every_order_of_every_table_sorts(pane: Pane) -> None:
         pressure=(listener(80, 9), listener(443)), targets=(target("203.0.113.9"), target("2001:db8::1", 3.0))
     )
     rows = rows_of(
-        sight(made, status=says, kernel=Kernel(1.0, held(made[:2], 5) | held([ban("x", "9.9.9.9")], 1))), pane
+        snapshot(made, status=says, kernel=KernelSnapshot(1.0, held(made[:2], 5) | held([ban("x", "9.9.9.9")], 1))),
+        pane,
     )
     for by in ORDERS[pane]:
         assert len(arranged(rows, (by, False), "")) == len(rows) > 1
 
 
 def test_a_filter_keeps_rows_that_hold_the_text_anywhere_in_any_case() -> None:
-    seen = sight([ban("a", "203.0.113.9"), ban("b", "198.51.100.1", seconds=None)])
+    seen = snapshot([ban("a", "203.0.113.9"), ban("b", "198.51.100.1", seconds=None)])
     assert bans_by(seen, "left", "203.0") == ["a"]
     assert bans_by(seen, "left", "HAND") == ["b"]
     assert bans_by(seen, "left", "nothing") == []
 
 
 def test_a_full_queue_is_told_as_full_and_its_count_as_a_floor() -> None:
-    (row,) = rows_of(sight(status=status(pressure=(listener(80, 129),))), Pane.LISTENERS)
+    (row,) = rows_of(snapshot(status=status(pressure=(listener(80, 129),))), Pane.LISTENERS)
     _, _, half_open, fill, _ = row.cells()
     assert (half_open, "FULL" in fill, row.grade) == ("129+/128", True, Grade.BAD)
 
 
 def test_a_slow_application_is_to_be_watched_though_its_syn_queue_is_empty() -> None:
-    (row,) = rows_of(sight(status=status(pressure=(listener(80, accept_queue=128),))), Pane.LISTENERS)
+    (row,) = rows_of(snapshot(status=status(pressure=(listener(80, accept_queue=128),))), Pane.LISTENERS)
     assert row.grade is Grade.WATCH
 
 
 def test_a_target_shows_evidence_against_its_limit_and_knows_the_ban_that_holds_it() -> None:
-    seen = sight([ban("a", "203.0.113.9")], status=status(targets=(target("203.0.113.9", reason="held by ban a"),)))
+    seen = snapshot([ban("a", "203.0.113.9")], status=status(targets=(target("203.0.113.9", reason="held by ban a"),)))
     (row,) = rows_of(seen, Pane.TARGETS)
     assert row.cells() == ("120", "203.0.113.9", "watch", "web", "syn_rate 90/s / 25; held by ban a")
     assert (row.ban_id, row.forgeable) == ("a", True)
 
 
 def test_without_an_agent_the_socket_table_speaks_and_nobody_is_scored() -> None:
-    sockets = Sockets((listener(80, 5),), 5, (target("203.0.113.9", 5.0, reason="5 half-open sockets", evidence=()),))
-    seen = sight(running=False, status=None, sockets=sockets)
+    sockets = SnapshotSockets(
+        (listener(80, 5),), 5, (target("203.0.113.9", 5.0, reason="5 half-open sockets", evidence=()),)
+    )
+    seen = snapshot(running=False, status=None, sockets=sockets)
     assert rows_of(seen, Pane.LISTENERS)[0].cells()[2] == "5/128"
     (row,) = rows_of(seen, Pane.TARGETS)
     assert row.cells()[0] == "-"
@@ -154,7 +159,7 @@ def test_without_an_agent_the_socket_table_speaks_and_nobody_is_scored() -> None
 
 def test_the_last_words_of_a_dead_agent_are_not_the_present() -> None:
     says = status(pressure=(listener(80, 129),), targets=(target("203.0.113.9"),))
-    seen = sight(running=False, status=says)
+    seen = snapshot(running=False, status=says)
     assert rows_of(seen, Pane.LISTENERS) == rows_of(seen, Pane.TARGETS) == []
 
 

@@ -18,9 +18,9 @@ from synguard.enforcer.challenge import nf_rules
 from synguard.enforcer.challenge.nft_rules import Key, read_ruleset
 from synguard.enforcer.challenge.packet_filter import Table
 from synguard.enforcer.challenge.saved_rules import read_saved
+from synguard.enforcer.iptables.xtables import existing_tables, families_here
 from synguard.enforcer.names import CHAIN, Family
 from synguard.enforcer.programs import find_tool, tool_environment
-from synguard.enforcer.xtables import existing_tables, families_here
 from synguard.errors import NotPermittedError, PlaneError
 
 TIMEOUT_S: Final = 5.0

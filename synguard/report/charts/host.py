@@ -7,11 +7,11 @@ from datetime import datetime, tzinfo
 
 from synguard.addresses import format_network
 from synguard.ledger.records import Figure, Stretch
+from synguard.output.times import clock_time
 from synguard.report.account import Account
-from synguard.report.charts.panel import Chart, Frame, Mark, Series, Span
+from synguard.report.charts.panel import Chart, ChartFrame, ChartSeries, ChartSpan, Mark
 from synguard.report.charts.points import GAP_S, Point
 from synguard.report.charts.scales import number_label
-from synguard.report.moments import clock_time
 from synguard.report.timeline import HEALTH_WORDS, Health, Timeline, health_of, health_seconds
 from synguard.units import format_duration
 
@@ -28,16 +28,16 @@ STYLES = {
 """Health → its class in the style sheet."""
 
 
-def frame_of(account: Account, zone: tzinfo | None = None) -> Frame:
+def frame_of(account: Account, zone: tzinfo | None = None) -> ChartFrame:
     """Return what all charts of an account share."""
     line, until = account.timeline, account.until
-    return Frame(
+    return ChartFrame(
         since=line.since,
         until=until,
         zone=zone,
-        gaps=tuple(Span(start.timestamp(), end.timestamp(), "not watched") for start, end in line.gaps()),
+        gaps=tuple(ChartSpan(start.timestamp(), end.timestamp(), "not watched") for start, end in line.gaps()),
         attacks=tuple(
-            Span(
+            ChartSpan(
                 max(one.started_at, line.since).timestamp(),
                 (one.ended_at or until).timestamp(),
                 f"{one.kind}, {clock_time(one.started_at, until)} to "
@@ -133,42 +133,42 @@ def _health_summary(line: Timeline) -> str:
         if seconds >= 1
     ]
     text = summary(line, Figure.COMPLETED, "handshakes", "/s")
-    told = "; ".join(states)
-    return f"{text} {told[:1].upper()}{told[1:]}." if told else text
+    shown = "; ".join(states)
+    return f"{text} {shown[:1].upper()}{shown[1:]}." if shown else text
 
 
-def _series(line: Timeline, figure: Figure, name: str, style: str, *, filled: bool = False) -> Series:
+def _series(line: Timeline, figure: Figure, name: str, style: str, *, filled: bool = False) -> ChartSeries:
     points = [
         Point(one.at.timestamp(), one.until.timestamp(), track.least, track.mean, track.most)
         for one, track in line.tracks(figure)
     ]
     if not filled:  # a line of its own along the bottom would say no more than that there were none
         points = [point for point in points if point.most > 0]
-    return Series(name, style, points, filled)
+    return ChartSeries(name, style, points, filled)
 
 
-def _full(stretches: Iterable[Stretch]) -> Iterator[Span]:
+def _full(stretches: Iterable[Stretch]) -> Iterator[ChartSpan]:
     """Yield the times in which a SYN queue was full."""
     full = (one for one in stretches if one.censored_s)
     yield from _joined(full, lambda _: ("full", "queue full: the true count was higher"))
 
 
-def _strip(stretches: Iterable[Stretch]) -> Iterator[Span]:
+def _strip(stretches: Iterable[Stretch]) -> Iterator[ChartSpan]:
     yield from _joined(stretches, lambda one: (STYLES[health_of(one)], HEALTH_WORDS[health_of(one)]))
 
 
-def _joined(stretches: Iterable[Stretch], told: Callable[[Stretch], tuple[str, str]]) -> Iterator[Span]:
+def _joined(stretches: Iterable[Stretch], shown: Callable[[Stretch], tuple[str, str]]) -> Iterator[ChartSpan]:
     """Yield what is told of stretches, neighbours of which the same is told as one span."""
-    span: Span | None = None
+    span: ChartSpan | None = None
     for one in stretches:
-        style, label = told(one)
+        style, label = shown(one)
         start, end = one.at.timestamp(), one.until.timestamp()
         if span is not None and span.style == style and start - span.end <= GAP_S:
-            span = Span(span.start, end, label, style)
+            span = ChartSpan(span.start, end, label, style)
             continue
         if span is not None:
             yield span
-        span = Span(start, end, label, style)
+        span = ChartSpan(start, end, label, style)
     if span is not None:
         yield span
 

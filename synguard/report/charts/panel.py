@@ -22,7 +22,7 @@ APART: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class ChartSeries:
     """One line."""
 
     name: str
@@ -34,7 +34,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ChartSpan:
     """A stretch of time, in POSIX seconds, and what is to be said of it."""
 
     start: float
@@ -59,22 +59,22 @@ class Chart:
     title: str
     summary: str
     """The chart in words, for those who do not see it."""
-    series: tuple[Series, ...]
+    series: tuple[ChartSeries, ...]
     empty: str
     """Said where there is nothing to draw."""
-    censored: tuple[Span, ...] = ()
-    strip: tuple[Span, ...] = ()
+    censored: tuple[ChartSpan, ...] = ()
+    strip: tuple[ChartSpan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class ChartFrame:
     """What all charts of a page share: the axis of time, and what happened along it."""
 
     since: datetime
     until: datetime
     zone: tzinfo | None
-    gaps: tuple[Span, ...] = ()
-    attacks: tuple[Span, ...] = ()
+    gaps: tuple[ChartSpan, ...] = ()
+    attacks: tuple[ChartSpan, ...] = ()
     bans: tuple[Mark, ...] = ()
 
 
@@ -96,7 +96,7 @@ NARROW: Final = Size("narrow", 360, 170, 150, 4)
 class _Paper:
     """One chart at one size: the scales, and what is drawn with them."""
 
-    def __init__(self, chart: Chart, frame: Frame, size: Size) -> None:
+    def __init__(self, chart: Chart, frame: ChartFrame, size: Size) -> None:
         self.chart, self.frame, self.size = chart, frame, size
         self.id = f"{chart.key}-{size.name}"
         self.series = [(one, thinned(one.points, size.points)) for one in chart.series]
@@ -143,7 +143,7 @@ class _Paper:
         for span in self.chart.censored:
             yield self._band(span, "full", f"url(#{self.id}-full)")
 
-    def _band(self, span: Span, style: str, fill: str = "") -> str:
+    def _band(self, span: ChartSpan, style: str, fill: str = "") -> str:
         left = self.x(span.start)
         box: dict[str, str | float] = {
             "x": left,
@@ -169,7 +169,7 @@ class _Paper:
             yield text(tick.label, x=inside, y=base + 15, class_="tick", text_anchor="middle")
         yield tag("line", x1=LEFT, x2=self.size.width - RIGHT, y1=self.bottom, y2=self.bottom, class_="axis")
 
-    def _line(self, series: Series, points: Sequence[Point]) -> Iterator[str]:
+    def _line(self, series: ChartSeries, points: Sequence[Point]) -> Iterator[str]:
         for run in runs(points):
             if series.filled:
                 yield tag("path", d=self._area(run), class_=f"area {series.style}")
@@ -237,7 +237,7 @@ class _Paper:
                 yield tag("rect", **box, fill=f"url(#{self.id}-{span.style})")
 
 
-def drawn(chart: Chart, frame: Frame, size: Size) -> str:
+def drawn(chart: Chart, frame: ChartFrame, size: Size) -> str:
     """Return a chart as an SVG element of one size."""
     return _Paper(chart, frame, size).draw()
 

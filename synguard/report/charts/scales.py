@@ -37,14 +37,14 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class AxisTick:
     """One labelled place on an axis."""
 
     value: float
     label: str
 
 
-def value_ticks(most: float, about: int = 4, whole: bool = True) -> list[Tick]:
+def value_ticks(most: float, about: int = 4, whole: bool = True) -> list[AxisTick]:
     """Return ticks from 0 to at least ``most``, at round numbers, about so many above 0.
 
     ``whole`` is for counts: no half sockets.
@@ -53,7 +53,7 @@ def value_ticks(most: float, about: int = 4, whole: bool = True) -> list[Tick]:
     if whole:
         step = max(math.ceil(step), 1)
     count = max(math.ceil(most / step - 1e-9), 1)
-    return [Tick(index * step, number_label(index * step)) for index in range(count + 1)]
+    return [AxisTick(index * step, number_label(index * step)) for index in range(count + 1)]
 
 
 def _round_step(rough: float) -> float:
@@ -69,7 +69,7 @@ def number_label(value: float) -> str:
     return f"{value:.3g}"
 
 
-def time_ticks(since: datetime, until: datetime, about: int, zone: tzinfo | None = None) -> list[Tick]:
+def time_ticks(since: datetime, until: datetime, about: int, zone: tzinfo | None = None) -> list[AxisTick]:
     """Return at most ``about`` ticks at round times of day in ``zone`` (the host's own where it is None).
 
     A tick's value is its POSIX time. The days on which clocks are set keep their ticks at round hours.
@@ -77,7 +77,7 @@ def time_ticks(since: datetime, until: datetime, about: int, zone: tzinfo | None
     span = (until - since).total_seconds()
     step = next((one for one in _STEPS_S if span / one <= about), _STEPS_S[-1])
     moments = _fine(since, until, step, zone) if step < 3600 else _coarse(since, until, step, zone)
-    return [Tick(moment.timestamp(), _time_label(moment, step)) for moment in moments]
+    return [AxisTick(moment.timestamp(), _time_label(moment, step)) for moment in moments]
 
 
 def _fine(since: datetime, until: datetime, step: int, zone: tzinfo | None) -> Iterator[datetime]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from synguard.report.tables import printable
+from synguard.output.tables import printable
 
 _PLACES: Final = 1
 """Tenths of a unit: finer than any screen."""

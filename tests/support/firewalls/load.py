@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from synguard.enforcer.xtables import existing_tables
+from synguard.enforcer.iptables.xtables import existing_tables
 from tests.support.firewalls import Firewall
 
 

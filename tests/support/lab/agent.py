@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from synguard.report.status import Status, read_status
+from synguard.status.model import Status, read_status
 from tests.support.lab.namespaces import LabError, Namespace
 from tests.support.lab.programs import Program, wait_for
 

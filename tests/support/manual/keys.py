@@ -8,9 +8,9 @@ from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel
 
-from synguard.policy.complaints import bound_text
 from synguard.policy.models import Config, Policy
 from synguard.policy.show import toml_value
+from synguard.policy.validation_errors import bound_text
 
 Schema: TypeAlias = Mapping[str, Any]
 

@@ -1,0 +1,35 @@
+"""Which sockets a ban should have stopped; half-open ones are useless, since their SYN-ACKs will never be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from synguard.addresses import Network
+from synguard.detector.ban_filter import BanFilter
+from synguard.detector.columns import halves, is_ipv4, masks
+from synguard.readings import SocketTable
+
+
+def blocked_rows(sockets: SocketTable, ban_filter: BanFilter, let_through: Iterable[Network]) -> SocketTable:
+    """Return the sockets whose source may not open connections: banned, and not let through in spite of it."""
+    stopped = ban_filter.stops(sockets.remote_high, sockets.remote_low, sockets.local_port, forgeable=True)
+    rows = sockets.where(stopped)
+    return rows.where(~_passing(rows, let_through)) if len(rows) else rows
+
+
+def _passing(rows: SocketTable, networks: Iterable[Network]) -> npt.NDArray[np.bool_]:
+    """Return which rows come from one of these networks."""
+    firsts: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for network in networks:
+        firsts.setdefault((network.version, network.prefixlen), []).append(halves(network))
+    passing = np.zeros(len(rows), np.bool_)
+    ipv4 = is_ipv4(rows.remote_high, rows.remote_low)
+    for (version, prefixlen), values in firsts.items():
+        high_mask, low_mask = masks(version, prefixlen)
+        first = np.array(values, np.uint64)
+        inside = np.isin(rows.remote_low & low_mask, first[:, 1]) & (ipv4 == (version == 4))
+        passing |= inside & np.isin(rows.remote_high & high_mask, first[:, 0])
+    return passing

@@ -1,0 +1,189 @@
+"""Building an agent for this host: directories, lock, ledger, plane, sensors; each failure is one sentence."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from synguard import capabilities
+from synguard.agent.agent import Agent, Loader
+from synguard.agent.alerts import alerting, host_name
+from synguard.agent.enforcement import Enforcement
+from synguard.agent.false_positives import FalsePositiveWatch
+from synguard.agent.fleet import in_fleet
+from synguard.agent.history import History
+from synguard.agent.lock import AgentLock
+from synguard.agent.metrics_endpoint import measuring
+from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.sensor_scheduler import HostSensors
+from synguard.agent.syn_cookies import cookies_for
+from synguard.agent.systemd import ServiceManager
+from synguard.clock import Clock, SystemClock
+from synguard.enforcer.choose import choose_plane
+from synguard.enforcer.dry_run import DryRunPlane
+from synguard.enforcer.plane import Plane
+from synguard.enforcer.reconcile.reconciler import Reconciler
+from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.logs import event
+from synguard.model import Mode
+from synguard.operator.enablement import EnablementFile
+from synguard.policy.models import Config, Policy
+from synguard.private import private_directory
+from synguard.sensors.counters import read_counters
+from synguard.sensors.every_namespace import EveryNamespace
+from synguard.sensors.protected import read_protected
+from synguard.sensors.sockets import SocketTables
+from synguard.sensors.syn_sampler import SynSampler
+from synguard.sensors.tcp_metrics import read_finished_peers
+
+log: Final = logging.getLogger(__name__)
+
+APPLY_LOCK: Final = "apply.lock"
+LEDGER_WAIT_S: Final = 0.5
+"""How long one tick may wait for another process's write; a verb's takes milliseconds."""
+
+
+@contextmanager
+def agent_for(
+    config: Config,
+    policies: tuple[Policy, ...],
+    clock: SystemClock,
+    *,
+    insists: bool = False,
+    keep: frozenset[str] | None = None,
+) -> Iterator[Agent]:
+    """Give an agent that has adopted what stands; everything it holds is freed afterwards.
+
+    The mode is the config's, or what ``synguard enable`` ordered, which is then followed at run time; whoever started
+    the agent ``insists`` on the config's by an option. Once directories, ledger and plane are there, every capability
+    is given up but those to ``keep`` (None: none is), so that what is started from then on never has more.
+
+    Raises:
+        NotPermittedError: A directory or the plane needs more rights.
+        RefusedError: Others could change what is in a directory.
+        PlaneUnavailableError: No plane works on this host.
+        SynguardError: Another agent runs, or the ledger cannot be used.
+    """
+    private_directory(config.runtime_dir, "runtime_dir")
+    private_directory(config.state_dir, "state_dir")
+    with ExitStack() as held:
+        held.enter_context(AgentLock(config.runtime_dir))
+        ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
+        ledger.hurry(LEDGER_WAIT_S)
+
+        def parts(mode: Mode) -> ModeParts:
+            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock)
+
+        mode_controller = (
+            None if insists else ModeController(EnablementFile(config.state_dir), parts, ledger, config.mode)
+        )
+        mode = mode_controller.wanted(clock.monotonic()) if mode_controller else config.mode
+        made = parts(mode)
+        if keep is not None:
+            capabilities.give_up_all_but(keep)
+        agent = Agent(
+            config.model_copy(update={"mode": mode}),
+            policies,
+            sources=host_sources(config),
+            enforcement=made.enforcement,
+            cookies=made.cookies,
+            ledger=ledger,
+            clock=clock,
+            mode_controller=mode_controller,
+            mode_by="option" if insists else "config",
+        )
+        held.callback(agent.close)
+        for observer in (
+            History(ledger),
+            FalsePositiveWatch(ledger, config.proven.lifetime, lambda: agent.mode is Mode.DRY_RUN),
+        ):
+            held.callback(observer.close)
+            agent.observers.append(observer.observe)
+        dispatcher = held.enter_context(alerting(agent, config, clock))
+        held.enter_context(measuring(agent, config.metrics, dispatcher))
+        held.enter_context(in_fleet(agent, config, clock, host_name(config.notify)))
+        agent.adopt()
+        yield agent
+
+
+def parts_for(config: Config, ledger: Ledger, clock: Clock) -> ModeParts:
+    """Return what the config's mode is made of: a plane that is checked, and SYN cookies.
+
+    Raises:
+        NotPermittedError: The process lacks a capability.
+        PlaneUnavailableError: No plane works on this host.
+    """
+    plane = plane_for(config, clock)
+    reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK)
+    enforcement = Enforcement(ledger, plane, reconciler, dry_run=config.mode is Mode.DRY_RUN)
+    return ModeParts(enforcement, cookies_for(config, ledger))
+
+
+def plane_for(config: Config, clock: Clock) -> Plane:
+    """Return the plane that the mode asks for, checked.
+
+    Raises:
+        NotPermittedError: The process lacks a capability.
+        PlaneUnavailableError: No plane works on this host.
+    """
+    if config.mode is Mode.DRY_RUN:
+        return DryRunPlane(clock.utcnow, config.ceilings.members)
+    plane = choose_plane(config)
+    text = "bans are held by %s; see them with: %s"
+    log.info(text, plane.name, plane.show_command, extra=event("plane", plane=plane.name))
+    return plane
+
+
+def host_sources(config: Config) -> HostSensors:
+    """Return this host's sensors, which see into containers unless the config says otherwise."""
+    syns = SynSampler(config.sampler.kept_per_second)
+    if config.containers.watch == "auto":
+        everywhere = EveryNamespace()
+        return HostSensors(
+            sockets=everywhere,
+            syns=syns,
+            counters=everywhere.counters,
+            finished_peers=everywhere.finished_peers,
+            protected=everywhere.protected,
+            containers=everywhere,
+        )
+    return HostSensors(
+        sockets=SocketTables(),
+        syns=syns,
+        counters=read_counters,
+        finished_peers=read_finished_peers,
+        protected=lambda allow, known: read_protected(allow, known=known),
+    )
+
+
+def run_until_signalled(agent: Agent, clock: SystemClock, load: Loader, for_s: float | None) -> None:
+    """Run the agent; SIGTERM and SIGINT end it after the present tick, SIGHUP reads config and policies again.
+
+    A service manager is told of all of it, and after ticks that the agent is alive.
+    """
+    manager = ServiceManager.here()
+    agent.observers.append(manager.tick)
+    agent.readers.append(manager.read)
+
+    def stop(number: int, _frame: object) -> None:
+        name = signal.Signals(number).name
+        log.info("%s: stopping", name, extra=event("stop", signal=name))
+        manager.stopping()
+        agent.stop()
+        clock.interrupt()
+
+    def reload(_number: int, _frame: object) -> None:
+        agent.reload(manager.reloading(load))
+        clock.interrupt()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, reload)
+    try:
+        manager.ready()
+        agent.run(for_s)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

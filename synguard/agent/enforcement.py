@@ -1,0 +1,338 @@
+"""The way from decisions to the kernel: ledger first, then compare, then apply; failures are kept, not lost."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from synguard.addresses import Network
+from synguard.agent.clock_step import SLACK, shortened
+from synguard.enforcer.plane import Desired, Plane
+from synguard.enforcer.reconcile.admission import Admission
+from synguard.enforcer.reconcile.desired import DesiredState
+from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler, total_hits
+from synguard.enforcer.socket_destroy import destroy_sockets, open_here
+from synguard.errors import LedgerError, NotPermittedError, PlaneError, SensorError, SynguardError
+from synguard.ledger import Ledger
+from synguard.logs import event
+from synguard.memory import keep, many_objects
+from synguard.model import Ban, Hits, Origin, Scope
+from synguard.readings import SocketTable
+
+log: Final = logging.getLogger(__name__)
+
+AT_ONCE: Final = 4_096
+"""Bans that one tick takes over from another process, brings to the plane, or lets lapse; the rest is for the next
+ticks. The plane has them already, or has ended them by itself: only our view of them is a few seconds late, where
+100,000 at once would hold up a tick by seconds."""
+MANY: Final = 1_000
+"""Bans taken over at once, after which they are left out of searches for reference cycles."""
+FIRST_RETRY_S: Final = 0.5
+LAST_RETRY_S: Final = 30.0
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+MOST_NAMED: Final = 256
+"""Network namespaces remembered as refusing to free sockets."""
+
+
+@dataclass(frozen=True, slots=True)
+class BanChanges:
+    """What of the standing bans came and went since it was last asked for, but for those that were added here."""
+
+    arrived: tuple[Ban, ...]
+    departed: tuple[Ban, ...]
+
+
+class Enforcement:
+    """Keeps the bans that are wanted and brings the plane to them.
+
+    A ban that the ledger cannot take (disk full) is kept here, reaches the plane all the same, where it expires by
+    itself, and is offered to the ledger again at every later turn.
+    """
+
+    def __init__(self, ledger: Ledger, plane: Plane, reconciler: Reconciler, *, dry_run: bool) -> None:
+        self._ledger = ledger
+        self._plane = plane
+        self._reconciler = reconciler
+        self._dry_run = dry_run
+        self._unwritten: list[Ban] = []
+        self._exceptions: tuple[frozenset[Network], frozenset[Network]] = (frozenset(), frozenset())
+        self._desired_state = DesiredState()
+        self.admission: Final = Admission(plane, self._desired_state)
+        self._desired = Desired()
+        self._dirty = True
+        self._seen_at = _NEVER
+        self._ahead = True
+        """Whether automatic bans were taken in that may have begun in what is now the future."""
+        self._behind = False
+        """Whether the ledger holds what has not been taken over yet."""
+        self._read_at: datetime | None = None
+        self._retry_at = float("-inf")
+        self._retry_s = FIRST_RETRY_S
+        self._cannot_destroy: set[str] = set()
+        self._arrived: dict[str, Ban] = {}
+        self._departed: dict[str, Ban] = {}
+        self.bans: dict[str, Ban] = {}
+        self.counts: Counter[tuple[Origin, Scope]] = Counter()
+        """How many of the bans there are, by who asked for them and what they stop."""
+        self.by_hand: dict[str, Ban] = {}
+        """In dry-run, the bans that stand for real: a person's, or left by an enforcing agent."""
+        self.hits: Mapping[str, Hits] = {}
+        """Ban id → packets that the kernel stopped, as of the last read-back."""
+        self.outcome: Outcome | None = None
+        """What the last pass found and did; None while the plane does not hold what is wanted, and in dry-run."""
+        self.repairs = 0
+        """How often something of ours that another tool took away was put back."""
+        self.problem = ""
+        """Why the plane does not hold what is wanted, one sentence; empty while it does."""
+        self.disputed = ""
+        """Why repairs are put off, one sentence; empty while they are not."""
+        self.ledger_problem = ""
+
+    @property
+    def plane(self) -> Plane:
+        """The plane that holds the bans."""
+        return self._plane
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """What brings the plane to what is wanted."""
+        return self._reconciler
+
+    @property
+    def let_through(self) -> frozenset[Network]:
+        """Who passes in spite of every ban: the exceptions that the plane was given."""
+        return self._desired.allow | self._desired.proven
+
+    def adopt(self, now: datetime) -> None:
+        """Take over the bans that stand in the ledger.
+
+        Raises:
+            LedgerError: The ledger cannot be read.
+        """
+        self._behind = False
+        by_hand = self._ledger.active_bans(now) if self._dry_run else {}
+        self._take_over(self._ledger.active_bans(now, dry_run=self._dry_run), by_hand, None)
+
+    def _take_over(self, desired: dict[str, Ban], by_hand: Mapping[str, Ban], at_most: int | None) -> None:
+        """Take over what the ledger has, but for what is beyond ``at_most``: that leaves us behind it."""
+        desired.update((ban.id, ban) for ban in self._unwritten)
+        with many_objects():
+            left = self._follow(self.bans, desired, at_most, in_plane=True)
+            left |= self._follow(self.by_hand, by_hand, at_most, in_plane=False)
+        if len(self._arrived) >= MANY:
+            keep()
+        self._behind = left
+
+    def _follow(self, known: dict[str, Ban], now: Mapping[str, Ban], at_most: int | None, *, in_plane: bool) -> bool:
+        """Make ``known`` as ``now``, telling of what differs; return whether something was left for later."""
+        gone = list(known.keys() - now.keys())
+        changed = [ban for ban_id, ban in now.items() if (old := known.get(ban_id)) is not ban and old != ban]
+        for ban_id in gone[:at_most]:
+            ban = known.pop(ban_id)
+            self._depart(ban, in_plane=in_plane)
+            self.counts[ban.origin, ban.scope] -= in_plane
+        for ban in changed[:at_most]:
+            if ban.id in known:
+                old = known[ban.id]
+                self._depart(old, in_plane=False)
+                self.counts[old.origin, old.scope] -= in_plane
+            self.counts[ban.origin, ban.scope] += in_plane
+            known[ban.id] = self._arrived[ban.id] = ban
+            if in_plane:
+                self._keep(ban)
+        return at_most is not None and max(len(gone), len(changed)) > at_most
+
+    def _keep(self, ban: Ban) -> None:
+        self._ahead |= ban.origin is Origin.AUTO and (self._seen_at == _NEVER or ban.created_at > self._seen_at + SLACK)
+        self.admission.put(replace(ban, dry_run=False) if ban.dry_run else ban)  # dry-run is as if
+        self._dirty = True
+
+    def _depart(self, ban: Ban, *, in_plane: bool) -> None:
+        if self._arrived.pop(ban.id, None) is None:
+            self._departed[ban.id] = ban
+        if in_plane:
+            self.admission.drop(ban.id)
+            self._dirty = True
+
+    def ban_changes(self) -> BanChanges | None:
+        """Return what came and went since the last call; None if nothing did."""
+        if not self._arrived and not self._departed:
+            return None
+        ban_changes = BanChanges(tuple(self._arrived.values()), tuple(self._departed.values()))
+        self._arrived, self._departed = {}, {}
+        return ban_changes
+
+    def follow_ledger(self, now: datetime, *, anyway: bool = False) -> None:
+        """Take over what other processes wrote since the last look; a long list in pieces, unless ``anyway``."""
+        try:
+            self._behind = self._ledger.changed() or self._behind
+            if anyway:
+                self.adopt(now)
+            elif self._behind:
+                some = AT_ONCE
+                desired = self._ledger.active_bans_in_pieces(now, some, self._dry_run)
+                by_hand = self._ledger.active_bans_in_pieces(now, some) if self._dry_run else {}
+                if desired is not None and by_hand is not None:
+                    self._take_over(desired, by_hand, some)
+        except LedgerError as error:
+            self._ledger_failed(error)
+
+    def add(self, bans: Sequence[Ban]) -> None:
+        """Want these bans too: in the ledger now, in the plane at the next ``bring``."""
+        if bans or self._unwritten:
+            self._unwritten.extend(bans)
+            for ban in bans:
+                self.bans[ban.id] = ban
+                self.counts[ban.origin, ban.scope] += 1
+                self._keep(ban)
+            self._write()
+
+    def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> None:
+        """Bring the plane to what is wanted; where nothing differs this makes no call but for a look now and then."""
+        exceptions = (frozenset(protected), proven)
+        if self._ahead or utc < self._seen_at:
+            self._clock_was_set_back(utc)
+        self._seen_at = utc
+        if self._dirty or exceptions != self._exceptions or utc >= self._desired_state.next_expiry:
+            self._exceptions = exceptions
+            self._want(utc)
+        if now >= self._retry_at:
+            self._reconcile(now, utc)
+
+    def _clock_was_set_back(self, utc: datetime) -> None:
+        """Give automatic bans that began in what is now the future their own length from now, and no more."""
+        self._ahead = False
+        expiries = shortened(self.bans.values(), utc)
+        if not expiries:
+            return
+        changed = {ban_id: replace(self.bans[ban_id], expires_at=at) for ban_id, at in expiries.items()}
+        self._follow(self.bans, self.bans | changed, None, in_plane=True)
+        self._unwritten = [self.bans[ban.id] for ban in self._unwritten]
+        text = f"the clock was set back: {len(expiries)} automatic bans end no later than they were meant to last"
+        log.warning("%s", text, extra=event("clock"))
+        try:
+            unwritten = {ban.id for ban in self._unwritten}
+            self._ledger.change_expiries({id_: at for id_, at in expiries.items() if id_ not in unwritten}, utc)
+        except LedgerError as error:
+            self._ledger_failed(error)
+        self._note(utc, "clock", text)
+
+    def _is_up_to_date(self, utc: datetime) -> bool:
+        """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""
+        return (not self._behind or bool(self.ledger_problem)) and self._desired_state.next_expiry > utc
+
+    def _reconcile(self, now: float, utc: datetime) -> None:
+        try:
+            outcome = self._reconciler.reconcile(
+                self._desired,
+                utc,
+                latest=lambda: self._latest(utc),
+                at_most=AT_ONCE,
+                look=self._is_up_to_date(utc),
+            )
+        except (PlaneError, NotPermittedError) as error:
+            self._plane_failed(error, now)
+            return
+        self._retry_s, self.problem = FIRST_RETRY_S, ""
+        if outcome.disputed and not self.disputed:
+            log.warning("%s", outcome.disputed, extra=event("repair"))
+        self.disputed = outcome.disputed
+        self.outcome = None if self._dry_run else outcome
+        self.repairs += len(outcome.drift)
+        for drift in outcome.drift:
+            log.warning("repaired: %s", drift, extra=event("repair"))
+            self._note(utc, "repair", drift)
+        self._note_hits(outcome, utc)
+
+    def clear(
+        self, half_open: SocketTable, namespace: str = "", opener: Callable[[], socket.socket] = open_here
+    ) -> None:
+        """Free half-open sockets of banned sources, so that the SYN queue is there for others at once.
+
+        ``opener`` opens a socket in the network namespace that they live in. A kernel that cannot is told about once;
+        the sockets then time out by themselves.
+        """
+        if self._dry_run or self.problem or namespace in self._cannot_destroy or not len(half_open):
+            return
+        try:
+            destroy_sockets(half_open, opener)
+        except (PlaneError, SensorError) as error:
+            if len(self._cannot_destroy) < MOST_NAMED:
+                self._cannot_destroy.add(namespace)
+            log.warning("%s; they will time out by themselves", error, extra=event("eviction"))
+
+    def _latest(self, utc: datetime) -> Desired:
+        """Return what is wanted, with all that another process wrote while we waited for its lock."""
+        try:
+            if self._ledger.changed() or self._behind:
+                self.adopt(utc)
+        except LedgerError as error:
+            self._ledger_failed(error)
+        if self._dirty:
+            self._want(utc)
+        return self._desired
+
+    def _want(self, utc: datetime) -> None:
+        for ban_id in self.admission.expire(utc, AT_ONCE):
+            ban = self.bans.pop(ban_id)
+            self._depart(ban, in_plane=False)
+            self.counts[ban.origin, ban.scope] -= 1
+        self._desired = self._desired_state.desired(*self._exceptions)
+        self._dirty = False
+
+    def _note_hits(self, outcome: Outcome, utc: datetime) -> None:
+        """Keep the counts of a read-back, those that changed since the last one."""
+        if self._dry_run or outcome.read_at is None or outcome.read_at == self._read_at:
+            return
+        self._read_at = outcome.read_at
+        total = total_hits(outcome.held.values())
+        fresh = {ban_id: hits for ban_id, hits in total.items() if self.hits.get(ban_id) != hits}
+        if fresh:
+            try:
+                self._ledger.record_hits(fresh, utc)
+            except LedgerError as error:
+                self._ledger_failed(error)
+                self._read_at = None  # they are offered again
+                return
+            self._ledger_took()
+        self.hits = total
+
+    def _write(self) -> None:
+        try:
+            self._ledger.add_bans(self._unwritten)
+        except LedgerError as error:
+            self._ledger_failed(error)
+        else:
+            self._unwritten.clear()
+            self._ledger_took()
+
+    def _note(self, utc: datetime, kind: str, text: str) -> None:
+        try:
+            self._ledger.record_action(utc, kind, text)
+        except LedgerError as error:
+            self._ledger_failed(error)
+        else:
+            self._ledger_took()
+
+    def _plane_failed(self, error: SynguardError, now: float) -> None:
+        self.outcome = None
+        self._retry_at = now + self._retry_s
+        self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
+        if self.problem != str(error):
+            log.error("%s", error, extra=event("plane", plane=self._plane.name))
+        self.problem = str(error)
+
+    def _ledger_took(self) -> None:
+        if self.ledger_problem and not self._unwritten:
+            log.warning("the ledger takes entries again", extra=event("ledger"))
+            self.ledger_problem = ""
+
+    def _ledger_failed(self, error: SynguardError) -> None:
+        if self.ledger_problem != str(error):
+            log.error("%s", error, extra=event("ledger"))
+        self.ledger_problem = str(error)

@@ -1,0 +1,70 @@
+"""Who must be protected, as the agent last read it; not knowing suspends automatic bans, loudly."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from synguard.agent.sensor_scheduler import SensorScheduler
+from synguard.logs import event
+from synguard.readings import Protected
+from synguard.status.protected_file import ProtectedFile, read_protected_file
+
+log: Final = logging.getLogger(__name__)
+
+
+class ProtectedList:
+    """Keeps the last reading of who must be protected, also for the next agent; logs what is not known.
+
+    What a source said before it could not be read any more stays protected. It lies in the state directory, where a
+    restart and the verbs find it.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        before = read_protected_file(state_dir)
+        unread = ("who must be protected has not been read yet",)
+        self.known = Protected(before.networks, unread, (), before.parts) if before else Protected({}, unread)
+        self._file = ProtectedFile(state_dir)
+        self._unwritten = ""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why automatic bans are suspended, one sentence each; empty while they are not."""
+        return tuple(f"automatic bans are suspended: {problem}" for problem in self.known.problems)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what is not known of who must be protected although automatic bans go on."""
+        return (*self.known.gaps, self._unwritten)
+
+    def follow(self, scheduler: SensorScheduler, now: float) -> bool:
+        """Read anew if that is due; return whether it was. Where it fails, those who were known stay protected."""
+        seen = scheduler.protected(now, self.known.parts)
+        if seen is None:
+            failure = scheduler.health["protected"]
+            if failure.ok:
+                return False
+            seen = Protected(self.known.networks, (failure.detail,), self.known.gaps, self.known.parts)
+        for problem in set(seen.problems) - set(self.known.problems):
+            log.error("automatic bans are suspended: %s", problem, extra=event("suspended"))
+        for gap in set(seen.gaps) - set(self.known.gaps):
+            log.warning("%s", gap, extra=event("protected-gap"))
+        if self.known.problems and not seen.problems:
+            known = len(seen.networks)
+            text = "who must be protected is known: %d addresses and networks"
+            log.info(text, known, extra=event("protected", count=known))
+        if seen != self.known or self._unwritten:
+            self._keep(seen)
+        self.known = seen
+        return True
+
+    def _keep(self, seen: Protected) -> None:
+        try:
+            self._file.write(seen)
+        except OSError as error:
+            unwritten = f"who is protected cannot be kept for verbs and the next agent: {error.strerror}"
+            if unwritten != self._unwritten:
+                log.error("%s", unwritten, extra=event("protected-gap"))
+            self._unwritten = unwritten
+        else:
+            self._unwritten = ""

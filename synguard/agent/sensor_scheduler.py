@@ -1,0 +1,285 @@
+"""Every sensor at its own pace: what is due is read, what fails is told once and tried again later."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
+
+from synguard.enforcer.socket_destroy import open_here
+from synguard.errors import SynguardError
+from synguard.logs import event
+from synguard.policy.models import Allow, Config
+from synguard.readings import (
+    EVERY_PORT,
+    U64,
+    CounterReading,
+    KnownParts,
+    Listener,
+    Protected,
+    Readings,
+    SocketReading,
+    SocketTable,
+    SynSample,
+)
+from synguard.sensors.every_namespace import EveryNamespace
+from synguard.status.model import SensorStatus
+
+log: Final = logging.getLogger(__name__)
+
+_Seen = TypeVar("_Seen")
+
+FIRST_RETRY_S: Final = 0.5
+LAST_RETRY_S: Final = 30.0
+
+
+class SocketSensor(Protocol):
+    """What the agent needs of ``sensors.sockets.Sockets``."""
+
+    @property
+    def source(self) -> str:
+        """How sockets are read."""
+
+    def half_open(self, now: float) -> SocketReading:
+        """Return sockets in ``SYN_RECV`` whose local port listens."""
+
+    def connections(self, now: float) -> SocketReading:
+        """Return sockets past the handshake whose local port listens."""
+
+    def listeners(self, now: float) -> tuple[Listener, ...]:
+        """Return every listening TCP socket."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+class SynSensor(Protocol):
+    """What the agent needs of ``sensors.syn_sampler.SynSampler``."""
+
+    @property
+    def running(self) -> bool:
+        """Whether SYNs are being sampled."""
+
+    def open(self, now: float) -> None:
+        """Begin to sample."""
+
+    def read(self, now: float, ports: frozenset[int]) -> SynSample:
+        """Return the SYNs to these ports since the last read."""
+
+    def close(self) -> None:
+        """End sampling and free everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostSensors:
+    """Where readings come from; tests put their own here."""
+
+    sockets: SocketSensor
+    syns: SynSensor
+    counters: Callable[[float], CounterReading]
+    finished_peers: Callable[[float], tuple[U64, U64]]
+    """Seconds back → (high, low) columns of peers whose connection ended since."""
+    protected: Callable[[Allow, KnownParts], Protected]
+    """Configured allow-list, and what is known from before → who may never be banned."""
+    monotonic: Callable[[], float] = time.monotonic
+    """The clock that readings are stamped with."""
+    containers: EveryNamespace | None = None
+    """Where other network namespaces are watched: what reads sockets, counters and the rest of them too."""
+
+    def opener(self, namespace: str) -> Callable[[], socket.socket] | None:
+        """Return what opens a socket-diagnosis socket in a network namespace; None where that is gone."""
+        if not namespace:
+            return open_here
+        return self.containers.opener(namespace) if self.containers else None
+
+    def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
+        """Return half-open sockets of one namespace with their ports as they are there."""
+        return self.containers.as_there(namespace, rows) if namespace and self.containers else rows
+
+
+@dataclass(slots=True)
+class SensorPace:
+    """When one sensor is next due, so that reading it costs no more than its share of a core."""
+
+    every_s: float
+    cpu_share: float
+    due_at: float = float("-inf")
+    affordable_at: float = float("-inf")
+    """When it may be read earlier than due, on demand."""
+    status: SensorStatus = field(default_factory=lambda: SensorStatus(ok=True))
+    _retry_s: float = FIRST_RETRY_S
+
+    def due(self, now: float, *, asked: bool = False) -> bool:
+        """Return whether it is time; where somebody ``asked``, whether its share of a core allows it."""
+        return now >= (self.affordable_at if asked else self.due_at)
+
+    def succeeded(self, now: float, cost_s: float, name: str) -> None:
+        """Note a reading that cost ``cost_s`` seconds of CPU."""
+        self.affordable_at = now + cost_s / self.cpu_share
+        self.due_at = max(now + self.every_s, self.affordable_at)
+        self._retry_s = FIRST_RETRY_S
+        if not self.status.ok:
+            log.warning("sensor %s reads again", name, extra=event("sensor", sensor=name, ok=True))
+            self.status = SensorStatus(ok=True)
+
+    def failed(self, now: float, text: str, name: str) -> None:
+        """Note a failure; it is logged when it begins or changes, not at every try."""
+        self.due_at = self.affordable_at = now + self._retry_s
+        self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
+        if self.status.ok or self.status.detail != text:
+            log.error("sensor %s: %s", name, text, extra=event("sensor", sensor=name, ok=False))
+        self.status = SensorStatus(ok=False, detail=text)
+
+
+class SensorScheduler:
+    """Reads whatever is due; a sensor that fails is absent from the readings, never empty in them."""
+
+    def __init__(self, config: Config, sources: HostSensors) -> None:
+        cadence = config.cadence
+        self._sources = sources
+        self._allow = config.allow
+        self._lookback_s = config.proven.lifetime
+        self._may_sample = config.sampler.enabled
+        share = cadence.cpu_share
+        self._paces = {
+            "half_open": SensorPace(0.0, share),
+            "connections": SensorPace(cadence.connections, share),
+            "counters": SensorPace(0.0, share),
+            "finished_peers": SensorPace(5 * cadence.connections, share / 5),
+            "syn_sampler": SensorPace(0.0, share),
+            "protected": SensorPace(cadence.protected, share / 5),
+        }
+        if sources.containers is not None:
+            self._paces["containers"] = SensorPace(0.0, share / 5)
+        self._around = ""
+        self._ports: frozenset[int] = frozenset()
+        self._failures: dict[str, str] = {}
+        self._one_in = 1
+
+    @property
+    def sampling_one_in(self) -> int:
+        """One in how many SYNs the sampler keeps; 0 while it rests."""
+        return self._one_in if self._sources.syns.running else 0
+
+    @property
+    def health(self) -> dict[str, SensorStatus]:
+        """Sensor name → how it fares; how sockets are read, where that matters."""
+        health = {name: pace.status for name, pace in self._paces.items()}
+        sockets = health["half_open"]
+        if sockets.ok:
+            health["half_open"] = SensorStatus(ok=True, detail=self._sources.sockets.source)
+        if health["syn_sampler"].ok:
+            resting = f"sampling 1 in {self._one_in}" if self._sources.syns.running else "resting"
+            health["syn_sampler"] = SensorStatus(ok=True, detail=resting if self._may_sample else "switched off")
+        if "containers" in health and health["containers"].ok:
+            health["containers"] = SensorStatus(ok=True, detail=self._around)
+        return health
+
+    @property
+    def failing(self) -> frozenset[str]:
+        """Names of the sensors that cannot read at present."""
+        return frozenset(name for name, pace in self._paces.items() if not pace.status.ok)
+
+    def read(self, now: float, *, sampling: bool, proof: bool = False) -> Readings:
+        """Return what is due at ``now``, and completed connections whether due or not where ``proof`` is asked for.
+
+        SYNs are sampled from a call with ``sampling`` on to the next with it off.
+        """
+        self._failures = {}
+        sources = self._sources
+        self._look_around(now)
+        listeners: tuple[Listener, ...] = ()
+        half_open = None
+        both = self._try("half_open", now, lambda: (sources.sockets.listeners(now), sources.sockets.half_open(now)))
+        if both is not None:
+            listeners, half_open = both
+            self._ports = frozenset(listener.port for listener in listeners)
+        return Readings(
+            at=now,
+            half_open=half_open,
+            listeners=listeners,
+            connections=self._try("connections", now, lambda: sources.sockets.connections(now), asked=proof),
+            counters=self._try("counters", now, lambda: sources.counters(now)),
+            syns=self._sample(now, sampling=(sampling or self._blind) and self._may_sample),
+            proven=self._try("finished_peers", now, lambda: sources.finished_peers(self._lookback_s)),
+            port_mapping=sources.containers.port_mapping() if sources.containers else {},
+            failures=dict(self._failures),
+        )
+
+    def begin_sampling(self, now: float) -> None:
+        """Open the sampler at once, so that the next call of ``read`` has its first SYNs."""
+        if self._may_sample and not self._sources.syns.running:
+            self._open_sampler(now)
+
+    def protected(self, now: float, known: KnownParts) -> Protected | None:
+        """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``."""
+        return self._try("protected", now, lambda: self._sources.protected(self._allow, known))
+
+    def rest(self) -> None:
+        """End sampling; it begins again when it is asked for."""
+        if self._sources.syns.running:
+            self._sources.syns.close()
+
+    def close(self) -> None:
+        """Free every sensor."""
+        self.rest()
+        self._sources.sockets.close()
+
+    @property
+    def _blind(self) -> bool:
+        """Whether sockets behind this host are not read, so that only SYNs to any port show a flood on them."""
+        return self._sources.containers is not None and self._sources.containers.blind
+
+    def _look_around(self, now: float) -> None:
+        containers = self._sources.containers
+        if containers is None:
+            return
+        around = self._try("containers", now, lambda: containers.look(now))
+        if around is not None and around != self._around:
+            if self._around or containers.watches:
+                log.info("containers: %s", around, extra=event("containers"))
+            self._around = around
+
+    def _sampled_ports(self) -> frozenset[int]:
+        containers = self._sources.containers
+        if containers is None:
+            return self._ports
+        return EVERY_PORT if containers.blind else self._ports | containers.published()
+
+    def _sample(self, now: float, *, sampling: bool) -> SynSample | None:
+        syns = self._sources.syns
+        if not sampling:
+            self.rest()
+            return None
+        if not syns.running:
+            self._open_sampler(now)
+            return None
+        sample = self._try("syn_sampler", now, lambda: syns.read(self._sources.monotonic(), self._sampled_ports()))
+        if sample is not None:
+            self._one_in = sample.one_in
+        elif not self._paces["syn_sampler"].status.ok:
+            syns.close()
+        return sample
+
+    def _open_sampler(self, now: float) -> None:
+        self._try("syn_sampler", now, lambda: self._sources.syns.open(self._sources.monotonic()))
+        pace = self._paces["syn_sampler"]
+        if pace.status.ok:
+            pace.due_at = now  # opening is dear, once; the first look must not wait for it
+
+    def _try(self, name: str, now: float, read: Callable[[], _Seen], *, asked: bool = False) -> _Seen | None:
+        pace = self._paces[name]
+        if not pace.due(now, asked=asked):
+            return None
+        began = time.thread_time()
+        try:
+            seen = read()
+        except SynguardError as error:
+            self._failures[name] = str(error)
+            pace.failed(now, str(error), name)
+            return None
+        pace.succeeded(now, time.thread_time() - began, name)
+        return seen

@@ -1,0 +1,130 @@
+"""What verbs open on this host: the ledger, the plane, and a person's hand on both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from synguard.errors import SensorError, SynguardError
+
+if TYPE_CHECKING:
+    from synguard.enforcer.plane import Plane
+    from synguard.ledger import Ledger
+    from synguard.model import Hits, KernelBan
+    from synguard.operator.apply import BanApplier
+    from synguard.policy.models import Config
+    from synguard.readings import KnownParts, Protected
+
+
+def utcnow() -> datetime:
+    """Return the time of day, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@contextmanager
+def opened_ledger(config: Config) -> Iterator[Ledger]:
+    """Open the ledger in the state directory, and close it.
+
+    Raises:
+        LedgerError: It cannot be read; exit code 4 where this user may not.
+    """
+    from synguard.ledger import LEDGER_FILE, Ledger
+
+    with Ledger.open(config.state_dir / LEDGER_FILE, config.ledger) as ledger:
+        yield ledger
+
+
+def protected_here(config: Config) -> Protected:
+    """Return who may never be banned: as the running agent has it, and where none runs, as this host shows it now.
+
+    Where the configuration says otherwise than the agent, that is one of the gaps. What cannot be read now stays
+    protected as the last agent knew it.
+    """
+    from synguard.status.freshness import agent_runs
+    from synguard.status.protected_file import read_protected_file
+
+    known = read_protected_file(config.state_dir)
+    if known is not None and agent_runs(config.runtime_dir):
+        from synguard.sensors.protected import differences
+
+        return replace(known, gaps=(*known.gaps, *differences(config.allow, known.parts)))
+    return _read_here(config, known.parts if known else {})
+
+
+def _read_here(config: Config, known: KnownParts) -> Protected:
+    from synguard.sensors.containers import Containers
+    from synguard.sensors.every_namespace import with_containers
+    from synguard.sensors.protected import read_protected
+
+    seen = read_protected(config.allow, known=known)
+    if config.containers.watch == "off":
+        return seen
+    containers = Containers()
+    try:
+        containers.look(0.0)
+        return with_containers(seen, containers)
+    except SensorError as error:
+        return replace(seen, problems=(*seen.problems, str(error)))
+    finally:
+        containers.close()
+
+
+def working_plane(config: Config) -> Plane:
+    """Return the plane that holds our rules on this host, checked.
+
+    Raises:
+        NotPermittedError: This user may not change the firewall; says which capability is missing.
+        PlaneUnavailableError: No plane works here.
+    """
+    from synguard.enforcer.choose import choose_plane
+
+    return choose_plane(config)
+
+
+@dataclass(frozen=True, slots=True)
+class VerbContext:
+    """What a verb that changes bans needs."""
+
+    ledger: Ledger
+    plane: Plane
+    protected: Protected
+    applier: BanApplier
+
+
+@contextmanager
+def open_context(config: Config) -> Iterator[VerbContext]:
+    """Open plane, then ledger: who may not touch the kernel does not touch the ledger either.
+
+    Raises:
+        NotPermittedError: This user may not; nothing was changed.
+    """
+    from synguard.enforcer.reconcile.reconciler import Reconciler
+    from synguard.operator.apply import BanApplier
+    from synguard.private import private_directory
+
+    plane = working_plane(config)
+    private_directory(config.runtime_dir, "runtime_dir")
+    protected = protected_here(config)
+    with opened_ledger(config) as ledger:
+        reconciler = Reconciler(plane, config.runtime_dir / "apply.lock")
+        yield VerbContext(ledger, plane, protected, BanApplier(ledger, plane, reconciler, protected, utcnow))
+
+
+def kernel_bans(config: Config) -> Mapping[str, KernelBan] | None:
+    """Return what the kernel holds now, ban id → ban with its counts; None where this user may not ask.
+
+    Where no plane works at all, nothing is known either.
+    """
+    try:
+        return working_plane(config).read().bans
+    except SynguardError:
+        return None
+
+
+def kernel_hits(config: Config) -> Mapping[str, Hits] | None:
+    """Return what the kernel counts now, ban id → hits; None as for ``kernel_bans``."""
+    held = kernel_bans(config)
+    return None if held is None else {ban_id: one.hits for ban_id, one in held.items()}

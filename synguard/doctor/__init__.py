@@ -1,0 +1,1 @@
+"""What ``synguard doctor`` checks, each finding with its fix."""

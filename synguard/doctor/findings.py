@@ -1,0 +1,84 @@
+"""What the doctor finds: each with its weight, its reason and the command that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from synguard.output.tables import Column, print_table, printable
+from synguard.readings import Listener
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+    """synguard cannot do its work as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    level: Level
+    reason: str
+    fix: str = ""
+    """A command, or what to change where; empty where nothing is to be done."""
+
+
+_GRAVITY: Final = {Level.BAD: 0, Level.WARN: 1, Level.OK: 2}
+_LISTENERS: Final = (
+    Column("ADDRESS"),
+    Column("PORT", "right"),
+    Column("EXPOSED"),
+    Column("BACKLOG", "right"),
+    Column("WAITING", "right", spare=1),
+    Column("PROCESS", fold=True),
+)
+
+
+def is_exposed(listener: Listener) -> bool:
+    """Return whether others than this host itself can reach the listener, firewalls left aside."""
+    return not listener.address.is_loopback
+
+
+def findings_shape(findings: Sequence[Finding], listeners: Sequence[Listener]) -> dict[str, Any]:
+    """Return findings and listeners as JSON."""
+    return {
+        "healthy": all(one.level is not Level.BAD for one in findings),
+        "findings": [
+            {"name": one.name, "level": one.level.value, "reason": one.reason, "fix": one.fix} for one in findings
+        ],
+        "listeners": [
+            {
+                "address": str(one.address),
+                "port": one.port,
+                "process": one.process,
+                "backlog": one.backlog,
+                "accept_queue": one.accept_queue,
+                "exposed": is_exposed(one),
+            }
+            for one in listeners
+        ],
+    }
+
+
+def print_findings(findings: Sequence[Finding], listeners: Sequence[Listener]) -> None:
+    """Print the worst first, each with its fix, then who listens."""
+    for one in sorted(findings, key=lambda one: _GRAVITY[one.level]):
+        print(f"{one.level:<4}  {printable(one.name)}: {printable(one.reason)}")
+        if one.fix:
+            print(f"      fix: {printable(one.fix)}")
+    if listeners:
+        print()
+        print_table(_LISTENERS, [_row(one) for one in listeners])
+
+
+def _row(one: Listener) -> list[str]:
+    exposed = "yes" if is_exposed(one) else "no"
+    return [str(one.address), str(one.port), exposed, str(one.backlog), str(one.accept_queue), one.process or "-"]

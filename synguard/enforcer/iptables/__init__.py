@@ -1,0 +1,1 @@
+"""The planes on legacy iptables: rules alone, or rules with ipsets."""

@@ -1,0 +1,117 @@
+"""The iptables plane with members in ipsets: one fixed rule per kind of set, all traffic of changes through sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from datetime import datetime
+from typing import ClassVar, Final
+
+from synguard.capabilities import require_capabilities
+from synguard.enforcer import flush
+from synguard.enforcer.iptables import ipset, set_members
+from synguard.enforcer.iptables.chains import (
+    edit,
+    ensure_chains,
+    ensure_jumps,
+    foreign_rules,
+    hooks_missing,
+    replace_ours,
+)
+from synguard.enforcer.iptables.rules import Rule, set_rules, tables
+from synguard.enforcer.iptables.set_members import frame_lines, lines_by_set, member_lines
+from synguard.enforcer.iptables.tables import check_tables, look_over, show_chains
+from synguard.enforcer.iptables.xtables import XTable, families_here
+from synguard.enforcer.limits import ensure_possible
+from synguard.enforcer.names import CHAIN, is_ours
+from synguard.enforcer.plane import Actual, Delta
+from synguard.memory import many_objects
+from synguard.model import Ban, KernelBan
+
+_TRIAL: Final = Rule("synguard trial", "DROP", tcp=True, syn=True)
+"""Uses all that a fixed rule may use but for the set, which would have to be there."""
+
+
+class IptablesSetsPlane:
+    """Legacy xtables and ipset. ``utcnow`` turns expiries into timeouts; a set holds ``ceiling`` members at most."""
+
+    name: ClassVar[str] = "iptables-sets"
+
+    ceiling_key: ClassVar[str] = ipset.CEILING
+
+    def __init__(self, utcnow: Callable[[], datetime], ceiling: int | None = None) -> None:
+        self._utcnow = utcnow
+        self.ceiling = ceiling or set_members.MAX_ELEMENTS
+        self._tables = tables(families_here())
+
+    @property
+    def show_command(self) -> str:
+        """The command that shows an operator our rules."""
+        return f"{show_chains()}; ipset save | grep synguard"
+
+    def check(self) -> None:
+        """Return if capabilities, tables, tool and kernel are there; see `Plane.check`."""
+        require_capabilities()
+        check_tables(self._tables, (_TRIAL,), ("tcp", "set", "comment"))
+        ipset.check()
+
+    def read(self) -> Actual:
+        """Read back sets and chains."""
+        saved = ipset.save(self.ceiling)
+        missing, foreign = look_over(self._tables, _missing)
+        return saved.actual(missing, foreign)
+
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
+        """Read back the same, a piece each time it is asked."""
+        saved = yield from ipset.save_in_pieces(self.ceiling)
+        missing, foreign = look_over(self._tables, _missing)
+        return saved.actual(missing, foreign)
+
+    def apply(self, change: Delta) -> None:
+        """Make the change: one stream into the sets, then, only to mend, the tables."""
+        if not change:
+            return
+        ensure_possible(change)
+        with many_objects():
+            lines = list(member_lines(change, self._utcnow()))
+        frame: list[str] = []
+        if change.frame:
+            frame += frame_lines(ipset.save(self.ceiling).headers, lines_by_set(lines), self.ceiling)
+        ipset.restore([*frame, *lines])
+        if change.frame:
+            for table in self._tables:
+                edit(table, _mend)
+            flush.remove_nftables_leftovers()
+
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
+        """Return the set that a ban is in, and how many members it has there."""
+        return set_members.place(ban)
+
+    def flush(self) -> None:
+        """Remove everything of ours, of every plane and release."""
+        flush.flush_kernel()
+
+
+def _missing(table: XTable) -> tuple[list[str], list[str]]:
+    missing = list(hooks_missing(table))
+    if _found(table) != _wanted(table) and table.has_chain(CHAIN):
+        missing.append(f"{table.table}: the rules of {CHAIN} or their order")
+    return missing, list(foreign_rules(table))
+
+
+def _mend(table: XTable) -> bool:
+    missing, _ = _missing(table)
+    if not missing:
+        return False
+    ensure_chains(table)
+    if _found(table) != _wanted(table):
+        replace_ours(table, CHAIN, set_rules(table.table))
+    ensure_jumps(table)
+    return True
+
+
+def _found(table: XTable) -> list[str]:
+    return [entry.comment for entry in table.entries(CHAIN) if is_ours(entry.comment)]
+
+
+def _wanted(table: XTable) -> list[str]:
+    return [rule.comment for rule in set_rules(table.table)]

@@ -1,0 +1,150 @@
+"""The nftables plane: our own table, and one transaction per change."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import ClassVar, Final
+
+import tenacity
+
+from synguard.capabilities import require_capabilities
+from synguard.enforcer import flush
+from synguard.enforcer.iptables.chains import ATTEMPTS
+from synguard.enforcer.iptables.set_members import Members
+from synguard.enforcer.limits import ensure_possible
+from synguard.enforcer.names import Kind
+from synguard.enforcer.nftables import nft
+from synguard.enforcer.nftables.elements import elements_of, single_elements
+from synguard.enforcer.nftables.layout import MAX_ELEMENTS, NAME, TABLE, SetId, set_for
+from synguard.enforcer.nftables.members import Slot, element_lines, kept_slots, packed, sets_needed, take_elements
+from synguard.enforcer.nftables.parser import TableFrame, read_frame
+from synguard.enforcer.plane import Actual, Delta
+from synguard.errors import ChangedUnderneathError, PlaneError, PlaneUnavailableError
+from synguard.memory import many_objects
+from synguard.model import Ban, Hits, KernelBan
+
+DOING: Final = f"changing table {TABLE}"
+_TRIAL: Final = f"{TABLE}-trial"
+"""A table under this name is made and deleted within one transaction: nobody ever sees it."""
+
+
+class NftablesPlane:
+    """nf_tables through ``nft``. ``utcnow`` turns expiries into timeouts; a set holds ``ceiling`` members at most."""
+
+    name: ClassVar[str] = "nftables"
+    show_command: ClassVar[str] = f"nft list table {TABLE}"
+
+    ceiling_key: ClassVar[str] = "ceilings.members"
+
+    def __init__(self, utcnow: Callable[[], datetime], ceiling: int | None = None) -> None:
+        self._utcnow = utcnow
+        self.ceiling = ceiling or MAX_ELEMENTS
+        self._empty: set[SetId] = set()
+        """Sets that held nothing when they were last read; the next change takes them away."""
+
+    def check(self) -> None:
+        """Return if capability, tool and kernel are there: the kernel makes our frame once, on trial, and drops it."""
+        require_capabilities("CAP_NET_ADMIN")
+        kinds = {SetId(Kind.ALL_DROP, 4, 24), SetId(Kind.PORT_REJECT, 6, 64)}
+        trial = [line.replace(TABLE, _TRIAL, 1) for line in TableFrame().lines(kinds)]
+        try:
+            nft.commit([*trial, f"delete table {_TRIAL}"], "setting up a table of nf_tables on trial")
+        except PlaneUnavailableError:
+            raise
+        except PlaneError as error:
+            detail = f"{error.detail}; nftables 1.0 and Linux 5.10 or later can do it"
+            raise PlaneUnavailableError(error.action, detail) from error
+
+    def read(self) -> Actual:
+        """Read back frame and members; a set twice as large takes four times as long, see docs/decisions/0013."""
+        frame = read_frame(self.ceiling)
+        self._empty = set()
+        if not frame.present or frame.unfit:
+            return Actual(missing=frame.missing, foreign=tuple(frame.foreign))
+        members = Members()
+        with many_objects():
+            for one in sorted(frame.sets):
+                found = elements_of(NAME, one.name)
+                take_elements(members, one, found)
+                if not found:
+                    self._empty.add(one)
+        return Actual(
+            bans=members.bans,
+            allow=frozenset(members.allow),
+            proven=frozenset(members.proven),
+            intact=not frame.missing,
+            missing=frame.missing,
+            foreign=(*members.foreign, *frame.foreign),
+        )
+
+    def apply(self, change: Delta) -> None:
+        """Make the change in one transaction; sets that were found empty go afterwards, in another."""
+        if not change:
+            return
+        ensure_possible(change)
+        counts = _counts(kept_slots(change, self._utcnow()))
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(ChangedUnderneathError),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.005, max=0.2),
+            reraise=True,
+        )
+        for attempt in attempts:
+            with attempt:
+                self._commit(change, counts, careful=attempt.retry_state.attempt_number > 1)
+        if change.frame:
+            flush.remove_legacy_leftovers()
+        self._sweep(change)
+
+    def flush(self) -> None:
+        """Remove everything of ours, of every plane and release."""
+        self._empty = set()
+        flush.flush_kernel()
+
+    def _commit(self, change: Delta, counts: Mapping[Slot, Hits], careful: bool) -> None:
+        frame = read_frame(self.ceiling)
+        if frame.missing and not change.frame:
+            raise PlaneError(DOING, f"missing or changed: {', '.join(frame.missing[:3])}")
+        now = self._utcnow()
+        needed = sets_needed(change, now)
+        there = frame.sets if frame.present and not frame.unfit else set()
+        with many_objects():
+            lines = [*frame.lines(needed), *element_lines(change, now, there, counts, careful)]
+        try:
+            nft.commit(lines, DOING)
+        except ChangedUnderneathError:
+            raise
+        except PlaneError as error:
+            raise PlaneError(error.action, self._explained(error)) from error
+
+    def _explained(self, error: PlaneError) -> str:
+        if "Too many open files in system" in error.detail:  # ENFILE, which is how a full set answers
+            return f"the set holds its ceiling of {self.ceiling} members: ban wider prefixes or release bans"
+        if "Device or resource busy" in error.detail:
+            return f"{error.detail}; a rule of somebody else's uses it: nft -a list ruleset shows where"
+        if "Message too long" in error.detail:
+            return f"{error.detail}; raise net.core.wmem_max"
+        return error.detail
+
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
+        """Return the set that a ban is in, and how many elements it has there."""
+        return f"set {set_for(ban).name}", len(ban.ports) or 1
+
+    def _sweep(self, change: Delta) -> None:
+        """Remove sets that were empty at the last read and still are; what others use stays, and costs a look-up."""
+        now = self._utcnow()
+        idle, self._empty = self._empty - sets_needed(change, now), set()
+        with contextlib.suppress(PlaneError):
+            frame = read_frame(self.ceiling) if idle else TableFrame()
+            for one in sorted(idle & frame.sets):
+                if not elements_of(NAME, one.name):
+                    nft.commit(list(frame.removal([one])), f"removing set {one.name}")
+
+
+def _counts(kept: list[Slot]) -> Mapping[Slot, Hits]:
+    """Return element → counts as they are now; elements that are gone have none."""
+    slots = {(slot[0].name, packed(slot)): slot for slot in kept}
+    found = single_elements(NAME, slots) if slots else ()
+    return {slots[name, one.key]: Hits(one.packets, one.bytes) for name, one in found}

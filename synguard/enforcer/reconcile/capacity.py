@@ -1,0 +1,78 @@
+"""How full the places in the kernel are that hold bans, against what the configuration lets them hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from synguard.enforcer.plane import Plane
+from synguard.errors import CapacityError
+from synguard.model import Ban, KernelBan
+
+WARN_AT: Final = 0.8
+"""Share of a ceiling from which it is told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityLevel:
+    """One place, or one budget, and how full it is."""
+
+    place: str
+    used: int
+    ceiling: int
+    key: str
+    """The configuration's key of the ceiling."""
+
+    @property
+    def share(self) -> float:
+        """Used over ceiling."""
+        return self.used / self.ceiling
+
+    def __str__(self) -> str:
+        return f"{self.place} {self.used:,} of {self.ceiling:,} ({self.key})"
+
+    @property
+    def warning(self) -> str:
+        """One sentence where it is nearly full, else nothing."""
+        if self.share < WARN_AT:
+            return ""
+        return (
+            f"{self.place}: {self.used:,} of at most {self.ceiling:,} ({self.share:.0%}); {ADVICE}, or raise {self.key}"
+        )
+
+
+ADVICE: Final = "ban wider prefixes, or release bans"
+
+
+def used(plane: Plane, bans: Iterable[Ban | KernelBan]) -> Counter[str]:
+    """Return place → members or rules that these bans take there."""
+    counts: Counter[str] = Counter()
+    for ban in bans:
+        place, members = plane.place(ban)
+        counts[place] += members
+    return counts
+
+
+def fullest(plane: Plane, counts: Mapping[str, int]) -> CapacityLevel | None:
+    """Return the fullest place; None where nothing is held anywhere."""
+    place = max(counts, key=lambda one: counts[one], default=None)
+    return None if place is None else CapacityLevel(place, counts[place], plane.ceiling, plane.ceiling_key)
+
+
+def ensure_capacity(plane: Plane, active_bans: Iterable[Ban], coming: Iterable[Ban]) -> None:
+    """Return if the plane may hold what is coming beside what stands.
+
+    Raises:
+        CeilingError: It may not; says which place, by how much, and what to do.
+    """
+    more = used(plane, coming)
+    there = used(plane, (ban for ban in active_bans if not ban.dry_run))
+    for place, members in more.items():
+        over = there[place] + members - plane.ceiling
+        if over > 0:
+            raise CapacityError(
+                f"{place} would hold {there[place] + members:,}, {over:,} more than its ceiling of {plane.ceiling:,}; "
+                f"{ADVICE}, or raise {plane.ceiling_key} and restart the agent; nothing was banned"
+            )

@@ -1,0 +1,182 @@
+"""Wanted against actual: pure functions of what the ledger asks for and what the kernel holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from synguard.addresses import Network
+from synguard.enforcer.plane import Actual, Delta, Desired
+from synguard.model import Action, Ban, Hits, KernelBan, Scope, SynHeader
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_ALL_PORTS: Final = 0
+"""Stands for the one member of a ban that names no ports."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredMembers:
+    """Wanted bans without overlap: what each of them is to hold by itself."""
+
+    bans: Mapping[str, Ban]
+    """Ban id → ban, less the ports that another ban of the same target closes for longer."""
+    covered: Mapping[str, str]
+    """Ban id → the ban that holds its last member; such a ban has nothing of its own in the kernel."""
+
+
+def desired_members(bans: Mapping[str, Ban], now: datetime) -> DesiredMembers:
+    """Return which standing ban holds which member, where several want the same one.
+
+    The kernel can note one ban per member (network, port, scope, action, header): it is the one that lasts longest.
+    Without this rule two bans of one target would take the member from each other in every pass.
+    """
+    active_bans = [ban for ban in bans.values() if ban.active(now) and not ban.dry_run]
+    rivals: dict[tuple[Network, Scope, Action, SynHeader | None], list[Ban]] = {}
+    for ban in active_bans:
+        rivals.setdefault((ban.target, ban.scope, ban.action, ban.header), []).append(ban)
+    held = {ban.id: ban for ban in active_bans}
+    covered: dict[str, str] = {}
+    for several in rivals.values():
+        if len(several) > 1:  # rare, and the rest must stay cheap: a new ban comes upon ten thousand old ones
+            share(several, held, covered)
+    return DesiredMembers(held, covered)
+
+
+def share(rivals: list[Ban], held: dict[str, Ban], covered: dict[str, str]) -> None:
+    """Give each member that the rivals want to the one that lasts longest, and take it from the others."""
+    owner: dict[int, str] = {}
+    for ban in sorted(rivals, key=lambda ban: (ban.expires_at or _NEVER, ban.id), reverse=True):
+        for port in ban.ports or (_ALL_PORTS,):
+            owner.setdefault(port, ban.id)
+    for ban in rivals:
+        own = tuple(port for port in ban.ports if owner[port] == ban.id)
+        if not ban.ports and owner[_ALL_PORTS] == ban.id:
+            continue
+        if own:
+            held[ban.id] = replace(ban, ports=own)
+        else:
+            del held[ban.id]
+            covered[ban.id] = owner[(ban.ports or (_ALL_PORTS,))[-1]]
+
+
+def agrees(ban: Ban, held: KernelBan) -> bool:
+    """Return whether the kernel holds the ban as it is wanted; counters do not matter."""
+    return (
+        (held.target is ban.target or held.target == ban.target)
+        and held.scope is ban.scope
+        and held.action is ban.action
+        and held.expires_at == ban.expires_at
+        and held.header == ban.header
+        and (held.ports == ban.ports or set(held.ports) == set(ban.ports))
+    )
+
+
+def delta(desired: Desired, actual: Actual, now: datetime, members: DesiredMembers | None = None) -> Delta:
+    """Return what turns ``actual`` into ``desired``; empty if they agree.
+
+    ``members`` may be given if the claims of the wanted bans at ``now`` are known already. A ban that is held with
+    another expiry, action, target or ports is in both ``remove`` and ``add``; a plane keeps the members that are in
+    both, so that extending a ban leaves no gap.
+    """
+    bans = (members or desired_members(desired.bans, now)).bans
+    stale = [ban_id for ban_id in actual.bans if ban_id not in bans]
+    fresh: list[Ban] = []
+    for ban_id, ban in bans.items():
+        held = actual.bans.get(ban_id)
+        if held is None or not agrees(ban, held):
+            fresh.append(ban)
+            if held is not None:
+                stale.append(ban_id)
+    return _change(desired, actual, fresh, [actual.bans[ban_id] for ban_id in stale])
+
+
+def member_delta(
+    desired: Desired,
+    known: Actual,
+    now: datetime,
+    members: DesiredMembers,
+    changed: Iterable[str],
+    at_most: int | None = None,
+) -> tuple[Delta, frozenset[str], list[str]]:
+    """Return what turns ``known`` into ``desired`` where all but the ``changed`` bans agree already.
+
+    The second value is the ids of held bans that the kernel has ended by itself; the third those of changed bans that
+    are left for later, since no more than ``at_most`` are to be touched at once. Without a bound and with all ids
+    changed, the change equals that of `diff`.
+    """
+    add: list[Ban] = []
+    remove: list[KernelBan] = []
+    expired: list[str] = []
+    touched = 0
+    later: list[str] = []
+    for ban_id in changed:
+        ban, held = members.bans.get(ban_id), known.bans.get(ban_id)
+        if held is not None and not held.active(now):
+            expired.append(ban_id)
+            held = None
+        if (held is None and ban is None) or (held is not None and ban is not None and agrees(ban, held)):
+            continue
+        if at_most is not None and touched >= at_most:
+            later.append(ban_id)
+            continue
+        touched += 1
+        if held is not None:
+            remove.append(held)
+        if ban is not None:
+            add.append(ban)
+    return _change(desired, known, add, remove), frozenset(expired), later
+
+
+def _change(desired: Desired, actual: Actual, add: Iterable[Ban], remove: Iterable[KernelBan]) -> Delta:
+    """Return the change of these bans, of all exceptions that differ, and of the frame."""
+    return Delta(
+        add=tuple(add),
+        remove=tuple(remove),
+        allow_add=desired.allow - actual.allow,
+        allow_remove=actual.allow - desired.allow,
+        proven_add=desired.proven - actual.proven,
+        proven_remove=actual.proven - desired.proven,
+        frame=not actual.intact,
+    )
+
+
+def after(actual: Actual, change: Delta) -> Actual:
+    """Return what a plane holds once it has applied the change; hits of a ban that stays are kept."""
+    bans = dict(actual.bans)
+    removed = {held.ban_id for held in change.remove}
+    for ban_id in removed:
+        bans.pop(ban_id, None)
+    for ban in change.add:
+        earlier = actual.bans.get(ban.id)
+        bans[ban.id] = as_kernel_bans(ban, earlier.hits if earlier else Hits(0, 0))
+    return replace(
+        actual,
+        bans=bans,
+        allow=(actual.allow - change.allow_remove) | change.allow_add,
+        proven=(actual.proven - change.proven_remove) | change.proven_add,
+        intact=actual.intact or change.frame,
+        missing=() if change.frame else actual.missing,
+    )
+
+
+def without(actual: Actual, ban_ids: Collection[str]) -> Actual:
+    """Return ``actual`` less the bans of these ids; the same object if there are none."""
+    if not ban_ids:
+        return actual
+    bans = dict(actual.bans)
+    for ban_id in ban_ids:
+        bans.pop(ban_id, None)
+    return replace(actual, bans=bans)
+
+
+def without_expired(actual: Actual, now: datetime) -> Actual:
+    """Return ``actual`` less the bans that the kernel has ended by itself; the same object if there are none."""
+    bans = {ban_id: held for ban_id, held in actual.bans.items() if held.active(now)}
+    return actual if len(bans) == len(actual.bans) else replace(actual, bans=bans)
+
+
+def as_kernel_bans(ban: Ban, hits: Hits) -> KernelBan:
+    """Return a ban as a plane would read it back."""
+    return KernelBan(ban.id, ban.target, ban.scope, ban.action, ban.ports, ban.expires_at, hits, ban.header)

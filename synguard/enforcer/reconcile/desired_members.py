@@ -1,0 +1,112 @@
+"""The claims of wanted bans, kept up: which bans changed since the last pass, without looking at what did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+from synguard.addresses import Network
+from synguard.enforcer.reconcile.delta import DesiredMembers, share
+from synguard.enforcer.reconcile.expiry import ExpiryQueue
+from synguard.model import Action, Ban, Scope, SynHeader
+
+_Member: TypeAlias = tuple[Network, Scope, Action, SynHeader | None]
+"""What rivals have in common; their ports may differ."""
+
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class DesiredMemberIndex:
+    """Follows the wanted bans; ``members`` is at any time what `diff.claims` would make of them."""
+
+    def __init__(self) -> None:
+        self._at = _EARLIEST
+        self._begin()
+
+    def _begin(self) -> None:
+        self._desired: Mapping[str, Ban] = {}
+        self._held: dict[str, Ban] = {}
+        self._covered: dict[str, str] = {}
+        self._rivals: dict[_Member, tuple[Ban, ...]] = {}
+        self._ends = ExpiryQueue()
+
+    @property
+    def members(self) -> DesiredMembers:
+        """What each ban is to hold by itself; a view, which the next ``follow`` changes."""
+        return DesiredMembers(self._held, self._covered)
+
+    @property
+    def next_expiry(self) -> datetime:
+        """When the first ban ends, or somewhat before; far in the future if none does."""
+        return self._ends.next
+
+    def follow(self, desired: Mapping[str, Ban], now: datetime, at_most: int | None = None) -> dict[str, None]:
+        """Take in what is wanted at ``now``; return the ids of the bans whose claim may have changed, in order.
+
+        Of those that have lapsed since no more than ``at_most`` are taken in, the rest by the next calls. Bans are
+        compared by identity. A clock that was set back makes it start over: what had lapsed stands again.
+        """
+        changed: dict[str, None] = {}
+        if now < self._at:
+            changed |= dict.fromkeys(self._desired)
+            self._begin()
+        self._at = now
+        contested: set[_Member] = set()
+        for ban in self._leaving(desired, now, at_most):
+            changed[ban.id] = None
+            self._leave(ban, contested)
+        if desired is not self._desired:
+            before, self._desired = self._desired, desired
+            for ban in desired.values():
+                if before.get(ban.id) is not ban:
+                    changed[ban.id] = None
+                    if not ban.dry_run and ban.active(now):
+                        self._enter(ban, contested)
+        self._settle(contested, changed)
+        return changed
+
+    def _leaving(self, desired: Mapping[str, Ban], now: datetime, at_most: int | None) -> Iterable[Ban]:
+        """Return the bans that are no longer wanted, are wanted otherwise, or have lapsed."""
+        leaving: dict[str, Ban] = {}
+        if desired is not self._desired:
+            for ban_id, ban in self._desired.items():
+                if desired.get(ban_id) is not ban:
+                    leaving[ban_id] = ban
+        for expires_at, ban_id in self._ends.due(now, at_most):
+            expired = self._desired.get(ban_id)
+            if expired is not None and expired.expires_at == expires_at:
+                leaving[ban_id] = expired
+        return leaving.values()
+
+    def _enter(self, ban: Ban, contested: set[_Member]) -> None:
+        member = (ban.target, ban.scope, ban.action, ban.header)
+        rivals = self._rivals.get(member, ())
+        self._rivals[member] = (*rivals, ban)
+        self._held[ban.id] = ban
+        if rivals:  # rare, and the rest must stay cheap
+            contested.add(member)
+        if ban.expires_at is not None:
+            self._ends.put(ban.expires_at, ban.id)
+
+    def _leave(self, ban: Ban, contested: set[_Member]) -> None:
+        self._held.pop(ban.id, None)
+        self._covered.pop(ban.id, None)
+        member = (ban.target, ban.scope, ban.action, ban.header)
+        rivals = self._rivals.get(member, ())
+        rest = tuple(one for one in rivals if one.id != ban.id)
+        if rest:
+            self._rivals[member] = rest
+            contested.add(member)
+        elif rivals:
+            del self._rivals[member]
+
+    def _settle(self, contested: Iterable[_Member], changed: dict[str, None]) -> None:
+        for member in contested:
+            rivals = self._rivals.get(member, ())
+            for ban in rivals:
+                changed[ban.id] = None
+                self._held[ban.id] = ban
+                self._covered.pop(ban.id, None)
+            if len(rivals) > 1:
+                share(list(rivals), self._held, self._covered)

@@ -1,0 +1,252 @@
+"""From wanted to actual: read, compare, apply the difference, and tell what others had changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
+from synguard.enforcer.plane import Actual, Delta, Desired, PatientPlane, Plane
+from synguard.enforcer.reconcile.delta import after, delta, member_delta, without
+from synguard.enforcer.reconcile.desired_members import DesiredMemberIndex
+from synguard.enforcer.reconcile.drift import drift
+from synguard.enforcer.reconcile.read_back import MANY, ReadBack
+from synguard.errors import PlaneError
+from synguard.memory import many_objects
+from synguard.model import Hits, KernelBan
+
+READ_EVERY: Final = timedelta(seconds=5)
+"""Longest time for which somebody else's change to our rules goes unnoticed, while one read stays cheap."""
+READ_SHARE: Final = 0.02
+"""Share of one core that reading back may cost; a read of 100,000 members takes seconds, so it comes more rarely."""
+PATIENCE: Final = 3
+"""Repairs in a row after which the next ones come ever later: another program is undoing them."""
+SLOWEST: Final = timedelta(minutes=5)
+"""The longest wait between two repairs."""
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one pass did."""
+
+    change: Delta = field(default_factory=Delta)
+    drift: tuple[str, ...] = ()
+    """What others had removed or changed since the last pass, and what of ours was not in the ledger; sentences."""
+    held: Mapping[str, KernelBan] = field(default_factory=dict)
+    """Ban id → the ban as the kernel holds it now; counters are those of the last read-back."""
+    covered: Mapping[str, str] = field(default_factory=dict)
+    """Ban id → the longer ban of the same target that stands for it in the kernel."""
+    foreign: tuple[str, ...] = ()
+    """Rules and members in our chains and sets that are not ours, as of the last read-back."""
+    read_at: datetime | None = None
+    """When the counters in ``held`` were last read back."""
+    disputed: str = ""
+    """Why repairs are put off: another program keeps undoing them. One sentence, or nothing."""
+
+
+class Reconciler:
+    """Brings one plane to what is wanted; one lives as long as its agent or verb.
+
+    The first pass reads everything back and so adopts what an earlier process left. Later passes compare with what is
+    known from there and make no call where nothing differs; where applying a difference fails, others may have taken
+    away what it builds on, so everything is read back and tried once more, unless they keep doing so. Every
+    ``read_every``, or more rarely where reading is dear or another program keeps undoing repairs, a pass reads
+    everything back again. After a failed apply the next pass reads back first, so that no work is lost.
+
+    Where ``patient_from`` bans or more are there, and the plane can, such a regular look goes on in pieces, one a pass.
+    """
+
+    def __init__(self, plane: Plane, lock: Path, read_every: timedelta = READ_EVERY, patient_from: int = MANY) -> None:
+        self.plane: Final = plane
+        self._lock = lock
+        self._read_every = read_every
+        self._patient_from = patient_from
+        self._known: Actual | None = None
+        self._settled: Desired | None = None
+        """What the plane was last brought to; None while it may hold anything."""
+        self._members = DesiredMemberIndex()
+        self._later: list[str] = []
+        """Bans whose change was left for a later pass."""
+        self._look: ReadBack | None = None
+        """The read-back that is under way in pieces."""
+        self._read_at = _NEVER
+        self._read_due = _NEVER
+        self._repairs = 0
+        self._failed = False
+
+    @many_objects()
+    def reconcile(
+        self,
+        desired: Desired,
+        now: datetime,
+        full: bool = False,
+        latest: Callable[[], Desired] | None = None,
+        at_most: int | None = None,
+        look: bool = True,
+        adapt: Callable[[Actual], Desired] | None = None,
+    ) -> Outcome:
+        """Bring the plane to ``desired``; ``full`` reads everything back first.
+
+        A pass that does not read back changes no more than ``at_most`` bans, if that is given, and leaves the rest to
+        the next passes; without ``look`` a read-back that is merely due is put off. ``latest`` is asked again once the
+        lock is held, before a pass that reads back: another process may have put bans into ledger and plane while we
+        waited for it, and they would be taken for orphans. ``adapt`` says what is wanted in the light of what is there.
+
+        Raises:
+            PlaneError: The plane could not be read or changed; the next pass reads back first.
+        """
+        if full or self._known is None:
+            return self._full_pass(desired, now, latest, adapt)
+        if look and (self._look is not None or self._is_read_due(now)):
+            plane = self.plane
+            few = self._look is None and len(self._known.bans) < self._patient_from
+            if few or not isinstance(plane, PatientPlane):
+                return self._full_pass(desired, now, latest, adapt)
+            seen = self._look_on(plane, self._known, now)
+            if seen is not None:
+                return self._full_pass(desired, now, latest, adapt, seen)
+        desired = adapt(self._known) if adapt else desired
+        is_settled = desired is self._settled or desired == self._settled
+        if is_settled and not self._later and now < self._members.next_expiry:
+            return self._outcome(Delta())
+        known = self._known
+        try:
+            return self._difference(desired, now, known, at_most)
+        except PlaneError:  # others may have taken away what the change builds on: look, mend, and try once more
+            self._known, self._failed = known, False
+            if self._repairs > PATIENCE:  # and if they do so again and again, wait for the read that is put off
+                raise
+            return self._full_pass(desired, now, latest, adapt)
+
+    def hits(self) -> Mapping[str, Hits]:
+        """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.
+
+        Raises:
+            PlaneError: The plane could not be read.
+        """
+        with self._locked():
+            actual = self.plane.read()
+        return total_hits(actual.bans.values())
+
+    def flush(self) -> None:
+        """Remove everything of ours from the plane; the next pass puts back what is wanted then."""
+        with self._locked():
+            self._drop_look()
+            self._known = self._settled = None
+            self.plane.flush()
+
+    def _full_pass(
+        self,
+        desired: Desired,
+        now: datetime,
+        latest: Callable[[], Desired] | None,
+        adapt: Callable[[Actual], Desired] | None,
+        seen: Actual | None = None,
+    ) -> Outcome:
+        """Compare all that is there, which was ``seen`` or is read now, with what is wanted."""
+        took_s = self._look.took_s if self._look is not None else 0.0
+        self._drop_look()
+        self._read_due = now  # until the read has succeeded
+        with self._locked():
+            desired = latest() if latest else desired
+            known = self._known
+            start = time.perf_counter()
+            actual = self.plane.read() if seen is None else seen
+            desired = adapt(actual) if adapt else desired
+            self._members.follow(desired.bans, now)
+            change = delta(desired, actual, now, self._members.members)
+            found: tuple[str, ...] = ()
+            if change and not self._failed:
+                found = drift(desired, change, known, actual, now)
+            self._has_read(now, took_s + time.perf_counter() - start)
+            self._apply(change, actual)
+        self._failed = False
+        self._slow_down(known is not None and bool(found), now)
+        self._settled, self._later = desired, []
+        return self._outcome(change, found)
+
+    def _difference(self, desired: Desired, now: datetime, known: Actual, at_most: int | None) -> Outcome:
+        """Apply what differs from what is known to be there, looking at what changed alone; no difference, no call."""
+        changed = {**dict.fromkeys(self._later), **self._members.follow(desired.bans, now, at_most)}
+        self._later = list(changed)  # until it has succeeded
+        change, expired, later = member_delta(desired, known, now, self._members.members, changed, at_most)
+        self._known = without(known, expired)
+        if change:
+            with self._locked():
+                self._apply(change, self._known)
+        self._settled, self._later = desired, later
+        return self._outcome(change)
+
+    def _look_on(self, plane: PatientPlane, known: Actual, now: datetime) -> Actual | None:
+        """Take the next piece of a look, or the first; return what is there once it was the last."""
+        if self._look is None:
+            self._look = ReadBack(plane.read_in_pieces())
+        try:
+            return self._look.go_on(known, now)
+        except BaseException:
+            self._look = None
+            raise
+
+    def _drop_look(self) -> None:
+        if self._look is not None:
+            self._look.drop()
+            self._look = None
+
+    def _has_read(self, now: datetime, took_s: float) -> None:
+        self._read_at = now
+        self._read_due = now + max(self._read_every, timedelta(seconds=took_s / READ_SHARE))
+
+    def _apply(self, change: Delta, actual: Actual) -> None:
+        self._known = self._settled = None  # until it has succeeded
+        self._failed = True
+        if change:
+            if self._look is not None:
+                self._look.note(change)
+            self.plane.apply(change)
+        self._failed = False
+        self._known = after(actual, change) if change else actual
+
+    def _is_read_due(self, now: datetime) -> bool:
+        return now >= self._read_due or now < self._read_at  # the second: the clock was set back
+
+    def _slow_down(self, repaired: bool, now: datetime) -> None:
+        """Put off the next read after several repairs in a row: repairing is ours, fighting is not."""
+        self._repairs = self._repairs + 1 if repaired else 0
+        if self._repairs > PATIENCE:
+            wait = self._read_every * 2 ** min(self._repairs - PATIENCE, 10)
+            self._read_due = max(self._read_due, now + min(wait, SLOWEST))
+
+    def _outcome(self, change: Delta, found: tuple[str, ...] = ()) -> Outcome:
+        known = self._known or Actual()
+        read_at = None if self._read_at == _NEVER else self._read_at
+        return Outcome(
+            change, found, known.bans, dict(self._members.members.covered), known.foreign, read_at, self._disputed()
+        )
+
+    def _disputed(self) -> str:
+        if self._repairs <= PATIENCE:
+            return ""
+        return (
+            f"another program has undone our rules {self._repairs} times in a row, so they are put back ever more "
+            f"patiently, next at {self._read_due:%H:%M:%S} UTC: find it; synguard report names what it changed"
+        )
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return exclusive(self._lock, APPLY_WAIT_S, "another synguard process")
+
+
+def total_hits(held: Iterable[KernelBan]) -> dict[str, Hits]:
+    """Return ban id → what the kernel counted against it, over all the members that hold it."""
+    total: dict[str, Hits] = {}
+    for ban in held:
+        so_far = total.get(ban.ban_id)
+        hits = ban.hits
+        total[ban.ban_id] = hits if so_far is None else so_far + hits
+    return total

@@ -1,0 +1,124 @@
+"""Half-open sockets that a ban made useless, taken out of the SYN queue.
+
+A ban stops new SYNs; those already in the queue stay until their SYN-ACKs have been repeated in vain, seconds to a
+minute, and hold places that clients need. ``SOCK_DESTROY`` frees them at once.
+
+Source: include/uapi/linux/inet_diag.h, sock_diag.h; net/ipv4/tcp.c ``tcp_abort`` (half-open since Linux 4.5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from synguard.errors import PlaneError
+from synguard.readings import V4_PREFIX, SocketTable, TcpState
+
+MOST_AT_ONCE: Final = 8192
+"""Sockets destroyed in one call; the rest are still there at the next."""
+
+_NETLINK_SOCK_DIAG: Final = 4
+_SOCK_DESTROY: Final = 21
+_REQUEST: Final = 1
+_BATCH: Final = 256
+"""Messages in one send: 18 KiB."""
+_MESSAGE: Final = np.dtype(
+    [
+        ("length", "=u4"), ("type", "=u2"), ("flags", "=u2"), ("sequence", "=u4"), ("port_id", "=u4"),
+        ("family", "u1"), ("protocol", "u1"), ("extensions", "u1"), ("padding", "u1"), ("states", "=u4"),
+        ("local_port", ">u2"), ("remote_port", ">u2"),
+        ("local", "u1", 16), ("remote", "u1", 16),
+        ("interface", "=u4"), ("cookie_low", "=u4"), ("cookie_high", "=u4"),
+    ]
+)  # fmt: skip
+"""``struct nlmsghdr`` and ``struct inet_diag_req_v2``."""
+_SETTLED: Final = frozenset({0, errno.ENOENT, errno.ESTALE})
+"""Destroyed, or gone by itself in the meantime."""
+
+
+def open_here() -> socket.socket:
+    """Return a socket-diagnosis socket of the calling thread's network namespace.
+
+    Raises:
+        OSError: The kernel has none.
+    """
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+
+
+def destroy_sockets(half_open: SocketTable, opener: Callable[[], socket.socket] = open_here) -> int:
+    """Destroy these half-open sockets, at most ``MOST_AT_ONCE``; return how many were asked for.
+
+    ``opener`` opens a socket in the network namespace that they live in.
+
+    Each is named by its cookie: where a half-open socket is gone, the kernel would else find the *listener* by the
+    same addresses and destroy that. Rows without a cookie are left alone. Nothing is sent to the remote ends, and
+    other sockets of theirs are not touched.
+
+    Raises:
+        PlaneError: The kernel was built without ``CONFIG_INET_DIAG_DESTROY``, or the process lacks CAP_NET_ADMIN.
+        ValueError: A row is not in ``SYN_RECV``.
+    """
+    if (half_open.state != TcpState.SYN_RECV).any():
+        raise ValueError("only half-open sockets are evicted")
+    messages = _messages(half_open.where(half_open.cookie != 0).head(MOST_AT_ONCE))
+    try:
+        with opener() as kernel:
+            for start in range(0, len(messages), _BATCH):
+                kernel.send(messages[start : start + _BATCH].tobytes())
+                _read_errors(kernel)
+    except OSError as error:
+        raise PlaneError("freeing half-open sockets of banned sources", error.strerror or str(error)) from error
+    return len(messages)
+
+
+def _messages(table: SocketTable) -> npt.NDArray[np.void]:
+    messages = np.zeros(len(table), _MESSAGE)
+    messages["length"], messages["type"], messages["flags"] = _MESSAGE.itemsize, _SOCK_DESTROY, _REQUEST
+    messages["sequence"] = np.arange(len(table))
+    ipv4 = (table.remote_high == 0) & (table.remote_low >> np.uint64(32) == V4_PREFIX)
+    messages["family"] = np.where(ipv4, socket.AF_INET, socket.AF_INET6)
+    messages["protocol"] = socket.IPPROTO_TCP
+    messages["states"] = 0xFFFF_FFFF
+    messages["local_port"], messages["remote_port"] = table.local_port, table.remote_port
+    messages["local"] = _wire(table.local_high, table.local_low, ipv4)
+    messages["remote"] = _wire(table.remote_high, table.remote_low, ipv4)
+    messages["cookie_low"] = table.cookie & np.uint64(0xFFFF_FFFF)
+    messages["cookie_high"] = table.cookie >> np.uint64(32)
+    return messages
+
+
+def _wire(
+    high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64], ipv4: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.uint8]:
+    """Return addresses as 16 bytes in network order; an IPv4 one stands in the first four."""
+    wire = np.stack([high, low], axis=1).astype(">u8").view(np.uint8).reshape(-1, 16)
+    wire[ipv4, :4] = wire[ipv4, 12:]
+    wire[ipv4, 4:] = 0
+    return wire
+
+
+def _read_errors(kernel: socket.socket) -> None:
+    """Read the kernel's answers, which it gives for failures only and before ``send`` returns."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            answer = kernel.recv(65536, socket.MSG_DONTWAIT)
+            for offset in range(0, len(answer) - 19, struct.unpack_from("=I", answer)[0] or len(answer)):
+                code = -struct.unpack_from("=i", answer, offset + 16)[0]
+                if code not in _SETTLED:
+                    raise OSError(code, errno_text(code))
+
+
+def errno_text(code: int) -> str:
+    """Return what an operator needs to know of an error number from the kernel."""
+    if code == errno.EOPNOTSUPP:
+        return "this kernel cannot destroy sockets (CONFIG_INET_DIAG_DESTROY is off)"
+    if code == errno.EPERM:
+        return "it needs CAP_NET_ADMIN"
+    return f"the kernel answered {errno.errorcode.get(code, str(code))}"

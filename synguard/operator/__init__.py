@@ -1,0 +1,1 @@
+"""What a person orders: ban, unban, lists, preview, enable, trial and flush."""

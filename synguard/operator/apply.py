@@ -1,0 +1,159 @@
+"""Carrying out a person's orders: ledger first, then kernel, and nothing left half done.
+
+Bans that the kernel did not take are ended in the ledger again, and what they replaced stands again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from synguard.enforcer.plane import Actual, Desired, Plane
+from synguard.enforcer.reconcile.capacity import ensure_capacity
+from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler
+from synguard.errors import PlaneError
+from synguard.ledger import Ledger
+from synguard.model import Ban
+from synguard.operator.ban import describe, new_id
+from synguard.readings import Protected
+from synguard.units import format_duration
+
+ACTIONS_RECORDED: Final = 20
+"""Bans of one order that get a line of their own among the actions."""
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an order came to."""
+
+    bans: tuple[Ban, ...]
+    outcome: Outcome
+
+
+class BanApplier:
+    """Carries out a person's orders: ledger first, then the same reconciler that the agent runs."""
+
+    def __init__(
+        self, ledger: Ledger, plane: Plane, reconciler: Reconciler, protected: Protected, utcnow: Callable[[], datetime]
+    ) -> None:
+        self._ledger = ledger
+        self._plane = plane
+        self._reconciler = reconciler
+        self._protected = protected
+        self._utcnow = utcnow
+
+    def ban(self, bans: Sequence[Ban], step: Callable[[str], None] = _silent, renewed: Collection[str] = ()) -> Applied:
+        """Put the bans into ledger and kernel; those whose ids are ``renewed`` stand already and only get their expiry.
+
+        ``step`` is told what is done next. A renewed ban that another process has ended meanwhile is made anew, with
+        another id.
+
+        Raises:
+            CeilingError: The kernel would have to hold more than it may; nothing was changed.
+            PlaneError: The kernel did not take them; the ledger is back to what it held before.
+            LedgerError: They could not be saved; the kernel was not touched.
+        """
+        self._plane.check()
+        now = self._utcnow()
+        step("looking at what stands")
+        before = self._ledger.active_bans(now)
+        ensure_capacity(self._plane, before.values(), [ban for ban in bans if ban.id not in before])
+        step("writing the ledger")
+        again = [ban for ban in bans if ban.id in renewed]
+        ended = self._ledger.add_bans([ban for ban in bans if ban.id not in renewed], again)
+        if ended:
+            anew = {ban.id: replace(ban, id=new_id(), created_at=now) for ban in ended}
+            self._ledger.add_bans(list(anew.values()))
+            bans = [anew.get(ban.id, ban) for ban in bans]
+        step("filling the kernel")
+        try:
+            outcome = self._settle()
+        except BaseException as error:  # an interrupted order must not stay half done either
+            self._undo(bans, before, str(error) or type(error).__name__)
+            raise
+        self._note_each("ban", [(ban, f": {ban.reason}") for ban in bans])
+        return Applied(tuple(bans), outcome)
+
+    def unban(self, bans: Sequence[Ban], why: str, step: Callable[[str], None] = _silent) -> Applied:
+        """End the bans in the ledger and take them out of the kernel; ``step`` is told what is done next.
+
+        Raises:
+            PlaneError: The kernel did not let go of them; the ledger has them ended, so the next change retries.
+        """
+        self._plane.check()
+        step("writing the ledger")
+        self._ledger.end_bans([ban.id for ban in bans], self._utcnow(), why)
+        step("emptying the kernel")
+        outcome = self._settle()
+        self._note_each("unban", [(ban, f", {why}") for ban in bans])
+        return Applied(tuple(bans), outcome)
+
+    def extend(self, bans: Sequence[Ban], by_s: float, longest_s: float) -> Applied:
+        """Let the bans last ``by_s`` longer than they would, but no longer than ``longest_s`` from now.
+
+        Raises:
+            PlaneError: The kernel did not take the new expiry; the ledger holds it, so the next change retries.
+        """
+        return self.extend_each([(ban, by_s) for ban in bans], longest_s)
+
+    def extend_each(self, bans: Sequence[tuple[Ban, float]], longest_s: float) -> Applied:
+        """Let each ban last its own number of seconds longer, in one change of the kernel; else as ``extend``.
+
+        Raises:
+            PlaneError: As for ``extend``.
+        """
+        self._plane.check()
+        now = self._utcnow()
+        latest = now + timedelta(seconds=longest_s)
+        longer = [(_extended(ban, by_s, latest), by_s) for ban, by_s in bans if ban.expires_at is not None]
+        for ban, _ in longer:
+            self._ledger.change_expiry(ban.id, ban.expires_at, now)
+        outcome = self._settle()
+        for ban, by_s in longer:
+            self._note("extend", f"{describe(ban)}, {format_duration(by_s)} longer by hand")
+        return Applied(tuple(ban for ban, _ in longer), outcome)
+
+    def _settle(self) -> Outcome:
+        """Bring the kernel to what the ledger holds; the proven peers that a running agent let through stay."""
+        return self._reconciler.reconcile(Desired(), self._utcnow(), full=True, adapt=self._desired)
+
+    def _desired(self, there: Actual) -> Desired:
+        """Return what is wanted, asked while no other synguard process can apply.
+
+        A ban that another process put into ledger and kernel after we looked would pass for an orphan.
+        """
+        now = self._utcnow()
+        return Desired.of(self._ledger.active_bans(now).values(), self._protected.networks, there.proven, now)
+
+    def _undo(self, bans: Sequence[Ban], before: Mapping[str, Ban], why: str) -> None:
+        """End bans that the kernel did not take, and let stand again what they replaced."""
+        now = self._utcnow()
+        self._ledger.end_bans([ban.id for ban in bans if ban.id not in before], now, f"not applied: {why}")
+        still = self._ledger.active_bans(now)
+        replaced = [replace(ban, id=new_id()) for ban in before.values() if ban.id not in still and ban.active(now)]
+        self._ledger.add_bans(replaced, [before[ban.id] for ban in bans if ban.id in before])
+        with suppress(PlaneError):  # the kernel may hold a part of the order; what it refused first is told
+            self._settle()
+
+    def _note_each(self, kind: str, shown: Sequence[tuple[Ban, str]]) -> None:
+        """Record each of a few bans, and of many the first ones and how many there were."""
+        for ban, words in shown[:ACTIONS_RECORDED]:
+            self._note(kind, f"{describe(ban)}{words}")
+        if len(shown) > ACTIONS_RECORDED:
+            self._note(kind, f"{len(shown) - ACTIONS_RECORDED} more of the same order")
+
+    def _note(self, kind: str, text: str) -> None:
+        self._ledger.record_action(self._utcnow(), kind, text)
+
+
+def _extended(ban: Ban, by_s: float, latest: datetime) -> Ban:
+    if ban.expires_at is None:
+        return ban
+    return replace(ban, expires_at=max(ban.expires_at, min(ban.expires_at + timedelta(seconds=by_s), latest)))

@@ -1,0 +1,285 @@
+"""A person's orders: what a ban would hit, and what is unsafe and refused.
+
+Nothing here writes: ``read_host_context`` reads, the rest are functions of what it gives. ``operator/apply.py`` carries out.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING, Final
+
+from synguard.addresses import (
+    WIDEST_BY_VERSION,
+    Address,
+    Network,
+    covers,
+    format_network,
+    host_network,
+    parse_address,
+)
+from synguard.errors import RefusedError
+from synguard.model import Action, Ban, Origin, Scope
+from synguard.operator.impact import Targets, by_target
+
+if TYPE_CHECKING:
+    from synguard.detector.peers import Presence
+    from synguard.readings import Protected, SocketTable
+
+POLICY: Final = "manual"
+"""The policy that a person's bans name."""
+
+REFUSALS_SHOWN: Final = 20
+"""Refused targets that are named; the rest is a number."""
+LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
+
+@dataclass(frozen=True, slots=True)
+class BanRequest:
+    """What a person asks for, before anything is looked at."""
+
+    targets: tuple[Network, ...]
+    lasts_s: float | None
+    """None for a permanent ban."""
+    scope: Scope = Scope.ALL
+    action: Action = Action.DROP
+    ports: tuple[int, ...] = ()
+    reason: str = ""
+    force: bool = False
+    reasons: Mapping[Network, str] = field(default_factory=dict)
+    """Reasons of single targets, which outrank ``reason``; those without one are absent."""
+    places: Mapping[Network, str] = field(default_factory=dict)
+    """Where a target was named, ``list.txt:12``; those of the command line are absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostContext:
+    """Who and what is there at the moment of an order."""
+
+    protected: Protected
+    own: frozenset[Network] = frozenset()
+    """This host's own addresses: never banned, whoever insists."""
+    operator: Address | None = None
+    """Where the person who orders is logged in from; None at the console."""
+    active_bans: tuple[Ban, ...] = ()
+    sockets: SocketTable | None = None
+    """Every TCP socket; None where they could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What a ban of one target would hit."""
+
+    target: Network
+    sockets: Mapping[str, int] = field(default_factory=dict)
+    """TCP state → sockets whose remote end is in the target; states with none are absent."""
+    peers: int = 0
+    """Distinct addresses in the target that hold a connection with a completed handshake."""
+    protected: Mapping[Network, str] = field(default_factory=dict)
+    """Protected parties inside the target or covering it → why they are protected."""
+    overlapping: tuple[Ban, ...] = ()
+    """Bans that stand already and share addresses with the target."""
+    refusals: tuple[str, ...] = ()
+    """Why not, one clause each."""
+    absolute: bool = False
+    """Whether not even ``--force`` may."""
+
+
+def read_host_context(protected: Protected, active_bans: Iterable[Ban]) -> tuple[HostContext, str]:
+    """Return who and what is there now, and one sentence where live connections could not be read, else nothing."""
+    from synguard.errors import SensorError
+    from synguard.operator.login import login_here
+    from synguard.readings import TcpState
+    from synguard.sensors.protected import own_addresses
+    from synguard.sensors.sockets import SocketTables
+
+    sensor = SocketTables()
+    table, trouble = None, ""
+    try:
+        table = sensor.tcp(state for state in TcpState if state is not TcpState.LISTEN)
+    except SensorError as error:
+        trouble = f"live connections are not known: {error}"
+    finally:
+        sensor.close()
+    around = HostContext(
+        protected=protected,
+        own=frozenset(own_addresses()),
+        operator=operator_address(os.environ) or operator_address({"SSH_CONNECTION": login_here().ssh}),
+        active_bans=tuple(active_bans),
+        sockets=table,
+    )
+    return around, trouble
+
+
+def operator_address(environment: Mapping[str, str]) -> Address | None:
+    """Return where the person at the keyboard is logged in from by SSH, or None at the console.
+
+    sshd sets ``SSH_CONNECTION="192.0.2.7 50022 192.0.2.1 22"``; ``sudo`` drops it, and ``login_here`` finds it again.
+    """
+    words = (environment.get("SSH_CONNECTION") or environment.get("SSH_CLIENT") or "").split()
+    try:
+        return parse_address(words[0]) if words else None
+    except ValueError:
+        return None
+
+
+def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
+    """Return what each target of the order would hit, and why it may not, if so."""
+    targets = Targets(order.targets)
+    own = by_target(targets, dict.fromkeys((*around.own, *LOOPBACK)), lambda one: one)
+    protected = by_target(targets, around.protected.networks.items(), lambda one: one[0])
+    active_bans = by_target(targets, around.active_bans, lambda one: one.target)
+    present = {} if around.sockets is None else targets.present(around.sockets)
+    here = host_network(around.operator) if around.operator is not None else None
+    operator = {target for target in (targets.overlapping(here) if here else ()) if here and covers(target, here)}
+    return tuple(
+        _impact(
+            target,
+            own.get(target, ()),
+            dict(protected.get(target, ())),
+            tuple(active_bans.get(target, ())),
+            present.get(target),
+            around.operator if target in operator else None,
+        )
+        for target in order.targets
+    )
+
+
+def unsafe(order: BanRequest, impacts: Iterable[Impact]) -> list[Impact]:
+    """Return the impacts for which a ban is refused: this host itself, or, without force, what is protected."""
+    return [impact for impact in impacts if impact.refusals and (impact.absolute or not order.force)]
+
+
+def refuse_unsafe(order: BanRequest, impacts: Iterable[Impact]) -> None:
+    """Return if the order may be carried out.
+
+    Raises:
+        RefusedError: A target is this host itself or loopback, or, without force, protected or absurdly wide.
+    """
+    refused = unsafe(order, impacts)
+    if refused:
+        reasons = [refusal(order, one) for one in refused[:REFUSALS_SHOWN]]
+        more = len(refused) - REFUSALS_SHOWN
+        reasons += [f"and {more:,} more are refused"] if more > 0 else []
+        advice = "" if any(one.absolute for one in refused) else ", unless --force insists"
+        advice += "; --skip-refused bans the others" if order.places else ""
+        raise RefusedError("\n".join(reasons) + f"; nothing was banned{advice}")
+
+
+def refusal(order: BanRequest, impact: Impact) -> str:
+    """Return where a target was named, and why it is refused."""
+    place = order.places.get(impact.target)
+    return (f"{place}: " if place else "") + f"{format_network(impact.target)} is refused: {', '.join(impact.refusals)}"
+
+
+def bans_for(
+    order: BanRequest, impacts: Iterable[Impact], now: datetime, active_bans: Iterable[Ban] = ()
+) -> tuple[Ban, ...]:
+    """Return the bans that the order asks for; forced where force is what allows them.
+
+    One that stands already as it is asked for, but for its expiry, stays that ban and keeps its id and its counts: the
+    same order given twice doubles nothing.
+    """
+    expires_at = None if order.lasts_s is None else now + timedelta(seconds=order.lasts_s)
+    alike = {_order_of(ban): ban for ban in active_bans if ban.origin is Origin.MANUAL}
+    bans = []
+    for impact in impacts:
+        ban = Ban(
+            id=new_id(),
+            target=impact.target,
+            scope=order.scope,
+            action=order.action,
+            origin=Origin.MANUAL,
+            policy=POLICY,
+            reason=order.reasons.get(impact.target) or order.reason or "by hand",
+            created_at=now,
+            expires_at=expires_at,
+            ports=order.ports,
+            forced=order.force and bool(impact.refusals),
+        )
+        same = alike.get(_order_of(ban)) if alike else None
+        bans.append(ban if same is None else replace(same, expires_at=expires_at))
+    return tuple(bans)
+
+
+def _order_of(ban: Ban) -> tuple[object, ...]:
+    """Return all that a person says of a ban but how long it lasts."""
+    return ban.target, ban.scope, ban.action, ban.ports, ban.reason, ban.forced, ban.policy
+
+
+def new_id() -> str:
+    """Return an id for a person's ban; the ``m`` keeps it from ever reading as an address."""
+    return f"m{secrets.token_hex(6)}"  # of 32 bits, 100,000 at once would hold two that are equal
+
+
+def describe(ban: Ban) -> str:
+    """Return a ban in a few words: ``192.0.2.0/24 (all, drop) until 2026-03-01T12:00:00Z``."""
+    until = "for good" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{format_network(ban.target)} ({ban.scope}, {ban.action}) {until}"
+
+
+def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
+    """Return what a ban of one target would hit, a sentence a line, for the person who orders it."""
+    lines = [connections_of(impact, order)]
+    protected = list(impact.protected.items())
+    lines += [f"  protected: {format_network(party)} ({why})" for party, why in protected[:5]]
+    if len(protected) > 5:
+        lines.append(f"  protected: {len(protected) - 5} more")
+    lines += [f"  stands already: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
+    if len(impact.overlapping) > 5:
+        lines.append(f"  stands already: {len(impact.overlapping) - 5} more bans, see synguard bans")
+    return lines
+
+
+def connections_of(impact: Impact, order: BanRequest) -> str:
+    """Return which connections a target holds, and what becomes of them."""
+    target = format_network(impact.target)
+    if not impact.sockets:
+        return f"{target} holds no connections now"
+    states = ", ".join(f"{count} {state}" for state, count in impact.sockets.items())
+    fate = "are cut off" if order.scope is Scope.ALL else "go on, new connections are stopped"
+    whom = f"; connected peers: {impact.peers}, which {fate}" if impact.peers else ""
+    return f"{target} holds {states}{whom}"
+
+
+def _impact(
+    target: Network,
+    own: Iterable[Network],
+    protected: Mapping[Network, str],
+    active_bans: tuple[Ban, ...],
+    there: Presence | None,
+    operator: Address | None,
+) -> Impact:
+    refusals: list[str] = []
+    if own:
+        named = sorted(map(format_network, own))
+        refusals.append(f"it is or holds this host's own {_some(named)}, which is never banned")
+    else:
+        refusals += [f"{format_network(party)} is protected ({why})" for party, why in _first(protected.items())]
+        if operator is not None:
+            refusals.append(f"you are logged in from {operator}")
+    widest = WIDEST_BY_VERSION[target.version]
+    if target.prefixlen < widest:
+        refusals.append(f"anything wider than /{widest} is absurd as a ban")
+    return Impact(
+        target=target,
+        sockets=there.sockets if there else {},
+        peers=there.peers if there else 0,
+        protected=protected,
+        overlapping=active_bans,
+        refusals=tuple(refusals),
+        absolute=bool(own),
+    )
+
+
+def _first(parties: Iterable[tuple[Network, str]], at_most: int = 5) -> list[tuple[Network, str]]:
+    return list(parties)[:at_most]
+
+
+def _some(words: Sequence[str], at_most: int = 3) -> str:
+    rest = f" and {len(words) - at_most} more" if len(words) > at_most else ""
+    return ", ".join(words[:at_most]) + rest

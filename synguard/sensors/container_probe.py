@@ -1,0 +1,78 @@
+"""What a namespace behind one of our interfaces says of itself: whether it lives by us, and its own addresses.
+
+A veth pair alone makes no container: it may as well lead to a neighbour, a router or an attacker. A container's way
+out is this host, which forwards for it.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from synguard.addresses import Address, Network, covers, host_network, parse_address
+from synguard.sensors.gateways import read_default_gateways
+from synguard.sensors.namespaces import inside
+from synguard.sensors.veth_links import uplinks
+
+FORWARDING: Final = (Path("/proc/sys/net/ipv4/ip_forward"), Path("/proc/sys/net/ipv6/conf/all/forwarding"))
+_LINK_LOCAL: Final[tuple[Network, ...]] = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
+"""Gateways that are nobody's in particular: some container networks answer for them on every link."""
+_LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerProbe:
+    """One namespace, seen from inside."""
+
+    gateways: frozenset[Address]
+    goes_out: bool
+    """Whether it has a default route at all; one straight into a device has no gateway."""
+    addresses: frozenset[Address]
+    """Its own, but for loopback and link-local ones."""
+
+    def lives_by(self, own: frozenset[Address]) -> bool:
+        """Return whether its way out is a host with these addresses."""
+        if not self.gateways:
+            return self.goes_out
+        return any(gateway in own or _lies_in(gateway, _LINK_LOCAL) for gateway in self.gateways)
+
+
+def probe_container(descriptor: int) -> ContainerProbe:
+    """Return what the namespace that a descriptor holds says of itself.
+
+    Raises:
+        SensorError: It may not be entered, is gone, or cannot be read.
+    """
+    return inside(descriptor, _read)
+
+
+def own_addresses() -> frozenset[Address]:
+    """Return the addresses of the calling thread's namespace, but for loopback and link-local ones."""
+    families = (socket.AF_INET, socket.AF_INET6)
+    entries = (entry for entries in psutil.net_if_addrs().values() for entry in entries if entry.family in families)
+    found = {parse_address(entry.address) for entry in entries}
+    return frozenset(one for one in found if not _lies_in(one, _LOOPBACK + _LINK_LOCAL))
+
+
+def forwards() -> bool:
+    """Return whether this host forwards packets of either family; one that does not has no containers to guard."""
+    for switch in FORWARDING:
+        try:
+            if switch.read_text(encoding="ascii").strip() not in ("", "0"):
+                return True
+        except OSError:  # no such family here
+            continue
+    return False
+
+
+def _read() -> ContainerProbe:
+    return ContainerProbe(frozenset(read_default_gateways()), bool(uplinks()), own_addresses())
+
+
+def _lies_in(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(covers(network, host_network(address)) for network in networks)

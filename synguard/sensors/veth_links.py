@@ -1,0 +1,181 @@
+"""Our interfaces that lead into other network namespaces, over rtnetlink: whose traffic crosses our chains.
+
+A container hangs on a veth pair: one end in its namespace, the other in ours, alone or as a port of a bridge. The
+kernel tells, of our end, the number (nsid) under which we know the namespace of the other. The pair that our default
+route goes through leads the other way, to those in front of us. So nothing is taken for a container that only happens
+to run on the same machine.
+
+Source: include/uapi/linux/if_link.h, net_namespace.h, rtnetlink.h.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from synguard.sensors.netlink_dump import HEADER_BYTES, ask, attribute, attributes, dump, end_of
+
+BRIDGED_CALL: Final = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+
+_NETLINK_ROUTE: Final = 0
+_RTM_GETLINK: Final = 18
+_RTM_GETROUTE: Final = 26
+_RTM_GETNSID: Final = 90
+_IFINFOMSG: Final = struct.Struct("=BxHiII")
+_IFLA_IFNAME: Final = 3
+_IFLA_MASTER: Final = 10
+_IFLA_LINKINFO: Final = 18
+_IFLA_INFO_KIND: Final = 1
+_IFLA_EXT_MASK: Final = 29
+_IFLA_LINK_NETNSID: Final = 37
+_SKIP_STATS: Final = 1 << 3
+_NETNSA_NSID: Final = 1
+_NETNSA_FD: Final = 3
+_RTMSG_BYTES: Final = 12
+_RTN_UNICAST: Final = 1
+_RTA_OIF: Final = 4
+_RTA_MULTIPATH: Final = 9
+_RTNEXTHOP: Final = struct.Struct("=HBBi")
+_WIDEST_HALF: Final = 3  # as for gateways: 0.0.0.0/1 is a default route in all but name
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One of our interfaces."""
+
+    index: int
+    name: str
+    kind: str
+    """``veth``, ``bridge``, …; empty for hardware."""
+    master: int
+    """Index of the bridge or bond that it is a port of; 0 for none."""
+    nsid: int | None
+    """Our number for the namespace that its other end is in; None where that is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class VethPeer:
+    """One of our interfaces behind which another network namespace lies."""
+
+    nsid: int
+    interface: str
+    """That the host routes through: the veth itself, or the bridge that it is a port of."""
+    index: int
+    routed: bool
+    """Whether packets to it cross our IP chains; else the bridge hands them on below those."""
+
+
+def read_links() -> list[Link]:
+    """Return the interfaces of the calling thread's network namespace.
+
+    Raises:
+        SensorError: They cannot be read.
+    """
+    request = _IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(_IFLA_EXT_MASK, struct.pack("=I", _SKIP_STATS))
+    return [
+        _link(datagram, offset)
+        for datagram, offsets in dump(_NETLINK_ROUTE, _RTM_GETLINK, request, "the network interfaces")
+        for offset in offsets
+    ]
+
+
+def read_veth_peers(bridged_call: Path = BRIDGED_CALL) -> list[VethPeer]:
+    """Return what leads into other namespaces, away from our default route.
+
+    Raises:
+        SensorError: Interfaces or routes cannot be read.
+    """
+    return veth_peers_among(read_links(), uplinks(), bridged_call=_is_on(bridged_call))
+
+
+def veth_peers_among(links: Iterable[Link], upward: frozenset[int], *, bridged_call: bool) -> list[VethPeer]:
+    """Return the doors among our links, given the indexes of those that default routes go through.
+
+    A bridge with a port of hardware hands packets from the wire to a container by itself: our IP chains see them only
+    where the kernel is told to call them (``bridge-nf-call-iptables``).
+    """
+    by_index = {link.index: link for link in links}
+    wired = {link.master for link in by_index.values() if link.master and _is_wire(link, upward)}
+    doors = []
+    for link in by_index.values():
+        if link.kind != "veth" or link.nsid is None or link.index in upward:
+            continue
+        way = by_index.get(link.master, link)
+        bridged = way.index in upward or way.index in wired
+        doors.append(VethPeer(link.nsid, way.name, way.index, routed=not bridged or bridged_call))
+    return doors
+
+
+def nsid_of(descriptor: int) -> int | None:
+    """Return our number for the namespace that a descriptor holds; None where it has none, so no link leads there.
+
+    Raises:
+        SensorError: The kernel refused.
+    """
+    request = struct.pack("=B3x", 0) + attribute(_NETNSA_FD, struct.pack("=I", descriptor))
+    for datagram, offsets in ask(_NETLINK_ROUTE, _RTM_GETNSID, request, "the number of a network namespace"):
+        for offset in offsets:
+            for kind, value in attributes(datagram, offset + HEADER_BYTES + 4, end_of(datagram, offset)):
+                if kind == _NETNSA_NSID:
+                    number: int = struct.unpack("=i", value)[0]
+                    return None if number < 0 else number
+    return None
+
+
+def uplinks() -> frozenset[int]:
+    """Return the indexes of the interfaces that default routes go through, both families, all tables.
+
+    Raises:
+        SensorError: The routes cannot be read.
+    """
+    found: set[int] = set()
+    for family in (socket.AF_INET, socket.AF_INET6):
+        request = struct.pack("=B11x", family)
+        for datagram, offsets in dump(_NETLINK_ROUTE, _RTM_GETROUTE, request, "the routing tables"):
+            for offset in offsets:
+                start = offset + HEADER_BYTES
+                if datagram[start + 1] <= _WIDEST_HALF and datagram[start + 7] == _RTN_UNICAST:
+                    found.update(_interfaces(datagram, start + _RTMSG_BYTES, end_of(datagram, offset)))
+    return frozenset(found)
+
+
+def _link(datagram: bytes, offset: int) -> Link:
+    start = offset + HEADER_BYTES
+    index: int = _IFINFOMSG.unpack_from(datagram, start)[2]
+    found = dict(attributes(datagram, start + _IFINFOMSG.size, end_of(datagram, offset)))
+    info = dict(attributes(found.get(_IFLA_LINKINFO, b""), 0, len(found.get(_IFLA_LINKINFO, b""))))
+    nsid = found.get(_IFLA_LINK_NETNSID)
+    return Link(
+        index=index,
+        name=found.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
+        kind=info.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode(errors="replace"),
+        master=struct.unpack("=I", found[_IFLA_MASTER])[0] if _IFLA_MASTER in found else 0,
+        nsid=struct.unpack("=i", nsid)[0] if nsid is not None else None,
+    )
+
+
+def _is_wire(link: Link, upward: frozenset[int]) -> bool:
+    return link.kind in ("", "vlan", "bond", "team", "macvlan") or link.index in upward
+
+
+def _is_on(sysctl: Path) -> bool:
+    try:
+        return sysctl.read_text(encoding="ascii").strip() == "1"
+    except OSError:  # br_netfilter is not loaded
+        return False
+
+
+def _interfaces(datagram: bytes, start: int, end: int) -> Iterator[int]:
+    for kind, value in attributes(datagram, start, end):
+        if kind == _RTA_OIF and len(value) == 4:
+            yield struct.unpack("=i", value)[0]
+        elif kind == _RTA_MULTIPATH:
+            offset = 0
+            while offset + _RTNEXTHOP.size <= len(value):
+                length, _flags, _hops, interface = _RTNEXTHOP.unpack_from(value, offset)
+                yield interface
+                offset += max((length + 3) & ~3, _RTNEXTHOP.size)

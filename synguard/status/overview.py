@@ -1,0 +1,154 @@
+"""What ``status`` shows: the agent's own words where it runs, and what is known without it where not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from synguard.model import Mode
+from synguard.output.times import ago
+from synguard.status.freshness import is_stale
+from synguard.status.model import FloodStatus, Status, TotalsStatus
+
+
+def overview(
+    running: bool | None,
+    status: Status | None,
+    mode: Mode,
+    policies: Sequence[str],
+    bans_active: int | None,
+    now: datetime,
+) -> dict[str, Any]:
+    """Return the keys of ``Status``, and ``running`` and ``stale``, as JSON values.
+
+    ``running`` is None where this user may not ask; a fresh status file then stands for a running agent. Without
+    one, ``mode`` and ``policies`` are the config's and ``bans_active`` is the ledger's, None where it is unreadable.
+    """
+    stale = status is not None and is_stale(status, now)
+    alive = (status is not None and not stale) if running is None else running
+    if status is None or not alive:
+        return _without_agent(alive, status, mode, policies, bans_active, now)
+    seen = status.model_dump(mode="json")
+    problems = list(seen["problems"])
+    if stale:
+        problems.insert(0, f"the agent's last reading was {ago(status.last_reading_at, now)}: it may be stuck")
+    return seen | {"running": True, "stale": stale, "healthy": status.healthy and not stale, "problems": problems}
+
+
+def _without_agent(
+    alive: bool, last: Status | None, mode: Mode, policies: Sequence[str], bans_active: int | None, now: datetime
+) -> dict[str, Any]:
+    shown = "the agent has started and told nothing yet" if alive else "no agent runs: nobody watches for floods"
+    if last is not None and not alive:
+        shown += f"; the last one was seen {ago(last.last_reading_at or last.started_at, now)}"
+    return {
+        "mode": mode.value,
+        "mode_by": "config",
+        "mode_story": "",
+        "confirm_by": None,
+        "plane": last.plane if last else None,
+        "show_command": last.show_command if last else None,
+        "healthy": False,
+        "problems": [shown],
+        "plane_problem": "",
+        "notes": [],
+        "pid": None,
+        "started_at": None,
+        "last_reading_at": last.model_dump(mode="json")["last_reading_at"] if last else None,
+        "policies": list(policies),
+        "pressure": [],
+        "flood": FloodStatus().model_dump(mode="json"),
+        "verdict": "",
+        "targets": [],
+        "incidents": [],
+        "countermeasures": [],
+        "leaks": [],
+        "ceilings": [],
+        "bans_active": bans_active,
+        "bans_by": [],
+        "proven_peers": 0,
+        "totals": TotalsStatus().model_dump(mode="json"),
+        "sampling_one_in": 0,
+        "ledger_bytes": 0,
+        "sensors": {},
+        "agent": None,
+        "running": alive,
+        "stale": not alive and last is not None,
+    }
+
+
+def overview_lines(seen: Mapping[str, Any]) -> list[str]:
+    """Return the same for people, the most important first."""
+    lines = [_head(seen)]
+    if seen["mode_story"]:
+        lines.append(f"  mode {seen['mode']}: {seen['mode_story']}")
+    lines += [f"  problem: {problem}" for problem in seen["problems"]]
+    lines += [f"  note: {note}" for note in seen["notes"]]
+    if seen["verdict"]:
+        lines.append(f"verdict: {seen['verdict']}")
+    lines += [_incident(one) for one in seen["incidents"]]
+    lines += [f"counter measure: {one['text']}" for one in seen["countermeasures"]]
+    lines += [_pressure(one) for one in seen["pressure"]]
+    if seen["running"] and seen["plane"]:
+        lines.append(_flood(seen["flood"]))
+    lines += [f"{one['kind']} {one['target']}: score {one['score']:.0f}, {one['reason']}" for one in seen["targets"]]
+    bans = "not known, the ledger needs root" if seen["bans_active"] is None else str(seen["bans_active"])
+    word = "would-be bans" if seen["mode"] == Mode.DRY_RUN.value and seen["running"] else "bans"
+    lines.append(f"{word}: {bans}, proven peers: {seen['proven_peers']}")
+    lines += [f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})" for one in seen["ceilings"]]
+    lines += [f"sensor {name}: {one['detail'] or 'ok'}" for name, one in seen["sensors"].items() if not one["ok"]]
+    if seen["agent"]:
+        lines.append(_agent(seen["agent"]))
+    if seen["show_command"]:
+        lines.append(f"rules: {seen['plane']}; see them with {seen['show_command']}")
+    if not seen["running"]:
+        lines.append("start it with synguard run, or systemctl start synguard")
+    return lines
+
+
+def _head(seen: Mapping[str, Any]) -> str:
+    policies = ", ".join(seen["policies"])
+    if not seen["running"]:
+        return f"not running; configured: mode {seen['mode']}, policies {policies}"
+    health = "healthy" if seen["healthy"] else "NOT HEALTHY"
+    return f"running (pid {seen['pid'] or 'unknown'}), {health}, mode {seen['mode']}, policies {policies}"
+
+
+def _agent(cost: Mapping[str, Any]) -> str:
+    return (
+        f"the agent itself: {cost['ticks']} ticks of {cost['tick_ms_p50']:.1f} ms, {cost['tick_ms_max']:.1f} at most, "
+        f"up to {cost['late_ms_max']:.1f} ms late, {cost['cpu_share']:.0%} of a core, {cost['rss_bytes'] / 1e6:.0f} MB"
+    )
+
+
+def _incident(one: Mapping[str, Any]) -> str:
+    note = f"; {one['note']}" if one["note"] else ""
+    return (
+        f"incident {one['id']}: {one['kind']}, {one['phase']} since {one['started_at']}, "
+        f"{one['bans']} bans, {one['spared']} spared{note}"
+    )
+
+
+def _pressure(one: Mapping[str, Any]) -> str:
+    process = f" {one['process']}" if one["process"] else ""
+    process += f" in {one['namespace']}" if one["namespace"] else ""
+    full = ", queue full: the true count is higher" if one["censored"] else ""
+    waiting = f", {one['accept_queue']} wait for the application" if one["accept_queue"] else ""
+    return (
+        f"port {one['port']}{process}: {one['half_open']}/{one['backlog']} half-open ({one['fill']:.0%}){full}{waiting}"
+    )
+
+
+def _flood(flood: Mapping[str, Any]) -> str:
+    parts = [f"half-open {flood['half_open']}", f"connections {flood['connections']}"]
+    rates = (
+        ("syn_pps", "SYN/s"),
+        ("completed_pps", "handshakes/s"),
+        ("cookies_sent_pps", "cookies sent/s"),
+        ("cookies_received_pps", "cookies back/s"),
+        ("dropped_pps", "SYNs dropped/s"),
+        ("accept_overflows_pps", "accept overflows/s"),
+    )
+    parts += [f"{flood[key]:.0f} {unit}" for key, unit in rates if flood[key] >= 0.5]
+    return ", ".join(parts)

@@ -1,0 +1,51 @@
+"""The status as it is published, about once a second: to readers in this process, and to a file for the verbs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from synguard.logs import event
+from synguard.status.model import Status, write_status
+
+log: Final = logging.getLogger(__name__)
+
+STATUS_EVERY_S: Final = 1.0
+
+Reader = Callable[[Status], None]
+"""Given each status as it is published; must neither wait nor raise."""
+
+
+class Publisher:
+    """Publishes a status when one is due; a file that cannot be written is told once and stops nobody else."""
+
+    def __init__(self, runtime_dir: Path) -> None:
+        self.readers: list[Reader] = []
+        self._runtime_dir = runtime_dir
+        self._due_at = float("-inf")
+        self._problem = ""
+
+    def publish(self, status: Callable[[], Status], now: float) -> None:
+        """Ask for a status and publish it, if one is due at ``now`` (monotonic seconds)."""
+        if now < self._due_at:
+            return
+        self._due_at = now + STATUS_EVERY_S
+        told = status()
+        for read in self.readers:
+            read(told)
+        self._write(told)
+
+    def _write(self, status: Status) -> None:
+        try:
+            write_status(self._runtime_dir, status)
+        except OSError as error:
+            problem = f"the status file cannot be written in {self._runtime_dir}: {error.strerror}"
+            if problem != self._problem:
+                log.error("%s; verbs see an old one until then", problem, extra=event("status-file"))
+            self._problem = problem
+        else:
+            if self._problem:
+                log.warning("the status file is written again", extra=event("status-file"))
+            self._problem = ""

@@ -1,0 +1,133 @@
+"""Carrying out what a person wishes at the keyboard, the way the verbs ``ban`` and ``unban`` go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from synguard.addresses import format_network
+from synguard.enforcer.plane import Plane
+from synguard.errors import SynguardError
+from synguard.ledger import Ledger
+from synguard.model import Ban
+from synguard.operator.apply import BanApplier
+from synguard.operator.ban import BanRequest, HostContext, Impact, assess, bans_for, impact_lines, refuse_unsafe
+from synguard.output.times import both_zones
+from synguard.readings import Protected
+from synguard.top.view_state import BanWish, UnbanWish, Wish
+
+REASON = "by hand in synguard top"
+UNBANNED = "lifted by hand in synguard top"
+
+
+class ActionContext(Protocol):
+    """What an order needs of this host."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What we want."""
+
+    @property
+    def plane(self) -> Plane:
+        """What there is."""
+
+    @property
+    def protected(self) -> Protected:
+        """Who may never be banned."""
+
+    @property
+    def applier(self) -> BanApplier:
+        """Carries orders out."""
+
+
+class Actions:
+    """Weighs wishes and carries them out, each in a fresh look at the host."""
+
+    def __init__(
+        self,
+        open_context: Callable[[], AbstractContextManager[ActionContext]],
+        look_around: Callable[[Protected, Iterable[Ban]], tuple[HostContext, str]],
+        utcnow: Callable[[], datetime],
+    ) -> None:
+        self._open_context = open_context
+        self._look_around = look_around
+        self._utcnow = utcnow
+
+    def weigh(self, wish: Wish) -> tuple[str, ...]:
+        """Return what the wish would hit, one sentence a line; nothing is changed.
+
+        Raises:
+            RefusedError: It is unsafe.
+            SynguardError: This user may not, or the host cannot be read.
+        """
+        with self._open_context() as context:
+            if isinstance(wish, UnbanWish):
+                return self._weigh_unban(wish, context)
+            order = _order(wish)
+            impacts, warnings = self._impacts(order, context)
+            refuse_unsafe(order, impacts)
+            return *warnings, *(text for impact in impacts for text in impact_lines(impact, order))
+
+    def carry_out(self, wish: Wish) -> tuple[str, ...]:
+        """Do it, and return what was done; everything is weighed anew, since time has passed.
+
+        Raises:
+            RefusedError: It is unsafe; nothing was changed.
+            SynguardError: It could not be done; says how far it came.
+        """
+        with self._open_context() as context:
+            return self._unban(wish, context) if isinstance(wish, UnbanWish) else self._ban(wish, context)
+
+    def _ban(self, wish: BanWish, context: ActionContext) -> tuple[str, ...]:
+        order = _order(wish)
+        impacts, _ = self._impacts(order, context)
+        refuse_unsafe(order, impacts)
+        bans = bans_for(order, impacts, self._utcnow())
+        context.applier.ban(bans)
+        return tuple(
+            f"banned {format_network(one.target)} ({one.scope}, {one.action})"
+            + ("" if one.expires_at is None else f" until {both_zones(one.expires_at)}")
+            + f", id {one.id}"
+            for one in bans
+        )
+
+    def _impacts(self, order: BanRequest, context: ActionContext) -> tuple[tuple[Impact, ...], tuple[str, ...]]:
+        around, trouble = self._look_around(context.protected, context.ledger.active_bans(self._utcnow()).values())
+        unknown = (f"who must be protected is not fully known: {problem}" for problem in context.protected.problems)
+        return assess(order, around), (*unknown, *context.protected.gaps, *([trouble] if trouble else []))
+
+    def _weigh_unban(self, wish: UnbanWish, context: ActionContext) -> tuple[str, ...]:
+        ban = self._standing(wish, context)
+        if ban is None:
+            return ("the ledger does not know of it: it is taken out of the kernel",)
+        if ban.dry_run:
+            return ("a would-be ban: the kernel does not hold it",)
+        again = "the agent may ban it again while it goes on: allow it to prevent that" if ban.evidence else ""
+        return tuple(filter(None, (f"it was banned because: {ban.reason}", again)))
+
+    def _unban(self, wish: UnbanWish, context: ActionContext) -> tuple[str, ...]:
+        ban = self._standing(wish, context)
+        context.applier.unban(() if ban is None else (ban,), UNBANNED)
+        if ban is None:
+            return (f"took {wish.target} out of the kernel; the ledger did not know of it",)
+        return (f"lifted the ban of {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}",)
+
+    def _standing(self, wish: UnbanWish, context: ActionContext) -> Ban | None:
+        """Return the ban as the ledger has it; None where only the kernel holds it.
+
+        Raises:
+            SynguardError: Neither does any more.
+        """
+        now = self._utcnow()
+        active_bans = context.ledger.active_bans(now) | context.ledger.active_bans(now, dry_run=True)
+        if wish.ban_id in active_bans:
+            return active_bans[wish.ban_id]
+        if wish.ban_id not in context.plane.read().bans:
+            raise SynguardError(f"the ban of {wish.target} has ended meanwhile; nothing was changed")
+        return None
+
+
+def _order(wish: BanWish) -> BanRequest:
+    return BanRequest((wish.target,), wish.lasts_s, wish.scope, reason=REASON)

@@ -1,0 +1,131 @@
+"""What stands, who came back, how long bans last, and what the budget allows."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synguard.decision.bans import OFFENDERS_REMEMBERED, ActiveBans, BudgetGate, RepeatOffenders, ban_seconds
+from synguard.model import Action, Ban, Origin, Scope
+from synguard.policy.models import BanTimes, Budget
+from tests.support.manual_clock import START
+
+NEW_80 = (Scope.NEW, (80,))
+
+
+def ban(
+    target: str, scope: Scope = Scope.NEW, ports: tuple[int, ...] = (80,), lasts_s: float = 60, id_: str = "b1"
+) -> Ban:
+    return Ban(
+        id=id_, target=ip_network(target), scope=scope, action=Action.DROP, origin=Origin.AUTO, policy="test",
+        reason="", created_at=START, expires_at=START + timedelta(seconds=lasts_s),
+        ports=() if scope is Scope.ALL else ports,
+    )  # fmt: skip
+
+
+def holds(active_bans: ActiveBans, target: str, scope: Scope = Scope.NEW, ports: tuple[int, ...] = (80,)) -> bool:
+    return active_bans.covering(ip_network(target), scope, ports, START) is not None
+
+
+@pytest.mark.parametrize(
+    ("standing", "asked", "held"),
+    [
+        (ban("198.51.100.7"), ("198.51.100.7", *NEW_80), True),
+        (ban("198.51.100.0/24"), ("198.51.100.7", *NEW_80), True),
+        (ban("198.51.100.7"), ("198.51.100.0/24", *NEW_80), False),
+        (ban("198.51.100.7"), ("198.51.100.8", *NEW_80), False),
+        (ban("198.51.100.7"), ("198.51.100.7", Scope.ALL, ()), False),
+        (ban("198.51.100.7", Scope.ALL), ("198.51.100.7", *NEW_80), True),
+        (ban("198.51.100.7"), ("198.51.100.7", Scope.NEW, (80, 443)), False),
+        (ban("198.51.100.7", ports=(80, 443)), ("198.51.100.7", *NEW_80), True),
+        (ban("198.51.100.7", ports=()), ("198.51.100.7", *NEW_80), True),
+        (ban("198.51.100.7"), ("198.51.100.7", Scope.NEW, ()), False),
+        (ban("2001:db8::/56"), ("2001:db8::/64", *NEW_80), True),
+        (ban("198.51.100.7", lasts_s=-1), ("198.51.100.7", *NEW_80), False),
+    ],
+)
+def test_a_ban_holds_what_its_reach_covers(
+    active_bans: Ban, asked: tuple[str, Scope, tuple[int, ...]], ban_filter: bool
+) -> None:
+    assert holds(ActiveBans([active_bans]), *asked) is ban_filter
+
+
+def test_the_longest_of_several_answers() -> None:
+    bans = ActiveBans([ban("198.51.100.7", lasts_s=10), ban("198.51.100.0/24", lasts_s=100, id_="wide")])
+    found = bans.covering(ip_network("198.51.100.7"), *NEW_80, START)
+    assert found is not None
+    assert found.id == "wide"
+
+
+def test_a_renewed_ban_replaces_the_old_one_and_is_counted_once() -> None:
+    bans = ActiveBans([ban("198.51.100.7"), ban("198.51.100.7", lasts_s=600, id_="b2")])
+    assert bans.automatic == 1
+
+
+def test_columns_name_the_banned_networks_by_width_port_and_reach() -> None:
+    ban_filter = ActiveBans(
+        [ban("198.51.100.0/24"), ban("2001:db8::/64", Scope.ALL), ban("10.0.0.1", ports=())]
+    ).ban_filter(START)
+    assert set(ban_filter.whole) == {(6, 64, 0)}
+    assert set(ban_filter.new) == {(4, 24, 80), (4, 32, 0)}
+    assert int(ban_filter.new[4, 24, 80][1][0]) == 0xFFFF_C633_6400
+
+
+def test_a_ban_that_ends_soon_no_longer_hides_its_target_from_judgement() -> None:
+    active_bans = ActiveBans([ban("198.51.100.7", lasts_s=60)])
+    assert active_bans.ban_filter(START + timedelta(seconds=49)).new
+    assert not active_bans.ban_filter(START + timedelta(seconds=51)).new
+
+
+def test_an_offender_who_comes_back_in_time_is_counted_on() -> None:
+    first = ban("198.51.100.7")
+    offenders = RepeatOffenders({})
+    offenders.note(first)
+    assert offenders.next_time(first.target, 3600, START + timedelta(minutes=59)) == 2
+    assert offenders.next_time(first.target, 3600, START + timedelta(minutes=61)) == 1
+    assert offenders.next_time(ip_network("198.51.100.8"), 3600, START) == 1
+
+
+def test_offenders_are_bounded_and_the_longest_quiet_are_forgotten() -> None:
+    offenders = RepeatOffenders({ip_network(i): (1, START) for i in range(OFFENDERS_REMEMBERED)})
+    newcomer = ban("198.51.100.7")
+    offenders.note(newcomer)
+    assert offenders.next_time(newcomer.target, 3600, START) == 2
+    assert offenders.next_time(ip_network(0), 3600, START) == 1
+
+
+@given(st.integers(1, 10**9), st.booleans(), st.integers(0, 2**32))
+def test_no_ban_outlasts_its_cap(nth: int, forgeable: bool, seed: int) -> None:
+    times = BanTimes()
+    seconds = ban_seconds(times, nth, forgeable=forgeable, chance=random.Random(seed))
+    assert 1 <= seconds <= (times.cap_forgeable if forgeable else times.cap)
+
+
+def test_bans_grow_for_those_who_come_back() -> None:
+    times, chance = BanTimes(jitter=0), random.Random(7)
+    lasted = [ban_seconds(times, nth, forgeable=False, chance=chance) for nth in range(1, 4)]
+    assert lasted == [times.first, 2 * times.first, 4 * times.first]
+
+
+def test_the_budget_of_a_minute_comes_back_with_time() -> None:
+    gate = BudgetGate(Budget(bans_per_minute=2))
+    for _ in range(2):
+        assert gate.refusal(100.0, automatic=0, touched=0, served=0) is None
+        gate.grant(100.0)
+    assert "bans_per_minute" in (gate.refusal(159.0, automatic=0, touched=0, served=0) or "")
+    assert gate.refusal(160.1, automatic=0, touched=0, served=0) is None
+
+
+def test_the_budget_guards_the_served() -> None:
+    gate = BudgetGate(Budget(proven_share=0.05))
+    assert gate.refusal(0, automatic=0, touched=5, served=100) is None
+    assert "6 of 100 recently served clients" in (gate.refusal(0, automatic=0, touched=6, served=100) or "")
+
+
+def test_a_full_table_of_bans_takes_no_more() -> None:
+    assert "active_bans" in (BudgetGate(Budget(active_bans=3)).refusal(0, automatic=3, touched=0, served=0) or "")

@@ -1,0 +1,130 @@
+"""A look in pieces: what others did is found, what we did meanwhile is no drift, and a failure begins anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synguard.enforcer.plane import Desired
+from synguard.enforcer.reconcile.reconciler import READ_EVERY, Outcome, Reconciler
+from synguard.errors import PlaneError
+from tests.support.bans import ban, wanted
+from tests.support.fake_plane import PatientFake
+from tests.support.manual_clock import START, ManualClock
+
+ONE, TWO, THREE = (
+    ban(name, f"192.0.2.{n}", start=START, seconds=7200) for n, name in enumerate(("one", "two", "three"))
+)
+GOAL = wanted(ONE, TWO, allow=("127.0.0.1",), proven=("192.0.2.9",))
+PASSES = PatientFake.PIECES + 1
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def plane(clock: ManualClock) -> PatientFake:
+    return PatientFake(clock.utcnow)
+
+
+@pytest.fixture
+def reconciler(plane: PatientFake, clock: ManualClock, tmp_path: Path) -> Reconciler:
+    """One that has brought the plane to the goal, and whose next look is due."""
+    made = Reconciler(plane, tmp_path / "apply.lock", patient_from=0)
+    made.reconcile(GOAL, clock.utcnow())
+    clock.advance(READ_EVERY.total_seconds())
+    plane.calls.clear()
+    return made
+
+
+def passes(reconciler: Reconciler, clock: ManualClock, goal: Desired, times: int = PASSES) -> list[Outcome]:
+    outcomes = []
+    for _ in range(times):
+        outcomes.append(reconciler.reconcile(goal, clock.utcnow()))
+        clock.advance(0.2)
+    return outcomes
+
+
+def test_a_look_takes_a_piece_a_pass_and_reads_once(
+    reconciler: Reconciler, plane: PatientFake, clock: ManualClock
+) -> None:
+    outcomes = passes(reconciler, clock, GOAL)
+    assert plane.calls == ["read"]
+    assert [one.read_at == outcomes[-1].read_at for one in outcomes] == [False] * PatientFake.PIECES + [True]
+    passes(reconciler, clock, GOAL)
+    assert plane.calls == ["read"]
+
+
+def test_what_others_took_is_put_back_at_its_end(
+    reconciler: Reconciler, plane: PatientFake, clock: ManualClock
+) -> None:
+    plane.lose("one")
+    plane.damage("the jump from INPUT")
+    outcomes = passes(reconciler, clock, GOAL)
+    assert [bool(one.drift) for one in outcomes] == [False] * PatientFake.PIECES + [True]
+    assert "1 ban gone from the kernel" in outcomes[-1].drift[1]
+    assert set(plane.actual.bans) == {"one", "two"}
+    assert plane.actual.intact
+
+
+def test_what_we_change_meanwhile_is_no_drift_and_stays(
+    reconciler: Reconciler, plane: PatientFake, clock: ManualClock
+) -> None:
+    passes(reconciler, clock, GOAL, 1)
+    changed = wanted(TWO, THREE, allow=("127.0.0.1", "192.0.2.77"), proven=("192.0.2.8",))
+    outcomes = passes(reconciler, clock, changed)
+    assert [drift for one in outcomes for drift in one.drift] == []
+    assert set(plane.actual.bans) == {"two", "three"}
+    assert (plane.actual.allow, plane.actual.proven) == (changed.allow, changed.proven)
+    assert plane.calls == ["read", "apply"]
+
+
+def test_a_ban_made_longer_meanwhile_keeps_its_new_end(
+    reconciler: Reconciler, plane: PatientFake, clock: ManualClock
+) -> None:
+    passes(reconciler, clock, GOAL, 1)
+    longer = ban("one", str(ONE.target), start=START, seconds=9000)
+    outcomes = passes(reconciler, clock, wanted(longer, TWO, allow=("127.0.0.1",), proven=("192.0.2.9",)))
+    assert [drift for one in outcomes for drift in one.drift] == []
+    assert plane.actual.bans["one"].expires_at == longer.expires_at
+
+
+def test_counts_are_those_of_the_look(reconciler: Reconciler, plane: PatientFake, clock: ManualClock) -> None:
+    plane.count("one", 7)
+    outcomes = passes(reconciler, clock, GOAL)
+    assert outcomes[-2].held["one"].hits.packets == 0
+    assert outcomes[-1].held["one"].hits.packets == 7
+
+
+def test_a_look_that_fails_is_told_and_begun_anew(
+    reconciler: Reconciler, plane: PatientFake, clock: ManualClock
+) -> None:
+    plane.lose("one")
+    plane.fail_next("read", PlaneError("reading our ipsets", "Cannot allocate memory"))
+    with pytest.raises(PlaneError, match="Cannot allocate memory"):
+        passes(reconciler, clock, GOAL, 1)
+    outcomes = passes(reconciler, clock, GOAL)
+    assert outcomes[-1].drift
+    assert set(plane.actual.bans) == {"one", "two"}
+
+
+def test_a_change_that_fails_meanwhile_is_followed_by_a_whole_look(
+    reconciler: Reconciler, plane: PatientFake, clock: ManualClock
+) -> None:
+    """Sets that others destroyed: there is no time for pieces then."""
+    passes(reconciler, clock, GOAL, 1)
+    plane.wipe()
+    outcome = reconciler.reconcile(wanted(ONE, TWO, THREE, allow=("127.0.0.1",)), clock.utcnow())
+    assert outcome.drift
+    assert set(plane.actual.bans) == {"one", "two", "three"}
+
+
+def test_a_flush_ends_it(reconciler: Reconciler, plane: PatientFake, clock: ManualClock) -> None:
+    passes(reconciler, clock, GOAL, 1)
+    reconciler.flush()
+    assert plane.actual.bans == {}
+    assert passes(reconciler, clock, GOAL, 1)[0].change.frame
+    assert set(plane.actual.bans) == {"one", "two"}
