@@ -1,7 +1,7 @@
 """What is seen, moment by moment, to messages: few, each once, and never more than so many an hour.
 
-A function of its arguments: no clock, no network, no chance. ``AlertPolicy.see`` is to be called about once a second and
-whenever an incident begins or ends.
+A function of its arguments: no clock, no network, no chance. ``AlertPolicy.see`` is to be called about once a second
+and whenever an incident begins or ends.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A person's orders: what a ban would hit, and what is unsafe and refused.
 
-Nothing here writes: ``read_host_context`` reads, the rest are functions of what it gives. ``operator/apply.py`` carries out.
+Nothing here writes: ``read_host_context`` reads, the rest are functions of what it gives. ``operator/apply.py``
+carries out.
 """
 
 from __future__ import annotations

@@ -79,7 +79,8 @@ def headline(result: ReplayResult, policies: Sequence[Policy]) -> str:
     began = f"{result.started_at:%Y-%m-%d %H:%M:%S} UTC" if result.started_at else "nothing"
     return (
         f"{format_duration(result.seconds)} from {began} ({result.ticks:,} ticks), policies {names}: "
-        f"{_counted(result.banned, 'ban')}, {len(result.spared):,} spared, {_counted(len(result.incidents), 'incident')}"
+        f"{_counted(result.banned, 'ban')}, {len(result.spared):,} spared, "
+        f"{_counted(len(result.incidents), 'incident')}"
     )
 
 

@@ -20,7 +20,7 @@ LEAVES: dict[str, set[str]] = {
 }  # fmt: skip
 WORDS = {"model": {"addresses"}, "readings": {"addresses"}}
 LOW = {*LEAVES, *WORDS, "policy"}
-MIDDLE = {"sensors", "enforcer", "ledger", "report"}
+HOST = {"sensors", "enforcer", "ledger"}
 MAY_IMPORT: dict[str, set[str]] = {
     **LEAVES,
     **WORDS,
@@ -29,29 +29,26 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decision": {"addresses", "units", "model", "readings", "policy", "detector"},
     "recording": {"addresses", "units", "errors", "readings", "logs", "synguard"},  # synguard: the version
     "replay": {*LOW, "detector", "decision", "recording"},
-    "sensors": LOW,
-    "enforcer": LOW,
-    "ledger": LOW,
-    "report": {*LOW, "detector", "decision", "recording", "replay", "synguard"},  # columns of addresses; the version
     "logs": {"plain"},
-    "metrics": {*LOW, "logs", "report", "synguard"},  # the status, the version
+    "output": {"plain", "units"},
+    "sensors": LOW,
+    "enforcer": {*LOW, "logs"},
+    "ledger": LOW,
     "notify": {*LOW, "logs"},  # what it tells, the agent hands to it
-    "agent": {*LOW, *MIDDLE, "detector", "decision", "logs", "notify", "metrics"},
-    "top": {*LOW, *MIDDLE, "agent", "detector"},  # a person's hand, and the agent's own measure of pressure
+    "status": {*LOW, "logs", "output", "detector", "decision", "enforcer"},
+    "metrics": {*LOW, "logs", "status", "synguard"},  # the version
+    "doctor": {*LOW, *HOST, "output", "notify"},
+    "report": {*LOW, "output", "status", "doctor", "detector", "decision", "recording", "replay", "synguard"},
+    "operator": {*LOW, *HOST, "output", "detector"},
+    "agent": {*LOW, *HOST, "output", "logs", "detector", "decision", "notify", "status", "metrics", "operator"},
+    "top": {*LOW, *HOST, "output", "detector", "status", "report", "operator"},
     "cli": {
-        *LOW,
-        *MIDDLE,
-        "agent",
-        "top",
-        "recording",
-        "replay",
-        "logs",
-        "notify",
-        "synguard",
-    },  # synguard: the version
+        *LOW, *HOST, "output", "logs", "detector", "recording", "replay", "notify", "status", "doctor", "report",
+        "operator", "agent", "top", "synguard",
+    },
     "__main__": {"cli"},
     "synguard": set(),
-}
+}  # fmt: skip
 """Package or module of ``synguard`` → what else of ``synguard`` it may import, for type checkers too."""
 
 EXCEPTIONS = {"report": {"synguard.ledger.records"}, "enforcer": {"synguard.sensors.netlink_dump"}}
@@ -73,7 +70,7 @@ ONLY_THERE = {
     "typer": {"synguard.cli"},
     "prometheus_client": {"synguard.metrics"},
     "apprise": {"synguard.notify.deliver"},
-    "rich": {"synguard.report", "synguard.cli"},
+    "rich": {"synguard.output", "synguard.report", "synguard.cli"},
     "jinja2": {"synguard.report.html"},
 }
 """A library → the packages or modules that may know of it."""
