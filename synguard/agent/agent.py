@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -32,12 +32,12 @@ from synguard.enforcer.reconcile.capacity import CapacityLevel
 from synguard.errors import ConfigError, LedgerError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Mode, Phase
+from synguard.model import Ban, Mode, Phase
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
 from synguard.status.model import Status
-from synguard.status.publisher import Publisher, Reader
+from synguard.status.publisher import Amendment, Publisher, Reader
 
 log: Final = logging.getLogger(__name__)
 
@@ -121,6 +121,11 @@ class Agent:
         return self._publisher.readers
 
     @property
+    def amendments(self) -> list[Amendment]:
+        """What adds to each status before it is published."""
+        return self._publisher.amendments
+
+    @property
     def phase(self) -> Phase:
         """Where the incident stands."""
         return self._engine.phase
@@ -129,6 +134,11 @@ class Agent:
     def protected(self) -> Protected:
         """Who may never be banned, as of the last read."""
         return self._protected_list.known
+
+    @property
+    def bans(self) -> Mapping[str, Ban]:
+        """Ban id → ban of those that stand; in dry-run, those that would."""
+        return self._enforcement.bans
 
     @property
     def mode(self) -> Mode:
@@ -394,5 +404,6 @@ class Agent:
 
 FIXED: Final = (
     "mode", "plane", "members", "state_dir", "runtime_dir", "containers", "ceilings", "log", "notify", "metrics",
+    "crowdsec", "bgp",
 )  # fmt: skip
 """Settings that a reload leaves as they are: they are woven into open files and kernel objects."""

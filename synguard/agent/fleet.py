@@ -18,6 +18,7 @@ from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.model import Mode
 from synguard.policy.models import Config
+from synguard.status.model import PeerStatus
 
 if TYPE_CHECKING:
     from synguard.fleet.follower import HostView
@@ -42,7 +43,10 @@ def in_fleet(agent: Agent, config: Config, clock: Clock, host: str) -> Iterator[
                 text = f"no part of the fleet: {error.problems[0]}"
                 log.error("%s", text, extra=event("fleet"))
                 agent.notes.append(lambda: (text,))
+        if config.bgp.speaker != "off":
+            peers.append(_upstream(agent, config, held))
         agent.notes.append(lambda: (_away(peer) for peer in peers))
+        agent.amendments.append(lambda status: status.model_copy(update={"peers": tuple(map(peer_status, peers))}))
         yield peers
 
 
@@ -80,6 +84,31 @@ def _crowdsec(agent: Agent, config: Config, clock: Clock, host: str, held: ExitS
         reporter.start()
         held.callback(reporter.stop)
         yield record
+
+
+def _upstream(agent: Agent, config: Config, held: ExitStack) -> PeerRecord:
+    from synguard.agent.upstream import UpstreamFeed
+
+    record = PeerRecord(config.bgp.speaker, str(config.bgp.pipe or "gobgpd on this host"))
+    feed = UpstreamFeed(agent, config, record)
+    held.callback(feed.close)
+    agent.observers.append(feed.observe)
+    agent.notes.append(lambda: (feed.problem,))
+    return record
+
+
+def peer_status(record: PeerRecord) -> PeerStatus:
+    """Return a peer's state as the status tells it."""
+    state = record.state
+    return PeerStatus(
+        name=state.name,
+        place=state.place,
+        reachable=state.reachable,
+        since=state.since,
+        counts=dict(state.counts),
+        error=state.error,
+        notes=state.notes,
+    )
 
 
 def _ledger_opener(config: Config) -> Callable[[], Ledger]:

@@ -51,6 +51,12 @@ class PeerRecord:
         merged = {**before.counts, **counts}
         self.state = replace(before, reachable=True, since=since, counts=merged, notes=notes)
 
+    def would(self, routes: int) -> None:
+        """Note how many routes would be announced, were this not a dry-run."""
+        note = f"dry-run: {routes} routes would be announced"
+        if self.state.notes != (note,):
+            self.state = replace(self.state, notes=(note,))
+
     def failed(self, now: datetime, error: str) -> None:
         """Note that the peer is away or answers nonsense."""
         before = self.state

@@ -35,16 +35,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "enforcer": {*LOW, "logs"},
     "ledger": LOW,
     "notify": {*LOW, "logs"},  # what it tells, the agent hands to it
+    "fleet": {*LOW, "ledger", "logs", "synguard"},  # the version
     "status": {*LOW, "logs", "output", "detector", "decision", "enforcer"},
     "metrics": {*LOW, "logs", "status", "synguard"},  # the version
     "doctor": {*LOW, *HOST, "output", "notify"},
     "report": {*LOW, "output", "status", "doctor", "detector", "decision", "recording", "replay", "synguard"},
     "operator": {*LOW, *HOST, "output", "detector"},
-    "agent": {*LOW, *HOST, "output", "logs", "detector", "decision", "notify", "status", "metrics", "operator"},
+    "agent": {
+        *LOW, *HOST, "output", "logs", "detector", "decision", "notify", "status", "metrics", "operator", "fleet",
+    },
     "top": {*LOW, *HOST, "output", "detector", "status", "report", "operator"},
     "cli": {
         *LOW, *HOST, "output", "logs", "detector", "recording", "replay", "notify", "status", "doctor", "report",
-        "operator", "agent", "top", "synguard",
+        "operator", "agent", "top", "fleet", "synguard",
     },
     "__main__": {"cli"},
     "synguard": set(),
@@ -72,6 +75,7 @@ ONLY_THERE = {
     "apprise": {"synguard.notify.deliver"},
     "rich": {"synguard.output", "synguard.report", "synguard.cli"},
     "jinja2": {"synguard.report.html"},
+    "urllib3": {"synguard.fleet.lapi"},
 }
 """A library → the packages or modules that may know of it."""
 
