@@ -31,6 +31,7 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "mode": ("it enforces now, or rehearses again, and by whose order", ()),
     "plane": ("which part of the kernel holds bans, or why none does", ("plane",)),
     "clock": ("the clock was set back, and bans were shortened to what they were meant to last", ()),
+    "not-in-kernel": ("in dry-run: bans that stand are no longer in the kernel, or are again", ()),
     "repair": ("another tool took our rules away; they are back, or put off because it keeps doing so", ()),
     "incident-start": ("an incident begins", ("incident", "kind")),
     "incident-phase": ("pressure is gone, or back, within an incident", ("incident", "phase")),

@@ -232,6 +232,11 @@ class Ban:
         """Whether the challenge program carries it out; if not, the firewall."""
         return self.action.challenges or self.header is not None
 
+    @property
+    def forgeable(self) -> bool:
+        """Whether everything that speaks for the ban could be forged; False where no evidence is kept."""
+        return bool(self.evidence) and all(item.signal.forgeable for item in self.evidence)
+
     def active(self, now: datetime) -> bool:
         """Return whether the ban still stands at ``now``."""
         return self.expires_at is None or now < self.expires_at

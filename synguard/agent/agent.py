@@ -105,6 +105,8 @@ class Agent:
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
         self.notes: list[Note] = [self._protected_list.notes]
+        self.problems: list[Note] = []
+        """Gives sentences for ``Status.problems``, as ``notes`` do for theirs."""
         self._leak_monitor = self._new_leak_monitor()
         self._decision_log = DecisionLog(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._reload_problem = ""
@@ -144,6 +146,11 @@ class Agent:
     def mode(self) -> Mode:
         """Whether bans reach the kernel now."""
         return self._config.mode
+
+    @property
+    def by_hand(self) -> Mapping[str, Ban]:
+        """In dry-run, the bans that stand for real; none while the agent enforces."""
+        return self._enforcement.by_hand
 
     def adopt(self) -> None:
         """Take over the bans that stand, in ledger and kernel, before the first tick.
@@ -388,6 +395,7 @@ class Agent:
             self._cookies.problem,
             self._enforcement.ledger_problem or self._decision_log.problem,
             self._reload_problem,
+            *(text for problem in self.problems for text in problem()),
             next(iter(decision.refusals), "") if not suspended else "",
         )
         return (*suspended, *(problem for problem in others if problem))

@@ -15,6 +15,7 @@ from synguard.agent.enforcement import Enforcement
 from synguard.agent.false_positives import FalsePositiveWatch
 from synguard.agent.fleet import in_fleet
 from synguard.agent.history import History
+from synguard.agent.kernel_watch import KernelWatch
 from synguard.agent.lock import AgentLock
 from synguard.agent.metrics_endpoint import measuring
 from synguard.agent.mode_controller import ModeController, ModeParts
@@ -102,6 +103,10 @@ def agent_for(
         ):
             held.callback(observer.close)
             agent.observers.append(observer.observe)
+        watch = KernelWatch(lambda: choose_plane(config), lambda: agent.by_hand)
+        agent.observers.append(watch.observe)
+        agent.problems.append(lambda: (watch.problem,))
+        agent.notes.append(lambda: (watch.note,))
         dispatcher = held.enter_context(alerting(agent, config, clock))
         held.enter_context(measuring(agent, config.metrics, dispatcher))
         held.enter_context(in_fleet(agent, config, clock, host_name(config.notify)))

@@ -81,13 +81,13 @@ class FalsePositiveWatch:
         if not self._dry_run():
             self._learnt_at = None
             return
-        if completed is not None and len(completed) > MOST_READ:
+        if completed is not None and len(completed[0]) > MOST_READ:
             self._overlook(now, utc)
             return
         if self._learnt_at is None:
             self._learnt_at = now + LEARN_S
         if completed is not None:
-            self._meet(completed, now, utc)
+            self._meet(zip(completed[0].tolist(), completed[1].tolist(), strict=True), now, utc)
         fresh = [ban for ban in tick.decision.bans if ban.dry_run and _may_touch(ban)]
         if fresh or now >= self._write_at:
             self._write_at = now + WRITE_EVERY_S

@@ -76,33 +76,36 @@ def bans(
         scope=scope,
     )
     with many_objects(), opened_ledger(settings) as ledger:
-        held = _held(ledger, settings, now)
+        held, missing = _held(ledger, settings, now)
         of = ledger.count_bans(choice, now)
         page_of = ledger.list_bans(choice, sort, now, rows or None, rows * (page - 1))
         if json:
             _print_json(page_of, held, now)
         else:
             _print_text(list(page_of), held, of, now, rows, page)
+            if missing:
+                print(f"rules are missing or changed, without which no ban stops a packet: {missing}")
 
 
-def _held(ledger: Ledger, config: Config, now: datetime) -> frozenset[Network] | None:
-    """Return the targets that the kernel holds, having kept its counts; None where it may not be read.
+def _held(ledger: Ledger, config: Config, now: datetime) -> tuple[frozenset[Network] | None, str]:
+    """Return the targets that the kernel stops, having kept its counts, and which of our rules are missing.
 
-    Where no real ban stands it is not asked. Of two bans of one target it holds the longer.
+    The targets are None where the kernel may not be read. Where no real ban stands it is not asked. Of two bans of one
+    target it holds the longer.
     """
-    from synguard.cli.context import kernel_bans
+    from synguard.cli.context import kernel_now
     from synguard.ledger.listing import Choice
 
     if not ledger.count_bans(Choice(), now):
-        return frozenset()
+        return frozenset(), ""
 
-    held = kernel_bans(config)
-    if held is None:
-        return None
-    counted = {id_: one.hits for id_, one in held.items() if one.hits.packets}
+    actual = kernel_now(config)
+    if actual is None:
+        return None, ""
+    counted = {id_: one.hits for id_, one in actual.bans.items() if one.hits.packets}
     if counted:
         ledger.record_hits(counted, now)
-    return frozenset(one.target for one in held.values())
+    return actual.stopped, ", ".join(actual.missing[:3])
 
 
 def _in_kernel(record: BanRecord, held: frozenset[Network] | None, now: datetime) -> bool | None:

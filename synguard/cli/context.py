@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from synguard.errors import SensorError, SynguardError
 
 if TYPE_CHECKING:
-    from synguard.enforcer.plane import Plane
+    from synguard.enforcer.plane import Actual, Plane
     from synguard.ledger import Ledger
-    from synguard.model import Hits, KernelBan
+    from synguard.model import Hits
     from synguard.operator.apply import BanApplier
     from synguard.policy.models import Config
     from synguard.readings import KnownParts, Protected
@@ -113,18 +113,15 @@ def open_context(config: Config) -> Iterator[VerbContext]:
         yield VerbContext(ledger, plane, protected, BanApplier(ledger, plane, reconciler, protected, utcnow))
 
 
-def kernel_bans(config: Config) -> Mapping[str, KernelBan] | None:
-    """Return what the kernel holds now, ban id → ban with its counts; None where this user may not ask.
-
-    Where no plane works at all, nothing is known either.
-    """
+def kernel_now(config: Config) -> Actual | None:
+    """Return what the kernel holds now; None where this user may not ask, or where no plane works."""
     try:
-        return working_plane(config).read().bans
+        return working_plane(config).read()
     except SynguardError:
         return None
 
 
 def kernel_hits(config: Config) -> Mapping[str, Hits] | None:
-    """Return what the kernel counts now, ban id → hits; None as for ``kernel_bans``."""
-    held = kernel_bans(config)
-    return None if held is None else {ban_id: one.hits for ban_id, one in held.items()}
+    """Return what the kernel counts now, ban id → hits; None as for ``kernel_now``."""
+    actual = kernel_now(config)
+    return None if actual is None else {ban_id: one.hits for ban_id, one in actual.bans.items()}

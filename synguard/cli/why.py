@@ -47,7 +47,7 @@ def why(
 def _known(network: Network, config: Path | None) -> Knowledge:
     """Gather what ledger, agent, sockets and protection know of a network."""
     from synguard.addresses import overlaps, parse_network
-    from synguard.cli.context import opened_ledger, protected_here
+    from synguard.cli.context import kernel_now, opened_ledger, protected_here, utcnow
     from synguard.cli.policy import policies_in_effect
     from synguard.operator.ban import BanRequest, assess, read_host_context
     from synguard.report.knowledge import Knowledge
@@ -67,8 +67,11 @@ def _known(network: Network, config: Path | None) -> Knowledge:
     except SynguardError as error:
         warnings.append(str(error))
         policies = ()
+    active_bans = any(one.stands(utcnow()) and not one.ban.dry_run for one in bans)
+    actual = kernel_now(settings) if active_bans else None
     return Knowledge(
         network=network,
+        stopped=actual.stopped if actual else None,
         protected=impact.protected,
         own=impact.absolute,
         sockets=impact.sockets,

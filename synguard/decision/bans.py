@@ -1,9 +1,9 @@
-"""What stands, who came back, and how much the agent may still do by itself."""
+"""What stands, and who came back."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
@@ -13,7 +13,7 @@ from synguard.decision.banned_networks import FOREVER, BannedNetworks, microseco
 from synguard.detector.ban_filter import BanFilter, Networks
 from synguard.detector.columns import halves
 from synguard.model import Ban, Origin, Scope
-from synguard.policy.models import BanTimes, Budget
+from synguard.policy.models import BanTimes
 
 OFFENDERS_REMEMBERED: Final = 65_536
 ENDS_SOON: Final = timedelta(seconds=10)
@@ -45,9 +45,15 @@ class ActiveBans:
         self._rows: dict[_Reach, BannedNetworks] = {}
         self._filter: tuple[int, BanFilter] | None = None
         self._filter_from = 0
-        self.automatic = 0
+        self.automatic_by_kind: Counter[bool] = Counter()
+        """Automatic bans on forgeable evidence (True) and on proven evidence (False)."""
         for ban in bans:
             self.add(ban)
+
+    @property
+    def automatic(self) -> int:
+        """How many automatic bans stand."""
+        return self.automatic_by_kind.total()
 
     def add(self, ban: Ban) -> None:
         """Take in one more ban; one of the same target, scope and ports gives way to it."""
@@ -59,7 +65,7 @@ class ActiveBans:
         if not bans:
             self._lengths[ban.target.version, ban.target.prefixlen] += 1
         self._by_target[ban.target] = (*bans, ban)
-        self.automatic += ban.origin is Origin.AUTO
+        self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
@@ -76,7 +82,7 @@ class ActiveBans:
         else:
             del self._by_target[ban.target]
             self._forget_width(ban.target)
-        self.automatic -= ban.origin is Origin.AUTO
+        self.automatic_by_kind[ban.forgeable] -= ban.origin is Origin.AUTO
         if now is not None and not ban.active(now):
             return
         self._filter = None
@@ -185,37 +191,3 @@ def ban_seconds(times: BanTimes, nth: int, *, forgeable: bool, chance: random.Ra
     growths = min(nth - 1, 64)  # beyond that every growth has long met the cap
     lasts = min(cap, first * times.growth**growths)
     return max(min(cap, lasts * chance.uniform(1 - times.jitter, 1 + times.jitter)), 1.0)
-
-
-class BudgetGate:
-    """Says whether one more automatic ban may be added; past the budget it says why not."""
-
-    def __init__(self, budget: Budget) -> None:
-        self.budget = budget
-        self._granted_at: deque[float] = deque()
-
-    def refusal(self, now: float, *, automatic: int, touched: int, served: int) -> str | None:
-        """Return why no ban may be added, or None if one may.
-
-        Args:
-            now: Monotonic seconds.
-            automatic: Automatic bans that stand.
-            touched: Recently served clients whom this ban would touch.
-            served: Recently served clients in all.
-        """
-        while self._granted_at and self._granted_at[0] <= now - 60:
-            self._granted_at.popleft()
-        if len(self._granted_at) >= self.budget.bans_per_minute:
-            return f"the budget of {self.budget.bans_per_minute} bans a minute is spent (budget.bans_per_minute)"
-        if automatic >= self.budget.active_bans:
-            return f"{automatic} automatic bans stand, as many as allowed (budget.active_bans)"
-        if touched and touched > self.budget.proven_share * served:
-            return (
-                f"it would touch {touched} of {served} recently served clients, more than "
-                f"{self.budget.proven_share:.0%} (budget.proven_share)"
-            )
-        return None
-
-    def grant(self, now: float) -> None:
-        """Count one ban against the budget."""
-        self._granted_at.append(now)

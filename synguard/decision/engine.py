@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.decision.bans import ActiveBans, BudgetGate, RepeatOffenders
-from synguard.decision.evaluator import PROOF_FRESH_S, Evaluator, EvaluatorState
+from synguard.decision.bans import ActiveBans, RepeatOffenders
+from synguard.decision.budget import BudgetGate
+from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator, EvaluatorState
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
 from synguard.decision.prefix_aggregation import Offender, aggregated_prefixes
 from synguard.decision.proven import ProvenPeers
@@ -22,8 +23,8 @@ from synguard.policy.models import Config, Policy
 
 FORESEEN: Final = 25.0
 """Score from which completed handshakes are looked at ahead of the ban that may follow."""
-MOST_EVALUATED: Final = 1024
-"""Targets that get a verdict in one tick."""
+CERTAIN_AFTER: Final = 3.0
+"""Holds within which a loud source in a prefix is known for certain; one that is not by then is not loud."""
 STRAINED: Final = 0.25
 """Fill of a SYN queue from which SYNs are sampled."""
 
@@ -67,7 +68,7 @@ class Engine:
             dry_run=config.mode is Mode.DRY_RUN,
             budget=BudgetGate(config.budget),
             offenders=RepeatOffenders(offenders or {}),
-            proven=ProvenPeers(config.proven.lifetime, config.proven.at_most),
+            proven=ProvenPeers(config.proven.lifetime, config.proven.at_most, mix=chance.getrandbits(64) | 1),
         )
         self._judge_by(config, policies)
 
@@ -104,8 +105,7 @@ class Engine:
         self.scores.advance(assessment.observations, assessment.elapsed)
         spoofed = spoofed_reason(assessment)
         evaluator = Evaluator(self.evaluator_state, assessment, now, spoofed)
-        for item, policy in self._worst():
-            evaluator.evaluate(item, policy)
+        evaluator.evaluate(self._worst())
         flood_verdict = spoofed or (_slow_application(assessment) if assessment.slow_application else "")
         incident = self._incidents.follow(assessment, evaluator.tally(), now)
         return Decision(
@@ -174,6 +174,8 @@ class Engine:
         for key, loud in self.scores.inside(prefixes).items():
             rules, target, score = self._policies[key.policy].prefixes, key.target, prefixes[key]
             rest = score.mean - sum(child.mean for child in loud)
+            if score.seconds > CERTAIN_AFTER * self._policies[key.policy].hold.of(key.signal):
+                continue
             if len(loud) < rules.sources_for(target.prefixlen, target.version) and rest <= score.latest.limit:
                 few.add(key)
         return few

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import NetworkIndex, format_network
-from synguard.decision.bans import ActiveBans, BudgetGate, RepeatOffenders, ban_seconds
+from synguard.decision.bans import ActiveBans, RepeatOffenders, ban_seconds
+from synguard.decision.budget import BudgetGate, Request
 from synguard.decision.incident import Tally
+from synguard.decision.inside import Inside
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.spoofing import MEANINGFUL_SHARE
@@ -33,6 +35,8 @@ ROUNDING: Final = timedelta(milliseconds=500)
 """By how much the end of a trial, counted anew in every tick, may seem to move."""
 OWN_HEADERS: Final = 0.5
 """A source fewer of whose SYNs bear the header of a forged flood is not the tool that sends it."""
+MOST_EVALUATED: Final = 1024
+"""Targets that get a verdict in one tick."""
 EXCEPTIONS: Final = 4096
 """Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
 
@@ -86,24 +90,41 @@ class Evaluator:
         self._now = now
         self._spoofed = spoofed
         self._sources = 0
+        self._steady: dict[Signal, float] = {}
         self.bans: list[Ban] = []
         self.verdicts: list[Verdict] = []
         self.refusals: list[str] = []
 
-    def evaluate(self, item: Offender, policy: Policy) -> None:
-        """Give a verdict on one target, and a ban where nothing stands against it."""
-        self._sources += max(evidence.sources for evidence in item.evidence)
+    def evaluate(self, items: Sequence[tuple[Offender, Policy]]) -> None:
+        """Give a verdict on each target, and a ban where nothing stands against it."""
+        for item, policy in items:
+            self._sources += max(evidence.sources for evidence in item.evidence)
+            for evidence in item.evidence if _is_prefix(item, policy) else ():
+                self._steady[evidence.signal] = self._steady.get(evidence.signal, 0.0) + evidence.value
+        for item, policy in items:
+            self._evaluate(item, policy)
+
+    def _evaluate(self, item: Offender, policy: Policy) -> None:
+        if len(self.verdicts) >= MOST_EVALUATED:
+            return
         scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
         ports = self._to_close(item.ports) if scope is Scope.NEW else ()
         active_bans = self._state.active_bans.covering(item.target, scope, ports, self._now)
         if active_bans is not None and self._state.stands_long(active_bans, self._now):
             self._say(VerdictKind.BAN, item, policy, f"held by ban {active_bans.id} until {_until(active_bans)}")
             return
-        spared = self._why_spared(item, policy)
+        inside = Inside(item, policy, self._assessment)
+        spared = self._why_spared(item, policy, inside)
         if spared:
             self._say(VerdictKind.SPARE, item, policy, spared)
+            self._evaluate_parts(item, policy, inside)
             return
-        refusal = self._why_refused(item, scope)
+        apart = self._why_apart(item, policy, inside)
+        if apart:
+            self._say(VerdictKind.WATCH, item, policy, f"not banned as a whole: {apart}")
+            self._evaluate_parts(item, policy, inside)
+            return
+        refusal = self._why_refused(item, inside)
         if refusal:
             self.refusals.append(refusal)
             self._say(VerdictKind.WATCH, item, policy, f"not banned: {refusal}")
@@ -111,6 +132,37 @@ class Evaluator:
         if item.forgeable and active_bans is None and self._waits_for_proof():
             return
         self._ban(item, policy, scope, ports)
+
+    def _evaluate_parts(self, item: Offender, policy: Policy, inside: Inside) -> None:
+        """Judge those in a prefix one by one, where the prefix is not banned: whoever offends, and the heaviest."""
+        if item.target.prefixlen == item.target.max_prefixlen:
+            return
+        for part in item.parts:
+            self._evaluate(part, policy)
+        if self._carried(item):
+            return
+        for part in inside.heavy():
+            if part.target != item.target:
+                self._evaluate(part, policy)
+
+    def _carried(self, item: Offender) -> bool:
+        """Return whether SYN cookies serve clients through what this target does."""
+        flood = self._assessment.flood
+        return item.forgeable and flood.cookies_sent_pps > 0 and not flood.dropped_pps
+
+    def _why_apart(self, item: Offender, policy: Policy, inside: Inside) -> str | None:
+        """Return why a prefix is not stopped as a whole although it is over a limit, or None if it is."""
+        if item.target.prefixlen == item.target.max_prefixlen:
+            return None
+        if not inside.fills():
+            return "too little of it takes part"
+        if not item.forgeable:
+            light = inside.light(self._state.proven)
+            return f"{_clients(light)} in it have only a few connections" if light else None
+        served = self._state.proven.count(item.target)
+        if self._carried(item) and served and _is_prefix(item, policy):
+            return f"SYN cookies carry the flood, and {_clients(served)} live in it"
+        return None
 
     def _waits_for_proof(self) -> bool:
         """Return whether completed handshakes must be looked at first: a client may be newer than the last look."""
@@ -139,7 +191,7 @@ class Evaluator:
         spared = sum(verdict.kind is VerdictKind.SPARE for verdict in self.verdicts)
         return Tally(kind, self._sources, len(self.bans), spared, self._spoofed or "")
 
-    def _why_spared(self, item: Offender, policy: Policy) -> str | None:
+    def _why_spared(self, item: Offender, policy: Policy, inside_it: Inside) -> str | None:
         target, evaluator_state = item.target, self._state
         covering = evaluator_state.protected_index.covering(target)
         if covering is not None:
@@ -149,40 +201,54 @@ class Evaluator:
             return f"it holds {format_network(inside)}, protected: {evaluator_state.protected.networks[inside]}"
         if not item.forgeable:
             return None
-        return self._why_doubted(item, policy)
+        return self._why_doubted(item, policy, inside_it)
 
-    def _why_doubted(self, item: Offender, policy: Policy) -> str | None:
+    def _why_doubted(self, item: Offender, policy: Policy, inside_it: Inside) -> str | None:
         """Return why forgeable evidence does not suffice against this target, or None if it does."""
         target, evaluator_state = item.target, self._state
         proven = evaluator_state.proven.inside(target, EXCEPTIONS + 1)
-        if proven and len(proven) >= item.addresses:
+        if proven and self._proven_alone(item, inside_it, len(proven)):
             seen_at = evaluator_state.proven.seen_at(proven[0]) or self._assessment.at
             ago = format_duration(max(self._assessment.at - seen_at, 0.0))
             return f"proven: completed a handshake {ago} ago, and half-open sockets and SYNs can be forged"
         if len(proven) > EXCEPTIONS:
             return f"more than {EXCEPTIONS} recently served clients live in it"
-        is_prefix = target.prefixlen < policy.prefixes.lengths(target.version)[0]
-        if self._spoofed and is_prefix and self._share(item) < MEANINGFUL_SHARE:
-            return f"carries only {self._share(item):.1%} of a flood whose sources are forged"
+        if self._spoofed and _is_prefix(item, policy) and self._share(item) < MEANINGFUL_SHARE:
+            return f"with its like it carries only {self._share(item):.1%} of a flood whose sources are forged"
         return None
 
-    def _share(self, item: Offender) -> float:
-        flood = self._assessment.flood
-        of = {Signal.SYN_RATE: flood.syn_pps, Signal.HALF_OPEN: float(flood.half_open)}
-        return max((e.value / of[e.signal] for e in item.evidence if of.get(e.signal)), default=1.0)
+    def _proven_alone(self, item: Offender, inside: Inside, proven: int) -> bool:
+        """Return whether the target is over its limits only through addresses that completed a handshake."""
+        share = inside.unproven_share(self._state.proven)
+        if item.target.prefixlen == item.target.max_prefixlen or share is None:
+            return proven >= item.addresses
+        return all(share * evidence.value <= evidence.limit for evidence in item.evidence)
 
-    def _why_refused(self, item: Offender, scope: Scope) -> str | None:
+    def _share(self, item: Offender) -> float:
+        """Return how much of what is steady in the flood all the prefixes over a limit carry together.
+
+        Addresses hardly seen are left out: who forges them would make every prefix look small.
+        """
+        flood, spread = self._assessment.flood, self._assessment.dispersion
+        steady = 1 - spread.scattered if spread is not None else 1.0
+        syn_pps = spread.pps if spread is not None and spread.pps else flood.syn_pps
+        of = {Signal.SYN_RATE: syn_pps * steady, Signal.HALF_OPEN: float(flood.half_open)}
+        shares = (self._steady.get(one.signal, one.value) / of[one.signal] for one in item.evidence if of[one.signal])
+        return min(max(shares, default=1.0), 1.0)
+
+    def _why_refused(self, item: Offender, inside: Inside) -> str | None:
         evaluator_state = self._state
         if evaluator_state.protected.problems:
             return f"automatic bans are suspended: {evaluator_state.protected.problems[0]}"
-        served = len(evaluator_state.proven)
-        touched = 0
-        if scope is Scope.ALL and item.target.prefixlen < item.target.max_prefixlen:
-            sources = max(evidence.sources for evidence in item.evidence)
-            touched = max(len(evaluator_state.proven.inside(item.target, served)) - max(sources, item.addresses), 0)
         return evaluator_state.budget.refusal(
-            self._assessment.at, automatic=evaluator_state.active_bans.automatic, touched=touched, served=served
+            self._request(item, inside), self._assessment.at, evaluator_state.active_bans.automatic_by_kind
         )
+
+    def _request(self, item: Offender, inside: Inside) -> Request:
+        proven, touched = self._state.proven, 0
+        if not item.forgeable and item.target.prefixlen < item.target.max_prefixlen:
+            touched = inside.light(proven)
+        return Request(item.forgeable, _excess(item), touched, len(proven))
 
     def _ban(self, item: Offender, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> None:
         evaluator_state = self._state
@@ -206,7 +272,7 @@ class Evaluator:
             evidence=item.evidence,
             dry_run=evaluator_state.dry_run,
         )
-        evaluator_state.budget.grant(self._assessment.at)
+        evaluator_state.budget.grant(Request(item.forgeable, _excess(item)), self._assessment.at)
         if not framed:
             evaluator_state.offenders.note(ban)
         evaluator_state.active_bans.add(ban)
@@ -234,6 +300,18 @@ class Evaluator:
 
     def _say(self, kind: VerdictKind, item: Offender, policy: Policy, reason: str) -> None:
         self.verdicts.append(Verdict(kind, item.target, item.score, policy.name, reason, item.evidence))
+
+
+def _excess(item: Offender) -> float:
+    return max(evidence.value / evidence.limit for evidence in item.evidence)
+
+
+def _is_prefix(item: Offender, policy: Policy) -> bool:
+    return item.target.prefixlen < policy.prefixes.lengths(item.target.version)[0]
+
+
+def _clients(count: int) -> str:
+    return "1 recently served client" if count == 1 else f"{count} recently served clients"
 
 
 def _reason(item: Offender, ports: tuple[int, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from synguard.addresses import Network, NetworkIndex
@@ -23,6 +23,10 @@ class Offender:
     """Distinct single addresses seen in the target."""
     alike: float | None = None
     """Share of its SYNs that bear the header of most of the flood's networks; None where that is not known."""
+    joined: bool = False
+    """Whether enough of its parts offend, each by itself, for it to stand for them."""
+    parts: tuple[Offender, ...] = ()
+    """Narrower targets in it that call for action themselves, widest first."""
 
     @property
     def forgeable(self) -> bool:
@@ -48,11 +52,7 @@ def aggregated_prefixes(offenders: Iterable[Offender], policy: Policy) -> list[O
     for version in (4, 6):
         lengths = policy.prefixes.lengths(version)
         for level, (narrow, wide) in enumerate(pairwise(lengths)):
-            needed = (
-                policy.prefixes.min_sources
-                if level == 0
-                else max(2, round(policy.prefixes.min_share * 2 ** (narrow - wide)))
-            )
+            needed = policy.prefixes.min_sources if level == 0 else policy.prefixes.narrower_for(narrow, wide)
             families: dict[Network, list[Offender]] = {}
             for item in by_target.values():
                 if item.target.version == version and item.target.prefixlen == narrow:
@@ -63,7 +63,7 @@ def aggregated_prefixes(offenders: Iterable[Offender], policy: Policy) -> list[O
                     joined = _joined(parent, [*children, own] if own else children, policy)
                     if any(item.value > item.limit for item in joined.evidence):
                         by_target[parent] = joined
-    return _without_covered(list(by_target.values()))
+    return _with_parts(list(by_target.values()))
 
 
 def _joined(parent: Network, children: list[Offender], policy: Policy) -> Offender:
@@ -77,6 +77,7 @@ def _joined(parent: Network, children: list[Offender], policy: Policy) -> Offend
         evidence=tuple(_added(parent, items, policy) for items in by_signal.values()),
         addresses=sum(child.addresses for child in children),
         alike=max((child.alike for child in children if child.alike is not None), default=None),
+        joined=True,
     )
 
 
@@ -98,6 +99,16 @@ def _added(parent: Network, items: list[tuple[Network, Evidence]], policy: Polic
     )
 
 
-def _without_covered(items: list[Offender]) -> list[Offender]:
+def _with_parts(items: list[Offender]) -> list[Offender]:
+    """Return the items that no other one covers, each with those that it covers."""
     everything = NetworkIndex(item.target for item in items)
-    return [item for item in items if everything.covering(item.target) == item.target]
+    parts: dict[Network, list[Offender]] = {}
+    for item in sorted(items, key=lambda one: one.target.prefixlen):
+        covering = everything.covering(item.target)
+        if covering is not None and covering != item.target:
+            parts.setdefault(covering, []).append(item)
+    return [
+        replace(item, parts=tuple(parts.get(item.target, ())))
+        for item in items
+        if everything.covering(item.target) == item.target
+    ]

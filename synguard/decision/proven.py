@@ -1,26 +1,70 @@
-"""Peers that completed a handshake lately. Earned per address, never per prefix; bounded; gone after minutes."""
+"""Peers that completed a handshake lately. Earned per address, never per prefix; bounded; gone after minutes.
+
+The places are shared: where they do not suffice, the networks that hold most of them give way first, and in each of
+them its newest peers. So a network that completes handshakes from very many addresses pushes out its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import repeat
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from synguard.addresses import Network, host_network
+from synguard.addresses import Network
 from synguard.detector.ban_filter import Networks, within
-from synguard.detector.columns import halves, is_ipv4, network_at
+from synguard.detector.columns import halves, is_ipv4, masks, network_at
+from synguard.detector.dispersion import SPREAD_PREFIX
 from synguard.readings import U64
+
+_Floats = npt.NDArray[np.float64]
+_Rows = npt.NDArray[np.intp]
+
+SPARE_PLACES: Final = 16
+"""One in so many places is freed where all are taken, so that not every new peer costs a look at all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One row a peer, in the order of ``key``."""
+
+    key: U64
+    high: U64
+    low: U64
+    since: _Floats
+    """Monotonic seconds at which it was first seen …"""
+    seen: _Floats
+    """… and last."""
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def where(self, rows: npt.NDArray[np.bool_]) -> _Table:
+        return _Table(*(getattr(self, item.name)[rows] for item in fields(self)))
+
+    def with_more(self, other: _Table) -> _Table:
+        at = np.searchsorted(self.key, other.key)
+        names = [item.name for item in fields(self)]
+        return _Table(*(np.insert(getattr(self, name), at, getattr(other, name)) for name in names))
 
 
 class ProvenPeers:
-    """Remembers who completed a handshake and when, by monotonic seconds."""
+    """Remembers who completed a handshake and when, by monotonic seconds.
 
-    def __init__(self, lifetime_s: float, at_most: int) -> None:
+    ``mix`` is a secret odd number: IPv6 addresses are found by a mixed key, and two shall not share one at will. The
+    key of an IPv4 address is the address, so that the peers of an IPv4 network are neighbours.
+    """
+
+    def __init__(self, lifetime_s: float, at_most: int, mix: int = 0x9E3779B97F4A7C15) -> None:
         self._lifetime_s = lifetime_s
         self._at_most = at_most
-        self._seen_at: dict[tuple[int, int], float] = {}
-        self._columns: tuple[U64, U64] | None = None
+        self._mix = np.uint64(mix)
+        nothing, never = np.empty(0, np.uint64), np.empty(0, np.float64)
+        self._table = _Table(nothing, nothing, nothing, never, never)
+        self._by_high: tuple[_Rows, U64] | None = None
+        self._cleared_at = float("-inf")
 
     def limit(self, lifetime_s: float, at_most: int) -> None:
         """Remember for this long and this many from now on."""
@@ -28,38 +72,52 @@ class ProvenPeers:
         self._at_most = at_most
 
     def __len__(self) -> int:
-        return len(self._seen_at)
+        return len(self._table)
 
-    def add(self, peers: Iterable[tuple[int, int]], now: float) -> None:
-        """Note that these addresses, as (high, low), hold or held a completed connection at ``now``."""
-        self._seen_at.update(zip(peers, repeat(now)))
-        self._columns = None
-        if len(self._seen_at) > self._at_most or self._oldest_is_stale(now):
+    def add(self, peers: tuple[U64, U64], now: float) -> None:
+        """Note that these addresses, as (high, low) columns, hold or held a completed connection at ``now``."""
+        high, low = peers
+        rows, known = self._find(high, low)
+        self._table.seen[rows[known]] = now
+        if not known.all():
+            high, low = high[~known], low[~known]
+            keys, first = np.unique(self._keys(high, low), return_index=True)
+            times = np.full(len(keys), now)
+            self._replace(self._table.with_more(_Table(keys, high[first], low[first], times, times.copy())))
+        if len(self._table) > self._at_most or now - self._cleared_at > self._lifetime_s:
             self._forget(now)
 
     def seen_at(self, target: Network) -> float | None:
         """Return when a single address last proved itself, or None; wider targets prove nothing."""
         if target.prefixlen != target.max_prefixlen:
             return None
-        return self._seen_at.get(halves(target))
+        rows = self._rows(target)
+        return float(self._table.seen[rows[0]]) if len(rows) else None
+
+    def among(self, high: U64, low: U64) -> npt.NDArray[np.bool_]:
+        """Return which of these addresses (bool, one per row) are proven."""
+        return self._find(high, low)[1]
+
+    def count(self, target: Network) -> int:
+        """Return how many proven addresses a network holds."""
+        return len(self._rows(target))
 
     def inside(self, target: Network, at_most: int) -> list[Network]:
         """Return up to ``at_most`` proven addresses inside a network."""
-        if target.prefixlen == target.max_prefixlen:
-            return [target] if halves(target) in self._seen_at else []
-        first_high, first_low = halves(target)
-        last_high, last_low = halves(host_network(target.broadcast_address))
-        high, low = self._as_columns()
-        within = (high >= first_high) & (high <= last_high)
-        within &= (high > first_high) | (low >= first_low)
-        within &= (high < last_high) | (low <= last_low)
-        rows = np.flatnonzero(within)[:at_most]
-        length = target.max_prefixlen
-        return [network_at(int(high[i]), int(low[i]), target.version, length) for i in rows.tolist()]
+        table, length = self._table, target.max_prefixlen
+        return [
+            network_at(int(table.high[row]), int(table.low[row]), target.version, length)
+            for row in self._rows(target)[:at_most].tolist()
+        ]
+
+    def columns_inside(self, target: Network) -> tuple[U64, U64]:
+        """Return the proven addresses inside a network as (high, low) columns."""
+        rows = self._rows(target)
+        return self._table.high[rows], self._table.low[rows]
 
     def inside_any(self, networks: Networks) -> Iterator[Network]:
         """Yield the proven addresses inside any of many networks, whatever their ports."""
-        high, low = self._as_columns()
+        high, low = self._table.high, self._table.low
         inside = np.zeros(len(low), np.bool_)
         for (version, prefixlen, _), firsts in networks.items():
             inside |= within(high, low, firsts, version, prefixlen)
@@ -67,16 +125,64 @@ class ProvenPeers:
         for row in np.flatnonzero(inside).tolist():
             yield network_at(int(high[row]), int(low[row]), *((4, 32) if ipv4[row] else (6, 128)))
 
-    def _as_columns(self) -> tuple[U64, U64]:
-        if self._columns is None:
-            pairs = np.array(list(self._seen_at), dtype=np.uint64).reshape(-1, 2)
-            self._columns = pairs[:, 0].copy(), pairs[:, 1].copy()
-        return self._columns
+    def _keys(self, high: U64, low: U64) -> U64:
+        return low + high * self._mix
 
-    def _oldest_is_stale(self, now: float) -> bool:
-        oldest = next(iter(self._seen_at.values()), now)
-        return oldest < now - 2 * self._lifetime_s
+    def _find(self, high: U64, low: U64) -> tuple[_Rows, npt.NDArray[np.bool_]]:
+        """Return the row of each address, and whether it is there at all."""
+        table = self._table
+        if not len(table):
+            return np.zeros(len(low), np.intp), np.zeros(len(low), np.bool_)
+        keys = self._keys(high, low)
+        rows = np.minimum(np.searchsorted(table.key, keys), len(table) - 1)
+        return rows, np.asarray((table.low[rows] == low) & (table.high[rows] == high), np.bool_)
+
+    def _rows(self, target: Network) -> _Rows:
+        """Return the rows inside a network; IPv4 ones lie together by key, those of a /64 by their high half."""
+        table, (high, low) = self._table, halves(target)
+        bits = target.max_prefixlen - target.prefixlen
+        if target.version == 4:
+            start = np.searchsorted(table.key, np.uint64(low), "left")
+            end = np.searchsorted(table.key, np.uint64(low + (1 << bits) - 1), "right")
+            neighbours: _Rows = np.arange(start, end)
+            return np.asarray(neighbours[table.high[start:end] == 0], np.intp)
+        order, ordered = self._sorted_by_high()
+        last = high + (1 << max(bits - 64, 0)) - 1
+        start = np.searchsorted(ordered, np.uint64(high), "left")
+        end = np.searchsorted(ordered, np.uint64(last), "right")
+        rows = np.sort(order[start:end])
+        low_mask = masks(6, target.prefixlen)[1]
+        rows = rows[(table.low[rows] & low_mask) == np.uint64(low)]
+        return np.asarray(rows[~is_ipv4(table.high[rows], table.low[rows])], np.intp)
+
+    def _sorted_by_high(self) -> tuple[_Rows, U64]:
+        if self._by_high is None:
+            order = np.argsort(self._table.high, kind="stable")
+            self._by_high = order, self._table.high[order]
+        return self._by_high
+
+    def _replace(self, table: _Table) -> None:
+        self._table, self._by_high = table, None
 
     def _forget(self, now: float) -> None:
-        fresh = sorted(((at, peer) for peer, at in self._seen_at.items() if at >= now - self._lifetime_s), reverse=True)
-        self._seen_at = {peer: at for at, peer in reversed(fresh[: self._at_most])}
+        self._cleared_at = now
+        table = self._table.where(self._table.seen >= now - self._lifetime_s)
+        if len(table) > self._at_most:
+            table = table.where(_seniors(table, self._at_most - self._at_most // SPARE_PLACES))
+        self._replace(table)
+
+
+def _seniors(table: _Table, places: int) -> npt.NDArray[np.bool_]:
+    """Return which rows (bool, one per row) keep a place: the oldest of each network, then the second oldest, …"""
+    network = np.where(
+        is_ipv4(table.high, table.low),
+        table.low >> np.uint64(32 - SPREAD_PREFIX[4]) | np.uint64(1 << 63),
+        table.high >> np.uint64(64 - SPREAD_PREFIX[6]),
+    )
+    order = np.lexsort((table.since, network))
+    _, first, counts = np.unique(network[order], return_index=True, return_counts=True)
+    rank = np.empty(len(table), np.int64)
+    rank[order] = np.arange(len(table)) - np.repeat(first, counts)
+    kept = np.zeros(len(table), np.bool_)
+    kept[np.lexsort((table.since, rank))[:places]] = True
+    return kept

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from synguard.addresses import Network
+from synguard.detector.members import Crowd
 from synguard.model import Signal
+from synguard.readings import U64
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +147,10 @@ class Assessment:
     """Names of the policies one of whose listeners overflows."""
     port_mapping: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Local port → the ports that a ban must close for it, where that is more than itself; empty for all ports."""
-    completed: tuple[tuple[int, int], ...] | None = None
-    """(high, low) of remote addresses with a completed handshake; None where connections were not read."""
+    crowds: Mapping[Signal, Crowd] = field(default_factory=dict)
+    """Signal → all that it counts at the moment, to ask who is behind a sum; SYNs are those of the last second."""
+    completed: tuple[U64, U64] | None = None
+    """Remote addresses (high, low) with a completed handshake; None where connections were not read."""
 
     @property
     def fullest(self) -> float:

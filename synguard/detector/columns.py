@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import Network
+from synguard.addresses import Network, host_network
 from synguard.readings import U64, V4_PREFIX
 
 _ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -57,6 +57,17 @@ def cut(high: U64, low: U64, version: int, prefixlen: int) -> Runs:
     begins[1:] |= low[1:] != low[:-1]
     start = np.flatnonzero(begins)
     return Runs(high[start], low[start], start, np.append(start[1:], len(high)))
+
+
+def rows_inside(high: U64, low: U64, network: Network) -> slice:
+    """Return which rows of columns in address order lie in a network."""
+    first, last = halves(network), halves(host_network(network.broadcast_address))
+    return slice(_place(high, low, first, "left"), _place(high, low, last, "right"))
+
+
+def _place(high: U64, low: U64, at: tuple[int, int], side: Literal["left", "right"]) -> int:
+    start, end = np.searchsorted(high, np.uint64(at[0]), "left"), np.searchsorted(high, np.uint64(at[0]), "right")
+    return int(start + np.searchsorted(low[start:end], np.uint64(at[1]), side))
 
 
 def network_at(high: int, low: int, version: int, prefixlen: int) -> Network:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from synguard.detector.assessment import Observation
 from synguard.detector.columns import Runs, cut, is_ipv4, network_at, sorting_order
+from synguard.detector.members import Weighted
 from synguard.detector.recent_sources import RecentSources
 from synguard.model import Signal
 from synguard.policy.models import Policy
@@ -54,6 +55,11 @@ class AddressRows:
         """Return the rows where ``mask`` (bool, one per row) is true."""
         header = None if self.header is None else self.header[mask]
         return replace(self, high=self.high[mask], low=self.low[mask], port=self.port[mask], header=header)
+
+    def weighted(self) -> Weighted:
+        """Return the rows with what each is worth."""
+        six = self.weight if self.weight6 is None else self.weight6
+        return self.high, self.low, self.port, np.where(is_ipv4(self.high, self.low), self.weight, six)
 
     def of_version(self, version: int, mask: Bools) -> AddressRows:
         """Return the rows of one IP version, which ``mask`` picks, with their weight."""

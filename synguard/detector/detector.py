@@ -16,13 +16,14 @@ from synguard.detector.counting import AddressRows, observe, split
 from synguard.detector.dispersion import EVERYWHERE, dispersion
 from synguard.detector.fingerprint import SAME_HEADER_SHARE, headers
 from synguard.detector.handshakes import HandshakeWindow
+from synguard.detector.members import Crowd, SortedRows, Weighted
 from synguard.detector.new_connections import NewConnections
 from synguard.detector.pressure import pressure_on
 from synguard.detector.rates import dropped_rate, rate
 from synguard.detector.recent_sources import RecentSources
 from synguard.model import Signal
 from synguard.policy.models import Policy
-from synguard.readings import CounterReading, Readings, SocketReading, SynSample, TcpState
+from synguard.readings import U64, CounterReading, Readings, SocketReading, SynSample, TcpState
 
 PRESSED_LINGER_S: Final = 2.0
 """A policy stays pressed this long after its queue last overflowed, so that limits do not flap between ticks."""
@@ -53,6 +54,7 @@ class Detector:
         self._half_open: SocketReading | None = None
         self._pressure: tuple[ListenerPressure, ...] = ()
         self._spread: Dispersion | None = None
+        self._crowds: dict[Signal, SortedRows] = {}
         self._spread_due_at = float("-inf")
 
     def assess(self, readings: Readings, ban_filter: BanFilter | None = None) -> Assessment:
@@ -74,6 +76,7 @@ class Detector:
         for signal, rows, at in self._measured(readings):
             before = self._measured_at.get(signal)
             self._measured_at[signal] = at
+            self._crowds[signal] = SortedRows(self._recent if signal is Signal.SYN_RATE else rows.weighted)
             if before is not None and at > before:
                 elapsed[signal] = at - before
                 observations.extend(self._observe(rows, signal, readings.at, ban_filter))
@@ -87,6 +90,11 @@ class Detector:
             handshakes=self._handshakes.follow(readings.counters, readings.at, suffering=suffering),
             pressed=self._pressed(readings.at),
             port_mapping=readings.port_mapping,
+            crowds={
+                signal: Crowd(rows, ban_filter, signal.forgeable)
+                for signal, rows in self._crowds.items()
+                if signal is not Signal.SYN_RATE or self._recent_syns
+            },
             completed=_completed(readings),
         )
 
@@ -121,6 +129,15 @@ class Detector:
             self._recent_syns.append(readings.syns)
         while self._recent_syns and self._recent_syns[0].at <= readings.at - RECENT_S:
             self._recent_syns.popleft()
+
+    def _recent(self) -> Weighted:
+        """Return the SYNs of the last second, each worth its share of a second's rate."""
+        samples = tuple(self._recent_syns)
+        window_s = max(sum(sample.window_s for sample in samples), 1e-3)
+        rows = [_syn_rows(sample).weighted() for sample in samples]
+        high, low, port, weight = (np.concatenate(columns) for columns in zip(*rows, strict=True))
+        windows = np.repeat([max(sample.window_s, 1e-3) for sample in samples], [len(sample) for sample in samples])
+        return high, low, port, weight * windows / window_s
 
     def _measured(self, readings: Readings) -> list[tuple[Signal, AddressRows, float]]:
         measured = []
@@ -242,7 +259,7 @@ def _syn_rows(syns: SynSample) -> AddressRows:
     )
 
 
-def _completed(readings: Readings) -> tuple[tuple[int, int], ...] | None:
+def _completed(readings: Readings) -> tuple[U64, U64] | None:
     columns = []
     if readings.connections is not None:
         columns.append((readings.connections.table.remote_high, readings.connections.table.remote_low))
@@ -254,4 +271,4 @@ def _completed(readings: Readings) -> tuple[tuple[int, int], ...] | None:
     low = np.concatenate([column[1] for column in columns])
     order = sorting_order(high, low)
     distinct = cut(high[order], low[order], 6, 128)
-    return tuple(zip(distinct.high.tolist(), distinct.low.tolist(), strict=True))
+    return distinct.high, distinct.low

@@ -63,6 +63,11 @@ class Actual:
     foreign: tuple[str, ...] = ()
     """Entries in our chains that are not ours; reported, never removed."""
 
+    @property
+    def stopped(self) -> frozenset[Network]:
+        """Targets that bans of ours stop now: members of sets without their rules stop no packet."""
+        return frozenset(held.target for held in self.bans.values()) if self.intact else frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class Delta:

@@ -95,11 +95,15 @@ def read_host_context(protected: Protected, active_bans: Iterable[Ban]) -> tuple
     from synguard.errors import SensorError
     from synguard.operator.login import login_here
     from synguard.readings import TcpState
-    from synguard.sensors.protected import own_addresses
+    from synguard.sensors.protected import OWN, own_addresses
     from synguard.sensors.sockets import SocketTables
 
     sensor = SocketTables()
     table, trouble = None, ""
+    try:
+        own = own_addresses()
+    except SensorError as error:
+        own, trouble = dict(protected.parts.get(OWN, {})), str(error)
     try:
         table = sensor.tcp(state for state in TcpState if state is not TcpState.LISTEN)
     except SensorError as error:
@@ -108,7 +112,7 @@ def read_host_context(protected: Protected, active_bans: Iterable[Ban]) -> tuple
         sensor.close()
     around = HostContext(
         protected=protected,
-        own=frozenset(own_addresses()),
+        own=frozenset(own),
         operator=operator_address(os.environ) or operator_address({"SSH_CONNECTION": login_here().ssh}),
         active_bans=tuple(active_bans),
         sockets=table,

@@ -50,8 +50,19 @@ class Allow(Base):
 class Budget(Base):
     """Bounds on what the agent may do by itself; past them it stops adding, keeps reporting, and alarms once."""
 
-    bans_per_minute: Whole = Field(600, ge=1, le=100_000, description="new automatic bans in any minute")
-    active_bans: Whole = Field(20_000, ge=1, le=1_000_000, description="automatic bans standing at once")
+    bans_per_minute: Whole = Field(
+        600,
+        ge=1,
+        le=100_000,
+        description="new automatic bans in any minute, on forgeable and on proven evidence each; a quarter more for "
+        "targets worse than half of those banned",
+    )
+    active_bans: Whole = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="automatic bans standing at once; a quarter is kept free for bans on proven evidence",
+    )
     proven_share: Number = Field(
         0.05, ge=0, le=1, description="share of recently served clients that automatic bans may touch"
     )
@@ -106,7 +117,12 @@ class Proven(Base):
     """Peers that recently completed handshakes."""
 
     lifetime: Duration = Field(600.0, ge=10, le=86400, description="how long a completed handshake counts")
-    at_most: Whole = Field(65_536, ge=1, le=1_000_000, description="peers remembered; the oldest are forgotten first")
+    at_most: Whole = Field(
+        65_536,
+        ge=1,
+        le=1_000_000,
+        description="peers remembered; of the networks that hold most places the newest are forgotten first",
+    )
 
 
 class Sampler(Base):

@@ -109,6 +109,10 @@ class PrefixRules(Base):
         """
         return math.ceil(self.min_sources * math.pow(2, (self.lengths(version)[1] - prefixlen) / 2))
 
+    def narrower_for(self, narrow: int, wide: int) -> int:
+        """Return how many prefixes of one length must offend for the next wider one to be taken: ``min_share``."""
+        return max(2, round(self.min_share * math.pow(2, narrow - wide)))
+
 
 class Policy(Base):
     """Limits, scope, action and ban times for some local ports."""

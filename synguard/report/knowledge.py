@@ -37,6 +37,8 @@ class Knowledge:
     warnings: tuple[str, ...] = ()
     leaks: tuple[LeakStatus, ...] = ()
     """Bans of it that stop nothing although it still arrives, as a running agent says now."""
+    stopped: frozenset[Network] | None = None
+    """Targets that the kernel stops now; None where it could not be read."""
 
     @property
     def known(self) -> bool:
@@ -44,8 +46,20 @@ class Knowledge:
         return bool(self.targets or self.bans or self.verdicts or self.protected or self.sockets)
 
     def banned(self, now: datetime) -> tuple[BanRecord, ...]:
-        """Return the bans that stop it now; would-be bans stop nobody."""
-        return tuple(one for one in self.bans if one.stands(now) and not one.ban.dry_run)
+        """Return the bans that stop it now; would-be bans stop nobody, nor does what is not in the kernel."""
+        real = (one for one in self.bans if one.stands(now) and not one.ban.dry_run)
+        return tuple(one for one in real if self.stopped is None or one.ban.target in self.stopped)
+
+    def absent(self, now: datetime) -> tuple[BanRecord, ...]:
+        """Return the bans that stand and that the kernel does not hold."""
+        real = (one for one in self.bans if one.stands(now) and not one.ban.dry_run)
+        return tuple(one for one in real if self.stopped is not None and one.ban.target not in self.stopped)
+
+    def in_kernel(self, record: BanRecord, now: datetime) -> bool | None:
+        """Return whether the kernel holds a ban now; None where it could not be read."""
+        if record.ban.dry_run or not record.stands(now):
+            return False
+        return None if self.stopped is None else record.ban.target in self.stopped
 
 
 def knowledge_shape(known: Knowledge, now: datetime) -> dict[str, Any]:
@@ -59,7 +73,7 @@ def knowledge_shape(known: Knowledge, now: datetime) -> dict[str, Any]:
         "score": max((one.score for one in known.targets), default=0.0),
         "now": [one.model_dump(mode="json") for one in known.targets],
         "sockets": dict(known.sockets),
-        "bans": [record_shape(one, now) for one in known.bans],
+        "bans": [record_shape(one, now) | {"in_kernel": known.in_kernel(one, now)} for one in known.bans],
         "verdicts": [verdict_shape(one) for one in known.verdicts],
         "limits": [_limits_shape(known.network, one) for one in known.policies],
         "leaks": [one.model_dump(mode="json") for one in known.leaks],
@@ -81,7 +95,7 @@ def knowledge_lines(known: Knowledge, now: datetime) -> Iterator[str]:
     if known.sockets:
         yield "  sockets now: " + ", ".join(f"{count} {name}" for name, count in known.sockets.items())
     for record in known.bans[:_SHOWN]:
-        yield from _ban_lines(record, now)
+        yield from _ban_lines(record, now, absent=known.in_kernel(record, now) is False)
     for verdict in known.verdicts[:_SHOWN]:
         yield from _verdict_lines(verdict, now)
     hidden = len(known.bans[_SHOWN:]) + len(known.verdicts[_SHOWN:])
@@ -100,6 +114,12 @@ def _answer(known: Knowledge, now: datetime) -> str:
         until = "for good" if ban.expires_at is None else f"until {both_zones(ban.expires_at)}"
         by = "" if ban.target == known.network else f" by the ban of {format_network(ban.target)}"
         return f"is banned{by} {until}: {ban.reason}"
+    absent = known.absent(now)
+    if absent:
+        return (
+            f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; start the agent, or ban it again, and see "
+            "synguard doctor"
+        )
     if any(one.stands(now) for one in known.bans):
         return "would be banned, were this no dry run"
     if known.protected:
@@ -107,11 +127,12 @@ def _answer(known: Knowledge, now: datetime) -> str:
     return "is not banned" if known.known else "is unknown: never over a limit, never banned, not connected"
 
 
-def _ban_lines(record: BanRecord, now: datetime) -> Iterator[str]:
+def _ban_lines(record: BanRecord, now: datetime, *, absent: bool) -> Iterator[str]:
     ban = record.ban
     until = "for good" if ban.expires_at is None else f"until {clock_time(ban.expires_at, now)}"
+    there = "NOT IN KERNEL" if absent and record.stands(now) and not ban.dry_run else state(record, now)
     yield (
-        f"  ban {ban.id} of {format_network(ban.target)}, {state(record, now)}: {ban.scope}, {ban.action}, "
+        f"  ban {ban.id} of {format_network(ban.target)}, {there}: {ban.scope}, {ban.action}, "
         f"{clock_time(ban.created_at, now)} {until}, {counted(record, now)}"
     )
     yield f"      {ban.origin}, {ban.policy}: {ban.reason}"

@@ -11,11 +11,11 @@ from typing import Final
 from synguard.addresses import Address, unmapped
 from synguard.sensors.netlink_dump import HEADER_BYTES, attributes, dump, end_of
 
-_NETLINK_ROUTE: Final = 0
-_RTM_GETROUTE: Final = 26
+NETLINK_ROUTE: Final = 0
+RTM_GETROUTE: Final = 26
 _RTN_UNICAST: Final = 1
-_RTMSG_BYTES: Final = 12  # struct rtmsg
-_RTA_OIF: Final = 4
+RTMSG_BYTES: Final = 12  # struct rtmsg
+RTA_OIF: Final = 4
 _RTA_GATEWAY: Final = 5
 _RTA_MULTIPATH: Final = 9
 _RTA_VIA: Final = 18  # an IPv4 route whose next hop is an IPv6 address (RFC 5549)
@@ -38,7 +38,7 @@ def read_default_gateways() -> dict[Address, str]:
     gateways: dict[Address, str] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
         request = struct.pack("=B11x", family)
-        for datagram, offsets in dump(_NETLINK_ROUTE, _RTM_GETROUTE, request, "the routing tables"):
+        for datagram, offsets in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables"):
             gateways.update(gateways_in(datagram, offsets))
     return gateways
 
@@ -48,11 +48,11 @@ def gateways_in(datagram: bytes, offsets: list[int]) -> dict[Address, str]:
     found: dict[Address, str] = {}
     for offset in offsets:
         start = offset + HEADER_BYTES
-        if end_of(datagram, offset) - start < _RTMSG_BYTES:  # no route, whatever it is
+        if end_of(datagram, offset) - start < RTMSG_BYTES:  # no route, whatever it is
             continue
         if datagram[start + 1] <= _WIDEST_HALF and datagram[start + 7] == _RTN_UNICAST:
-            for address, interface in _next_hops(datagram, start + _RTMSG_BYTES, end_of(datagram, offset), 0):
-                found[address] = _interface_name(interface)
+            for address, interface in _next_hops(datagram, start + RTMSG_BYTES, end_of(datagram, offset), 0):
+                found[address] = interface_name(interface)
     return found
 
 
@@ -62,7 +62,7 @@ def _next_hops(
     """Yield what the attributes of a route name; ``within`` one of its next hops there are no further ones."""
     gateways: list[Address] = []
     for kind, value in attributes(datagram, start, end):
-        if kind == _RTA_OIF and len(value) == 4:
+        if kind == RTA_OIF and len(value) == 4:
             interface = struct.unpack("=i", value)[0]
         elif kind == _RTA_GATEWAY and len(value) in (4, 16):
             gateways.append(unmapped(ip_address(value)))
@@ -84,7 +84,8 @@ def _multipath(value: bytes) -> Iterator[tuple[Address, int]]:
         offset += (length + 3) & ~3
 
 
-def _interface_name(index: int) -> str:
+def interface_name(index: int) -> str:
+    """Return the name of an interface; ``interface 7`` where it has gone."""
     try:
         return socket.if_indextoname(index)
     except (OSError, OverflowError):  # it went away between the two questions, or never was one

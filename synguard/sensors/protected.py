@@ -21,6 +21,7 @@ from synguard.policy.models import Allow
 from synguard.readings import KnownParts, Protected
 from synguard.sensors.allow_list import FaultyLinesError, read_allow_networks
 from synguard.sensors.gateways import read_default_gateways
+from synguard.sensors.local_routes import read_local_routes
 from synguard.sensors.logged_in import read_login_gaps, read_ssh_peers
 
 ALWAYS: Final[Mapping[Network, str]] = {
@@ -38,6 +39,7 @@ ADDRESSES: Final = "[allow] addresses"
 """The part that the configuration itself names."""
 FILE: Final = "[allow] file "
 """What the name of a part begins with that an allow-list file names."""
+OWN: Final = "this host's own addresses"
 LOGINS: Final = "who is logged in over SSH"
 NAMED: Final = 3
 """Networks of an unreadable part that its sentence names; the rest is a number."""
@@ -118,7 +120,7 @@ def _parts(allow: Allow, places: Places) -> list[tuple[str, Callable[[], Mapping
         *((str(path), partial(resolvers, path)) for path in places.resolv_conf),
         (LOGINS, lambda: _ssh_peers(places)),
         ("the default gateways", lambda: _gateways(places)),
-        ("this host's own addresses", own_addresses),
+        (OWN, own_addresses),
         ("loopback", lambda: ALWAYS),
     ]
 
@@ -139,8 +141,15 @@ def differences(allow: Allow, known: KnownParts) -> Iterator[str]:
 
 
 def own_addresses() -> dict[Network, str]:
-    """Return each address of this host's interfaces with the reason ``own address of eth0``."""
-    return {
+    """Return what is delivered to this host: ``own address of eth0``, ``delivered to this host by a route on lo``.
+
+    Raises:
+        SensorError: The routes cannot be read.
+    """
+    routed = {
+        one: f"delivered to this host by a local route on {device}" for one, device in read_local_routes().items()
+    }
+    return routed | {
         _host(each.address): f"own address of {interface}"
         for interface, addresses in psutil.net_if_addrs().items()
         for each in addresses

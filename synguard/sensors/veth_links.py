@@ -26,6 +26,7 @@ _RTM_GETLINK: Final = 18
 _RTM_GETROUTE: Final = 26
 _RTM_GETNSID: Final = 90
 _IFINFOMSG: Final = struct.Struct("=BxHiII")
+_IFF_UP: Final = 1
 _IFLA_IFNAME: Final = 3
 _IFLA_MASTER: Final = 10
 _IFLA_LINKINFO: Final = 18
@@ -55,6 +56,10 @@ class Link:
     """Index of the bridge or bond that it is a port of; 0 for none."""
     nsid: int | None
     """Our number for the namespace that its other end is in; None where that is ours."""
+    hardware: int = 1
+    """``ARPHRD_*``: 1 is Ethernet."""
+    up: bool = True
+    """Whether it is to be used (``IFF_UP``), whatever its cable says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def read_veth_peers(bridged_call: Path = BRIDGED_CALL) -> list[VethPeer]:
 
 
 def veth_peers_among(links: Iterable[Link], upward: frozenset[int], *, bridged_call: bool) -> list[VethPeer]:
-    """Return the doors among our links, given the indexes of those that default routes go through.
+    """Return the veth peers among our links, given the indexes of those that default routes go through.
 
     A bridge with a port of hardware hands packets from the wire to a container by itself: our IP chains see them only
     where the kernel is told to call them (``bridge-nf-call-iptables``).
@@ -145,7 +150,7 @@ def uplinks() -> frozenset[int]:
 
 def _link(datagram: bytes, offset: int) -> Link:
     start = offset + HEADER_BYTES
-    index: int = _IFINFOMSG.unpack_from(datagram, start)[2]
+    _family, hardware, index, flags, _changed = _IFINFOMSG.unpack_from(datagram, start)
     found = dict(attributes(datagram, start + _IFINFOMSG.size, end_of(datagram, offset)))
     info = dict(attributes(found.get(_IFLA_LINKINFO, b""), 0, len(found.get(_IFLA_LINKINFO, b""))))
     nsid = found.get(_IFLA_LINK_NETNSID)
@@ -155,6 +160,8 @@ def _link(datagram: bytes, offset: int) -> Link:
         kind=info.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode(errors="replace"),
         master=struct.unpack("=I", found[_IFLA_MASTER])[0] if _IFLA_MASTER in found else 0,
         nsid=struct.unpack("=i", nsid)[0] if nsid is not None else None,
+        hardware=hardware,
+        up=bool(flags & _IFF_UP),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from synguard.addresses import parse_network
+from synguard.enforcer.plane import Delta
 from synguard.ledger import FalsePositives, Figure, Stretch, Track
 from synguard.model import (
     Action,
@@ -58,6 +59,7 @@ def attacked(host: CliHost, dry_run: bool) -> None:
     )  # fmt: skip
     with host.ledger() as ledger:
         ledger.add_bans([ban])
+        host.plane.apply(Delta(add=() if dry_run else (ban,), frame=True))
         ledger.save_incident(Incident("i1", Phase.ATTACK, "syn-flood", now, note="port 80 is flooded"))
         ledger.record_verdicts(
             [

@@ -16,8 +16,9 @@ import pytest
 
 from synguard.policy.models import Allow
 from synguard.sensors.gateways import read_default_gateways
+from synguard.sensors.local_routes import read_local_routes
 from synguard.sensors.logged_in import read_ssh_peers
-from synguard.sensors.protected import Places, read_protected
+from synguard.sensors.protected import Places, own_addresses, read_protected
 from tests.support.own_network import HOST4, HOST6, in_own_network, wait_until
 
 pytestmark = pytest.mark.kernel
@@ -102,6 +103,30 @@ def test_own_addresses_of_every_interface_and_the_gateways_are_protected_at_once
     assert reasons["203.0.113.9/32"] == "own address of lo"
     assert reasons["10.8.0.254/32"] == "default gateway via sink"
     assert any(network.startswith("fe80:") for network in reasons)
+
+
+@in_own_network
+def test_what_local_routes_deliver_to_this_host_is_the_host_and_a_transparent_proxys_route_is_not() -> None:
+    """AnyIP: 700 local connections to 203.0.113.5 had the host ban its own address."""
+    ip(
+        "route add local 203.0.113.0/24 dev lo",
+        "route add local 2001:db8:a::/48 dev lo",
+        "route add local 198.51.100.7 dev lo table 77",
+        "route add local 0.0.0.0/0 dev lo table 100",
+        "route add local ::/0 dev lo table 100",
+    )
+    reasons = {str(network): reason for network, reason in own_addresses().items()}
+    for network in ("203.0.113.0/24", "2001:db8:a::/48", "198.51.100.7/32"):
+        assert reasons[network] == "delivered to this host by a local route on lo"
+    assert reasons[f"{HOST4}/32"] == "own address of wire0"
+    assert not {"0.0.0.0/0", "::/0"} & reasons.keys()
+
+
+@in_own_network
+def test_local_routes_are_found_among_thousands_of_others() -> None:
+    ip("route add local 203.0.113.0/24 dev lo", *(f"route add 172.16.{n}.0/24 via 10.9.0.99" for n in range(256)))
+    assert len([one for one in read_local_routes() if one.version == 4]) < 20
+    assert read_local_routes()[ip_network("203.0.113.0/24")] == "lo"
 
 
 @contextmanager

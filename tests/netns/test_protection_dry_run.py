@@ -11,9 +11,39 @@ from tests.support.lab.connection_plan import ConnectionPlan, attacker_sources
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.lab.snapshot import differences, firewall_snapshot
-from tests.support.protection import LONGEST_S, SHAPES, attackers, banned, flood_of
+from tests.support.protection import LONGEST_S, SHAPES, attackers, banned, connects, flood_of
 
 pytestmark = pytest.mark.kernel
+
+FLUSHES = {
+    "iptables": ("iptables-legacy -t raw -F", "ip6tables-legacy -t raw -F"),
+    "nftables": ("nft flush table inet synguard",),
+}
+
+
+@pytest.mark.parametrize("plane", FLUSHES)
+def test_bans_whose_rules_somebody_flushed_beside_a_dry_run_agent_are_called_not_in_kernel(
+    lab: Lab, plane: str
+) -> None:
+    """Sets kept their members, so `bans`, `why` and `status` said banned and healthy while the source connected."""
+    lab.serve()
+    agent = lab.agent(f'plane = "{plane}"\n')
+    agent.start()
+    assert agent.verb("ban", "172.20.0.9").returncode == 0
+    assert agent.ask("bans")[0]["in_kernel"] is True
+    assert not connects(lab, "172.20.0.9")
+    for command in FLUSHES[plane]:
+        lab.victim.run(command.split())
+    assert connects(lab, "172.20.0.9")
+    assert agent.ask("bans")[0]["in_kernel"] is False
+    assert "NOT IN KERNEL" in agent.verb("why", "172.20.0.9").stdout
+    assert agent.verb("doctor").returncode == 1
+    wait_for(lambda: any("NOT IN KERNEL" in one for one in agent.status().problems), "the problem in status")
+    assert "NOT HEALTHY" in agent.verb("status").stdout
+    assert agent.verb("ban", "172.20.0.9").returncode == 0
+    assert not connects(lab, "172.20.0.9")
+    wait_for(lambda: agent.status().healthy, "the problem to be gone")
+
 
 GROUPS = [make(0) for make, _ in SHAPES.values()]
 FLOODERS = attacker_sources(2, 4), attacker_sources(2, 6)

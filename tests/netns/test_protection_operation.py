@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -12,9 +11,17 @@ import pytest
 from tests.support.lab.agent import Agent
 from tests.support.lab.flood_plan import hosts
 from tests.support.lab.lab import Lab, Meter
-from tests.support.lab.namespaces import LabError
 from tests.support.lab.programs import wait_for
-from tests.support.protection import SHAPES, attackers, banned, flood_of, scattered, wait_for_bans, wait_for_relief
+from tests.support.protection import (
+    SHAPES,
+    attackers,
+    banned,
+    connects,
+    flood_of,
+    scattered,
+    wait_for_bans,
+    wait_for_relief,
+)
 
 pytestmark = pytest.mark.kernel
 
@@ -107,16 +114,6 @@ def test_whom_a_broken_allow_file_named_still_connects_and_a_ban_of_her_is_refus
         assert connects(lab, friend)
         friends.write_text(f"{friend}\n")
         wait_for(lambda: agent.status().healthy, "the list to be read again")
-
-
-def connects(lab: Lab, source: str) -> bool:
-    """Return whether one client gets a connection to the web server."""
-    probe = "import socket, sys; socket.create_connection((sys.argv[2], 80), 1, (sys.argv[1], 0))"
-    try:
-        lab.clients.run([sys.executable, "-c", probe, source, "192.0.2.2"])
-    except LabError:
-        return False
-    return True
 
 
 FOREIGN = (

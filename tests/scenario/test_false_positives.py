@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
 from tests.support.manual_clock import START
 from tests.support.scene import Scene
+from tests.support.traffic import columns
 
 
 class Rehearsed(Scene):
@@ -38,7 +38,7 @@ class Rehearsed(Scene):
     def floods(self) -> None:
         self.weather.half_open = {f"198.18.7.{n}": 1 for n in range(1, 129)}
         self.weather.syn_pps = {f"198.18.7.{n}": 80.0 for n in range(1, 129)}
-        self.weather.cookies_pps = 9000.0
+        self.weather.dropped_pps = 9000.0
 
     def told(self) -> list[FalsePositives]:
         self.witness.close()
@@ -135,7 +135,7 @@ def test_a_network_banned_for_its_connections_meets_its_own_offenders_and_only_o
     wide = replace(ban("wide", "198.18.9.0/24", Scope.ALL, start=START, dry_run=True), evidence=(evidence,))
     with Ledger.open(tmp_path / "ledger.db") as ledger:
         witness = FalsePositiveWatch(ledger, 600.0, lambda: True)
-        peers = tuple((0, 0xFFFF << 32 | int(ip_address(f"198.18.9.{n}"))) for n in range(1, 44))
+        peers = columns([f"198.18.9.{n}" for n in range(1, 44)])
         for second in range(40):
             witness.look(Tick(Assessment(second, completed=peers), Decision()), second, START)
         witness.look(Tick(Assessment(40), Decision(bans=(wide,))), 40, START)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from tests.support.lab.attempts import Attempts
 from tests.support.lab.client_plan import steady
 from tests.support.lab.flood_plan import FloodPlan, SourceGroup, hosts, prefix
 from tests.support.lab.lab import Clients, Lab, Meter, SynFlood
-from tests.support.lab.namespaces import Namespace
+from tests.support.lab.namespaces import LabError, Namespace
 from tests.support.lab.programs import wait_for
 from tests.support.lab.reach import Reach
 
@@ -160,3 +161,13 @@ def half_open(victim: Namespace) -> int:
 def monotonic_of(moment: str) -> float:
     """Return an RFC 3339 moment on ``CLOCK_MONOTONIC``."""
     return datetime.fromisoformat(moment).timestamp() - time.time() + time.monotonic()
+
+
+def connects(lab: Lab, source: str) -> bool:
+    """Return whether one client gets a connection to the web server."""
+    probe = "import socket, sys; socket.create_connection((sys.argv[2], 80), 1, (sys.argv[1], 0))"
+    try:
+        lab.clients.run([sys.executable, "-c", probe, source, "192.0.2.2"])
+    except LabError:
+        return False
+    return True

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synguard.decision.bans import OFFENDERS_REMEMBERED, ActiveBans, BudgetGate, RepeatOffenders, ban_seconds
+from synguard.decision.bans import OFFENDERS_REMEMBERED, ActiveBans, RepeatOffenders, ban_seconds
 from synguard.model import Action, Ban, Origin, Scope
-from synguard.policy.models import BanTimes, Budget
+from synguard.policy.models import BanTimes
 from tests.support.manual_clock import START
 
 NEW_80 = (Scope.NEW, (80,))
@@ -110,22 +110,3 @@ def test_bans_grow_for_those_who_come_back() -> None:
     times, chance = BanTimes(jitter=0), random.Random(7)
     lasted = [ban_seconds(times, nth, forgeable=False, chance=chance) for nth in range(1, 4)]
     assert lasted == [times.first, 2 * times.first, 4 * times.first]
-
-
-def test_the_budget_of_a_minute_comes_back_with_time() -> None:
-    gate = BudgetGate(Budget(bans_per_minute=2))
-    for _ in range(2):
-        assert gate.refusal(100.0, automatic=0, touched=0, served=0) is None
-        gate.grant(100.0)
-    assert "bans_per_minute" in (gate.refusal(159.0, automatic=0, touched=0, served=0) or "")
-    assert gate.refusal(160.1, automatic=0, touched=0, served=0) is None
-
-
-def test_the_budget_guards_the_served() -> None:
-    gate = BudgetGate(Budget(proven_share=0.05))
-    assert gate.refusal(0, automatic=0, touched=5, served=100) is None
-    assert "6 of 100 recently served clients" in (gate.refusal(0, automatic=0, touched=6, served=100) or "")
-
-
-def test_a_full_table_of_bans_takes_no_more() -> None:
-    assert "active_bans" in (BudgetGate(Budget(active_bans=3)).refusal(0, automatic=3, touched=0, served=0) or "")

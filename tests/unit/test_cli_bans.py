@@ -179,3 +179,18 @@ def test_review_without_options_changes_nothing(host: CliHost, monkeypatch: pyte
     before = [record.ban for record in host.records()]
     assert host.run("review").code == 0
     assert [record.ban for record in host.records()] == before
+
+
+def test_bans_whose_rules_are_gone_are_not_in_the_kernel_whatever_its_sets_hold(host: CliHost) -> None:
+    """A flush of the table leaves the members of our sets: `bans` and `why` said banned while the source connected."""
+    host.run("ban", "203.0.113.7")
+    assert host.run("why", "203.0.113.7", "--json").json["banned"] is True
+    host.plane.damage("raw: the jump to SYNGUARD")
+    listed = host.run("bans")
+    assert "NOT IN KERNEL" in listed.out
+    assert "rules are missing or changed, without which no ban stops a packet: raw: the jump to SYNGUARD" in listed.out
+    assert host.run("bans", "--json").json[0]["in_kernel"] is False
+    known = host.run("why", "203.0.113.7").out
+    assert "is NOT stopped: its ban" in known
+    assert known.count("NOT IN KERNEL") == 2
+    assert host.run("why", "203.0.113.7", "--json").json["banned"] is False

@@ -8,7 +8,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from synguard.decision.bans import BudgetGate, RepeatOffenders
+from synguard.decision.bans import RepeatOffenders
+from synguard.decision.budget import BudgetGate
 from synguard.decision.evaluator import Evaluator, EvaluatorState
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.proven import ProvenPeers
@@ -33,13 +34,13 @@ def closed(
         evaluator = Evaluator(
             evaluator_state, Assessment(float(later), port_mapping=port_mapping), START + timedelta(seconds=later), None
         )
-        evaluator.evaluate(item, Policy(name="test"))
+        evaluator.evaluate([(item, Policy(name="test"))])
         found += [ban.ports for ban in evaluator.bans]
     return found
 
 
 @pytest.mark.parametrize(
-    ("ports", "doors", "expected"),
+    ("ports", "port_mapping", "expected"),
     [
         ((80,), {}, (80,)),
         ((8080,), {8080: (8080, 8081)}, (8080, 8081)),

@@ -1,0 +1,117 @@
+"""Who inside a condemned prefix is to be stopped, where the prefix is not: its heavy members, not their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from synguard.addresses import Network
+from synguard.decision.prefix_aggregation import Offender
+from synguard.decision.proven import ProvenPeers
+from synguard.detector.assessment import Assessment
+from synguard.detector.ban_filter import by_key, within
+from synguard.detector.columns import cut, network_at
+from synguard.detector.fair_share import fair_share
+from synguard.detector.members import Members
+from synguard.model import Evidence, Signal
+from synguard.policy.models import Policy
+
+MOST_HEAVY: Final = 256
+"""Members of one prefix that are stopped one by one in one tick, the heaviest; others follow in the next ticks."""
+LEAST_SHARE: Final = 1 / 16
+"""Share of a source's own limit below which nobody counts as heavy, however many neighbours there are."""
+LEAST: Final = {Signal.HALF_OPEN: 3.0, Signal.SYN_RATE: 5.0, Signal.CONNECTIONS: 3.0, Signal.CONNECTION_RATE: 3.0}
+"""The same in absolute figures: what one honest client may have."""
+LEAST_ROWS: Final = 4
+"""SYNs of a source that must have been seen before its rate is told from chance."""
+
+
+class Inside:
+    """What one tick shows of the members of one condemned prefix."""
+
+    def __init__(self, item: Offender, policy: Policy, assessment: Assessment) -> None:
+        self._item, self._policy, self._assessment = item, policy, assessment
+        target = item.target
+        self._lengths = policy.prefixes.lengths(target.version)
+        self._source = self._lengths[0] if target.prefixlen < self._lengths[0] else target.max_prefixlen
+
+    def fills(self) -> bool:
+        """Return whether enough of a prefix takes part for it to be stopped as a whole.
+
+        The first prefix (a /24) takes part with ``min_sources`` sources, a wider one if ``min_share`` of the narrower
+        ones in it do. One that its parts stand for is full.
+        """
+        item, target = self._item, self._item.target
+        if item.joined or target.prefixlen >= self._lengths[min(1, len(self._lengths) - 1)]:
+            return True
+        return any(self._full(members) for _, members in self._members(self._lengths[0]))
+
+    def unproven_share(self, proven: ProvenPeers) -> float | None:
+        """Return the share of the evidence that comes from addresses without a handshake; None where it is not known.
+
+        Of several signals the largest share counts.
+        """
+        shares = []
+        for _, members in self._members(self._item.target.max_prefixlen):
+            known = proven.among(members.runs.high, members.runs.low)
+            if members.value.sum() > 0:
+                shares.append(float(members.value[~known].sum() / members.value.sum()))
+        return max(shares, default=None)
+
+    def light(self, proven: ProvenPeers) -> int:
+        """Return how many recently served clients in the prefix have no more than a fair share of its limit."""
+        high, low = proven.columns_inside(self._item.target)
+        light = np.ones(len(low), np.bool_)
+        for evidence, members in self._members(self._source):
+            heavy = members.value > fair_share(members.value, evidence.limit)
+            firsts = by_key(members.runs.high[heavy], members.runs.low[heavy])
+            light &= ~within(high, low, firsts, self._item.target.version, members.prefixlen)
+        return int(light.sum())
+
+    def heavy(self) -> list[Offender]:
+        """Return the members that have more than a fair share of the prefix's limit, heaviest first."""
+        found: list[Offender] = []
+        for evidence, members in self._members(self._source):
+            level = max(fair_share(members.value, evidence.limit), self._least(evidence))
+            if level == float("inf"):
+                continue
+            enough = members.rows >= (LEAST_ROWS if evidence.signal is Signal.SYN_RATE else 1)
+            rows = np.flatnonzero((members.value > level) & enough)
+            rows = rows[np.argsort(-members.value[rows], kind="stable")][:MOST_HEAVY]
+            for row, network in zip(rows.tolist(), self._networks(members, rows), strict=True):
+                own = Evidence(evidence.signal, float(members.value[row]), level, evidence.ports)
+                found.append(Offender(network, self._item.score, (own,)))
+        return found
+
+    def _members(self, prefixlen: int) -> Iterator[tuple[Evidence, Members]]:
+        for evidence in self._item.evidence:
+            crowd = self._assessment.crowds.get(evidence.signal)
+            if crowd is not None:
+                yield evidence, crowd.inside(self._item.target, prefixlen, self._policy.port_ranges)
+
+    def _least(self, evidence: Evidence) -> float:
+        """Return what a member must have at least, lowered as the prefix's limit is."""
+        target = self._item.target
+        own = self._policy.limits.of(evidence.signal) or 0.0
+        usual = self._policy.limit_of(evidence.signal, target.prefixlen, target.version) or evidence.limit
+        return max(own * evidence.limit / usual * LEAST_SHARE, LEAST[evidence.signal])
+
+    def _full(self, members: Members) -> bool:
+        rules, version, length = self._policy.prefixes, self._item.target.version, members.prefixlen
+        high, low = members.runs.high, members.runs.low
+        for wider in (each for each in self._lengths[1:] if each >= self._item.target.prefixlen):
+            needed = rules.min_sources if length == self._lengths[0] else rules.narrower_for(length, wider)
+            parents = cut(high, low, version, wider)
+            taking_part = parents.end - parents.start >= needed
+            high, low, length = parents.high[taking_part], parents.low[taking_part], wider
+        return len(high) > 0
+
+    def _networks(self, members: Members, rows: npt.NDArray[np.intp]) -> list[Network]:
+        version = self._item.target.version
+        return [
+            network_at(int(members.runs.high[row]), int(members.runs.low[row]), version, members.prefixlen)
+            for row in rows.tolist()
+        ]

@@ -1,0 +1,63 @@
+"""What the kernel delivers to this host itself: every route of type ``local``, over rtnetlink.
+
+Addresses of interfaces have one each; ``ip route add local 203.0.113.0/24 dev lo`` (AnyIP) has no address at all.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from synguard.addresses import WIDEST_BY_VERSION, Network
+from synguard.sensors.gateways import NETLINK_ROUTE, RTA_OIF, RTM_GETROUTE, RTMSG_BYTES, interface_name
+from synguard.sensors.netlink_dump import HEADER_BYTES, attributes, dump, end_of
+
+_RTN_LOCAL: Final = 2
+_RTA_DST: Final = 1
+
+
+def read_local_routes() -> dict[Network, str]:
+    """Return network → name of its interface, from all tables.
+
+    Routes wider than any ban may be are left out: ``local 0.0.0.0/0`` in a table of its own is how a transparent proxy
+    takes in what is not for this host.
+
+    Raises:
+        SensorError: The routes cannot be read.
+
+    Source: rtnetlink(7). With strict checking the kernel (Linux 4.20) answers with local routes alone.
+    """
+    found: dict[Network, str] = {}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        request = struct.pack("=B6xB4x", family, _RTN_LOCAL)
+        for datagram, offsets in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables", strict=True):
+            found.update(local_routes_in(datagram, offsets))
+    return found
+
+
+def local_routes_in(datagram: bytes, offsets: list[int]) -> Iterator[tuple[Network, str]]:
+    """Yield (network, interface) of the local routes among the RTM_NEWROUTE messages at ``offsets``."""
+    for offset in offsets:
+        start, end = offset + HEADER_BYTES, end_of(datagram, offset)
+        if end - start < RTMSG_BYTES or datagram[start + 7] != _RTN_LOCAL:
+            continue
+        length, interface, destination = datagram[start + 1], 0, b""
+        for kind, value in attributes(datagram, start + RTMSG_BYTES, end):
+            if kind == RTA_OIF and len(value) == 4:
+                interface = struct.unpack("=i", value)[0]
+            elif kind == _RTA_DST:
+                destination = value
+        network = _network(destination, length)
+        if network is not None and length >= WIDEST_BY_VERSION[network.version]:
+            yield network, interface_name(interface)
+
+
+def _network(destination: bytes, length: int) -> Network | None:
+    if len(destination) == 4 and length <= 32:
+        return IPv4Network((destination, length), strict=False)
+    if len(destination) == 16 and length <= 128:
+        return IPv6Network((destination, length), strict=False)
+    return None

@@ -1,0 +1,180 @@
+"""Attackers who have read the source: each scenario is an attack that once worked, with who must get through.
+
+The numbers are those of docs/threat-model.md. The weather is what sensors read; the agent is whole but for the kernel.
+"""
+
+from __future__ import annotations
+
+import random
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from synguard.model import Mode, Scope
+from synguard.policy.models import Budget, Config, Limits, Policy, Proven
+from tests.support.scene import Scene, Weather
+
+POLICY = Policy(
+    name="default",
+    limits=Limits(half_open=64, syn_rate=100, connections=400, connection_rate=50),
+    prefix_limits=Limits(half_open=256, syn_rate=1000, connections=6000, connection_rate=300),
+)
+ENFORCE = Config(mode=Mode.ENFORCE)
+PEOPLE = {f"192.0.2.{i}": 1 for i in range(200, 240)}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path, POLICY, config=ENFORCE)
+
+
+def hosts(count: int, network: str = "192.0.2.0/24", first: int = 1) -> list[str]:
+    return [str(ip_network(network)[i]) for i in range(first, first + count)]
+
+
+def flood(pps: dict[str, float], **more: object) -> Weather:
+    """Return a SYN flood that fills a queue of 128 with whoever comes first and keeps no cookies."""
+    usual = {
+        "syn_pps": pps,
+        "half_open": dict.fromkeys(list(pps)[:129], max(1, 129 // len(pps))),
+        "dropped_pps": sum(pps.values()),
+    }
+    return Weather(**usual | more)  # type: ignore[arg-type]
+
+
+def strikes(scene: Scene, weather: Weather, seconds: float = 3.0) -> None:
+    scene.sensors.weather = weather
+    scene.lasts(seconds)
+
+
+def refused(scene: Scene, address: str) -> bool:
+    """Return whether a new connection from an address is refused in the kernel now."""
+    held = scene.plane.read()
+    through = any(ip_address(address) in network for network in held.proven)
+    stopping = [one for one in held.bans.values() if ip_address(address) in one.target]
+    return any(one.scope is Scope.ALL or not through for one in stopping)
+
+
+def test_forged_decoys_do_not_spend_the_budget_that_stops_real_hosts(tmp_path: Path) -> None:
+    """700 forged addresses spent budget.bans_per_minute; six hosts with 4,000 connections each were never banned."""
+    scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"budget": Budget(bans_per_minute=60)}))
+    decoys = {str(ip_address(random.Random(i).randrange(1 << 24, 223 << 24))): 200.0 for i in range(70)}
+    strikes(scene, flood(decoys))
+    real = {f"198.51.{i}.7": 4000 for i in range(6)}
+    strikes(scene, flood(decoys, connections=real), 8.0)
+    assert scene.banned() >= set(real)
+
+
+def test_heavy_hosts_among_people_are_banned_and_the_people_are_not(scene: Scene) -> None:
+    """Eight hosts with 1,000 connections each hid behind 40 people of their /24: refusing the prefix spared them."""
+    heavy = hosts(8)
+    others = {f"203.0.113.{i}": 1 for i in range(60)}
+    strikes(scene, Weather(connections=PEOPLE | others), 3.0)
+    strikes(scene, Weather(connections=PEOPLE | others | dict.fromkeys(heavy, 1000)), 8.0)
+    assert scene.banned() == set(heavy)
+
+
+def test_a_crowd_of_hosts_below_the_limit_is_cut_without_its_neighbours(scene: Scene) -> None:
+    """Sixteen hosts with 395 connections, below 400, had their /24 banned whole: 40 people were cut off with them."""
+    heavy = hosts(16)
+    strikes(scene, Weather(connections=PEOPLE), 3.0)
+    strikes(scene, Weather(connections=PEOPLE | dict.fromkeys(heavy, 395)), 20.0)
+    assert scene.banned()
+    assert scene.banned() <= set(heavy)
+    left = sum(395 for one in heavy if one not in scene.banned()) + len(PEOPLE)
+    assert left <= 6000
+    assert not any(refused(scene, one) for one in PEOPLE)
+
+
+def test_one_light_connection_buys_no_immunity_for_a_prefix_of_middling_ones(scene: Scene) -> None:
+    """The light member is the attacker's own; 200 hosts with 60 connections each are stopped all the same."""
+    strikes(scene, Weather(connections={"192.0.2.250": 1}), 3.0)
+    strikes(scene, Weather(connections={"192.0.2.250": 1} | dict.fromkeys(hosts(200), 60)), 30.0)
+    assert len(scene.banned() & set(hosts(200))) >= 100
+    assert not refused(scene, "192.0.2.250")
+
+
+@pytest.mark.parametrize("flooders", [1, 20])
+def test_a_handshake_of_one_address_spares_no_other_address_of_its_64(scene: Scene, flooders: int) -> None:
+    primed = {f"2001:db8:1:2::{i:x}": 1 for i in range(1, flooders + 1)}
+    strikes(scene, Weather(connections=primed), 3.0)
+    loud = {f"2001:db8:1:2::dead:{i:x}": 10_000.0 / flooders for i in range(flooders)}
+    strikes(scene, flood(loud, connections=primed), 1.0)
+    assert scene.banned() == {"2001:db8:1:2::/64"}
+    assert not any(refused(scene, one) for one in primed)
+
+
+@pytest.mark.parametrize("reason", ["resolver in /etc/resolv.conf", "default gateway via eth0", "own address of eth0"])
+def test_hosts_beside_a_protected_address_are_banned_one_by_one(scene: Scene, reason: str) -> None:
+    """Eight hosts in the /24 of a resolver were never banned, since their /24 would have been: it held the resolver."""
+    weather = flood(dict.fromkeys(hosts(8), 1900.0), protected={"192.0.2.53/32": reason})
+    strikes(scene, weather, 2.0)
+    assert scene.banned() == set(hosts(8))
+
+
+def test_quiet_sources_beside_a_protected_address_are_banned_one_by_one(scene: Scene) -> None:
+    """None of them is over its own limit: they are, together, over that of their /24, which holds the resolver."""
+    quiet = [one for one in hosts(150) if one != "192.0.2.53"]
+    weather = flood(dict.fromkeys(quiet, 20.0), protected={"192.0.2.53/32": "resolver in /etc/resolv.conf"})
+    strikes(scene, weather, 4.0)
+    assert len(scene.banned() & set(quiet)) >= 100
+    assert not refused(scene, "192.0.2.53")
+
+
+def test_a_neighbour_in_the_hosts_own_64_is_banned_by_its_address(scene: Scene) -> None:
+    protected = {"2001:db8:1:2::1/128": "own address of eth0"}
+    strikes(scene, flood({"2001:db8:1:2::bad": 10_000.0}, protected=protected), 2.0)
+    assert scene.banned() == {"2001:db8:1:2::bad"}
+
+
+def test_handshakes_from_one_network_do_not_push_out_the_served_clients(tmp_path: Path) -> None:
+    """From addresses of one /48, 1,400 handshakes/s took all 65,536 places; then the served clients were forged."""
+    scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"proven": Proven(at_most=1000)}))
+    strikes(scene, Weather(connections=PEOPLE), 2.0)
+    for i in range(20):
+        scene.weather.connections = {}
+        scene.weather.finished = tuple(f"2001:db8:7:{i:x}::{j:x}" for j in range(200))
+        scene.lasts(1, every=0.5)
+    strikes(scene, flood(dict.fromkeys(PEOPLE, 250.0)), 3.0)
+    assert not any(refused(scene, one) for one in PEOPLE)
+
+
+@pytest.mark.parametrize(("count", "pps", "network"), [(240, 22.0, "10.9.0.0/16"), (60, 23.0, "10.9.16.0/20")])
+def test_a_few_forged_addresses_close_no_wide_prefix(scene: Scene, count: int, pps: float, network: str) -> None:
+    """240 addresses, one in each /24 of fifteen /20s, had the whole /16 refused: 0 of 180 newcomers got in."""
+    forged = [str(ip_network(network)[256 * i % ip_network(network).num_addresses + 7 + i]) for i in range(count)]
+    strikes(scene, flood(dict.fromkeys(forged, pps)), 4.0)
+    newcomers = [str(ip_network(network)[j * 17 + 251]) for j in range(180)]
+    assert not any(refused(scene, one) for one in set(newcomers) - set(forged))
+    assert all(ban.target.prefixlen >= 24 for ban in scene.plane.read().bans.values())
+
+
+def test_a_few_forged_64s_close_no_48(scene: Scene) -> None:
+    forged = [f"2001:db8:3:{i:x}01::5" for i in range(250)]
+    queued = {f"198.{i}.100.9": 1 for i in range(129)}  # the scene's listener takes IPv4
+    strikes(scene, flood(dict.fromkeys(forged, 22.0), half_open=queued), 4.0)
+    assert not refused(scene, "2001:db8:3:ff02::1")
+    assert scene.banned() == {str(ip_network(f"{one}/64", strict=False)) for one in forged}
+
+
+def test_a_16_that_floods_from_everywhere_in_it_is_still_one_ban(scene: Scene) -> None:
+    chance = random.Random(5)
+    sources = {str(ip_network("10.9.0.0/16")[chance.randrange(1 << 16)]): 1.0 for _ in range(9000)}
+    strikes(scene, flood(sources), 4.0)
+    assert "10.9.0.0/16" in scene.banned()
+
+
+def test_random_cover_does_not_hide_prefixes_that_flood(scene: Scene) -> None:
+    """500 hosts in twenty /24s went on behind 5,000 SYN/s of random cover: each /24 looked small beside all of it."""
+    chance = random.Random(9)
+    networks = [f"203.{i}.113.0/24" for i in range(20)]
+    real = [str(ip_network(one)[7 + i]) for one in networks for i in range(25)]
+
+    def cover() -> dict[str, float]:
+        return {str(ip_address(chance.randrange(1 << 24, 223 << 24))): 20.0 for _ in range(250)}
+
+    for i in range(60):
+        scene.sensors.weather = flood(cover() | (dict.fromkeys(real, 20.0) if i >= 40 else {}))
+        scene.lasts(0.1)
+    assert set(networks) <= scene.banned()
