@@ -56,6 +56,7 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "sensor": ("a sensor cannot read, or reads again", ("sensor", "ok")),
     "containers": ("which other network namespaces are watched", ()),
     "ceiling": ("the kernel nears what it may hold, has no room for more bans, or holds all of them again", ()),
+    "challenge": ("SYNs cannot be challenged on this host, or no longer", ()),
     "eviction": ("half-open sockets of banned sources cannot be freed here", ()),
     "ledger": ("the ledger takes no entries, or takes them again", ()),
     "history": ("the history of pressure is not kept, or is kept again", ()),

@@ -1,4 +1,5 @@
 """The project's words as small frozen types; see docs/architecture.md for how they travel."""
+# long: the vocabulary of the whole project, small types side by side
 
 from __future__ import annotations
 
@@ -190,7 +191,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Ban:
+class Ban:  # wide: one record, a field a column of the ledger
     """One target that is to be stopped, how, from when and until when."""
 
     id: str
@@ -274,7 +275,7 @@ class Incident:
     id: str
     phase: Phase
     kind: str
-    """``syn-flood``, ``spoofed-flood`` or ``connection-flood``; the gravest seen so far."""
+    """``closed-port``, ``resets``, ``syn-flood``, ``connection-flood`` or ``spoofed-flood``: the gravest so far."""
     started_at: datetime
     ended_at: datetime | None = None
     peak_half_open: int = 0

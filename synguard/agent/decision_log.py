@@ -24,6 +24,27 @@ BANS_LOGGED: Final = 5
 REMEMBERED: Final = 16_384
 
 _Said = tuple[VerdictKind, Network | None, str]
+PHASE_PAUSE_S: Final = 10.0
+"""Between the first two lines about an incident's phase; doubled with each, for a flood may come and go for days."""
+LONGEST_PHASE_PAUSE_S: Final = 600.0
+
+
+class PhaseLog:
+    """Logs the changes of phase of one incident: the first at once, later ones ever more rarely."""
+
+    def __init__(self, phase: Phase) -> None:
+        self._said = phase
+        self._due = float("-inf")
+        self._pause_s = PHASE_PAUSE_S
+
+    def follow(self, incident: Incident, now: float) -> None:
+        """Say which phase the incident is in, if that was not said last and the pause is over."""
+        if incident.ended_at is not None or incident.phase is self._said or now < self._due:
+            return
+        moved = event("incident-phase", incident=incident.id, phase=incident.phase.value)
+        log.info("incident %s: %s", incident.id, _PHASE_WORDS[incident.phase], extra=moved)
+        self._said, self._due = incident.phase, now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PHASE_PAUSE_S)
 
 
 class DecisionLog:
@@ -34,6 +55,7 @@ class DecisionLog:
         self.set_dry_run(dry_run)
         self._said_at: dict[_Said, float] = {}
         self._incident: Incident | None = None
+        self._phases = PhaseLog(Phase.ATTACK)
         self._refused = ""
         self._flood_verdict = ""
         self.verdicts: Counter[VerdictKind] = Counter()
@@ -89,9 +111,12 @@ class DecisionLog:
         before, self._incident = self._incident, incident
         if incident is None:
             return None
+        if before is not None and before.id == incident.id:
+            self._phases.follow(incident, now)
         if before is None or before.id != incident.id:
             begun = event("incident-start", incident=incident.id, kind=incident.kind)
             log.warning("incident %s: %s begins", incident.id, incident.kind, extra=begun)
+            self._phases = PhaseLog(incident.phase)
         elif incident.ended_at is not None:
             _log_end(incident, (incident.ended_at - incident.started_at).total_seconds())
             self._incident = None
@@ -100,9 +125,6 @@ class DecisionLog:
             if now - self._said_at.get(marker, float("-inf")) < 1.0:
                 return None
             self._said_at[marker] = now
-        elif before.phase is not incident.phase:
-            moved = event("incident-phase", incident=incident.id, phase=incident.phase.value)
-            log.info("incident %s: %s", incident.id, _PHASE_WORDS[incident.phase], extra=moved)
         return incident
 
     def _log_bans(self, bans: tuple[Ban, ...]) -> None:

@@ -18,6 +18,7 @@ from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.model import Mode
 from synguard.policy.models import Config
+from synguard.status.conditions import Code
 from synguard.status.model import PeerStatus
 
 if TYPE_CHECKING:
@@ -42,10 +43,12 @@ def in_fleet(agent: Agent, config: Config, clock: Clock, host: str) -> Iterator[
             except ConfigError as error:
                 text = f"no part of the fleet: {error.problems[0]}"
                 log.error("%s", text, extra=event("fleet"))
-                agent.notes.append(lambda: (text,))
+                agent.conditions.ask(Code.FLEET_FAILED, lambda: text)
         if config.bgp.speaker != "off":
             peers.append(_upstream(agent, config, held))
-        agent.notes.append(lambda: (_away(peer) for peer in peers))
+        agent.conditions.ask(
+            Code.FLEET_FAILED, lambda: {peer.state.name: _away(peer) for peer in peers}, fix="synguard fleet"
+        )
         agent.amendments.append(lambda status: status.model_copy(update={"peers": tuple(map(peer_status, peers))}))
         yield peers
 
@@ -93,7 +96,7 @@ def _upstream(agent: Agent, config: Config, held: ExitStack) -> PeerRecord:
     feed = UpstreamFeed(agent, config, record)
     held.callback(feed.close)
     agent.observers.append(feed.observe)
-    agent.notes.append(lambda: (feed.problem,))
+    agent.conditions.ask(Code.FLEET_FAILED, lambda: feed.problem)
     return record
 
 

@@ -115,6 +115,16 @@ class ProvenPeers:
         rows = self._rows(target)
         return self._table.high[rows], self._table.low[rows]
 
+    def latest(self, at_most: int) -> list[Network]:
+        """Return up to ``at_most`` addresses, those that completed a handshake last."""
+        table = self._table
+        rows = np.argsort(-table.seen, kind="stable")[:at_most]
+        ipv4 = is_ipv4(table.high, table.low)
+        return [
+            network_at(int(table.high[row]), int(table.low[row]), *((4, 32) if ipv4[row] else (6, 128)))
+            for row in rows.tolist()
+        ]
+
     def inside_any(self, networks: Networks) -> Iterator[Network]:
         """Yield the proven addresses inside any of many networks, whatever their ports."""
         high, low = self._table.high, self._table.low

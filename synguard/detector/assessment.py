@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from synguard.addresses import Network
 from synguard.detector.members import Crowd
 from synguard.model import Signal
 from synguard.readings import U64
+
+SHORT: Final = 64
+"""Places of a SYN queue below which shares say little: three single SYNs of a scan are half of ``listen(5)``."""
+FEW: Final = 32
+"""Half-open sockets that a host has at any time, from scans and from clients that are far away."""
+OVERFLOWS_PPS: Final = 10.0
+"""SYNs turned away a second from which that is a flood; one that sends fewer fills a queue, and is seen by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,16 @@ class ListenerPressure:
     """The other network namespace that it lives in; empty for ours."""
 
     @property
+    def overwhelmed(self) -> bool:
+        """Whether the SYN queue is full, and of more than what scans leave in the shortest one."""
+        return self.censored and self.half_open >= FEW
+
+    @property
+    def strain(self) -> float:
+        """``fill`` for decisions: a queue shorter than `SHORT` counts as if it took so many."""
+        return self.half_open / max(self.backlog, SHORT) if self.accepting else 0.0
+
+    @property
     def fill(self) -> float:
         """Half-open sockets over backlog, 0 to about 1; 0 while the application is the one at fault."""
         return self.half_open / max(self.backlog, 1) if self.accepting else 0.0
@@ -71,10 +89,13 @@ class FloodFigures:
     dropped_pps: float = 0.0
     accept_overflows_pps: float = 0.0
 
+    overflow_pps: float = 0.0
+    """SYNs turned away for good in the last second: dropped, or answered with a cookie that did not come back."""
+
     @property
     def overflowing(self) -> bool:
-        """Whether a SYN queue turned SYNs away since the last look, into cookies or into nothing."""
-        return self.cookies_sent_pps > 0 or self.dropped_pps > 0
+        """Whether so many SYNs are turned away that it is no accident."""
+        return self.overflow_pps >= OVERFLOWS_PPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +111,8 @@ class Handshakes:
     accept_overflows_pps: float = 0.0
     resets_pps: float = 0.0
     """Half-open sockets that a reset ended: hosts that were answered and had not asked."""
+    refused_pps: float = 0.0
+    """Packets that were answered with a reset: to ports that nothing listens on, or to no connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +152,10 @@ class Dispersion:
     """SYNs a second that the samples stand for; 0 for half-open sockets."""
     fingerprint: Fingerprint | None = None
     """None for half-open sockets, of which the kernel keeps no header."""
+    ports: tuple[int, ...] = ()
+    """The local ports that carry a tenth of the samples or more, ascending."""
+    versions: tuple[int, ...] = ()
+    """The IP versions that do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +170,8 @@ class Assessment:
     flood: FloodFigures = FloodFigures()
     dispersion: Dispersion | None = None
     handshakes: Handshakes = Handshakes()
+    bottleneck: str = ""
+    """Why a CPU is the bottleneck of receiving packets, one clause; empty while none is."""
     pressed: frozenset[str] = frozenset()
     """Names of the policies one of whose listeners overflows."""
     port_mapping: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -154,8 +183,8 @@ class Assessment:
 
     @property
     def fullest(self) -> float:
-        """Fill of the fullest SYN queue; 0 where nothing listens."""
-        return max((listener.fill for listener in self.pressure), default=0.0)
+        """Strain of the fullest SYN queue; 0 where nothing listens."""
+        return max((listener.strain for listener in self.pressure), default=0.0)
 
     @property
     def slow_application(self) -> bool:

@@ -13,11 +13,13 @@ from synguard.detector.assessment import Assessment, Dispersion, FloodFigures, L
 from synguard.detector.ban_filter import BanFilter
 from synguard.detector.columns import cut, is_ipv4, sorting_order
 from synguard.detector.counting import AddressRows, observe, split
+from synguard.detector.cpu import CpuWindow
 from synguard.detector.dispersion import EVERYWHERE, dispersion
 from synguard.detector.fingerprint import SAME_HEADER_SHARE, headers
 from synguard.detector.handshakes import HandshakeWindow
 from synguard.detector.members import Crowd, SortedRows, Weighted
 from synguard.detector.new_connections import NewConnections
+from synguard.detector.overflow import OverflowWindow
 from synguard.detector.pressure import pressure_on
 from synguard.detector.rates import dropped_rate, rate
 from synguard.detector.recent_sources import RecentSources
@@ -37,7 +39,7 @@ NEARLY_FULL: Final = 0.25
 """Fill from which a listener is taken to be the one whose overflow the host-wide counters show."""
 
 
-class Detector:
+class Detector:  # wide: what must be remembered between two ticks, a name each
     """Turns each tick's readings into an assessment; keeps only what the next tick is compared with."""
 
     def __init__(self, policies: Sequence[Policy], seed: int) -> None:
@@ -47,6 +49,8 @@ class Detector:
         self._measured_at: dict[Signal, float] = {}
         self._counters: CounterReading | None = None
         self._handshakes = HandshakeWindow()
+        self._cpu = CpuWindow()
+        self._overflow = OverflowWindow()
         self._flood = FloodFigures()
         self._held_pps = 0.0
         self._pressed_until: dict[str, float] = {}
@@ -70,7 +74,7 @@ class Detector:
             self._pressure = pressure_on(readings.listeners, readings.half_open)
         self._note_pressed(readings.at)
         spread = self._dispersion(readings, ban_filter)
-        suffering = self._flood.overflowing or any(listener.censored for listener in self._pressure)
+        suffering = self._flood.overflowing or any(listener.overwhelmed for listener in self._pressure)
         elapsed: dict[Signal, float] = {}
         observations: list[Observation] = []
         for signal, rows, at in self._measured(readings):
@@ -88,6 +92,7 @@ class Detector:
             flood=replace(self._flood, held_pps=self._held_pps if self._recent_syns else 0.0),
             dispersion=spread,
             handshakes=self._handshakes.follow(readings.counters, readings.at, suffering=suffering),
+            bottleneck=self._cpu.follow(readings.cpu),
             pressed=self._pressed(readings.at),
             port_mapping=readings.port_mapping,
             crowds={
@@ -117,6 +122,7 @@ class Detector:
             cookies_received_pps=rate(before, after, ["SyncookiesRecv"]),
             dropped_pps=dropped_rate(before, after),
             accept_overflows_pps=rate(before, after, ["ListenOverflows"]),
+            overflow_pps=self._overflow.follow(after),
         )
 
     def _syn_pps(self) -> float:
@@ -202,11 +208,11 @@ class Detector:
     def _note_pressed(self, now: float) -> None:
         # without cookies the kernel turns clients away at three quarters of tcp_max_syn_backlog already, which may be
         # little of a listener's own backlog: the fullest one is meant then
-        enough = min(NEARLY_FULL, max((listener.fill for listener in self._pressure), default=0.0))
+        enough = min(NEARLY_FULL, max((listener.strain for listener in self._pressure), default=0.0))
         for listener in self._pressure:
-            overflowing = self._flood.overflowing and listener.fill >= enough > 0
+            overflowing = self._flood.overflowing and listener.strain >= enough > 0
             policy = self._policy_of(listener.port)
-            if policy is not None and (listener.censored or overflowing):
+            if policy is not None and (listener.overwhelmed or overflowing):
                 self._pressed_until[policy.name] = now + PRESSED_LINGER_S
 
     def _pressed(self, now: float) -> frozenset[str]:
@@ -231,12 +237,13 @@ class Detector:
             port = np.concatenate([sample.local_port for sample in recent])
             header = np.concatenate([headers(sample) for sample in recent])
             free = ~ban_filter.stops(high, low, port, forgeable=True)
-            return dispersion(high[free], low[free], headers=header[free], pps=self._syn_pps() * float(free.mean()))
+            pps = self._syn_pps() * float(free.mean())
+            return dispersion(high[free], low[free], port[free], headers=header[free], pps=pps)
         if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
             return None
         table = self._half_open.table
         free = ~ban_filter.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True)
-        return dispersion(table.remote_high[free], table.remote_low[free])
+        return dispersion(table.remote_high[free], table.remote_low[free], table.local_port[free])
 
 
 def _syn_rows(syns: SynSample) -> AddressRows:

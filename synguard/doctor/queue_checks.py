@@ -8,6 +8,7 @@ from typing import Final
 
 from synguard.doctor.findings import Finding, Level
 from synguard.enforcer.syn_cookies_note import CookieNoteFile, note_directories
+from synguard.enforcer.sysctl import ALWAYS
 from synguard.model import Mode
 from synguard.policy.models import Config
 from synguard.readings import Listener
@@ -56,7 +57,7 @@ def _cookies(config: Config, sysctls: Path) -> Finding:
     if note and value == 1:
         reason = f"turned on by synguard for an incident; the value before, {note.before}, comes back at calm"
         return Finding("SYN cookies", Level.WARN, reason, f"to keep them on: {_setting('net.ipv4.tcp_syncookies', 1)}")
-    return Finding("SYN cookies", Level.OK, "on when a queue is full" if value == 1 else "always on")
+    return Finding("SYN cookies", Level.OK, "always on" if value == ALWAYS else "on when a queue is full")
 
 
 def _no_cookies(config: Config) -> Finding:

@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from synguard.addresses import Network
 from synguard.ledger import bans, ended, false_positives, history, listing, pruning, verdicts
+from synguard.ledger.active_bans import ActiveBanCache
 from synguard.ledger.database import Database
 from synguard.ledger.records import (
     ActionRecord,
@@ -36,7 +37,7 @@ _SAVE_INCIDENT: Final = (
 )
 
 
-class Ledger:
+class Ledger:  # wide: the one door to the ledger: a method a question
     """One connection to the ledger; every method that writes is one transaction: all of it happens, or none.
 
     Every method raises ``LedgerError`` where the file is locked for longer than patience lasts, full, read-only
@@ -46,7 +47,7 @@ class Ledger:
     def __init__(self, database: Database, limits: LedgerLimits) -> None:
         self._database = database
         self._limits = limits
-        self._active_bans = bans.ActiveBanCache()
+        self._active_bans = ActiveBanCache()
 
     @classmethod
     def open(cls, path: Path, limits: LedgerLimits = LedgerLimits(), patience_s: float = 5.0) -> Ledger:  # noqa: B008  # frozen

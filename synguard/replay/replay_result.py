@@ -55,7 +55,7 @@ class Close:
 
 
 @dataclass(slots=True)
-class ReplayResult:
+class ReplayResult:  # wide: one record of a whole replay
     """Grows with each step; times are those of the recording."""
 
     started_at: datetime | None = None

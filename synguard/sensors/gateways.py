@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from synguard.addresses import Address, unmapped
-from synguard.sensors.netlink_dump import HEADER_BYTES, attributes, dump, end_of
+from synguard.netlink import attributes, dump
 
 NETLINK_ROUTE: Final = 0
 RTM_GETROUTE: Final = 26
@@ -31,37 +31,35 @@ def read_default_gateways() -> dict[Address, str]:
 
     Raises:
         SensorError: The routes cannot be read.
+    """
+    return {address: interface_name(index) for address, index in default_hops() if address is not None}
+
+
+def default_hops() -> Iterator[tuple[Address | None, int]]:
+    """Yield (gateway or None, index of the interface) of the next hops of default routes, both families, all tables.
+
+    Raises:
+        SensorError: The routes cannot be read.
 
     Source: rtnetlink(7). The kernel has no filter for default routes, so a host with a full internet table pays
     about a microsecond a route.
     """
-    gateways: dict[Address, str] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
         request = struct.pack("=B11x", family)
-        for datagram, offsets in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables"):
-            gateways.update(gateways_in(datagram, offsets))
-    return gateways
+        for body in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables"):
+            yield from hops_in(body)
 
 
-def gateways_in(datagram: bytes, offsets: list[int]) -> dict[Address, str]:
-    """Return gateway → interface name for the default routes among the RTM_NEWROUTE messages at ``offsets``."""
-    found: dict[Address, str] = {}
-    for offset in offsets:
-        start = offset + HEADER_BYTES
-        if end_of(datagram, offset) - start < RTMSG_BYTES:  # no route, whatever it is
-            continue
-        if datagram[start + 1] <= _WIDEST_HALF and datagram[start + 7] == _RTN_UNICAST:
-            for address, interface in _next_hops(datagram, start + RTMSG_BYTES, end_of(datagram, offset), 0):
-                found[address] = interface_name(interface)
-    return found
+def hops_in(body: bytes) -> Iterator[tuple[Address | None, int]]:
+    """Yield (gateway or None, interface, 0 where none is named) of an RTM_NEWROUTE message that is a default route."""
+    if len(body) >= RTMSG_BYTES and body[1] <= _WIDEST_HALF and body[7] == _RTN_UNICAST:
+        yield from _next_hops(body[RTMSG_BYTES:], 0)
 
 
-def _next_hops(
-    datagram: bytes, start: int, end: int, interface: int, *, within: bool = False
-) -> Iterator[tuple[Address, int]]:
+def _next_hops(described: bytes, interface: int, *, within: bool = False) -> Iterator[tuple[Address | None, int]]:
     """Yield what the attributes of a route name; ``within`` one of its next hops there are no further ones."""
-    gateways: list[Address] = []
-    for kind, value in attributes(datagram, start, end):
+    gateways: list[Address | None] = []
+    for kind, value in attributes(described):
         if kind == RTA_OIF and len(value) == 4:
             interface = struct.unpack("=i", value)[0]
         elif kind == _RTA_GATEWAY and len(value) in (4, 16):
@@ -70,17 +68,16 @@ def _next_hops(
             gateways.append(unmapped(ip_address(value[2:])))
         elif kind == _RTA_MULTIPATH and not within:
             yield from _multipath(value)
-    for gateway in gateways:
-        yield gateway, interface
+    yield from ((gateway, interface) for gateway in gateways or (None,))
 
 
-def _multipath(value: bytes) -> Iterator[tuple[Address, int]]:
+def _multipath(value: bytes) -> Iterator[tuple[Address | None, int]]:
     offset = 0
     while offset + _RTNEXTHOP.size <= len(value):
         length, _flags, _hops, interface = _RTNEXTHOP.unpack_from(value, offset)
         if length < _RTNEXTHOP.size or offset + length > len(value):
             return
-        yield from _next_hops(value, offset + _RTNEXTHOP.size, offset + length, interface, within=True)
+        yield from _next_hops(value[offset + _RTNEXTHOP.size : offset + length], interface, within=True)
         offset += (length + 3) & ~3
 
 
@@ -88,5 +85,5 @@ def interface_name(index: int) -> str:
     """Return the name of an interface; ``interface 7`` where it has gone."""
     try:
         return socket.if_indextoname(index)
-    except (OSError, OverflowError):  # it went away between the two questions, or never was one
+    except (OSError, OverflowError, ValueError):  # it went away meanwhile, or never was one (ValueError: Python 3.14)
         return f"interface {index}"

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.errors import SensorError
+from synguard.netlink import DUMP, DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NO_ERRNO, request
 from synguard.readings import U32, V4_PREFIX, SocketTable, TcpState, empty_table
 
 Starts: TypeAlias = npt.NDArray[np.int64]
@@ -43,14 +44,10 @@ AF_INET6: Final = 10
 UDP_STATES: Final = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE})
 """A connected UDP socket is ``ESTABLISHED`` to the kernel, any other ``CLOSE``."""
 
-_REQUEST_DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH
-_DUMP_INTR: Final = 0x10
 _NEW_SYN_RECV: Final = 12
 """The kernel's own number for a half-open socket. 6.18 answers either bit with state 3; older ones differ, so both
 are asked for and 3 is reported. ``SYN_RECV`` proper is left to TCP Fast Open."""
 _END_WORDS: Final = 5
-_NO_ERRNO: Final = 4096
-"""The kernel's errors are below it (``MAX_ERRNO``); what is not has no words, and may not even fit a C int."""
 _ROW_WORDS: Final = 22
 _ROW_BYTES: Final = 4 * _ROW_WORDS
 
@@ -59,9 +56,6 @@ TCPDIAG_GETSOCK: Final = 18
 """The request of before Linux 3.3: still served, and the only one that dumps both families in one walk of the
 kernel's hash, which is most of a dump's fixed cost."""
 SOCK_DIAG_BY_FAMILY: Final = 20
-NLMSG_ERROR: Final = 2
-NLMSG_DONE: Final = 3
-NLMSG_OVERRUN: Final = 4
 
 
 class UnavailableError(SensorError):
@@ -89,7 +83,7 @@ class DumpRequest:
             body = struct.pack("=BBBB48xII", self.family, 0, 0, 0, mask, 0)
         else:  # struct inet_diag_req_v2
             body = struct.pack("=BBBxI48x", self.family, self.protocol, 0, mask)
-        return struct.pack("=IHHII", 16 + len(body), self.message, _REQUEST_DUMP, sequence, 0) + body
+        return request(self.message, DUMP, body, sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +132,7 @@ def decode(words: U32, sequence: int) -> Part:
     if len(ends):
         starts, kinds = starts[: ends[0] + 1], kinds[: ends[0] + 1]
         _check_end(words, int(starts[-1]))
-    if np.any(halves[2 * starts + 3] & _DUMP_INTR) or np.any(kinds == NLMSG_OVERRUN):
+    if np.any(halves[2 * starts + 3] & DUMP_INTR) or np.any(kinds == NLMSG_OVERRUN):
         raise InterruptedDumpError("the socket table changed while the kernel was dumping it")
     rows = starts[(kinds == TCPDIAG_GETSOCK) | (kinds == SOCK_DIAG_BY_FAMILY)]
     if len(rows) + bool(len(ends)) != len(starts):
@@ -148,7 +142,7 @@ def decode(words: U32, sequence: int) -> Part:
 
 def refusal(number: int) -> SensorError:
     """Return what errno ``number``, from a dump or from its socket, means to us."""
-    text = os.strerror(number) if 0 < number < _NO_ERRNO else f"error {number}"
+    text = os.strerror(number) if 0 < number < NO_ERRNO else f"error {number}"
     if number in _TRANSIENT:
         return InterruptedDumpError(f"the kernel broke a socket dump off ({text})")
     if number in _REFUSALS:

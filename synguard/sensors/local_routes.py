@@ -12,8 +12,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from synguard.addresses import WIDEST_BY_VERSION, Network
+from synguard.netlink import attributes, dump
 from synguard.sensors.gateways import NETLINK_ROUTE, RTA_OIF, RTM_GETROUTE, RTMSG_BYTES, interface_name
-from synguard.sensors.netlink_dump import HEADER_BYTES, attributes, dump, end_of
 
 _RTN_LOCAL: Final = 2
 _RTA_DST: Final = 1
@@ -33,26 +33,24 @@ def read_local_routes() -> dict[Network, str]:
     found: dict[Network, str] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
         request = struct.pack("=B6xB4x", family, _RTN_LOCAL)
-        for datagram, offsets in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables", strict=True):
-            found.update(local_routes_in(datagram, offsets))
+        for body in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables", strict=True):
+            found.update(local_routes_in(body))
     return found
 
 
-def local_routes_in(datagram: bytes, offsets: list[int]) -> Iterator[tuple[Network, str]]:
-    """Yield (network, interface) of the local routes among the RTM_NEWROUTE messages at ``offsets``."""
-    for offset in offsets:
-        start, end = offset + HEADER_BYTES, end_of(datagram, offset)
-        if end - start < RTMSG_BYTES or datagram[start + 7] != _RTN_LOCAL:
-            continue
-        length, interface, destination = datagram[start + 1], 0, b""
-        for kind, value in attributes(datagram, start + RTMSG_BYTES, end):
-            if kind == RTA_OIF and len(value) == 4:
-                interface = struct.unpack("=i", value)[0]
-            elif kind == _RTA_DST:
-                destination = value
-        network = _network(destination, length)
-        if network is not None and length >= WIDEST_BY_VERSION[network.version]:
-            yield network, interface_name(interface)
+def local_routes_in(body: bytes) -> Iterator[tuple[Network, str]]:
+    """Yield (network, interface) of an RTM_NEWROUTE message that is a local route."""
+    if len(body) < RTMSG_BYTES or body[7] != _RTN_LOCAL:
+        return
+    length, interface, destination = body[1], 0, b""
+    for kind, value in attributes(body, RTMSG_BYTES):
+        if kind == RTA_OIF and len(value) == 4:
+            interface = struct.unpack("=i", value)[0]
+        elif kind == _RTA_DST:
+            destination = value
+    network = _network(destination, length)
+    if network is not None and length >= WIDEST_BY_VERSION[network.version]:
+        yield network, interface_name(interface)
 
 
 def _network(destination: bytes, length: int) -> Network | None:

@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 
 from synguard.errors import SensorError
+from synguard.netlink import NESTED, attribute, attributes, query
 from synguard.readings import V4_PREFIX, SocketTable
-from synguard.sensors.netlink_dump import HEADER_BYTES, ask, attribute, attributes, end_of
 
 ASKED_PER_PORT: Final = 4
 """Sockets looked up for one port at a time: one port may be published as several."""
@@ -106,16 +106,11 @@ def original_port(table: SocketTable, row: int) -> int | None:
     family = socket.AF_INET if ipv4 else socket.AF_INET6
     request = struct.pack("=BBH", family, 0, 0) + _reply(local, _wire(high, low, ipv4), ports, ipv4=ipv4)
     try:
-        answer = ask(_NETLINK_NETFILTER, _CT_GET, request, "a tracked connection")
+        answer = query(_NETLINK_NETFILTER, _CT_GET, request, "a tracked connection")
     except SensorError:  # no such connection, or no connection tracking at all
         return None
-    for datagram, offsets in answer:
-        for offset in offsets:
-            body = offset + HEADER_BYTES + _NFGENMSG_BYTES
-            port = _original(dict(attributes(datagram, body, end_of(datagram, offset))))
-            if port is not None:
-                return port
-    return None
+    found = (_original(dict(attributes(body, _NFGENMSG_BYTES))) for body in answer)
+    return next((port for port in found if port is not None), None)
 
 
 def _reply(local: bytes, remote: bytes, ports: tuple[int, int], *, ipv4: bool) -> bytes:
@@ -126,15 +121,14 @@ def _reply(local: bytes, remote: bytes, ports: tuple[int, int], *, ipv4: bool) -
         + attribute(_PROTO_SRC_PORT, struct.pack(">H", ports[0]))
         + attribute(_PROTO_DST_PORT, struct.pack(">H", ports[1]))
     )
-    nested = 1 << 15  # NLA_F_NESTED
-    whole = attribute(_TUPLE_IP | nested, addresses) + attribute(_TUPLE_PROTO | nested, protocol)
-    return attribute(_TUPLE_REPLY | nested, whole)
+    whole = attribute(_TUPLE_IP | NESTED, addresses) + attribute(_TUPLE_PROTO | NESTED, protocol)
+    return attribute(_TUPLE_REPLY | NESTED, whole)
 
 
 def _original(found: Mapping[int, bytes]) -> int | None:
     original = found.get(_TUPLE_ORIG, b"")
-    protocol = dict(attributes(original, 0, len(original))).get(_TUPLE_PROTO, b"")
-    port = dict(attributes(protocol, 0, len(protocol))).get(_PROTO_DST_PORT, b"")
+    protocol = dict(attributes(original)).get(_TUPLE_PROTO, b"")
+    port = dict(attributes(protocol)).get(_PROTO_DST_PORT, b"")
     return int.from_bytes(port, "big") if len(port) == 2 else None
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.errors import SensorError
+from synguard.netlink import attribute, attributes, dump, query
 from synguard.readings import U8, U64
-from synguard.sensors.netlink_dump import HEADER_BYTES, Datagram, ask, attribute, attributes, dump, end_of
 
 _NETLINK_GENERIC: Final = 16
 _GENL_BYTES: Final = 4  # struct genlmsghdr
@@ -37,7 +37,6 @@ _SADDR_IPV6: Final = 12
 _MAPPED: Final = np.uint64(0xFFFF_0000_0000)
 _WHOSE: Final = "the kernel's memory of finished connections (tcp_metrics)"
 
-_HEAD: Final = HEADER_BYTES + _GENL_BYTES
 _ATTRIBUTE: Final = 4
 
 
@@ -56,19 +55,14 @@ def read_finished_peers(max_age_s: float) -> tuple[U64, U64]:
     return decode_finished_peers(dump(_NETLINK_GENERIC, _family(), request, _WHOSE), max_age_s)
 
 
-def decode_finished_peers(datagrams: list[Datagram], max_age_s: float) -> tuple[U64, U64]:
+def decode_finished_peers(bodies: list[bytes], max_age_s: float) -> tuple[U64, U64]:
     """Return the addresses (high, low) of the entries no older than ``max_age_s`` in a tcp_metrics dump.
 
     Raises:
         SensorError: An entry does not begin with peer, own address and age, as Linux 3.14 to 6.18 lay it out.
     """
-    starts = np.cumsum([0, *(len(datagram) for datagram, _ in datagrams)])
-    offsets = np.concatenate(
-        [np.array(offsets, dtype=np.int64) + start for start, (_, offsets) in zip(starts[:-1], datagrams, strict=True)]
-        or [np.empty(0, np.int64)]
-    )
-    dumped = b"".join(datagram for datagram, _ in datagrams)
-    octets = np.frombuffer(dumped, dtype=np.uint8)
+    offsets = np.cumsum([0, *map(len, bodies)], dtype=np.int64)[:-1]
+    octets = np.frombuffer(b"".join(bodies), dtype=np.uint8)
     v4 = _entries(octets, offsets, 4, (_ADDR_IPV4, _SADDR_IPV4))
     v6 = _entries(octets, offsets, 16, (_ADDR_IPV6, _SADDR_IPV6))
     if len(v4) + len(v6) < len(offsets):
@@ -81,7 +75,7 @@ def decode_finished_peers(datagrams: list[Datagram], max_age_s: float) -> tuple[
 def _entries(octets: U8, offsets: npt.NDArray[np.int64], width: int, kinds: tuple[int, int]) -> U8:
     """Return one row an entry of one family, from its first attribute to the end of its age."""
     size = _ATTRIBUTE + width + _ATTRIBUTE + width + _ATTRIBUTE + 8
-    offsets = offsets[offsets + _HEAD + size <= len(octets)] + _HEAD
+    offsets = offsets[offsets + _GENL_BYTES + size <= len(octets)] + _GENL_BYTES
     rows: U8 = octets[offsets[:, None] + np.arange(size)] if len(offsets) else np.empty((0, size), np.uint8)
     fits = np.ones(len(rows), dtype=np.bool_)
     for place, length, kind in ((0, width, kinds[0]), (4 + width, width, kinds[1]), (8 + 2 * width, 8, _AGE)):
@@ -104,10 +98,9 @@ def _family() -> int:
     """Return the number that generic netlink gave the family at boot."""
     name = attribute(_CTRL_FAMILY_NAME, b"tcp_metrics\0")
     request = struct.pack("=BBH", _CTRL_GETFAMILY, 1, 0) + name
-    for datagram, offsets in ask(_NETLINK_GENERIC, _GENL_ID_CTRL, request, _WHOSE):
-        for offset in offsets:
-            for kind, value in attributes(datagram, offset + _HEAD, end_of(datagram, offset)):
-                if kind == _CTRL_FAMILY_ID and len(value) == 2:
-                    number: int = struct.unpack("=H", value)[0]
-                    return number
+    for body in query(_NETLINK_GENERIC, _GENL_ID_CTRL, request, _WHOSE):
+        for kind, value in attributes(body, _GENL_BYTES):
+            if kind == _CTRL_FAMILY_ID and len(value) == 2:
+                number: int = struct.unpack("=H", value)[0]
+                return number
     raise SensorError(f"cannot read {_WHOSE}: this kernel does not offer it")

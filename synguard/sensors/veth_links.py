@@ -10,20 +10,19 @@ Source: include/uapi/linux/if_link.h, net_namespace.h, rtnetlink.h.
 
 from __future__ import annotations
 
-import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from synguard.sensors.netlink_dump import HEADER_BYTES, ask, attribute, attributes, dump, end_of
+from synguard.netlink import attribute, attributes, dump, query
+from synguard.sensors.gateways import default_hops
 
 BRIDGED_CALL: Final = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 _NETLINK_ROUTE: Final = 0
 _RTM_GETLINK: Final = 18
-_RTM_GETROUTE: Final = 26
 _RTM_GETNSID: Final = 90
 _IFINFOMSG: Final = struct.Struct("=BxHiII")
 _IFF_UP: Final = 1
@@ -36,12 +35,6 @@ _IFLA_LINK_NETNSID: Final = 37
 _SKIP_STATS: Final = 1 << 3
 _NETNSA_NSID: Final = 1
 _NETNSA_FD: Final = 3
-_RTMSG_BYTES: Final = 12
-_RTN_UNICAST: Final = 1
-_RTA_OIF: Final = 4
-_RTA_MULTIPATH: Final = 9
-_RTNEXTHOP: Final = struct.Struct("=HBBi")
-_WIDEST_HALF: Final = 3  # as for gateways: 0.0.0.0/1 is a default route in all but name
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +74,7 @@ def read_links() -> list[Link]:
         SensorError: They cannot be read.
     """
     request = _IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(_IFLA_EXT_MASK, struct.pack("=I", _SKIP_STATS))
-    return [
-        _link(datagram, offset)
-        for datagram, offsets in dump(_NETLINK_ROUTE, _RTM_GETLINK, request, "the network interfaces")
-        for offset in offsets
-    ]
+    return [_link(body) for body in dump(_NETLINK_ROUTE, _RTM_GETLINK, request, "the network interfaces")]
 
 
 def read_veth_peers(bridged_call: Path = BRIDGED_CALL) -> list[VethPeer]:
@@ -122,12 +111,11 @@ def nsid_of(descriptor: int) -> int | None:
         SensorError: The kernel refused.
     """
     request = struct.pack("=B3x", 0) + attribute(_NETNSA_FD, struct.pack("=I", descriptor))
-    for datagram, offsets in ask(_NETLINK_ROUTE, _RTM_GETNSID, request, "the number of a network namespace"):
-        for offset in offsets:
-            for kind, value in attributes(datagram, offset + HEADER_BYTES + 4, end_of(datagram, offset)):
-                if kind == _NETNSA_NSID:
-                    number: int = struct.unpack("=i", value)[0]
-                    return None if number < 0 else number
+    for body in query(_NETLINK_ROUTE, _RTM_GETNSID, request, "the number of a network namespace"):
+        for kind, value in attributes(body, 4):
+            if kind == _NETNSA_NSID:
+                number: int = struct.unpack("=i", value)[0]
+                return None if number < 0 else number
     return None
 
 
@@ -137,22 +125,13 @@ def uplinks() -> frozenset[int]:
     Raises:
         SensorError: The routes cannot be read.
     """
-    found: set[int] = set()
-    for family in (socket.AF_INET, socket.AF_INET6):
-        request = struct.pack("=B11x", family)
-        for datagram, offsets in dump(_NETLINK_ROUTE, _RTM_GETROUTE, request, "the routing tables"):
-            for offset in offsets:
-                start = offset + HEADER_BYTES
-                if datagram[start + 1] <= _WIDEST_HALF and datagram[start + 7] == _RTN_UNICAST:
-                    found.update(_interfaces(datagram, start + _RTMSG_BYTES, end_of(datagram, offset)))
-    return frozenset(found)
+    return frozenset(interface for _, interface in default_hops() if interface)
 
 
-def _link(datagram: bytes, offset: int) -> Link:
-    start = offset + HEADER_BYTES
-    _family, hardware, index, flags, _changed = _IFINFOMSG.unpack_from(datagram, start)
-    found = dict(attributes(datagram, start + _IFINFOMSG.size, end_of(datagram, offset)))
-    info = dict(attributes(found.get(_IFLA_LINKINFO, b""), 0, len(found.get(_IFLA_LINKINFO, b""))))
+def _link(body: bytes) -> Link:
+    _family, hardware, index, flags, _changed = _IFINFOMSG.unpack_from(body)
+    found = dict(attributes(body, _IFINFOMSG.size))
+    info = dict(attributes(found.get(_IFLA_LINKINFO, b"")))
     nsid = found.get(_IFLA_LINK_NETNSID)
     return Link(
         index=index,
@@ -174,15 +153,3 @@ def _is_on(sysctl: Path) -> bool:
         return sysctl.read_text(encoding="ascii").strip() == "1"
     except OSError:  # br_netfilter is not loaded
         return False
-
-
-def _interfaces(datagram: bytes, start: int, end: int) -> Iterator[int]:
-    for kind, value in attributes(datagram, start, end):
-        if kind == _RTA_OIF and len(value) == 4:
-            yield struct.unpack("=i", value)[0]
-        elif kind == _RTA_MULTIPATH:
-            offset = 0
-            while offset + _RTNEXTHOP.size <= len(value):
-                length, _flags, _hops, interface = _RTNEXTHOP.unpack_from(value, offset)
-                yield interface
-                offset += max((length + 3) & ~3, _RTNEXTHOP.size)

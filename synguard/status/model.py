@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from synguard.errors import NotPermittedError, SynguardError
 from synguard.model import Mode, Origin, Phase, Scope, VerdictKind
 from synguard.private import NotOursError, read_private, replace_private
+from synguard.status.conditions import Condition
 
 STATUS_FILE: Final = "status.json"
 MOST_BYTES: Final = 4 * 1024 * 1024
@@ -178,7 +179,7 @@ class PeerStatus(_Part):
     notes: tuple[str, ...] = ()
 
 
-class Status(_Part):
+class Status(_Part):  # wide: one record, a field a key of the JSON
     """All of it; ``status --json`` prints exactly these keys."""
 
     mode: Mode
@@ -191,6 +192,8 @@ class Status(_Part):
     confirm_by: datetime | None = None
     """When a trial of enforcement ends by itself."""
     healthy: bool
+    conditions: tuple[Condition, ...] = ()
+    """What the operator must know of, by code; the next three are their sentences."""
     problems: tuple[str, ...] = ()
     """One sentence each, worst first: why not healthy, why automatic bans are suspended."""
     plane_problem: str = ""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from synguard.logs import event
 from synguard.status.model import Status, write_status
-
-log: Final = logging.getLogger(__name__)
 
 STATUS_EVERY_S: Final = 1.0
 
@@ -29,7 +25,8 @@ class Publisher:
         self.amendments: list[Amendment] = []
         self._runtime_dir = runtime_dir
         self._due_at = float("-inf")
-        self._problem = ""
+        self.problem = ""
+        """Why the file cannot be written, one sentence; empty while it can."""
 
     def publish(self, status: Callable[[], Status], now: float) -> None:
         """Ask for a status and publish it, if one is due at ``now`` (monotonic seconds)."""
@@ -47,11 +44,7 @@ class Publisher:
         try:
             write_status(self._runtime_dir, status)
         except OSError as error:
-            problem = f"the status file cannot be written in {self._runtime_dir}: {error.strerror}"
-            if problem != self._problem:
-                log.error("%s; verbs see an old one until then", problem, extra=event("status-file"))
-            self._problem = problem
+            where = f"the status file cannot be written in {self._runtime_dir}: {error.strerror}"
+            self.problem = f"{where}; verbs see an old one until then"
         else:
-            if self._problem:
-                log.warning("the status file is written again", extra=event("status-file"))
-            self._problem = ""
+            self.problem = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 
 from synguard.addresses import format_network, parse_network
-from synguard.enforcer import nft_netlink
-from synguard.enforcer.iptables.set_members import Members, parse_save
+from synguard.enforcer.iptables.set_members import SetMembers, parse_save
 from synguard.enforcer.nftables import elements, nft, parser
+from synguard.enforcer.nftables import netlink as nft_netlink
 from synguard.enforcer.nftables.layout import SetId, set_id
 from synguard.enforcer.nftables.members import take_elements
 from synguard.enforcer.syn_cookies_note import NOTE_FILE, CookieNoteFile
@@ -29,17 +30,17 @@ from synguard.errors import (
     UsageError,
 )
 from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.netlink import NLMSG_DONE, NLMSG_ERROR, attributes, messages
 from synguard.operator.enablement import FILE, EnablementFile, Login
 from synguard.operator.lists import MOST_REASON, read_lists
 from synguard.operator.login import why_not_new
 from synguard.policy.load import load_file, load_policies
 from synguard.policy.models import Config
 from synguard.recording.reader import Recording
-from synguard.sensors import netlink_dump
 from synguard.sensors.allow_list import parse_allow_text
 from synguard.sensors.bpf import SNAP
 from synguard.sensors.counters import parse_group
-from synguard.sensors.gateways import gateways_in
+from synguard.sensors.gateways import hops_in
 from synguard.sensors.inet_diag import decode, ends_dump
 from synguard.sensors.packet_ring import FRAME, PacketRing
 from synguard.sensors.packets import decode_ipv4, decode_ipv6
@@ -72,27 +73,34 @@ def sock_diag(data: bytes, _: Path) -> None:
 
 def netlink(data: bytes, _: Path) -> None:
     """The framing that other dumps share, with routes and finished peers in it."""
-    offsets, _interrupted, code = netlink_dump.split(data)
-    assert offsets == sorted(set(offsets))
-    assert code is None or 0 <= code < 4096
-    for offset in offsets:
-        start, end = offset + netlink_dump.HEADER_BYTES, netlink_dump.end_of(data, offset)
-        assert start <= end <= len(data)
-        for _kind, value in netlink_dump.attributes(data, start, end):
-            assert len(value) <= end - start
+    for body in bodies(data):
+        assert len(body) <= len(data)
+        for _kind, value in attributes(body):
+            assert len(value) <= len(body)
 
 
 def routes(data: bytes, _: Path) -> None:
     """Routing tables."""
-    offsets, _interrupted, _code = netlink_dump.split(data)
-    gateways_in(data, offsets)
+    for body in bodies(data):
+        list(hops_in(body))
 
 
 def tcp_metrics(data: bytes, _: Path) -> None:
     """The kernel's memory of finished connections."""
-    offsets, _interrupted, _code = netlink_dump.split(data)
-    high, low = decode_finished_peers([(data, offsets)], 60.0)
-    assert len(high) == len(low) <= len(offsets)
+    entries = bodies(data)
+    high, low = decode_finished_peers(entries, 60.0)
+    assert len(high) == len(low) <= len(entries)
+
+
+def bodies(data: bytes) -> list[bytes]:
+    """The messages of a datagram up to the one that ends the answer, or one that is cut short."""
+    found: list[bytes] = []
+    with suppress(OSError):
+        for kind, _, body in messages(data):
+            if kind in (NLMSG_ERROR, NLMSG_DONE):
+                break
+            found.append(body)
+    return found
 
 
 class Played:
@@ -117,7 +125,7 @@ def nft_set(data: bytes, _: Path) -> None:
         one = set_id(name)
         answer = nft_netlink.ask(Played(data), 13)  # type: ignore[arg-type]  # plays the two methods that it uses
         if isinstance(one, SetId):
-            take_elements(Members(), one, elements.whole(answer) or [])
+            take_elements(SetMembers(), one, elements.whole(answer) or [])
 
 
 def nft_frame(data: bytes, _: Path) -> None:

@@ -17,7 +17,7 @@ from tests.support.manual_clock import START
 
 def seen(at: float, half_open: int, dropped: float = 0.0) -> Assessment:
     pressure = (ListenerPressure(80, 4, "nginx", half_open, 128, 0, True, half_open >= 116),)
-    return Assessment(at=at, pressure=pressure, flood=FloodFigures(half_open=half_open, dropped_pps=dropped))
+    return Assessment(at=at, pressure=pressure, flood=FloodFigures(half_open=half_open, overflow_pps=dropped))
 
 
 def tracker(calm_for: str = "30s") -> IncidentTracker:

@@ -38,7 +38,8 @@ class Turn:
 
     def assessment(self, at: float) -> Assessment:
         listener = ListenerPressure(80, 4, "", 129 if self.censored else 3, 128, 0, True, self.censored)
-        flood = FloodFigures(dropped_pps=9000.0 * self.dropped, cookies_sent_pps=9000.0 * self.cookies)
+        dropped, cookies = 9000.0 * self.dropped, 9000.0 * self.cookies
+        flood = FloodFigures(dropped_pps=dropped, cookies_sent_pps=cookies, overflow_pps=dropped + cookies)
         return Assessment(at, flood=flood, pressure=(listener,))
 
 

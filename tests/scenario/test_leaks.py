@@ -49,7 +49,7 @@ def leak_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_banned_but_still_arriving_is_told_with_its_cause_once_and_is_over_when_the_counter_moves(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.fake.actual = replace(scene.fake.actual, strangers=(ACCEPT,))
+    scene.fake.actual = replace(scene.fake.actual, foreign=(ACCEPT,))
     leaks(scene, 20)
     [line] = leak_lines(caplog)
     assert ATTACKER in line

@@ -16,6 +16,7 @@ SOURCE = Path(__file__).parents[2] / "synguard"
 
 LEAVES: dict[str, set[str]] = {
     "errors": set(), "units": set(), "clock": set(), "addresses": set(), "plain": set(), "memory": set(),
+    "netlink": {"errors"}, "jsonable": {"addresses", "clock"},
     "private": {"errors"}, "capabilities": {"errors", "logs"},
 }  # fmt: skip
 WORDS = {"model": {"addresses"}, "readings": {"addresses"}}
@@ -54,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 """Package or module of ``synguard`` → what else of ``synguard`` it may import, for type checkers too."""
 
-EXCEPTIONS = {"report": {"synguard.ledger.records"}, "enforcer": {"synguard.sensors.netlink_dump"}}
+EXCEPTIONS = {"report": {"synguard.ledger.records"}}
 """Single modules beyond that: reports are about the ledger's records; how netlink is asked is written once."""
 
 PURE = {"model", "readings", "addresses", "units", "errors", "detector", "decision"}
@@ -150,6 +151,32 @@ def test_the_rule_has_no_circle() -> None:
     while ready := [part for part, below in MAY_IMPORT.items() if part not in settled and below <= settled]:
         settled.update(ready)
     assert settled == set(MAY_IMPORT)
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    """Packages alone are too coarse: two modules of ``report`` once needed each other."""
+    below = {name: {one.imported for one in all_imports() if one.importer == name} for name, _ in trees()}
+    settled: set[str] = set()
+    while ready := [name for name, needs in below.items() if name not in settled and needs & below.keys() <= settled]:
+        settled.update(ready)
+    assert sorted(below.keys() - settled) == []
+
+
+def test_a_class_name_means_one_thing_in_the_whole_package() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
+def test_every_package_says_what_it_is_for_and_what_it_may_import() -> None:
+    for path in sorted(SOURCE.rglob("__init__.py")):
+        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        if path.parent != SOURCE:
+            assert "May import" in about, f"{path}: say in a line of the docstring what the package may import"
+            assert len(about.splitlines()) <= 6, path
 
 
 def test_the_rule_names_every_package() -> None:

@@ -118,7 +118,7 @@ def test_a_connection_that_closes_is_no_new_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "place", "strangers", "cause"),
+    ("target", "place", "foreign", "cause"),
     [
         ("198.51.100.7", "", (ACCEPT_6, ACCEPT), ACCEPT),
         ("2001:db8::/64", "", (ACCEPT, ACCEPT_6), ACCEPT_6),

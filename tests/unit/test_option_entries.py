@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from synguard.enforcer.option_entries import adapt, stride_of
+from synguard.enforcer.iptables.option_entries import adapt, stride_of
 from synguard.errors import PlaneUnavailableError
 
 NAMES = (b"datestart", b"datestop", b"timestart")

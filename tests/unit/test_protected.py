@@ -13,10 +13,11 @@ import pytest
 
 from synguard.addresses import host_network
 from synguard.errors import SensorError
+from synguard.netlink import attribute
 from synguard.policy.models import Allow
-from synguard.sensors.gateways import gateways_in
+from synguard.sensors import gateways
+from synguard.sensors.gateways import hops_in
 from synguard.sensors.logged_in import read_login_gaps, read_ssh_peers
-from synguard.sensors.netlink_dump import attribute, split
 from synguard.sensors.protected import Places, read_protected, resolvers
 
 ALICE = IPv4Address("192.0.2.81")
@@ -269,9 +270,8 @@ def test_a_gap_is_told_and_suspends_nothing() -> None:
 
 
 def rtnetlink_route(dst_len: int, *attributes: bytes, kind: int = 1) -> bytes:
-    """Build an RTM_NEWROUTE message as rtnetlink(7) has it."""
-    body = struct.pack("=BBBBBBBBI", socket.AF_INET, dst_len, 0, 0, 254, 4, 0, kind, 0) + b"".join(attributes)
-    return struct.pack("=IHHII", 16 + len(body), 24, 2, 1, 0) + body
+    """Build the body of an RTM_NEWROUTE message as rtnetlink(7) has it."""
+    return struct.pack("=BBBBBBBBI", socket.AF_INET, dst_len, 0, 0, 254, 4, 0, kind, 0) + b"".join(attributes)
 
 
 def gateway(address: str) -> bytes:
@@ -282,17 +282,18 @@ LO = attribute(4, struct.pack("=i", 1))
 
 
 def test_only_default_routes_through_a_gateway_name_one() -> None:
-    datagram = (
-        rtnetlink_route(0, gateway("192.0.2.1"), LO)
-        + rtnetlink_route(24, gateway("192.0.2.2"), LO)
-        + rtnetlink_route(0, LO)
-        + rtnetlink_route(0, gateway("192.0.2.3"), LO, kind=7)
-        + rtnetlink_route(1, gateway("192.0.2.4"), LO)
+    routes = (
+        rtnetlink_route(0, gateway("192.0.2.1"), LO),
+        rtnetlink_route(24, gateway("192.0.2.2"), LO),
+        rtnetlink_route(0, LO),
+        rtnetlink_route(0, gateway("192.0.2.3"), LO, kind=7),
+        rtnetlink_route(1, gateway("192.0.2.4"), LO),
     )
-    assert {str(address): name for address, name in gateways_in(datagram, split(datagram)[0]).items()} == {
-        "192.0.2.1": "lo",
-        "192.0.2.4": "lo",
-    }
+    assert [(str(address), index) for route in routes for address, index in hops_in(route)] == [
+        ("192.0.2.1", 1),
+        ("None", 1),
+        ("192.0.2.4", 1),
+    ]
 
 
 def test_every_next_hop_of_a_multipath_route_and_an_ipv6_next_hop_of_ipv4_are_gateways() -> None:
@@ -300,14 +301,14 @@ def test_every_next_hop_of_a_multipath_route_and_an_ipv6_next_hop_of_ipv4_are_ga
         struct.pack("=HBBi", 8 + len(hop), 0, 0, 1) + hop
         for hop in (gateway("192.0.2.1"), attribute(18, struct.pack("=H", 10) + ip_address("fe80::1").packed))
     )
-    datagram = rtnetlink_route(0, attribute(9, hops))
-    assert {str(address) for address in gateways_in(datagram, split(datagram)[0])} == {"192.0.2.1", "fe80::1"}
+    found = {str(address) for address, index in hops_in(rtnetlink_route(0, attribute(9, hops))) if index}
+    assert found == {"192.0.2.1", "fe80::1"}
 
 
 def test_a_torn_routing_message_names_no_gateway_and_raises_nothing() -> None:
     whole = rtnetlink_route(0, attribute(9, struct.pack("=HBBi", 16, 0, 0, 1) + gateway("192.0.2.1")))
     for end in range(len(whole)):
-        assert gateways_in(whole[:end], split(whole[:end])[0]) == {}
+        assert {address for address, _ in hops_in(whole[:end])} <= {None}
 
 
 def test_an_address_of_two_reasons_keeps_what_it_is_to_this_host() -> None:
@@ -316,3 +317,16 @@ def test_an_address_of_two_reasons_keeps_what_it_is_to_this_host() -> None:
         places(gateways=lambda: {ip_address("192.0.2.1"): "eth0"}),
     )
     assert protected.networks[host_network(ip_address("192.0.2.1"))] == "default gateway via eth0"
+
+
+@pytest.mark.parametrize("error", [OSError(6, "No such device"), OverflowError(), ValueError("negative")])
+def test_a_route_through_an_interface_that_never_was_is_named_by_its_number(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``if_indextoname(-1)`` is an OverflowError up to Python 3.13 and a ValueError in 3.14."""
+
+    def refuse(index: int) -> str:
+        raise error
+
+    monkeypatch.setattr(socket, "if_indextoname", refuse)
+    assert gateways.interface_name(-1) == "interface -1"

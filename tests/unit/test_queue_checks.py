@@ -48,6 +48,15 @@ def test_a_host_in_order_is_told_nothing_to_do(tmp_path: Path, config: Config) -
     assert not any(one.fix for one in told.values())
 
 
+@pytest.mark.parametrize(("value", "told"), [(1, "on when a queue"), (2, "always on"), (3, "on when"), (255, "on")])
+def test_only_two_means_always_and_what_is_above_it_means_one(
+    tmp_path: Path, config: Config, value: int, told: str
+) -> None:
+    reason = found(tmp_path, cookies=value, config=config)["SYN cookies"].reason
+    assert reason.startswith(told)
+    assert ("always" in reason) is (value == 2)
+
+
 @pytest.mark.parametrize(
     ("mode", "measure", "level"),
     [(Mode.ENFORCE, AUTO, Level.WARN), (Mode.ENFORCE, NEVER, Level.BAD), (Mode.DRY_RUN, AUTO, Level.BAD)],

@@ -16,7 +16,7 @@ SLOW = ListenerPressure(80, 4, "nginx", 129, 128, accept_queue=129, accepting=Fa
 
 
 def look(at: float, *, dropped: float = 0.0, cookies: float = 0.0, full: ListenerPressure | None = None) -> Assessment:
-    flood = FloodFigures(dropped_pps=dropped, cookies_sent_pps=cookies)
+    flood = FloodFigures(dropped_pps=dropped, cookies_sent_pps=cookies, overflow_pps=dropped + cookies)
     return Assessment(at, flood=flood, pressure=(full,) if full else ())
 
 
@@ -77,18 +77,28 @@ def test_what_an_earlier_process_turned_on_is_wanted_until_it_has_been_quiet_for
 @pytest.mark.parametrize(
     ("wanted", "actual", "held", "yielded", "step"),
     [
-        (True, 0, False, False, CookieStep.TURN_ON),
-        (True, 1, False, False, CookieStep.LEAVE),
-        (True, 2, False, False, CookieStep.LEAVE),
-        (False, 0, False, False, CookieStep.LEAVE),
-        (False, 1, False, False, CookieStep.LEAVE),
-        (True, 1, True, False, CookieStep.LEAVE),
-        (False, 1, True, False, CookieStep.PUT_BACK),
-        (True, 2, True, False, CookieStep.YIELD),
-        (False, 2, True, False, CookieStep.YIELD),
-        (False, 0, True, False, CookieStep.YIELD),
-        (True, 0, False, True, CookieStep.LEAVE),
+        (1, 0, None, False, CookieStep.TURN_ON),
+        (1, 1, None, False, CookieStep.LEAVE),
+        (1, 2, None, False, CookieStep.LEAVE),
+        (0, 0, None, False, CookieStep.LEAVE),
+        (0, 1, None, False, CookieStep.LEAVE),
+        (1, 1, 1, False, CookieStep.LEAVE),
+        (0, 1, 1, False, CookieStep.PUT_BACK),
+        (1, 2, 1, False, CookieStep.YIELD),
+        (0, 2, 1, False, CookieStep.YIELD),
+        (0, 0, 1, False, CookieStep.YIELD),
+        (1, 0, None, True, CookieStep.LEAVE),
+        (2, 0, None, False, CookieStep.TURN_ON),
+        (2, 1, None, False, CookieStep.TURN_ON),
+        (2, 1, 1, False, CookieStep.TURN_ON),
+        (2, 3, None, False, CookieStep.TURN_ON),
+        (2, 2, None, False, CookieStep.LEAVE),
+        (2, 2, 2, False, CookieStep.LEAVE),
+        (1, 2, 2, False, CookieStep.LEAVE),
+        (0, 2, 2, False, CookieStep.PUT_BACK),
+        (2, 1, 2, False, CookieStep.YIELD),
+        (2, 1, None, True, CookieStep.LEAVE),
     ],
 )
-def test_every_case(wanted: bool, actual: int, held: bool, yielded: bool, step: CookieStep) -> None:
+def test_every_case(wanted: int, actual: int, held: int | None, yielded: bool, step: CookieStep) -> None:
     assert next_step(wanted=wanted, actual=actual, held=held, yielded=yielded) is step

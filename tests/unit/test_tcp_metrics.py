@@ -4,7 +4,7 @@ from ipaddress import ip_address
 import pytest
 
 from synguard.errors import SensorError
-from synguard.sensors.netlink_dump import Datagram, attribute, split
+from synguard.netlink import attribute
 from synguard.sensors.tcp_metrics import decode_finished_peers
 
 
@@ -14,25 +14,21 @@ def entry(peer: str, age_s: float, *, rest: bytes = b"") -> bytes:
     kinds = (1, 11) if address.version == 4 else (2, 12)
     body = attribute(kinds[0], address.packed) + attribute(kinds[1], address.packed)
     body += attribute(3, struct.pack("=Q", round(age_s * 1000))) + rest
-    return struct.pack("=IHHIIBBH", 20 + len(body), 27, 2, 1, 0, 1, 1, 0) + body
-
-
-def datagram(*entries: bytes) -> Datagram:
-    content = b"".join(entries)
-    return content, split(content)[0]
+    return struct.pack("=BBH", 1, 1, 0) + body
 
 
 def peers(high: list[int], low: list[int]) -> list[tuple[int, int]]:
     return list(zip(high, low, strict=True))
 
 
-def test_entries_of_both_families_and_of_any_length_are_read_from_every_datagram() -> None:
+def test_entries_of_both_families_and_of_any_length_are_read() -> None:
     values = attribute(6, b"\0" * 24)
     high, low = decode_finished_peers(
         [
-            datagram(entry("192.0.2.7", 1, rest=values), entry("2001:db8::7", 2)),
-            datagram(),
-            datagram(entry("2001:db8:ffff::8000:1", 3, rest=values), entry("198.51.100.200", 4)),
+            entry("192.0.2.7", 1, rest=values),
+            entry("2001:db8::7", 2),
+            entry("2001:db8:ffff::8000:1", 3, rest=values),
+            entry("198.51.100.200", 4),
         ],
         max_age_s=60,
     )
@@ -46,17 +42,16 @@ def test_entries_of_both_families_and_of_any_length_are_read_from_every_datagram
 
 
 def test_an_entry_of_exactly_the_age_counts_and_an_older_one_does_not() -> None:
-    high, low = decode_finished_peers([datagram(entry("192.0.2.7", 60), entry("192.0.2.8", 60.001))], max_age_s=60)
+    high, low = decode_finished_peers([entry("192.0.2.7", 60), entry("192.0.2.8", 60.001)], max_age_s=60)
     assert peers(high.tolist(), low.tolist()) == [(0, 0xFFFF << 32 | int(ip_address("192.0.2.7")))]
 
 
 def test_no_entries_are_no_peers() -> None:
     assert [len(column) for column in decode_finished_peers([], 60)] == [0, 0]
-    assert [len(column) for column in decode_finished_peers([datagram()], 60)] == [0, 0]
 
 
 def test_a_kernel_that_lays_entries_out_otherwise_is_an_error_and_not_an_empty_memory() -> None:
     body = attribute(3, struct.pack("=Q", 1)) + attribute(1, bytes(4)) + attribute(11, bytes(4))
-    strange = struct.pack("=IHHIIBBH", 20 + len(body), 27, 2, 1, 0, 1, 1, 0) + body
+    strange = struct.pack("=BBH", 1, 1, 0) + body
     with pytest.raises(SensorError, match="lays its entries out"):
-        decode_finished_peers([datagram(entry("192.0.2.7", 1), strange)], 60)
+        decode_finished_peers([entry("192.0.2.7", 1), strange], 60)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
 from typing import Final
 
-from synguard.sensors.netlink_dump import HEADER_BYTES, ask, attributes, dump, end_of
+from synguard.netlink import attributes, dump, query
 
 NO_RULES: Final = hashlib.sha256().digest()
 """The fingerprint where there are none."""
@@ -35,11 +34,10 @@ def generation() -> int:
     Raises:
         SensorError: The kernel could not be asked.
     """
-    for datagram, offsets in ask(_NETLINK_NETFILTER, _GETGEN, _REQUEST, "the generation of nf_tables"):
-        for offset in offsets:
-            for kind, value in _attributes(datagram, offset):
-                if kind == _GEN_ID and len(value) == 4:
-                    return int.from_bytes(value, "big")
+    for body in query(_NETLINK_NETFILTER, _GETGEN, _REQUEST, "the generation of nf_tables"):
+        for kind, value in attributes(body, len(_REQUEST)):
+            if kind == _GEN_ID and len(value) == 4:
+                return int.from_bytes(value, "big")
     return 0
 
 
@@ -52,13 +50,8 @@ def fingerprint(ours: tuple[str, str]) -> bytes:
     family, table = _FAMILIES[ours[0]], ours[1].encode() + b"\0"
     digest = hashlib.sha256()
     for request, compared in _HANDLES.items():
-        for datagram, offsets in dump(_NETLINK_NETFILTER, request, _REQUEST, "the rules of nf_tables"):
-            for offset in offsets:
-                found = dict(_attributes(datagram, offset))
-                if (datagram[offset + HEADER_BYTES], found.get(_TABLE)) != (family, table):
-                    digest.update(b"".join(found.get(kind, b"") for kind in (_TABLE, *compared)))
+        for body in dump(_NETLINK_NETFILTER, request, _REQUEST, "the rules of nf_tables"):
+            found = dict(attributes(body, len(_REQUEST)))
+            if (body[0], found.get(_TABLE)) != (family, table):
+                digest.update(b"".join(found.get(kind, b"") for kind in (_TABLE, *compared)))
     return digest.digest()
-
-
-def _attributes(datagram: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
-    return attributes(datagram, offset + HEADER_BYTES + len(_REQUEST), end_of(datagram, offset))

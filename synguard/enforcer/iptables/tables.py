@@ -7,11 +7,11 @@ from collections.abc import Callable
 import tenacity
 
 from synguard.enforcer.iptables.chains import ATTEMPTS
+from synguard.enforcer.iptables.revisions import missing_extensions
 from synguard.enforcer.iptables.rules import Rule, XtablesTable, reject_rules
 from synguard.enforcer.iptables.xtables import XTable, existing_tables, loading
 from synguard.enforcer.names import CHAIN
 from synguard.enforcer.programs import find_tool
-from synguard.enforcer.xt_revisions import missing_extensions
 from synguard.errors import ChangedUnderneathError, PlaneUnavailableError
 from synguard.model import Action
 

@@ -23,9 +23,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from synguard.enforcer.iptables.option_entries import adapt
 from synguard.enforcer.iptables.rules import Rule, XtablesTable
 from synguard.enforcer.names import CHAIN_LIMIT, COMMENT_LIMIT, Family
-from synguard.enforcer.option_entries import adapt
 from synguard.enforcer.programs import PLACES
 from synguard.errors import ChangedUnderneathError, NotPermittedError, PlaneError, PlaneUnavailableError
 

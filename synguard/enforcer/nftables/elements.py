@@ -12,8 +12,9 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from synguard.enforcer.nft_netlink import BODY, NESTED, TRIES, Answer, ask, attribute, attributes, channel, comment_in
+from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, channel, comment_in
 from synguard.errors import ChangedUnderneathError
+from synguard.netlink import NESTED, Answer, attribute, spans
 
 _GETSETELEM: Final = 13
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
@@ -78,9 +79,9 @@ def whole(answer: Answer) -> list[Element] | None:
 
 def elements_in(body: bytes) -> Iterator[Element]:
     """Yield the elements of one message."""
-    for kind, start, end in attributes(body, BODY, len(body)):
+    for kind, start, end in spans(body, BODY, len(body)):
         if kind == _LIST_ELEMENTS:
-            for _, inner, inner_end in attributes(body, start, end):
+            for _, inner, inner_end in spans(body, start, end):
                 yield _element(body, inner, inner_end)
 
 
@@ -90,13 +91,13 @@ def _named(table: str, name: str) -> bytes:
 
 def _element(body: bytes, start: int, end: int) -> Element:
     key, comment, packets, octets = b"", "", 0, 0
-    for kind, at, until in attributes(body, start, end):
+    for kind, at, until in spans(body, start, end):
         if kind == _KEY:
             key = body[at + _KEY_HEADER : until]
         elif kind == _EXPRESSION:
             packets, octets = _counter(body, at, until)
         elif kind == _EXPRESSIONS:
-            for _, inner, inner_end in attributes(body, at, until):
+            for _, inner, inner_end in spans(body, at, until):
                 packets, octets = _counter(body, inner, inner_end)
         elif kind == _USERDATA:
             comment = comment_in(body, at, until)
@@ -105,9 +106,9 @@ def _element(body: bytes, start: int, end: int) -> Element:
 
 def _counter(body: bytes, start: int, end: int) -> tuple[int, int]:
     packets = octets = 0
-    for kind, at, until in attributes(body, start, end):
+    for kind, at, until in spans(body, start, end):
         if kind == _EXPRESSION_DATA:
-            for inner, inner_at, inner_end in attributes(body, at, until):
+            for inner, inner_at, inner_end in spans(body, at, until):
                 if inner_end - inner_at != _U64.size:
                     continue
                 if inner == _COUNTER_PACKETS:

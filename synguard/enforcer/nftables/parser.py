@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from synguard.enforcer.names import is_ours
-from synguard.enforcer.nft_netlink import BODY, TRIES, ask, attribute, attributes, channel, comment_in
 from synguard.enforcer.nftables.layout import (
     BASES,
     CHAINS,
@@ -28,7 +27,9 @@ from synguard.enforcer.nftables.layout import (
     set_id,
     set_line,
 )
+from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, channel, comment_in
 from synguard.errors import ChangedUnderneathError
+from synguard.netlink import attribute, spans
 
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET, _GETGEN, _GETOBJ, _GETFLOWTABLE = 1, 4, 7, 10, 16, 19, 23
 _OF_TABLE: Final = attribute(1, NAME.encode() + b"\0")
@@ -40,9 +41,7 @@ _RULE_CHAIN, _RULE_HANDLE, _RULE_USERDATA = 2, 3, 7
 _SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_DESC, _SET_TIMEOUT, _SET_EXPR, _SET_EXPRS = 2, 3, 4, 9, 11, 17, 18
 _DESC_SIZE: Final = 1
 _EXPR_NAME: Final = 1
-_NAME_OF: Final = 2
-"""``NFTA_OBJ_NAME`` and ``NFTA_FLOWTABLE_NAME``."""
-_OBJ_TYPE: Final = 3
+_NAME_OF, _OBJ_TYPE = 2, 3  # NFTA_OBJ_NAME, which is NFTA_FLOWTABLE_NAME too
 _OBJECTS: Final[Mapping[int, str]] = {1: "counter", 2: "quota", 4: "limit"}
 _ANONYMOUS, _MAP, _TIMEOUT = 0x01, 0x08, 0x10
 _MEANING: Final = 0x7F
@@ -272,7 +271,7 @@ def _expressions(found: Mapping[int, bytes]) -> list[str]:
     """Return the names of what each element of a set carries: in one attribute, or in a list of several."""
     single = [found[_SET_EXPR]] if _SET_EXPR in found else []
     listed = found.get(_SET_EXPRS, b"")
-    several = [listed[start:end] for _, start, end in attributes(listed, 0, len(listed))]
+    several = [listed[start:end] for _, start, end in spans(listed, 0, len(listed))]
     return [_text(_fields(one, 0), _EXPR_NAME) for one in (single or several)]
 
 
@@ -283,7 +282,7 @@ def _base(chain: str) -> tuple[str, int, int, int]:
 
 def _fields(body: bytes, start: int = BODY) -> dict[int, bytes]:
     """Return attribute → value of one message, or of what is nested in it."""
-    return {kind: body[first:last] for kind, first, last in attributes(body, start, len(body))}
+    return {kind: body[first:last] for kind, first, last in spans(body, start, len(body))}
 
 
 def _text(found: Mapping[int, bytes], kind: int) -> str:

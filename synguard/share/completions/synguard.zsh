@@ -110,7 +110,7 @@ _synguard_ban() {
     '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
     '--for[How long\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
     '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
-    '--action[drop in silence, or reject with a TCP reset]:drop|reject|challenge|limit:(drop reject challenge limit)' \
+    '--action[drop in silence; reject with a TCP reset; challenge\: answer SYNs with cookies; limit\: a few of them]:drop|reject|challenge|limit:(drop reject challenge limit)' \
     '--ports[Close only these local TCP ports]:80,443: ' \
     '--reason[Why, for those who read the report]:TEXT: ' \
     '--force[Also protected targets and very wide prefixes]' \
