@@ -23,6 +23,7 @@ from synguard.decision.unqueued import unqueued_flood
 from synguard.detector.assessment import Assessment
 from synguard.model import Ban, Incident, Mode, Phase, Signal, Verdict
 from synguard.policy.models import Config, Policy
+from synguard.units import format_ports
 
 FORESEEN: Final = 25.0
 """Score from which completed handshakes are looked at ahead of the ban that may follow."""
@@ -117,7 +118,7 @@ class Engine:
         if unqueued is not None:
             tally = replace(tally, kind=tally.kind or unqueued.kind, note=tally.note or unqueued.text, pps=unqueued.pps)
         slow = _slow_application(assessment) if assessment.slow_application else ""
-        flood_verdict = spoofed or slow or (unqueued.text if unqueued else "")
+        flood_verdict = spoofed or _crowded(assessment) or slow or (unqueued.text if unqueued else "")
         incident = self._incidents.follow(assessment, tally, now)
         return Decision(
             bans=tuple(evaluator.bans),
@@ -209,6 +210,13 @@ class Engine:
         if strained or goes_on or any(key.signal is Signal.SYN_RATE for key, _ in self.scores.offenders()):
             self._sampling_until = assessment.at + self._sampler_linger_s
         return assessment.at < self._sampling_until
+
+
+def _crowded(assessment: Assessment) -> str:
+    if not assessment.crowded:
+        return ""
+    ports = format_ports(tuple(sorted(assessment.crowded)))
+    return f"connection flood: port {ports} has stopped accepting while few sources hold most of its connections"
 
 
 def _slow_application(assessment: Assessment) -> str:
