@@ -159,7 +159,7 @@ class Dispersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment:  # wide: all that one tick measured, a record of parts
     """One tick, seen whole."""
 
     at: float

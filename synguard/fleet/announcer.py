@@ -13,7 +13,7 @@ PER_MINUTE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RouteStep:
     """One thing to say to a speaker."""
 
     announce: bool
@@ -46,19 +46,19 @@ class Announcer:
         self.wanted = chosen
         self.refused = len(routes) - len(chosen)
 
-    def steps(self, now: float) -> list[Step]:
+    def steps(self, now: float) -> list[RouteStep]:
         """Return what is to be said now; the same is returned again until ``done`` says that it was."""
         current = {route for route, deadline in self.wanted.items() if deadline > now}
-        going = [Step(False, route) for route in self.announced if route not in current]
+        going = [RouteStep(False, route) for route in self.announced if route not in current]
         coming = [
-            Step(True, route)
+            RouteStep(True, route)
             for route in self.wanted
             if route in current and now - self.announced.get(route, float("-inf")) >= self.refresh_s
         ]
         self._spent = [at for at in self._spent if at > now - 60.0]
         return going + coming[: PER_MINUTE - len(self._spent)]
 
-    def done(self, step: Step, now: float) -> None:
+    def done(self, step: RouteStep, now: float) -> None:
         """Note that a speaker took a step."""
         if step.announce:
             self.announced[step.route] = now
@@ -66,9 +66,9 @@ class Announcer:
         else:
             self.announced.pop(step.route, None)
 
-    def leave(self) -> list[Step]:
+    def leave(self) -> list[RouteStep]:
         """Return what withdraws everything."""
-        return [Step(False, route) for route in self.announced]
+        return [RouteStep(False, route) for route in self.announced]
 
     def next_at(self) -> float:
         """Return when the next deadline passes or refresh is due, in monotonic seconds; infinite where none is."""

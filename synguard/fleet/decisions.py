@@ -31,7 +31,7 @@ LONGEST_S: Final = 366 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class CrowdSecDecision:
     """One decision of a CrowdSec local API about one address or prefix."""
 
     target: Network
@@ -48,7 +48,7 @@ class StreamAnswer:
 
     deleted: frozenset[tuple[Network, str]]
     """Target and type: a deletion means every decision of this type about the target."""
-    new: tuple[Decision, ...]
+    new: tuple[CrowdSecDecision, ...]
     unusable: Mapping[str, int] = field(default_factory=dict)
     """Why a decision is not used → how many; reasons with none are absent."""
 
@@ -73,7 +73,9 @@ def parse_stream(data: bytes, now: datetime) -> StreamAnswer:
     return StreamAnswer(deleted, new, dict(unusable))
 
 
-def _decisions(document: Mapping[str, Any], name: str, now: datetime, unusable: Counter[str]) -> Iterable[Decision]:
+def _decisions(
+    document: Mapping[str, Any], name: str, now: datetime, unusable: Counter[str]
+) -> Iterable[CrowdSecDecision]:
     items = document.get(name)
     if items is None:
         return
@@ -90,7 +92,7 @@ class _UnusableError(Exception):
     pass
 
 
-def _decision(item: Any, now: datetime) -> Decision:
+def _decision(item: Any, now: datetime) -> CrowdSecDecision:
     if not isinstance(item, dict):
         raise _UnusableError("not an object")
     words: dict[str, str] = {name: item[name] for name in _WORDS if isinstance(item.get(name), str)}
@@ -108,7 +110,7 @@ def _decision(item: Any, now: datetime) -> Decision:
         seconds = parse_go_duration(words["duration"])
     except ValueError:
         raise _UnusableError("the duration cannot be read") from None
-    return Decision(
+    return CrowdSecDecision(
         target=target,
         kind=words["type"].lower(),
         ends_at=now + timedelta(seconds=max(min(seconds, LONGEST_S), -LONGEST_S)),

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from synguard.errors import FleetError
-from synguard.fleet.announcer import Announcer, Step
+from synguard.fleet.announcer import Announcer, RouteStep
 from synguard.fleet.routes import from_json, to_json
 from synguard.fleet.speakers import ExaBgp, GoBgp, Speaker
 from synguard.private import read_private, replace_private
@@ -87,7 +87,7 @@ class Feeder:
                 time.sleep(0.2)
         self._speaker.close()
 
-    def _step(self, step: Step, now: float) -> bool:
+    def _step(self, step: RouteStep, now: float) -> bool:
         try:
             self._speaker.say(step.route, announce=step.announce)
         except FleetError as error:

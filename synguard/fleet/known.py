@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from synguard.addresses import Network
-from synguard.fleet.decisions import Decision, StreamAnswer
+from synguard.fleet.decisions import CrowdSecDecision, StreamAnswer
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class KnownDecisions:
     """Type or reason → how many decisions of the last complete look and since were left out."""
     left_out: int = 0
     """Decisions beyond ``at_most``."""
-    _by_target: dict[Network, Decision] = field(default_factory=dict)
+    _by_target: dict[Network, CrowdSecDecision] = field(default_factory=dict)
 
     def take(self, answer: StreamAnswer, *, complete: bool) -> None:
         """Take in one answer; a ``complete`` one replaces all that was known.
@@ -45,7 +45,7 @@ class KnownDecisions:
                 self._by_target[decision.target] = decision
         self._bound()
 
-    def current(self, now: datetime) -> Mapping[Network, Decision]:
+    def current(self, now: datetime) -> Mapping[Network, CrowdSecDecision]:
         """Return target → decision of those that have not ended, forgetting the others."""
         if any(decision.ends_at <= now for decision in self._by_target.values()):
             self._by_target = {target: one for target, one in self._by_target.items() if one.ends_at > now}

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import Network, NetworkIndex
-from synguard.fleet.decisions import Decision
+from synguard.fleet.decisions import CrowdSecDecision
 from synguard.model import Action, Ban, Origin, Scope
 
 POLICY: Final = "crowdsec"
@@ -35,7 +35,7 @@ class Plan:
 
 
 def plan(
-    decisions: Mapping[Network, Decision],
+    decisions: Mapping[Network, CrowdSecDecision],
     standing: Iterable[Ban],
     *,
     protected: Collection[Network],
@@ -83,7 +83,7 @@ def plan(
     return Plan(tuple(add), tuple(move), end, spared, held)
 
 
-def _ban(decision: Decision, now: datetime, dry_run: bool, ban_id: str) -> Ban:
+def _ban(decision: CrowdSecDecision, now: datetime, dry_run: bool, ban_id: str) -> Ban:
     return Ban(
         id=ban_id,
         target=decision.target,

@@ -1,4 +1,5 @@
 """The ledger: what we want, what was decided and why, in one SQLite file that agent and verbs share."""
+# long: one short method for each thing that is kept
 
 from __future__ import annotations
 

@@ -58,8 +58,6 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "ticks_without_samples notes",
     "synguard policy suggest": "files recorded_s calm_s margin left_out tried warnings policies pack",
     "synguard notify show": "services signed name events digest quiet per_hour unhealthy_for",
-    "synguard fleet": "name place reachable since counts error notes",
-    "synguard upstream show": "address ends_at",
     "synguard doctor": "healthy findings listeners coverage",
     "synguard flush": "flushed agent_running syn_cookies_put_back_to",
 }
