@@ -101,6 +101,16 @@ class VerdictKind(StrEnum):
     SPOOFED = "spoofed"
 
 
+class FloodKind(StrEnum):
+    """What is said of the whole flood."""
+
+    NONE = ""
+    SPOOFED = "spoofed"
+    SLOW_APPLICATION = "slow application"
+    CLOSED_PORT = "closed port"
+    RESETS = "resets"
+
+
 class Phase(StrEnum):
     """Where an incident stands."""
 

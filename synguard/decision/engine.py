@@ -21,7 +21,7 @@ from synguard.decision.scores import Score, ScoreKey, Scores
 from synguard.decision.spoofing import spoofed_reason
 from synguard.decision.unqueued import unqueued_flood
 from synguard.detector.assessment import Assessment
-from synguard.model import Ban, Incident, Mode, Phase, Signal, Verdict
+from synguard.model import Ban, FloodKind, Incident, Mode, Phase, Signal, Verdict
 from synguard.policy.models import Config, Policy
 from synguard.units import format_ports
 
@@ -43,7 +43,9 @@ class Decision:
     verdicts: tuple[Verdict, ...] = ()
     """One for every condemned target, whether banned, held already, spared or only watched."""
     flood_verdict: str = ""
-    """About the flood as a whole, ``spoofed: …`` or ``slow application: …``."""
+    """About the flood as a whole, ``spoofed: …`` or ``slow application: …``, for people."""
+    flood_kind: FloodKind = FloodKind.NONE
+    """The same, for programs."""
     incident: Incident | None = None
     """The incident under way; with ``ended_at`` set at the tick that ends it."""
     phase: Phase = Phase.CALM
@@ -118,13 +120,19 @@ class Engine:
         if unqueued is not None:
             tally = replace(tally, kind=tally.kind or unqueued.kind, note=tally.note or unqueued.text, pps=unqueued.pps)
         slow = _slow_application(assessment) if assessment.slow_application else ""
-        flood_verdict = spoofed or _crowded(assessment) or slow or (unqueued.text if unqueued else "")
+        said = (
+            (FloodKind.SPOOFED, spoofed),
+            (FloodKind.SLOW_APPLICATION, _crowded(assessment) or slow),
+            (unqueued.flood, unqueued.text) if unqueued else (FloodKind.NONE, ""),
+        )
+        flood_kind, flood_verdict = next(((kind, text) for kind, text in said if text), (FloodKind.NONE, ""))
         incident = self._incidents.follow(assessment, tally, now)
         return Decision(
             bans=tuple(evaluator.bans),
             replaced=tuple(evaluator.replaced),
             verdicts=tuple(evaluator.verdicts),
             flood_verdict=flood_verdict,
+            flood_kind=flood_kind,
             incident=incident,
             phase=self.phase,
             wants_sampler=self._wants_sampler(assessment),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from synguard.detector.assessment import Assessment
+from synguard.model import FloodKind
 
 NOTABLE_PPS: Final = 1_000.0
 """Packets a second over the last second; a port scan brings some hundred for a moment."""
@@ -18,6 +19,7 @@ class Unqueued(NamedTuple):
     pps: float
     text: str
     """One sentence."""
+    flood: FloodKind
 
 
 def unqueued_flood(assessment: Assessment) -> Unqueued | None:
@@ -26,12 +28,12 @@ def unqueued_flood(assessment: Assessment) -> Unqueued | None:
     if handshakes.resets_pps >= NOTABLE_PPS:
         pps = handshakes.resets_pps
         text = f"resets: {pps:,.0f} SYNs a second come from hosts that answer with a reset; no SYN queue fills"
-        return Unqueued("resets", pps, text)
+        return Unqueued("resets", pps, text, FloodKind.RESETS)
     if handshakes.refused_pps >= NOTABLE_PPS:
         pps = handshakes.refused_pps
         text = (
             f"closed port: {pps:,.0f} packets a second come to ports that nothing listens on, or to no connection; "
             "the kernel answers with resets"
         )
-        return Unqueued("closed-port", pps, text)
+        return Unqueued("closed-port", pps, text, FloodKind.CLOSED_PORT)
     return None

@@ -12,7 +12,7 @@ from typing import Final
 
 from synguard import __version__
 from synguard.metrics.series import Delivery, MetricSpec, MetricsSource, Sample
-from synguard.model import Mode, Origin, Scope, VerdictKind
+from synguard.model import FloodKind, Mode, Origin, Scope, VerdictKind
 from synguard.status.conditions import KINDS, Code, Severity
 from synguard.status.model import AgentStatus, ListenerStatus, Status
 
@@ -92,8 +92,7 @@ SERIES: Final = (
         "synguard_flood_verdict",
         "1 for what is said of the whole flood",
         lambda snapshot: [
-            ((word.replace(" ", "-"),), float(snapshot.status.verdict.startswith(word)))
-            for word in ("spoofed", "slow application")
+            ((kind.replace(" ", "-"),), float(snapshot.status.verdict_kind is kind)) for kind in FloodKind if kind
         ],
         ("verdict",),
     ),

@@ -82,6 +82,7 @@ def build_status(  # a status gathers everything, once
         pressure=_pressure(assessment),
         flood=_flood(assessment),
         verdict=decision.flood_verdict,
+        verdict_kind=decision.flood_kind,
         targets=_targets(decision, scores),
         incidents=_incidents(decision),
         countermeasures=countermeasures,

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synguard.errors import NotPermittedError, SynguardError
-from synguard.model import Mode, Origin, Phase, Scope, VerdictKind
+from synguard.model import FloodKind, Mode, Origin, Phase, Scope, VerdictKind
 from synguard.private import NotOursError, read_private, replace_private
 from synguard.status.conditions import Condition
 
@@ -207,7 +207,8 @@ class Status(_Part):  # wide: one record, a field a key of the JSON
     pressure: tuple[ListenerStatus, ...] = ()
     flood: FloodStatus = FloodStatus()
     verdict: str = ""
-    """The verdict about the whole flood, ``spoofed: …`` or ``slow application: …``; empty while calm."""
+    """The verdict about the whole flood, one sentence; empty while calm."""
+    verdict_kind: FloodKind = FloodKind.NONE
     targets: tuple[TargetStatus, ...] = ()
     """The highest scores now, at most 20."""
     incidents: tuple[IncidentStatus, ...] = ()

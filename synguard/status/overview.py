@@ -68,6 +68,7 @@ def _without_agent(
         "pressure": [],
         "flood": FloodStatus().model_dump(mode="json"),
         "verdict": "",
+        "verdict_kind": "",
         "targets": [],
         "incidents": [],
         "countermeasures": [],

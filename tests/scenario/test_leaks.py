@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from synguard.enforcer.plane import Bypass
 from synguard.status.model import Status, read_status
 from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
 from tests.support.fake_plane import FakePlane
 from tests.support.scene import Scene
 
-ACCEPT = "iptables raw: rule 1 of PREROUTING accepts packets before SYNGUARD sees them"
+ACCEPT = Bypass.of("iptables raw: rule 1 of PREROUTING accepts packets before SYNGUARD sees them", 4)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from synguard.agent.alerts import Alerts
 from synguard.metrics.series import Delivery, MetricsSource
 from synguard.metrics.table import SERIES
+from synguard.model import FloodKind
 from synguard.notify.alert_policy import AlertPolicy
 from synguard.notify.dispatcher import Dispatcher
 from synguard.status.conditions import KINDS, MOST, Code, Condition, Conditions, Severity, text_of, texts
@@ -100,7 +101,8 @@ def status_with(conditions: tuple[Condition, ...]) -> Status:
     return Status(
         mode="enforce", plane="nftables", show_command="nft list ruleset", healthy=not problems, conditions=conditions,
         problems=problems, plane_problem=text_of(conditions, Code.PLANE_FAILED), notes=texts(conditions, Severity.NOTE),
-        pid=1, started_at=NOW, last_reading_at=NOW, policies=(),
+        verdict=conditions[0].text, verdict_kind=FloodKind.SPOOFED, pid=1, started_at=NOW, last_reading_at=NOW,
+        policies=(),
     )  # fmt: skip
 
 

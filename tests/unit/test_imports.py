@@ -162,6 +162,11 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
     assert sorted(below.keys() - settled) == []
 
 
+def test_of_the_verbs_only_run_needs_the_agent() -> None:
+    needs = {one.importer for one in all_imports() if one.package == "cli" and part_of(one.imported) == "agent"}
+    assert needs == {"synguard.cli.run"}
+
+
 def test_a_class_name_means_one_thing_in_the_whole_package() -> None:
     homes: dict[str, list[str]] = {}
     for name, tree in trees():
