@@ -10,7 +10,7 @@ from typing import Final
 
 from synguard import capabilities
 from synguard.agent.agent import Agent
-from synguard.agent.alerts import alerting, host_name
+from synguard.agent.alerts import alerting
 from synguard.agent.challenging import Challenging
 from synguard.agent.config_reload import Loader
 from synguard.agent.enforcement import Enforcement
@@ -34,6 +34,7 @@ from synguard.enforcer.sysctl import Sysctl
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.model import Mode
+from synguard.notify.services import host_name
 from synguard.operator.enablement import EnablementFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
