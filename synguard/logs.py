@@ -64,6 +64,7 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "recording": ("a recording ended", ("file",)),
     "notify": ("a message could not be delivered, or can be again", ("service", "about")),
     "metrics": ("where metrics are served, or why they are not", ("listen",)),
+    "fleet": ("a peer of the fleet answers, or does not", ("peer",)),
     "service": ("the service manager cannot be told how the agent is, or capabilities cannot be given up", ()),
     "other": ("whatever has no word of its own, such as a line of a library", ()),
 }

@@ -65,6 +65,8 @@ class Origin(StrEnum):
 
     AUTO = "auto"
     MANUAL = "manual"
+    CROWDSEC = "crowdsec"
+    """A decision of the CrowdSec local API that this host follows."""
 
 
 class Signal(StrEnum):

@@ -42,7 +42,7 @@ from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
 from synguard.status.conditions import Code, Conditions
 from synguard.status.model import Status
-from synguard.status.publisher import Publisher, Reader
+from synguard.status.publisher import Amendment, Publisher, Reader
 
 log: Final = logging.getLogger(__name__)
 
@@ -129,9 +129,24 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         return self._publisher.readers
 
     @property
+    def amendments(self) -> list[Amendment]:
+        """What adds to each status before it is published."""
+        return self._publisher.amendments
+
+    @property
     def phase(self) -> Phase:
         """Where the incident stands."""
         return self._engine.phase
+
+    @property
+    def protected(self) -> Protected:
+        """Who may never be banned, as of the last read."""
+        return self._protected_list.known
+
+    @property
+    def bans(self) -> Mapping[str, Ban]:
+        """Ban id → ban of those that stand; in dry-run, those that would."""
+        return self._enforcement.bans
 
     @property
     def mode(self) -> Mode:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from synguard.notify.alert_policy import AlertPolicy, AlertSettings, Seen
 from synguard.notify.dispatcher import Dispatcher, Worker
 from synguard.notify.message import About
 from synguard.notify.sender import Sender
-from synguard.notify.services import load_key, load_services
+from synguard.notify.services import host_name, load_key, load_services
 from synguard.plain import clipped, printable
 from synguard.policy.integrations import Notify
 from synguard.policy.models import Config
@@ -151,11 +150,6 @@ def settings_of(settings: Notify) -> AlertSettings:
         per_hour=settings.per_hour,
         unhealthy_s=settings.unhealthy_for,
     )
-
-
-def host_name(settings: Notify) -> str:
-    """Return how messages call this host."""
-    return clipped(printable(settings.name or socket.gethostname()), 64)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from synguard.agent.challenging import Challenging
 from synguard.agent.config_reload import Loader
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.false_positives import FalsePositiveWatch
+from synguard.agent.fleet import in_fleet
 from synguard.agent.history import History
 from synguard.agent.kernel_watch import KernelWatch
 from synguard.agent.lock import AgentLock
@@ -33,6 +34,7 @@ from synguard.enforcer.sysctl import Sysctl
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.model import Mode
+from synguard.notify.services import host_name
 from synguard.operator.enablement import EnablementFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
@@ -121,6 +123,7 @@ def agent_for(
         agent.conditions.ask(Code.KERNEL_UNKNOWN, lambda: watch.note)
         dispatcher = held.enter_context(alerting(agent, config, clock))
         held.enter_context(measuring(agent, config.metrics, dispatcher))
+        held.enter_context(in_fleet(agent, config, clock, host_name(config.notify)))
         agent.adopt()
         yield agent
 

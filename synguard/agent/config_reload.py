@@ -17,6 +17,7 @@ FAULTS_LOGGED: Final = 20
 """Faults of a refused config that get a log line each; ``synguard policy check`` lists all."""
 FIXED: Final = (
     "mode", "plane", "members", "state_dir", "runtime_dir", "containers", "ceilings", "log", "notify", "metrics",
+    "crowdsec", "bgp",
 )  # fmt: skip
 """Settings that a reload leaves as they are: they are woven into open files and kernel objects."""
 

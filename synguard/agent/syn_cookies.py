@@ -202,21 +202,3 @@ def cookies_for(config: Config, ledger: Ledger, kernel: Settings | None = None) 
         text = "SYN cookies are on from an agent that was killed; synguard flush puts the old value back"
         log.warning(text, extra=event("cookies"))
     return SynCookies(DryRunSysctl(settings), CookieNoteFile(()), ledger.record_action, config)
-
-
-def put_back_left_over(config: Config, settings: Settings | None = None) -> int | None:
-    """Put back the value that an agent, running or killed, holds changed; return it, or None where none does.
-
-    Raises:
-        PlaneError: The kernel refused.
-        LedgerError: The note of it could not be removed.
-    """
-    kernel, notes = settings or Sysctl(), CookieNoteFile(note_directories(config))
-    note = notes.read()
-    if note is None:
-        return None
-    ours = kernel.read(SYN_COOKIES) == note.made
-    if ours:
-        kernel.write(SYN_COOKIES, note.before)
-    notes.remove()
-    return note.before if ours else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from synguard.agent.syn_cookies import put_back_left_over
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
 from synguard.enforcer.sysctl import SYN_COOKIES
 from synguard.errors import ConfigError
+from synguard.operator.flush import put_back_left_over
 from synguard.output.tables import print_json
 from synguard.policy.models import Config
 from synguard.status.freshness import agent_runs

@@ -6,13 +6,12 @@ import asyncio
 
 import typer
 
-from synguard.agent.alerts import host_name
 from synguard.cli.context import utcnow
 from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError
 from synguard.notify.sender import Sender
-from synguard.notify.services import Service, load_key, load_services
+from synguard.notify.services import Service, host_name, load_key, load_services
 from synguard.notify.template import trial
 from synguard.notify.webhook import Refused
 from synguard.output.tables import print_json, printable

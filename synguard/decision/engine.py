@@ -23,6 +23,7 @@ from synguard.decision.unqueued import unqueued_flood
 from synguard.detector.assessment import Assessment
 from synguard.model import Ban, FloodKind, Incident, Mode, Phase, Signal, Verdict
 from synguard.policy.models import Config, Policy
+from synguard.units import format_ports
 
 FORESEEN: Final = 25.0
 """Score from which completed handshakes are looked at ahead of the ban that may follow."""
@@ -121,7 +122,7 @@ class Engine:
         slow = _slow_application(assessment) if assessment.slow_application else ""
         said = (
             (FloodKind.SPOOFED, spoofed),
-            (FloodKind.SLOW_APPLICATION, slow),
+            (FloodKind.SLOW_APPLICATION, _crowded(assessment) or slow),
             (unqueued.flood, unqueued.text) if unqueued else (FloodKind.NONE, ""),
         )
         flood_kind, flood_verdict = next(((kind, text) for kind, text in said if text), (FloodKind.NONE, ""))
@@ -217,6 +218,13 @@ class Engine:
         if strained or goes_on or any(key.signal is Signal.SYN_RATE for key, _ in self.scores.offenders()):
             self._sampling_until = assessment.at + self._sampler_linger_s
         return assessment.at < self._sampling_until
+
+
+def _crowded(assessment: Assessment) -> str:
+    if not assessment.crowded:
+        return ""
+    ports = format_ports(tuple(sorted(assessment.crowded)))
+    return f"connection flood: port {ports} has stopped accepting while few sources hold most of its connections"
 
 
 def _slow_application(assessment: Assessment) -> str:

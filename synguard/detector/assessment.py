@@ -159,7 +159,7 @@ class Dispersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment:  # wide: all that one tick measured, a record of parts
     """One tick, seen whole."""
 
     at: float
@@ -172,8 +172,10 @@ class Assessment:
     handshakes: Handshakes = Handshakes()
     bottleneck: str = ""
     """Why a CPU is the bottleneck of receiving packets, one clause; empty while none is."""
-    pressed: frozenset[str] = frozenset()
-    """Names of the policies one of whose listeners overflows."""
+    pressed: frozenset[int] = frozenset()
+    """Local ports whose SYN queue overflows, or did a moment ago."""
+    crowded: frozenset[int] = frozenset()
+    """Local ports that have stopped accepting while few sources hold most of their connections."""
     port_mapping: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Local port → the ports that a ban must close for it, where that is more than itself; empty for all ports."""
     crowds: Mapping[Signal, Crowd] = field(default_factory=dict)

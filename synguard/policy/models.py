@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from synguard.model import Mode
+from synguard.policy.fleet import Bgp, CrowdSec
 from synguard.policy.integrations import Log, Metrics, Notify
 from synguard.policy.policies import LONGEST_BAN_S, BanTimes, Holds, Limits, Pack, Policy, PrefixRules, Steps
 from synguard.policy.values import Base, Duration, FilePath, NetworkText, Number, Whole
@@ -213,6 +214,8 @@ class Config(Base):  # wide: one record, a field a key of the file
     challenge: Challenge = Field(Challenge(), description="challenges: SYN cookies at the interface")
     containers: ContainerWatch = Field(ContainerWatch(), description="listeners in other network namespaces")
     ledger: LedgerLimits = Field(LedgerLimits(), description="bounds on the state database")
+    crowdsec: CrowdSec = Field(CrowdSec(), description="a CrowdSec local API to learn from and to tell")
+    bgp: Bgp = Field(Bgp(), description="a BGP speaker that announces routes upstream")
     notify: Notify = Field(Notify(), description="messages")
     metrics: Metrics = Field(Metrics(), description="figures for Prometheus")
     log: Log = Field(Log(), description="how log lines look")

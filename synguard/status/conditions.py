@@ -56,6 +56,7 @@ class Code(StrEnum):
     CONFIG_DRIFT = "config-drift"
     MESSAGES_FAILED = "messages-failed"
     METRICS_FAILED = "metrics-failed"
+    FLEET_FAILED = "fleet-failed"
     STATUS_FILE_FAILED = "status-file-failed"
     OTHERS = "others"
 
@@ -109,6 +110,7 @@ KINDS: Final[Mapping[Code, ConditionKind]] = {
     Code.CONFIG_DRIFT: ConditionKind("the configuration file is not what runs", Severity.NOTE),
     Code.MESSAGES_FAILED: ConditionKind("messages do not arrive", Severity.NOTE),
     Code.METRICS_FAILED: ConditionKind("metrics are not served", Severity.NOTE),
+    Code.FLEET_FAILED: ConditionKind("a peer of the fleet does not answer, or is not configured right", Severity.NOTE),
     Code.STATUS_FILE_FAILED: ConditionKind(
         "the status file cannot be written", Severity.NOTE, "status-file", "the status file is written again"
     ),

@@ -164,6 +164,21 @@ class ActiveBansStatus(_Part):
     bans: int
 
 
+class PeerStatus(_Part):
+    """One peer of the fleet: a CrowdSec local API, a BGP speaker."""
+
+    name: str
+    place: str
+    """Where it is, without secrets."""
+    reachable: bool | None
+    """None until it was asked for the first time."""
+    since: datetime | None
+    counts: dict[str, int] = {}
+    error: str = ""
+    """The last error; it stays for the record when the peer answers again."""
+    notes: tuple[str, ...] = ()
+
+
 class Status(_Part):  # wide: one record, a field a key of the JSON
     """All of it; ``status --json`` prints exactly these keys."""
 
@@ -211,6 +226,8 @@ class Status(_Part):  # wide: one record, a field a key of the JSON
     """One in how many SYNs the sampler keeps; 0 while it rests."""
     ledger_bytes: int = 0
     sensors: dict[str, SensorStatus] = {}
+    peers: tuple[PeerStatus, ...] = ()
+    """The fleet; empty where none is configured."""
     agent: AgentStatus | None = None
     """None in the status of an earlier release."""
 

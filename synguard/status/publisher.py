@@ -13,12 +13,16 @@ STATUS_EVERY_S: Final = 1.0
 Reader = Callable[[Status], None]
 """Given each status as it is published; must neither wait nor raise."""
 
+Amendment = Callable[[Status], Status]
+"""Adds to a status what the tick does not know; must neither wait nor raise."""
+
 
 class Publisher:
     """Publishes a status when one is due; a file that cannot be written is told once and stops nobody else."""
 
     def __init__(self, runtime_dir: Path) -> None:
         self.readers: list[Reader] = []
+        self.amendments: list[Amendment] = []
         self._runtime_dir = runtime_dir
         self._due_at = float("-inf")
         self.problem = ""
@@ -30,6 +34,8 @@ class Publisher:
             return
         self._due_at = now + STATUS_EVERY_S
         told = status()
+        for amend in self.amendments:
+            told = amend(told)
         for read in self.readers:
             read(told)
         self._write(told)

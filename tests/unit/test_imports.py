@@ -36,16 +36,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "enforcer": {*LOW, "logs"},
     "ledger": LOW,
     "notify": {*LOW, "logs"},  # what it tells, the agent hands to it
+    "fleet": {*LOW, "ledger", "logs", "synguard"},  # the version
     "status": {*LOW, "logs", "output", "detector", "decision", "enforcer"},
     "metrics": {*LOW, "logs", "status", "synguard"},  # the version
     "doctor": {*LOW, *HOST, "output", "notify"},
     "report": {*LOW, "output", "status", "doctor", "detector", "decision", "recording", "replay", "synguard"},
     "operator": {*LOW, *HOST, "output", "detector"},
-    "agent": {*LOW, *HOST, "output", "logs", "detector", "decision", "notify", "status", "metrics", "operator"},
+    "agent": {
+        *LOW, *HOST, "output", "logs", "detector", "decision", "notify", "status", "metrics", "operator", "fleet",
+    },
     "top": {*LOW, *HOST, "output", "detector", "status", "report", "operator"},
     "cli": {
         *LOW, *HOST, "output", "logs", "detector", "recording", "replay", "notify", "status", "doctor", "report",
-        "operator", "agent", "top", "synguard",
+        "operator", "agent", "top", "fleet", "synguard",
     },
     "__main__": {"cli"},
     "synguard": set(),
@@ -73,6 +76,7 @@ ONLY_THERE = {
     "apprise": {"synguard.notify.deliver"},
     "rich": {"synguard.output", "synguard.report", "synguard.cli"},
     "jinja2": {"synguard.report.html"},
+    "urllib3": {"synguard.fleet.lapi"},
 }
 """A library → the packages or modules that may know of it."""
 
@@ -156,6 +160,11 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
     while ready := [name for name, needs in below.items() if name not in settled and needs & below.keys() <= settled]:
         settled.update(ready)
     assert sorted(below.keys() - settled) == []
+
+
+def test_of_the_verbs_only_run_needs_the_agent() -> None:
+    needs = {one.importer for one in all_imports() if one.package == "cli" and part_of(one.imported) == "agent"}
+    assert needs == {"synguard.cli.run"}
 
 
 def test_a_class_name_means_one_thing_in_the_whole_package() -> None:
