@@ -11,7 +11,7 @@ from synguard.addresses import Network
 from synguard.agent.handshake_watch import HandshakeWatch
 from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.challenge.handshakes import Entrance
-from synguard.enforcer.challenge.obstacles import Obstacle
+from synguard.enforcer.challenge.obstacles import REDIRECTED, SYNPROXY, Obstacle
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.preflight import ChallengePreflight
 from synguard.enforcer.challenge.program import Program, ProgramSettings
@@ -22,6 +22,7 @@ from synguard.errors import NotPermittedError, PlaneError, SensorError, Synguard
 from synguard.logs import event
 from synguard.policy.models import Config
 from synguard.sensors.attach_points import AttachPoints, AttachPointWatch
+from synguard.units import format_ports
 
 log: Final = logging.getLogger(__name__)
 
@@ -121,10 +122,14 @@ class Challenging:  # wide: one part for each thing that the program depends on
     @property
     def trouble(self) -> str:
         """Why SYNs are not challenged as they should be, one sentence; empty while they can or may be."""
-        everywhere = (one.text for one in self._preflight.obstacles or () if one.ports is None)
+        found = self._preflight.obstacles or ()
+        everywhere = (one.text for one in found if one.ports is None)
         why = self._refused or next(everywhere, "") or self._handshakes.reason
         if why:
             return f"no SYNs are challenged: {why}"
+        mendable = (one for one in found if one.code not in (REDIRECTED, SYNPROXY))
+        for one in mendable:
+            return f"SYNs to port {format_ports(one.ports or ())} are not challenged: {one.text}"
         return f"challenges do not follow changes of this host: {self._told}" if self._told else ""
 
     def refuse(self, why: str) -> None:

@@ -13,6 +13,7 @@ from synguard.addresses import NetworkIndex, host_network
 from synguard.cli.context import opened_ledger, protected_here, utcnow, working_plane
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.cli.policy import policies_in_effect
+from synguard.doctor.challenge_checks import challenge_findings
 from synguard.doctor.coverage import read_coverage
 from synguard.doctor.coverage_table import coverage_shape, print_coverage
 from synguard.doctor.drift_checks import REPAIRS_SINCE, drift_findings
@@ -51,7 +52,7 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
         settings = Config()
     listeners, sockets = read_listeners(time.monotonic())
     findings += kernel_findings(settings, listeners)
-    findings += [sockets, *listener_findings(listeners)]
+    findings += [sockets, *listener_findings(listeners), *challenge_findings(settings, listeners)]
     if not findings or findings[0].name != "config":
         findings += _policies(config, settings, listeners)
     findings += [*_allow_list(settings), *_ledger(settings), _agent(settings), *integration_findings(settings)]
