@@ -73,6 +73,9 @@ newcomer: setup deb ## type the quick start on a fresh Debian: commands counted,
 	.ci/system-packages --for-deb-check
 	$(PY) -m pytest -m deb tests/package/test_newcomer.py
 
+bpf: setup ## compile the challenge program anew (synguard/enforcer/challenge/bpf)
+	synguard/enforcer/challenge/bpf/build
+
 man: setup ## write man pages, references, completions and the example config anew from the code
 	$(PY) -m tests.support.manual
 

@@ -25,6 +25,8 @@ BITS: Final = {
     "CAP_NET_RAW": 13,
     "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,
+    "CAP_PERFMON": 38,
+    "CAP_BPF": 39,
 }
 """Source: linux/capability.h."""
 
@@ -72,7 +74,7 @@ def how_to_get(capabilities: Sequence[str]) -> str:
     )
 
 
-def needed(*, enforces: bool, enters_containers: bool) -> frozenset[str]:
+def needed(*, enforces: bool, enters_containers: bool, challenges: bool = False) -> frozenset[str]:
     """Return the capabilities that an agent needs for as long as it runs.
 
     ``enforces`` is whether it ever may; an agent told ``--dry-run`` never does, and cannot then change the firewall.
@@ -82,6 +84,8 @@ def needed(*, enforces: bool, enters_containers: bool) -> frozenset[str]:
         kept.add("CAP_NET_ADMIN")
     if enters_containers:
         kept.add("CAP_SYS_ADMIN")
+    if enforces and challenges:  # a loaded program is found by its id, which takes CAP_SYS_ADMIN
+        kept |= {"CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"}
     return frozenset(kept)
 
 

@@ -53,6 +53,10 @@ class LedgerError(SynguardError):
     """State cannot be read or saved."""
 
 
+class FleetError(SynguardError):
+    """A peer of the fleet is away or answers nonsense: what is known stands, and it is asked again later."""
+
+
 class PlaneError(SynguardError):
     """The kernel or its tool refused a change.
 

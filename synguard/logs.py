@@ -56,6 +56,7 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "sensor": ("a sensor cannot read, or reads again", ("sensor", "ok")),
     "containers": ("which other network namespaces are watched", ()),
     "ceiling": ("the kernel nears what it may hold, has no room for more bans, or holds all of them again", ()),
+    "challenge": ("SYNs cannot be challenged on this host, or no longer", ()),
     "eviction": ("half-open sockets of banned sources cannot be freed here", ()),
     "ledger": ("the ledger takes no entries, or takes them again", ()),
     "history": ("the history of pressure is not kept, or is kept again", ()),
@@ -63,6 +64,7 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "recording": ("a recording ended", ("file",)),
     "notify": ("a message could not be delivered, or can be again", ("service", "about")),
     "metrics": ("where metrics are served, or why they are not", ("listen",)),
+    "fleet": ("a peer of the fleet answers, or does not", ("peer",)),
     "service": ("the service manager cannot be told how the agent is, or capabilities cannot be given up", ()),
     "other": ("whatever has no word of its own, such as a line of a library", ()),
 }

@@ -1,4 +1,5 @@
 """The project's words as small frozen types; see docs/architecture.md for how they travel."""
+# long: the vocabulary of the whole project, small types side by side
 
 from __future__ import annotations
 
@@ -64,6 +65,8 @@ class Origin(StrEnum):
 
     AUTO = "auto"
     MANUAL = "manual"
+    CROWDSEC = "crowdsec"
+    """A decision of the CrowdSec local API that this host follows."""
 
 
 class Signal(StrEnum):
@@ -96,6 +99,16 @@ class VerdictKind(StrEnum):
     WATCH = "watch"
     SPARE = "spare"
     SPOOFED = "spoofed"
+
+
+class FloodKind(StrEnum):
+    """What is said of the whole flood."""
+
+    NONE = ""
+    SPOOFED = "spoofed"
+    SLOW_APPLICATION = "slow application"
+    CLOSED_PORT = "closed port"
+    RESETS = "resets"
 
 
 class Phase(StrEnum):
@@ -188,7 +201,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Ban:
+class Ban:  # wide: one record, a field a column of the ledger
     """One target that is to be stopped, how, from when and until when."""
 
     id: str
@@ -272,7 +285,7 @@ class Incident:
     id: str
     phase: Phase
     kind: str
-    """``syn-flood``, ``spoofed-flood`` or ``connection-flood``; the gravest seen so far."""
+    """``closed-port``, ``resets``, ``syn-flood``, ``connection-flood`` or ``spoofed-flood``: the gravest so far."""
     started_at: datetime
     ended_at: datetime | None = None
     peak_half_open: int = 0

@@ -15,12 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from synguard.errors import NotPermittedError, RefusedError, SynguardError
+from synguard.errors import ConfigError, NotPermittedError, RefusedError, SynguardError
 
 _FILE: Final = 0o600
 _DIRECTORY: Final = 0o700
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS: Final = 0o077
 _ROOT: Final = 0
+LARGEST_SECRET: Final = 64 * 1024
+"""Bytes of a file that holds secrets."""
 
 
 class NotOursError(OSError):
@@ -107,6 +110,30 @@ def read_private(path: Path, at_most: int) -> str:
     if len(data) > at_most:
         raise NotOursError(f"it is larger than {at_most} bytes, which none of ours is")
     return data.decode("utf-8")
+
+
+def read_secret(path: Path) -> str:
+    """Return the text of a file that holds a secret; a mode that lets others read is refused, not set right.
+
+    Raises:
+        ConfigError: It cannot be used, or others may read it; nothing of what it holds is in the text.
+    """
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ConfigError(f"{path}: not a regular file")
+            if found.st_mode & _OTHERS:
+                raise ConfigError(f"{path}: others may read it, and it holds secrets: chmod 600 {path}")
+            data = file.read(LARGEST_SECRET + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > LARGEST_SECRET:
+        raise ConfigError(f"{path}: larger than {LARGEST_SECRET} bytes; is this the right file?")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text") from error
 
 
 def replace_private(path: Path, text: str, *, sync: bool = False, alone: bool = False) -> None:

@@ -148,6 +148,28 @@ class CounterReading:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """Absolute times of one CPU since boot, in the kernel's ticks."""
+
+    cpu: int
+    interrupts: int
+    """In hard and soft interrupts."""
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class CpuReading:
+    """Where the CPUs' time went, and what became of packets before TCP; absolute counters."""
+
+    at: float
+    cpus: tuple[CpuTimes, ...]
+    taken: int
+    """Packets taken from the receive backlogs."""
+    dropped: int
+    """Packets dropped because a receive backlog was full."""
+
+
+@dataclass(frozen=True, slots=True)
 class SynSample:
     """SYNs kept by the in-kernel filter since the last read; each stands for ``one_in`` on the wire."""
 
@@ -184,6 +206,8 @@ class Protected:
     problems: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     """Who else may have to be protected but cannot be known on this host; it is reported and suspends nothing."""
+    never_cut_off: Mapping[Network, str] = field(default_factory=dict)
+    """Containers of this host: their SYNs may be limited, but no automatic ban stops everything of theirs."""
     parts: KnownParts = field(default_factory=dict, compare=False)
     """The same networks by source, ``/etc/resolv.conf``: what a source said last where it cannot be read now."""
 
@@ -205,6 +229,7 @@ class Readings:
     port_mapping: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Local port → the ports that a ban must close for it, where that is more than itself: containers may be reached
     through several. Empty for all ports, where it is not known which lead there."""
+    cpu: CpuReading | None = None
     failures: Mapping[str, str] = field(default_factory=dict)
     """Sensor name → one sentence."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,10 +19,11 @@ from synguard.notify.alert_policy import AlertPolicy, AlertSettings, Seen
 from synguard.notify.dispatcher import Dispatcher, Worker
 from synguard.notify.message import About
 from synguard.notify.sender import Sender
-from synguard.notify.services import load_key, load_services
+from synguard.notify.services import host_name, load_key, load_services
 from synguard.plain import clipped, printable
 from synguard.policy.integrations import Notify
 from synguard.policy.models import Config
+from synguard.status.conditions import Code, Severity
 from synguard.status.model import FloodStatus, Status
 
 log: Final = logging.getLogger(__name__)
@@ -34,7 +34,13 @@ PRESSED: Final = 0.5
 """Fill of a SYN queue from which its port is named in messages."""
 OFTEN: Final = 3
 """Repairs within an hour that make another tool's work worth telling."""
-_SUSPENDED: Final = "automatic bans are suspended"
+ABOUTS: Final = {
+    Code.PROTECTED_UNKNOWN: About.SUSPENDED,
+    Code.BANS_REFUSED: About.BUDGET,
+    Code.PLANE_FAILED: About.PLANE,
+    Code.LEAK: About.LEAK,
+}
+"""Conditions that have messages of their own; any other problem is told as ``unhealthy``."""
 
 
 class Alerts:
@@ -78,7 +84,7 @@ class Alerts:
                 dry_run=status.mode is Mode.DRY_RUN,
                 ports=tuple(_port(one) for one in tick.assessment.pressure if one.censored or one.fill >= PRESSED),
                 served=served(status.flood),
-                states=self._states(status, tick.decision.refusals, now),
+                states=self._states(status, now),
             )
         )
         if message is not None:
@@ -89,27 +95,21 @@ class Alerts:
             if message is not None or memory.told is not None:
                 self._dispatcher.remember(memory)
 
-    def _states(self, status: Status, refusals: tuple[str, ...], now: float) -> Mapping[About, str]:
-        """Return what an operator must hear of; the same trouble is there once."""
+    def _states(self, status: Status, now: float) -> Mapping[About, str]:
+        """Return what an operator must hear of: the first condition of each kind."""
         found: dict[About, str] = {}
-        suspended = next((one for one in status.problems if one.startswith(_SUSPENDED)), "")
-        if suspended:
-            found[About.SUSPENDED] = suspended
-        elif refusals:
-            found[About.BUDGET] = f"not banning: {refusals[0]}"
-        if status.plane_problem:
-            found[About.PLANE] = status.plane_problem
-        if status.leaks:
-            found[About.LEAK] = status.leaks[0].text
+        for one in status.conditions:
+            if one.code in ABOUTS:
+                found.setdefault(ABOUTS[one.code], one.text)
+            elif one.severity is Severity.PROBLEM:
+                found.setdefault(About.UNHEALTHY, f"not healthy: {one.text}")
+        if About.BUDGET in found:
+            found[About.BUDGET] = f"not banning: {found[About.BUDGET]}"
         if self._repaired_often(status.totals.repairs, now):
             found[About.REPAIRS] = f"our rules were taken away {OFTEN} times within an hour, and are back"
         cookies = next((one.text for one in status.countermeasures if not one.dry_run), "")
         if cookies:
             found[About.COOKIES] = cookies
-        told = {*found.values(), *(refusals if not suspended else ()), *(leak.text for leak in status.leaks)}
-        others = [one for one in status.problems if one not in told and not one.startswith(_SUSPENDED)]
-        if not status.healthy and others:
-            found[About.UNHEALTHY] = f"not healthy: {others[0]}"
         return found
 
     def _repaired_often(self, repairs: int, now: float) -> bool:
@@ -152,11 +152,6 @@ def settings_of(settings: Notify) -> AlertSettings:
     )
 
 
-def host_name(settings: Notify) -> str:
-    """Return how messages call this host."""
-    return clipped(printable(settings.name or socket.gethostname()), 64)
-
-
 @contextmanager
 def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Dispatcher]:
     """Let messages go out while the agent runs, and give who delivers them; where they cannot, it says so."""
@@ -166,7 +161,7 @@ def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Dispatcher]
     except ConfigError as error:
         text = f"no messages are sent: {error.problems[0]}"
         log.error("%s", text, extra=event("notify"))
-        agent.notes.append(lambda: (text,))
+        agent.conditions.ask(Code.MESSAGES_FAILED, lambda: text)
         services = ()
     if not services:
         yield Dispatcher((), config.state_dir)
@@ -177,7 +172,7 @@ def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Dispatcher]
     alerts = Alerts(alert_policy, dispatcher)
     agent.readers.append(alerts.read)
     agent.observers.append(alerts.look)
-    agent.notes.append(lambda: (alerts.problem, *dispatcher.problems))
+    agent.conditions.ask(Code.MESSAGES_FAILED, lambda: (alerts.problem, *dispatcher.problems))
     dispatcher.start()
     try:
         yield dispatcher

@@ -9,10 +9,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from synguard import capabilities
-from synguard.agent.agent import Agent, Loader
+from synguard.agent.agent import Agent
 from synguard.agent.alerts import alerting
+from synguard.agent.challenging import Challenging
+from synguard.agent.config_reload import Loader
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.false_positives import FalsePositiveWatch
+from synguard.agent.fleet import in_fleet
 from synguard.agent.history import History
 from synguard.agent.kernel_watch import KernelWatch
 from synguard.agent.lock import AgentLock
@@ -26,18 +29,23 @@ from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
+from synguard.enforcer.split_plane import split_plane
+from synguard.enforcer.sysctl import Sysctl
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.model import Mode
+from synguard.notify.services import host_name
 from synguard.operator.enablement import EnablementFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
 from synguard.sensors.counters import read_counters
+from synguard.sensors.cpu import read_cpu
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
 from synguard.sensors.syn_sampler import SynSampler
 from synguard.sensors.tcp_metrics import read_finished_peers
+from synguard.status.conditions import Code
 
 log: Final = logging.getLogger(__name__)
 
@@ -74,8 +82,10 @@ def agent_for(
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
         ledger.hurry(LEDGER_WAIT_S)
 
+        challenging = Challenging(config, clock.utcnow, Sysctl()) if config.challenge.enabled == "auto" else None
+
         def parts(mode: Mode) -> ModeParts:
-            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock)
+            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
 
         mode_controller = (
             None if insists else ModeController(EnablementFile(config.state_dir), parts, ledger, config.mode)
@@ -95,6 +105,11 @@ def agent_for(
             mode_controller=mode_controller,
             mode_by="option" if insists else "config",
         )
+        if challenging is not None:
+            held.callback(challenging.close)
+            agent.challenging = challenging
+            agent.challenge = lambda: challenging.state
+            agent.conditions.ask(Code.CHALLENGES_OFF, lambda: challenging.trouble, fix="synguard doctor")
         held.callback(agent.close)
         for observer in (
             History(ledger),
@@ -104,15 +119,16 @@ def agent_for(
             agent.observers.append(observer.observe)
         watch = KernelWatch(lambda: choose_plane(config), lambda: agent.by_hand)
         agent.observers.append(watch.observe)
-        agent.problems.append(lambda: (watch.problem,))
-        agent.notes.append(lambda: (watch.note,))
+        agent.conditions.ask(Code.BANS_NOT_IN_KERNEL, lambda: watch.problem, fix="synguard doctor")
+        agent.conditions.ask(Code.KERNEL_UNKNOWN, lambda: watch.note)
         dispatcher = held.enter_context(alerting(agent, config, clock))
         held.enter_context(measuring(agent, config.metrics, dispatcher))
+        held.enter_context(in_fleet(agent, config, clock, host_name(config.notify)))
         agent.adopt()
         yield agent
 
 
-def parts_for(config: Config, ledger: Ledger, clock: Clock) -> ModeParts:
+def parts_for(config: Config, ledger: Ledger, clock: Clock, challenging: Challenging | None = None) -> ModeParts:
     """Return what the config's mode is made of: a plane that is checked, and SYN cookies.
 
     Raises:
@@ -120,9 +136,23 @@ def parts_for(config: Config, ledger: Ledger, clock: Clock) -> ModeParts:
         PlaneUnavailableError: No plane works on this host.
     """
     plane = plane_for(config, clock)
+    if config.mode is Mode.ENFORCE:
+        plane = _with_challenges(plane, ledger, clock, challenging)
     reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK)
     enforcement = Enforcement(ledger, plane, reconciler, dry_run=config.mode is Mode.DRY_RUN)
     return ModeParts(enforcement, cookies_for(config, ledger))
+
+
+def _with_challenges(plane: Plane, ledger: Ledger, clock: Clock, challenging: Challenging | None) -> Plane:
+    """Return the plane with the challenge program beside it; without one, bans that need it are ended."""
+    why = "they are switched off (challenge.enabled)" if challenging is None else challenging.load(clock.monotonic())
+    if challenging is not None and not why:
+        return split_plane(plane, challenging.plane)
+    now = clock.utcnow()
+    left = [ban.id for ban in ledger.active_bans(now).values() if ban.at_interface]
+    if left:
+        ledger.end_bans(left, now, f"no challenges: {why}")
+    return plane
 
 
 def plane_for(config: Config, clock: Clock) -> Plane:
@@ -151,6 +181,7 @@ def host_sources(config: Config) -> HostSensors:
             counters=everywhere.counters,
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
+            cpu=read_cpu,
             containers=everywhere,
         )
     return HostSensors(
@@ -159,6 +190,7 @@ def host_sources(config: Config) -> HostSensors:
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
+        cpu=read_cpu,
     )
 
 

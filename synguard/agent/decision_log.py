@@ -12,7 +12,7 @@ from synguard.decision.engine import Decision
 from synguard.errors import LedgerError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Ban, Incident, Phase, Verdict, VerdictKind
+from synguard.model import Ban, FloodKind, Incident, Phase, Verdict, VerdictKind
 from synguard.units import format_duration, format_ports
 
 log: Final = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class DecisionLog:
         self._incident: Incident | None = None
         self._phases = PhaseLog(Phase.ATTACK)
         self._refused = ""
-        self._flood_verdict = ""
+        self._flood_kind = FloodKind.NONE
         self.verdicts: Counter[VerdictKind] = Counter()
         """Kind → verdicts that were written down, or would have been but for the ledger."""
         self.problem = ""
@@ -74,9 +74,9 @@ class DecisionLog:
         """Write down what changed; a ledger that fails is told once and does not stop the tick."""
         self._log_bans(decision.bans)
         self._log_refusals(decision)
-        self._log_flood(decision.flood_verdict)
+        self._log_flood(decision.flood_kind, decision.flood_verdict)
         verdicts = [verdict for verdict in decision.verdicts if self._is_news(verdict, now)]
-        if decision.flood_verdict.startswith("spoofed"):
+        if decision.flood_kind is FloodKind.SPOOFED:
             flood = Verdict(VerdictKind.SPOOFED, None, 100.0, "", decision.flood_verdict)
             if self._is_news(flood, now):
                 verdicts.append(flood)
@@ -153,11 +153,10 @@ class DecisionLog:
         if refused or decision.phase is Phase.CALM:
             self._refused = refused
 
-    def _log_flood(self, verdict: str) -> None:
-        kind, known = verdict.partition(":")[0], self._flood_verdict.partition(":")[0]
-        if verdict and kind != known:
-            log.warning("%s", verdict, extra=event("flood", verdict=kind))
-        self._flood_verdict = verdict or self._flood_verdict
+    def _log_flood(self, kind: FloodKind, text: str) -> None:
+        if kind and kind is not self._flood_kind:
+            log.warning("%s", text, extra=event("flood", verdict=kind.value))
+        self._flood_kind = kind or self._flood_kind
 
 
 def _log_end(incident: Incident, seconds: float) -> None:

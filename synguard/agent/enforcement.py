@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from synguard.addresses import Network
 from synguard.agent.clock_step import SLACK, shortened
+from synguard.agent.ledger_writer import LedgerWriter
 from synguard.enforcer.plane import Desired, Plane
 from synguard.enforcer.reconcile.admission import Admission
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler, total_hits
-from synguard.enforcer.socket_destroy import destroy_sockets, open_here
-from synguard.errors import LedgerError, NotPermittedError, PlaneError, SensorError, SynguardError
+from synguard.errors import LedgerError, NotPermittedError, PlaneError, SynguardError
 from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.memory import keep, many_objects
 from synguard.model import Ban, Hits, Origin, Scope
-from synguard.readings import SocketTable
 
 log: Final = logging.getLogger(__name__)
 
@@ -35,19 +33,16 @@ MANY: Final = 1_000
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
-MOST_NAMED: Final = 256
-"""Network namespaces remembered as refusing to free sockets."""
 
 
-@dataclass(frozen=True, slots=True)
-class BanChanges:
-    """What of the standing bans came and went since it was last asked for, but for those that were added here."""
+class BanFollower(Protocol):
+    """What holds a view of the active bans."""
 
-    arrived: tuple[Ban, ...]
-    departed: tuple[Ban, ...]
+    def follow(self, arrived: Collection[Ban], departed: Collection[Ban], now: datetime) -> None:
+        """Take in what came and went."""
 
 
-class Enforcement:
+class Enforcement:  # wide: one view of the bans, in ledger and plane, with what fails on either side
     """Keeps the bans that are wanted and brings the plane to them.
 
     A ban that the ledger cannot take (disk full) is kept here, reaches the plane all the same, where it expires by
@@ -59,7 +54,7 @@ class Enforcement:
         self._plane = plane
         self._reconciler = reconciler
         self._dry_run = dry_run
-        self._unwritten: list[Ban] = []
+        self.writer: Final = LedgerWriter(ledger)
         self._exceptions: tuple[frozenset[Network], frozenset[Network]] = (frozenset(), frozenset())
         self._desired_state = DesiredState()
         self.admission: Final = Admission(plane, self._desired_state)
@@ -73,7 +68,7 @@ class Enforcement:
         self._read_at: datetime | None = None
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
-        self._cannot_destroy: set[str] = set()
+        self._follower: BanFollower | None = None
         self._arrived: dict[str, Ban] = {}
         self._departed: dict[str, Ban] = {}
         self.bans: dict[str, Ban] = {}
@@ -91,7 +86,6 @@ class Enforcement:
         """Why the plane does not hold what is wanted, one sentence; empty while it does."""
         self.disputed = ""
         """Why repairs are put off, one sentence; empty while they are not."""
-        self.ledger_problem = ""
 
     @property
     def plane(self) -> Plane:
@@ -120,7 +114,7 @@ class Enforcement:
 
     def _take_over(self, desired: dict[str, Ban], by_hand: Mapping[str, Ban], at_most: int | None) -> None:
         """Take over what the ledger has, but for what is beyond ``at_most``: that leaves us behind it."""
-        desired.update((ban.id, ban) for ban in self._unwritten)
+        desired.update((ban.id, ban) for ban in self.writer.unwritten)
         with many_objects():
             left = self._follow(self.bans, desired, at_most, in_plane=True)
             left |= self._follow(self.by_hand, by_hand, at_most, in_plane=False)
@@ -159,13 +153,15 @@ class Enforcement:
             self.admission.drop(ban.id)
             self._dirty = True
 
-    def ban_changes(self) -> BanChanges | None:
-        """Return what came and went since the last call; None if nothing did."""
-        if not self._arrived and not self._departed:
-            return None
-        ban_changes = BanChanges(tuple(self._arrived.values()), tuple(self._departed.values()))
-        self._arrived, self._departed = {}, {}
-        return ban_changes
+    def tell(self, follower: BanFollower, now: datetime) -> None:
+        """Let a view of the active bans follow from now on; bans that were added here it has already."""
+        self._follower = follower
+        self._tell(now)
+
+    def _tell(self, now: datetime) -> None:
+        if self._follower is not None and (self._arrived or self._departed):
+            self._follower.follow(self._arrived.values(), self._departed.values(), now)
+            self._arrived, self._departed = {}, {}
 
     def follow_ledger(self, now: datetime, *, anyway: bool = False) -> None:
         """Take over what other processes wrote since the last look; a long list in pieces, unless ``anyway``."""
@@ -180,17 +176,22 @@ class Enforcement:
                 if desired is not None and by_hand is not None:
                     self._take_over(desired, by_hand, some)
         except LedgerError as error:
-            self._ledger_failed(error)
+            self.writer.failed(error)
+        self._tell(now)
 
-    def add(self, bans: Sequence[Ban]) -> None:
-        """Want these bans too: in the ledger now, in the plane at the next ``bring``."""
-        if bans or self._unwritten:
-            self._unwritten.extend(bans)
+    def add(self, bans: Sequence[Ban], replaced: Iterable[str] = ()) -> None:
+        """Want these bans too, and those no more that they replace: in the ledger now, in the plane with ``bring``."""
+        for ban in [self.bans.pop(ban_id) for ban_id in replaced if ban_id in self.bans]:
+            self._depart(ban, in_plane=True)
+            self.counts[ban.origin, ban.scope] -= 1
+            self.writer.unwritten = [one for one in self.writer.unwritten if one.id != ban.id]
+        if bans or self.writer.unwritten:
+            self.writer.unwritten.extend(bans)
             for ban in bans:
                 self.bans[ban.id] = ban
                 self.counts[ban.origin, ban.scope] += 1
                 self._keep(ban)
-            self._write()
+            self.writer.write()
 
     def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> None:
         """Bring the plane to what is wanted; where nothing differs this makes no call but for a look now and then."""
@@ -203,6 +204,7 @@ class Enforcement:
             self._want(utc)
         if now >= self._retry_at:
             self._reconcile(now, utc)
+        self._tell(utc)
 
     def _clock_was_set_back(self, utc: datetime) -> None:
         """Give automatic bans that began in what is now the future their own length from now, and no more."""
@@ -212,19 +214,19 @@ class Enforcement:
             return
         changed = {ban_id: replace(self.bans[ban_id], expires_at=at) for ban_id, at in expiries.items()}
         self._follow(self.bans, self.bans | changed, None, in_plane=True)
-        self._unwritten = [self.bans[ban.id] for ban in self._unwritten]
+        self.writer.unwritten = [self.bans[ban.id] for ban in self.writer.unwritten]
         text = f"the clock was set back: {len(expiries)} automatic bans end no later than they were meant to last"
         log.warning("%s", text, extra=event("clock"))
         try:
-            unwritten = {ban.id for ban in self._unwritten}
+            unwritten = {ban.id for ban in self.writer.unwritten}
             self._ledger.change_expiries({id_: at for id_, at in expiries.items() if id_ not in unwritten}, utc)
         except LedgerError as error:
-            self._ledger_failed(error)
-        self._note(utc, "clock", text)
+            self.writer.failed(error)
+        self.writer.note(utc, "clock", text)
 
     def _is_up_to_date(self, utc: datetime) -> bool:
         """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""
-        return (not self._behind or bool(self.ledger_problem)) and self._desired_state.next_expiry > utc
+        return (not self._behind or bool(self.writer.problem)) and self._desired_state.next_expiry > utc
 
     def _reconcile(self, now: float, utc: datetime) -> None:
         try:
@@ -239,32 +241,13 @@ class Enforcement:
             self._plane_failed(error, now)
             return
         self._retry_s, self.problem = FIRST_RETRY_S, ""
-        if outcome.disputed and not self.disputed:
-            log.warning("%s", outcome.disputed, extra=event("repair"))
         self.disputed = outcome.disputed
         self.outcome = None if self._dry_run else outcome
         self.repairs += len(outcome.drift)
         for drift in outcome.drift:
             log.warning("repaired: %s", drift, extra=event("repair"))
-            self._note(utc, "repair", drift)
+            self.writer.note(utc, "repair", drift)
         self._note_hits(outcome, utc)
-
-    def clear(
-        self, half_open: SocketTable, namespace: str = "", opener: Callable[[], socket.socket] = open_here
-    ) -> None:
-        """Free half-open sockets of banned sources, so that the SYN queue is there for others at once.
-
-        ``opener`` opens a socket in the network namespace that they live in. A kernel that cannot is told about once;
-        the sockets then time out by themselves.
-        """
-        if self._dry_run or self.problem or namespace in self._cannot_destroy or not len(half_open):
-            return
-        try:
-            destroy_sockets(half_open, opener)
-        except (PlaneError, SensorError) as error:
-            if len(self._cannot_destroy) < MOST_NAMED:
-                self._cannot_destroy.add(namespace)
-            log.warning("%s; they will time out by themselves", error, extra=event("eviction"))
 
     def _latest(self, utc: datetime) -> Desired:
         """Return what is wanted, with all that another process wrote while we waited for its lock."""
@@ -272,7 +255,7 @@ class Enforcement:
             if self._ledger.changed() or self._behind:
                 self.adopt(utc)
         except LedgerError as error:
-            self._ledger_failed(error)
+            self.writer.failed(error)
         if self._dirty:
             self._want(utc)
         return self._desired
@@ -296,43 +279,14 @@ class Enforcement:
             try:
                 self._ledger.record_hits(fresh, utc)
             except LedgerError as error:
-                self._ledger_failed(error)
+                self.writer.failed(error)
                 self._read_at = None  # they are offered again
                 return
-            self._ledger_took()
+            self.writer.took()
         self.hits = total
-
-    def _write(self) -> None:
-        try:
-            self._ledger.add_bans(self._unwritten)
-        except LedgerError as error:
-            self._ledger_failed(error)
-        else:
-            self._unwritten.clear()
-            self._ledger_took()
-
-    def _note(self, utc: datetime, kind: str, text: str) -> None:
-        try:
-            self._ledger.record_action(utc, kind, text)
-        except LedgerError as error:
-            self._ledger_failed(error)
-        else:
-            self._ledger_took()
 
     def _plane_failed(self, error: SynguardError, now: float) -> None:
         self.outcome = None
         self._retry_at = now + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
-        if self.problem != str(error):
-            log.error("%s", error, extra=event("plane", plane=self._plane.name))
         self.problem = str(error)
-
-    def _ledger_took(self) -> None:
-        if self.ledger_problem and not self._unwritten:
-            log.warning("the ledger takes entries again", extra=event("ledger"))
-            self.ledger_problem = ""
-
-    def _ledger_failed(self, error: SynguardError) -> None:
-        if self.ledger_problem != str(error):
-            log.error("%s", error, extra=event("ledger"))
-        self.ledger_problem = str(error)

@@ -5,7 +5,6 @@ A dry-run agent changes nothing in the kernel and puts nothing back; it says wha
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Generator, Mapping
 from datetime import datetime, timedelta
@@ -15,10 +14,7 @@ from synguard.addresses import format_network
 from synguard.enforcer.plane import Actual, PatientPlane, Plane
 from synguard.enforcer.reconcile.reconciler import READ_SHARE
 from synguard.errors import NotPermittedError, PlaneError
-from synguard.logs import event
 from synguard.model import Ban
-
-log: Final = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 5.0
 NAMED: Final = 3
@@ -55,7 +51,7 @@ class KernelWatch:
             actual = self._step()
         except (PlaneError, NotPermittedError) as error:
             self._reading = self._plane = None
-            self._note(f"whether the kernel holds the bans that stand is not known: {error}")
+            self.note = f"whether the kernel holds the bans that stand is not known: {error}"
             self._due_at = now + LOOK_EVERY_S
             return
         self._cost_s += time.thread_time() - began
@@ -95,13 +91,4 @@ class KernelWatch:
             more = f" and {len(absent) - NAMED:,} more" if len(absent) > NAMED else ""
             missing = f" ({', '.join(actual.missing[:NAMED])})" if actual.missing else ""
             problem = f"bans that stand are NOT IN KERNEL and stop nothing: {names}{more}{missing}; see synguard doctor"
-        if problem and problem != self.problem:
-            log.error("%s", problem, extra=event("not-in-kernel"))
-        elif self.problem and not problem:
-            log.info("the kernel holds every ban that stands again", extra=event("not-in-kernel"))
         self.problem = problem
-
-    def _note(self, text: str) -> None:
-        if text != self.note:
-            log.warning("%s", text, extra=event("not-in-kernel"))
-        self.note = text

@@ -11,6 +11,7 @@ from synguard.addresses import format_network
 from synguard.agent.leaks import Leak, LeakDetector
 from synguard.agent.new_sockets import NewSockets
 from synguard.decision.bans import ActiveBans
+from synguard.enforcer.plane import Bypass
 from synguard.enforcer.reconcile.reconciler import Outcome
 from synguard.errors import LedgerError
 from synguard.logs import event
@@ -126,10 +127,8 @@ def likely_cause(
 
     ``foreign`` are the plane's words on foreign rules; ``place`` is the network namespace of the sockets.
     """
-    table = f"ip{'6' if ban.target.version == 6 else ''}tables "
     for stranger in foreign:
-        family_known = stranger.startswith(("iptables ", "ip6tables "))
-        if "accepts packets before" in stranger and (stranger.startswith(table) or not family_known):
+        if isinstance(stranger, Bypass) and stranger.version == ban.target.version:
             return f"{stranger}; move it behind the jump, or let it accept less"
     if place:
         return (

@@ -12,6 +12,7 @@ from synguard.errors import SynguardError
 from synguard.logs import event
 from synguard.notify.dispatcher import Dispatcher
 from synguard.policy.integrations import Metrics, listen_address
+from synguard.status.conditions import Code
 
 log: Final = logging.getLogger(__name__)
 
@@ -33,11 +34,11 @@ def measuring(agent: Agent, settings: Metrics, dispatcher: Dispatcher) -> Iterat
     except SynguardError as error:
         text = str(error)
         log.error("%s", text, extra=event("metrics", listen=settings.listen))
-        agent.notes.append(lambda: (text,))
+        agent.conditions.ask(Code.METRICS_FAILED, lambda: text)
         yield
         return
     agent.readers.append(exposition.take)
-    agent.notes.append(lambda: (server.problem,))
+    agent.conditions.ask(Code.METRICS_FAILED, lambda: server.problem)
     server.start()
     log.info("metrics are at http://%s/metrics", server.name, extra=event("metrics", listen=server.name))
     try:

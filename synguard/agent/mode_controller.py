@@ -38,7 +38,7 @@ class ModeParts:
     cookies: SynCookies
 
 
-class ModeController:
+class ModeController:  # wide: a small state machine whose states are read side by side
     """Follows what ``synguard enable`` ordered; without an order, or after a lapsed trial, the config's mode holds."""
 
     def __init__(
@@ -161,8 +161,6 @@ class ModeController:
         try:
             self._order, self._unreadable = self._orders.read(), ""
         except LedgerError as error:
-            if self._unreadable != str(error):
-                log.error("%s", error, extra=event("ledger"))
             self._order, self._unreadable = None, str(error)
 
     def _clean_up_after_expiry(self, now: float) -> None:
@@ -197,8 +195,6 @@ class ModeController:
 
     def _failed(self, text: str, now: float) -> None:
         self._retry_at = now + RETRY_S
-        if text != self._stuck:
-            log.error("%s", text, extra=event("mode"))
         self._stuck = text
 
     def _note(self, text: str, utc: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ class ProtectedList:
     def __init__(self, state_dir: Path) -> None:
         before = read_protected_file(state_dir)
         unread = ("who must be protected has not been read yet",)
-        self.known = Protected(before.networks, unread, (), before.parts) if before else Protected({}, unread)
+        self.known = replace(before, problems=unread, gaps=()) if before else Protected({}, unread)
         self._file = ProtectedFile(state_dir)
         self._unwritten = ""
 
@@ -44,11 +45,7 @@ class ProtectedList:
             failure = scheduler.health["protected"]
             if failure.ok:
                 return False
-            seen = Protected(self.known.networks, (failure.detail,), self.known.gaps, self.known.parts)
-        for problem in set(seen.problems) - set(self.known.problems):
-            log.error("automatic bans are suspended: %s", problem, extra=event("suspended"))
-        for gap in set(seen.gaps) - set(self.known.gaps):
-            log.warning("%s", gap, extra=event("protected-gap"))
+            seen = replace(self.known, problems=(failure.detail,))
         if self.known.problems and not seen.problems:
             known = len(seen.networks)
             text = "who must be protected is known: %d addresses and networks"
@@ -62,9 +59,6 @@ class ProtectedList:
         try:
             self._file.write(seen)
         except OSError as error:
-            unwritten = f"who is protected cannot be kept for verbs and the next agent: {error.strerror}"
-            if unwritten != self._unwritten:
-                log.error("%s", unwritten, extra=event("protected-gap"))
-            self._unwritten = unwritten
+            self._unwritten = f"who is protected cannot be kept for verbs and the next agent: {error.strerror}"
         else:
             self._unwritten = ""

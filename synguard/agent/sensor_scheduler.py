@@ -6,9 +6,10 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
+from synguard.agent.sensor_pace import SensorPace
 from synguard.enforcer.socket_destroy import open_here
 from synguard.errors import SynguardError
 from synguard.logs import event
@@ -17,6 +18,7 @@ from synguard.readings import (
     EVERY_PORT,
     U64,
     CounterReading,
+    CpuReading,
     KnownParts,
     Listener,
     Protected,
@@ -33,8 +35,8 @@ log: Final = logging.getLogger(__name__)
 
 _Seen = TypeVar("_Seen")
 
-FIRST_RETRY_S: Final = 0.5
-LAST_RETRY_S: Final = 30.0
+CPU_EVERY_S: Final = 0.25
+"""Between two looks at the CPUs' times, which are read during an attack alone."""
 
 
 class SocketSensor(Protocol):
@@ -85,6 +87,8 @@ class HostSensors:
     """Seconds back → (high, low) columns of peers whose connection ended since."""
     protected: Callable[[Allow, KnownParts], Protected]
     """Configured allow-list, and what is known from before → who may never be banned."""
+    cpu: Callable[[float], CpuReading] | None = None
+    """None where it is not read."""
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
     containers: EveryNamespace | None = None
@@ -99,40 +103,6 @@ class HostSensors:
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
         """Return half-open sockets of one namespace with their ports as they are there."""
         return self.containers.as_there(namespace, rows) if self.containers else rows
-
-
-@dataclass(slots=True)
-class SensorPace:
-    """When one sensor is next due, so that reading it costs no more than its share of a core."""
-
-    every_s: float
-    cpu_share: float
-    due_at: float = float("-inf")
-    affordable_at: float = float("-inf")
-    """When it may be read earlier than due, on demand."""
-    status: SensorStatus = field(default_factory=lambda: SensorStatus(ok=True))
-    _retry_s: float = FIRST_RETRY_S
-
-    def due(self, now: float, *, asked: bool = False) -> bool:
-        """Return whether it is time; where somebody ``asked``, whether its share of a core allows it."""
-        return now >= (self.affordable_at if asked else self.due_at)
-
-    def succeeded(self, now: float, cost_s: float, name: str) -> None:
-        """Note a reading that cost ``cost_s`` seconds of CPU."""
-        self.affordable_at = now + cost_s / self.cpu_share
-        self.due_at = max(now + self.every_s, self.affordable_at)
-        self._retry_s = FIRST_RETRY_S
-        if not self.status.ok:
-            log.warning("sensor %s reads again", name, extra=event("sensor", sensor=name, ok=True))
-            self.status = SensorStatus(ok=True)
-
-    def failed(self, now: float, text: str, name: str) -> None:
-        """Note a failure; it is logged when it begins or changes, not at every try."""
-        self.due_at = self.affordable_at = now + self._retry_s
-        self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
-        if self.status.ok or self.status.detail != text:
-            log.error("sensor %s: %s", name, text, extra=event("sensor", sensor=name, ok=False))
-        self.status = SensorStatus(ok=False, detail=text)
 
 
 class SensorScheduler:
@@ -153,6 +123,8 @@ class SensorScheduler:
             "syn_sampler": SensorPace(0.0, share),
             "protected": SensorPace(cadence.protected, share / 5),
         }
+        if sources.cpu is not None:
+            self._paces["cpu"] = SensorPace(CPU_EVERY_S, share / 5)
         if sources.containers is not None:
             self._paces["containers"] = SensorPace(0.0, share / 5)
         self._around = ""
@@ -184,6 +156,13 @@ class SensorScheduler:
         """Names of the sensors that cannot read at present."""
         return frozenset(name for name, pace in self._paces.items() if not pace.status.ok)
 
+    @property
+    def failures(self) -> dict[str, str]:
+        """Sensor name → why it cannot read, one sentence; sensors that can are absent."""
+        return {
+            name: f"sensor {name}: {pace.status.detail}" for name, pace in self._paces.items() if not pace.status.ok
+        }
+
     def read(self, now: float, *, sampling: bool, proof: bool = False) -> Readings:
         """Return what is due at ``now``, and completed connections whether due or not where ``proof`` is asked for.
 
@@ -207,8 +186,13 @@ class SensorScheduler:
             syns=self._sample(now, sampling=(sampling or self._blind) and self._may_sample),
             proven=self._try("finished_peers", now, lambda: sources.finished_peers(self._lookback_s)),
             port_mapping=sources.containers.port_mapping() if sources.containers else {},
+            cpu=self._read_cpu(now) if sampling else None,
             failures=dict(self._failures),
         )
+
+    def _read_cpu(self, now: float) -> CpuReading | None:
+        read = self._sources.cpu
+        return None if read is None else self._try("cpu", now, lambda: read(now))
 
     def begin_sampling(self, now: float) -> None:
         """Open the sampler at once, so that the next call of ``read`` has its first SYNs."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from synguard.clock import rfc3339
 from synguard.decision.engine import Decision
-from synguard.decision.syn_cookies import ON, CookieNeed, CookieStep, next_step
+from synguard.decision.syn_cookies import ALWAYS, OFF, ON, CookieNeed, CookieStep, next_step
 from synguard.detector.assessment import Assessment
 from synguard.enforcer.syn_cookies_note import CookieNote, CookieNoteFile, note_directories
 from synguard.enforcer.sysctl import SYN_COOKIES, DryRunSysctl, Settings, Sysctl
@@ -33,7 +33,7 @@ ACTION: Final = "syn-cookies"
 Recorder = Callable[[datetime, str, str], None]
 
 
-class SynCookies:
+class SynCookies:  # wide: a small state machine whose states are read side by side
     """Turns SYN cookies on while a SYN queue is overwhelmed and puts the operator's value back at calm.
 
     A rehearsal runs the same way on settings and notes that change nothing.
@@ -44,7 +44,8 @@ class SynCookies:
         self._dry_run = config.mode is Mode.DRY_RUN
         self._need = CookieNeed(config.incident.calm_for)
         self._allowed = True
-        self._wanted = self._yielded = False
+        self._wanted, self._yielded = OFF, False
+        self._actual = OFF
         self._held: CookieNote | None = None
         self._look_due = float("-inf")
         self._story = ""
@@ -63,7 +64,7 @@ class SynCookies:
         if note is None:
             return
         try:
-            if self._settings.read(SYN_COOKIES) != ON:  # put back by hand, or never turned on
+            if self._settings.read(SYN_COOKIES) != note.made:  # put back by hand, or never turned on
                 self._notes.remove()
                 return
         except SynguardError as error:
@@ -74,9 +75,20 @@ class SynCookies:
         self._need.resume(now)
         self._story = f"SYN cookies on since {rfc3339(note.since)}, {SYN_COOKIES} was {note.before}"
 
-    def follow(self, decision: Decision, assessment: Assessment, now: float, utc: datetime) -> Decision:
-        """Bring the setting to what the incident needs; return the decision, its incident telling of that."""
-        wanted = self._need.follow(assessment, decision.phase) and self._allowed
+    @property
+    def always(self) -> bool:
+        """Whether listeners accept cookies that they did not send, as of the last look."""
+        return self._actual == ALWAYS
+
+    def follow(
+        self, decision: Decision, assessment: Assessment, now: float, utc: datetime, *, challenged: bool = False
+    ) -> Decision:
+        """Bring the setting to what the incident needs; return the decision, its incident telling of that.
+
+        ``challenged`` is whether any target is challenged, or is about to be.
+        """
+        need = ON if self._need.follow(assessment, decision.phase) and self._allowed else OFF
+        wanted = ALWAYS if challenged else need
         if wanted != self._wanted:
             self._wanted, self._look_due = wanted, min(self._look_due, now)
         if (wanted or self._held) and now >= self._look_due:
@@ -90,7 +102,7 @@ class SynCookies:
     def close(self, utc: datetime) -> None:
         """Put the operator's value back, calm or not: nobody will be there to do it later."""
         if self._held:
-            self._try(lambda: self._bring(False, utc), 0.0)
+            self._try(lambda: self._bring(OFF, utc), 0.0)
 
     def status(self) -> tuple[CountermeasureStatus, ...]:
         """Return what is in force now, for the status; nothing while nothing is."""
@@ -101,38 +113,45 @@ class SynCookies:
                 name=ACTION,
                 setting=SYN_COOKIES,
                 before=self._held.before,
-                now=ON,
+                now=self._held.made,
                 since=self._held.since,
                 dry_run=self._dry_run,
                 text=self._story,
             ),
         )
 
-    def _bring(self, wanted: bool, utc: datetime) -> None:
-        actual = self._settings.read(SYN_COOKIES)
-        step = next_step(wanted=wanted, actual=actual, held=self._held is not None, yielded=self._yielded)
+    def _bring(self, wanted: int, utc: datetime) -> None:
+        actual = self._actual = self._settings.read(SYN_COOKIES)
+        held = None if self._held is None else self._held.made
+        step = next_step(wanted=wanted, actual=actual, held=held, yielded=self._yielded)
         if step is CookieStep.TURN_ON:
-            self._turn_on(actual, utc)
+            self._turn_on(wanted, actual, utc)
         elif step is CookieStep.PUT_BACK and self._held:
             self._put_back(self._held, utc)
         elif step is CookieStep.YIELD:
             self._yield(actual, utc)
 
-    def _turn_on(self, actual: int, utc: datetime) -> None:
-        note = self._notes.write(actual, utc)
+    def _turn_on(self, wanted: int, actual: int, utc: datetime) -> None:
+        before = actual if self._held is None else self._held.before
+        note = self._notes.write(before, utc, wanted)
         try:
-            self._settings.write(SYN_COOKIES, ON)
+            self._settings.write(SYN_COOKIES, wanted)
         except PlaneError:
             self._notes.remove()
             raise
-        self._held = note
+        self._held, self._actual = note, wanted
+        if wanted == ALWAYS:
+            would = "would set" if self._dry_run else "set"
+            self._story = f"{would} {SYN_COOKIES} to {ALWAYS} at {rfc3339(utc)}, it was {before}"
+            self._tell(utc, f"{would} {SYN_COOKIES} to {ALWAYS}: SYNs are challenged (it was {before})")
+            return
         turned = "would turn SYN cookies on" if self._dry_run else "turned SYN cookies on"
         self._story = f"{turned} at {rfc3339(utc)}, {SYN_COOKIES} was {actual}"
         self._tell(utc, f"{turned}: a SYN queue is full and turns clients away ({SYN_COOKIES} was {actual})")
 
     def _put_back(self, held: CookieNote, utc: datetime) -> None:
         self._settings.write(SYN_COOKIES, held.before)
-        self._held = None
+        self._held, self._actual = None, held.before
         self._story += f", {'would be ' if self._dry_run else ''}back to {held.before} at {rfc3339(utc)}"
         put = "would put" if self._dry_run else "put"
         self._tell(utc, f"{put} {SYN_COOKIES} back to {held.before}")
@@ -171,10 +190,7 @@ class SynCookies:
 
     def _failed(self, error: SynguardError, now: float) -> None:
         self._look_due = now + RETRY_S
-        text = f"SYN cookies cannot be set for the incident: {error}"
-        if text != self.problem:
-            log.error("%s", text, extra=event("cookies"))
-        self.problem = text
+        self.problem = f"SYN cookies cannot be set for the incident: {error}"
 
 
 def cookies_for(config: Config, ledger: Ledger, kernel: Settings | None = None) -> SynCookies:
@@ -186,21 +202,3 @@ def cookies_for(config: Config, ledger: Ledger, kernel: Settings | None = None) 
         text = "SYN cookies are on from an agent that was killed; synguard flush puts the old value back"
         log.warning(text, extra=event("cookies"))
     return SynCookies(DryRunSysctl(settings), CookieNoteFile(()), ledger.record_action, config)
-
-
-def put_back_left_over(config: Config, settings: Settings | None = None) -> int | None:
-    """Put back the value that an agent, running or killed, holds changed; return it, or None where none does.
-
-    Raises:
-        PlaneError: The kernel refused.
-        LedgerError: The note of it could not be removed.
-    """
-    kernel, notes = settings or Sysctl(), CookieNoteFile(note_directories(config))
-    note = notes.read()
-    if note is None:
-        return None
-    ours = kernel.read(SYN_COOKIES) == ON
-    if ours:
-        kernel.write(SYN_COOKIES, note.before)
-    notes.remove()
-    return note.before if ours else None

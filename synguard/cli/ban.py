@@ -7,25 +7,25 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from synguard.addresses import format_network
 from synguard.cli import parameter_types
+from synguard.cli.ban_preview import BanResult, preview, printed, shape, shown
+from synguard.cli.context import VerbContext, open_context, opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.errors import RefusedError, UsageError
+from synguard.ledger import LEDGER_FILE
 from synguard.memory import many_objects
-from synguard.model import Action, Scope
+from synguard.model import Action, Ban, Scope
+from synguard.operator.ban import BanRequest, Impact, assess, bans_for, read_host_context, refuse_unsafe, unsafe
 from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, lists_of, read_lists
-
-if TYPE_CHECKING:
-    from synguard.cli.ban_preview import BanResult
-    from synguard.model import Ban
-    from synguard.operator.ban import BanRequest, Impact
-    from synguard.policy.models import Config
-    from synguard.readings import Protected
+from synguard.output.tables import print_json, printable
+from synguard.policy.models import LONGEST_BAN_S, Config
+from synguard.readings import Protected
 
 MOST_PORTS = 64
 """Each port of each target is one entry in the kernel."""
@@ -50,7 +50,11 @@ def ban(
         typer.Option("--scope", help="new: new connections only; all: every packet. Default all, with --ports new."),
     ] = None,
     action: Annotated[
-        Action, typer.Option("--action", help="drop in silence, or reject with a TCP reset.")
+        Action,
+        typer.Option(
+            "--action",
+            help="drop in silence; reject with a TCP reset; challenge: answer SYNs with cookies; limit: a few of them.",
+        ),
     ] = Action.DROP,
     ports: Annotated[str, typer.Option("--ports", metavar="80,443", help="Close only these local TCP ports.")] = "any",
     reason: Annotated[str, typer.Option("--reason", help="Why, for those who read the report.")] = "",
@@ -136,9 +140,9 @@ def _order(
     Raises:
         UsageError: A word cannot be read, or the words contradict each other.
     """
-    from synguard.operator.ban import BanRequest
-
     numbers = parameter_types.ports(ports, MOST_PORTS)
+    if action.challenges and scope is Scope.ALL:
+        raise UsageError("challenges are about new connections: leave out --scope all")
     if numbers and scope is Scope.ALL:
         raise UsageError("--ports closes ports to new connections: leave out --scope all, or leave out --ports")
     if len(reason) > 200:
@@ -146,7 +150,7 @@ def _order(
     return BanRequest(
         targets=tuple(dict.fromkeys(parameter_types.network(word) for word in targets)),
         lasts_s=_lasts(lasts),
-        scope=scope or (Scope.NEW if numbers else Scope.ALL),
+        scope=scope or (Scope.NEW if numbers or action.challenges else Scope.ALL),
         action=action,
         ports=numbers,
         reason=reason,
@@ -155,8 +159,6 @@ def _order(
 
 
 def _lasts(word: str) -> float | None:
-    from synguard.policy.models import LONGEST_BAN_S
-
     if word.strip() == "permanent":
         return None
     seconds = parameter_types.duration(word)
@@ -168,10 +170,6 @@ def _lasts(word: str) -> float | None:
 
 
 def _show_dry_run(prepared: _Prepared, config: Config, json: bool) -> None:
-    from synguard.cli.ban_preview import BanResult
-    from synguard.cli.context import opened_ledger, protected_here, utcnow
-    from synguard.ledger import LEDGER_FILE
-
     prepared.step("looking who would be hit")
     protected = protected_here(config)
     active_bans: Sequence[Ban] = ()
@@ -183,12 +181,10 @@ def _show_dry_run(prepared: _Prepared, config: Config, json: bool) -> None:
 
 
 def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo: str) -> None:
-    from synguard.cli.ban_preview import BanResult
-    from synguard.cli.context import open_context, utcnow
-    from synguard.operator.ban import bans_for
-
     prepared.step("looking who is hit")
     with open_context(config) as context:
+        if prepared.order.action.challenges:
+            _refuse_without_program(context)
         active_bans = context.ledger.active_bans(utcnow()).values()
         order, impacts, left_out, warnings = _looked_at(prepared, context.protected, active_bans, json)
         _confirm(impacts, yes or json, order)
@@ -201,6 +197,15 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
     _tell(came, impacts, order, warnings, json, undo)
 
 
+def _refuse_without_program(context: VerbContext) -> None:
+    from synguard.enforcer.beside import runs_program
+
+    if not runs_program(context.plane):
+        raise RefusedError(
+            "no challenge program runs here: set challenge.enabled to auto and restart the agent; nothing was banned"
+        )
+
+
 def _looked_at(
     prepared: _Prepared, protected: Protected, active_bans: Collection[Ban], json: bool
 ) -> tuple[BanRequest, tuple[Impact, ...], tuple[Impact, ...], tuple[str, ...]]:
@@ -209,8 +214,6 @@ def _looked_at(
     Raises:
         RefusedError: A target is refused and not to be left out, or every one is.
     """
-    from synguard.operator.ban import assess, read_host_context, refuse_unsafe, unsafe
-
     order = prepared.order
     around, trouble = read_host_context(protected, active_bans)
     warnings = _warnings(protected, trouble)
@@ -230,9 +233,6 @@ def _looked_at(
 
 
 def _show(impacts: Sequence[Impact], prepared: _Prepared, warnings: Sequence[str]) -> None:
-    from synguard.cli.ban_preview import preview, printed
-    from synguard.output.tables import printable
-
     for warning in warnings:
         print(f"synguard: {printable(warning)}", file=sys.stderr)
     printed(preview(impacts, prepared.order, prepared.folded))
@@ -264,9 +264,6 @@ def _confirm(impacts: Sequence[Impact], yes: bool, order: BanRequest) -> None:
 def _tell(
     came: BanResult, impacts: Sequence[Impact], order: BanRequest, warnings: Sequence[str], json: bool, undo: str = ""
 ) -> None:
-    from synguard.cli.ban_preview import printed, shape, shown
-    from synguard.output.tables import print_json
-
     if json:
         print_json(shape(came, impacts, warnings))
     else:

@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synguard.cli import parameter_types
+from synguard.cli.context import utcnow
 from synguard.cli.options import ConfigFile, Json
+from synguard.clock import rfc3339
 from synguard.errors import UsageError
+from synguard.output.tables import print_json, terminal_width
+from synguard.readings import TcpState
+from synguard.report.connections import ConnectionsQuery, answer, answer_lines, answer_shape
 from synguard.report.group_by import By
+from synguard.report.socket_names import state_named
+from synguard.report.sockets import NETWORKS, SocketView, socket_view
 from synguard.units import parse_ports
 
 if TYPE_CHECKING:
-    from synguard.readings import TcpState
-    from synguard.report.connections import ConnectionsQuery
-    from synguard.report.sockets import SocketView
     from synguard.sensors.sockets import SocketTables
 
 SHORTEST_WATCH_S = 0.1
@@ -90,10 +94,6 @@ def _question(
     Raises:
         UsageError: A word cannot be read, or the words contradict each other.
     """
-    from synguard.readings import TcpState
-    from synguard.report.connections import ConnectionsQuery
-    from synguard.report.sockets import NETWORKS
-
     wanted = frozenset(_state(word) for word in states)
     ranges = tuple(numbers for word in ports for numbers in _port_ranges(word))
     if wanted == {TcpState.LISTEN} and by is None:
@@ -113,8 +113,6 @@ def _question(
 
 
 def _state(word: str) -> TcpState:
-    from synguard.report.socket_names import state_named
-
     try:
         return state_named(word)
     except ValueError as error:
@@ -149,10 +147,6 @@ def _prefix_lengths(word: str, usual: tuple[int, int]) -> tuple[int, int]:
 
 def _show(sockets: SocketTables, question: ConnectionsQuery, json: bool) -> None:
     """Read once and print the answer."""
-    from synguard.cli.context import utcnow
-    from synguard.output.tables import print_json, terminal_width
-    from synguard.report.connections import answer, answer_lines, answer_shape
-
     found = answer(question, _read(sockets, question))
     if json:
         print_json(answer_shape(found, utcnow(), sockets.source))
@@ -169,11 +163,6 @@ def _watch(sockets: SocketTables, question: ConnectionsQuery, json: bool, every_
 
     At least as long as one reading took passes before the next, so that watching never takes a whole core.
     """
-    from synguard.cli.context import utcnow
-    from synguard.clock import rfc3339
-    from synguard.output.tables import terminal_width
-    from synguard.report.connections import answer, answer_lines, answer_shape
-
     try:
         while True:
             began = time.monotonic()
@@ -199,8 +188,6 @@ def _redraw(lines: Sequence[str]) -> None:
 
 
 def _read(sockets: SocketTables, question: ConnectionsQuery) -> SocketView:
-    from synguard.report.sockets import socket_view
-
     now = time.monotonic()
     udp = sockets.udp() if question.udp else None
     return socket_view(sockets.tcp(question.tcp_states), udp, sockets.listeners(now))

@@ -79,9 +79,10 @@ def working_plane(config: Config) -> Plane:
         NotPermittedError: This user may not change the firewall; says which capability is missing.
         PlaneUnavailableError: No plane works here.
     """
-    from synguard.enforcer.choose import choose_plane
+    from synguard.enforcer.beside import with_running_program
+    from synguard.enforcer.choose import choose_plane, utcnow
 
-    return choose_plane(config)
+    return with_running_program(choose_plane(config), utcnow, config.challenge.limit_per_second)
 
 
 @dataclass(frozen=True, slots=True)

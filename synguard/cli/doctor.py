@@ -6,20 +6,33 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
+from synguard.addresses import NetworkIndex, host_network
+from synguard.cli.context import opened_ledger, protected_here, utcnow, working_plane
 from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.cli.policy import policies_in_effect
+from synguard.doctor.challenge_checks import challenge_findings
+from synguard.doctor.coverage import read_coverage
+from synguard.doctor.coverage_table import coverage_shape, print_coverage
+from synguard.doctor.drift_checks import REPAIRS_SINCE, drift_findings
+from synguard.doctor.findings import Finding, Level, findings_shape, is_exposed, print_findings
+from synguard.doctor.host_checks import kernel_findings, listener_findings, read_listeners
+from synguard.doctor.integration_checks import integration_findings
+from synguard.enforcer.plane import Plane
+from synguard.enforcer.reconcile.capacity import ADVICE, fullest, used
 from synguard.errors import ConfigError, LedgerError, NotPermittedError, PlaneError, SynguardError
-
-if TYPE_CHECKING:
-    from synguard.doctor.findings import Finding
-    from synguard.enforcer.plane import Plane
-    from synguard.ledger.records import ActionRecord
-    from synguard.model import Ban, KernelBan
-    from synguard.policy.models import Config
-    from synguard.readings import Listener, Protected
+from synguard.ledger import LEDGER_FILE
+from synguard.ledger.records import ActionRecord
+from synguard.model import Ban, KernelBan, Mode
+from synguard.operator.preflight import operator_of
+from synguard.output.tables import print_json
+from synguard.policy.models import Config
+from synguard.policy.warnings import policy_warnings
+from synguard.readings import Listener, Protected
+from synguard.status.freshness import agent_runs, is_stale
+from synguard.status.model import read_status
 
 
 def doctor(config: ConfigFile = None, json: Json = False) -> None:
@@ -31,14 +44,6 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
 
     Exit code 1 where something is bad, 0 where there is nothing worse than a warning.
     """
-    from synguard.doctor.coverage import read_coverage
-    from synguard.doctor.coverage_table import coverage_shape, print_coverage
-    from synguard.doctor.findings import Level, findings_shape, print_findings
-    from synguard.doctor.host_checks import kernel_findings, listener_findings, read_listeners
-    from synguard.doctor.integration_checks import integration_findings
-    from synguard.output.tables import print_json
-    from synguard.policy.models import Config
-
     findings: list[Finding] = []
     try:
         settings = loaded(config)
@@ -47,7 +52,7 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
         settings = Config()
     listeners, sockets = read_listeners(time.monotonic())
     findings += kernel_findings(settings, listeners)
-    findings += [sockets, *listener_findings(listeners)]
+    findings += [sockets, *listener_findings(listeners), *challenge_findings(settings, listeners)]
     if not findings or findings[0].name != "config":
         findings += _policies(config, settings, listeners)
     findings += [*_allow_list(settings), *_ledger(settings), _agent(settings), *integration_findings(settings)]
@@ -63,16 +68,10 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
 
 
 def _fault(name: str, problem: str) -> Finding:
-    from synguard.doctor.findings import Finding, Level
-
     return Finding(name, Level.BAD, problem, "correct the file")
 
 
 def _policies(config: Path | None, settings: Config, listeners: Sequence[Listener]) -> Iterator[Finding]:
-    from synguard.cli.policy import policies_in_effect
-    from synguard.doctor.findings import Finding, Level, is_exposed
-    from synguard.policy.warnings import policy_warnings
-
     try:
         policies = policies_in_effect(config)
     except ConfigError as error:
@@ -86,9 +85,6 @@ def _policies(config: Path | None, settings: Config, listeners: Sequence[Listene
 
 
 def _allow_list(config: Config) -> Iterator[Finding]:
-    from synguard.cli.context import protected_here
-    from synguard.doctor.findings import Finding, Level
-
     protected = protected_here(config)
     for problem in protected.problems:
         yield Finding("protected", Level.BAD, f"{problem}; automatic bans are suspended", "see that it can be read")
@@ -107,10 +103,7 @@ def _allow_list(config: Config) -> Iterator[Finding]:
 
 def _own_login(protected: Protected) -> Iterator[Finding]:
     """Yield that the address which the caller is logged in from is not protected, if so."""
-    from synguard.addresses import NetworkIndex, host_network
-    from synguard.doctor.findings import Finding, Level
     from synguard.operator.login import login_here
-    from synguard.operator.preflight import operator_of
 
     operator = operator_of(login_here().ssh)
     if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
@@ -120,11 +113,6 @@ def _own_login(protected: Protected) -> Iterator[Finding]:
 
 def _ledger(config: Config) -> Iterator[Finding]:
     """Yield the ledger's health, and whether the kernel holds what it says."""
-    from synguard.cli.context import opened_ledger, utcnow
-    from synguard.doctor.drift_checks import REPAIRS_SINCE
-    from synguard.doctor.findings import Finding, Level
-    from synguard.ledger import LEDGER_FILE
-
     path = config.state_dir / LEDGER_FILE
     try:
         if not path.exists():
@@ -150,12 +138,6 @@ def _ledger(config: Config) -> Iterator[Finding]:
 
 
 def _held(config: Config, active_bans: dict[str, Ban], repairs: Sequence[ActionRecord]) -> Iterator[Finding]:
-    from synguard.cli.context import utcnow, working_plane
-    from synguard.doctor.drift_checks import drift_findings
-    from synguard.model import Mode
-    from synguard.status.freshness import agent_runs
-    from synguard.status.model import read_status
-
     try:
         plane = working_plane(config)
         actual = plane.read()
@@ -171,9 +153,6 @@ def _held(config: Config, active_bans: dict[str, Ban], repairs: Sequence[ActionR
 
 
 def _ceiling(plane: Plane, bans: Iterable[KernelBan]) -> Iterator[Finding]:
-    from synguard.doctor.findings import Finding, Level
-    from synguard.enforcer.reconcile.capacity import ADVICE, fullest, used
-
     level = fullest(plane, used(plane, bans))
     if level is None:
         yield Finding("ceiling", Level.OK, f"nothing is held; each place takes {plane.ceiling:,} ({plane.ceiling_key})")
@@ -185,11 +164,6 @@ def _ceiling(plane: Plane, bans: Iterable[KernelBan]) -> Iterator[Finding]:
 
 
 def _agent(config: Config) -> Finding:
-    from synguard.cli.context import utcnow
-    from synguard.doctor.findings import Finding, Level
-    from synguard.status.freshness import agent_runs, is_stale
-    from synguard.status.model import read_status
-
     running = agent_runs(config.runtime_dir)
     if running is None:
         return Finding("agent", Level.WARN, "whether it runs is not known without permission", "sudo synguard doctor")

@@ -6,13 +6,18 @@ import sys
 import time
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from functools import partial
+from typing import Annotated, Any, Final
 
 import typer
 
+from synguard.addresses import format_network
 from synguard.cli import parameter_types
+from synguard.cli.context import opened_ledger, protected_here, utcnow, working_plane
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
+from synguard.cli.report import account_of, connected_peers
+from synguard.enforcer.plane import Plane
 from synguard.errors import (
     NotPermittedError,
     PlaneError,
@@ -21,14 +26,21 @@ from synguard.errors import (
     SynguardError,
     UsageError,
 )
+from synguard.jsonable import fields_of
 from synguard.model import Mode
+from synguard.operator.enablement import Enablement, EnablementFile, Login, boot_id
+from synguard.operator.login import ssh_connection_of, why_not_new
+from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks, operator_of
+from synguard.output.tables import print_json, printable
+from synguard.policy.models import Config
+from synguard.report.account import PossibleFalsePositive, possible_false_positives_in
+from synguard.sensors.logged_in import read_ssh_peers
+from synguard.sensors.protected import LOGINS, Places
+from synguard.status.conditions import Code, text_of
+from synguard.status.freshness import agent_runs, is_stale
+from synguard.status.model import Status, read_status
+from synguard.status.protected_file import read_protected_file
 from synguard.units import format_duration
-
-if TYPE_CHECKING:
-    from synguard.operator.enablement import Enablement, EnablementFile, Login
-    from synguard.policy.models import Config
-    from synguard.report.account import PossibleFalsePositive
-    from synguard.status.model import Status
 
 PATIENCE_S: Final = 15.0
 """How long the agent may take to follow: it looks every second."""
@@ -62,7 +74,6 @@ def enable(
     """
     if sum((confirm_within is not None, confirm, off)) > 1:
         raise UsageError("--confirm-within, --confirm and --off exclude each other: give one of them")
-    from synguard.operator.enablement import EnablementFile
     from synguard.operator.login import login_here
 
     within_s = None if confirm_within is None else _trial(confirm_within)
@@ -78,8 +89,6 @@ def enable(
 
 
 def _trial(word: str) -> float:
-    from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S
-
     seconds = parameter_types.duration(word)
     if not ON_TRIAL_AT_LEAST_S <= seconds <= ON_TRIAL_AT_MOST_S:
         raise UsageError(f"--confirm-within {word}: a trial lasts between 5s and 24h")
@@ -89,9 +98,6 @@ def _trial(word: str) -> float:
 def _enable(
     config: Config, orders: EnablementFile, login: Login, within_s: float | None, force: bool, yes: bool, json: bool
 ) -> dict[str, Any]:
-    from synguard.cli.context import utcnow
-    from synguard.operator.enablement import Enablement, boot_id
-
     if config.mode is Mode.ENFORCE:
         return _shape(None, "the config says enforce already: nothing was changed")
     pid = _listening_agent(config)
@@ -119,7 +125,11 @@ def _enable(
     )
     orders.write(order)
     _await(config, Mode.ENFORCE)
-    extra = {"reasons": reasons, "would_have_banned": len(would), "could_be_hurt": [_hurt_shape(one) for one in hurt]}
+    extra = {
+        "reasons": reasons,
+        "would_have_banned": len(would),
+        "could_be_hurt": [fields_of(one, "target reason") for one in hurt],
+    }
     return _shape(order, _enabled_text(order, within_s)) | extra
 
 
@@ -134,10 +144,6 @@ def _enabled_text(order: Enablement, within_s: float | None) -> str:
 
 
 def _confirm(config: Config, orders: EnablementFile, login: Login, force: bool) -> dict[str, Any]:
-    from synguard.cli.context import utcnow
-    from synguard.operator.enablement import boot_id
-    from synguard.operator.login import why_not_new
-
     order = orders.read()
     if order is None:
         raise SynguardError("nothing is on trial: synguard enable --confirm-within 5m begins a trial")
@@ -161,8 +167,6 @@ def _confirm(config: Config, orders: EnablementFile, login: Login, force: bool) 
 
 
 def _off(config: Config, orders: EnablementFile) -> dict[str, Any]:
-    from synguard.status.freshness import agent_runs
-
     there = orders.stamp() is not None
     orders.remove()
     if config.mode is Mode.ENFORCE:
@@ -184,9 +188,6 @@ def _running(config: Config) -> Status | None:
     Raises:
         SynguardError: None runs, or it says nothing.
     """
-    from synguard.status.freshness import agent_runs
-    from synguard.status.model import read_status
-
     running = agent_runs(config.runtime_dir)
     if running is None:
         raise NotPermittedError(f"{config.runtime_dir} may not be read by this user: run as root")
@@ -204,9 +205,6 @@ def _listening_agent(config: Config) -> int:
         SynguardError: None runs, or it tells nothing of itself.
         RefusedError: An option binds it.
     """
-    from synguard.cli.context import utcnow
-    from synguard.status.freshness import is_stale
-
     status = _running(config)
     if status is None or is_stale(status, utcnow()):
         raise SynguardError(
@@ -221,15 +219,7 @@ def _listening_agent(config: Config) -> int:
 
 
 def _reasons(config: Config, login: Login, pid: int) -> list[str]:
-    from functools import partial
-
-    from synguard.cli.context import working_plane
-    from synguard.enforcer.plane import Plane
-    from synguard.operator.login import ssh_connection_of
-    from synguard.operator.preflight import failed_checks, operator_of
-    from synguard.sensors.logged_in import read_ssh_peers
-    from synguard.sensors.protected import LOGINS, Places, read_protected
-    from synguard.status.protected_file import read_protected_file
+    from synguard.sensors.protected import read_protected
 
     plane: Plane | PlaneError
     try:
@@ -245,11 +235,6 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
 
 def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePositive, ...]]:
     """Return whom the rehearsal would have banned in the last day, latest first, and which bans could hurt whom."""
-    from synguard.addresses import format_network
-    from synguard.cli.context import protected_here, utcnow
-    from synguard.cli.report import account_of, connected_peers
-    from synguard.report.account import possible_false_positives_in
-
     bans = account_of(config, 86400.0).dry_run_bans
     now = utcnow()
     hurt = possible_false_positives_in(bans, connected_peers(bans, now), protected_here(config), now, ended_too=True)
@@ -257,8 +242,6 @@ def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePosit
 
 
 def _show_dry_run_report(would: list[str], hurt: tuple[PossibleFalsePositive, ...]) -> None:
-    from synguard.output.tables import printable
-
     if not would:
         print("in the last 24 hours the rehearsal would have banned nobody")
         return
@@ -276,14 +259,12 @@ def _await(config: Config, mode: Mode) -> None:
     Raises:
         SynguardError: It says why it cannot, or does not follow in time.
     """
-    from synguard.status.model import read_status
-
     gives_up_at = time.monotonic() + PATIENCE_S
     while True:
         status = read_status(config.runtime_dir)
         if status is not None and status.mode is mode:
             return
-        trouble = next((one for one in status.problems if "synguard enable ordered" in one), "") if status else ""
+        trouble = text_of(status.conditions, Code.MODE_CHANGE_FAILED) if status else ""
         if trouble:
             raise PlaneUnavailableError("enforcing", trouble)
         if time.monotonic() >= gives_up_at:
@@ -292,8 +273,6 @@ def _await(config: Config, mode: Mode) -> None:
 
 
 def _note(config: Config, text: str) -> None:
-    from synguard.cli.context import opened_ledger, utcnow
-
     with opened_ledger(config) as ledger:
         ledger.record_action(utcnow(), "enable", text)
 
@@ -308,15 +287,8 @@ def _shape(order: Enablement | None, text: str) -> dict[str, Any]:
     }
 
 
-def _hurt_shape(hurt: PossibleFalsePositive) -> dict[str, str]:
-    """Return it as JSON."""
-    return {"target": hurt.target, "reason": hurt.reason}
-
-
 def _tell(shown: dict[str, Any], json: bool) -> None:
     if json:
-        from synguard.output.tables import print_json
-
         print_json(shown)
     else:
         print(shown["text"])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from synguard.cli.options import ConfigFile, Json, Yes
+from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
+from synguard.enforcer.sysctl import SYN_COOKIES
 from synguard.errors import ConfigError
-
-if TYPE_CHECKING:
-    from synguard.policy.models import Config
+from synguard.operator.flush import put_back_left_over
+from synguard.output.tables import print_json
+from synguard.policy.models import Config
+from synguard.status.freshness import agent_runs
 
 
 def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
@@ -27,10 +28,7 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     next ban by hand, would put the standing bans back. To end them for good,
     synguard unban --all.
     """
-    from synguard.agent.syn_cookies import put_back_left_over
     from synguard.enforcer.flush import flush_kernel
-    from synguard.enforcer.sysctl import SYN_COOKIES
-    from synguard.status.freshness import agent_runs
 
     settings = _config_or_defaults(config)
     confirmed("take all of synguard's rules out of the kernel?", yes=yes, doing="flushing the kernel")
@@ -40,8 +38,6 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
         flush_kernel()
     running = bool(agent_runs(settings.runtime_dir))
     if json:
-        from synguard.output.tables import print_json
-
         print_json({"flushed": True, "agent_running": running, "syn_cookies_put_back_to": put_back})
         return
     print("nothing of synguard's is in the kernel now; the ledger keeps its bans")
@@ -53,9 +49,6 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
 
 def _config_or_defaults(config: Path | None) -> Config:
     """Return the config, or, where it cannot be read, the defaults: panic must not need a good file."""
-    from synguard.cli.options import loaded
-    from synguard.policy.models import Config
-
     try:
         return loaded(config)
     except ConfigError as error:

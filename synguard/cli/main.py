@@ -32,6 +32,8 @@ VERBS: Final = (
         parts=("check", "show", "replay", "suggest", "example"),
     ),
     Verb("notify", "Messages: where they go, and a test of each", parts=("test", "show")),
+    Verb("fleet", "The peers this host learns from and tells: CrowdSec, BGP speakers"),
+    Verb("upstream", "Blackhole an own address upstream, and release it", parts=("blackhole", "release", "show")),
     Verb("doctor", "Whether this host can protect itself, and the fix where not"),
     Verb("flush", "Panic: take everything of synguard's out of the kernel"),
     Verb("completion", "What makes the Tab key complete, for bash, zsh and fish"),

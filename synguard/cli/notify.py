@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
 
 import typer
 
+from synguard.cli.context import utcnow
 from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError
-
-if TYPE_CHECKING:
-    from synguard.notify.services import Service
-    from synguard.policy.integrations import Notify
+from synguard.notify.sender import Sender
+from synguard.notify.services import Service, host_name, load_key, load_services
+from synguard.notify.template import trial
+from synguard.notify.webhook import Refused
+from synguard.output.tables import print_json, printable
+from synguard.policy.integrations import Notify
 
 _HELP = """\
 See where messages about attacks go, without their secrets, and send each service a test.
@@ -34,8 +37,6 @@ def test(config: ConfigFile = None, json: Json = False) -> None:  # noqa: PT028 
 
     Each service is tried once, for 20 s at most. Exit code 1 where one did not take it, or there is none.
     """
-    from synguard.output.tables import print_json, printable
-
     settings = loaded(config).notify
     answers = [{"service": one.name, **_tried(one, settings)} for one in _services(settings)]
     if json:
@@ -53,9 +54,6 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
       synguard notify show
       synguard notify show --json
     """
-    from synguard.notify.services import load_services
-    from synguard.output.tables import print_json, printable
-
     settings = loaded(config).notify
     services = [one.name for one in load_services(settings)]
     shown = settings.model_dump(mode="json", exclude={"urls", "urls_file", "webhook_key_file"})
@@ -72,8 +70,6 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
 
 
 def _services(settings: Notify) -> tuple[Service, ...]:
-    from synguard.notify.services import load_services
-
     services = load_services(settings)
     if not services:
         raise SynguardError(NOBODY)
@@ -81,15 +77,6 @@ def _services(settings: Notify) -> tuple[Service, ...]:
 
 
 def _tried(service: Service, settings: Notify) -> dict[str, object]:
-    import asyncio
-
-    from synguard.agent.alerts import host_name
-    from synguard.cli.context import utcnow
-    from synguard.notify.sender import Sender
-    from synguard.notify.services import load_key
-    from synguard.notify.template import trial
-    from synguard.notify.webhook import Refused
-
     host = host_name(settings)
     try:
         answer = asyncio.run(Sender(host, load_key(settings)).send(service, trial(host, utcnow())))

@@ -7,20 +7,34 @@ import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from platform import node
+from typing import Annotated, Final
 
 import typer
 
+from synguard.addresses import format_network
 from synguard.cli import parameter_types
+from synguard.cli.context import opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.cli.report_file import write_report
+from synguard.detector.peers import peers_by_target
+from synguard.doctor.findings import Finding, is_exposed
+from synguard.doctor.host_checks import SYSCTLS, listener_findings, read_listeners
+from synguard.doctor.queue_checks import queue_findings
 from synguard.errors import SensorError, UsageError
-
-if TYPE_CHECKING:
-    from synguard.doctor.findings import Finding
-    from synguard.ledger import BanRecord
-    from synguard.policy.models import Config
-    from synguard.report.account import Account
+from synguard.ledger import BanRecord
+from synguard.model import VerdictKind
+from synguard.policy.models import Config
+from synguard.readings import CONNECTED
+from synguard.report.account import MOST_BANS, MOST_VERDICTS, Account, cut_words, of_kind, possible_false_positives_in
+from synguard.report.account_json import account_shape
+from synguard.report.account_text import account_text
+from synguard.report.html import page
+from synguard.report.timeline import Timeline, grain_for
+from synguard.status.freshness import agent_runs
+from synguard.status.model import read_status
 
 
 class Format(StrEnum):
@@ -63,7 +77,6 @@ def report(
     if output is None or to_stdout:
         print(text, end="")
         return
-    from synguard.cli.report_file import write_report
 
     write_report(output, text, force=force)
 
@@ -86,22 +99,6 @@ _BY_SUFFIX: Final = {".html": Format.HTML, ".htm": Format.HTML, ".json": Format.
 
 def account_of(config: Config, since_s: float) -> Account:
     """Gather the report from the ledger, from who is connected now, and from how the host is set."""
-    from platform import node
-
-    from synguard.cli.context import opened_ledger, protected_here, utcnow
-    from synguard.model import VerdictKind
-    from synguard.report.account import (
-        MOST_BANS,
-        MOST_VERDICTS,
-        Account,
-        cut_words,
-        of_kind,
-        possible_false_positives_in,
-    )
-    from synguard.report.timeline import Timeline, grain_for
-    from synguard.status.freshness import agent_runs
-    from synguard.status.model import read_status
-
     now = utcnow()
     begin = now - timedelta(seconds=since_s)
     grain_s = grain_for(since_s)
@@ -141,10 +138,6 @@ def account_of(config: Config, since_s: float) -> Account:
 
 def _findings(config: Config) -> tuple[Finding, ...]:
     """Return what the doctor says of the queues that floods fill and of SYN cookies."""
-    from synguard.doctor.findings import is_exposed
-    from synguard.doctor.host_checks import SYSCTLS, listener_findings, read_listeners
-    from synguard.doctor.queue_checks import queue_findings
-
     listeners, sockets = read_listeners(time.monotonic())
     exposed = [one for one in listeners if is_exposed(one)]
     return (sockets, *queue_findings(config, exposed, SYSCTLS), *listener_findings(listeners))
@@ -152,9 +145,6 @@ def _findings(config: Config) -> tuple[Finding, ...]:
 
 def connected_peers(bans: Iterable[BanRecord], now: datetime, at_most: int = 1000) -> dict[str, int]:
     """Return target → addresses in it with a completed connection now, for the latest standing bans."""
-    from synguard.addresses import format_network
-    from synguard.detector.peers import peers_by_target
-    from synguard.readings import CONNECTED
     from synguard.sensors.sockets import SocketTables
 
     active_bans = [record.ban.target for record in bans if record.stands(now)][:at_most]
@@ -172,15 +162,8 @@ def connected_peers(bans: Iterable[BanRecord], now: datetime, at_most: int = 100
 
 def _text(account: Account, form: Format) -> str:
     if form is Format.JSON:
-        from json import dumps
-
-        from synguard.report.account_json import account_shape
-
         return dumps(account_shape(account), indent=2) + "\n"
     if form is Format.HTML:
-        from synguard.report.html import page
-
         return page(account)
-    from synguard.report.account_text import account_text
 
     return account_text(account)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import NotPermittedError, RefusedError, SynguardError
+from synguard.report.account_json import GENERATOR
 
 _HEAD: Final = 600
 """Bytes in which a report says that it is one."""
@@ -39,8 +40,6 @@ def write_report(path: Path, text: str, *, force: bool = False) -> None:
 
 def _is_report(path: Path) -> bool:
     """Return whether a file is an earlier report; an empty file is as good as none."""
-    from synguard.report.account_json import GENERATOR
-
     with path.open("rb") as file:
         head = file.read(_HEAD)
     return not head.strip() or GENERATOR.encode() in head

@@ -6,22 +6,31 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
+from synguard.addresses import Network, format_network
 from synguard.cli import parameter_types
+from synguard.cli.context import kernel_hits, open_context, opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.cli.prompt import confirmed
+from synguard.cli.review_changes import NONE, Changes, carry_out
+from synguard.cli.review_one_by_one import one_by_one
+from synguard.detector.peers import half_open_by_target
 from synguard.errors import ConfigError, SensorError, SynguardError, UsageError
-
-if TYPE_CHECKING:
-    from synguard.addresses import Network
-    from synguard.cli.review_changes import Changes
-    from synguard.ledger import Ledger
-    from synguard.model import Ban
-    from synguard.policy.models import Config
-    from synguard.report.advice import Advice, Around
-    from synguard.report.review import Candidate, Traces
+from synguard.ledger import Ledger
+from synguard.model import Ban
+from synguard.output.tables import print_json
+from synguard.policy.load import load_policies
+from synguard.policy.models import Config
+from synguard.readings import TcpState
+from synguard.report.advice import Advice, AdvisedStep, Around, advise
+from synguard.report.review import Candidate, Traces, candidates, evidence_now, grown_between
+from synguard.report.review_table import candidate_shape, print_candidates
+from synguard.report.shapes import ban_shape
+from synguard.status.freshness import agent_runs
+from synguard.status.model import read_status
 
 _MEMORY: Final = timedelta(days=30)
 _BETWEEN_READS_S: Final = 1.0
@@ -123,10 +132,7 @@ def _refuse_contradictions(wanted: ReviewRequest) -> None:
 
 
 def _look(config: Config, wanted: ReviewRequest, json: bool) -> None:
-    from synguard.cli.context import opened_ledger
     from synguard.cli.prompt import is_interactive
-    from synguard.cli.review_changes import NONE
-    from synguard.cli.review_one_by_one import one_by_one
 
     with opened_ledger(config) as ledger:
         found = _found(ledger, config, wanted.within_s)
@@ -137,9 +143,6 @@ def _look(config: Config, wanted: ReviewRequest, json: bool) -> None:
 
 
 def _act(config: Config, wanted: ReviewRequest, json: bool) -> None:
-    from synguard.cli.context import open_context
-    from synguard.cli.review_changes import carry_out
-
     with open_context(config) as context:
         found = _found(context.ledger, config, wanted.within_s)
         changes = _chosen(found, wanted)
@@ -151,9 +154,6 @@ def _act(config: Config, wanted: ReviewRequest, json: bool) -> None:
 
 def _confirm(changes: Changes, wanted: ReviewRequest, json: bool) -> None:
     """Show what would change and ask, unless ``--yes`` or nothing would."""
-    from synguard.cli.context import utcnow
-    from synguard.cli.prompt import confirmed
-
     if not changes.count:
         return
     if not json and not wanted.yes:
@@ -164,9 +164,6 @@ def _confirm(changes: Changes, wanted: ReviewRequest, json: bool) -> None:
 
 def _chosen(found: ReviewedBans, wanted: ReviewRequest) -> Changes:
     """Return what the options say is to be done; would-be bans are never changed."""
-    from synguard.cli.review_changes import Changes
-    from synguard.report.advice import AdvisedStep
-
     changes = Changes()
     for one, advice in zip(found.bans, found.advised, strict=True):
         ban = one.record.ban
@@ -184,11 +181,6 @@ def _chosen(found: ReviewedBans, wanted: ReviewRequest) -> Changes:
 
 def _found(ledger: Ledger, config: Config, within_s: float | None) -> ReviewedBans:
     """Return the bans under review, with the freshest counts this user may have, and what is suggested."""
-    from synguard.addresses import format_network
-    from synguard.cli.context import utcnow
-    from synguard.report.advice import advise
-    from synguard.report.review import candidates
-
     traces = _traces(ledger, config)
     now = utcnow()
     offences = {format_network(target): one.times for target, one in ledger.offences(now - _MEMORY).items()}
@@ -199,11 +191,6 @@ def _found(ledger: Ledger, config: Config, within_s: float | None) -> ReviewedBa
 
 def _traces(ledger: Ledger, config: Config) -> Traces:
     """Return what is seen now of those who are banned; the kernel's counts are kept in the ledger."""
-    from synguard.addresses import format_network
-    from synguard.cli.context import kernel_hits, utcnow
-    from synguard.report.review import Traces, grown_between
-    from synguard.status.freshness import agent_runs
-
     active_bans = [record.ban for record in ledger.active_records(utcnow())]
     if not active_bans:
         return Traces()
@@ -222,8 +209,6 @@ def _traces(ledger: Ledger, config: Config) -> Traces:
 
 
 def _half_open(active_bans: Iterable[Ban]) -> dict[Network, int]:
-    from synguard.detector.peers import half_open_by_target
-    from synguard.readings import TcpState
     from synguard.sensors.sockets import SocketTables
 
     sensor = SocketTables()
@@ -237,9 +222,6 @@ def _half_open(active_bans: Iterable[Ban]) -> dict[Network, int]:
 
 def _evidence(config: Config) -> dict[str, str]:
     """Return target → evidence of those whom the running agent sees over a limit now."""
-    from synguard.report.review import evidence_now
-    from synguard.status.model import read_status
-
     try:
         return evidence_now(read_status(config.runtime_dir))
     except SynguardError:
@@ -247,11 +229,6 @@ def _evidence(config: Config) -> dict[str, str]:
 
 
 def _around(active_bans: list[Ban], config: Config) -> Around:
-    from synguard.cli.context import protected_here
-    from synguard.policy.load import load_policies
-    from synguard.report.advice import Around
-    from synguard.status.model import read_status
-
     try:
         status = read_status(config.runtime_dir)
     except SynguardError:
@@ -269,11 +246,6 @@ def _around(active_bans: list[Ban], config: Config) -> Around:
 
 
 def _tell(found: ReviewedBans, wanted: ReviewRequest, done: Changes, json: bool) -> None:
-    from synguard.cli.context import utcnow
-    from synguard.output.tables import print_json
-    from synguard.report.review import candidate_shape, print_candidates
-    from synguard.report.shapes import ban_shape
-
     now = utcnow()
     if json:
         shown = [candidate_shape(one, advice, now) for one, advice in zip(found.bans, found.advised, strict=True)]

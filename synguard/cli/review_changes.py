@@ -6,17 +6,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from synguard.addresses import format_network
+from synguard.cli.context import VerbContext, utcnow
+from synguard.errors import LedgerError
 from synguard.model import Ban
+from synguard.operator.ban import BanRequest, assess, bans_for, read_host_context, refuse_unsafe
 from synguard.output.tables import printable
 from synguard.output.times import both_zones, clock_time
+from synguard.policy.models import LONGEST_BAN_S
 from synguard.report.advice import Advice, AdvisedStep, can_be_forged
 from synguard.units import format_duration
-
-if TYPE_CHECKING:
-    from synguard.cli.context import VerbContext
 
 RELEASED: Final = "released in review"
 
@@ -102,9 +103,6 @@ def carry_out(changes: Changes, context: VerbContext) -> Changes:
         RefusedError: A ban without end is unsafe; what was done before stands and is told.
         PlaneError: The kernel did not take it; the ledger holds it, so the next change retries.
     """
-    from synguard.cli.context import utcnow
-    from synguard.policy.models import LONGEST_BAN_S
-
     active_bans = context.ledger.active_bans(utcnow())
     wanted = _still(changes, active_bans)
     done = Changes()
@@ -138,9 +136,6 @@ def _without_end(ban: Ban, context: VerbContext) -> Ban:
     Raises:
         RefusedError: The target is protected.
     """
-    from synguard.cli.context import utcnow
-    from synguard.operator.ban import BanRequest, assess, bans_for, read_host_context, refuse_unsafe
-
     reason = f"made permanent in review, banned {ban.times} times: {ban.reason}"
     order = BanRequest((ban.target,), None, ban.scope, ban.action, ban.ports, reason[:200])
     around, _ = read_host_context(context.protected, ())
@@ -153,9 +148,6 @@ def _without_end(ban: Ban, context: VerbContext) -> Ban:
 
 def _report_half(wanted: Changes, before: dict[str, Ban], context: VerbContext) -> None:
     """Say what was done before it stopped and what was not, as the ledger has it."""
-    from synguard.cli.context import utcnow
-    from synguard.errors import LedgerError
-
     try:
         now = context.ledger.active_bans(utcnow())
     except LedgerError as error:

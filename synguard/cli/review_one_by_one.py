@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from synguard.addresses import format_network
+from synguard.cli.context import open_context, utcnow
 from synguard.cli.prompt import confirmed, one_key
 from synguard.cli.review_changes import NONE, Changes, carry_out
 from synguard.model import Ban
 from synguard.output.tables import printable, terminal_width
+from synguard.policy.models import Config
 from synguard.report.advice import Advice, AdvisedStep, can_be_forged
+from synguard.report.review import Candidate
+from synguard.report.review_table import candidate_line
 from synguard.units import format_duration
-
-if TYPE_CHECKING:
-    from synguard.policy.models import Config
-    from synguard.report.review import Candidate
 
 BY_HAND_S: Final = 3600.0
 """How much longer ``e`` lets a ban last where no extension is suggested."""
@@ -39,8 +39,6 @@ def one_by_one(found: Sequence[Candidate], advised: Sequence[Advice], config: Co
     Raises:
         typer.Abort: The person says no in the end; nothing was changed.
     """
-    from synguard.cli.context import open_context, utcnow
-
     would_be = [(one, advice) for one, advice in zip(found, advised, strict=True) if one.record.ban.dry_run]
     real = [(one, advice) for one, advice in zip(found, advised, strict=True) if not one.record.ban.dry_run]
     for one, advice in would_be[:MOST_WOULD_BE]:
@@ -116,9 +114,6 @@ def _keep() -> Advice:
 
 
 def _show(one: Candidate, advice: Advice, number: int, of: int) -> None:
-    from synguard.cli.context import utcnow
-    from synguard.report.review import candidate_line
-
     _say(f"{number}/{of} {candidate_line(one, utcnow())}")
     _say(f"  suggested: {advice}")
 

@@ -63,6 +63,7 @@ def run(
     from synguard.clock import SystemClock
     from synguard.logs import logging_to_stderr
     from synguard.policy.load import default_path
+    from synguard.status.conditions import Code
 
     faulthandler.enable(file=2)  # a watchdog ends a hung agent by SIGABRT: the log then shows where it hung
     drift = ConfigDrift(config or default_path(), settings)
@@ -73,13 +74,17 @@ def run(
         return again
 
     clock = SystemClock()
-    kept = capabilities.needed(enforces=not dry_run, enters_containers=settings.containers.watch != "off")
+    kept = capabilities.needed(
+        enforces=not dry_run,
+        enters_containers=settings.containers.watch != "off",
+        challenges=settings.challenge.enabled != "off",
+    )
     until_recording = {"CAP_DAC_OVERRIDE"} if record is not None else set()  # the file may lie where root owns nothing
     with ExitStack() as held:
         held.enter_context(logging_to_stderr(form, verbose=verbose))
         building = agent_for(settings, policies, clock, insists=mode is not None, keep=kept | until_recording)
         agent = held.enter_context(building)
-        agent.notes.append(drift.notes)
+        agent.conditions.ask(Code.CONFIG_DRIFT, drift.notes)
         if record is not None:
             from synguard.recording.recorder import Recorder
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from synguard.cli.context import opened_ledger, utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
-
-if TYPE_CHECKING:
-    from synguard.policy.models import Config
+from synguard.errors import LedgerError
+from synguard.ledger import LEDGER_FILE
+from synguard.output.tables import print_json, printable
+from synguard.policy.models import Config
+from synguard.status.freshness import agent_runs
+from synguard.status.model import read_status
+from synguard.status.overview import overview, overview_lines
 
 
 def status(config: ConfigFile = None, json: Json = False) -> None:
@@ -19,12 +22,6 @@ def status(config: ConfigFile = None, json: Json = False) -> None:
 
     Exit code 0 also where no agent runs; --json says so under "running".
     """
-    from synguard.cli.context import utcnow
-    from synguard.output.tables import print_json, printable
-    from synguard.status.freshness import agent_runs
-    from synguard.status.model import read_status
-    from synguard.status.overview import overview, overview_lines
-
     settings = loaded(config)
     seen = overview(
         running=agent_runs(settings.runtime_dir),
@@ -43,10 +40,6 @@ def status(config: ConfigFile = None, json: Json = False) -> None:
 
 def _bans_in_ledger(config: Config) -> int | None:
     """Return how many bans stand, or None where the ledger cannot be read by this user."""
-    from synguard.cli.context import opened_ledger, utcnow
-    from synguard.errors import LedgerError
-    from synguard.ledger import LEDGER_FILE
-
     try:
         if not (config.state_dir / LEDGER_FILE).exists():
             return 0

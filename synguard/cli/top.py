@@ -6,22 +6,34 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from synguard.cli import parameter_types
+from synguard.cli.context import open_context, utcnow, working_plane
 from synguard.cli.options import ConfigFile, Json, loaded
-from synguard.errors import UsageError
+from synguard.enforcer.plane import Plane
+from synguard.errors import NotPermittedError, UsageError
+from synguard.model import KernelBan
+from synguard.operator.ban import read_host_context
+from synguard.output.tables import terminal_width
+from synguard.policy.models import Config
+from synguard.top.actions import Actions
+from synguard.top.frame import plain_lines
+from synguard.top.poller import Poller
+from synguard.top.session import Session, Watcher
+from synguard.top.shape import snapshot_shape
+from synguard.top.snapshot import Snapshot, SnapshotSockets
+from synguard.top.spans import as_text
+from synguard.top.terminal import Terminal, TerminalGoneError, can_be_live
+from synguard.top.text import plain
+from synguard.top.unwatched import read_sockets
 
 if TYPE_CHECKING:
-    from synguard.enforcer.plane import Plane
-    from synguard.model import KernelBan
-    from synguard.policy.models import Config
     from synguard.sensors.sockets import SocketTables as Sensor
-    from synguard.top.poller import Poller
-    from synguard.top.snapshot import Snapshot, SnapshotSockets
 
 SHORTEST_S: Final = 0.2
 """The agent itself tells of itself about once a second."""
@@ -57,8 +69,6 @@ def top(
     settings = loaded(config)
     live = count is None and not json
     if live:
-        from synguard.top.terminal import can_be_live
-
         live = can_be_live(os.environ)
     eyes = _Eyes(settings)
     poller = _poller(settings, eyes, every_s)
@@ -91,7 +101,6 @@ class _Eyes:
             NotPermittedError: The kernel does not answer this user either.
         """
         from synguard.capabilities import missing_capabilities
-        from synguard.errors import NotPermittedError
 
         if "CAP_NET_ADMIN" in missing_capabilities():
             raise NotPermittedError(
@@ -100,8 +109,6 @@ class _Eyes:
 
     def kernel(self) -> Mapping[str, KernelBan]:
         """Return what the kernel holds."""
-        from synguard.cli.context import working_plane
-
         if self._plane is None:
             self._plane = working_plane(self._config)
         return self._plane.read().bans
@@ -109,7 +116,6 @@ class _Eyes:
     def sockets(self) -> SnapshotSockets:
         """Return what the socket table holds."""
         from synguard.sensors.sockets import SocketTables as Sensor
-        from synguard.top.unwatched import read_sockets
 
         if self._sensor is None:
             self._sensor = Sensor()
@@ -122,21 +128,10 @@ class _Eyes:
 
 
 def _poller(config: Config, eyes: _Eyes, every_s: float) -> Poller:
-    from synguard.cli.context import utcnow
-    from synguard.top.poller import Poller
-
     return Poller(config, eyes.kernel, eyes.sockets, every_s, utcnow)
 
 
 def _watch(config: Config, poller: Poller, first: Snapshot, every_s: float) -> None:
-    from functools import partial
-
-    from synguard.cli.context import open_context, utcnow
-    from synguard.operator.ban import read_host_context
-    from synguard.top.actions import Actions
-    from synguard.top.session import Session, Watcher
-    from synguard.top.terminal import Terminal, TerminalGoneError
-
     with Terminal(os.environ) as terminal:
         watcher = Watcher(poller, every_s, first, terminal.wake)
         watcher.start()
@@ -167,16 +162,10 @@ def _print(poller: Poller, count: int, every_s: float, limit: int, json: bool) -
 
 
 def _tell_json(snapshot: Snapshot, limit: int) -> None:
-    from synguard.top.shape import snapshot_shape
-
     print(dumps(snapshot_shape(snapshot, limit or None)))
 
 
 def _tell_text(snapshot: Snapshot, limit: int) -> None:
-    from synguard.output.tables import terminal_width
-    from synguard.top.frame import plain_lines
-    from synguard.top.spans import as_text
-
     lines = plain_lines(snapshot, limit or sys.maxsize, min(terminal_width(), 1000))
     encode = _speakable(sys.stdout.encoding)
     sys.stdout.writelines(f"{encode(as_text(line))}\n" for line in lines)
@@ -184,6 +173,4 @@ def _tell_text(snapshot: Snapshot, limit: int) -> None:
 
 def _speakable(encoding: str | None) -> Callable[[str], str]:
     """Return what makes a text fit for a stream of this encoding."""
-    from synguard.top.text import plain
-
     return str if (encoding or "").lower().replace("-", "") == "utf8" else plain

@@ -5,28 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
 from synguard.addresses import Network, covers, format_network, overlaps
 from synguard.cli import parameter_types
+from synguard.cli.context import open_context, utcnow
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.cli.prompt import confirmed
+from synguard.enforcer.plane import Plane
 from synguard.errors import SynguardError, UsageError
 from synguard.memory import many_objects
 from synguard.model import Ban, Origin
 from synguard.operator.lists import lists_of, read_lists, some
+from synguard.output.tables import print_json, printable
+from synguard.policy.models import Config
+from synguard.report.shapes import ban_shape
 
 FEW: Final = 20
 """Bans, orphans and targets without a ban that are told one by one; of more, their number."""
 SHAPED: Final = 200
 """Lifted bans that JSON spells out."""
-
-if TYPE_CHECKING:
-    from synguard.enforcer.plane import Plane
-    from synguard.policy.models import Config
 
 _ID: Final = re.compile(r"m[0-9a-f]{8,12}|(?=.*[0-9])[a-z0-9-]{1,32}")
 """Ids carry a digit, nearly always; a word without one is a mistyped address."""
@@ -90,8 +91,6 @@ def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, ste
     Raises:
         SynguardError: Something asked for did not match any standing ban.
     """
-    from synguard.cli.context import open_context, utcnow
-
     step("looking at what stands")
     with open_context(config) as context:
         now = utcnow()
@@ -118,10 +117,6 @@ def _orphans(plane: Plane, active_bans: Mapping[str, Ban]) -> set[Network]:
 
 
 def _tell(found: Mapping[str, Ban], orphans: Collection[Network], json: bool) -> None:
-    from synguard.cli.context import utcnow
-    from synguard.output.tables import print_json, printable
-    from synguard.report.shapes import ban_shape
-
     bans = list(found.values())
     if json:
         shaped = [ban_shape(ban, utcnow()) for ban in bans[:SHAPED]]

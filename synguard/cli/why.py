@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from synguard.addresses import Network, overlaps, parse_network
 from synguard.cli import parameter_types
+from synguard.cli.context import kernel_now, opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.cli.policy import policies_in_effect
 from synguard.errors import SynguardError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from synguard.addresses import Network
-    from synguard.report.knowledge import Knowledge
+from synguard.operator.ban import BanRequest, assess, read_host_context
+from synguard.output.tables import print_json, printable
+from synguard.report.knowledge import Knowledge, knowledge_lines, knowledge_shape
+from synguard.status.freshness import agent_runs
+from synguard.status.model import read_status
 
 
 def why(
@@ -31,10 +34,6 @@ def why(
     An address that was never seen over a limit is said to be unknown, with the
     limits that would apply to it.
     """
-    from synguard.cli.context import utcnow
-    from synguard.output.tables import print_json, printable
-    from synguard.report.knowledge import knowledge_lines, knowledge_shape
-
     known = _known(parameter_types.network(address), config)
     now = utcnow()
     if json:
@@ -46,14 +45,6 @@ def why(
 
 def _known(network: Network, config: Path | None) -> Knowledge:
     """Gather what ledger, agent, sockets and protection know of a network."""
-    from synguard.addresses import overlaps, parse_network
-    from synguard.cli.context import kernel_now, opened_ledger, protected_here, utcnow
-    from synguard.cli.policy import policies_in_effect
-    from synguard.operator.ban import BanRequest, assess, read_host_context
-    from synguard.report.knowledge import Knowledge
-    from synguard.status.freshness import agent_runs
-    from synguard.status.model import read_status
-
     settings = loaded(config)
     warnings: list[str] = []
     with opened_ledger(settings) as ledger:

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from synguard.addresses import Network
 from synguard.decision.banned_networks import FOREVER, BannedNetworks, microseconds
+from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks
 from synguard.detector.columns import halves
 from synguard.model import Ban, Origin, Scope
@@ -47,6 +48,8 @@ class ActiveBans:
         self._filter_from = 0
         self.automatic_by_kind: Counter[bool] = Counter()
         """Automatic bans on forgeable evidence (True) and on proven evidence (False)."""
+        self.challenges = 0
+        """How many bans challenge their target."""
         for ban in bans:
             self.add(ban)
 
@@ -56,20 +59,32 @@ class ActiveBans:
         return self.automatic_by_kind.total()
 
     def add(self, ban: Ban) -> None:
-        """Take in one more ban; one of the same target, scope and ports gives way to it."""
-        bans = self._by_target.get(ban.target, ())
-        for old in bans:
-            if (old.scope, old.ports, old.dry_run) == (ban.scope, ban.ports, ban.dry_run):
-                self.remove(old)
+        """Take in one more ban; one of the same target, scope, ports and header gives way to it."""
+        old = self.same(ban)
+        if old is not None:
+            self.remove(old)
         bans = self._by_target.get(ban.target, ())
         if not bans:
             self._lengths[ban.target.version, ban.target.prefixlen] += 1
         self._by_target[ban.target] = (*bans, ban)
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
+        self.challenges += ban.action.challenges
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
             self._rows.setdefault(reach, BannedNetworks()).put(place, until)
+
+    def same(self, ban: Ban) -> Ban | None:
+        """Return the ban of the same target, scope, ports and header, which ``add`` would replace, or None."""
+        alike = (ban.scope, ban.ports, ban.dry_run, ban.header)
+        return next(
+            (
+                old
+                for old in self._by_target.get(ban.target, ())
+                if (old.scope, old.ports, old.dry_run, old.header) == alike
+            ),
+            None,
+        )
 
     def remove(self, ban: Ban, now: datetime | None = None) -> None:
         """Let go of a ban, if it is known; the rows of one that has lapsed at ``now`` have ended by themselves."""
@@ -83,6 +98,7 @@ class ActiveBans:
             del self._by_target[ban.target]
             self._forget_width(ban.target)
         self.automatic_by_kind[ban.forgeable] -= ban.origin is Origin.AUTO
+        self.challenges -= ban.action.challenges
         if now is not None and not ban.active(now):
             return
         self._filter = None
@@ -134,20 +150,28 @@ class ActiveBans:
             if reach[0] is Scope.NEW and reach[2] < (32 if reach[1] == 4 else 128)
         }
 
-    def covering(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
-        """Return the longest-standing ban at ``now`` that stops all that a ban with this reach would, or None."""
+    def covering(
+        self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime, at_least: int = 0
+    ) -> Ban | None:
+        """Return the longest-standing ban at ``now`` that concerns all that a ban with this reach would, or None.
+
+        Only bans whose action has a gravity of ``at_least`` this count, and none of a single header.
+        """
         found: Ban | None = None
         for version, prefixlen in self._lengths:
             if version == target.version and prefixlen <= target.prefixlen:
                 for ban in self._by_target.get(target.supernet(new_prefix=prefixlen), ()):
-                    if ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
+                    grave = ban.header is None and gravity(ban.action) >= at_least
+                    if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
                         found = ban
         return found
 
 
 def _reaches_of(ban: Ban) -> Iterable[_Reach]:
-    """Yield the columns that a ban has a row in: one, or one per port."""
+    """Yield the columns that a ban has a row in: one, or one per port; a challenged target goes on being judged."""
     target = ban.target
+    if ban.at_interface:
+        return ()
     return ((ban.scope, target.version, target.prefixlen, port) for port in ban.ports or (0,))
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network
 from synguard.decision.bans import ActiveBans, RepeatOffenders
 from synguard.decision.budget import BudgetGate
-from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator, EvaluatorState
+from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator
+from synguard.decision.evaluator_state import EvaluatorState
+from synguard.decision.everybody import everybody
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
 from synguard.decision.prefix_aggregation import Offender, aggregated_prefixes
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.scores import Score, ScoreKey, Scores
 from synguard.decision.spoofing import spoofed_reason
+from synguard.decision.unqueued import unqueued_flood
 from synguard.detector.assessment import Assessment
-from synguard.model import Ban, Incident, Mode, Phase, Signal, Verdict
+from synguard.model import Ban, FloodKind, Incident, Mode, Phase, Signal, Verdict
 from synguard.policy.models import Config, Policy
+from synguard.units import format_ports
 
 FORESEEN: Final = 25.0
 """Score from which completed handshakes are looked at ahead of the ban that may follow."""
@@ -34,10 +38,14 @@ class Decision:
     """What one tick comes to."""
 
     bans: tuple[Ban, ...] = ()
+    replaced: tuple[str, ...] = ()
+    """Ids of standing bans that end because a new one is another step against the same target."""
     verdicts: tuple[Verdict, ...] = ()
     """One for every condemned target, whether banned, held already, spared or only watched."""
     flood_verdict: str = ""
-    """About the flood as a whole, ``spoofed: …`` or ``slow application: …``."""
+    """About the flood as a whole, ``spoofed: …`` or ``slow application: …``, for people."""
+    flood_kind: FloodKind = FloodKind.NONE
+    """The same, for programs."""
     incident: Incident | None = None
     """The incident under way; with ``ended_at`` set at the tick that ends it."""
     phase: Phase = Phase.CALM
@@ -105,13 +113,26 @@ class Engine:
         self.scores.advance(assessment.observations, assessment.elapsed)
         spoofed = spoofed_reason(assessment)
         evaluator = Evaluator(self.evaluator_state, assessment, now, spoofed)
-        evaluator.evaluate(self._worst())
-        flood_verdict = spoofed or (_slow_application(assessment) if assessment.slow_application else "")
-        incident = self._incidents.follow(assessment, evaluator.tally(), now)
+        state = self.evaluator_state
+        everyone = everybody(assessment, spoofed, self._policies.values(), state.challenge)
+        evaluator.evaluate([*everyone, *self._worst()])
+        unqueued, tally = unqueued_flood(assessment), evaluator.tally()
+        if unqueued is not None:
+            tally = replace(tally, kind=tally.kind or unqueued.kind, note=tally.note or unqueued.text, pps=unqueued.pps)
+        slow = _slow_application(assessment) if assessment.slow_application else ""
+        said = (
+            (FloodKind.SPOOFED, spoofed),
+            (FloodKind.SLOW_APPLICATION, _crowded(assessment) or slow),
+            (unqueued.flood, unqueued.text) if unqueued else (FloodKind.NONE, ""),
+        )
+        flood_kind, flood_verdict = next(((kind, text) for kind, text in said if text), (FloodKind.NONE, ""))
+        incident = self._incidents.follow(assessment, tally, now)
         return Decision(
             bans=tuple(evaluator.bans),
+            replaced=tuple(evaluator.replaced),
             verdicts=tuple(evaluator.verdicts),
             flood_verdict=flood_verdict,
+            flood_kind=flood_kind,
             incident=incident,
             phase=self.phase,
             wants_sampler=self._wants_sampler(assessment),
@@ -135,8 +156,16 @@ class Engine:
                 [one for one in offenders if one.forgeable is forgeable], self._policies[name]
             )
         ]
+        covering = [(self._with_offenders(item, policy), policy) for item, policy in covering]
         covering.sort(key=lambda pair: max(e.value / e.limit for e in pair[0].evidence), reverse=True)
         return covering[:MOST_EVALUATED]
+
+    def _with_offenders(self, item: Offender, policy: Policy) -> Offender:
+        """Return a target that has parts with the number of those inside it that offend, condemned yet or not."""
+        if not item.parts:
+            return item
+        keys = [ScoreKey(policy.name, item.target, evidence.signal) for evidence in item.evidence]
+        return replace(item, offending=max(map(len, self.scores.inside(keys).values())))
 
     def proven_exceptions(self, now: datetime) -> frozenset[Network]:
         """Return the proven peers that need a way through the standing bans: those inside a ``new`` ban of a prefix."""
@@ -185,10 +214,17 @@ class Engine:
 
     def _wants_sampler(self, assessment: Assessment) -> bool:
         strained = assessment.fullest >= STRAINED or assessment.flood.overflowing
-        goes_on = assessment.flood.held_pps >= GOES_ON_PPS
+        goes_on = assessment.flood.held_pps >= GOES_ON_PPS or unqueued_flood(assessment) is not None
         if strained or goes_on or any(key.signal is Signal.SYN_RATE for key, _ in self.scores.offenders()):
             self._sampling_until = assessment.at + self._sampler_linger_s
         return assessment.at < self._sampling_until
+
+
+def _crowded(assessment: Assessment) -> str:
+    if not assessment.crowded:
+        return ""
+    ports = format_ports(tuple(sorted(assessment.crowded)))
+    return f"connection flood: port {ports} has stopped accepting while few sources hold most of its connections"
 
 
 def _slow_application(assessment: Assessment) -> str:

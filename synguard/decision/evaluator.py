@@ -2,81 +2,34 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
-from synguard.addresses import NetworkIndex, format_network
-from synguard.decision.bans import ActiveBans, RepeatOffenders, ban_seconds
-from synguard.decision.budget import BudgetGate, Request
+from synguard.decision.bans import ban_seconds
+from synguard.decision.budget import Request
+from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.incident import Tally
 from synguard.decision.inside import Inside
+from synguard.decision.ladder import Step, gravity, next_step, steps_here
+from synguard.decision.objections import EXCEPTIONS, Objections, is_prefix
 from synguard.decision.prefix_aggregation import Offender
-from synguard.decision.proven import ProvenPeers
-from synguard.decision.spoofing import MEANINGFUL_SHARE
 from synguard.detector.assessment import Assessment
 from synguard.detector.counting import MOST_PORTS
-from synguard.model import Action, Ban, Origin, Scope, Signal, Verdict, VerdictKind
+from synguard.model import Action, Ban, Origin, Scope, Verdict, VerdictKind
 from synguard.policy.models import Policy
-from synguard.readings import Protected
-from synguard.units import format_duration, format_ports
+from synguard.units import format_ports
 
-RENEW_WITHIN: Final = timedelta(seconds=2)
-"""A ban this close to its end whose target is still condemned is renewed, so that no gap opens."""
 PROOF_FRESH_S: Final = 0.15
 """A look at completed handshakes counts as one of now for so long: a handshake takes a client about as long."""
 PROOF_PATIENCE_S: Final = 0.25
 """A ban waits no longer than this for a look at completed handshakes: a tick or two, where they can be read."""
-SHORTEST: Final = timedelta(seconds=1)
-"""A ban just before the end of a trial lasts this long all the same."""
-ROUNDING: Final = timedelta(milliseconds=500)
-"""By how much the end of a trial, counted anew in every tick, may seem to move."""
 OWN_HEADERS: Final = 0.5
 """A source fewer of whose SYNs bear the header of a forged flood is not the tool that sends it."""
+STANDING_OUT: Final = 0.5
+"""Share of the known addresses in a prefix, offenders and served clients, below which offenders stand out."""
 MOST_EVALUATED: Final = 1024
 """Targets that get a verdict in one tick."""
-EXCEPTIONS: Final = 4096
-"""Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
-
-
-@dataclass(slots=True)
-class EvaluatorState:
-    """What a verdict on a condemned target depends on, beside the evidence; lives as long as the engine."""
-
-    new_id: Callable[[], str]
-    chance: random.Random
-    dry_run: bool
-    budget: BudgetGate
-    offenders: RepeatOffenders
-    proven: ProvenPeers
-    active_bans: ActiveBans = field(default_factory=ActiveBans)
-    proved_at: float = float("-inf")
-    """Monotonic seconds of the last look at completed handshakes."""
-    asked_at: float | None = None
-    """Since when completed handshakes are wanted that have not been read; None where they are not wanted."""
-    protected: Protected = field(default_factory=lambda: Protected({}))
-    protected_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
-    ends_by: datetime | None = None
-    """No automatic ban lasts beyond this: the end of a trial of enforcement. None without one."""
-
-    def stands_long(self, ban: Ban, now: datetime) -> bool:
-        """Return whether a standing ban needs no renewal yet, or could not be renewed for longer."""
-        if ban.expires_at is None or ban.expires_at - now > RENEW_WITHIN:
-            return True
-        return self.ends_by is not None and ban.expires_at >= self.ends_by - ROUNDING
-
-    def ends_at(self, now: datetime, seconds: float) -> datetime:
-        """Return when an automatic ban of this length ends."""
-        ends_at = now + timedelta(seconds=seconds)
-        return ends_at if self.ends_by is None else min(ends_at, max(self.ends_by, now + SHORTEST))
-
-    def protect(self, protected: Protected) -> None:
-        """Take in who may never be banned from now on."""
-        if protected != self.protected:
-            self.protected = protected
-            self.protected_index = NetworkIndex(protected.networks)
 
 
 class Evaluator:
@@ -90,8 +43,10 @@ class Evaluator:
         self._now = now
         self._spoofed = spoofed
         self._sources = 0
-        self._steady: dict[Signal, float] = {}
+        self._objections = Objections(evaluator_state, assessment, spoofed)
         self.bans: list[Ban] = []
+        self.replaced: list[str] = []
+        """Ids of standing bans whose target gets another step of the ladder."""
         self.verdicts: list[Verdict] = []
         self.refusals: list[str] = []
 
@@ -99,8 +54,8 @@ class Evaluator:
         """Give a verdict on each target, and a ban where nothing stands against it."""
         for item, policy in items:
             self._sources += max(evidence.sources for evidence in item.evidence)
-            for evidence in item.evidence if _is_prefix(item, policy) else ():
-                self._steady[evidence.signal] = self._steady.get(evidence.signal, 0.0) + evidence.value
+            for evidence in item.evidence if is_prefix(item, policy) else ():
+                self._objections.add_steady(evidence)
         for item, policy in items:
             self._evaluate(item, policy)
 
@@ -109,60 +64,92 @@ class Evaluator:
             return
         scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
         ports = self._to_close(item.ports) if scope is Scope.NEW else ()
-        active_bans = self._state.active_bans.covering(item.target, scope, ports, self._now)
-        if active_bans is not None and self._state.stands_long(active_bans, self._now):
-            self._say(VerdictKind.BAN, item, policy, f"held by ban {active_bans.id} until {_until(active_bans)}")
-            return
         inside = Inside(item, policy, self._assessment)
-        spared = self._why_spared(item, policy, inside)
+        kept = VerdictKind.WATCH, self._why_no_step(policy)
+        for step in self._steps(item, policy, scope, ports):
+            active_ban = self._state.active_bans.covering(item.target, scope, ports, self._now, gravity(step.action))
+            if active_ban is not None and self._state.stands_long(active_ban, self._now):
+                self._say(VerdictKind.BAN, item, policy, f"held by ban {active_ban.id} until {_until(active_ban)}")
+                return
+            kept = self._why_kept_from(step, item, policy, inside, scope)
+            if not kept[1]:
+                self._take(step, item, policy, inside, scope, ports)
+                return
+        self._say(kept[0], item, policy, kept[1])
+        self._evaluate_parts(item, policy, inside)
+
+    def _steps(self, item: Offender, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> list[Step]:
+        """Return the step to take and, behind it, the milder ones to fall back on where something stands against it."""
+        refusal = Action(policy.action)
+        if not item.forgeable:
+            return [Step(refusal)]
+        challenge = self._state.challenge
+        actions = steps_here(policy.steps.of(e.signal for e in item.evidence), challenge, ports, refusal)
+        if item.everybody:
+            actions = tuple(action for action in actions if action is Action.CHALLENGE)
+        if not actions:
+            return []
+        active_ban = self._gravest(item, scope, ports)
+        step = next_step(actions, active_ban, self._now, self._assessment.bottleneck, challenge)
+        milder = [Step(one) for one in reversed(actions) if gravity(one) < gravity(step.action)]
+        return [step, *milder]
+
+    def _gravest(self, item: Offender, scope: Scope, ports: tuple[int, ...]) -> Ban | None:
+        """Return the active ban that does most to the target, or None."""
+        active_bans = self._state.active_bans
+        bans = (active_bans.covering(item.target, scope, ports, self._now, least) for least in (2, 1, 0))
+        return next((ban for ban in bans if ban is not None), None)
+
+    def _why_no_step(self, policy: Policy) -> str:
+        why = f": {self._state.challenge.why_not}" if self._state.challenge.why_not else ""
+        return f"not banned: no step of policy {policy.name} works here{why}"
+
+    def _why_kept_from(
+        self, step: Step, item: Offender, policy: Policy, inside: Inside, scope: Scope
+    ) -> tuple[VerdictKind, str]:
+        """Return the kind of verdict and the reason where this step is not taken; no reason where it is."""
+        spared = self._objections.why_spared(item, policy, inside, step) or self._objections.why_not_cut_off(
+            item, scope
+        )
         if spared:
-            self._say(VerdictKind.SPARE, item, policy, spared)
-            self._evaluate_parts(item, policy, inside)
-            return
-        apart = self._why_apart(item, policy, inside)
-        if apart:
-            self._say(VerdictKind.WATCH, item, policy, f"not banned as a whole: {apart}")
-            self._evaluate_parts(item, policy, inside)
-            return
+            return VerdictKind.SPARE, spared
+        apart = "" if step.action is Action.CHALLENGE else self._objections.why_apart(item, policy, inside)
+        return VerdictKind.WATCH, f"not banned as a whole: {apart}" if apart else ""
+
+    def _take(
+        self, step: Step, item: Offender, policy: Policy, inside: Inside, scope: Scope, ports: tuple[int, ...]
+    ) -> None:
         refusal = self._why_refused(item, inside)
         if refusal:
             self.refusals.append(refusal)
             self._say(VerdictKind.WATCH, item, policy, f"not banned: {refusal}")
             return
-        if item.forgeable and active_bans is None and self._waits_for_proof():
+        waits = item.forgeable and not step.action.challenges
+        if waits and self._gravest(item, scope, ports) is None and self._waits_for_proof():
             return
-        self._ban(item, policy, scope, ports)
+        self._ban(step, item, policy, scope, ports)
 
     def _evaluate_parts(self, item: Offender, policy: Policy, inside: Inside) -> None:
         """Judge those in a prefix one by one, where the prefix is not banned: whoever offends, and the heaviest."""
         if item.target.prefixlen == item.target.max_prefixlen:
             return
+        if self._objections.carried(item) and not self._stand_out(item):
+            return
         for part in item.parts:
             self._evaluate(part, policy)
-        if self._carried(item):
+        if self._objections.carried(item):
             return
         for part in inside.heavy():
             if part.target != item.target:
                 self._evaluate(part, policy)
 
-    def _carried(self, item: Offender) -> bool:
-        """Return whether SYN cookies serve clients through what this target does."""
-        flood = self._assessment.flood
-        return item.forgeable and flood.cookies_sent_pps > 0 and not flood.dropped_pps
+    def _stand_out(self, item: Offender) -> bool:
+        """Return whether the offenders in a prefix are few beside its served clients.
 
-    def _why_apart(self, item: Offender, policy: Policy, inside: Inside) -> str | None:
-        """Return why a prefix is not stopped as a whole although it is over a limit, or None if it is."""
-        if item.target.prefixlen == item.target.max_prefixlen:
-            return None
-        if not inside.fills():
-            return "too little of it takes part"
-        if not item.forgeable:
-            light = inside.light(self._state.proven)
-            return f"{_clients(light)} in it have only a few connections" if light else None
+        Where most of its known addresses offend alike, all of it may be forged, and clients with it that are not known.
+        """
         served = self._state.proven.count(item.target)
-        if self._carried(item) and served and _is_prefix(item, policy):
-            return f"SYN cookies carry the flood, and {_clients(served)} live in it"
-        return None
+        return not served or item.offending < STANDING_OUT * (item.offending + served)
 
     def _waits_for_proof(self) -> bool:
         """Return whether completed handshakes must be looked at first: a client may be newer than the last look."""
@@ -191,51 +178,6 @@ class Evaluator:
         spared = sum(verdict.kind is VerdictKind.SPARE for verdict in self.verdicts)
         return Tally(kind, self._sources, len(self.bans), spared, self._spoofed or "")
 
-    def _why_spared(self, item: Offender, policy: Policy, inside_it: Inside) -> str | None:
-        target, evaluator_state = item.target, self._state
-        covering = evaluator_state.protected_index.covering(target)
-        if covering is not None:
-            return f"protected: {evaluator_state.protected.networks[covering]}"
-        inside = evaluator_state.protected_index.inside(target)
-        if inside is not None:
-            return f"it holds {format_network(inside)}, protected: {evaluator_state.protected.networks[inside]}"
-        if not item.forgeable:
-            return None
-        return self._why_doubted(item, policy, inside_it)
-
-    def _why_doubted(self, item: Offender, policy: Policy, inside_it: Inside) -> str | None:
-        """Return why forgeable evidence does not suffice against this target, or None if it does."""
-        target, evaluator_state = item.target, self._state
-        proven = evaluator_state.proven.inside(target, EXCEPTIONS + 1)
-        if proven and self._proven_alone(item, inside_it, len(proven)):
-            seen_at = evaluator_state.proven.seen_at(proven[0]) or self._assessment.at
-            ago = format_duration(max(self._assessment.at - seen_at, 0.0))
-            return f"proven: completed a handshake {ago} ago, and half-open sockets and SYNs can be forged"
-        if len(proven) > EXCEPTIONS:
-            return f"more than {EXCEPTIONS} recently served clients live in it"
-        if self._spoofed and _is_prefix(item, policy) and self._share(item) < MEANINGFUL_SHARE:
-            return f"with its like it carries only {self._share(item):.1%} of a flood whose sources are forged"
-        return None
-
-    def _proven_alone(self, item: Offender, inside: Inside, proven: int) -> bool:
-        """Return whether the target is over its limits only through addresses that completed a handshake."""
-        share = inside.unproven_share(self._state.proven)
-        if item.target.prefixlen == item.target.max_prefixlen or share is None:
-            return proven >= item.addresses
-        return all(share * evidence.value <= evidence.limit for evidence in item.evidence)
-
-    def _share(self, item: Offender) -> float:
-        """Return how much of what is steady in the flood all the prefixes over a limit carry together.
-
-        Addresses hardly seen are left out: who forges them would make every prefix look small.
-        """
-        flood, spread = self._assessment.flood, self._assessment.dispersion
-        steady = 1 - spread.scattered if spread is not None else 1.0
-        syn_pps = spread.pps if spread is not None and spread.pps else flood.syn_pps
-        of = {Signal.SYN_RATE: syn_pps * steady, Signal.HALF_OPEN: float(flood.half_open)}
-        shares = (self._steady.get(one.signal, one.value) / of[one.signal] for one in item.evidence if of[one.signal])
-        return min(max(shares, default=1.0), 1.0)
-
     def _why_refused(self, item: Offender, inside: Inside) -> str | None:
         evaluator_state = self._state
         if evaluator_state.protected.problems:
@@ -250,17 +192,18 @@ class Evaluator:
             touched = inside.light(proven)
         return Request(item.forgeable, _excess(item), touched, len(proven))
 
-    def _ban(self, item: Offender, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> None:
+    def _ban(self, step: Step, item: Offender, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> None:
         evaluator_state = self._state
-        framed = self._may_be_framed(item)
+        framed = "" if item.everybody else self._may_be_framed(item)
         nth = 1 if framed else evaluator_state.offenders.next_time(item.target, policy.bans.memory, self._now)
         seconds = ban_seconds(policy.bans, nth, forgeable=item.forgeable, chance=evaluator_state.chance)
-        reason = _reason(item, ports) + self._let_through(item, scope) + framed
+        words = (_reason(item, ports), step.why, self._let_through(item, scope, step.action), framed)
+        reason = "; ".join(word for word in words if word)
         ban = Ban(
             id=evaluator_state.new_id(),
             target=item.target,
             scope=scope,
-            action=Action(policy.action),
+            action=step.action,
             origin=Origin.AUTO,
             policy=policy.name,
             reason=reason,
@@ -275,17 +218,20 @@ class Evaluator:
         evaluator_state.budget.grant(Request(item.forgeable, _excess(item)), self._assessment.at)
         if not framed:
             evaluator_state.offenders.note(ban)
+        before = evaluator_state.active_bans.same(ban)
+        if before is not None and before.action is not ban.action and before.origin is Origin.AUTO:
+            self.replaced.append(before.id)
         evaluator_state.active_bans.add(ban)
         self.bans.append(ban)
         self._say(VerdictKind.BAN, item, policy, reason)
 
-    def _let_through(self, item: Offender, scope: Scope) -> str:
+    def _let_through(self, item: Offender, scope: Scope, action: Action) -> str:
         """Return how many recently served clients inside a banned prefix keep a way through; empty if none do."""
-        if scope is not Scope.NEW or item.target.prefixlen == item.target.max_prefixlen:
+        if scope is not Scope.NEW or action.challenges or item.target.prefixlen == item.target.max_prefixlen:
             return ""
         count = len(self._state.proven.inside(item.target, EXCEPTIONS))
         served = "recently served client in it keeps" if count == 1 else "recently served clients in it keep"
-        return f"; {count} {served} a way through" if count else ""
+        return f"{count} {served} a way through" if count else ""
 
     def _may_be_framed(self, item: Offender) -> str:
         """Return why a ban must stay as short as a first one and not count against its target; empty if nothing does.
@@ -296,7 +242,7 @@ class Evaluator:
         if not self._spoofed or not item.forgeable or (item.alike is not None and item.alike < OWN_HEADERS):
             return ""
         shown = "" if item.alike is None else f": {item.alike:.0%} of its SYNs bear the flood's header"
-        return f"; kept short, it may be forged like the flood around it{shown}"
+        return f"kept short, it may be forged like the flood around it{shown}"
 
     def _say(self, kind: VerdictKind, item: Offender, policy: Policy, reason: str) -> None:
         self.verdicts.append(Verdict(kind, item.target, item.score, policy.name, reason, item.evidence))
@@ -306,15 +252,9 @@ def _excess(item: Offender) -> float:
     return max(evidence.value / evidence.limit for evidence in item.evidence)
 
 
-def _is_prefix(item: Offender, policy: Policy) -> bool:
-    return item.target.prefixlen < policy.prefixes.lengths(item.target.version)[0]
-
-
-def _clients(count: int) -> str:
-    return "1 recently served client" if count == 1 else f"{count} recently served clients"
-
-
 def _reason(item: Offender, ports: tuple[int, ...]) -> str:
+    if item.everybody:
+        return item.everybody
     where = f" on port {format_ports(ports)}" if ports else ""
     return " and ".join(str(evidence) for evidence in item.evidence) + where
 

@@ -11,7 +11,7 @@ from synguard.detector.assessment import Assessment
 from synguard.model import MOVES, Incident, Phase
 from synguard.policy.models import IncidentLevels
 
-GRAVITY: Final = ("syn-flood", "connection-flood", "spoofed-flood")
+GRAVITY: Final = ("closed-port", "resets", "syn-flood", "connection-flood", "spoofed-flood")
 """Kinds of incident; a later one replaces an earlier one, never the other way."""
 
 GOES_ON_PPS: Final = 100.0
@@ -31,6 +31,8 @@ class Tally:
     bans: int = 0
     spared: int = 0
     note: str = ""
+    pps: float = 0.0
+    """Packets a second of a flood that fills no SYN queue."""
 
 
 class IncidentTracker:
@@ -49,7 +51,7 @@ class IncidentTracker:
         if self.phase is Phase.CALM:
             ended, self.current = self.current, None
             return None if ended is None else replace(ended, phase=Phase.CALM, ended_at=now)
-        started = self.current or Incident(self._new_id(), self.phase, tally.kind or GRAVITY[0], started_at=now)
+        started = self.current or Incident(self._new_id(), self.phase, tally.kind or "syn-flood", started_at=now)
         self.current = _grown(replace(started, phase=self.phase), assessment, tally)
         return self.current
 
@@ -86,7 +88,7 @@ def _grown(incident: Incident, assessment: Assessment, tally: Tally) -> Incident
         incident,
         kind=max(kinds, key=GRAVITY.index),
         peak_half_open=max(incident.peak_half_open, flood.half_open),
-        peak_syn_pps=max(incident.peak_syn_pps, flood.syn_pps, flood.cookies_sent_pps + flood.dropped_pps),
+        peak_syn_pps=max(incident.peak_syn_pps, flood.syn_pps, flood.cookies_sent_pps + flood.dropped_pps, tally.pps),
         peak_connections=max(incident.peak_connections, flood.connections),
         sources=max(incident.sources, tally.sources),
         bans=incident.bans + tally.bans,

@@ -27,6 +27,10 @@ class Offender:
     """Whether enough of its parts offend, each by itself, for it to stand for them."""
     parts: tuple[Offender, ...] = ()
     """Narrower targets in it that call for action themselves, widest first."""
+    offending: int = 0
+    """Targets inside it that have a score, whether they call for action yet or not; known where it has parts."""
+    everybody: str = ""
+    """Why all sources of a port are meant, one clause; empty for every other target."""
 
     @property
     def forgeable(self) -> bool:

@@ -115,6 +115,16 @@ class ProvenPeers:
         rows = self._rows(target)
         return self._table.high[rows], self._table.low[rows]
 
+    def latest(self, at_most: int) -> list[Network]:
+        """Return up to ``at_most`` addresses, those that completed a handshake last."""
+        table = self._table
+        rows = np.argsort(-table.seen, kind="stable")[:at_most]
+        ipv4 = is_ipv4(table.high, table.low)
+        return [
+            network_at(int(table.high[row]), int(table.low[row]), *((4, 32) if ipv4[row] else (6, 128)))
+            for row in rows.tolist()
+        ]
+
     def inside_any(self, networks: Networks) -> Iterator[Network]:
         """Yield the proven addresses inside any of many networks, whatever their ports."""
         high, low = self._table.high, self._table.low
@@ -138,7 +148,7 @@ class ProvenPeers:
         return rows, np.asarray((table.low[rows] == low) & (table.high[rows] == high), np.bool_)
 
     def _rows(self, target: Network) -> _Rows:
-        """Return the rows inside a network; IPv4 ones lie together by key, those of a /64 by their high half."""
+        """Return the rows inside a network, in no order; IPv4 ones are neighbours by key, those of a /64 by high."""
         table, (high, low) = self._table, halves(target)
         bits = target.max_prefixlen - target.prefixlen
         if target.version == 4:
@@ -150,9 +160,11 @@ class ProvenPeers:
         last = high + (1 << max(bits - 64, 0)) - 1
         start = np.searchsorted(ordered, np.uint64(high), "left")
         end = np.searchsorted(ordered, np.uint64(last), "right")
-        rows = np.sort(order[start:end])
-        low_mask = masks(6, target.prefixlen)[1]
-        rows = rows[(table.low[rows] & low_mask) == np.uint64(low)]
+        rows = order[start:end]
+        if target.prefixlen > 64:
+            rows = rows[(table.low[rows] & masks(6, target.prefixlen)[1]) == np.uint64(low)]
+        if high:
+            return rows
         return np.asarray(rows[~is_ipv4(table.high[rows], table.low[rows])], np.intp)
 
     def _sorted_by_high(self) -> tuple[_Rows, U64]:

@@ -15,7 +15,9 @@ from synguard.model import Phase
 OFF: Final = 0
 """``tcp_syncookies``: a full SYN queue turns every new client away."""
 ON: Final = 1
-"""``tcp_syncookies``: cookies once a queue is full. 2, cookies always, is an operator's choice and is left alone."""
+"""``tcp_syncookies``: cookies once a queue is full; so do 3 to 255."""
+ALWAYS: Final = 2
+"""``tcp_syncookies``: cookies always, so that listeners accept those that the challenge program made."""
 
 CHECKS: Final = 2
 """Looks that must find a queue overwhelmed; one alone may be a burst that just touched the brim. A tick each."""
@@ -33,17 +35,20 @@ class CookieStep(StrEnum):
     """Somebody else has changed the value since: his wins, and ours is forgotten."""
 
 
-def next_step(*, wanted: bool, actual: int, held: bool, yielded: bool) -> CookieStep:
+def next_step(*, wanted: int, actual: int, held: int | None, yielded: bool) -> CookieStep:
     """Return what to do where the kernel's value is ``actual``.
 
-    ``held`` says that the value was turned on by us and not put back yet; ``yielded`` that somebody else has changed
-    it during this incident. Only a value that is still what we made of it is ever put back.
+    ``wanted`` is `OFF` where nothing is, `ON` or `ALWAYS`. ``held`` is what we made of the value and have not put back
+    yet; ``yielded`` says that somebody else has changed it during this incident. Only a value that is still what we
+    made of it is ever put back.
     """
-    if held:
-        if actual != ON:
+    if held is not None:
+        if actual != held:
             return CookieStep.YIELD
-        return CookieStep.LEAVE if wanted else CookieStep.PUT_BACK
-    return CookieStep.TURN_ON if wanted and actual == OFF and not yielded else CookieStep.LEAVE
+        if wanted == OFF:
+            return CookieStep.PUT_BACK
+    enough = actual == ALWAYS if wanted == ALWAYS else actual != OFF or wanted == OFF
+    return CookieStep.LEAVE if enough or yielded else CookieStep.TURN_ON
 
 
 def overwhelmed(assessment: Assessment) -> bool:

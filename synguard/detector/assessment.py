@@ -111,6 +111,8 @@ class Handshakes:
     accept_overflows_pps: float = 0.0
     resets_pps: float = 0.0
     """Half-open sockets that a reset ended: hosts that were answered and had not asked."""
+    refused_pps: float = 0.0
+    """Packets that were answered with a reset: to ports that nothing listens on, or to no connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +152,14 @@ class Dispersion:
     """SYNs a second that the samples stand for; 0 for half-open sockets."""
     fingerprint: Fingerprint | None = None
     """None for half-open sockets, of which the kernel keeps no header."""
+    ports: tuple[int, ...] = ()
+    """The local ports that carry a tenth of the samples or more, ascending."""
+    versions: tuple[int, ...] = ()
+    """The IP versions that do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment:  # wide: all that one tick measured, a record of parts
     """One tick, seen whole."""
 
     at: float
@@ -164,8 +170,12 @@ class Assessment:
     flood: FloodFigures = FloodFigures()
     dispersion: Dispersion | None = None
     handshakes: Handshakes = Handshakes()
-    pressed: frozenset[str] = frozenset()
-    """Names of the policies one of whose listeners overflows."""
+    bottleneck: str = ""
+    """Why a CPU is the bottleneck of receiving packets, one clause; empty while none is."""
+    pressed: frozenset[int] = frozenset()
+    """Local ports whose SYN queue overflows, or did a moment ago."""
+    crowded: frozenset[int] = frozenset()
+    """Local ports that have stopped accepting while few sources hold most of their connections."""
     port_mapping: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Local port → the ports that a ban must close for it, where that is more than itself; empty for all ports."""
     crowds: Mapping[Signal, Crowd] = field(default_factory=dict)

@@ -13,9 +13,11 @@ from synguard.detector.assessment import Assessment, Dispersion, FloodFigures, L
 from synguard.detector.ban_filter import BanFilter
 from synguard.detector.columns import cut, is_ipv4, sorting_order
 from synguard.detector.counting import AddressRows, observe, split
+from synguard.detector.cpu import CpuWindow
 from synguard.detector.dispersion import EVERYWHERE, dispersion
 from synguard.detector.fingerprint import SAME_HEADER_SHARE, headers
 from synguard.detector.handshakes import HandshakeWindow
+from synguard.detector.lowered_limits import PressedPorts, StalledPorts, gravest, stalled_limits
 from synguard.detector.members import Crowd, SortedRows, Weighted
 from synguard.detector.new_connections import NewConnections
 from synguard.detector.overflow import OverflowWindow
@@ -26,19 +28,15 @@ from synguard.model import Signal
 from synguard.policy.models import Policy
 from synguard.readings import U64, CounterReading, Readings, SocketReading, SynSample, TcpState
 
-PRESSED_LINGER_S: Final = 2.0
-"""A policy stays pressed this long after its queue last overflowed, so that limits do not flap between ticks."""
 RECENT_S: Final = 1.0
 """SYNs of this long are looked at together, for the flood's size and to tell a crowd from one liar."""
 DISPERSION_CADENCE_S: Final = 0.2
 """Sorting a second's SYNs at every tick would cost more than all else."""
 ENOUGH_TO_SPREAD: Final = 64
 """Fewer addresses than this say nothing about dispersion."""
-NEARLY_FULL: Final = 0.25
-"""Fill from which a listener is taken to be the one whose overflow the host-wide counters show."""
 
 
-class Detector:
+class Detector:  # wide: what must be remembered between two ticks, a name each
     """Turns each tick's readings into an assessment; keeps only what the next tick is compared with."""
 
     def __init__(self, policies: Sequence[Policy], seed: int) -> None:
@@ -48,10 +46,15 @@ class Detector:
         self._measured_at: dict[Signal, float] = {}
         self._counters: CounterReading | None = None
         self._handshakes = HandshakeWindow()
+        self._cpu = CpuWindow()
         self._overflow = OverflowWindow()
         self._flood = FloodFigures()
         self._held_pps = 0.0
-        self._pressed_until: dict[str, float] = {}
+        self._pressed = PressedPorts()
+        self._stalled = StalledPorts()
+        self._stalling: frozenset[int] = frozenset()
+        self._crowded: frozenset[int] = frozenset()
+        """Stalled ports whose connections few sources hold."""
         self._recent_syns: deque[SynSample] = deque()
         self._half_open: SocketReading | None = None
         self._pressure: tuple[ListenerPressure, ...] = ()
@@ -70,7 +73,8 @@ class Detector:
         if readings.half_open is not None:
             self._half_open = readings.half_open
             self._pressure = pressure_on(readings.listeners, readings.half_open)
-        self._note_pressed(readings.at)
+            self._stalling = self._stalled.follow(self._pressure, readings.at)
+        self._pressed.follow(self._pressure, readings.at, overflowing=self._flood.overflowing)
         spread = self._dispersion(readings, ban_filter)
         suffering = self._flood.overflowing or any(listener.overwhelmed for listener in self._pressure)
         elapsed: dict[Signal, float] = {}
@@ -90,7 +94,9 @@ class Detector:
             flood=replace(self._flood, held_pps=self._held_pps if self._recent_syns else 0.0),
             dispersion=spread,
             handshakes=self._handshakes.follow(readings.counters, readings.at, suffering=suffering),
-            pressed=self._pressed(readings.at),
+            bottleneck=self._cpu.follow(readings.cpu),
+            pressed=self._pressed.at(readings.at),
+            crowded=self._crowded & self._stalling,
             port_mapping=readings.port_mapping,
             crowds={
                 signal: Crowd(rows, ban_filter, signal.forgeable)
@@ -180,7 +186,6 @@ class Detector:
         return AddressRows(table.remote_high, table.remote_low, table.local_port)
 
     def _observe(self, rows: AddressRows, signal: Signal, now: float, ban_filter: BanFilter) -> list[Observation]:
-        pressed, tool = self._pressed(now), self._tool()
         stopped = ban_filter.stops(rows.high, rows.low, rows.port, forgeable=signal.forgeable)
         if signal is Signal.SYN_RATE:
             self._held_pps = float(stopped.sum()) * rows.weight
@@ -188,11 +193,39 @@ class Detector:
         found: list[Observation] = []
         for policy in self.policies:
             mine, rows = split(rows, policy)
-            found.extend(
-                observe(
-                    mine, policy, signal, pressed=policy.name in pressed, tool=tool, recent_sources=self._recent_sources
+            if signal.forgeable:
+                found.extend(self._by_pressure(mine, policy, signal, now))
+            else:
+                found.extend(observe(mine, policy, signal, pressed=False))
+            if signal is Signal.CONNECTIONS:
+                found.extend(self._of_stalled(mine, policy))
+        return list(gravest(found))
+
+    def _by_pressure(self, rows: AddressRows, policy: Policy, signal: Signal, now: float) -> list[Observation]:
+        """Return what comes to pressed ports, by lowered limits, and what comes to the others, by the usual ones."""
+        pressed = np.isin(rows.port, list(self._pressed.at(now)))
+        found: list[Observation] = []
+        for under_pressure, chosen in ((True, pressed), (False, ~pressed)):
+            if chosen.any():
+                found += observe(
+                    rows.where(chosen),
+                    policy,
+                    signal,
+                    pressed=under_pressure,
+                    tool=self._tool(),
+                    recent_sources=self._recent_sources,
                 )
-            )
+        return found
+
+    def _of_stalled(self, rows: AddressRows, policy: Policy) -> list[Observation]:
+        """Return who holds too much of the services that have stalled while few hold most of their connections."""
+        found: list[Observation] = []
+        for port in self._stalling & set(np.unique(rows.port).tolist()):
+            mine = rows.where(rows.port == port)
+            lowered = stalled_limits(mine, policy)
+            self._crowded = self._crowded | {port} if lowered else self._crowded - {port}
+            if lowered is not None:
+                found += observe(mine, lowered, Signal.CONNECTIONS, pressed=False)
         return found
 
     def _tool(self) -> int | None:
@@ -201,22 +234,6 @@ class Detector:
         if spread is None or spread.fingerprint is None or spread.networks < EVERYWHERE:
             return None
         return spread.fingerprint.header if spread.fingerprint.share >= SAME_HEADER_SHARE else None
-
-    def _note_pressed(self, now: float) -> None:
-        # without cookies the kernel turns clients away at three quarters of tcp_max_syn_backlog already, which may be
-        # little of a listener's own backlog: the fullest one is meant then
-        enough = min(NEARLY_FULL, max((listener.strain for listener in self._pressure), default=0.0))
-        for listener in self._pressure:
-            overflowing = self._flood.overflowing and listener.strain >= enough > 0
-            policy = self._policy_of(listener.port)
-            if policy is not None and (listener.overwhelmed or overflowing):
-                self._pressed_until[policy.name] = now + PRESSED_LINGER_S
-
-    def _pressed(self, now: float) -> frozenset[str]:
-        return frozenset(name for name, until in self._pressed_until.items() if now <= until)
-
-    def _policy_of(self, port: int) -> Policy | None:
-        return next((policy for policy in self.policies if policy.judges(port)), None)
 
     def _dispersion(self, readings: Readings, ban_filter: BanFilter) -> Dispersion | None:
         """Return the spread of the last second's SYNs; of the half-open sockets where no SYN is sampled."""
@@ -234,12 +251,13 @@ class Detector:
             port = np.concatenate([sample.local_port for sample in recent])
             header = np.concatenate([headers(sample) for sample in recent])
             free = ~ban_filter.stops(high, low, port, forgeable=True)
-            return dispersion(high[free], low[free], headers=header[free], pps=self._syn_pps() * float(free.mean()))
+            pps = self._syn_pps() * float(free.mean())
+            return dispersion(high[free], low[free], port[free], headers=header[free], pps=pps)
         if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
             return None
         table = self._half_open.table
         free = ~ban_filter.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True)
-        return dispersion(table.remote_high[free], table.remote_low[free])
+        return dispersion(table.remote_high[free], table.remote_low[free], table.local_port[free])
 
 
 def _syn_rows(syns: SynSample) -> AddressRows:

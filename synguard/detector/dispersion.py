@@ -11,17 +11,21 @@ import numpy.typing as npt
 from synguard.detector.assessment import Dispersion
 from synguard.detector.columns import cut, is_ipv4, sorting_order
 from synguard.detector.fingerprint import fingerprint
-from synguard.readings import U64
+from synguard.readings import U16, U64
 
 SPREAD_PREFIX: Final = {4: 16, 6: 32}
 """The networks that are counted: about what one real operator holds."""
 EVERYWHERE: Final = 32
 """Distinct such networks from which a flood comes at least that comes from everywhere."""
+CARRIES: Final = 0.1
+"""Share of a flood from which a port or an IP version is said to carry it."""
 LOUD_SHARE: Final = 1000
 """A source with more than one in this many of the SYNs is loud enough to be judged by itself."""
 
 
-def dispersion(high: U64, low: U64, *, headers: U64 | None = None, pps: float = 0.0) -> Dispersion | None:
+def dispersion(
+    high: U64, low: U64, port: U16 | None = None, *, headers: U64 | None = None, pps: float = 0.0
+) -> Dispersion | None:
     """Return how addresses, one row a SYN or half-open socket, spread, or None where there are none.
 
     ``headers`` is what ``fingerprint.headers`` made of each SYN, ``pps`` what all the rows stand for a second.
@@ -39,7 +43,15 @@ def dispersion(high: U64, low: U64, *, headers: U64 | None = None, pps: float = 
         scattered=sum(int(one.count[one.count <= few].sum()) for one in families) / len(low),
         pps=pps,
         fingerprint=None if headers is None else fingerprint(headers[first_rows]),
+        ports=() if port is None else _carrying(port),
+        versions=tuple(version for version, rows in ((4, ipv4), (6, ~ipv4)) if rows.mean() >= CARRIES),
     )
+
+
+def _carrying(port: U16) -> tuple[int, ...]:
+    """Return the ports that carry a meaningful share, ascending."""
+    ports, counts = np.unique(port, return_counts=True)
+    return tuple(ports[counts >= CARRIES * len(port)].tolist())
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 from synguard.detector.assessment import Handshakes
-from synguard.detector.rates import dropped_rate, rate
+from synguard.detector.rates import dropped_rate, rate, refused_rate
 from synguard.readings import CounterReading
 
 LOOKBACK_S: Final = 1.0
@@ -48,4 +48,5 @@ class HandshakeWindow:
             dropped_pps=dropped_rate(before, after),
             accept_overflows_pps=rate(before, after, ["ListenOverflows"]),
             resets_pps=rate(before, after, ["EmbryonicRsts"]),
+            refused_pps=refused_rate(before, after),
         )

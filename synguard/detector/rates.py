@@ -29,6 +29,20 @@ def rate(before: CounterReading | None, after: CounterReading, names: Sequence[s
     return max(grown, 0) / (after.at - before.at)
 
 
+ABORTED: Final = (
+    "TCPAbortOnData", "TCPAbortOnClose", "TCPAbortOnMemory", "TCPAbortOnTimeout", "TCPAbortOnLinger",
+)  # fmt: skip
+"""Resets that an application or the kernel sends on connections of its own."""
+
+
+def refused_rate(before: CounterReading | None, after: CounterReading) -> float:
+    """Return the packets a second that were answered with a reset because nothing listens or no connection is there.
+
+    The kernel counts every reset it sends in ``OutRsts``, and those on its own connections in ``ABORTED`` as well.
+    """
+    return max(rate(before, after, ["OutRsts"]) - rate(before, after, ABORTED), 0.0)
+
+
 def dropped_rate(before: CounterReading | None, after: CounterReading) -> float:
     """Return the SYNs a second that a full SYN queue turned into nothing (``tcp_syncookies=0``).
 

@@ -1,1 +1,5 @@
-"""What ``synguard doctor`` checks, each finding with its fix."""
+"""Every check of ``synguard doctor``: what is found, how bad it is, and the command that mends it.
+
+Needs no running agent. May import ``sensors``, ``enforcer``, ``ledger``, ``notify``, ``output``, ``policy`` and the
+leaves.
+"""

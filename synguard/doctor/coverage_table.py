@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from synguard.jsonable import fields_of
 from synguard.output.tables import Column, print_table
 from synguard.units import format_ports
 
@@ -54,15 +55,7 @@ _COLUMNS: Final = (
 def coverage_shape(rows: Sequence[ListenerCoverage]) -> list[dict[str, Any]]:
     """Return the map as JSON; ``namespace`` is empty for the host's own."""
     return [
-        {
-            "address": row.address,
-            "port": row.port,
-            "published": list(row.published),
-            "namespace": row.namespace,
-            "process": row.process,
-            "chains": row.chains,
-            "protected": row.guard.value,
-        }
+        fields_of(row, "address port published namespace process chains") | {"protected": row.guard.value}
         for row in rows
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from synguard.jsonable import fields_of, jsonable
 from synguard.output.tables import Column, print_table, printable
 from synguard.readings import Listener
 
@@ -51,18 +52,9 @@ def findings_shape(findings: Sequence[Finding], listeners: Sequence[Listener]) -
     """Return findings and listeners as JSON."""
     return {
         "healthy": all(one.level is not Level.BAD for one in findings),
-        "findings": [
-            {"name": one.name, "level": one.level.value, "reason": one.reason, "fix": one.fix} for one in findings
-        ],
+        "findings": jsonable(findings),
         "listeners": [
-            {
-                "address": str(one.address),
-                "port": one.port,
-                "process": one.process,
-                "backlog": one.backlog,
-                "accept_queue": one.accept_queue,
-                "exposed": is_exposed(one),
-            }
+            fields_of(one, "address port process backlog accept_queue") | {"exposed": is_exposed(one)}
             for one in listeners
         ],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from synguard.enforcer.challenge.program import remove_all
 from synguard.enforcer.iptables import ipset
 from synguard.enforcer.iptables.chains import dismantle, edit
 from synguard.enforcer.iptables.rules import tables
@@ -24,7 +25,7 @@ def flush_kernel() -> None:
         NotPermittedError: The process lacks a capability.
         PlaneError: Something had to be left; the text names it all.
     """
-    left = _delete_table()
+    left = _remove_program() + _delete_table()
     left += _dismantle_legacy()
     left += _destroy_sets()
     if left:
@@ -42,6 +43,16 @@ def remove_nftables_leftovers() -> None:
     """Remove what the nftables plane held, once an iptables plane holds it; what cannot go lapses by itself."""
     with contextlib.suppress(PlaneError, NotPermittedError):
         _delete_table()
+
+
+def _remove_program() -> list[str]:
+    try:
+        remove_all()
+    except PlaneUnavailableError:  # no libbpf, so no program of ours
+        return []
+    except PlaneError as error:
+        return [str(error)]
+    return []
 
 
 def _delete_table() -> list[str]:

@@ -49,6 +49,21 @@ class Desired:
         )
 
 
+class Bypass(str):
+    """A phrase for a foreign rule that lets packets past ours."""
+
+    __slots__ = ("version",)
+    version: int
+    """The IP version of those packets."""
+
+    @classmethod
+    def of(cls, text: str, version: int) -> Bypass:
+        """Return the phrase with the IP version that it is about."""
+        made = cls(text)
+        made.version = version
+        return made
+
+
 @dataclass(frozen=True, slots=True)
 class Actual:
     """Everything the kernel holds of ours: one full read-back."""

@@ -33,6 +33,8 @@ class CookieNote(BaseModel):
     kernel: str
     """Which boot and network namespace it speaks of; in any other it is void."""
     before: Annotated[int, Strict(), Field(ge=0, le=255)]
+    made: Annotated[int, Strict(), Field(ge=1, le=2)] = 1
+    """What we made of it."""
     since: datetime
 
 
@@ -68,15 +70,15 @@ class CookieNoteFile:
                 return note
         return None
 
-    def write(self, before: int, since: datetime) -> CookieNote:
-        """Keep what the value was; it is on disk, as far as a killed process is concerned, when this returns.
+    def write(self, before: int, since: datetime, made: int = 1) -> CookieNote:
+        """Keep what the value was and will be; a killed process leaves it on disk once this has returned.
 
         Not ``fsync``: what would lose the page cache loses the kernel's setting too, and voids the note.
 
         Raises:
             LedgerError: No directory takes it.
         """
-        note = CookieNote(kernel=self._kernel(), before=before, since=since)
+        note = CookieNote(kernel=self._kernel(), before=before, since=since, made=made)
         refusals = []
         for path in self._paths:
             try:

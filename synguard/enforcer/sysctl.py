@@ -11,6 +11,7 @@ from synguard.errors import PlaneError
 PROC_SYS: Final = Path("/proc/sys")
 SYN_COOKIES: Final = "net.ipv4.tcp_syncookies"
 """Governs IPv6 too."""
+TCP_TIMESTAMPS: Final = "net.ipv4.tcp_timestamps"
 ALWAYS: Final = 2
 """Of that: every SYN is answered with a cookie, queue or no queue. 3 to 255 mean 1: only where a queue is full."""
 

@@ -1,4 +1,7 @@
-"""The ledger: bans, verdicts, incidents, actions and the history of pressure in one SQLite file."""
+"""The ledger: bans, verdicts, incidents, actions and the history of pressure in one SQLite file.
+
+Knows nothing of the kernel. May import ``policy`` and the leaves.
+"""
 
 from synguard.ledger.database import LedgerDeniedError
 from synguard.ledger.ledger import LEDGER_FILE, Ledger

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -18,10 +18,10 @@ from synguard.errors import LedgerError
 from synguard.ledger.records import BanRecord, Counted, Offence
 from synguard.ledger.rows import (
     BAN_COLUMNS,
-    BAN_ENDS,
     BAN_READ,
+    ROWS_AT_ONCE,
+    STANDING,
     Row,
-    ban_of,
     ban_record,
     ban_row,
     from_us,
@@ -50,15 +50,9 @@ _REPLACE: Final = _END + "target = ?3 AND scope = ?4 AND ports = ?5 AND dry_run 
 _ORDERED: Final = """
     SELECT 1 FROM ban WHERE ended_at IS NULL AND target = ?1 AND scope = ?2 AND ports = ?3 AND dry_run = ?4
                         AND header = ?5 AND origin = 'manual' AND (expires_at IS NULL OR expires_at > ?6)"""
-_STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
-
-_READ_STANDING: Final = f"SELECT seq, expires_at FROM ban WHERE dry_run = :dry_run AND {_STANDING}"  # noqa: S608  # constants only
-"""Answered from the index ``ban_standing`` alone."""
 _READ_OPEN: Final = "SELECT target, scope, ports, dry_run, header FROM ban WHERE ended_at IS NULL"
 _MANY: Final = 1_000
 """In batches larger than this it is cheaper to ask once which rows are open than to try each."""
-_AT_ONCE: Final = 500
-"""Rows asked for by number in one query."""
 
 _READ_COUNTED: Final = "SELECT id, kernel_packets FROM ban WHERE ended_at IS NULL"
 _ADD_HITS: Final = """
@@ -123,8 +117,8 @@ def add_bans(db: sqlite3.Connection, batch: Addition) -> None:
 def open_ids(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
     """Return which of these bans have not been ended."""
     found: set[str] = set()
-    for start in range(0, len(ids), _AT_ONCE):
-        some = ids[start : start + _AT_ONCE]
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        some = ids[start : start + ROWS_AT_ONCE]
         marks = ", ".join("?" * len(some))
         rows = db.execute(f"SELECT id FROM ban WHERE ended_at IS NULL AND id IN ({marks})", some)  # noqa: S608  # marks
         found.update(row[0] for row in rows)
@@ -151,7 +145,7 @@ def change_expiry(db: sqlite3.Connection, id_: str, expires_at: datetime | None,
         LedgerError: No ban of this id stands at ``at``, or an automatic one would never expire.
     """
     found = db.execute(
-        f"SELECT origin FROM ban WHERE id = :id AND {_STANDING}",  # noqa: S608  # constants only
+        f"SELECT origin FROM ban WHERE id = :id AND {STANDING}",  # noqa: S608  # constants only
         {"id": id_, "now": to_us(at)},
     ).fetchone()
     if found is None:
@@ -161,100 +155,10 @@ def change_expiry(db: sqlite3.Connection, id_: str, expires_at: datetime | None,
     db.execute("UPDATE ban SET expires_at = ? WHERE id = ?", (None if expires_at is None else to_us(expires_at), id_))
 
 
-@dataclass(slots=True)
-class _View:
-    """What was last read of the real bans, or of the would-be ones."""
-
-    there: dict[int, int | None] = field(default_factory=dict)
-    """Row number → expiry of what stood."""
-    rows: dict[int, tuple[int | None, Ban]] = field(default_factory=dict)
-    bans: dict[str, Ban] = field(default_factory=dict)
-    """The same by id, oldest first."""
-
-    def unknown(self, there: Mapping[int, int | None]) -> list[int]:
-        """Return the rows that stand and have not been taken apart as they are now, oldest first."""
-        if there == self.there:
-            return []
-        return sorted(
-            seq
-            for seq, ends in there.items() - self.there.items()
-            if (known := self.rows.get(seq)) is None or known[0] != ends
-        )
-
-    def follow(self, there: dict[int, int | None]) -> None:
-        """Hold what stands now, every row of which is known."""
-        for seq in self.rows.keys() - there.keys():
-            ban = self.rows.pop(seq)[1]
-            self.bans.pop(ban.id, None)
-        for seq, _ in sorted(there.items() - self.there.items(), key=lambda item: item[0]):
-            ban = self.rows[seq][1]
-            self.bans[ban.id] = ban
-        self.there = there
-
-
-class ActiveBanCache:
-    """Reads standing bans again and again, taking apart only those rows that it has not seen before.
-
-    A ban that is as it was is the same object every time, so that who compares may do so by identity.
-    """
-
-    def __init__(self) -> None:
-        self._views = {False: _View(), True: _View()}
-        self._written: dict[str, Ban] = {}
-
-    def wrote(self, bans: Iterable[Ban]) -> None:
-        """Know bans that this process has just written: their rows need not be taken apart."""
-        self._written = {ban.id: ban for ban in bans}
-
-    def read(
-        self, db: sqlite3.Connection, now: datetime, dry_run: bool, at_most: int | None = None
-    ) -> dict[str, Ban] | None:
-        """Return id → ban of those that stand at ``now``, oldest first.
-
-        Of what it has not seen before no more than ``at_most`` is taken apart; None where that was not all.
-        """
-        view = self._views[dry_run]
-        there = dict(db.execute(_READ_STANDING, {"dry_run": int(dry_run), "now": to_us(now)}).fetchall())
-        unknown = view.unknown(there)
-        self._take_apart(db, view, unknown[:at_most])
-        if at_most is not None and len(unknown) > at_most:
-            return None
-        if there != view.there:
-            view.follow(there)
-        self._written = {}
-        return dict(view.bans)
-
-    def _take_apart(self, db: sqlite3.Connection, view: _View, unknown: Sequence[int]) -> None:
-        for start in range(0, len(unknown), _AT_ONCE):
-            some = unknown[start : start + _AT_ONCE]
-            some = self._without_written(db, view, some)
-            marks = ", ".join("?" * len(some))
-            for row in db.execute(f"SELECT seq, {BAN_READ} FROM ban WHERE seq IN ({marks})", some).fetchall():  # noqa: S608  # question marks only
-                view.rows[row[0]] = (row[BAN_ENDS + 1], ban_of(row[1:]))
-
-    def _without_written(self, db: sqlite3.Connection, view: _View, rows: Sequence[int]) -> Sequence[int]:
-        """Return the rows less those that this process has just written, which it need not take apart."""
-        if not self._written:
-            return rows
-        marks = ", ".join("?" * len(rows))
-        left: list[int] = []
-        for seq, id_, ends in db.execute(f"SELECT seq, id, expires_at FROM ban WHERE seq IN ({marks})", rows):  # noqa: S608  # question marks only
-            ban = self._written.get(id_)
-            if ban is None or _maybe_us(ban.expires_at) != ends:
-                left.append(seq)
-            else:
-                view.rows[seq] = (ends, ban)
-        return left
-
-
-def _maybe_us(moment: datetime | None) -> int | None:
-    return None if moment is None else to_us(moment)
-
-
 def active_records(db: sqlite3.Connection, now: datetime) -> list[BanRecord]:
     """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""
     rows = db.execute(
-        f"SELECT {BAN_READ} FROM ban WHERE dry_run IN (0, 1) AND {_STANDING} ORDER BY seq",  # noqa: S608  # constants only
+        f"SELECT {BAN_READ} FROM ban WHERE dry_run IN (0, 1) AND {STANDING} ORDER BY seq",  # noqa: S608  # constants only
         {"now": to_us(now)},
     )
     return [ban_record(row) for row in rows]
@@ -263,7 +167,7 @@ def active_records(db: sqlite3.Connection, now: datetime) -> list[BanRecord]:
 def counted(db: sqlite3.Connection, now: datetime) -> dict[str, Counted]:
     """Return id → what is known of the packets of each real ban that stands at ``now``; takes no ban apart."""
     rows = db.execute(
-        f"SELECT id, packets, kernel_packets, last_hit_at FROM ban WHERE dry_run = 0 AND {_STANDING}",  # noqa: S608  # constants only
+        f"SELECT id, packets, kernel_packets, last_hit_at FROM ban WHERE dry_run = 0 AND {STANDING}",  # noqa: S608  # constants only
         {"now": to_us(now)},
     )
     return {

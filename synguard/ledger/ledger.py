@@ -1,4 +1,5 @@
 """The ledger: what we want, what was decided and why, in one SQLite file that agent and verbs share."""
+# long: one short method for each thing that is kept
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from synguard.addresses import Network
-from synguard.ledger import bans, false_positives, history, listing, pruning, verdicts
+from synguard.ledger import bans, ended, false_positives, history, listing, pruning, verdicts
+from synguard.ledger.active_bans import ActiveBanCache
 from synguard.ledger.database import Database
 from synguard.ledger.records import (
     ActionRecord,
@@ -23,7 +25,7 @@ from synguard.ledger.records import (
 )
 from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.memory import many_objects
-from synguard.model import Ban, BanOrder, Hits, Incident, Verdict
+from synguard.model import Ban, BanOrder, Hits, Incident, Origin, Verdict
 from synguard.policy.models import LedgerLimits
 
 LEDGER_FILE: Final = "ledger.db"
@@ -36,7 +38,7 @@ _SAVE_INCIDENT: Final = (
 )
 
 
-class Ledger:
+class Ledger:  # wide: the one door to the ledger: a method a question
     """One connection to the ledger; every method that writes is one transaction: all of it happens, or none.
 
     Every method raises ``LedgerError`` where the file is locked for longer than patience lasts, full, read-only
@@ -46,7 +48,7 @@ class Ledger:
     def __init__(self, database: Database, limits: LedgerLimits) -> None:
         self._database = database
         self._limits = limits
-        self._active_bans = bans.ActiveBanCache()
+        self._active_bans = ActiveBanCache()
 
     @classmethod
     def open(cls, path: Path, limits: LedgerLimits = LedgerLimits(), patience_s: float = 5.0) -> Ledger:  # noqa: B008  # frozen
@@ -194,6 +196,11 @@ class Ledger:
         """Return bans whose target shares an address with ``network``, newest first, the would-be ones too."""
         with self._database.read() as db:
             return bans.bans_of(db, network, limit)
+
+    def ended_early(self, origin: Origin, since: datetime, now: datetime) -> list[BanRecord]:
+        """Return bans of one origin that were ended at ``since`` or later and would still stand at ``now``."""
+        with self._database.read() as db:
+            return ended.ended_early(db, origin, since, now)
 
     def offences(self, since: datetime, dry_run: bool = False) -> dict[Network, Offence]:
         """Return target → how often it was banned automatically at ``since`` or later.

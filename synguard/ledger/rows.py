@@ -40,6 +40,10 @@ BAN_READ: Final = (
     "answered, passed"
 )
 BAN_ENDS: Final = BAN_READ.split(", ").index("expires_at")
+STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
+"""Which rows of the ban table stand."""
+ROWS_AT_ONCE: Final = 500
+"""Rows asked for by number in one query."""
 """Where in a row of ``BAN_READ`` the expiry stands."""
 VERDICT_READ: Final = (
     "incident, kind, version, prefixlen, first_address, policy, others, "

@@ -6,15 +6,24 @@ status, which are at most 64: nothing that an attacker sends makes a series.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from synguard import __version__
 from synguard.metrics.series import Delivery, MetricSpec, MetricsSource, Sample
-from synguard.model import Mode, Origin, Scope, VerdictKind
+from synguard.model import FloodKind, Mode, Origin, Scope, VerdictKind
+from synguard.status.conditions import KINDS, Code, Severity
 from synguard.status.model import AgentStatus, ListenerStatus, Status
 
-PROBLEM_KINDS: Final = ("suspended", "plane", "leak", "sensor", "ceiling", "other")
+_KIND_OF: Final = {
+    Code.PROTECTED_UNKNOWN: "suspended",
+    Code.PLANE_FAILED: "plane",
+    Code.LEAK: "leak",
+    Code.SENSOR_FAILED: "sensor",
+    Code.CAPACITY_FULL: "ceiling",
+}
+PROBLEM_KINDS: Final = (*_KIND_OF.values(), "other")
 _LISTENER: Final = ("port", "family", "namespace")
 
 
@@ -39,18 +48,14 @@ def _where(listener: ListenerStatus) -> tuple[str, str, str]:
 
 
 def _problems(snapshot: MetricsSource) -> Iterator[Sample]:
-    kinds = [problem_kind(problem, snapshot.status.plane_problem) for problem in snapshot.status.problems]
-    return (((kind,), float(kinds.count(kind))) for kind in PROBLEM_KINDS)
+    problems = [one for one in snapshot.status.conditions if one.severity is Severity.PROBLEM]
+    kinds = Counter(_KIND_OF.get(one.code, "other") for one in problems)
+    return (((kind,), float(kinds[kind])) for kind in PROBLEM_KINDS)
 
 
-def problem_kind(problem: str, plane_problem: str) -> str:
-    """Return which of ``PROBLEM_KINDS`` a sentence of the status belongs to."""
-    if problem == plane_problem:
-        return "plane"
-    beginnings = {"automatic bans are suspended": "suspended", "banned but still arriving": "leak", "sensor ": "sensor"}
-    if " not in the kernel: " in problem:
-        return "ceiling"
-    return next((kind for words, kind in beginnings.items() if problem.startswith(words)), "other")
+def _conditions(snapshot: MetricsSource) -> Iterator[Sample]:
+    counts = Counter(one.code for one in snapshot.status.conditions)
+    return (((code.value, KINDS[code].severity.value), float(counts[code])) for code in Code)
 
 
 def _bans(snapshot: MetricsSource) -> Iterator[Sample]:
@@ -75,6 +80,7 @@ SERIES: Final = (
     ),
     MetricSpec("synguard_healthy", "1 while the agent has no problem", _one(lambda s: s.healthy)),
     MetricSpec("synguard_problems", "problems that the status names", _problems, ("kind",)),
+    MetricSpec("synguard_conditions", "conditions that hold, by code", _conditions, ("code", "severity")),
     MetricSpec("synguard_start_timestamp_seconds", "when the agent started", _one(lambda s: s.started_at.timestamp())),
     MetricSpec(
         "synguard_last_reading_timestamp_seconds",
@@ -86,8 +92,7 @@ SERIES: Final = (
         "synguard_flood_verdict",
         "1 for what is said of the whole flood",
         lambda snapshot: [
-            ((word.replace(" ", "-"),), float(snapshot.status.verdict.startswith(word)))
-            for word in ("spoofed", "slow application")
+            ((kind.replace(" ", "-"),), float(snapshot.status.verdict_kind is kind)) for kind in FloodKind if kind
         ],
         ("verdict",),
     ),
@@ -176,7 +181,11 @@ SERIES: Final = (
     ),
     MetricSpec("synguard_leaks", "bans whose target still arrives", _one(lambda s: len(s.leaks))),
     MetricSpec("synguard_proven_peers", "peers that lately completed a handshake", _one(lambda s: s.proven_peers)),
-    MetricSpec("synguard_plane_up", "1 while the kernel holds what is wanted", _one(lambda s: not s.plane_problem)),
+    MetricSpec(
+        "synguard_plane_up",
+        "1 while the kernel holds what is wanted",
+        _one(lambda s: all(one.code is not Code.PLANE_FAILED for one in s.conditions)),
+    ),
     MetricSpec(
         "synguard_sensor_up",
         "1 while a sensor can read",

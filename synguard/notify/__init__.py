@@ -1,1 +1,4 @@
-"""Messages to people and programs elsewhere: what is told, how often, and the way there."""
+"""Messages about attacks and conditions: which, how often, in which words, and the way to the services.
+
+The agent hands it what it says. May import ``policy``, ``logs`` and the leaves.
+"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Final
 
 from synguard.errors import ConfigError
 from synguard.notify.redaction import masked
+from synguard.plain import clipped, printable
 from synguard.policy.integrations import MOST_URLS, Notify, url_fault
 
 LARGEST: Final = 64 * 1024
@@ -96,3 +98,8 @@ def _private_text(path: Path) -> str:
 def _without_waiting(path: str, flags: int) -> int:
     """Open a file at once, also a named pipe that nobody writes to."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def host_name(settings: Notify) -> str:
+    """Return how messages call this host."""
+    return clipped(printable(settings.name or socket.gethostname()), 64)

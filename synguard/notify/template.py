@@ -13,6 +13,8 @@ KINDS: Final = {
     "syn-flood": "SYN flood",
     "connection-flood": "connection flood",
     "spoofed-flood": "SYN flood with forged sources",
+    "closed-port": "flood on ports that nothing listens on",
+    "resets": "SYN flood from hosts that answer with resets",
 }
 HEADINGS: Final = {
     About.SUSPENDED: "automatic bans are suspended",

@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from synguard.clock import rfc3339
+from synguard.jsonable import jsonable
 from synguard.notify.message import About, AttackFigures, Message
 from synguard.plain import clipped, printable
 
@@ -53,20 +54,7 @@ def body(message: Message, host: str) -> dict[str, Any]:
 
 def figures_shape(figures: AttackFigures) -> dict[str, Any]:
     """Return an attack as JSON."""
-    return {
-        "id": figures.id,
-        "kind": figures.kind,
-        "started_at": rfc3339(figures.started_at),
-        "ended_at": None if figures.ended_at is None else rfc3339(figures.ended_at),
-        "incidents": figures.incidents,
-        "bans": figures.bans,
-        "spared": figures.spared,
-        "peak_half_open": figures.peak_half_open,
-        "peak_syn_pps": round(figures.peak_syn_pps, 1),
-        "ports": list(figures.ports),
-        "dry_run": figures.dry_run,
-        "restarts": figures.restarts,
-    }
+    return {**jsonable(figures), "peak_syn_pps": round(figures.peak_syn_pps, 1)}
 
 
 def signed(data: bytes, key: bytes, timestamp: str) -> str:

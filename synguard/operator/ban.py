@@ -136,7 +136,10 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
     """Return what each target of the order would hit, and why it may not, if so."""
     targets = Targets(order.targets)
     own = by_target(targets, dict.fromkeys((*around.own, *LOOPBACK)), lambda one: one)
-    protected = by_target(targets, around.protected.networks.items(), lambda one: one[0])
+    parties = dict(around.protected.networks)
+    if order.scope is Scope.ALL:
+        parties |= {one: f"container of this host, {why}" for one, why in around.protected.never_cut_off.items()}
+    protected = by_target(targets, parties.items(), lambda one: one[0])
     active_bans = by_target(targets, around.active_bans, lambda one: one.target)
     present = {} if around.sockets is None else targets.present(around.sockets)
     here = host_network(around.operator) if around.operator is not None else None
@@ -149,6 +152,7 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
             tuple(active_bans.get(target, ())),
             present.get(target),
             around.operator if target in operator else None,
+            order.action,
         )
         for target in order.targets
     )
@@ -258,8 +262,11 @@ def _impact(
     active_bans: tuple[Ban, ...],
     there: Presence | None,
     operator: Address | None,
+    action: Action,
 ) -> Impact:
     refusals: list[str] = []
+    if action.challenges:  # refuses no one, and who is protected passes unchallenged
+        own, protected, operator = (), {}, None
     if own:
         named = sorted(map(format_network, own))
         refusals.append(f"it is or holds this host's own {_some(named)}, which is never banned")
@@ -268,7 +275,7 @@ def _impact(
         if operator is not None:
             refusals.append(f"you are logged in from {operator}")
     widest = WIDEST_BY_VERSION[target.version]
-    if target.prefixlen < widest:
+    if target.prefixlen < widest and not action.challenges:
         refusals.append(f"anything wider than /{widest} is absurd as a ban")
     return Impact(
         target=target,

@@ -8,8 +8,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from synguard.model import Mode
+from synguard.policy.fleet import Bgp, CrowdSec
 from synguard.policy.integrations import Log, Metrics, Notify
-from synguard.policy.policies import LONGEST_BAN_S, BanTimes, Holds, Limits, Pack, Policy, PrefixRules
+from synguard.policy.policies import LONGEST_BAN_S, BanTimes, Holds, Limits, Pack, Policy, PrefixRules, Steps
 from synguard.policy.values import Base, Duration, FilePath, NetworkText, Number, Whole
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "BanTimes",
     "Budget",
     "Cadence",
+    "Challenge",
     "Config",
     "ContainerWatch",
     "Countermeasure",
@@ -33,6 +35,7 @@ __all__ = [
     "PrefixRules",
     "Proven",
     "Sampler",
+    "Steps",
 ]
 
 
@@ -147,6 +150,24 @@ class Countermeasure(Base):
     )
 
 
+class Challenge(Base):
+    """SYNs of a target over its limit are answered with cookies at the interface, ahead of firewall and listener."""
+
+    enabled: Literal["auto", "off"] = Field(
+        "off", description="auto: where this kernel can and nothing on this host is in its way; off: never"
+    )
+    interfaces: tuple[str, ...] = Field(
+        (), max_length=64, description="interfaces that client traffic enters; empty: found by themselves"
+    )
+    limit_per_second: Whole = Field(
+        100, ge=1, le=1_000_000, description="SYNs a second that the step `limit` answers for one target"
+    )
+    proven_per_second: Whole = Field(
+        8, ge=0, le=10_000, description="SYNs a second of one proven peer that pass unchallenged"
+    )
+    proven_burst: Whole = Field(16, ge=1, le=10_000, description="SYNs of one proven peer that pass at once")
+
+
 class ContainerWatch(Base):
     """Listeners in other network namespaces behind this host."""
 
@@ -164,7 +185,7 @@ class LedgerLimits(Base):
     rows: Whole = Field(200_000, ge=1000, le=10_000_000, description="rows a table may hold; the oldest go first")
 
 
-class Config(Base):
+class Config(Base):  # wide: one record, a field a key of the file
     """The whole configuration; every key is optional."""
 
     mode: Mode = Field(Mode.DRY_RUN, description="dry-run reports what would be banned; enforce bans")
@@ -190,8 +211,11 @@ class Config(Base):
     proven: Proven = Field(Proven(), description="peers that completed handshakes")
     sampler: Sampler = Field(Sampler(), description="the SYN sampler")
     countermeasure: Countermeasure = Field(Countermeasure(), description="what else is done against floods")
+    challenge: Challenge = Field(Challenge(), description="challenges: SYN cookies at the interface")
     containers: ContainerWatch = Field(ContainerWatch(), description="listeners in other network namespaces")
     ledger: LedgerLimits = Field(LedgerLimits(), description="bounds on the state database")
+    crowdsec: CrowdSec = Field(CrowdSec(), description="a CrowdSec local API to learn from and to tell")
+    bgp: Bgp = Field(Bgp(), description="a BGP speaker that announces routes upstream")
     notify: Notify = Field(Notify(), description="messages")
     metrics: Metrics = Field(Metrics(), description="figures for Prometheus")
     log: Log = Field(Log(), description="how log lines look")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from synguard.model import Signal
 from synguard.policy.values import Base, Duration, Limit, Name, Number, Ports, Whole
@@ -42,6 +43,33 @@ class Holds(Base):
         """Return the hold of one signal in seconds."""
         hold: float = getattr(self, signal.value)
         return hold
+
+
+StepName: TypeAlias = Literal["challenge", "limit", "drop"]
+MILD_TO_GRAVE: Final[tuple[StepName, ...]] = ("challenge", "limit", "drop")
+
+
+class Steps(Base):
+    """What is done on evidence that can be forged, mildest first; ``["drop"]`` refuses at once."""
+
+    half_open: tuple[StepName, ...] = Field(
+        MILD_TO_GRAVE,
+        min_length=1,
+        description="steps on half_open: challenge (SYNs are answered with cookies), limit (a few of them), drop",
+    )
+    syn_rate: tuple[StepName, ...] = Field(MILD_TO_GRAVE, min_length=1, description="steps on syn_rate")
+
+    @field_validator("half_open", "syn_rate")
+    @classmethod
+    def _in_order(cls, steps: tuple[StepName, ...]) -> tuple[StepName, ...]:
+        if list(steps) != [step for step in MILD_TO_GRAVE if step in steps]:
+            raise ValueError('must go from mild to grave, each once, like ["challenge", "limit", "drop"]')
+        return steps
+
+    def of(self, signals: Iterable[Signal]) -> tuple[StepName, ...]:
+        """Return the steps on evidence of all these signals; one that any of them allows is taken."""
+        allowed = {step for signal in signals for step in getattr(self, signal.value, ("drop",))}
+        return tuple(step for step in MILD_TO_GRAVE if step in allowed)
 
 
 class BanTimes(Base):
@@ -137,6 +165,7 @@ class Policy(Base):
         description="half_open and syn_rate limits are multiplied by this while a listener's SYN queue overflows",
     )
     hold: Holds = Field(Holds(), description="how long twice a limit is borne")
+    steps: Steps = Field(Steps(), description="what is done on evidence that can be forged")
     bans: BanTimes = Field(BanTimes(), description="how long bans last")
     prefixes: PrefixRules = Field(PrefixRules(), description="which prefixes may be judged")
 

@@ -1,1 +1,4 @@
-"""Readings in a file: a stream of small compressed frames, written by the agent and read by replay."""
+"""Readings in a file: a stream of small compressed frames, written by the agent and read by replay.
+
+May import ``readings``, ``logs`` and the leaves.
+"""

@@ -152,8 +152,11 @@ class Decoder:
 
     def _protect(self, head: ProtectedHead | None) -> Protected:
         if head is not None:
-            networks = {unmapped_network(network): why for network, why in head.networks.items()}
-            self._protected = Protected(networks, head.problems)
+            networks, containers = (
+                {unmapped_network(network): why for network, why in given.items()}
+                for given in (head.networks, head.never_cut_off)
+            )
+            self._protected = Protected(networks, head.problems, never_cut_off=containers)
         return self._protected
 
 

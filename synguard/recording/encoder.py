@@ -29,7 +29,7 @@ class Encoder:
         self._half_open, self._connections = Differ(tables["sockets"]), Differ(tables["sockets"])
         self._proven = Differ(tables["addresses"])
         self._counters: dict[str, int] = {}
-        self._last: dict[str, Any] = {"listeners": (), "doors": {}}
+        self._last: dict[str, Any] = {"listeners": (), "port_mapping": {}}
         self._namespaces = {"": 0}
 
     def write(self, readings: Readings, protected: Protected) -> bytes:
@@ -45,7 +45,7 @@ class Encoder:
             "counters": self._changed(readings.counters, readings.at),
             "listeners": self._if_new("listeners", readings.listeners),
             "protected": self._protect(protected),
-            "doors": self._if_new("doors", dict(readings.port_mapping)),
+            "port_mapping": self._if_new("port_mapping", dict(readings.port_mapping)),
             "namespaces": list(self._namespaces)[known:] or None,
             "failures": readings.failures or None,
         }
@@ -99,7 +99,8 @@ class Encoder:
         if self._if_new("protected", protected) is None:
             return None
         networks = {str(network): why for network, why in protected.networks.items()}
-        return {"networks": networks, "problems": protected.problems}
+        containers = {str(network): why for network, why in protected.never_cut_off.items()}
+        return {"networks": networks, "problems": protected.problems, "never_cut_off": containers}
 
     def _if_new(self, name: str, value: Any) -> Any:
         """Return what lasts from tick to tick where it is another than it was, else None."""

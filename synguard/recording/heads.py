@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyAddress, IPvAnyNetwork, NonNegativeInt
+from pydantic import (
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyAddress,
+    IPvAnyNetwork,
+    NonNegativeInt,
+)
 
 VERSION: Final = 1
 MOST_ROWS: Final = 131_072
@@ -81,6 +90,7 @@ class ProtectedHead(_Head):
 
     networks: dict[IPvAnyNetwork, str]
     problems: tuple[str, ...]
+    never_cut_off: dict[IPvAnyNetwork, str] = {}
 
 
 class TickHead(_Head):
@@ -95,7 +105,10 @@ class TickHead(_Head):
     namespaces: tuple[str, ...] = ()
     """Network namespaces first met in this tick; they are numbered from 1 on, in order of appearance. 0 is ours."""
     listeners: tuple[ListenerHead, ...] | None = None
-    port_mapping: dict[Port, tuple[Port, ...]] | None = None
+    port_mapping: dict[Port, tuple[Port, ...]] | None = Field(
+        None, validation_alias=AliasChoices("port_mapping", "doors")
+    )
+    """Called ``doors`` before November 2026."""
     protected: ProtectedHead | None = None
     failures: dict[str, str] = {}
 

@@ -34,7 +34,7 @@ PENDING_ROWS: Final = 1_000_000
 _LAST_WORDS_S: Final = 10.0
 
 
-class Recorder:
+class Recorder:  # wide: a thread and its bounds, a name each
     """Writes readings to a file from a thread of its own; a context manager."""
 
     def __init__(self, path: Path, limit: int, mode: str, *, force: bool = False) -> None:

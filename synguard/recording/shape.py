@@ -19,7 +19,7 @@ NAMESPACE: Final = "namespace"
 """Column of the number of the network namespace that a socket lives in, 0 for ours."""
 
 _COUNTERS: Final = frozenset({"PassiveOpens", "AttemptFails", "EstabResets", "OutRsts", "EmbryonicRsts"})
-_COUNTER_GROUPS: Final = ("Syncookies", "TCPReqQFull", "Listen")
+_COUNTER_GROUPS: Final = ("Syncookies", "TCPReqQFull", "TCPAbortOn", "Listen")
 
 _KIND: Final = {"U8": "u1", "U16": "u2", "U32": "u4", "U64": "u8"}
 """Column types of ``synguard.readings`` → kinds of column."""

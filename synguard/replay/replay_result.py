@@ -8,7 +8,7 @@ from typing import Final
 
 from synguard.addresses import Network, NetworkIndex
 from synguard.decision.scores import ACT, Score, ScoreKey, Scores
-from synguard.model import Ban, Evidence, Incident, Signal, Verdict, VerdictKind
+from synguard.model import Ban, Evidence, FloodKind, Incident, Signal, Verdict, VerdictKind
 from synguard.replay.player import ReplayStep
 
 REMEMBERED: Final = 16_384
@@ -35,7 +35,7 @@ class Spared:
 class Flood:
     """One verdict on a flood as a whole, ``spoofed`` or ``slow application``."""
 
-    kind: str
+    kind: FloodKind
     text: str
     """The sentence as first said."""
     first_at: datetime
@@ -55,7 +55,7 @@ class Close:
 
 
 @dataclass(slots=True)
-class ReplayResult:
+class ReplayResult:  # wide: one record of a whole replay
     """Grows with each step; times are those of the recording."""
 
     started_at: datetime | None = None
@@ -100,7 +100,7 @@ class ReplayResult:
         for refusal in decision.refusals[:1]:
             if refusal in self.refusals or len(self.refusals) < REMEMBERED:
                 self.refusals[refusal] = self.refusals.get(refusal, 0) + 1
-        self._follow_flood(decision.flood_verdict, moment.utc)
+        self._follow_flood(decision.flood_kind, decision.flood_verdict, moment.utc)
         if decision.incident is not None:
             self.incidents[decision.incident.id] = decision.incident
         for key, score in scores.highest(WATCHED):
@@ -141,8 +141,7 @@ class ReplayResult:
         elif known is not None:
             self._spared[target] = replace(known, last_at=utc)
 
-    def _follow_flood(self, text: str, utc: datetime) -> None:
-        kind = text.partition(":")[0]
+    def _follow_flood(self, kind: FloodKind, text: str, utc: datetime) -> None:
         if not kind:
             return
         last = self.floods[-1] if self.floods else None

@@ -1,1 +1,4 @@
-"""What operators read: the dry-run report, the expiry review, incidents; terminal and JSON."""
+"""What operators read: the report and its page, the expiry review, ``why``, connections; text, JSON and HTML.
+
+Changes nothing. May import ``status``, ``doctor``, ``output``, ``replay`` and below, and of the ledger its records.
+"""

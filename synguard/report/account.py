@@ -31,7 +31,7 @@ class PossibleFalsePositive:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class Account:  # wide: one record of a whole report
     """All that a report tells."""
 
     since: datetime

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from synguard.clock import rfc3339
+from synguard.jsonable import fields_of
 from synguard.report.account import Account
 from synguard.report.judgement import judged, judgement_shape
 from synguard.report.next_steps import advice, advice_shape, next_command
@@ -34,11 +35,11 @@ def account_shape(account: Account) -> dict[str, Any]:
         "spoofed": [verdict_shape(record) for record in account.spoofed],
         "watched": account.watched,
         "incidents": [incident_shape(incident) for incident in account.incidents],
-        "could_be_hurt": [{"target": one.target, "reason": one.reason} for one in account.possible_false_positives],
+        "could_be_hurt": [fields_of(one, "target reason") for one in account.possible_false_positives],
         "touched": [
-            {"ban": one.ban_id, "clients": one.clients, "examples": list(one.examples), "last_at": rfc3339(one.last_at)}
+            {"ban": one.ban_id, **fields_of(one, "clients examples last_at")}
             for one in account.false_positives.values()
         ],
-        "actions": [{"at": rfc3339(one.at), "kind": one.kind, "text": one.text} for one in account.actions],
+        "actions": [fields_of(one, "at kind text") for one in account.actions],
         "timeline": timeline_shape(account.timeline),
     }

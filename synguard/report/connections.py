@@ -64,7 +64,7 @@ class ConnectionsQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ConnectionsAnswer:
     """What was found."""
 
     question: ConnectionsQuery
@@ -76,17 +76,17 @@ class Answer:
     """A process that matters to the answer is not known."""
 
 
-def answer(question: ConnectionsQuery, seen: SocketView) -> Answer:
+def answer(question: ConnectionsQuery, seen: SocketView) -> ConnectionsAnswer:
     """Return the answer that the sockets seen give."""
     if question.by is None:
         return _listening(question, seen) if question.listening else _glance(question, seen)
     rows = ROWS if question.limit is None else question.limit
     groups = grouped(chosen(seen, question.by, question.states, question.ports), question.by, rows, question.lengths)
     nameless = question.by is By.PROCESS and any(row.key == NO_PROCESS for row in groups.rows)
-    return Answer(question, {"groups": groups}, nameless=nameless)
+    return ConnectionsAnswer(question, {"groups": groups}, nameless=nameless)
 
 
-def answer_shape(found: Answer, at: datetime, read_by: str) -> dict[str, Any]:
+def answer_shape(found: ConnectionsAnswer, at: datetime, read_by: str) -> dict[str, Any]:
     """Return the answer as JSON has it."""
     shape: dict[str, Any] = {"at": rfc3339(at), "read_by": read_by}
     if "groups" in found.sections:
@@ -98,7 +98,7 @@ def answer_shape(found: Answer, at: datetime, read_by: str) -> dict[str, Any]:
     return shape
 
 
-def answer_lines(found: Answer, width: int) -> Iterator[str]:
+def answer_lines(found: ConnectionsAnswer, width: int) -> Iterator[str]:
     """Return the answer as lines for a terminal of ``width`` columns."""
     for name, groups in found.sections.items():
         if name not in _GLANCE:
@@ -128,7 +128,7 @@ def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width:
         yield (" " * _GAP).join(words).rstrip()
 
 
-def _listening(question: ConnectionsQuery, seen: SocketView) -> Answer:
+def _listening(question: ConnectionsQuery, seen: SocketView) -> ConnectionsAnswer:
     wanted = [
         listener
         for listener in seen.listeners
@@ -136,10 +136,10 @@ def _listening(question: ConnectionsQuery, seen: SocketView) -> Answer:
     ]
     found = loads(wanted, seen.table)
     shown = tuple(found[: (ROWS if question.limit is None else question.limit) or None])
-    return Answer(question, {}, shown, len(found) - len(shown), any(not load.process for load in shown))
+    return ConnectionsAnswer(question, {}, shown, len(found) - len(shown), any(not load.process for load in shown))
 
 
-def _glance(question: ConnectionsQuery, seen: SocketView) -> Answer:
+def _glance(question: ConnectionsQuery, seen: SocketView) -> ConnectionsAnswer:
     rows = GLANCE_ROWS if question.limit is None else question.limit
     half_open = chosen(seen, By.SOURCE, _HALF_OPEN, ())
     established = chosen(seen, By.SOURCE, _ESTABLISHED, ())
@@ -150,7 +150,7 @@ def _glance(question: ConnectionsQuery, seen: SocketView) -> Answer:
         "half_open_by_prefix": grouped(half_open, By.PREFIX, rows),
         "established": grouped(established, By.SOURCE, rows),
     }
-    return Answer(question, sections, listening.loads, listening.loads_left_out, listening.nameless)
+    return ConnectionsAnswer(question, sections, listening.loads, listening.loads_left_out, listening.nameless)
 
 
 def _group_lines(groups: Groups, question: ConnectionsQuery, width: int) -> Iterator[str]:
@@ -196,7 +196,7 @@ def _cells(row: Group, columns: Sequence[Column]) -> list[str]:
     return [row.key, *(by_title[column.title] for column in columns[1:])]
 
 
-def _load_lines(found: Answer, width: int) -> Iterator[str]:
+def _load_lines(found: ConnectionsAnswer, width: int) -> Iterator[str]:
     if not found.loads:
         yield "nothing listens here"
         return

@@ -10,6 +10,7 @@ import numpy as np
 
 from synguard.addresses import Address
 from synguard.detector.columns import is_ipv4
+from synguard.jsonable import fields_of
 from synguard.readings import V4_PREFIX, Listener, SocketTable, TcpState
 
 
@@ -60,16 +61,8 @@ def loads(listeners: Iterable[Listener], table: SocketTable) -> list[Load]:
 
 def load_shape(load: Load) -> dict[str, Any]:
     """Return a listener as JSON has it."""
-    return {
-        "address": str(load.address),
-        "port": load.port,
-        "process": load.process,
-        "backlog": load.backlog,
-        "accept_queue": load.accept_queue,
-        "accept_fill": round(load.accept_fill, 4),
-        "half_open": load.half_open,
-        "half_open_fill": round(load.half_open_fill, 4),
-    }
+    fill = {"accept_fill": round(load.accept_fill, 4), "half_open_fill": round(load.half_open_fill, 4)}
+    return fields_of(load, "address port process backlog accept_queue half_open") | fill
 
 
 def _half_open(places: Iterable[tuple[Address, int]], table: SocketTable) -> dict[tuple[Address, int], int]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from synguard.addresses import format_network
 from synguard.doctor.findings import Level
+from synguard.jsonable import fields_of
 from synguard.ledger.records import Figure
 from synguard.model import Mode, Origin, Signal
 from synguard.report.account import Account
@@ -133,4 +134,4 @@ def _dry_run_report(account: Account, judgement: Judgement) -> Iterator[NextStep
 
 def advice_shape(steps: Sequence[NextStep]) -> list[dict[str, Any]]:
     """Return the advice as JSON."""
-    return [{"what": one.what, "why": one.why, "how": one.how} for one in steps]
+    return [fields_of(one, "what why how") for one in steps]

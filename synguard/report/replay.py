@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from synguard.addresses import format_network
 from synguard.clock import rfc3339
+from synguard.jsonable import fields_of
 from synguard.model import Ban, Evidence, Incident
 from synguard.policy.models import Policy
 from synguard.recording.heads import FileHead
@@ -147,13 +148,8 @@ def _ban_shape(ban: Ban, result: ReplayResult) -> dict[str, Any]:
     return {
         "target": format_network(ban.target),
         "after_s": _seconds(ban.created_at, result),
-        "scope": ban.scope,
-        "action": ban.action,
-        "ports": list(ban.ports),
-        "policy": ban.policy,
-        "reason": ban.reason,
+        **fields_of(ban, "scope action ports policy reason times"),
         "score": round(ban.score, 1),
-        "times": ban.times,
         "lasts_s": round((ban.expires_at - ban.created_at).total_seconds(), 3) if ban.expires_at else None,
         "evidence": [_evidence_shape(item) for item in ban.evidence],
     }
@@ -185,13 +181,8 @@ def _incident_shape(one: Incident, result: ReplayResult) -> dict[str, Any]:
         "kind": one.kind,
         "after_s": _seconds(one.started_at, result),
         "until_s": None if one.ended_at is None else _seconds(one.ended_at, result),
-        "peak_half_open": one.peak_half_open,
         "peak_syn_pps": round(one.peak_syn_pps, 1),
-        "peak_connections": one.peak_connections,
-        "sources": one.sources,
-        "bans": one.bans,
-        "spared": one.spared,
-        "note": one.note,
+        **fields_of(one, "peak_half_open peak_connections sources bans spared note"),
     }
 
 
@@ -206,12 +197,7 @@ def _close_shape(one: Close, result: ReplayResult) -> dict[str, Any]:
 
 
 def _evidence_shape(item: Evidence) -> dict[str, Any]:
-    return {
-        "signal": item.signal,
-        "value": round(item.value, 3),
-        "limit": item.limit,
-        "sources": item.sources,
-    }
+    return fields_of(item, "signal limit sources") | {"value": round(item.value, 3)}
 
 
 def _counted(count: int, what: str) -> str:

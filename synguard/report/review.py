@@ -5,37 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from synguard.addresses import format_network
 from synguard.decision.scores import ACT
 from synguard.ledger.records import BanRecord
 from synguard.model import Hits
-from synguard.output.tables import Column, print_table
-from synguard.output.times import ago, clock_time, left
-from synguard.report.advice import Advice, AdvisedStep
-from synguard.report.shapes import record_shape
+from synguard.output.times import ago
 from synguard.status.model import Status
-from synguard.units import format_duration
 
 HITTING_S: Final = 60.0
 """A target whose last stopped packet is younger still hits; SYN retries of one client alone are 63 s apart at most."""
-
-_COLUMNS: Final = (
-    Column("TARGET"),
-    Column("STATE", spare=3),
-    Column("SCOPE", spare=2),
-    Column("BY", spare=1),
-    Column("EXPIRES", "right", spare=9),
-    Column("LEFT", "right"),
-    Column("HITTING"),
-    Column("PACKETS", "right", spare=4),
-    Column("LAST SEEN", "right", spare=5),
-    Column("TIMES", "right", spare=6),
-    Column("SUGGESTED"),
-    Column("ID", spare=7),
-    Column("WHY", spare=8, fold=True),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,58 +103,6 @@ def evidence_now(status: Status | None) -> dict[str, str]:
     """Return target → evidence of those whom a running agent, whose words these are, sees over a limit."""
     targets = status.targets if status else ()
     return {one.target: ", ".join(one.evidence) or one.reason for one in targets if one.score >= ACT}
-
-
-def candidate_shape(one: Candidate, advice: Advice, now: datetime) -> dict[str, Any]:
-    """Return a candidate as JSON: the ban, what is known of its target, and what is suggested."""
-    return record_shape(one.record, now) | {
-        "still_hitting": one.hitting,
-        "quiet_s": round(one.quiet_s, 1),
-        "times_banned": one.times,
-        "half_open": one.half_open,
-        "evidence_now": one.evidence,
-        "suggestion": advice.step.value,
-        "suggestion_reason": advice.reason,
-        "extend_by_s": advice.by_s if advice.step is AdvisedStep.EXTEND else None,
-    }
-
-
-def print_candidates(found: Iterable[Candidate], advised: Iterable[Advice], now: datetime) -> None:
-    """Print candidates, one a row."""
-    print_table(_COLUMNS, [_row(one, advice, now) for one, advice in zip(found, advised, strict=True)])
-
-
-def candidate_line(one: Candidate, now: datetime) -> str:
-    """Return one candidate as a sentence, for a question about it."""
-    ban = one.record.ban
-    again = f", banned {one.times} times" if one.times > 1 else ""
-    ends = "is permanent" if ban.expires_at is None else f"ends in {left(ban.left(now))}"
-    what = f"{format_network(ban.target)} ({ban.scope}, {ban.policy})"
-    return f"{what} {ends}: {one.record.packets:,} packets stopped{again}"
-
-
-def _row(one: Candidate, advice: Advice, now: datetime) -> list[str]:
-    ban = one.record.ban
-    return [
-        format_network(ban.target),
-        "would ban" if ban.dry_run else "banned",
-        str(ban.scope),
-        ban.policy,
-        "never" if ban.expires_at is None else clock_time(ban.expires_at, now),
-        left(ban.left(now)),
-        "yes" if one.hitting else "quiet",
-        "-" if ban.dry_run else str(one.record.packets),
-        ago(one.record.last_hit_at, now),
-        str(one.times),
-        suggested(advice),
-        ban.id,
-        advice.reason,
-    ]
-
-
-def suggested(advice: Advice) -> str:
-    """Return what is suggested in two words: ``extend 8m``."""
-    return f"extend {format_duration(advice.by_s)}" if advice.step is AdvisedStep.EXTEND else str(advice.step)
 
 
 def _quiet_s(record: BanRecord, now: datetime) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, Final
 
+from synguard.jsonable import fields_of
 from synguard.readings import TcpState
 from synguard.report.group_by import By
 from synguard.report.sockets import NO_PROCESS, Group, Groups
@@ -39,15 +40,7 @@ def group_shape(group: Group, by: By | None = None) -> dict[str, Any]:
     """Return a group as JSON has it; its key stands under the name of the grouping: a port as a number, an unknown
     process as an empty text.
     """
-    counts = {
-        "sockets": group.sockets,
-        "half_open": group.half_open,
-        "established": group.established,
-        "time_wait": group.time_wait,
-        "other": group.other,
-        "udp": group.udp,
-        "sources": group.sources,
-    }
+    counts = fields_of(group, "sockets half_open established time_wait other udp sources")
     if by is None:
         return counts
     text = "" if group.key == NO_PROCESS else group.key

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from synguard.addresses import format_network
 from synguard.clock import rfc3339
+from synguard.jsonable import fields_of
 from synguard.model import Incident, Signal
 from synguard.plain import printable
 from synguard.policy.show import show_policies, toml_value
@@ -43,11 +44,8 @@ def suggestion_shape(suggestions: Sequence[Suggestion], basis: Basis) -> dict[st
         "files": list(basis.files),
         "recorded_s": round(basis.recorded_s, 3),
         "calm_s": round(basis.calm_s, 3),
-        "margin": {"factor": basis.margin.factor, "why": basis.margin.why},
-        "left_out": [
-            {"kind": one.kind, "started_at": rfc3339(one.started_at), "ended_at": _moment(one.ended_at)}
-            for one in basis.left_out
-        ],
+        "margin": fields_of(basis.margin, "factor why"),
+        "left_out": [fields_of(one, "kind started_at ended_at") for one in basis.left_out],
         "tried": {"bans": basis.bans, "highest_score": round(basis.highest_score, 1)},
         "warnings": list(basis.warnings),
         "policies": [
@@ -117,10 +115,7 @@ def _line_shape(line: Line) -> dict[str, Any]:
     if seen is not None:
         shown = {
             "targets": seen.targets,
-            "p50": round(seen.p50, 3),
-            "p90": round(seen.p90, 3),
-            "p99": round(seen.p99, 3),
-            "p999": round(seen.p999, 3),
+            **{name: round(getattr(seen, name), 3) for name in ("p50", "p90", "p99", "p999")},
             "max": round(seen.peak, 3),
             "loudest": format_network(seen.loudest),
         }

@@ -58,6 +58,8 @@ class Containers:
         """Namespaces that a link of ours leads to and that do not live by us: neighbours, routers, strangers."""
         self.addresses: Mapping[Network, str] = {}
         """Addresses of containers that serve something, with the reason for people: they are this host's own."""
+        self.clients: Mapping[Network, str] = {}
+        """Addresses of the other containers that are read: they may be limited, and are never cut off."""
         self.unread: tuple[Unread, ...] = ()
         self.bridged: tuple[VethPeer, ...] = ()
         """Doors to namespaces that a bridge hands packets to past our chains; they are not read: no ban would help."""
@@ -88,7 +90,7 @@ class Containers:
         missing = self._doors.keys() - self._readers.keys()
         if missing:
             self._adopt(set(missing))
-        self.addresses = self._serving(now)
+        self.addresses, self.clients = self._addresses(now)
         self._note_unread()
 
     def failed(self, reader: NamespaceReader, reason: str, now: float) -> None:
@@ -116,18 +118,18 @@ class Containers:
         self._readers.pop(nsid).close()
         self._probes.pop(nsid, None)
 
-    def _serving(self, now: float) -> dict[Network, str]:
-        """Return the addresses of those that listen: what only connects is a client like any other."""
-        found: dict[Network, str] = {}
+    def _addresses(self, now: float) -> tuple[dict[Network, str], dict[Network, str]]:
+        """Return the addresses of those that listen, and of those that only connect."""
+        serving: dict[Network, str] = {}
+        others: dict[Network, str] = {}
         for nsid, reader in self._readers.items():
             try:
-                serves = len(reader.listening(now)) > 0
+                found = serving if len(reader.listening(now)) else others
             except SensorError:  # its sockets tell whether it can be read
-                continue
-            if serves:
-                for address in self._probes[nsid].addresses:
-                    found[host_network(address)] = f"own address of {reader.label}"
-        return found
+                found = others
+            for address in self._probes[nsid].addresses:
+                found[host_network(address)] = f"own address of {reader.label}"
+        return serving, others
 
     def _adopt(self, missing: set[int]) -> None:
         own = self._around.own()

@@ -48,7 +48,7 @@ def _read_protected(allow: Allow, known: KnownParts) -> Protected:
     return read_protected(allow, known=known)
 
 
-class EveryNamespace:
+class EveryNamespace:  # wide: the same questions as a sensor of one namespace, asked of all
     """Reads them all; ports are those that clients write, which publishing may have changed on the way in.
 
     A namespace that cannot be read is left out, told of, and covered by sampled SYNs: it never fails the host's own
@@ -281,9 +281,13 @@ class EveryNamespace:
 
 
 def with_containers(seen: Protected, containers: Containers) -> Protected:
-    """Return who may never be banned with the containers that serve something."""
-    parts = {CONTAINERS: containers.addresses, **seen.parts}
-    return replace(seen, networks={**containers.addresses, **seen.networks}, parts=parts)
+    """Return who may never be banned with the containers that serve something, and the others as never cut off."""
+    return replace(
+        seen,
+        networks={**containers.addresses, **seen.networks},
+        never_cut_off=containers.clients,
+        parts={CONTAINERS: containers.addresses, **seen.parts},
+    )
 
 
 def _incoming(reader: NamespaceReader, now: float) -> SocketTable:

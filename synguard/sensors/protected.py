@@ -92,7 +92,7 @@ def read_protected(allow: Allow, places: Places = DEFAULT_PLACES, known: KnownPa
     networks: dict[Network, str] = {}
     for part in parts.values():
         networks.update(part)
-    return Protected(networks, tuple(problems), places.gaps(), parts)
+    return Protected(networks, tuple(problems), places.gaps(), parts=parts)
 
 
 def _kept(networks: Mapping[Network, str]) -> str:

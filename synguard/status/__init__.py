@@ -1,1 +1,5 @@
-"""The status document: its model, how it is built, its file, and whether an agent runs."""
+"""The status document: model, builder, file, freshness, overview, and the board of conditions.
+
+Changes nothing. May import ``decision``, ``detector``, ``enforcer``, ``output``, ``policy``, ``logs`` and the
+leaves.
+"""

@@ -14,6 +14,7 @@ from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.capacity import CapacityLevel
 from synguard.model import Phase, VerdictKind
 from synguard.policy.models import Config, Policy
+from synguard.status.conditions import Code, Condition, Severity, text_of, texts
 from synguard.status.model import (
     ActiveBansStatus,
     AgentStatus,
@@ -43,7 +44,7 @@ def build_status(  # a status gathers everything, once
     policies: Sequence[Policy],
     plane: Plane,
     sensors: Mapping[str, SensorStatus],
-    problems: tuple[str, ...],
+    conditions: tuple[Condition, ...],
     scores: Scores,
     bans: int,
     proven: int,
@@ -52,8 +53,6 @@ def build_status(  # a status gathers everything, once
     pid: int,
     countermeasures: tuple[CountermeasureStatus, ...] = (),
     leaks: tuple[LeakStatus, ...] = (),
-    plane_problem: str = "",
-    notes: tuple[str, ...] = (),
     bans_by: tuple[ActiveBansStatus, ...] = (),
     totals: TotalsStatus = NOTHING_YET,
     sampling_one_in: int = 0,
@@ -65,7 +64,7 @@ def build_status(  # a status gathers everything, once
     agent: AgentStatus | None = None,
 ) -> Status:
     """Return the status of one tick; lists are cut so that the file stays small whatever happens."""
-    broken = tuple(f"sensor {name}: {health.detail}" for name, health in sensors.items() if not health.ok)
+    problems = texts(conditions, Severity.PROBLEM)
     return Status(
         mode=config.mode,
         mode_by=mode_by,
@@ -73,8 +72,9 @@ def build_status(  # a status gathers everything, once
         confirm_by=confirm_by,
         plane=plane.name,
         show_command=plane.show_command,
-        healthy=not problems and not broken,
-        problems=problems + broken,
+        healthy=not problems,
+        conditions=conditions,
+        problems=problems,
         pid=pid,
         started_at=started_at,
         last_reading_at=now,
@@ -82,12 +82,13 @@ def build_status(  # a status gathers everything, once
         pressure=_pressure(assessment),
         flood=_flood(assessment),
         verdict=decision.flood_verdict,
+        verdict_kind=decision.flood_kind,
         targets=_targets(decision, scores),
         incidents=_incidents(decision),
         countermeasures=countermeasures,
         leaks=leaks[:MOST_TARGETS],
-        plane_problem=plane_problem,
-        notes=(*(level.warning for level in levels if level.warning), *notes)[:MOST_NOTES],
+        plane_problem=text_of(conditions, Code.PLANE_FAILED),
+        notes=texts(conditions, Severity.NOTE)[:MOST_NOTES],
         bans_by=bans_by,
         totals=totals,
         sampling_one_in=sampling_one_in,

@@ -9,8 +9,9 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synguard.errors import NotPermittedError, SynguardError
-from synguard.model import Mode, Origin, Phase, Scope, VerdictKind
+from synguard.model import FloodKind, Mode, Origin, Phase, Scope, VerdictKind
 from synguard.private import NotOursError, read_private, replace_private
+from synguard.status.conditions import Condition
 
 STATUS_FILE: Final = "status.json"
 MOST_BYTES: Final = 4 * 1024 * 1024
@@ -163,7 +164,22 @@ class ActiveBansStatus(_Part):
     bans: int
 
 
-class Status(_Part):
+class PeerStatus(_Part):
+    """One peer of the fleet: a CrowdSec local API, a BGP speaker."""
+
+    name: str
+    place: str
+    """Where it is, without secrets."""
+    reachable: bool | None
+    """None until it was asked for the first time."""
+    since: datetime | None
+    counts: dict[str, int] = {}
+    error: str = ""
+    """The last error; it stays for the record when the peer answers again."""
+    notes: tuple[str, ...] = ()
+
+
+class Status(_Part):  # wide: one record, a field a key of the JSON
     """All of it; ``status --json`` prints exactly these keys."""
 
     mode: Mode
@@ -176,6 +192,8 @@ class Status(_Part):
     confirm_by: datetime | None = None
     """When a trial of enforcement ends by itself."""
     healthy: bool
+    conditions: tuple[Condition, ...] = ()
+    """What the operator must know of, by code; the next three are their sentences."""
     problems: tuple[str, ...] = ()
     """One sentence each, worst first: why not healthy, why automatic bans are suspended."""
     plane_problem: str = ""
@@ -189,7 +207,8 @@ class Status(_Part):
     pressure: tuple[ListenerStatus, ...] = ()
     flood: FloodStatus = FloodStatus()
     verdict: str = ""
-    """The verdict about the whole flood, ``spoofed: …`` or ``slow application: …``; empty while calm."""
+    """The verdict about the whole flood, one sentence; empty while calm."""
+    verdict_kind: FloodKind = FloodKind.NONE
     targets: tuple[TargetStatus, ...] = ()
     """The highest scores now, at most 20."""
     incidents: tuple[IncidentStatus, ...] = ()
@@ -207,6 +226,8 @@ class Status(_Part):
     """One in how many SYNs the sampler keeps; 0 while it rests."""
     ledger_bytes: int = 0
     sensors: dict[str, SensorStatus] = {}
+    peers: tuple[PeerStatus, ...] = ()
+    """The fleet; empty where none is configured."""
     agent: AgentStatus | None = None
     """None in the status of an earlier release."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from synguard.model import Mode
 from synguard.output.times import ago
+from synguard.status.conditions import KINDS, Code, Condition
 from synguard.status.freshness import is_stale
 from synguard.status.model import FloodStatus, Status, TotalsStatus
 
@@ -30,10 +31,16 @@ def overview(
     if status is None or not alive:
         return _without_agent(alive, status, mode, policies, bans_active, now)
     seen = status.model_dump(mode="json")
-    problems = list(seen["problems"])
     if stale:
-        problems.insert(0, f"the agent's last reading was {ago(status.last_reading_at, now)}: it may be stuck")
-    return seen | {"running": True, "stale": stale, "healthy": status.healthy and not stale, "problems": problems}
+        text = f"the agent's last reading was {ago(status.last_reading_at, now)}: it may be stuck"
+        seen["conditions"].insert(0, _condition(Code.AGENT_STALE, text, status.last_reading_at or now))
+        seen["problems"].insert(0, text)
+    return seen | {"running": True, "stale": stale, "healthy": status.healthy and not stale}
+
+
+def _condition(code: Code, text: str, since: datetime, fix: str = "") -> dict[str, Any]:
+    seen = Condition(code=code, severity=KINDS[code].severity, text=text, since=since, fix=fix)
+    return seen.model_dump(mode="json")
 
 
 def _without_agent(
@@ -50,6 +57,7 @@ def _without_agent(
         "plane": last.plane if last else None,
         "show_command": last.show_command if last else None,
         "healthy": False,
+        "conditions": [_condition(Code.AGENT_ABSENT, shown, now, "systemctl start synguard")],
         "problems": [shown],
         "plane_problem": "",
         "notes": [],
@@ -60,6 +68,7 @@ def _without_agent(
         "pressure": [],
         "flood": FloodStatus().model_dump(mode="json"),
         "verdict": "",
+        "verdict_kind": "",
         "targets": [],
         "incidents": [],
         "countermeasures": [],

@@ -30,6 +30,7 @@ class _Known(BaseModel):
     parts: dict[str, dict[str, str]]
     problems: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
+    never_cut_off: dict[str, str] = {}
 
 
 class ProtectedFile:
@@ -48,7 +49,8 @@ class ProtectedFile:
         self._texts = {name: (part, self._text(name, part)) for name, part in protected.parts.items()}
         parts = ",".join(f"{json.dumps(name)}:{text}" for name, (_, text) in self._texts.items())
         rest = f'"problems":{json.dumps(protected.problems)},"gaps":{json.dumps(protected.gaps)}'
-        text = f'{{"parts":{{{parts}}},{rest}}}'
+        containers = json.dumps({str(network): why for network, why in protected.never_cut_off.items()})
+        text = f'{{"parts":{{{parts}}},{rest},"never_cut_off":{containers}}}'
         if len(text) > MOST_BYTES:
             raise OSError(0, f"the lists are larger than {MOST_BYTES >> 20} MiB together")
         replace_private(self._path, text, alone=True)
@@ -64,12 +66,15 @@ def read_protected_file(state_dir: Path) -> Protected | None:
     """Return what the agent last wrote; None where there is no such file, or where this user may not read it."""
     try:
         known = _Known.model_validate_json(read_private(state_dir / PROTECTED_FILE, MOST_BYTES))
-        parts = {
-            name: {parse_network(network): why for network, why in part.items()} for name, part in known.parts.items()
-        }
+        parts = {name: _networks(part) for name, part in known.parts.items()}
+        never_cut_off = _networks(known.never_cut_off)
     except (OSError, ValueError, ValidationError):
         return None
     networks: dict[Network, str] = {}
     for part in parts.values():
         networks.update(part)
-    return Protected(networks, known.problems, known.gaps, parts)
+    return Protected(networks, known.problems, known.gaps, never_cut_off, parts)
+
+
+def _networks(texts: Mapping[str, str]) -> dict[Network, str]:
+    return {parse_network(network): why for network, why in texts.items()}

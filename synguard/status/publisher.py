@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from synguard.logs import event
 from synguard.status.model import Status, write_status
-
-log: Final = logging.getLogger(__name__)
 
 STATUS_EVERY_S: Final = 1.0
 
 Reader = Callable[[Status], None]
 """Given each status as it is published; must neither wait nor raise."""
+
+Amendment = Callable[[Status], Status]
+"""Adds to a status what the tick does not know; must neither wait nor raise."""
 
 
 class Publisher:
@@ -23,9 +22,11 @@ class Publisher:
 
     def __init__(self, runtime_dir: Path) -> None:
         self.readers: list[Reader] = []
+        self.amendments: list[Amendment] = []
         self._runtime_dir = runtime_dir
         self._due_at = float("-inf")
-        self._problem = ""
+        self.problem = ""
+        """Why the file cannot be written, one sentence; empty while it can."""
 
     def publish(self, status: Callable[[], Status], now: float) -> None:
         """Ask for a status and publish it, if one is due at ``now`` (monotonic seconds)."""
@@ -33,6 +34,8 @@ class Publisher:
             return
         self._due_at = now + STATUS_EVERY_S
         told = status()
+        for amend in self.amendments:
+            told = amend(told)
         for read in self.readers:
             read(told)
         self._write(told)
@@ -41,11 +44,7 @@ class Publisher:
         try:
             write_status(self._runtime_dir, status)
         except OSError as error:
-            problem = f"the status file cannot be written in {self._runtime_dir}: {error.strerror}"
-            if problem != self._problem:
-                log.error("%s; verbs see an old one until then", problem, extra=event("status-file"))
-            self._problem = problem
+            where = f"the status file cannot be written in {self._runtime_dir}: {error.strerror}"
+            self.problem = f"{where}; verbs see an old one until then"
         else:
-            if self._problem:
-                log.warning("the status file is written again", extra=event("status-file"))
-            self._problem = ""
+            self.problem = ""

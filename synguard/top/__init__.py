@@ -1,1 +1,5 @@
-"""What ``synguard top`` shows and does: a look at the host, rows, a frame of text, keys; the terminal comes last."""
+"""``synguard top``: snapshots, rows, frames and keys; the terminal is one module of it.
+
+May import ``operator``, ``report``, ``status``, ``detector``, ``sensors``, ``enforcer``, ``ledger``, ``output`` and
+below.
+"""

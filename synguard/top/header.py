@@ -96,8 +96,7 @@ def _held(snapshot: Snapshot) -> str:
 def _events(status: Status, at: datetime) -> Iterator[Line]:
     for one in status.incidents:
         lasts = format_duration(max((at - one.started_at).total_seconds(), 0.0))
-        told = any(measure.text and measure.text in one.note for measure in status.countermeasures)
-        note = f"; {one.note}" if one.note and not told else ""
+        note = f"; {one.note}" if one.note and not status.countermeasures else ""  # these have lines of their own
         text = f"incident {one.id}: {one.kind}, {one.phase} for {lasts}, {one.bans} bans, {one.spared} spared{note}"
         yield line(Span(text, Style.WATCH))
     if status.verdict:

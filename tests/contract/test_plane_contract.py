@@ -16,6 +16,7 @@ from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Desired, Plane
 from synguard.enforcer.reconcile.delta import delta
 from synguard.enforcer.reconcile.reconciler import Reconciler
+from synguard.enforcer.split_plane import split_plane
 from synguard.errors import PlaneError
 from synguard.model import Action, Ban, Scope
 from tests.support.bans import ban, wanted
@@ -32,7 +33,13 @@ def now() -> datetime:
 
 
 @pytest.fixture(
-    params=["fake", *FAULTY, "dry-run", *(pytest.param(name, marks=pytest.mark.kernel) for name in sorted(IN_KERNEL))]
+    params=[
+        "fake",
+        *FAULTY,
+        "dry-run",
+        "split",
+        *(pytest.param(name, marks=pytest.mark.kernel) for name in sorted(IN_KERNEL)),
+    ]
 )
 def plane(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
     if request.param == "fake":
@@ -41,6 +48,8 @@ def plane(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         yield FaultyFake(now, request.param.split()[-1])
     elif request.param == "dry-run":
         yield DryRunPlane(now)
+    elif request.param == "split":
+        yield split_plane(FakePlane(now), DryRunPlane(now))
     else:
         monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
         thread = NetworkThread()

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from synguard.addresses import format_network, parse_network
-from synguard.enforcer.iptables.set_members import Members, parse_save
+from synguard.enforcer.iptables.set_members import SetMembers, parse_save
 from synguard.enforcer.nftables import elements, nft, parser
 from synguard.enforcer.nftables import netlink as nft_netlink
 from synguard.enforcer.nftables.layout import SetId, set_id
@@ -125,7 +125,7 @@ def nft_set(data: bytes, _: Path) -> None:
         one = set_id(name)
         answer = nft_netlink.ask(Played(data), 13)  # type: ignore[arg-type]  # plays the two methods that it uses
         if isinstance(one, SetId):
-            take_elements(Members(), one, elements.whole(answer) or [])
+            take_elements(SetMembers(), one, elements.whole(answer) or [])
 
 
 def nft_frame(data: bytes, _: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any, Final
 
@@ -193,6 +194,33 @@ def test_a_container_that_serves_is_this_hosts_own_and_what_it_sends_out_never_b
         for target in (INNER4, GATEWAY4):
             refused = agent.verb("ban", target)
             assert refused.returncode == 3, refused.stdout
+
+
+HOLDS: Final = """
+import socket, sys, time
+held = [socket.create_connection((sys.argv[1], 80), 5) for _ in range(700)]
+print('{"event": "held"}', flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_container_that_only_connects_is_never_cut_off_and_is_named_as_the_load(make_lab: MakeLab) -> None:
+    """It has no listener, opened 700 connections to a port of the host, and was cut off from the world."""
+    lab = make_lab(Victim(backlog=1024))
+    lab.serve()
+    with Container(lab) as container:
+        agent = lab.agent()
+        agent.start("--enforce")
+        wait_for(lambda: reads(agent, container), "the container to be read", timeout=30)
+        lab.start(container.namespace, [sys.executable, "-c", HOLDS, GATEWAY4], "holds").wait_line("held", 30)
+
+        def reason() -> str:
+            return next((one.reason for one in agent.status().targets if one.target == INNER4), "")
+
+        wait_for(lambda: "never cut off: the load comes from there" in reason(), "the container to be named")
+        assert banned(agent) == {}
+        probe = "import socket, sys; socket.create_connection((sys.argv[1], 80), 5)"
+        container.namespace.run([sys.executable, "-c", probe, GATEWAY4])
 
 
 WITHOUT_RIGHTS: Final = ("setpriv", "--bounding-set", "-sys_admin,-sys_ptrace", "--inh-caps", "-sys_admin,-sys_ptrace")

@@ -39,7 +39,7 @@ def test_followed_claims_are_those_of_all_wanted_bans(steps: list[tuple[dict[str
     for wanted, seconds in steps:
         now += timedelta(seconds=seconds)
         claimed.follow(wanted, now)
-        assert claimed.claims == desired_members(wanted, now)
+        assert claimed.members == desired_members(wanted, now)
 
 
 @given(STEPS, st.integers(1, 3))
@@ -50,16 +50,16 @@ def test_changed_bans_alone_give_the_difference_of_all(steps: list[tuple[dict[st
         now += timedelta(seconds=abs(seconds))
         wanted = Desired(bans)
         changed = {**dict.fromkeys(later), **claimed.follow(bans, now)}
-        whole, _, none = member_delta(wanted, held, now, claimed.claims, changed)
+        whole, _, none = member_delta(wanted, held, now, claimed.members, changed)
         reference = delta(wanted, without_expired(held, now), now)
         assert {one.id for one in whole.add} == {one.id for one in reference.add}
         assert {one.ban_id for one in whole.remove} == {one.ban_id for one in reference.remove}
         assert not none
-        part, lapsed, later = member_delta(wanted, held, now, claimed.claims, changed, at_most)
+        part, lapsed, later = member_delta(wanted, held, now, claimed.members, changed, at_most)
         assert len({one.id for one in part.add} | {one.ban_id for one in part.remove}) <= at_most
         held = after(without(held, lapsed), part)
     while later:
-        part, lapsed, later = member_delta(wanted, held, now, claimed.claims, later, at_most)
+        part, lapsed, later = member_delta(wanted, held, now, claimed.members, later, at_most)
         held = after(without(held, lapsed), part)
     assert not steps or delta(wanted, held, now) == Delta()
 
@@ -76,9 +76,9 @@ def test_a_book_wants_what_its_bans_want(
         for one in bans.values():
             desired_state.put(replace(one, forced=one.action.value == "reject" and one.origin is Origin.MANUAL))
         there = bans
-        assert all(not one.active(now) for one in desired_state.lapse(now))
+        assert all(not one.active(now) for one in desired_state.expire(now))
         assert desired_state.next_expiry > now
-        wanted = desired_state.wanted(protected, proven)
+        wanted = desired_state.desired(protected, proven)
         assert wanted == Desired.of(wanted.bans.values(), protected, proven, now)
         assert wanted.bans.keys() == {one.id for one in bans.values() if one.active(now)}
 
@@ -126,7 +126,7 @@ def test_standing_bans_that_came_and_went_are_those_made_anew(steps: list[tuple[
         there = by_id
         anew = ActiveBans(by_id.values())
         assert active_bans.automatic == anew.automatic
-        assert as_sets(active_bans.held(now)) == as_sets(anew.held(now))
+        assert as_sets(active_bans.ban_filter(now)) == as_sets(anew.ban_filter(now))
         assert as_sets(BanFilter(new=active_bans.closed_prefixes(now))) == as_sets(
             BanFilter(new=anew.closed_prefixes(now))
         )
@@ -141,17 +141,17 @@ def test_one_of_two_bans_that_share_a_port_leaves_the_other_its_row() -> None:
     both = ban("both", "192.0.2.2", start=START, ports=(22, 80))
     active_bans = ActiveBans([one, both])
     active_bans.follow((), [one], START)
-    assert as_sets(active_bans.held(START)) == as_sets(ActiveBans([both]).held(START))
+    assert as_sets(active_bans.ban_filter(START)) == as_sets(ActiveBans([both]).ban_filter(START))
 
 
 def test_many_bans_lifted_at_once_are_as_gone_as_a_few() -> None:
     bans = [ban(f"b{n}", f"198.51.{n // 256}.{n % 256}", Scope.ALL, start=START) for n in range(300)]
     active_bans = ActiveBans(bans)
-    active_bans.held(START)
+    active_bans.ban_filter(START)
     active_bans.follow((), bans[:200], START)
-    assert as_sets(active_bans.held(START)) == as_sets(ActiveBans(bans[200:]).held(START))
+    assert as_sets(active_bans.ban_filter(START)) == as_sets(ActiveBans(bans[200:]).ban_filter(START))
     active_bans.follow((), bans[200:210], START)
-    assert as_sets(active_bans.held(START)) == as_sets(ActiveBans(bans[210:]).held(START))
+    assert as_sets(active_bans.ban_filter(START)) == as_sets(ActiveBans(bans[210:]).ban_filter(START))
 
 
 @settings(max_examples=40, deadline=None)

@@ -16,7 +16,7 @@ from synguard.enforcer.plane import Actual, Delta, Desired
 from synguard.enforcer.reconcile.delta import after, delta, desired_members
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import PlaneError
-from synguard.model import Action, Ban, Scope
+from synguard.model import FIREWALL_ACTIONS, Ban, Scope
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
 from tests.support.manual_clock import START, ManualClock
@@ -32,7 +32,7 @@ def one_ban(draw: st.DrawFn) -> Ban:
         draw(st.sampled_from(["a", "b", "c", "d", "e"])),
         draw(st.sampled_from(TARGETS)),
         scope,
-        draw(st.sampled_from(Action)),
+        draw(st.sampled_from(sorted(FIREWALL_ACTIONS))),
         draw(PORTS) if scope is Scope.NEW else (),
         draw(st.sampled_from([1, 5, 60, 600, None])),
         START,

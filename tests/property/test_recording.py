@@ -188,6 +188,11 @@ def test_columns_of_other_releases_are_zeros_or_passed_over() -> None:
     assert moment.readings.syns.options.tolist() == [0, 0, 0]
 
 
+def test_a_port_mapping_under_its_older_name_is_read() -> None:
+    moment = Decoder(head()).read(b'{"at":1,"doors":{"80":[8080]}}\n')
+    assert moment.readings.port_mapping == {80: (8080,)}
+
+
 @settings(deadline=None, max_examples=60)
 @given(ticks())
 def test_whatever_a_file_says_can_be_replayed_and_measured(told: Ticks) -> None:

@@ -15,6 +15,7 @@ from synguard.notify.dispatcher import Dispatcher
 from synguard.notify.message import About, Message
 from synguard.notify.services import Service
 from synguard.policy.models import Config, Notify
+from synguard.status.conditions import Code
 from synguard.status.model import FloodStatus, read_status
 from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
 from tests.support.fake_plane import FakePlane
@@ -44,7 +45,7 @@ def tell(scene: Scene, phone: Phone, **settings: object) -> Alerts:
     alerts = Alerts(alert_policy, phone)
     scene.agent.readers.append(alerts.read)
     scene.agent.observers.append(alerts.look)
-    scene.agent.notes.append(lambda: (alerts.problem,))
+    scene.agent.conditions.ask(Code.MESSAGES_FAILED, lambda: alerts.problem)
     return alerts
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from synguard.detector.detector import Detector
 from synguard.model import Mode, Scope
 from synguard.policy.models import Budget, Config, Limits, Policy, Proven
+from synguard.readings import Readings
 from tests.support.scene import Scene, Weather
+from tests.support.traffic import forged, listener, sockets, syns, table
 
 POLICY = Policy(
     name="default",
@@ -130,7 +133,7 @@ def test_a_neighbour_in_the_hosts_own_64_is_banned_by_its_address(scene: Scene) 
 
 def test_handshakes_from_one_network_do_not_push_out_the_served_clients(tmp_path: Path) -> None:
     """From addresses of one /48, 1,400 handshakes/s took all 65,536 places; then the served clients were forged."""
-    scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"proven": Proven(at_most=1000)}))
+    scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"proven": Proven(at_most=300)}))
     strikes(scene, Weather(connections=PEOPLE), 2.0)
     for i in range(20):
         scene.weather.connections = {}
@@ -140,22 +143,22 @@ def test_handshakes_from_one_network_do_not_push_out_the_served_clients(tmp_path
     assert not any(refused(scene, one) for one in PEOPLE)
 
 
-@pytest.mark.parametrize(("count", "pps", "network"), [(240, 22.0, "10.9.0.0/16"), (60, 23.0, "10.9.16.0/20")])
+@pytest.mark.parametrize(("count", "pps", "network"), [(240, 24.0, "10.9.0.0/16"), (60, 23.0, "10.9.16.0/20")])
 def test_a_few_forged_addresses_close_no_wide_prefix(scene: Scene, count: int, pps: float, network: str) -> None:
     """240 addresses, one in each /24 of fifteen /20s, had the whole /16 refused: 0 of 180 newcomers got in."""
-    forged = [str(ip_network(network)[256 * i % ip_network(network).num_addresses + 7 + i]) for i in range(count)]
-    strikes(scene, flood(dict.fromkeys(forged, pps)), 4.0)
+    few = [str(ip_network(network)[256 * i % ip_network(network).num_addresses + 7 + i]) for i in range(count)]
+    strikes(scene, flood(dict.fromkeys(few, pps)), 4.0)
     newcomers = [str(ip_network(network)[j * 17 + 251]) for j in range(180)]
-    assert not any(refused(scene, one) for one in set(newcomers) - set(forged))
+    assert not any(refused(scene, one) for one in set(newcomers) - set(few))
     assert all(ban.target.prefixlen >= 24 for ban in scene.plane.read().bans.values())
 
 
 def test_a_few_forged_64s_close_no_48(scene: Scene) -> None:
-    forged = [f"2001:db8:3:{i:x}01::5" for i in range(250)]
+    few = [f"2001:db8:3:{i:x}01::5" for i in range(250)]
     queued = {f"198.{i}.100.9": 1 for i in range(129)}  # the scene's listener takes IPv4
-    strikes(scene, flood(dict.fromkeys(forged, 22.0), half_open=queued), 4.0)
+    strikes(scene, flood(dict.fromkeys(few, 22.0), half_open=queued), 4.0)
     assert not refused(scene, "2001:db8:3:ff02::1")
-    assert scene.banned() == {str(ip_network(f"{one}/64", strict=False)) for one in forged}
+    assert scene.banned() == {str(ip_network(f"{one}/64", strict=False)) for one in few}
 
 
 def test_a_16_that_floods_from_everywhere_in_it_is_still_one_ban(scene: Scene) -> None:
@@ -175,6 +178,67 @@ def test_random_cover_does_not_hide_prefixes_that_flood(scene: Scene) -> None:
         return {str(ip_address(chance.randrange(1 << 24, 223 << 24))): 20.0 for _ in range(250)}
 
     for i in range(60):
-        scene.sensors.weather = flood(cover() | (dict.fromkeys(real, 20.0) if i >= 40 else {}))
+        pps = cover() | (dict.fromkeys(real, 20.0) if i >= 40 else {})
+        scene.sensors.weather = flood(pps, header_of=forged)
         scene.lasts(0.1)
     assert set(networks) <= scene.banned()
+
+
+def at_a_full_service(held: dict[str, int]) -> Weather:
+    """Return a server with all of its workers taken: what clients open waits to be accepted, and is not."""
+    return Weather(connections=PEOPLE | held, accept_queue=len(PEOPLE), backlog=511)
+
+
+def subscriber(count: int) -> dict[str, int]:
+    """Return connections of many /64s of one subscriber's /56."""
+    return {f"2001:db8:5:{0x700 + i:x}::9": count // 255 for i in range(255)}
+
+
+@pytest.mark.parametrize("who", ["four hosts", "a subscriber's /56"])
+def test_hosts_below_every_limit_that_hold_a_stalled_service_are_banned(tmp_path: Path, who: str) -> None:
+    """A server with 1,536 places held by four hosts with 395 connections each served nobody, and nobody was banned.
+
+    They opened them slowly: their rate is no evidence.
+    """
+    slowly = {
+        "limits": POLICY.limits.model_copy(update={"connection_rate": None}),
+        "prefix_limits": POLICY.prefix_limits.model_copy(update={"connection_rate": None}),
+    }
+    scene = Scene(tmp_path, POLICY.model_copy(update=slowly), config=ENFORCE)
+    held = {f"203.{i}.113.7": 395 for i in range(4)} if who == "four hosts" else subscriber(1530)
+    strikes(scene, Weather(connections=PEOPLE), 3.0)
+    strikes(scene, at_a_full_service(held), 15.0)
+    assert scene.banned() == (set(held) if who == "four hosts" else {"2001:db8:5:700::/56"})
+
+
+INNOCENT_HOLDERS = {
+    "a proxy in front of its slow backend": ({"203.0.113.7": 900}, 511),
+    "two proxies and a monitor": ({"203.0.113.7": 390, "203.0.113.8": 390, "198.51.100.1": 1}, 511),
+    "an office among many visitors": ({"203.0.113.7": 90} | {f"198.{i}.100.9": 2 for i in range(200)}, 511),
+    "the network of a campus": (
+        {f"203.0.113.{i}": 4 for i in range(200)} | {f"198.{i}.100.9": 4 for i in range(30)},
+        9,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INNOCENT_HOLDERS)
+def test_a_slow_application_blames_nobody_whom_a_ban_would_not_help(scene: Scene, name: str) -> None:
+    held, waiting = INNOCENT_HOLDERS[name]
+    held = {one: min(count, 390) for one, count in held.items()}  # below the usual limit
+    strikes(scene, Weather(connections=held, accept_queue=waiting, backlog=511), 30.0)
+    assert scene.banned() == set()
+
+
+def test_pressure_on_one_port_lowers_no_limit_of_another() -> None:
+    """A filled queue of one listener kept the limits of every port of its policy at a quarter."""
+    detector = Detector([POLICY], seed=1)
+    listeners = (listener(22), listener(9999, backlog=40))
+    limits = {}
+    for i in range(20):
+        at = i * 0.1
+        waiting = sockets(at, table({"198.51.100.1": 40}, 9999))
+        sample = syns(at, {"192.0.2.9": 3}, 0.1, port=22)
+        seen = detector.assess(Readings(at=at, half_open=waiting, listeners=listeners, syns=sample))
+        limits |= {(one.signal, one.ports): one.limit for one in seen.observations}
+    assert {limit for (signal, ports), limit in limits.items() if ports == (22,)} <= {100.0}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.syn_cookies import put_back_left_over
 from synguard.ledger import Ledger
 from synguard.model import Mode
+from synguard.operator.flush import put_back_left_over
 from synguard.policy.models import Config, Countermeasure
 from synguard.status.model import Status, read_status
 from tests.scenario.test_floods import ENFORCE, POLICY, random_sources

@@ -33,7 +33,7 @@ class Rehearsed(Scene):
             tmp_path, *load_policies(config), config=config, plane=None if mode is Mode.DRY_RUN else FakePlane()
         )
         self.witness = FalsePositiveWatch(self.ledger, config.proven.lifetime, lambda: mode is Mode.DRY_RUN)
-        self.agent.observers.append(self.witness.look)
+        self.agent.observers.append(self.witness.observe)
 
     def floods(self) -> None:
         self.weather.half_open = {f"198.18.7.{n}": 1 for n in range(1, 129)}
@@ -93,7 +93,7 @@ def test_after_the_end_of_a_ban_nobody_is_touched(scene: Rehearsed) -> None:
 def test_an_agent_that_has_just_started_counts_nobody_until_it_knows_who_is_served(scene: Rehearsed) -> None:
     scene.restarts()
     scene.witness = FalsePositiveWatch(scene.ledger, 600.0, lambda: True)
-    scene.agent.observers.append(scene.witness.look)
+    scene.agent.observers.append(scene.witness.observe)
     scene.weather.connections["198.18.7.201"] = 1
     scene.lasts(25)
     assert scene.told() == []
@@ -137,9 +137,9 @@ def test_a_network_banned_for_its_connections_meets_its_own_offenders_and_only_o
         witness = FalsePositiveWatch(ledger, 600.0, lambda: True)
         peers = columns([f"198.18.9.{n}" for n in range(1, 44)])
         for second in range(40):
-            witness.look(Tick(Assessment(second, completed=peers), Decision()), second, START)
-        witness.look(Tick(Assessment(40), Decision(bans=(wide,))), 40, START)
-        witness.look(Tick(Assessment(41, completed=peers), Decision()), 41, START)
+            witness.observe(Tick(Assessment(second, completed=peers), Decision()), second, START)
+        witness.observe(Tick(Assessment(40), Decision(bans=(wide,))), 40, START)
+        witness.observe(Tick(Assessment(41, completed=peers), Decision()), 41, START)
         witness.close()
         (one,) = ledger.false_positives_since(START).values()
         assert (one.ban_id, one.clients, one.examples) == ("wide", 3, ())

@@ -101,7 +101,8 @@ with open(directory / "somebody's", "wb", buffering=0) as hog:
 rain(scene, {ATTACKER: 10_000.0, **dict.fromkeys(scattered(400), 2_000.0)}, 4.0)
 held = scene.held()
 assert ATTACKER in held and len(held) > 300, held
-told = scene.agent._problems(scene.agent.tick().decision)
+scene.agent.tick()
+told = [one.text for one in scene.agent.conditions.all]
 assert any("disk is full" in one or "look at the disk" in one for one in told), told
 (directory / "somebody's").unlink()
 rain(scene, {ATTACKER: 10_000.0}, 12.0)

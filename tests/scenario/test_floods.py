@@ -170,6 +170,23 @@ def test_a_prefix_that_holds_a_protected_address_is_not_banned_but_those_in_it_w
     assert scene.banned() <= {f"198.51.100.{i}" for i in range(1, 150)}
 
 
+@pytest.mark.parametrize("net", ["198.51.100.7/32", "198.51.100.0/24"])
+def test_a_container_of_this_host_is_named_as_the_load_and_never_cut_off(scene: Scene, net: str) -> None:
+    scene.weather.containers = {net: "own address of web-1"}
+    scene.weather.connections = {ATTACKER: 5000}
+    scene.lasts(8)
+    assert scene.banned() == set()
+    [reason] = {record.verdict.reason for record in scene.ledger.verdicts_of(ip_network("198.51.100.7/32"))}
+    assert "is a container of this host (own address of web-1), never cut off: the load comes from there" in reason
+
+
+def test_syns_of_a_container_of_this_host_are_limited_like_those_of_any_client(scene: Scene) -> None:
+    scene.weather.containers = {"198.51.100.7/32": "own address of web-1"}
+    rain(scene, {ATTACKER: 10_000.0}, 4.0)
+    [ban] = scene.ledger.active_bans(scene.clock.utcnow()).values()
+    assert ban.scope is Scope.NEW
+
+
 def test_a_proven_peer_keeps_a_way_through_a_banned_prefix(scene: Scene) -> None:
     scene.weather.connections = {"198.51.100.200": 1}
     scene.lasts(2)

@@ -28,7 +28,7 @@ class Witnessed(Scene):
 
     def witness(self) -> None:
         self.history = History(self.ledger)
-        self.agent.observers.append(self.history.look)
+        self.agent.observers.append(self.history.observe)
 
     def told(self, since: datetime = START - timedelta(days=1), grain_s: float = 1e-6) -> list[Stretch]:
         self.history.close()

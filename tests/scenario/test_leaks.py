@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from synguard.enforcer.plane import Bypass
 from synguard.status.model import Status, read_status
 from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
 from tests.support.fake_plane import FakePlane
 from tests.support.scene import Scene
 
-ACCEPT = "iptables raw: rule 1 of PREROUTING accepts packets before SYNGUARD sees them"
+ACCEPT = Bypass.of("iptables raw: rule 1 of PREROUTING accepts packets before SYNGUARD sees them", 4)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def leak_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_banned_but_still_arriving_is_told_with_its_cause_once_and_is_over_when_the_counter_moves(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.fake.actual = replace(scene.fake.actual, strangers=(ACCEPT,))
+    scene.fake.actual = replace(scene.fake.actual, foreign=(ACCEPT,))
     leaks(scene, 20)
     [line] = leak_lines(caplog)
     assert ATTACKER in line

@@ -15,6 +15,7 @@ from synguard.agent.enforcement import Enforcement
 from synguard.agent.mode_controller import ModeController, ModeParts
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.syn_cookies import cookies_for
+from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
@@ -26,6 +27,8 @@ from synguard.policy.models import Allow, Config, Policy
 from synguard.readings import (
     U64,
     CounterReading,
+    CpuReading,
+    CpuTimes,
     KnownParts,
     Listener,
     Protected,
@@ -59,10 +62,15 @@ class Weather:
     completed_pps: float = 0.0
     overflows_pps: float = 0.0
     resets_pps: float = 0.0
+    refused_pps: float = 0.0
+    saturated: bool = False
+    """Whether receiving packets takes all of a CPU."""
     backlog: int = 128
     accept_queue: int = 0
     protected: dict[str, str] = field(default_factory=dict)
     """Network → reason."""
+    containers: dict[str, str] = field(default_factory=dict)
+    """Network of a container of this host that serves nothing → reason."""
     problems: tuple[str, ...] = ()
     finished: tuple[str, ...] = ()
     broken: frozenset[str] = frozenset()
@@ -83,6 +91,8 @@ class FakeSensors:
         self._counted_at = clock.monotonic()
         self._sampled_at = clock.monotonic()
         self._owed: dict[str, float] = {}
+        self._cpu_at = clock.monotonic()
+        self._cpu_ticks = self._cpu_interrupts = 0.0
 
     def listeners(self, now: float) -> tuple[Listener, ...]:
         """Return the web server."""
@@ -110,9 +120,17 @@ class FakeSensors:
             ("ListenOverflows", weather.overflows_pps),
             ("SyncookiesRecv", weather.cookies_back_pps),
             ("EmbryonicRsts", weather.resets_pps),
+            ("OutRsts", weather.refused_pps),
         ):
             self._totals[name] = self._totals.get(name, 0.0) + pps * passed
         return CounterReading(now, {name: int(total) for name, total in self._totals.items()})
+
+    def cpu(self, now: float) -> CpuReading:
+        """Return CPU times since the scene began: all of one in interrupts while the weather says so."""
+        passed, self._cpu_at = now - self._cpu_at, now
+        self._cpu_ticks += 100 * passed
+        self._cpu_interrupts += 100 * passed * self.weather.saturated
+        return CpuReading(now, (CpuTimes(0, int(self._cpu_interrupts), int(self._cpu_ticks)),), 0, 0)
 
     def finished_peers(self, max_age_s: float) -> tuple[U64, U64]:
         """Return the peers whose connections ended."""
@@ -123,7 +141,10 @@ class FakeSensors:
         from ipaddress import ip_network
 
         named = {ip_network(word): why for word, why in self.weather.protected.items()}
-        return Protected(named | dict.fromkeys(allow.addresses, "allow-listed"), self.weather.problems)
+        containers = {ip_network(word): why for word, why in self.weather.containers.items()}
+        return Protected(
+            named | dict.fromkeys(allow.addresses, "allow-listed"), self.weather.problems, never_cut_off=containers
+        )
 
     def open(self, now: float) -> None:
         """Begin to sample."""
@@ -164,7 +185,10 @@ class Scene:
         plane: Plane | None = None,
         port: int = 80,
         follows: bool = False,
+        challenge: ChallengeState | None = None,
     ) -> None:
+        self.challenge = challenge or ChallengeState()
+        """Whether SYNs can be challenged on this host; a test may change it at any time."""
         self.clock = ManualClock()
         self.sensors = FakeSensors(self.clock, port)
         settings = (config or Config()).model_copy(update={"state_dir": tmp_path, "runtime_dir": tmp_path})
@@ -241,6 +265,7 @@ class Scene:
                 counters=self.sensors.counters,
                 finished_peers=self.sensors.finished_peers,
                 protected=self.sensors.protected,
+                cpu=self.sensors.cpu,
                 monotonic=self.clock.monotonic,
             ),
             enforcement=parts.enforcement,
@@ -250,5 +275,6 @@ class Scene:
             seed=7,
             mode_controller=mode_controller,
         )
+        agent.challenge = lambda: self.challenge
         agent.adopt()
         return agent

@@ -33,7 +33,7 @@ def holds(active_bans: ActiveBans, target: str, scope: Scope = Scope.NEW, ports:
 
 
 @pytest.mark.parametrize(
-    ("standing", "asked", "held"),
+    ("active_bans", "asked", "ban_filter"),
     [
         (ban("198.51.100.7"), ("198.51.100.7", *NEW_80), True),
         (ban("198.51.100.0/24"), ("198.51.100.7", *NEW_80), True),

@@ -19,7 +19,7 @@ def left(active_bans: ActiveBans, free: frozenset[Network] = frozenset()) -> dic
         table({"198.51.100.7": 3, "198.51.100.8": 2, "203.0.113.1": 4, "2001:db8::1": 5}, port=80),
         table({"198.51.100.7": 6}, port=443),
     )
-    cleared = blocked_rows(crowd, active_bans.held(START), free)
+    cleared = blocked_rows(crowd, active_bans.ban_filter(START), free)
     ports = cleared.local_port.tolist()
     return {port: ports.count(port) for port in set(ports)}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer.challenge import ruleset
+from synguard.enforcer.challenge import libbpf, ruleset
 from synguard.enforcer.challenge.handshakes import Entrance
 from synguard.enforcer.challenge.kernel_needs import kernel_obstacles
 from synguard.enforcer.challenge.obstacles import Obstacle, rule_obstacles, stand_in_the_way
@@ -164,6 +164,16 @@ def test_a_kernel_without_btf_rights_or_openness_is_told_so(tmp_path: Path) -> N
     (tmp_path / "status").write_text("CapEff:\t0000000000003000\n")
     found = kernel_obstacles(tmp_path / "btf", tmp_path / "lockdown", tmp_path / "status")
     assert [one.code for one in found] == ["btf", "rights", "lockdown"]
+
+
+def test_a_host_without_libbpf_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libbpf, "LIBRARY", "libbpf.so.none")
+    libbpf.library.cache_clear()
+    try:
+        found = kernel_obstacles(tmp_path / "btf", tmp_path / "lockdown", tmp_path / "status")
+        assert {one.code: one.fix for one in found}["libbpf"] == "apt-get install libbpf1"
+    finally:
+        libbpf.library.cache_clear()
 
 
 def test_cap_sys_admin_stands_for_cap_bpf(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_mistyped_word_is_answered_with_the_nearest(host: CliHost, words: str,
 
 
 def test_a_word_that_is_near_nothing_is_answered_with_all_there_are(host: CliHost) -> None:
-    assert "takes drop or reject; see" in host.run("ban", "203.0.113.7", "--action", "xyz").err
+    assert "takes drop, reject, challenge or limit; see" in host.run("ban", "203.0.113.7", "--action", "xyz").err
     assert 'see "synguard --help"' in host.run("frobnicate").err
     assert "it wants a whole number" in host.run("bans", "--limit", "x").err
 

@@ -41,6 +41,10 @@ VERB_WORDS = {
     "doctor": "",
     "notify show": "",
     "notify test": "",
+    "fleet": "",
+    "upstream blackhole": "192.0.2.2 --for 30m --yes",
+    "upstream release": "192.0.2.2",
+    "upstream show": "",
     "flush": "--yes",
     "completion": "bash",
 }

@@ -104,3 +104,16 @@ def test_logins_that_cannot_be_known_are_said_by_ban_why_and_doctor(host: CliHos
     assert gap in host.run("ban", FRIEND).err
     assert host.run("why", FRIEND, "--json").json["warnings"] == [gap]
     assert gap in host.run("doctor").out
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_container_of_this_host_is_not_cut_off_by_hand_without_insisting_but_its_new_connections_may_be_stopped(
+    host: CliHost,
+) -> None:
+    containers = {ip_network("172.17.0.2"): "own address of web-1"}
+    ProtectedFile(host.state).write(Protected({}, never_cut_off=containers))
+    refused = host.run("ban", "172.17.0.0/24")
+    assert refused.code == 3
+    assert "172.17.0.2 is protected (container of this host, own address of web-1)" in refused.err
+    assert host.run("ban", "172.17.0.2", "--scope", "new").code == 0
+    assert host.run("ban", "172.17.0.2", "--force").code == 0

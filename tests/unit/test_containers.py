@@ -204,13 +204,14 @@ def test_a_container_is_one_whose_way_out_is_this_host(
     watched.close()
 
 
-def test_a_namespace_that_serves_nothing_is_a_client_like_any_other(host: Host) -> None:
+def test_a_namespace_that_serves_nothing_is_a_client_that_may_be_limited_and_is_never_cut_off(host: Host) -> None:
     (host.directory / "ns7 client").touch()
     host.port_mapping.append(VethPeer(7, "br0", 3, routed=True))
     watched = watching(host)
     watched.look(0.0)
     assert read(watched) == ["ns7 client"]
     assert watched.addresses == {}
+    assert {str(one): why for one, why in watched.clients.items()} == {"172.17.0.2/32": "own address of ns7 client"}
     watched.close()
 
 

@@ -31,6 +31,7 @@ NOT_CARRIED_OUT = {
     "check": "is told of files that only the reader has",
     "replay": "likewise",
     "suggest": "likewise",
+    "upstream": "wants a BGP speaker in the config",
     "--watch": "would watch for good",
     "--config": "names a file that only the reader has",
     "--all": "asks a person, or carries out what another page needs",
@@ -53,7 +54,7 @@ def parse(words: list[str]) -> None:
 
 def names_a_verb(command: Command) -> bool:
     """Whether a sentence only names a verb: ``synguard ban``, ``synguard policy``."""
-    return command.mention and len(command.words) <= 1 + (command.words[0] in ("policy", "notify"))
+    return command.mention and len(command.words) <= 1 + (command.words[0] in ("policy", "notify", "upstream"))
 
 
 @pytest.mark.parametrize("command", SYNGUARD, ids=str)

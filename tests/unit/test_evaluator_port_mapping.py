@@ -10,7 +10,8 @@ import pytest
 
 from synguard.decision.bans import RepeatOffenders
 from synguard.decision.budget import BudgetGate
-from synguard.decision.evaluator import Evaluator, EvaluatorState
+from synguard.decision.evaluator import Evaluator
+from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.proven import ProvenPeers
 from synguard.detector.assessment import Assessment

@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[2] / "synguard"
 
 LEAVES: dict[str, set[str]] = {
     "errors": set(), "units": set(), "clock": set(), "addresses": set(), "plain": set(), "memory": set(),
-    "netlink": {"errors"},
+    "netlink": {"errors"}, "jsonable": {"addresses", "clock"},
     "private": {"errors"}, "capabilities": {"errors", "logs"},
 }  # fmt: skip
 WORDS = {"model": {"addresses"}, "readings": {"addresses"}}
@@ -36,16 +36,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "enforcer": {*LOW, "logs"},
     "ledger": LOW,
     "notify": {*LOW, "logs"},  # what it tells, the agent hands to it
+    "fleet": {*LOW, "ledger", "logs", "synguard"},  # the version
     "status": {*LOW, "logs", "output", "detector", "decision", "enforcer"},
     "metrics": {*LOW, "logs", "status", "synguard"},  # the version
     "doctor": {*LOW, *HOST, "output", "notify"},
     "report": {*LOW, "output", "status", "doctor", "detector", "decision", "recording", "replay", "synguard"},
     "operator": {*LOW, *HOST, "output", "detector"},
-    "agent": {*LOW, *HOST, "output", "logs", "detector", "decision", "notify", "status", "metrics", "operator"},
+    "agent": {
+        *LOW, *HOST, "output", "logs", "detector", "decision", "notify", "status", "metrics", "operator", "fleet",
+    },
     "top": {*LOW, *HOST, "output", "detector", "status", "report", "operator"},
     "cli": {
         *LOW, *HOST, "output", "logs", "detector", "recording", "replay", "notify", "status", "doctor", "report",
-        "operator", "agent", "top", "synguard",
+        "operator", "agent", "top", "fleet", "synguard",
     },
     "__main__": {"cli"},
     "synguard": set(),
@@ -73,6 +76,7 @@ ONLY_THERE = {
     "apprise": {"synguard.notify.deliver"},
     "rich": {"synguard.output", "synguard.report", "synguard.cli"},
     "jinja2": {"synguard.report.html"},
+    "urllib3": {"synguard.fleet.lapi"},
 }
 """A library → the packages or modules that may know of it."""
 
@@ -147,6 +151,37 @@ def test_the_rule_has_no_circle() -> None:
     while ready := [part for part, below in MAY_IMPORT.items() if part not in settled and below <= settled]:
         settled.update(ready)
     assert settled == set(MAY_IMPORT)
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    """Packages alone are too coarse: two modules of ``report`` once needed each other."""
+    below = {name: {one.imported for one in all_imports() if one.importer == name} for name, _ in trees()}
+    settled: set[str] = set()
+    while ready := [name for name, needs in below.items() if name not in settled and needs & below.keys() <= settled]:
+        settled.update(ready)
+    assert sorted(below.keys() - settled) == []
+
+
+def test_of_the_verbs_only_run_needs_the_agent() -> None:
+    needs = {one.importer for one in all_imports() if one.package == "cli" and part_of(one.imported) == "agent"}
+    assert needs == {"synguard.cli.run"}
+
+
+def test_a_class_name_means_one_thing_in_the_whole_package() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
+def test_every_package_says_what_it_is_for_and_what_it_may_import() -> None:
+    for path in sorted(SOURCE.rglob("__init__.py")):
+        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        if path.parent != SOURCE:
+            assert "May import" in about, f"{path}: say in a line of the docstring what the package may import"
+            assert len(about.splitlines()) <= 6, path
 
 
 def test_the_rule_names_every_package() -> None:

@@ -11,7 +11,7 @@ from synguard.agent.leak_monitor import likely_cause
 from synguard.agent.leaks import AT_LEAST, MOST, OVER_S, QUIET_S, LeakDetector
 from synguard.agent.new_sockets import GRACE, NewSockets
 from synguard.decision.bans import ActiveBans
-from synguard.enforcer.plane import Actual, Delta
+from synguard.enforcer.plane import Actual, Bypass, Delta
 from synguard.enforcer.reconcile.delta import after
 from synguard.model import Scope
 from synguard.readings import SocketTable, TcpState
@@ -19,8 +19,8 @@ from tests.support.manual_clock import START
 from tests.support.traffic import table, together
 from tests.unit.test_active_bans import ban
 
-ACCEPT = "iptables raw: rule 1 of PREROUTING accepts packets before SYNGUARD sees them"
-ACCEPT_6 = "ip6tables raw: rule 1 of PREROUTING accepts packets before SYNGUARD sees them"
+ACCEPT = Bypass.of("iptables raw: rule 1 of PREROUTING is ahead of SYNGUARD, in whatever words", 4)
+ACCEPT_6 = Bypass.of("ip6tables raw: rule 1 of PREROUTING is ahead of SYNGUARD, in whatever words", 6)
 
 
 def leaking(proof: LeakDetector, since: float, count: int = AT_LEAST, over: float = OVER_S) -> float:
@@ -118,7 +118,7 @@ def test_a_connection_that_closes_is_no_new_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "place", "strangers", "cause"),
+    ("target", "place", "foreign", "cause"),
     [
         ("198.51.100.7", "", (ACCEPT_6, ACCEPT), ACCEPT),
         ("2001:db8::/64", "", (ACCEPT, ACCEPT_6), ACCEPT_6),

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from synguard.agent.decision_log import DecisionLog
 from synguard.logs import EVENTS, LONGEST, Lines, event, logging_to_stderr, reaches_journald
+from synguard.status.conditions import KINDS
 from tests.support.pages import ROOT
 
 PAGE = ROOT / "docs/logs.md"
@@ -46,6 +47,11 @@ def events_made() -> Iterator[tuple[Path, str, set[str]]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "event" and node.args:
                 word = node.args[0]
+                if path.name == "conditions.py" and not isinstance(word, ast.Constant):
+                    yield from (
+                        (path, kind.event, set()) for kind in KINDS.values() if kind.event
+                    )  # stands in its table
+                    continue
                 assert isinstance(word, ast.Constant), f"{path}:{node.lineno}: the word stands in the code"
                 yield path, str(word.value), {keyword.arg or "**" for keyword in node.keywords}
 

@@ -105,12 +105,17 @@ def keys_of(answer: Any) -> list[str]:
 
 
 def test_every_verb_that_has_json_has_its_keys_documented(root: Page) -> None:
-    """But for ``enable``, which wants a running agent, and ``notify test``, which wants a service.
+    """But for ``enable``, which wants a running agent, ``notify test`` and the fleet, which want peers.
 
     tests/contract holds the keys that scripts depend on.
     """
     with_json = {page.command for page in root.walk() if not page.verbs and "--json" in names(page)}
-    assert with_json - set(JSON_KEYS) <= {"synguard enable", "synguard notify test"}
+    assert with_json - set(JSON_KEYS) <= {
+        "synguard enable",
+        "synguard notify test",
+        "synguard fleet",
+        "synguard upstream show",
+    }
 
 
 def names(page: Page) -> set[str]:

@@ -21,11 +21,12 @@ from synguard.errors import SynguardError
 from synguard.metrics.exposition import Exposition
 from synguard.metrics.series import Delivery
 from synguard.metrics.server import APART_S, AT_ONCE, LONGEST_REQUEST, MetricsServer, answer
-from synguard.metrics.table import PROBLEM_KINDS, SERIES, problem_kind
+from synguard.metrics.table import PROBLEM_KINDS, SERIES
 from synguard.model import Mode, Origin, Scope, VerdictKind
 from synguard.notify.dispatcher import Dispatcher
 from synguard.policy.models import Metrics
 from synguard.status.builder import MOST_LISTENERS
+from synguard.status.conditions import KINDS, Code, Condition
 from synguard.status.model import (
     ActiveBansStatus,
     AgentStatus,
@@ -116,15 +117,19 @@ def test_names_are_those_of_the_conventions() -> None:
         assert not one.name.endswith(("_ms", "_milliseconds"))
 
 
-def test_problems_are_counted_by_kinds_from_a_fixed_set() -> None:
-    problems = (
-        "automatic bans are suspended: x", "the kernel said no", "banned but still arriving: 192.0.2.7 (ban b)",
-        "sensor counters: x", "1 ban is not in the kernel: x", "anything at all",
+def test_each_problem_is_counted_under_its_kind_and_each_condition_under_its_code() -> None:
+    codes = (
+        Code.PROTECTED_UNKNOWN, Code.PLANE_FAILED, Code.LEAK, Code.SENSOR_FAILED, Code.CAPACITY_FULL,
+        Code.LEDGER_FAILED, Code.METRICS_FAILED,
     )  # fmt: skip
-    seen = read(exposed(status(problems=problems, plane_problem="the kernel said no", healthy=False)))
+    conditions = tuple(
+        Condition(code=code, severity=KINDS[code].severity, text="any words", since=AT) for code in codes
+    )
+    seen = read(exposed(status(conditions=conditions, healthy=False)))
     assert [seen["synguard_problems", (("kind", kind),)] for kind in PROBLEM_KINDS] == [1, 1, 1, 1, 1, 1]
+    held = {code for code in Code if seen["synguard_conditions", (("code", code), ("severity", KINDS[code].severity))]}
+    assert held == set(codes)
     assert seen["synguard_plane_up", ()] == 0
-    assert problem_kind("", "") == "plane"
 
 
 @given(names=st.lists(st.text(max_size=300), max_size=5), namespace=st.text(max_size=100))

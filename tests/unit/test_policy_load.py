@@ -150,7 +150,7 @@ def test_every_fault_is_told_at_once_with_its_path(tmp_path: Path) -> None:
         (
             '[[policy]]\nname = "p"\n"odd key" = 1',
             'policy[0]."odd key": is not a known key here: about, action, bans, hold, limits, name, ports, '
-            "prefix_limits, prefixes, pressed, scope",
+            "prefix_limits, prefixes, pressed, scope, steps",
         ),
         (
             '[[policy]]\nname = "p"\n[[policy]]\nname = "p"',

@@ -12,7 +12,13 @@ PARTS: KnownParts = {
     "[allow] addresses": {ip_network("192.0.2.7"): "allow-list of the configuration"},
     "the default gateways": {ip_network("2001:db8::1"): "default gateway via eth0"},
 }
-KNOWN = Protected({**PARTS["[allow] addresses"], **PARTS["the default gateways"]}, ("a problem",), ("a gap",), PARTS)
+KNOWN = Protected(
+    {**PARTS["[allow] addresses"], **PARTS["the default gateways"]},
+    ("a problem",),
+    ("a gap",),
+    {ip_network("172.17.0.2"): "own address of web"},
+    PARTS,
+)
 
 
 def test_what_is_written_reads_back_whole(tmp_path: Path) -> None:

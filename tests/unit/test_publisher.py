@@ -9,6 +9,7 @@ import pytest
 
 from synguard.model import Mode
 from synguard.status import publisher as publishing
+from synguard.status.conditions import Code, Conditions
 from synguard.status.model import Status, read_status
 from synguard.status.publisher import STATUS_EVERY_S, Publisher
 
@@ -37,11 +38,13 @@ def test_a_status_is_asked_for_only_when_one_is_due(tmp_path: Path) -> None:
     assert found.pid == 3
 
 
-def test_a_file_that_cannot_be_written_is_told_once_and_readers_are_told_all_the_same(
+def test_a_file_that_cannot_be_written_is_a_condition_until_it_can_and_readers_get_every_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A full disk once wrote a line into the log each second, for as long as it was full."""
     publisher, told = Publisher(tmp_path), []
+    board = Conditions(lambda: MOMENT)
+    board.ask(Code.STATUS_FILE_FAILED, lambda: publisher.problem)
     publisher.readers.append(told.append)
 
     def full(*_: object) -> None:
@@ -51,7 +54,9 @@ def test_a_file_that_cannot_be_written_is_told_once_and_readers_are_told_all_the
         patch.setattr(publishing, "write_status", full)
         for second in range(5):
             publisher.publish(status, float(second))
+            board.refresh()
     publisher.publish(status, 5.0)
+    board.refresh()
     publisher.publish(status, 6.0)
     assert len(told) == 7
     lines = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]

@@ -26,7 +26,7 @@ def seconds_until_condemned(value: float, dt: float = 0.01, at_most: float = 30.
     while passed < at_most:
         scores.advance([seen(value)], {Signal.HALF_OPEN: dt})
         passed += dt
-        if list(scores.condemned()):
+        if list(scores.offenders()):
             return passed
     return None
 
@@ -60,7 +60,7 @@ def test_a_signal_that_was_not_measured_keeps_its_score() -> None:
 def test_one_reading_after_a_stall_speaks_for_no_longer_than_the_hold() -> None:
     scores = Scores(HOLDS)
     scores.advance([seen(65)], {Signal.HALF_OPEN: 3600.0})
-    assert not list(scores.condemned())
+    assert not list(scores.offenders())
 
 
 def test_one_sampled_syn_that_stands_for_many_condemns_nobody() -> None:
@@ -70,14 +70,14 @@ def test_one_sampled_syn_that_stands_for_many_condemns_nobody() -> None:
     scores.advance([seen(weight, 25, variance=weight * weight, signal=Signal.SYN_RATE)], {Signal.SYN_RATE: 0.05})
     [(_, score)] = scores.highest(1)
     assert score.points == MOST
-    assert not score.condemned
+    assert not score.offenders
 
 
 def test_a_sampled_flood_is_condemned_once_enough_of_it_was_seen() -> None:
     scores = Scores(HOLDS)
     for _ in range(6):
         scores.advance([seen(78, 25, variance=78 / 0.05, signal=Signal.SYN_RATE)], {Signal.SYN_RATE: 0.05})
-    [(_, score)] = scores.condemned()
+    [(_, score)] = scores.offenders()
     assert score.evidence.value == pytest.approx(78)
     assert 0 < score.evidence.error < 53
 

@@ -14,7 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from synguard.enforcer.challenge.packet_filter import ACK, SYN, BaseChain, Networks, Packet, Rule, Table, Verdict
+from synguard.enforcer.challenge.packet_filter import (
+    ACK,
+    SYN,
+    BaseChain,
+    FilterRule,
+    Networks,
+    Packet,
+    RuleVerdict,
+    Table,
+)
 
 HOOKS: Final = ("ingress", "prerouting", "input")
 _CONNTRACK: Final = -200
@@ -27,7 +36,7 @@ _Place = tuple[str, str, str]
 """Where each of the three packets is: in this chain, returned from it, accepted by this base chain, …"""
 _State = tuple[_Place, frozenset[int]]
 """And which of them are not tracked."""
-_Found = dict[_State, Rule | BaseChain | None]
+_Found = dict[_State, FilterRule | BaseChain | None]
 """States that are possible → what drops the challenged client's ACK there."""
 
 
@@ -35,11 +44,11 @@ _Found = dict[_State, Rule | BaseChain | None]
 class Passage:
     """What becomes of a challenged client on one port."""
 
-    refused_by: Rule | BaseChain | None = None
+    refused_by: FilterRule | BaseChain | None = None
     """The rule, or the chain by its policy, that drops its ACK, though it drops neither packet of other clients."""
-    redirected_by: Rule | None = None
+    redirected_by: FilterRule | None = None
     """A rule that hands SYNs of the port to another socket."""
-    proxied_by: Rule | None = None
+    proxied_by: FilterRule | None = None
     """A rule that has SYNPROXY answer them."""
 
 
@@ -72,14 +81,14 @@ def passage(tables: Sequence[Table], port: int, entrance: Entrance, *, loose: bo
     return Passage(refused, walk.redirected_by, walk.proxied_by)
 
 
-def _refusal(found: _Found) -> Rule | BaseChain | None:
+def _refusal(found: _Found) -> FilterRule | BaseChain | None:
     return next((why for (place, _), why in found.items() if place[2] == _DROPPED), None)
 
 
 class _Walk:
     def __init__(self, trio: tuple[Packet, ...]) -> None:
-        self.redirected_by: Rule | None = None
-        self.proxied_by: Rule | None = None
+        self.redirected_by: FilterRule | None = None
+        self.proxied_by: FilterRule | None = None
         self._trio = trio
         self._early = tuple(replace(one, state="invalid") for one in trio)
         self._untracked = tuple(replace(one, state="untracked") for one in trio)
@@ -111,7 +120,7 @@ class _Walk:
             place = _placed(place, lambda number, where: where if first[number] or where != _IN else _ACCEPTED)
         ended: _Found = {}
         for (after, marks), why in self._chain(base.name, (place, untracked), 0).items():
-            reason: Rule | BaseChain | None = why
+            reason: FilterRule | BaseChain | None = why
             if base.drops:
                 left = [where in (_IN, _RETURNED) for where in after]
                 after = _placed(after, lambda _, where: _DROPPED if where in (_IN, _RETURNED) else where)
@@ -138,7 +147,9 @@ class _Walk:
         self._known[name, state] = found
         return found
 
-    def _rule(self, rule: Rule, state: _State, depth: int) -> Iterator[tuple[_State, Rule | BaseChain | None]]:
+    def _rule(
+        self, rule: FilterRule, state: _State, depth: int
+    ) -> Iterator[tuple[_State, FilterRule | BaseChain | None]]:
         place, untracked = state
         matched, depends = [], False
         for number, where in enumerate(place):
@@ -153,7 +164,7 @@ class _Walk:
         if matched:
             yield from self._follow(rule, state, frozenset(matched), depth)
 
-    def _answer(self, rule: Rule, number: int, untracked: frozenset[int]) -> bool | None:
+    def _answer(self, rule: FilterRule, number: int, untracked: frozenset[int]) -> bool | None:
         if number in untracked:
             packet = self._untracked[number]
         else:
@@ -167,44 +178,44 @@ class _Walk:
         return None if depends else True
 
     def _follow(
-        self, rule: Rule, state: _State, matched: frozenset[int], depth: int
-    ) -> Iterator[tuple[_State, Rule | BaseChain | None]]:
+        self, rule: FilterRule, state: _State, matched: frozenset[int], depth: int
+    ) -> Iterator[tuple[_State, FilterRule | BaseChain | None]]:
         place, untracked = state
-        if rule.verdict in (Verdict.JUMP, Verdict.GOTO):
+        if rule.verdict in (RuleVerdict.JUMP, RuleVerdict.GOTO):
             yield from self._jump(rule, state, matched, depth)
             return
-        if rule.verdict is Verdict.NOTRACK:
+        if rule.verdict is RuleVerdict.NOTRACK:
             yield (place, untracked | matched), None
             return
-        if rule.verdict in (Verdict.REDIRECT, Verdict.PROXY):
+        if rule.verdict in (RuleVerdict.REDIRECT, RuleVerdict.PROXY):
             self._note(rule, matched)
         where = _AFTER[rule.verdict]
         after = _placed(place, lambda number, before: where if number in matched else before)
         yield (after, untracked), rule if where == _DROPPED and 2 in matched else None
 
     def _jump(
-        self, rule: Rule, state: _State, matched: frozenset[int], depth: int
-    ) -> Iterator[tuple[_State, Rule | BaseChain | None]]:
+        self, rule: FilterRule, state: _State, matched: frozenset[int], depth: int
+    ) -> Iterator[tuple[_State, FilterRule | BaseChain | None]]:
         place, untracked = state
         inside = _placed(place, lambda number, where: where if where != _IN or number in matched else "beside")
-        home = _IN if rule.verdict is Verdict.JUMP else _RETURNED
+        home = _IN if rule.verdict is RuleVerdict.JUMP else _RETURNED
         for (after, marks), why in self._chain(rule.target, (inside, untracked), depth + 1).items():
             back = _placed(after, lambda number, where: _back(where, home, came_in=place[number] == _IN))
             yield (back, marks), why
 
-    def _note(self, rule: Rule, matched: frozenset[int]) -> None:
-        if rule.verdict is Verdict.REDIRECT and 0 in matched:
+    def _note(self, rule: FilterRule, matched: frozenset[int]) -> None:
+        if rule.verdict is RuleVerdict.REDIRECT and 0 in matched:
             self.redirected_by = self.redirected_by or rule
-        elif rule.verdict is Verdict.PROXY:
+        elif rule.verdict is RuleVerdict.PROXY:
             self.proxied_by = self.proxied_by or rule
 
 
 _AFTER: Final = {
-    Verdict.ACCEPT: _ACCEPTED,
-    Verdict.DROP: _DROPPED,
-    Verdict.RETURN: _RETURNED,
-    Verdict.REDIRECT: _AWAY,
-    Verdict.PROXY: _AWAY,
+    RuleVerdict.ACCEPT: _ACCEPTED,
+    RuleVerdict.DROP: _DROPPED,
+    RuleVerdict.RETURN: _RETURNED,
+    RuleVerdict.REDIRECT: _AWAY,
+    RuleVerdict.PROXY: _AWAY,
 }
 
 

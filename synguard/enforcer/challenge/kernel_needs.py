@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from synguard.enforcer.challenge import libbpf
 from synguard.enforcer.challenge.obstacles import Obstacle
+from synguard.errors import PlaneUnavailableError
 
 BTF: Final = Path("/sys/kernel/btf/vmlinux")
 LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
@@ -24,6 +26,10 @@ def kernel_obstacles(btf: Path = BTF, lockdown: Path = LOCKDOWN, status: Path = 
     """Yield what the kernel lacks or refuses. Distributions port helpers back, so its version says little."""
     yield from _btf(btf)
     yield from _rights(status)
+    try:
+        libbpf.library()
+    except PlaneUnavailableError as error:
+        yield Obstacle("libbpf", str(error), "apt-get install libbpf1")
     if "[confidentiality]" in _text(lockdown):
         text = "kernel lockdown is at `confidentiality`, which keeps BPF programs from reading the kernel's memory"
         yield Obstacle("lockdown", text, "boot with lockdown=integrity, or without it")

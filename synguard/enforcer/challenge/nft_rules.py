@@ -22,33 +22,33 @@ from synguard.enforcer.challenge.packet_filter import (
     AnyOf,
     BaseChain,
     Constant,
-    Family,
+    FamilyFilter,
+    FilterRule,
     Flags,
     Interface,
     LocalAddress,
     Not,
     Ports,
-    Rule,
+    RuleVerdict,
     States,
     Table,
     Test,
-    Verdict,
 )
 
 _FAMILIES: Final = {"ip": frozenset({4}), "ip6": frozenset({6}), "inet": frozenset({4, 6}), "netdev": frozenset({4, 6})}
 _VERDICTS: Final = {
-    "accept": Verdict.ACCEPT,
-    "drop": Verdict.DROP,
-    "reject": Verdict.DROP,
-    "return": Verdict.RETURN,
-    "jump": Verdict.JUMP,
-    "goto": Verdict.GOTO,
-    "notrack": Verdict.NOTRACK,
-    "redirect": Verdict.REDIRECT,
-    "dnat": Verdict.REDIRECT,
-    "tproxy": Verdict.REDIRECT,
-    "synproxy": Verdict.PROXY,
-    "queue": Verdict.ACCEPT,
+    "accept": RuleVerdict.ACCEPT,
+    "drop": RuleVerdict.DROP,
+    "reject": RuleVerdict.DROP,
+    "return": RuleVerdict.RETURN,
+    "jump": RuleVerdict.JUMP,
+    "goto": RuleVerdict.GOTO,
+    "notrack": RuleVerdict.NOTRACK,
+    "redirect": RuleVerdict.REDIRECT,
+    "dnat": RuleVerdict.REDIRECT,
+    "tproxy": RuleVerdict.REDIRECT,
+    "synproxy": RuleVerdict.PROXY,
+    "queue": RuleVerdict.ACCEPT,
 }
 _ASKS: Final = frozenset({"limit", "quota", "ct count", "meter", "xt"})
 """Statements that end a rule for some packets."""
@@ -72,7 +72,7 @@ def read_ruleset(listing: str, ours: Key) -> tuple[dict[Key, Table], frozenset[K
         ValueError: It is no such listing.
     """
     bases: dict[Key, list[BaseChain]] = {}
-    rules: dict[Key, dict[str, list[Rule]]] = {}
+    rules: dict[Key, dict[str, list[FilterRule]]] = {}
     foreign: set[Key] = set()
     for entry in json.loads(listing)["nftables"]:
         kind, found = next(iter(entry.items()))
@@ -110,7 +110,7 @@ def _base(found: Mapping[str, Any]) -> BaseChain:
     )
 
 
-def _rules(found: Mapping[str, Any]) -> Iterator[Rule]:
+def _rules(found: Mapping[str, Any]) -> Iterator[FilterRule]:
     """Yield the rule, or one for each element of a verdict map; none where it decides nothing."""
     where = f"{found['family']} {found['table']} {found['chain']}"
     text = f"rule with handle {found['handle']} in nft chain {where}"
@@ -125,11 +125,11 @@ def _rules(found: Mapping[str, Any]) -> Iterator[Rule]:
                 word, argument = next(iter(verdict.items()))
                 if word in _VERDICTS:
                     key = _equal(value["key"], element)
-                    yield Rule((*tests, key), _VERDICTS[word], _target(argument), text, removal)
+                    yield FilterRule((*tests, key), _VERDICTS[word], _target(argument), text, removal)
         elif kind in _VERDICTS:
             if kind == "dnat":
                 tests += _mapped(value)
-            yield Rule(tuple(tests), _VERDICTS[kind], _target(value), text, removal)
+            yield FilterRule(tuple(tests), _VERDICTS[kind], _target(value), text, removal)
         elif kind in _ASKS:
             tests.append(UNKNOWN)
 
@@ -162,7 +162,7 @@ def _test(left: Any, op: str, right: Any) -> Test:
     if implied in _OTHER_PROTOCOLS:
         return NEVER
     test = _asked(left, op, right)
-    return AllOf((Family(_IP[implied]), test)) if implied in _IP else test
+    return AllOf((FamilyFilter(_IP[implied]), test)) if implied in _IP else test
 
 
 def _asked(left: Any, op: str, right: Any) -> Test:
@@ -197,7 +197,7 @@ def _same(kind: str, key: str, right: Any) -> Test:
     if kind == "interface":
         return Interface(str(right), outgoing=key.startswith("o"))
     if kind == "family":
-        return Family({"ipv4": 4, "ipv6": 6, "ip": 4, "ip6": 6}.get(str(right), 0))
+        return FamilyFilter({"ipv4": 4, "ipv6": 6, "ip": 4, "ip6": 6}.get(str(right), 0))
     if kind == "translated":
         return NEVER if right in ("dnat", "snat") else UNKNOWN
     if kind == "local":

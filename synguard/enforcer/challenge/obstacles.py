@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final
 
 from synguard.enforcer.challenge.handshakes import Entrance, Passage, passage
-from synguard.enforcer.challenge.packet_filter import BaseChain, Ports, Rule, Table, port_tests
+from synguard.enforcer.challenge.packet_filter import BaseChain, FilterRule, Ports, Table, port_tests
 from synguard.enforcer.challenge.ruleset import Ruleset
 
 MOST_PORTS: Final = 256
@@ -103,11 +103,11 @@ def _obstacles(found: Passage, *, loose: bool) -> Iterator[Obstacle]:
         yield Obstacle(NEW_MUST_BE_SYN, text, _mended(found.refused_by))
 
 
-def _who(one: Rule | BaseChain) -> str:
-    return one.text if isinstance(one, Rule) else f"the policy of the chain that `{one.text}` shows"
+def _who(one: FilterRule | BaseChain) -> str:
+    return one.text if isinstance(one, FilterRule) else f"the policy of the chain that `{one.text}` shows"
 
 
-def _mended(one: Rule | BaseChain) -> str:
-    if isinstance(one, Rule):
+def _mended(one: FilterRule | BaseChain) -> str:
+    if isinstance(one, FilterRule):
         return one.removal
     return f"accept packets of new connections, not only SYNs, in the rules that `{one.text}` shows"

@@ -19,7 +19,7 @@ SYN: Final = frozenset({"syn"})
 ACK: Final = frozenset({"ack"})
 
 
-class Verdict(StrEnum):
+class RuleVerdict(StrEnum):
     """What a rule does with a packet that it matches; rules that only count or log are left out."""
 
     ACCEPT = "accept"
@@ -59,11 +59,11 @@ class Test(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class FilterRule:
     """One rule that decides something, its conditions all to be met."""
 
     tests: tuple[Test, ...]
-    verdict: Verdict
+    verdict: RuleVerdict
     target: str = ""
     """The chain that is jumped to."""
     text: str = ""
@@ -92,7 +92,7 @@ class Table:
     """The chains of one table; jumps stay inside it."""
 
     bases: tuple[BaseChain, ...]
-    rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
+    rules: Mapping[str, tuple[FilterRule, ...]] = field(default_factory=dict)
     """Chain → its rules in order."""
 
 
@@ -204,7 +204,7 @@ class Interface:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class FamilyFilter:
     """The packet is of this address family."""
 
     family: int

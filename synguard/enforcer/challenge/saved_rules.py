@@ -22,32 +22,32 @@ from synguard.enforcer.challenge.packet_filter import (
     UNKNOWN,
     BaseChain,
     Constant,
+    FilterRule,
     Flags,
     Interface,
     LocalAddress,
     Not,
     Ports,
-    Rule,
+    RuleVerdict,
     States,
     Table,
     Test,
-    Verdict,
 )
 
 _HOOKS: Final = {"PREROUTING": "prerouting", "INPUT": "input", "OUTPUT": "output"}
 _PRIORITY: Final = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security": 50}
 _VERDICTS: Final = {
-    "ACCEPT": Verdict.ACCEPT,
-    "DROP": Verdict.DROP,
-    "REJECT": Verdict.DROP,
-    "TARPIT": Verdict.DROP,
-    "RETURN": Verdict.RETURN,
-    "NOTRACK": Verdict.NOTRACK,
-    "REDIRECT": Verdict.REDIRECT,
-    "DNAT": Verdict.REDIRECT,
-    "TPROXY": Verdict.REDIRECT,
-    "SYNPROXY": Verdict.PROXY,
-    "NFQUEUE": Verdict.ACCEPT,
+    "ACCEPT": RuleVerdict.ACCEPT,
+    "DROP": RuleVerdict.DROP,
+    "REJECT": RuleVerdict.DROP,
+    "TARPIT": RuleVerdict.DROP,
+    "RETURN": RuleVerdict.RETURN,
+    "NOTRACK": RuleVerdict.NOTRACK,
+    "REDIRECT": RuleVerdict.REDIRECT,
+    "DNAT": RuleVerdict.REDIRECT,
+    "TPROXY": RuleVerdict.REDIRECT,
+    "SYNPROXY": RuleVerdict.PROXY,
+    "NFQUEUE": RuleVerdict.ACCEPT,
 }
 _ALL: Final = frozenset({"fin", "syn", "rst", "psh", "ack", "urg"})
 _SAYS_NOTHING: Final = frozenset({"-m", "--match", "--comment"})
@@ -60,7 +60,7 @@ def read_saved(text: str, tool: str, family: int, ours: Callable[[str], bool]) -
     ``tool`` is the command that shows them; the rules of chains that are ``ours`` are left out.
     """
     tables = []
-    name, bases, rules = "", list[BaseChain](), dict[str, list[Rule]]()
+    name, bases, rules = "", list[BaseChain](), dict[str, list[FilterRule]]()
     for line in text.splitlines():
         if line.startswith("*"):
             name, bases, rules = line[1:].strip(), [], {}
@@ -84,7 +84,7 @@ def _base(chain: str, table: str, policy: str, text: str, family: int) -> BaseCh
     return BaseChain(chain, _HOOKS[chain], _PRIORITY[table], frozenset({family}), text, nat=table == "nat", drops=drops)
 
 
-def _rule(words: list[str], chains: Mapping[str, object], tool: str, line: str) -> Rule | None:
+def _rule(words: list[str], chains: Mapping[str, object], tool: str, line: str) -> FilterRule | None:
     """Return the rule of one line; None for one that decides nothing."""
     at = next((place for place, word in enumerate(words) if word in ("-j", "-g")), None)
     if at is None or at + 1 >= len(words):
@@ -92,12 +92,14 @@ def _rule(words: list[str], chains: Mapping[str, object], tool: str, line: str) 
     target = words[at + 1]
     verdict = _VERDICTS.get(target)
     if target in chains:
-        verdict = Verdict.JUMP if words[at] == "-j" else Verdict.GOTO
+        verdict = RuleVerdict.JUMP if words[at] == "-j" else RuleVerdict.GOTO
     elif target == "CT" and "--notrack" in words[at:]:
-        verdict = Verdict.NOTRACK
+        verdict = RuleVerdict.NOTRACK
     if verdict is None:
         return None
-    return Rule(tuple(_tests(words[2:at])), verdict, target, f"{tool} {line}", f"{tool} {line.replace('-A', '-D', 1)}")
+    return FilterRule(
+        tuple(_tests(words[2:at])), verdict, target, f"{tool} {line}", f"{tool} {line.replace('-A', '-D', 1)}"
+    )
 
 
 def _tests(words: list[str]) -> Iterator[Test]:

@@ -1,1 +1,4 @@
-"""The planes on legacy iptables: rules alone, or rules with ipsets."""
+"""The planes on legacy iptables, by python-iptables: one rule a ban, or ipsets; chains, rules, tables.
+
+``xtables.py`` alone imports iptc. May import what ``enforcer`` may.
+"""

@@ -11,6 +11,7 @@ from synguard.enforcer.iptables.rules import Rule, XtablesTable, jump_rule, reje
 from synguard.enforcer.iptables.xtables import XTable, XtablesEntry
 from synguard.enforcer.locks import xtables_lock
 from synguard.enforcer.names import CHAIN, REJECT_CHAIN, is_ours
+from synguard.enforcer.plane import Bypass
 from synguard.errors import ChangedUnderneathError
 
 ATTEMPTS: Final = 8
@@ -96,7 +97,8 @@ def foreign_rules(table: XTable) -> Iterator[str]:
             if entry.comment == jump_rule(hook).comment:
                 break
             if entry.target == "ACCEPT":
-                yield f"{table.table}: rule {position + 1} of {hook} accepts packets before {CHAIN} sees them"
+                text = f"{table.table}: rule {position + 1} of {hook} accepts packets before {CHAIN} sees them"
+                yield Bypass.of(text, table.table.family)
 
 
 def dismantle(table: XTable, left: list[str]) -> bool:

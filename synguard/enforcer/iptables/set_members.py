@@ -157,7 +157,7 @@ def _timeout_s(expires_at: datetime | None, now: datetime) -> int:
 
 
 @dataclass(slots=True)
-class Members:
+class SetMembers:
     """What sets hold, of whichever plane."""
 
     bans: dict[str, KernelBan] = field(default_factory=dict)
@@ -179,7 +179,7 @@ class Members:
 
 
 @dataclass(slots=True)
-class SavedSets(Members):
+class SavedSets(SetMembers):
     """What ``ipset save`` told of our sets."""
 
     most: int | None = None

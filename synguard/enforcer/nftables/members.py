@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, TypeAlias
 
 from synguard.addresses import Network
-from synguard.enforcer.iptables.set_members import Members
+from synguard.enforcer.iptables.set_members import SetMembers
 from synguard.enforcer.names import Kind, exception_comment, member_comment
 from synguard.enforcer.nftables.elements import Element
 from synguard.enforcer.nftables.layout import TABLE, SetId, exception_set, set_for
@@ -87,7 +87,7 @@ def packed(slot: Slot) -> bytes:
     return ip_address(address).packed + (int(port).to_bytes(2, "big") + b"\0\0" if port else b"")
 
 
-def take_elements(members: Members, one: SetId, elements: Iterable[Element]) -> None:
+def take_elements(members: SetMembers, one: SetId, elements: Iterable[Element]) -> None:
     """Note what one set holds; a ban's elements differ in the port alone and are taken together."""
     size, network = (4, IPv4Network) if one.family == 4 else (16, IPv6Network)
     ports: dict[_Group, list[int]] = defaultdict(list)

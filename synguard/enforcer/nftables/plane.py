@@ -12,7 +12,7 @@ import tenacity
 from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush
 from synguard.enforcer.iptables.chains import ATTEMPTS
-from synguard.enforcer.iptables.set_members import Members
+from synguard.enforcer.iptables.set_members import SetMembers
 from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.names import Kind
 from synguard.enforcer.nftables import nft
@@ -63,7 +63,7 @@ class NftablesPlane:
         self._empty = set()
         if not frame.present or frame.unfit:
             return Actual(missing=frame.missing, foreign=tuple(frame.foreign))
-        members = Members()
+        members = SetMembers()
         with many_objects():
             for one in sorted(frame.sets):
                 found = elements_of(NAME, one.name)

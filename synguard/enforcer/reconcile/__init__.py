@@ -1,1 +1,4 @@
-"""From the desired state to the kernel's: what differs is found, applied, and kept that way."""
+"""The desired state, the actual state, the delta between them, drift, repair, capacity, and the reconciler.
+
+Speaks to planes through ``enforcer/plane.py`` alone. May import what ``enforcer`` may.
+"""

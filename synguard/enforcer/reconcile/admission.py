@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from datetime import datetime
-from typing import Final
 
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.capacity import ADVICE, CapacityLevel, fullest
 from synguard.enforcer.reconcile.desired import DesiredState
-from synguard.logs import event
 from synguard.model import Ban
-
-log: Final = logging.getLogger(__name__)
 
 
 class Admission:
-    """Puts bans into the book as long as there is room, and keeps the wish for the others until there is.
-
-    What is told is told once as it begins, and once as it is over.
-    """
+    """Puts bans into the book as long as there is room, and keeps the wish for the others until there is."""
 
     def __init__(self, plane: Plane, desired_state: DesiredState) -> None:
         self._plane = plane
@@ -29,7 +21,6 @@ class Admission:
         self._waiting: dict[str, Ban] = {}
         self._room = False
         """Whether anything was let go of since those that wait were last tried."""
-        self._reported_full = self._reported_near = False
 
     def put(self, ban: Ban) -> None:
         """Want this ban in the kernel, instead of one of the same id."""
@@ -60,7 +51,6 @@ class Admission:
             for ban in list(self._waiting.values()):
                 self.put(ban)
             self._room = False
-        self._tell()
         return [*(ban.id for ban in expired), *late]
 
     def _free(self, ban: Ban) -> None:
@@ -84,14 +74,3 @@ class Admission:
             f"{bans} not in the kernel: {place} holds its ceiling of {self._plane.ceiling:,} "
             f"({self._plane.ceiling_key}); {ADVICE}, or raise it and restart"
         )
-
-    def _tell(self) -> None:
-        level = self.level
-        near, full = bool(level and level.warning), bool(self._waiting)
-        if full and not self._reported_full:
-            log.error("%s", self.problem, extra=event("ceiling"))
-        elif near and not self._reported_near and level is not None:
-            log.warning("%s", level.warning, extra=event("ceiling"))
-        elif self._reported_full and not full:
-            log.info("the kernel holds all bans again", extra=event("ceiling"))
-        self._reported_full, self._reported_near = full, near or full

@@ -51,7 +51,7 @@ class Outcome:
     """Why repairs are put off: another program keeps undoing them. One sentence, or nothing."""
 
 
-class Reconciler:
+class Reconciler:  # wide: what is known of the kernel between two passes, a name each
     """Brings one plane to what is wanted; one lives as long as its agent or verb.
 
     The first pass reads everything back and so adopts what an earlier process left. Later passes compare with what is

@@ -1,1 +1,4 @@
-"""Charts as SVG text: pure functions from figures to pictures, with their scales and their words."""
+"""Charts as SVG text: pure functions from figures to pictures, with their scales and their words.
+
+May import what ``report`` may.
+"""

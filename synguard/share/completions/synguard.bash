@@ -19,6 +19,8 @@ _synguard() {
         ',connections') path='connections' ;;
         ',policy') path='policy' ;;
         ',notify') path='notify' ;;
+        ',fleet') path='fleet' ;;
+        ',upstream') path='upstream' ;;
         ',doctor') path='doctor' ;;
         ',flush') path='flush' ;;
         ',completion') path='completion' ;;
@@ -29,6 +31,9 @@ _synguard() {
         'policy,example') path='policy example' ;;
         'notify,test') path='notify test' ;;
         'notify,show') path='notify show' ;;
+        'upstream,blackhole') path='upstream blackhole' ;;
+        'upstream,release') path='upstream release' ;;
+        'upstream,show') path='upstream show' ;;
         esac
     done
     case "$path,$prev" in
@@ -46,7 +51,7 @@ _synguard() {
     'bans,--expiring') words='30s 10m 1h 2h 1d' ;;
     'bans,--since') words='30s 10m 1h 2h 1d' ;;
     'bans,--target') return ;;
-    'bans,--origin') words='auto manual' ;;
+    'bans,--origin') words='auto manual crowdsec' ;;
     'bans,--scope') words='new all' ;;
     'bans,--sort') words='expires left created packets score target' ;;
     'bans,--limit') return ;;
@@ -89,6 +94,11 @@ _synguard() {
     'policy suggest,--config') compopt -o default 2>/dev/null; return ;;
     'notify test,--config') compopt -o default 2>/dev/null; return ;;
     'notify show,--config') compopt -o default 2>/dev/null; return ;;
+    'fleet,--config') compopt -o default 2>/dev/null; return ;;
+    'upstream blackhole,--for') words='30s 10m 1h 2h 1d' ;;
+    'upstream blackhole,--config') compopt -o default 2>/dev/null; return ;;
+    'upstream release,--config') compopt -o default 2>/dev/null; return ;;
+    'upstream show,--config') compopt -o default 2>/dev/null; return ;;
     'doctor,--config') compopt -o default 2>/dev/null; return ;;
     'flush,--config') compopt -o default 2>/dev/null; return ;;
     esac
@@ -116,19 +126,25 @@ _synguard() {
             'notify') words='-h --help' ;;
             'notify test') words='--config --json -h --help' ;;
             'notify show') words='--config --json -h --help' ;;
+            'fleet') words='--config --json -h --help' ;;
+            'upstream') words='-h --help' ;;
+            'upstream blackhole') words='--for --yes -y --config -h --help' ;;
+            'upstream release') words='--config -h --help' ;;
+            'upstream show') words='--config --json -h --help' ;;
             'doctor') words='--config --json -h --help' ;;
             'flush') words='--yes -y --config --json -h --help' ;;
             'completion') words='-h --help' ;;
             esac
         else
             case "$path" in
-            '') words='run status top bans ban unban review report why enable connections policy notify doctor flush completion' ;;
+            '') words='run status top bans ban unban review report why enable connections policy notify fleet upstream doctor flush completion' ;;
             'unban') words=$(synguard completion --targets 2>/dev/null) ;;
             'policy') words='check show replay suggest example' ;;
             'policy check') compopt -o default 2>/dev/null; return ;;
             'policy replay') compopt -o default 2>/dev/null; return ;;
             'policy suggest') compopt -o default 2>/dev/null; return ;;
             'notify') words='test show' ;;
+            'upstream') words='blackhole release show' ;;
             'completion') words='bash zsh fish' ;;
             esac
         fi

@@ -18,6 +18,8 @@ _synguard() {
     'connections:Who is connected, in which state, to what'
     'policy:Check, show, replay and suggest policies'
     'notify:Messages\: where they go, and a test of each'
+    'fleet:The peers this host learns from and tells\: CrowdSec, BGP speakers'
+    'upstream:Blackhole an own address upstream, and release it'
     'doctor:Whether this host can protect itself, and the fix where not'
     'flush:Panic\: take everything of synguard'\''s out of the kernel'
     'completion:What makes the Tab key complete, for bash, zsh and fish'
@@ -47,6 +49,8 @@ _synguard() {
         connections) _synguard_connections ;;
         policy) _synguard_policy ;;
         notify) _synguard_notify ;;
+        fleet) _synguard_fleet ;;
+        upstream) _synguard_upstream ;;
         doctor) _synguard_doctor ;;
         flush) _synguard_flush ;;
         completion) _synguard_completion ;;
@@ -91,7 +95,7 @@ _synguard_bans() {
     '--all-ended[Also bans that have ended, see --since]' \
     '--since[With --all-ended\: begun how long ago]:TIME:(30s 10m 1h 2h 1d)' \
     '--target[Only those that share an address with it]:TARGET: ' \
-    '--origin[Only those of the agent, or by hand]:auto|manual:(auto manual)' \
+    '--origin[Only those of the agent, or by hand]:auto|manual|crowdsec:(auto manual crowdsec)' \
     '--scope[Only those of this scope]:new|all:(new all)' \
     '--sort[Order of the rows; left is expires]:expires|left|created|packets|score|target:(expires left created packets score target)' \
     '--limit[Rows a page; 0 for all. Default 50 at a terminal, else all]:N: ' \
@@ -106,7 +110,7 @@ _synguard_ban() {
     '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
     '--for[How long\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
     '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
-    '--action[drop in silence, or reject with a TCP reset]:drop|reject|challenge|limit:(drop reject challenge limit)' \
+    '--action[drop in silence; reject with a TCP reset; challenge\: answer SYNs with cookies; limit\: a few of them]:drop|reject|challenge|limit:(drop reject challenge limit)' \
     '--ports[Close only these local TCP ports]:80,443: ' \
     '--reason[Why, for those who read the report]:TEXT: ' \
     '--force[Also protected targets and very wide prefixes]' \
@@ -290,6 +294,59 @@ _synguard_notify_test() {
 }
 
 _synguard_notify_show() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_fleet() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_upstream() {
+  local curcontext=$curcontext state line
+  local -a verbs
+  verbs=(
+    'blackhole:Ask the network upstream to drop ALL traffic to an address of this host'
+    'release:End a blackhole'
+    'show:Show the blackholes that are ordered'
+  )
+  _arguments -C \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1: :->verb' \
+    '*:: :->rest'
+  case $state in
+    verb) _describe verb verbs ;;
+    rest)
+      case $words[1] in
+        blackhole) _synguard_upstream_blackhole ;;
+        release) _synguard_upstream_release ;;
+        show) _synguard_upstream_show ;;
+      esac ;;
+  esac
+}
+
+_synguard_upstream_blackhole() {
+  _arguments -s \
+    '--for[Time until it ends, at most 1d]:TIME:(30s 10m 1h 2h 1d)' \
+    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1:ADDRESS: '
+}
+
+_synguard_upstream_release() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1:ADDRESS: '
+}
+
+_synguard_upstream_show() {
   _arguments -s \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LONGEST_S: Final = 120.0
-FASTEST_PPS: Final = 400_000.0
+FASTEST_PPS: Final = 2_000_000.0
 
 
 class _Plan(BaseModel):

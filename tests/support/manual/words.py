@@ -33,13 +33,13 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 }
 
 JSON_KEYS: Final[Mapping[str, str]] = {
-    "synguard status": "mode mode_by mode_story confirm_by plane show_command healthy problems plane_problem notes pid "
-    "started_at last_reading_at policies pressure flood verdict targets incidents countermeasures leaks ceilings "
-    "bans_active "
+    "synguard status": "mode mode_by mode_story confirm_by plane show_command healthy conditions problems "
+    "plane_problem notes pid started_at last_reading_at policies pressure flood verdict verdict_kind targets incidents "
+    "countermeasures leaks ceilings bans_active "
     "bans_by proven_peers totals sampling_one_in ledger_bytes sensors running stale agent",
-    "synguard top": "at mode mode_by mode_story confirm_by plane show_command healthy problems plane_problem notes pid "
-    "started_at last_reading_at policies pressure flood verdict targets incidents countermeasures leaks ceilings "
-    "bans_active "
+    "synguard top": "at mode mode_by mode_story confirm_by plane show_command healthy conditions problems "
+    "plane_problem notes pid started_at last_reading_at policies pressure flood verdict verdict_kind targets incidents "
+    "countermeasures leaks ceilings bans_active "
     "bans_by proven_peers totals sampling_one_in ledger_bytes sensors running stale agent "
     "bans_left_out bans kernel_bans",
     "synguard bans": "id target scope action ports origin policy reason score times created_at expires_at left_s "
@@ -52,7 +52,8 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "synguard why": "address known banned own protected score now sockets bans verdicts limits leaks warnings",
     "synguard connections": "at read_by states half_open half_open_by_prefix established listeners listeners_left_out",
     "synguard policy check": "ok files problems",
-    "synguard policy show": "name about ports action scope limits prefix_limits pressed hold bans prefixes judges",
+    "synguard policy show": "name about ports action scope limits prefix_limits pressed hold steps bans prefixes "
+    "judges",
     "synguard policy replay": "recording policies banned bans spared floods incidents close not_banned "
     "ticks_without_samples notes",
     "synguard policy suggest": "files recorded_s calm_s margin left_out tried warnings policies pack",

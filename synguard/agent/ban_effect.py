@@ -1,0 +1,74 @@
+"""Whether bans stop what they should: half-open sockets that they made useless are freed, and leaks are found."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Final
+
+from synguard.agent.blocked_sockets import blocked_rows
+from synguard.agent.enforcement import Enforcement
+from synguard.agent.leak_monitor import LeakMonitor
+from synguard.agent.sensor_scheduler import HostSensors
+from synguard.decision.bans import ActiveBans
+from synguard.enforcer.nftables.nft import has_flowtables
+from synguard.enforcer.socket_destroy import destroy_sockets
+from synguard.errors import PlaneError, SensorError
+from synguard.ledger import Ledger
+from synguard.logs import event
+from synguard.readings import Readings, SocketTable
+from synguard.status.model import LeakStatus
+
+log: Final = logging.getLogger(__name__)
+
+MOST_NAMED: Final = 256
+"""Network namespaces remembered as refusing to free sockets."""
+
+
+class BanEffect:
+    """Looks after what enforced bans do, tick by tick; made anew whenever the mode changes."""
+
+    def __init__(self, ledger: Ledger, enforcement: Enforcement, sources: HostSensors) -> None:
+        self._enforcement = enforcement
+        self._sources = sources
+        self._leaks = LeakMonitor(ledger.record_action, enforcement.plane.show_command, has_flowtables)
+        self._cannot_destroy: set[str] = set()
+
+    @property
+    def leaks(self) -> tuple[LeakStatus, ...]:
+        """Bans whose targets still arrive, for the status."""
+        return self._leaks.leaks
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One sentence for each of the first leaks, and one for the rest."""
+        return self._leaks.problems
+
+    def follow(self, readings: Readings, active_bans: ActiveBans, now: float, utc: datetime) -> None:
+        """Free what bans made useless, and look whether banned targets still arrive."""
+        through, ban_filter = self._enforcement.let_through, active_bans.ban_filter(utc)
+        if self._enforcement.bans and readings.half_open is not None:
+            for namespace, table in readings.half_open.parts():
+                rows = blocked_rows(table, ban_filter, through)
+                self._leaks.observe(namespace, rows, "half-open", active_bans, now, utc)
+                self._free(rows, namespace)
+        if self._enforcement.bans and readings.connections is not None:
+            for namespace, table in readings.connections.parts():
+                rows = blocked_rows(table, ban_filter, through)
+                self._leaks.observe(namespace, rows, "connections", active_bans, now, utc)
+        self._leaks.read(self._enforcement.outcome, self._enforcement.bans, now, utc)
+
+    def _free(self, half_open: SocketTable, namespace: str) -> None:
+        """Free half-open sockets of banned sources, so that the SYN queue is there for others at once.
+
+        A kernel that cannot is reported once; the sockets then time out by themselves.
+        """
+        opener = self._sources.opener(namespace)
+        if opener is None or self._enforcement.problem or namespace in self._cannot_destroy or not len(half_open):
+            return
+        try:
+            destroy_sockets(self._sources.as_there(namespace, half_open), opener)
+        except (PlaneError, SensorError) as error:
+            if len(self._cannot_destroy) < MOST_NAMED:
+                self._cannot_destroy.add(namespace)
+            log.warning("%s; they will time out by themselves", error, extra=event("eviction"))

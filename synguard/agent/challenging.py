@@ -1,0 +1,202 @@
+"""Whether SYNs are challenged on this host: the program's plane, where it belongs, and what stands in its way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Final, Protocol
+
+from synguard.addresses import Network
+from synguard.agent.handshake_watch import HandshakeWatch
+from synguard.decision.ladder import ChallengeState
+from synguard.enforcer.challenge.handshakes import Entrance
+from synguard.enforcer.challenge.obstacles import REDIRECTED, SYNPROXY, Obstacle
+from synguard.enforcer.challenge.plane import ChallengePlane
+from synguard.enforcer.challenge.preflight import ChallengePreflight
+from synguard.enforcer.challenge.program import Program, ProgramSettings
+from synguard.enforcer.challenge.watch import ChallengeAdvice
+from synguard.enforcer.sysctl import TCP_TIMESTAMPS
+from synguard.enforcer.sysctl import Settings as Sysctls
+from synguard.errors import NotPermittedError, PlaneError, SensorError, SynguardError
+from synguard.logs import event
+from synguard.policy.models import Config
+from synguard.sensors.attach_points import AttachPoints, AttachPointWatch
+from synguard.units import format_ports
+
+log: Final = logging.getLogger(__name__)
+
+FOLLOW_EVERY_S: Final = 1.0
+"""How soon new listeners, interfaces and proven peers are taken in."""
+ONSET_SYNS: Final = 20
+"""SYNs to one port within 20 ms, 1,000 a second, that wake the agent."""
+PASS_EVERY_S: Final = 0.1
+"""Between two SYNs of challenged targets that reach one listener, on each CPU."""
+MOST_PORTS: Final = 255
+MOST_PROVEN: Final = 4_096
+"""Proven peers that the program lets pass at their small rate, the latest; all others connect through a challenge."""
+PROVEN_EVERY_S: Final = 5.0
+"""Peers that are proven meanwhile connect through a challenge."""
+
+
+class Points(Protocol):
+    """What is needed of ``sensors.attach_points.AttachPointWatch``."""
+
+    def follow(self, now: float) -> AttachPoints | None:
+        """Return the attach points where they may have changed since the last call."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class Preflight(Protocol):
+    """What is needed of ``enforcer.challenge.preflight.ChallengePreflight``."""
+
+    obstacles: tuple[Obstacle, ...] | None
+
+    def follow(self, ports: Iterable[int], entrances: tuple[Entrance, ...], now: float) -> None:
+        """Start a look where one is due."""
+
+
+class Challenging:  # wide: one part for each thing that the program depends on
+    """Loads the program, knows where it belongs, and says whether SYNs can be challenged now."""
+
+    def __init__(
+        self,
+        config: Config,
+        utcnow: Callable[[], datetime],
+        sysctls: Sysctls,
+        points: Points | None = None,
+        preflight: Preflight | None = None,
+        handshakes: HandshakeWatch | None = None,
+    ) -> None:
+        self._config, self._sysctls = config.challenge, sysctls
+        self._points = points or AttachPointWatch()
+        self._preflight = preflight or ChallengePreflight()
+        self._handshakes = handshakes or HandshakeWatch()
+        self._at: dict[int, str] = {}
+        self._entrances: tuple[Entrance, ...] = ()
+        self._ports: frozenset[int] = frozenset()
+        self._due_at = self._proven_due_at = float("-inf")
+        self._refused = ""
+        self._told = ""
+        self.plane: Final = ChallengePlane(utcnow, lambda: self._at.keys(), self._config.limit_per_second)
+
+    @property
+    def program(self) -> Program | None:
+        """The program while it is loaded."""
+        return self.plane.program
+
+    @property
+    def onset_fd(self) -> int | None:
+        """A descriptor that is readable once SYNs to a port have become many; None without a program."""
+        return None if self.plane.program is None else self.plane.program.onset_fd
+
+    def load(self, now: float) -> str:
+        """Load the program, or take over the one that runs; return why it cannot be, or nothing."""
+        try:
+            self._follow_points(now)
+            self.plane.check()
+        except (PlaneError, NotPermittedError, SensorError) as error:
+            self._refused = str(error)
+            log.warning("no challenges: %s", error, extra=event("challenge"))
+        return self._refused
+
+    @property
+    def state(self) -> ChallengeState:
+        """Whether SYNs can be challenged, by what is known now."""
+        found = self._preflight.obstacles
+        if self._refused:
+            return ChallengeState(why_not=self._refused)
+        if not self._at:
+            return ChallengeState(why_not="no interface is known that clients come in by")
+        if found is None:
+            return ChallengeState(why_not="what stands in the way of challenges is not known yet")
+        everywhere = next((one.text for one in found if one.ports is None), "")
+        if everywhere:
+            return ChallengeState(why_not=everywhere)
+        if self._handshakes.advice is ChallengeAdvice.STOP:
+            return ChallengeState(why_not=self._handshakes.reason)
+        return ChallengeState(works=True, except_ports=frozenset(port for one in found for port in one.ports or ()))
+
+    @property
+    def trouble(self) -> str:
+        """Why SYNs are not challenged as they should be, one sentence; empty while they can or may be."""
+        found = self._preflight.obstacles or ()
+        everywhere = (one.text for one in found if one.ports is None)
+        why = self._refused or next(everywhere, "") or self._handshakes.reason
+        if why:
+            return f"no SYNs are challenged: {why}"
+        mendable = (one for one in found if one.code not in (REDIRECTED, SYNPROXY))
+        for one in mendable:
+            return f"SYNs to port {format_ports(one.ports or ())} are not challenged: {one.text}"
+        return f"challenges do not follow changes of this host: {self._told}" if self._told else ""
+
+    def refuse(self, why: str) -> None:
+        """Challenge no one from now on."""
+        if not self._refused:
+            log.error("challenges stop: %s", why, extra=event("challenge"))
+        self._refused = why
+
+    def follow(self, ports: frozenset[int], proven: Callable[[], Iterable[Network]], now: float, *, used: bool) -> None:
+        """Take in listening ports, interfaces and, while anyone is challenged, proven peers; once a second."""
+        program = self.plane.program
+        if program is None or now < self._due_at:
+            return
+        self._due_at = now + FOLLOW_EVERY_S
+        try:
+            self._follow_points(now)
+            self._preflight.follow(ports, self._entrances, now)
+            if ports != self._ports:
+                self._ports = ports
+                program.watch(dict.fromkeys(sorted(ports)[:MOST_PORTS], ONSET_SYNS))
+            if used and now >= self._proven_due_at:
+                self._proven_due_at = now + PROVEN_EVERY_S
+                program.set_proven(proven())
+                program.configure(self._settings())
+        except SynguardError as error:
+            if str(error) != self._told:
+                log.error("%s", error, extra=event("challenge"))
+            self._told = str(error)
+        else:
+            self._told = ""
+
+    def compare(self, now: float, *, challenged: bool) -> None:
+        """Compare handshakes with and without challenges; in each tick, since a pause is short."""
+        program = self.plane.program
+        if program is None:
+            return
+        try:
+            if self._handshakes.follow(program, now, challenged=challenged):
+                program.configure(self._settings())
+                if self._handshakes.reason:
+                    log.error("challenges stop: %s", self._handshakes.reason, extra=event("challenge"))
+        except SynguardError as error:
+            self.refuse(f"whether challenged clients get in cannot be seen: {error}")
+
+    def woken(self) -> None:
+        """Make ``onset_fd`` quiet again."""
+        if self.plane.program is not None:
+            self.plane.program.onsets()
+
+    def close(self) -> None:
+        """Stop listening for changes; the program goes on until its bans end, and the next agent takes it over."""
+        self._points.close()
+
+    def _settings(self) -> ProgramSettings:
+        return ProgramSettings(
+            timestamps=self._sysctls.read(TCP_TIMESTAMPS) == 2,
+            pass_every_s=0.0 if self._handshakes.advice is ChallengeAdvice.PAUSE else PASS_EVERY_S,
+            proven_per_second=float(self._config.proven_per_second),
+            proven_burst=self._config.proven_burst,
+        )
+
+    def _follow_points(self, now: float) -> None:
+        found = self._points.follow(now)
+        if found is None:
+            return
+        wanted = self._config.interfaces
+        self._at = {one.index: one.name for one in found.points if not wanted or one.name in wanted}
+        self._entrances = tuple(
+            Entrance(family, name, tuple(found.addresses)) for name in self._at.values() for family in (4, 6)
+        )

@@ -1,0 +1,147 @@
+"""The fleet beside the tick: threads that follow and tell a CrowdSec local API; their failures stay theirs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from synguard.agent.agent import Agent, Tick
+from synguard.clock import Clock
+from synguard.errors import ConfigError
+from synguard.fleet.peer import PeerRecord
+from synguard.fleet.secrets import secret_from
+from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.logs import event
+from synguard.model import Mode
+from synguard.policy.models import Config
+from synguard.status.conditions import Code
+from synguard.status.model import PeerStatus
+
+if TYPE_CHECKING:
+    from synguard.fleet.follower import HostView
+    from synguard.fleet.reporter import Outbox
+
+log: Final = logging.getLogger(__name__)
+
+API_KEY: Final = "crowdsec-api-key"
+PASSWORD: Final = "crowdsec-password"  # noqa: S105  # the name of a credential, not one
+"""Names of systemd credentials that serve where the config names no secret."""
+
+
+@contextmanager
+def in_fleet(agent: Agent, config: Config, clock: Clock, host: str) -> Iterator[list[PeerRecord]]:
+    """Let the agent be part of a fleet while it runs, and give its peers; what cannot be is said, and it goes on."""
+    peers: list[PeerRecord] = []
+    with ExitStack() as held:
+        if config.crowdsec.url:
+            try:
+                peers += _crowdsec(agent, config, clock, host, held)
+            except ConfigError as error:
+                text = f"no part of the fleet: {error.problems[0]}"
+                log.error("%s", text, extra=event("fleet"))
+                agent.conditions.ask(Code.FLEET_FAILED, lambda: text)
+        if config.bgp.speaker != "off":
+            peers.append(_upstream(agent, config, held))
+        agent.conditions.ask(
+            Code.FLEET_FAILED, lambda: {peer.state.name: _away(peer) for peer in peers}, fix="synguard fleet"
+        )
+        agent.amendments.append(lambda status: status.model_copy(update={"peers": tuple(map(peer_status, peers))}))
+        yield peers
+
+
+def _crowdsec(agent: Agent, config: Config, clock: Clock, host: str, held: ExitStack) -> Iterator[PeerRecord]:
+    from synguard.fleet.follower import DecisionFollower
+    from synguard.fleet.lapi import AlertSink, DecisionSource
+    from synguard.fleet.reporter import AlertReporter, Outbox
+
+    settings = config.crowdsec
+    place = urlsplit(settings.url).netloc
+    api_key = secret_from(settings.api_key, settings.api_key_file, API_KEY)
+    password = secret_from(settings.password, settings.password_file, PASSWORD) if settings.machine_id else None
+    if api_key is None and password is None:
+        raise ConfigError("crowdsec: neither an API key nor a password was found: give api_key_file or password_file")
+    if api_key is not None:
+        record = PeerRecord("crowdsec decisions", place)
+        follower = DecisionFollower(
+            DecisionSource(settings.url, api_key, settings.ca_file),
+            _ledger_opener(config),
+            _view_of(agent),
+            clock,
+            record,
+            kinds=frozenset(settings.types),
+            at_most=settings.at_most,
+            poll_s=settings.poll,
+        )
+        follower.start()
+        held.callback(follower.stop)
+        yield record
+    if password is not None:
+        record, outbox = PeerRecord("crowdsec alerts", place), Outbox()
+        sink = AlertSink(settings.url, settings.machine_id, password, settings.ca_file)
+        agent.observers.append(_filling(outbox, agent))
+        reporter = AlertReporter(sink, outbox, _ledger_opener(config), clock, record, host)
+        reporter.start()
+        held.callback(reporter.stop)
+        yield record
+
+
+def _upstream(agent: Agent, config: Config, held: ExitStack) -> PeerRecord:
+    from synguard.agent.upstream import UpstreamFeed
+
+    record = PeerRecord(config.bgp.speaker, str(config.bgp.pipe or "gobgpd on this host"))
+    feed = UpstreamFeed(agent, config, record)
+    held.callback(feed.close)
+    agent.observers.append(feed.observe)
+    agent.conditions.ask(Code.FLEET_FAILED, lambda: feed.problem)
+    return record
+
+
+def peer_status(record: PeerRecord) -> PeerStatus:
+    """Return a peer's state as the status tells it."""
+    state = record.state
+    return PeerStatus(
+        name=state.name,
+        place=state.place,
+        reachable=state.reachable,
+        since=state.since,
+        counts=dict(state.counts),
+        error=state.error,
+        notes=state.notes,
+    )
+
+
+def _ledger_opener(config: Config) -> Callable[[], Ledger]:
+    return lambda: Ledger.open(config.state_dir / LEDGER_FILE, config.ledger)
+
+
+def _view_of(agent: Agent) -> Callable[[], HostView]:
+    from synguard.fleet.follower import HostView
+
+    def view() -> HostView:
+        protected = agent.protected
+        return HostView(agent.mode is Mode.DRY_RUN, protected.networks, suspended=bool(protected.problems))
+
+    return view
+
+
+def _filling(outbox: Outbox, agent: Agent) -> Callable[[Tick, float, datetime], None]:
+    """Return what puts a tick's bans, and an incident that ended, into the outbox; a dry-run shares nothing."""
+
+    def look(tick: Tick, _now: float, _utc: datetime) -> None:
+        if agent.mode is Mode.DRY_RUN:
+            return
+        outbox.put(tick.decision.bans)
+        incident = tick.decision.incident
+        if incident is not None and incident.ended_at is not None:
+            outbox.put((incident,))
+
+    return look
+
+
+def _away(peer: PeerRecord) -> str:
+    state = peer.state
+    return f"{state.name}: {state.error}" if state.reachable is False else ""

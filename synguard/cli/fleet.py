@@ -1,0 +1,56 @@
+"""``synguard fleet``: the peers that this host learns from and tells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.errors import SynguardError
+
+if TYPE_CHECKING:
+    from synguard.status.model import PeerStatus
+
+
+def fleet(config: ConfigFile = None, json: Json = False) -> None:
+    """Show the peers: whether they answer, since when, what came in and went out, the last error.
+
+    Examples:
+      synguard fleet
+      synguard fleet --json | jq '.[] | select(.reachable == false)'
+
+    Exit code 1 where a peer does not answer, or no agent runs.
+    """
+    from synguard.cli.context import utcnow
+    from synguard.output.tables import print_json, printable
+    from synguard.status.freshness import agent_runs
+    from synguard.status.model import read_status
+
+    settings = loaded(config)
+    status = read_status(settings.runtime_dir)
+    if status is None or agent_runs(settings.runtime_dir) is False:
+        raise SynguardError("no agent runs, so its peers are not known: start it with synguard run")
+    if json:
+        print_json([peer.model_dump(mode="json") for peer in status.peers])
+    elif not status.peers:
+        print("no peer is configured: see [crowdsec] and [bgp] in docs/fleet.md")
+    now = utcnow()
+    for peer in () if json else status.peers:
+        for line in _lines(peer, (now - peer.since).total_seconds() if peer.since else None):
+            print(printable(line))
+    if any(peer.reachable is False for peer in status.peers):
+        raise typer.Exit(SynguardError.exit_code)
+
+
+def _lines(peer: PeerStatus, since_s: float | None) -> list[str]:
+    from synguard.units import format_duration
+
+    words = {True: "reachable", False: "NOT REACHABLE", None: "not asked yet"}[peer.reachable]
+    since = "" if since_s is None else f" for {format_duration(max(since_s, 0.0))}"
+    counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in peer.counts.items())
+    lines = [f"{peer.name} at {peer.place}: {words}{since}"]
+    lines += [f"  {counts}"] if counts else []
+    lines += [f"  {note}" for note in peer.notes]
+    lines += [f"  {'error' if peer.reachable is False else 'last error'}: {peer.error}"] if peer.error else []
+    return lines

@@ -1,0 +1,65 @@
+"""What a verdict depends on beside the evidence, kept between ticks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from synguard.addresses import NetworkIndex
+from synguard.decision.bans import ActiveBans, RepeatOffenders
+from synguard.decision.budget import BudgetGate
+from synguard.decision.ladder import ChallengeState
+from synguard.decision.proven import ProvenPeers
+from synguard.model import Ban
+from synguard.readings import Protected
+
+RENEW_WITHIN: Final = timedelta(seconds=2)
+"""A ban this close to its end whose target is still condemned is renewed, so that no gap opens."""
+SHORTEST: Final = timedelta(seconds=1)
+"""A ban just before the end of a trial lasts this long all the same."""
+ROUNDING: Final = timedelta(milliseconds=500)
+"""By how much the end of a trial, counted anew in every tick, may seem to move."""
+
+
+@dataclass(slots=True)
+class EvaluatorState:  # wide: one record of all that outlives a tick
+    """What a verdict on a condemned target depends on, beside the evidence; lives as long as the engine."""
+
+    new_id: Callable[[], str]
+    chance: random.Random
+    dry_run: bool
+    budget: BudgetGate
+    offenders: RepeatOffenders
+    proven: ProvenPeers
+    active_bans: ActiveBans = field(default_factory=ActiveBans)
+    proved_at: float = float("-inf")
+    """Monotonic seconds of the last look at completed handshakes."""
+    asked_at: float | None = None
+    """Since when completed handshakes are wanted that have not been read; None where they are not wanted."""
+    protected: Protected = field(default_factory=lambda: Protected({}))
+    protected_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
+    containers_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
+    challenge: ChallengeState = field(default_factory=ChallengeState)
+    ends_by: datetime | None = None
+    """No automatic ban lasts beyond this: the end of a trial of enforcement. None without one."""
+
+    def stands_long(self, ban: Ban, now: datetime) -> bool:
+        """Return whether a standing ban needs no renewal yet, or could not be renewed for longer."""
+        if ban.expires_at is None or ban.expires_at - now > RENEW_WITHIN:
+            return True
+        return self.ends_by is not None and ban.expires_at >= self.ends_by - ROUNDING
+
+    def ends_at(self, now: datetime, seconds: float) -> datetime:
+        """Return when an automatic ban of this length ends."""
+        ends_at = now + timedelta(seconds=seconds)
+        return ends_at if self.ends_by is None else min(ends_at, max(self.ends_by, now + SHORTEST))
+
+    def protect(self, protected: Protected) -> None:
+        """Take in who may never be banned from now on."""
+        if protected != self.protected:
+            self.protected = protected
+            self.protected_index = NetworkIndex(protected.networks)
+            self.containers_index = NetworkIndex(protected.never_cut_off)

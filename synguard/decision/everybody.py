@@ -1,0 +1,58 @@
+"""Everybody on a port as one target: for floods that come from everywhere, whose sources mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from synguard.addresses import Network
+from synguard.decision.ladder import ChallengeState
+from synguard.decision.prefix_aggregation import Offender
+from synguard.decision.scores import ACT
+from synguard.detector.assessment import Assessment, Dispersion
+from synguard.detector.dispersion import EVERYWHERE
+from synguard.model import Evidence, Signal
+from synguard.policy.models import Policy
+
+ALL_SOURCES: Final[dict[int, Network]] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
+LEAST_PPS: Final = 200.0
+"""SYNs a second below which no one is challenged for the sum of them; a busy page brings as many for a moment."""
+
+
+def everybody(
+    assessment: Assessment, spoofed: str | None, policies: Iterable[Policy], challenge: ChallengeState
+) -> Iterator[tuple[Offender, Policy]]:
+    """Yield all sources of each attacked port, by IP version and policy, where a flood comes from everywhere.
+
+    It need not be proven that sources are forged: a challenge refuses no one, so a full SYN queue suffices.
+    """
+    spread = assessment.dispersion
+    if not challenge.works or spread is None or spread.networks < EVERYWHERE or spread.pps < LEAST_PPS:
+        return
+    if not spoofed and not _suffers(assessment):
+        return
+    left = [port for port in spread.ports if challenge.on((port,))]
+    for policy in policies:
+        ports = tuple(port for port in left if policy.judges(port))
+        left = [port for port in left if port not in ports]
+        limit = policy.limits.of(Signal.SYN_RATE)
+        if ports and limit is not None and "challenge" in policy.steps.of((Signal.SYN_RATE,)):
+            for version in spread.versions:
+                yield _all_of(version, ports, limit, spread), policy
+
+
+def _suffers(assessment: Assessment) -> bool:
+    return assessment.flood.overflowing or any(listener.censored for listener in assessment.pressure)
+
+
+def _all_of(version: int, ports: tuple[int, ...], limit: float, spread: Dispersion) -> Offender:
+    evidence = Evidence(Signal.SYN_RATE, spread.pps, limit, ports, sources=spread.sources)
+    where = f"{spread.pps:,.0f} SYN/s from {spread.sources:,} addresses in {spread.networks:,} networks"
+    return Offender(
+        target=ALL_SOURCES[version],
+        score=ACT,
+        evidence=(evidence,),
+        addresses=spread.sources,
+        everybody=f"everybody on port {', '.join(map(str, ports))}: {where}",
+    )

@@ -1,0 +1,116 @@
+"""What speaks against a step: protection, served clients, containers, and evidence that may be forged."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from synguard.addresses import format_network
+from synguard.decision.evaluator_state import EvaluatorState
+from synguard.decision.inside import Inside
+from synguard.decision.ladder import Step
+from synguard.decision.prefix_aggregation import Offender
+from synguard.decision.spoofing import MEANINGFUL_SHARE
+from synguard.detector.assessment import Assessment
+from synguard.model import Action, Evidence, Scope, Signal
+from synguard.policy.models import Policy
+from synguard.units import format_duration
+
+EXCEPTIONS: Final = 4096
+"""Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
+
+
+class Objections:
+    """Gives the reason against a step, a clause each; an empty one where nothing speaks against it."""
+
+    def __init__(self, evaluator_state: EvaluatorState, assessment: Assessment, spoofed: str | None) -> None:
+        self._state = evaluator_state
+        self._assessment = assessment
+        self._spoofed = spoofed
+        self._steady: dict[Signal, float] = {}
+
+    def add_steady(self, evidence: Evidence) -> None:
+        """Count in what a prefix over a limit carries."""
+        self._steady[evidence.signal] = self._steady.get(evidence.signal, 0.0) + evidence.value
+
+    def why_spared(self, item: Offender, policy: Policy, inside_it: Inside, step: Step) -> str:
+        """Return why this step would hit who is protected or served, or nothing if it does not."""
+        target, evaluator_state = item.target, self._state
+        covering = evaluator_state.protected_index.covering(target)
+        if covering is not None:
+            return f"protected: {evaluator_state.protected.networks[covering]}"
+        if step.action is Action.CHALLENGE:  # refuses no one, and those protected inside pass unchallenged
+            return ""
+        inside = evaluator_state.protected_index.inside(target)
+        if inside is not None:
+            return f"it holds {format_network(inside)}, protected: {evaluator_state.protected.networks[inside]}"
+        return self._why_doubted(item, policy, inside_it) if item.forgeable else ""
+
+    def why_not_cut_off(self, item: Offender, scope: Scope) -> str:
+        """Return which container of this host a ban of everything would cut off, or nothing if it hits none."""
+        found = self._state.containers_index.overlapping(item.target) if scope is Scope.ALL else None
+        if found is None:
+            return ""
+        why = self._state.protected.never_cut_off[found]
+        return f"{format_network(found)} is a container of this host ({why}), never cut off: the load comes from there"
+
+    def why_apart(self, item: Offender, policy: Policy, inside: Inside) -> str:
+        """Return why a prefix is not stopped as a whole although it is over a limit, or nothing if it is."""
+        if item.target.prefixlen == item.target.max_prefixlen:
+            return ""
+        if not inside.fills():
+            return "too little of it takes part"
+        if not item.forgeable:
+            light = inside.light(self._state.proven)
+            return f"{_clients(light)} in it have only a few connections" if light else ""
+        served = self._state.proven.count(item.target)
+        if self.carried(item) and served and is_prefix(item, policy):
+            return f"SYN cookies carry the flood, and {_clients(served)} live in it"
+        return ""
+
+    def carried(self, item: Offender) -> bool:
+        """Return whether SYN cookies serve clients through what this target does."""
+        flood = self._assessment.flood
+        carried = flood.cookies_sent_pps > 0 and not flood.dropped_pps and not self._assessment.bottleneck
+        return item.forgeable and carried
+
+    def _why_doubted(self, item: Offender, policy: Policy, inside_it: Inside) -> str:
+        """Return why forgeable evidence does not suffice to refuse this target, or nothing if it does."""
+        target, evaluator_state = item.target, self._state
+        proven = evaluator_state.proven.inside(target, EXCEPTIONS + 1)
+        if proven and self._proven_alone(item, inside_it, len(proven)):
+            seen_at = evaluator_state.proven.seen_at(proven[0]) or self._assessment.at
+            ago = format_duration(max(self._assessment.at - seen_at, 0.0))
+            return f"proven: completed a handshake {ago} ago, and half-open sockets and SYNs can be forged"
+        if len(proven) > EXCEPTIONS:
+            return f"more than {EXCEPTIONS} recently served clients live in it"
+        if self._spoofed and is_prefix(item, policy) and self._share(item) < MEANINGFUL_SHARE:
+            return f"with its like it carries only {self._share(item):.1%} of a flood whose sources are forged"
+        return ""
+
+    def _proven_alone(self, item: Offender, inside: Inside, proven: int) -> bool:
+        """Return whether the target is over its limits only through addresses that completed a handshake."""
+        share = inside.unproven_share(self._state.proven)
+        if item.target.prefixlen == item.target.max_prefixlen or share is None:
+            return proven >= item.addresses
+        return all(share * evidence.value <= evidence.limit for evidence in item.evidence)
+
+    def _share(self, item: Offender) -> float:
+        """Return how much of what is steady in the flood all the prefixes over a limit carry together.
+
+        Addresses hardly seen are left out: who forges them would make every prefix look small.
+        """
+        flood, spread = self._assessment.flood, self._assessment.dispersion
+        steady = 1 - spread.scattered if spread is not None else 1.0
+        syn_pps = spread.pps if spread is not None and spread.pps else flood.syn_pps
+        of = {Signal.SYN_RATE: syn_pps * steady, Signal.HALF_OPEN: float(flood.half_open)}
+        shares = (self._steady.get(one.signal, one.value) / of[one.signal] for one in item.evidence if of[one.signal])
+        return min(max(shares, default=1.0), 1.0)
+
+
+def is_prefix(item: Offender, policy: Policy) -> bool:
+    """Return whether the target is wider than what the policy counts by."""
+    return not item.everybody and item.target.prefixlen < policy.prefixes.lengths(item.target.version)[0]
+
+
+def _clients(count: int) -> str:
+    return "1 recently served client" if count == 1 else f"{count} recently served clients"

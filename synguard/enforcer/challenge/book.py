@@ -1,0 +1,245 @@
+"""Bans in the program's maps: a place for each, and the lists by which the program finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from typing import Any, Final
+
+import numpy as np
+
+from synguard.addresses import Network, host_network, unmapped
+from synguard.enforcer.challenge import layout
+from synguard.enforcer.challenge.every_map import Maps
+from synguard.enforcer.challenge.layout import Family
+from synguard.enforcer.challenge.lists import HeaderKey, Lists, Places, family_of, header_key, lists, step_of
+from synguard.enforcer.challenge.slots import Slots
+from synguard.enforcer.plane import Delta
+from synguard.enforcer.reconcile.delta import as_kernel_bans
+from synguard.errors import CapacityError
+from synguard.model import Action, Ban, Hits, KernelBan, Scope, SynHeader
+
+_ACTIONS: Final = {
+    layout.ProgramStep.CHALLENGE: Action.CHALLENGE,
+    layout.ProgramStep.LIMIT: Action.LIMIT,
+    layout.ProgramStep.DROP: Action.DROP,
+}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_US: Final = timedelta(microseconds=1)
+_FOREVER_US: Final = 2**63 - 1
+_NS_PER_S: Final = 1_000_000_000
+_BURST_S: Final = 0.1
+"""A limited target may use so much of its rate at once, and 8 SYNs at least: one page of a browser."""
+_LEAST_BURST: Final = 8
+
+
+class Book:
+    """What the program holds: read once, then kept beside the kernel's, whose only writer is this process."""
+
+    def __init__(
+        self, maps: Maps, utcnow: Callable[[], datetime], monotonic_ns: Callable[[], int], limit_per_second: float
+    ) -> None:
+        self._maps, self._utcnow, self._monotonic_ns = maps, utcnow, monotonic_ns
+        self._limit_per_second = limit_per_second
+        self._slots = Slots(maps)
+        self._held = self._stored()
+        self._places = {ban.ban_id: place for place, ban in self._held.items()}
+        self.protected = self._stored_protected()
+        """Networks no ban concerns."""
+        self.proven = frozenset(_network(key.tobytes()) for key in maps.proven.read()[0])
+        self._lists = Lists()
+        self._write(Lists(self._stored_networks(), {}, self._stored_headers()), self._wanted())
+
+    def read(self) -> dict[str, KernelBan]:
+        """Return ban id → the ban with its counts, of those whose deadline is ahead."""
+        highest = max(self._held, default=0) + 1
+        deadlines = self._maps.bans.read(highest)["deadline"]
+        counts = self._maps.ban_counts.read(highest)
+        now = self._monotonic_ns()
+        return {
+            ban.ban_id: _with_hits(ban, counts[place]) for place, ban in self._held.items() if deadlines[place] > now
+        }
+
+    def change(self, change: Delta) -> None:
+        """Make the change: bans first, then the lists that name them, then what is gone.
+
+        Raises:
+            CeilingError: More bans, ports or networks than the program holds. Nothing has been changed.
+        """
+        staying = {ban.id for ban in change.add}
+        leaving = [self._places[held.ban_id] for held in change.remove if held.ban_id in self._places]
+        leaving = [place for place in leaving if self._held[place].ban_id not in staying]
+        now = self._utcnow()
+        adding = [ban for ban in change.add if ban.active(now)]
+        free = self._free(len([ban for ban in adding if ban.id not in self._places]))
+        self._slots.ensure(port for ban in adding for port in ban.ports)
+        for ban in adding:
+            place = self._places.get(ban.id) or free.pop()
+            self._put(place, ban, now, fresh=ban.id not in self._places)
+        for place in leaving:
+            del self._places[self._held.pop(place).ban_id]
+        self.protected = (self.protected - change.allow_remove) | change.allow_add
+        self._write(self._lists, self._wanted())
+        for place in leaving:
+            self._maps.bans[place] = np.zeros(1, layout.BAN)[0]
+            self._maps.notes[place] = np.zeros(1, layout.NOTE)[0]
+        self._change_proven(change)
+
+    def _put(self, place: int, ban: Ban, now: datetime, *, fresh: bool) -> None:
+        record, note = np.zeros(1, layout.BAN)[0], np.zeros(1, layout.NOTE)[0]
+        left = ban.left(now)
+        record["deadline"] = layout.NEVER if left is None else self._monotonic_ns() + left // _US * 1000
+        record["ports"] = self._slots.bits(ban.ports)
+        record["interval"] = round(_NS_PER_S / self._limit_per_second)
+        burst = max(_LEAST_BURST, round(self._limit_per_second * _BURST_S))
+        record["burst"] = (burst - 1) * int(record["interval"])
+        record["step"] = step_of(ban)
+        note["expires_us"] = _FOREVER_US if ban.expires_at is None else (ban.expires_at - _EPOCH) // _US
+        note["target"] = _key(ban.target)
+        note["family"] = family_of(ban.target)
+        note["id"] = ban.id.encode()
+        if ban.header is not None:
+            record["ttl_low"], record["ttl_high"] = ban.header.ttl
+            record["network"], record["mask"] = _masked(ban.target)
+            note["header"], note["has_header"] = header_key(ban.header, family_of(ban.target)), 1
+        if fresh:
+            self._maps.ban_counts[place] = np.zeros(1, layout.BAN_COUNT)[0]
+            self._maps.tokens[place] = 0
+        self._maps.bans[place], self._maps.notes[place] = record, note
+        hits = self._held[place].hits if place in self._held else Hits(0, 0)
+        self._held[place] = as_kernel_bans(ban, hits)
+        self._places[ban.id] = place
+
+    def _free(self, count: int) -> list[int]:
+        """Return so many free places; those of bans whose deadline has passed are free."""
+        deadlines = self._maps.bans.read()["deadline"]
+        now = self._monotonic_ns()
+        for place in [place for place in self._held if deadlines[place] <= now]:
+            del self._places[self._held.pop(place).ban_id]
+        free = [place for place in range(layout.BANS - 1, 0, -1) if place not in self._held]
+        if len(free) < count:
+            raise CapacityError(f"the challenge program holds {layout.BANS - 1:,} bans, and more are to be added")
+        return free[len(free) - count :]
+
+    def _wanted(self) -> Lists:
+        return lists(self._held, self.protected)
+
+    def _write(self, old: Lists, new: Lists) -> None:
+        """Write what differs, the new before what is gone, and say whether there is anything to look up."""
+        settings = self._maps.settings[0]
+        for network, places in new.networks.items():
+            if old.networks.get(network) != places:
+                self._networks(network).put(_key(network), _list(places))
+        for header, places in new.headers.items():
+            if old.headers.get(header) != places:
+                self._maps.headers.put(header, _list(places))
+        settings["bans"], settings["headers"] = len(self._held), len(new.headers)
+        self._write_everybody(new.everybody)
+        self._maps.settings[0] = settings
+        for network in old.networks.keys() - new.networks.keys():
+            self._networks(network).remove(_key(network))
+        for header in old.headers.keys() - new.headers.keys():
+            self._maps.headers.remove(header)
+        self._lists = new
+
+    def _write_everybody(self, everybody: Mapping[Family, Places]) -> None:
+        bits = {place: self._slots.bits(self._held[place].ports) for places in everybody.values() for place in places}
+        ports = self._maps.ports.read()
+        for slot in (0, *self._slots.of_port.values()):
+            value = ports[slot].copy()
+            for family in Family:
+                here = [place for place in everybody.get(family, ()) if layout.has_bit(bits[place], slot)]
+                value["everybody"][family] = _list(tuple(here[: layout.BANS_AT_ONCE]))
+            if value != ports[slot]:
+                self._maps.ports[slot] = value
+
+    def _change_proven(self, change: Delta) -> None:
+        for peer in change.proven_remove & self.proven:
+            self._maps.proven.remove((_address(peer),))
+        for peer in change.proven_add - self.proven:
+            self._maps.proven.put((_address(peer),), 0)
+        self.proven = (self.proven - change.proven_remove) | change.proven_add
+
+    def _networks(self, network: Network) -> Any:
+        return self._maps.networks[family_of(network)]
+
+    def _stored(self) -> dict[int, KernelBan]:
+        notes, records = self._maps.notes.read(), self._maps.bans.read()
+        now = self._monotonic_ns()
+        return {
+            int(place): _held(notes[place], records[place], self._slots)
+            for place in np.flatnonzero((notes["id"] != b"") & (records["deadline"] > now))
+        }
+
+    def _stored_networks(self) -> dict[Network, Places]:
+        found: dict[Network, Places] = {}
+        for family in Family:
+            keys, values = self._maps.networks[family].read()
+            for key, value in zip(keys, values, strict=True):
+                found[_stored_network(key, family)] = tuple(int(place) for place in value["ban"] if place)
+        return found
+
+    def _stored_protected(self) -> frozenset[Network]:
+        stored = self._stored_networks()
+        return frozenset(network for network, places in stored.items() if places[:1] == (layout.PROTECTED,))
+
+    def _stored_headers(self) -> dict[HeaderKey, Places]:
+        keys, values = self._maps.headers.read()
+        return {
+            tuple(int(part) for part in key): tuple(int(place) for place in value["ban"] if place)  # type: ignore[misc]  # five parts
+            for key, value in zip(keys, values, strict=True)
+        }
+
+
+def _held(note: Any, record: Any, slots: Slots) -> KernelBan:
+    header = None
+    if note["has_header"]:
+        options, window, mss, length, _ = (int(part) for part in note["header"])
+        header = SynHeader((int(record["ttl_low"]), int(record["ttl_high"])), window, mss, options, length)
+    expires_us = int(note["expires_us"])
+    return KernelBan(
+        ban_id=note["id"].decode(),
+        target=_stored_network(note["target"], Family(note["family"])),
+        scope=Scope.NEW,
+        action=_ACTIONS[layout.ProgramStep(record["step"])],
+        ports=slots.ports(record["ports"]),
+        expires_at=None if expires_us == _FOREVER_US else _EPOCH + expires_us * _US,
+        header=header,
+    )
+
+
+def _with_hits(ban: KernelBan, counts: Any) -> KernelBan:
+    answered, passed, dropped, octets = (int(np.sum(counts[name])) for name in layout.BAN_COUNT.names or ())
+    return replace(ban, hits=Hits(answered + dropped, octets, answered, passed))
+
+
+def _key(network: Network) -> tuple[int, Any]:
+    address = network.network_address.packed
+    return network.prefixlen, np.frombuffer(address + bytes(16 - len(address)), np.uint8)
+
+
+def _stored_network(key: Any, family: Family) -> Network:
+    octets = key["address"].tobytes()
+    return ip_network((octets[:4] if family is Family.V4 else octets, int(key["length"])))
+
+
+def _address(peer: Network) -> Any:
+    return np.frombuffer(layout.packed(peer), np.uint8)
+
+
+def _network(packed: bytes) -> Network:
+    return host_network(unmapped(ip_address(packed)))
+
+
+def _masked(network: Network) -> tuple[Any, Any]:
+    length = network.prefixlen + 128 - network.max_prefixlen
+    mask = ((1 << length) - 1) << (128 - length)
+    return _address(network), np.frombuffer(mask.to_bytes(16, "big"), np.uint8)
+
+
+def _list(places: Places) -> Any:
+    value = np.zeros(1, layout.BAN_LIST)[0]
+    value["ban"][: len(places)] = places
+    return value

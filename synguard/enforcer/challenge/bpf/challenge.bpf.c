@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * SYNs of challenged targets are answered at the interface with the kernel's own SYN cookies; the listener itself
+ * accepts the ACK. Counts SYNs, wakes the agent when they become many, and learns from the listeners' own SYN-ACKs how
+ * to answer. See docs/decisions/0032-challenge-program.md.
+ *
+ * What it does not decide it leaves to the next filter and to the stack (TC_ACT_UNSPEC).
+ */
+#include "answer.h"
+#include "learn.h"
+
+#define ENOUGH_PASSED 1000000           /* ns between two SYNs that pass to learn the window scale */
+#define PLACE_KEPT 10000000             /* ns for which what was asked of an address and port is believed */
+
+enum place { ELSEWHERE, CLOSED, LISTENS, CONNECTED };
+
+/*
+ * Take from a bucket that fills by one each interval; the time at which it is full again is its only state (GCRA).
+ * What is refused writes nothing, so a flood on many CPUs does not fight over the cache line.
+ */
+static __always_inline bool take(__u64 *full_at, __u64 now, __u64 interval, __u64 burst)
+{
+	__u64 old = *full_at, from = old > now ? old : now;
+
+	if (from - now > burst)
+		return false;
+	return __sync_bool_compare_and_swap(full_at, old, from + interval);
+}
+
+static __always_inline void wake_on_onset(const struct port *port, __u32 slot, const struct settings *settings,
+					  __u64 now)
+{
+	struct onset *onset = at(&onsets, slot);
+	struct wake wake = {};
+
+	if (!onset || !port->onset || now < onset->quiet_until)
+		return;
+	if (now - onset->since > settings->onset_window) {
+		onset->since = now;
+		onset->syns = 0;
+	}
+	if (__sync_fetch_and_add(&onset->syns, 1) + 1 < port->onset)
+		return;
+	onset->quiet_until = now + settings->onset_quiet;
+	wake.at = now;
+	wake.port = port->number;
+	wake.syns = port->onset;
+	bpf_ringbuf_output(&wakes, &wake, sizeof(wake), 0);
+}
+
+static __always_inline void count_source(const struct syn *syn, __u32 mask)
+{
+	struct source key = { .address = syn->source, .port = syn->port };
+	struct sighting *seen;
+
+	if (mask && bpf_get_prandom_u32() & mask)
+		return;
+	seen = bpf_map_lookup_elem(&sources, &key);
+	if (seen) {
+		__sync_fetch_and_add(&seen->syns, mask + 1);
+	} else {
+		struct sighting first = {
+			.syns = mask + 1,
+			.options = syn->options.layout,
+			.window = syn->window,
+			.mss = syn->options.mss,
+			.length = syn->length,
+			.ttl = syn->ttl,
+			.family = syn->family,
+		};
+
+		bpf_map_update_elem(&sources, &key, &first, BPF_ANY);
+	}
+}
+
+static __always_inline bool concerns(const struct ban *ban, __u32 slot, __u64 now)
+{
+	return ban->deadline > now && ban->ports[(slot >> 6) & (SLOTS / 64 - 1)] >> (slot & 63) & 1;
+}
+
+/* Return the first ban of the list that concerns this slot now; 0: none. */
+static __always_inline __u32 first_of(const struct ban_list *list, __u32 slot, __u64 now)
+{
+	if (!list)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < BANS_AT_ONCE; i++) {
+		__u32 number = list->ban[i];
+		struct ban *ban = number ? at(&bans, number) : NULL;
+
+		if (!ban)
+			return 0;
+		if (concerns(ban, slot, now))
+			return number;
+	}
+	return 0;
+}
+
+static __always_inline __u32 by_header(const struct syn *syn, __u32 slot, __u64 now)
+{
+	struct header key = {
+		.options = syn->options.layout,
+		.window = syn->window,
+		.mss = syn->options.mss,
+		.length = syn->length,
+		.family = syn->family,
+	};
+	struct ban_list *list = bpf_map_lookup_elem(&headers, &key);
+	const __u32 *from = syn->source.word;
+
+	if (!list)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < BANS_AT_ONCE; i++) {
+		__u32 number = list->ban[i];
+		struct ban *ban = number ? at(&bans, number) : NULL;
+
+		if (!ban)
+			return 0;
+		if (concerns(ban, slot, now) && syn->ttl >= ban->ttl_low && syn->ttl <= ban->ttl_high &&
+		    (from[0] & ban->mask.word[0]) == ban->network.word[0] &&
+		    (from[1] & ban->mask.word[1]) == ban->network.word[1] &&
+		    (from[2] & ban->mask.word[2]) == ban->network.word[2] &&
+		    (from[3] & ban->mask.word[3]) == ban->network.word[3])
+			return number;
+	}
+	return 0;
+}
+
+static __always_inline struct ban_list *by_source(const struct syn *syn)
+{
+	struct network key;
+
+	if (syn->family == V4) {
+		key.length = 32;
+		__builtin_memcpy(key.address, &syn->source.word[3], 4);
+		__builtin_memset(key.address + 4, 0, 12);
+		return bpf_map_lookup_elem(&networks4, &key);
+	}
+	key.length = 128;
+	__builtin_memcpy(key.address, &syn->source, 16);
+	return bpf_map_lookup_elem(&networks6, &key);
+}
+
+/* Return the ban that a SYN is under: one of its header, else of its source, else of everybody on its port; 0: none. */
+static __always_inline __u32 ban_of(const struct syn *syn, const struct port *port, __u32 slot,
+				    const struct settings *settings, __u64 now)
+{
+	struct ban_list *of_source;
+	__u32 number = 0;
+
+	if (!settings->bans)
+		return 0;
+	of_source = by_source(syn);
+	if (of_source && of_source->ban[0] == BANS)
+		return 0;
+	if (settings->headers)
+		number = by_header(syn, slot, now);
+	if (!number)
+		number = first_of(of_source, slot, now);
+	if (!number)
+		number = first_of(&port->everybody[syn->family == V4 ? V4 : V6], slot, now);
+	return number;
+}
+
+static __always_inline enum place look_up(struct __sk_buff *skb, const struct syn *syn)
+{
+	const struct tcphdr *tcp = (const struct tcphdr *)syn->options.raw;
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_fib_lookup route = {};
+	enum place place;
+	struct bpf_sock *sk;
+	int fib;
+
+	if (syn->family == V4) {
+		tuple.ipv4.saddr = route.ipv4_src = syn->source.word[3];
+		tuple.ipv4.daddr = route.ipv4_dst = syn->target.word[3];
+		tuple.ipv4.sport = tcp->source;
+		tuple.ipv4.dport = tcp->dest;
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, &syn->source, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, &syn->target, 16);
+		__builtin_memcpy(route.ipv6_src, &syn->source, 16);
+		__builtin_memcpy(route.ipv6_dst, &syn->target, 16);
+		tuple.ipv6.sport = tcp->source;
+		tuple.ipv6.dport = tcp->dest;
+		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (sk) {
+		place = sk->state == BPF_TCP_LISTEN ? LISTENS : CONNECTED;
+		bpf_sk_release(sk);
+		return place;
+	}
+	route.family = syn->family == V4 ? 2 : 10;
+	route.ifindex = skb->ifindex;
+	fib = bpf_fib_lookup(skb, &route, sizeof(route), 0);
+	return fib == BPF_FIB_LKUP_RET_NOT_FWDED || fib == BPF_FIB_LKUP_RET_FWD_DISABLED ? CLOSED : ELSEWHERE;
+}
+
+/* Return where this CPU notes what it knows of the target's address and port. Others may share it, one at a time. */
+static __always_inline struct listener *listener_of(const struct syn *syn)
+{
+	const __u32 *to = syn->target.word;
+	__u32 mixed = (to[0] ^ to[1] ^ to[2] ^ to[3] ^ syn->port) * 2654435761u;
+
+	return at(&listeners, mixed >> 26);
+}
+
+static __always_inline bool is_of(const struct listener *listener, const struct syn *syn, __u32 ifindex)
+{
+	const __u32 *one = listener->address.word, *other = syn->target.word;
+
+	return one[0] == other[0] && one[1] == other[1] && one[2] == other[2] && one[3] == other[3] &&
+	       listener->port == syn->port && listener->ifindex == ifindex;
+}
+
+/* Whether the target is this host's own; where it is not, the packet is forwarded and none of our business. */
+static __always_inline bool is_local(struct __sk_buff *skb, const struct syn *syn, __u64 now)
+{
+	struct listener *listener = listener_of(syn);
+
+	if (!listener)
+		return false;
+	if (!is_of(listener, syn, skb->ifindex) || now - listener->checked_at > PLACE_KEPT) {
+		enum place place = look_up(skb, syn);
+
+		if (!is_of(listener, syn, skb->ifindex)) {
+			listener->address = syn->target;
+			listener->port = syn->port;
+			listener->ifindex = skb->ifindex;
+			listener->passed_at = 0;
+		}
+		listener->checked_at = now;
+		listener->place = place;
+	}
+	return listener->place != ELSEWHERE;
+}
+
+/*
+ * Whether this SYN is to reach the listener, which accepts cookies only if it sent some itself lately. The window scale
+ * is learnt by the way: until then one that offers it passes each millisecond.
+ */
+static __always_inline bool is_due(const struct syn *syn, const struct manner *manner, __u32 ifindex,
+				   const struct settings *settings, __u64 now)
+{
+	struct listener *listener = listener_of(syn);
+	bool unlearnt = syn->options.has_wscale && !(manner->flags & MANNER_WSCALE);
+
+	if (!listener)
+		return false;
+	if (now - listener->passed_at < (unlearnt ? ENOUGH_PASSED : settings->pass_every))
+		return false;
+	if (!is_of(listener, syn, ifindex)) {
+		listener->address = syn->target;
+		listener->port = syn->port;
+		listener->ifindex = ifindex;
+		listener->checked_at = 0;
+	}
+	listener->passed_at = now;
+	return true;
+}
+
+static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u32 number, __u32 slot,
+				     const struct settings *settings, struct port_count *of_port, __u64 now)
+{
+	struct ban *ban = at(&bans, number);
+	struct ban_count *of_ban = at(&ban_counts, number);
+	__u64 *tokens_of = at(&tokens, number), *of_peer;
+	struct manner *manner = at(&manners, slot * FAMILIES + (syn->family == V4 ? V4 : V6));
+	int verdict;
+
+	if (!ban || !of_ban || !tokens_of || !manner)
+		return TC_ACT_UNSPEC;
+	of_peer = bpf_map_lookup_elem(&proven, &syn->source);
+	if (of_peer && take(of_peer, now, settings->proven_interval, settings->proven_burst))
+		goto pass;
+	if (ban->step == DROP || (ban->step == LIMIT && !take(tokens_of, now, ban->interval, ban->burst))) {
+		if (!is_local(skb, syn, now))
+			return TC_ACT_UNSPEC;
+		of_ban->dropped++;
+		of_ban->bytes += syn->length;
+		of_port->dropped++;
+		return TC_ACT_SHOT;
+	}
+	if (look_up(skb, syn) != LISTENS)
+		return TC_ACT_UNSPEC;
+	if (is_due(syn, manner, skb->ifindex, settings, now))
+		goto pass;
+	verdict = answer(skb, syn, manner, settings, now);
+	if (verdict == TC_ACT_REDIRECT) {
+		of_ban->answered++;
+		of_ban->bytes += syn->length;
+		of_port->answered++;
+	}
+	return verdict;
+pass:
+	of_ban->passed++;
+	of_port->passed++;
+	return TC_ACT_UNSPEC;
+}
+
+static __always_inline int on_ingress(struct __sk_buff *skb, __u32 link)
+{
+	struct settings *now_set;
+	struct port_count *count;
+	struct port *port;
+	struct slots *all;
+	struct syn syn;
+	__u32 slot, number;
+	__u64 now;
+
+	if (!is_syn(skb, link, &syn))
+		return TC_ACT_UNSPEC;
+	now_set = at(&settings, 0);
+	all = at(&slots, 0);
+	if (!now_set || !all)
+		return TC_ACT_UNSPEC;
+	slot = all->of_port[syn.port];
+	port = at(&ports, slot);
+	count = at(&port_counts, slot);
+	if (!port || !count)
+		return TC_ACT_UNSPEC;
+	now = bpf_ktime_get_ns();
+	count->syns++;
+	if (!slot) {
+		__u64 *of_port = at(&unwatched, syn.port);
+
+		if (of_port)
+			__sync_fetch_and_add(of_port, 1);
+	}
+	wake_on_onset(port, slot, now_set, now);
+	number = ban_of(&syn, port, slot, now_set, now);
+	if (now_set->count_until > now)
+		count_source(&syn, number ? now_set->banned_mask : now_set->count_mask);
+	return number ? carry_out(skb, &syn, number, slot, now_set, count, now) : TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int synguard_in(struct __sk_buff *skb)
+{
+	return on_ingress(skb, ETH_HLEN);
+}
+
+/* For devices without a link header, like tun and WireGuard. */
+SEC("tc")
+int synguard_in_ip(struct __sk_buff *skb)
+{
+	return on_ingress(skb, 0);
+}
+
+SEC("tc")
+int synguard_out(struct __sk_buff *skb)
+{
+	return on_egress(skb, ETH_HLEN);
+}
+
+SEC("tc")
+int synguard_out_ip(struct __sk_buff *skb)
+{
+	return on_egress(skb, 0);
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

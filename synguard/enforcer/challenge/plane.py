@@ -1,0 +1,149 @@
+"""The plane of the challenge program: bans that challenge, limit, or drop one SYN header."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import ClassVar, Final
+
+from synguard.enforcer.challenge import layout, program
+from synguard.enforcer.challenge.book import Book
+from synguard.enforcer.challenge.program import Program
+from synguard.enforcer.plane import Actual, Delta
+from synguard.errors import PlaneError
+from synguard.model import Action, Ban, KernelBan
+
+_BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
+_NOT_LOADED: Final = "the challenge program is not loaded"
+
+
+class ChallengePlane:
+    """Holds the bans that ``Ban.at_interface`` names, in the program's maps.
+
+    The frame is the program itself, attached to the interfaces where client traffic enters. Bans are dropped by the
+    program at their deadline; expired ones are not read back.
+    """
+
+    name: ClassVar[str] = "challenge"
+    show_command: ClassVar[str] = "bpftool map dump name notes"
+    ceiling: ClassVar[int] = layout.BANS - 1
+    ceiling_key: ClassVar[str] = "challenge.bans"
+
+    def __init__(
+        self,
+        utcnow: Callable[[], datetime],
+        interfaces: Callable[[], Collection[int]],
+        limit_per_second: float = 100.0,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Make a plane.
+
+        Args:
+            utcnow: The wall clock.
+            interfaces: Returns where the program belongs, each by ifindex.
+            limit_per_second: SYNs a second of one target that a ban with the action ``limit`` answers.
+            monotonic_ns: The kernel's ``CLOCK_MONOTONIC``.
+        """
+        self._utcnow, self._monotonic_ns = utcnow, monotonic_ns
+        self._interfaces = interfaces
+        self._limit_per_second = limit_per_second
+        self._desired_state: Book | None = None
+        self.program: Program | None = None
+        """The program, once one was found or loaded; None after ``flush``."""
+
+    def check(self) -> None:
+        """Return if the kernel takes the program; it is loaded, attached nowhere, and stays loaded.
+
+        Raises:
+            PlaneUnavailableError: No libbpf, or a kernel that does not take it.
+            NotPermittedError: It takes CAP_BPF and CAP_NET_ADMIN.
+        """
+        self._ensure_loaded()
+
+    def read(self) -> Actual:
+        """Read back what the program holds; a program that an earlier process left is taken over."""
+        if self.program is None and (found := program.find()) is not None:
+            self._take(found)
+        if self.program is None or self._desired_state is None:
+            return Actual(missing=(_NOT_LOADED,))
+        missing = self._missing(self.program)
+        return Actual(
+            bans=self._desired_state.read(),
+            allow=frozenset(self._desired_state.protected),
+            proven=frozenset(self._desired_state.proven),
+            intact=not missing,
+            missing=missing,
+        )
+
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
+        """Return the program's place for bans, of which each takes one."""
+        return "challenge", 1
+
+    def apply(self, change: Delta) -> None:
+        """Make the change; a ban that stays keeps its counts."""
+        if not change:
+            return
+        ensure_possible(change)
+        if self.program is None:
+            self.read()
+        if change.frame:
+            self._attach(self._ensure_loaded())
+        if self._desired_state is None:
+            raise PlaneError("changing bans of the challenge program", _NOT_LOADED)
+        self._desired_state.change(change)
+
+    def flush(self) -> None:
+        """Remove the program from every interface, and with it all it holds."""
+        program.remove_all()
+        if self.program is not None:
+            self.program.close()
+        self.program = self._desired_state = None
+
+    def _ensure_loaded(self) -> Program:
+        return self.program or self._take(program.find() or program.load())
+
+    def _take(self, found: Program) -> Program:
+        self.program = found
+        self._desired_state = Book(found.maps, self._utcnow, self._monotonic_ns, self._limit_per_second)
+        return found
+
+    def _missing(self, running: Program) -> tuple[str, ...]:
+        wanted, attached = set(self._interfaces()), running.attached()
+        return (
+            *(f"not attached to {program.interface_name(index)}" for index in sorted(wanted - attached)),
+            *(
+                f"attached to {program.interface_name(index)}, where it has no use"
+                for index in sorted(attached - wanted)
+            ),
+        )
+
+    def _attach(self, running: Program) -> None:
+        wanted = set(self._interfaces())
+        for index in sorted(running.attached() - wanted):
+            running.detach(index)
+        for index in sorted(wanted):
+            running.attach(index)
+
+
+def ensure_possible(change: Delta) -> None:
+    """Return if every added ban and exception can be held by the program.
+
+    Raises:
+        PlaneError: A ban that is the firewall's alone, an exception of length 0, a proven peer that is no single
+            address, or an id that does not fit. Nothing has been changed.
+    """
+    for ban in change.add:
+        if ban.action is Action.REJECT or (ban.target.prefixlen == 0 and not ban.at_interface):
+            raise PlaneError(f"adding {ban.target}", f'the action "{ban.action}" is the firewall\'s')
+        if not _BAN_ID.fullmatch(ban.id):
+            raise PlaneError(f'adding the ban "{ban.id[:40]}"', "its id is not 1 to 32 of a-z, 0-9 and -")
+    for network in change.allow_add:
+        if network.prefixlen == 0:
+            raise PlaneError(
+                f"adding {network}", "a network of length 0 cannot be held; name two halves if you mean it"
+            )
+    for network in change.proven_add:
+        if network.prefixlen != network.max_prefixlen:
+            raise PlaneError(f"adding {network}", "a proven peer is a single address")

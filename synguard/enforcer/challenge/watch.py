@@ -1,0 +1,182 @@
+"""Whether challenged clients get in: handshakes accepted while SYNs are answered here, and while they are not; no I/O.
+
+Most answers in a flood never return, since forged sources do not ACK, and anyone can send bad ACKs. So neither missing
+nor wrong ACKs are evidence. The evidence is handshakes that the listeners accept (``PassiveOpens``), compared with
+themselves: challenges pause for a moment, in which listeners answer with their own cookies. Where challenges refuse
+clients, more clients get in then.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+SETTLES_S: Final = 0.1
+"""After challenges begin: handshakes of SYNs from before still end."""
+WITH_S: Final = 0.45
+"""Handshakes are counted so long while challenges go on."""
+PAUSE_S: Final = 0.3
+WITHOUT_S: Final = 0.35
+"""Handshakes are counted so long from the begin of the pause on; at its end, ACKs are still on their way."""
+FIRST_AGAIN_S: Final = 2.0
+SELDOM_S: Final = 32.0
+"""From the end of one comparison to the next: the first, and doubled each time up to the second."""
+STOPPED_S: Final = 30.0
+LONGEST_STOP_S: Final = 960.0
+"""How long no one is challenged after a refusal: the first, and doubled each time up to the second."""
+CHANCE: Final = 0.001
+"""A difference that chance alone makes more often than this is none."""
+_EXACT: Final = 400
+"""Up to so many handshakes the chance is summed up, beyond it is taken from the normal distribution."""
+
+
+class ChallengeAdvice(StrEnum):
+    """What to do with challenges until the next reading."""
+
+    CHALLENGE = "challenge"
+    PAUSE = "pause"
+    """Let all SYNs through to the listeners, which answer with cookies (``tcp_syncookies = 2``)."""
+    STOP = "stop"
+    """Challenged clients do not get in."""
+
+
+class _Phase(StrEnum):
+    SETTLES = "settles"
+    WITH = "with challenges"
+    WITHOUT = "without"
+    RESTS = "rests"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeCount:
+    """Two counters at one time."""
+
+    at: float
+    answered: int
+    """SYNs that the challenge program has answered."""
+    accepted: int
+    """``Tcp: PassiveOpens``."""
+
+
+_Count = tuple[int, float]
+"""Handshakes, and the seconds in which they were counted."""
+_NOTHING: Final[tuple[_Count, _Count]] = (0, 0.0), (0, 0.0)
+
+
+class ChallengeWatch:
+    """Compares handshakes with and without challenges, at the begin of each attack and ever more rarely during it."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        """Why challenges have stopped; empty while they have not."""
+        self._phase = _Phase.RESTS
+        self._since = HandshakeCount(float("-inf"), 0, 0)
+        self._with: _Count = 0, 0.0
+        self._before: tuple[_Count, _Count] = _NOTHING
+        self._again_s, self._stop_s = FIRST_AGAIN_S, STOPPED_S
+        self._active = False
+
+    def follow(self, now: HandshakeCount, *, challenging: bool) -> ChallengeAdvice:
+        """Return what to do until the next call, within 0.1 s; ``challenging`` is whether any target is challenged."""
+        if not challenging:
+            return self._calm(now)
+        if not self._active:
+            self._active = True
+            if self._phase is not _Phase.STOPPED:
+                self._enter(_Phase.SETTLES, now)
+        move = _MOVES[self._phase]
+        return move(self, now)
+
+    def _calm(self, now: HandshakeCount) -> ChallengeAdvice:
+        if self._active and self._phase is not _Phase.STOPPED:
+            self._again_s, self._before = FIRST_AGAIN_S, _NOTHING
+        self._active = False
+        return self._stopped(now) if self._phase is _Phase.STOPPED else ChallengeAdvice.CHALLENGE
+
+    def _settles(self, now: HandshakeCount) -> ChallengeAdvice:
+        if now.at - self._since.at >= SETTLES_S:
+            self._enter(_Phase.WITH, now)
+        return ChallengeAdvice.CHALLENGE
+
+    def _with_challenges(self, now: HandshakeCount) -> ChallengeAdvice:
+        if now.at - self._since.at < WITH_S:
+            return ChallengeAdvice.CHALLENGE
+        if now.answered == self._since.answered:  # nothing was answered: nothing to compare
+            self._enter(_Phase.WITH, now)
+            return ChallengeAdvice.CHALLENGE
+        self._with = now.accepted - self._since.accepted, now.at - self._since.at
+        self._enter(_Phase.WITHOUT, now)
+        return ChallengeAdvice.PAUSE
+
+    def _without(self, now: HandshakeCount) -> ChallengeAdvice:
+        lasted = now.at - self._since.at
+        latest = self._with, (now.accepted - self._since.accepted, max(lasted, WITHOUT_S))
+        together = _summed(latest[0], self._before[0]), _summed(latest[1], self._before[1])
+        if is_refusal(*latest) or is_refusal(*together):
+            return self._stop(now)
+        if lasted < WITHOUT_S:
+            return ChallengeAdvice.PAUSE if lasted < PAUSE_S else ChallengeAdvice.CHALLENGE
+        self._before = together
+        self._enter(_Phase.RESTS, now)
+        return ChallengeAdvice.CHALLENGE
+
+    def _stop(self, now: HandshakeCount) -> ChallengeAdvice:
+        count = now.accepted - self._since.accepted
+        self.reason = (
+            f"challenged clients do not get in: {self._with[0]} handshakes were accepted in {self._with[1]:.1f} s of "
+            f"challenges, and {count} in {now.at - self._since.at:.1f} s after they paused; see synguard doctor"
+        )
+        self._enter(_Phase.STOPPED, now)
+        return ChallengeAdvice.STOP
+
+    def _stopped(self, now: HandshakeCount) -> ChallengeAdvice:
+        if now.at - self._since.at < self._stop_s:
+            return ChallengeAdvice.STOP
+        self._stop_s = min(2 * self._stop_s, LONGEST_STOP_S)
+        self.reason, self._before = "", _NOTHING
+        self._enter(_Phase.SETTLES, now)
+        return ChallengeAdvice.CHALLENGE
+
+    def _rests(self, now: HandshakeCount) -> ChallengeAdvice:
+        if now.at - self._since.at >= self._again_s:
+            self._again_s = min(2 * self._again_s, SELDOM_S)
+            self._enter(_Phase.WITH, now)
+        return ChallengeAdvice.CHALLENGE
+
+    def _enter(self, phase: _Phase, now: HandshakeCount) -> None:
+        self._phase, self._since = phase, now
+
+
+_MOVES: Final = {
+    _Phase.SETTLES: ChallengeWatch._settles,
+    _Phase.WITH: ChallengeWatch._with_challenges,
+    _Phase.WITHOUT: ChallengeWatch._without,
+    _Phase.RESTS: ChallengeWatch._rests,
+    _Phase.STOPPED: ChallengeWatch._stopped,
+}
+
+
+def is_refusal(challenged: _Count, paused: _Count) -> bool:
+    """Return whether handshakes (their number, in seconds) with challenges are less than half as many as without.
+
+    And whether chance alone would make such a difference less often than `CHANCE`.
+    """
+    (few, few_s), (many, many_s) = challenged, paused
+    if few / few_s >= many / many_s / 2:
+        return False
+    return chance_of(few, few + many, few_s / (few_s + many_s)) < CHANCE
+
+
+def _summed(one: _Count, other: _Count) -> _Count:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def chance_of(at_most: int, among: int, share: float) -> float:
+    """Return how likely at most so many of ``among`` fall into a share of the time: the binomial distribution."""
+    if among <= _EXACT:
+        return sum(math.comb(among, k) * share**k * (1 - share) ** (among - k) for k in range(at_most + 1))
+    spread = math.sqrt(among * share * (1 - share))
+    return 0.5 * math.erfc((among * share - at_most - 0.5) / spread / math.sqrt(2))

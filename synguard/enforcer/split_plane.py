@@ -1,0 +1,167 @@
+"""Two planes as one: the firewall holds drops and rejects, the challenge program what happens at the interface.
+
+The program comes before the firewall. A SYN that it answered would never meet a drop, and the client's ACK is no new
+connection: so the program is given copies of the firewall's drops too, as many as it has room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
+
+from synguard.enforcer.plane import Actual, Delta, PatientPlane, Plane
+from synguard.model import Action, Ban, KernelBan, Origin
+
+COPIES: Final = 4_096
+"""Drops of the firewall that the program holds as well: half of its places."""
+
+
+class SplitPlane:
+    """A plane of the firewall and the program beside it; each ban is held by one of them, as its action says."""
+
+    def __init__(self, firewall: Plane, program: Plane, most_copies: int = COPIES) -> None:
+        self.firewall: Final = firewall
+        self.program: Final = program
+        self._most_copies = most_copies
+        self._copied: set[str] = set()
+        self._lacking: tuple[KernelBan, ...] = ()
+        """Drops that the program had no copy of when it was last read, as many as it has room for."""
+
+    @property
+    def name(self) -> str:
+        """The name of the firewall's plane."""
+        return self.firewall.name
+
+    @property
+    def show_command(self) -> str:
+        """The command that shows the firewall's rules."""
+        return self.firewall.show_command
+
+    @property
+    def ceiling(self) -> int:
+        """How much one place of the firewall may hold; the program's takes no more."""
+        return self.firewall.ceiling
+
+    @property
+    def ceiling_key(self) -> str:
+        """The configuration's key of the ceiling."""
+        return self.firewall.ceiling_key
+
+    def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
+        """Return where the ban is held and how much of the ceiling it takes there."""
+        return (self.program if ban.at_interface else self.firewall).place(ban)
+
+    def check(self) -> None:
+        """Return if both work here.
+
+        Raises:
+            PlaneUnavailableError: One of them cannot work on this host.
+            NotPermittedError: The process lacks a capability.
+        """
+        self.firewall.check()
+        self.program.check()
+
+    def read(self) -> Actual:
+        """Read back both.
+
+        Raises:
+            PlaneError: One of them could not be asked.
+        """
+        return self._joined(self.firewall.read(), self.program.read())
+
+    def apply(self, change: Delta) -> None:
+        """Make the change, the firewall's part first.
+
+        Raises:
+            PlaneError: One of them refused; what was applied so far shows in the next ``read``.
+        """
+        self.firewall.apply(
+            replace(
+                change,
+                add=tuple(ban for ban in change.add if not ban.at_interface),
+                remove=tuple(held for held in change.remove if not held.at_interface),
+            )
+        )
+        removed = {held.ban_id for held in change.remove}
+        lacking = [_as_ban(held) for held in self._lacking if change.frame and held.ban_id not in removed]
+        room = max(self._most_copies - len(self._copied), 0)
+        copies = [*lacking, *(ban for ban in change.add if _is_copied(ban))][:room]
+        self.program.apply(
+            replace(
+                change,
+                add=(*(ban for ban in change.add if ban.at_interface), *copies),
+                proven_add=frozenset(peer for peer in change.proven_add if peer.prefixlen == peer.max_prefixlen),
+            )
+        )
+        self._lacking = () if change.frame else self._lacking
+        self._copied -= removed
+        self._copied |= {ban.id for ban in copies}
+
+    def _joined(self, firewall: Actual, program: Actual) -> Actual:
+        """Return what both hold; drops of which the program has no copy, though there is room, are a missing part."""
+        known = program.bans
+        if not self._most_copies:  # no program: its half is in memory, and says nothing of the kernel
+            return replace(
+                firewall, bans={**firewall.bans, **{i: held for i, held in known.items() if held.at_interface}}
+            )
+        self._copied = {ban_id for ban_id in firewall.bans if ban_id in known}
+        room = max(self._most_copies - len(self._copied), 0)
+        drops = (held for held in firewall.bans.values() if _is_copied(held) and held.ban_id not in known)
+        self._lacking = tuple(islice(drops, room))
+        lacking = (f"{len(self._lacking)} drops in the challenge program",) if self._lacking else ()
+        return Actual(
+            bans={
+                ban_id: replace(held, hits=held.hits + known[ban_id].hits) if ban_id in known else held
+                for ban_id, held in firewall.bans.items()
+            }
+            | {ban_id: held for ban_id, held in known.items() if held.at_interface or ban_id not in firewall.bans},
+            allow=firewall.allow & program.allow,
+            proven=firewall.proven & program.proven,
+            intact=firewall.intact and program.intact and not lacking,
+            missing=(*firewall.missing, *program.missing, *lacking),
+            foreign=(*firewall.foreign, *program.foreign),
+        )
+
+    def flush(self) -> None:
+        """Remove everything of ours from both; the second is tried whatever the first met."""
+        try:
+            self.program.flush()
+        finally:
+            self.firewall.flush()
+
+
+class PatientSplitPlane(SplitPlane):
+    """The same, where the firewall can be read back in pieces."""
+
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
+        """Read back both, pausing again and again; the program's maps are read at one go.
+
+        Raises:
+            PlaneError: One of them could not be asked.
+        """
+        firewall = self.firewall
+        program = self.program.read()
+        if not isinstance(firewall, PatientPlane):  # only made for one that is
+            return self._joined(firewall.read(), program)
+        actual = yield from firewall.read_in_pieces()
+        return self._joined(actual, program)
+
+
+def split_plane(firewall: Plane, program: Plane, most_copies: int = COPIES) -> SplitPlane:
+    """Return both as one plane, which can be read back in pieces if the firewall's can."""
+    return (PatientSplitPlane if isinstance(firewall, PatientPlane) else SplitPlane)(firewall, program, most_copies)
+
+
+def _as_ban(held: KernelBan) -> Ban:
+    """Return what the program needs to know of a ban that the firewall holds."""
+    began = datetime.min.replace(tzinfo=UTC)
+    return Ban(
+        held.ban_id, held.target, held.scope, held.action, Origin.MANUAL, "", "", began, held.expires_at, held.ports
+    )
+
+
+def _is_copied(ban: Ban | KernelBan) -> bool:
+    return ban.action is Action.DROP and not ban.at_interface

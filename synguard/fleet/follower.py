@@ -1,0 +1,183 @@
+"""Following a CrowdSec local API: its decisions become bans in the ledger, which the agent brings to the kernel."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+
+from synguard.addresses import Network
+from synguard.clock import Clock
+from synguard.errors import FleetError, LedgerError
+from synguard.fleet.decisions import parse_stream
+from synguard.fleet.known import KnownDecisions
+from synguard.fleet.peer import PeerRecord
+from synguard.fleet.plan import Plan, plan
+from synguard.ledger import Ledger
+from synguard.model import Ban, Origin
+
+COMPLETE_EVERY_S: Final = 600.0
+"""Time between complete looks. In between CrowdSec tells changes, but not this one: when the longer of two decisions
+about an address is deleted, nothing is said although the shorter one stands (1.4.6)."""
+AT_ONCE: Final = 2_048
+"""Bans written in one transaction: the agent waits for a writer no longer than that takes."""
+FIRST_RETRY_S: Final = 1.0
+LAST_RETRY_S: Final = 60.0
+ENDED: Final = "the decision ended"
+"""How the ledger says that a ban of this origin ended with its decision."""
+
+
+_EVER: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class Stream(Protocol):
+    """What is needed of ``lapi.DecisionSource``."""
+
+    def stream(self, *, complete: bool) -> bytes:
+        """Return one answer of the decision stream."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """What the agent knows that decisions are followed by."""
+
+    dry_run: bool
+    protected: Collection[Network]
+    suspended: bool = False
+    """It is not known who must be protected: nothing is added until it is."""
+
+
+class DecisionFollower(threading.Thread):
+    """Polls a local API and keeps the ledger's bans of origin ``crowdsec`` as its decisions say."""
+
+    def __init__(
+        self,
+        source: Stream,
+        open_ledger: Callable[[], Ledger],
+        view: Callable[[], HostView],
+        clock: Clock,
+        record: PeerRecord,
+        *,
+        kinds: frozenset[str],
+        at_most: int,
+        poll_s: float,
+    ) -> None:
+        super().__init__(name="crowdsec-decisions", daemon=True)
+        self._source = source
+        self._open_ledger = open_ledger
+        self._view = view
+        self._clock = clock
+        self._record = record
+        self._poll_s = poll_s
+        self._known = KnownDecisions(kinds, at_most)
+        self._ended = threading.Event()
+        self._complete_at = float("-inf")
+        self._mode: bool | None = None
+
+    def run(self) -> None:
+        """Poll until stopped; what fails is retried, ever more patiently, and nothing that is known is dropped."""
+        retrying = Retrying(
+            retry=retry_if_exception_type((FleetError, LedgerError)),
+            wait=wait_exponential_jitter(initial=FIRST_RETRY_S, max=LAST_RETRY_S),
+            stop=lambda _: self._ended.is_set(),
+            sleep=self._sleep,
+            before_sleep=self._note_failure,
+            reraise=True,
+        )
+        try:
+            with self._open_ledger() as ledger:
+                while not self._ended.is_set():
+                    retrying(self.poll, ledger)
+                    self._ended.wait(self._poll_s)
+        except (FleetError, LedgerError) as error:
+            self._record.failed(self._clock.utcnow(), str(error))
+        finally:
+            self._source.close()
+
+    def stop(self, patience_s: float = 2.0) -> None:
+        """End polling; bans that stand keep their end."""
+        self._ended.set()
+        self.join(patience_s)
+
+    def poll(self, ledger: Ledger) -> Plan:
+        """Ask once, and bring the ledger to what is decided; return what was changed.
+
+        Raises:
+            FleetError: The local API is away or answers nonsense.
+            LedgerError: The ledger takes nothing.
+        """
+        now, view = self._clock.utcnow(), self._view()
+        complete = self._clock.monotonic() >= self._complete_at or self._mode is not view.dry_run
+        due, self._complete_at = self._complete_at, float("-inf")  # after a failure only a complete look is sure
+        answer = parse_stream(self._source.stream(complete=complete), now)
+        self._known.take(answer, complete=complete)
+        self._complete_at = self._clock.monotonic() + COMPLETE_EVERY_S if complete else due
+        self._mode = view.dry_run
+        change = self._change(ledger, view, now)
+        self._write(ledger, change, now)
+        self._record.answered(now, self._counts(change, now), self._notes(view))
+        return change
+
+    def _change(self, ledger: Ledger, view: HostView, now: datetime) -> Plan:
+        change = plan(
+            self._known.current(now),
+            ledger.active_bans(now, dry_run=view.dry_run).values(),
+            protected=view.protected,
+            overruled=_overruled(ledger, now),
+            now=now,
+            gap=timedelta(seconds=2 * self._poll_s),
+            dry_run=view.dry_run,
+            new_id=lambda: f"c{secrets.token_hex(6)}",
+        )
+        return change if not view.suspended else Plan((), change.move, change.end, change.protected, change.local)
+
+    def _write(self, ledger: Ledger, change: Plan, now: datetime) -> None:
+        for start in range(0, len(change.end), AT_ONCE):
+            ledger.end_bans([ban.id for ban in change.end[start : start + AT_ONCE]], now, ENDED)
+        for some in _batches(change.move):
+            ledger.add_bans((), some)
+        for some in _batches(change.add):
+            ledger.add_bans(some)
+
+    def _counts(self, change: Plan, now: datetime) -> dict[str, int]:
+        current = len(self._known.current(now))
+        return {
+            "decisions": current,
+            "followed": current - change.protected - change.local,
+            "protected": change.protected,
+            "local": change.local,
+            "left_out": self._known.left_out,
+        }
+
+    def _notes(self, view: HostView) -> tuple[str, ...]:
+        notes = [f"decisions left out: {reason}" for reason in sorted(self._known.ignored)[:5]]
+        if self._known.left_out:
+            notes.append("more decisions than crowdsec.at_most: those that end first are left out")
+        if view.suspended:
+            notes.append("no decision is added while it is not known who must be protected")
+        return tuple(notes)
+
+    def _sleep(self, seconds: float) -> None:
+        self._ended.wait(seconds)
+
+    def _note_failure(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        self._record.failed(self._clock.utcnow(), str(error))
+
+
+def _overruled(ledger: Ledger, now: datetime) -> frozenset[Network]:
+    """Return the targets whose ban a person ended although the decision lasts: she knows better."""
+    ended = ledger.ended_early(Origin.CROWDSEC, _EVER, now)
+    return frozenset(record.ban.target for record in ended if record.ended_why != ENDED)
+
+
+def _batches(bans: tuple[Ban, ...]) -> list[tuple[Ban, ...]]:
+    return [bans[start : start + AT_ONCE] for start in range(0, len(bans), AT_ONCE)]

@@ -1,0 +1,66 @@
+"""What is known of one peer of the fleet: whether it answers, since when, and how much went in and out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from synguard.logs import event
+
+log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """One peer at one moment; replaced whole, so that any thread may read it."""
+
+    name: str
+    """``crowdsec decisions``, ``crowdsec alerts``, ``exabgp``, ``gobgp``."""
+    place: str
+    """Where it is, without secrets: a URL's host and port, or a path."""
+    reachable: bool | None = None
+    """None until it was asked for the first time."""
+    since: datetime | None = None
+    """Since when ``reachable`` is what it is."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """``followed``, ``protected``, ``sent``, ``announced`` …: what it is to this host now, or since its start."""
+    error: str = ""
+    """The last error, one sentence; stays for the record when the peer answers again."""
+    notes: tuple[str, ...] = ()
+    """What the operator should know beside: decisions left out, dry-run."""
+
+
+class PeerRecord:
+    """Keeps a peer's state; logs when it goes away and when it is back, not every try."""
+
+    def __init__(self, name: str, place: str) -> None:
+        self.state = PeerState(name, place)
+
+    def answered(self, now: datetime, counts: Mapping[str, int], notes: tuple[str, ...] = ()) -> None:
+        """Note that the peer answered; ``counts`` are added to those known under other names."""
+        before = self.state
+        if before.reachable is not True:
+            log.info("%s: connected to %s", before.name, before.place, extra=event("fleet", peer=before.name))
+        for note in notes:
+            if note not in before.notes:
+                log.info("%s: %s", before.name, note, extra=event("fleet", peer=before.name))
+        since = before.since if before.reachable is True else now
+        merged = {**before.counts, **counts}
+        self.state = replace(before, reachable=True, since=since, counts=merged, notes=notes)
+
+    def would(self, routes: int) -> None:
+        """Note how many routes would be announced, were this not a dry-run."""
+        note = f"dry-run: {routes} routes would be announced"
+        if self.state.notes != (note,):
+            self.state = replace(self.state, notes=(note,))
+
+    def failed(self, now: datetime, error: str) -> None:
+        """Note that the peer is away or answers nonsense."""
+        before = self.state
+        if before.reachable is not False or before.error != error:
+            log.error("%s: %s", before.name, error, extra=event("fleet", peer=before.name))
+        since = before.since if before.reachable is False else now
+        self.state = replace(before, reachable=False, since=since, error=error)

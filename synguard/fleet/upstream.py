@@ -1,0 +1,52 @@
+"""Which routes this host wants announced, the most important first; pure.
+
+Sources only on handshake-proven evidence: a route against a forged source would have the framed address refused by the
+whole network. A flood of forged sources is met by its destination: SYNs to the attacked port, limited upstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+
+from synguard.addresses import Network
+from synguard.fleet.outgoing import shareable
+from synguard.fleet.routes import Route
+from synguard.model import Ban
+from synguard.policy.fleet import Bgp
+
+
+def wanted_routes(
+    settings: Bgp,
+    *,
+    bans: Iterable[Ban],
+    flooded: Collection[int],
+    syn_pps: float,
+    blackholes: Mapping[Route, datetime],
+    now: datetime,
+) -> dict[Route, float]:
+    """Return route → seconds that it may stand from now on without a new word.
+
+    ``flooded`` are the ports under attack, ``syn_pps`` the rate of SYNs at this host. Blackholes, which a person
+    ordered, come first, then the flood, then sources, the highest score first.
+    """
+    wanted = {route: (ends_at - now).total_seconds() for route, ends_at in blackholes.items() if ends_at > now}
+    if settings.flood_above and syn_pps >= settings.flood_above:
+        for destination in settings.destinations:
+            for port in sorted(flooded):
+                route = Route(None, destination, port, syns_only=True, rate_bytes=settings.rate_bytes)
+                wanted[route] = settings.lifetime
+    if settings.sources != "off":
+        rate = settings.rate_bytes if settings.sources == "rate-limit" else 0
+        proven = sorted((ban for ban in bans if shareable(ban)), key=lambda ban: -ban.score)
+        for ban in proven:
+            left_s = (ban.expires_at - now).total_seconds() if ban.expires_at else 0.0
+            if left_s > 0:
+                for destination in _towards(ban.target, settings.destinations):
+                    route = Route(ban.target, destination, rate_bytes=rate)
+                    wanted[route] = min(left_s, settings.lifetime)
+    return wanted
+
+
+def _towards(source: Network, destinations: Iterable[Network]) -> list[Network]:
+    return [one for one in destinations if one.version == source.version]

@@ -1,0 +1,112 @@
+"""The challenge program under real floods: clients get in, and the listener sees next to none of it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import pytest
+
+from synguard.model import SynHeader
+from tests.conftest import MakeLab
+from tests.support.challenge import Challenge, challenge, header_drop, limit
+from tests.support.lab.client_plan import flash_crowd, steady
+from tests.support.lab.flood_plan import FloodPlan, Look, anywhere, hosts, prefix
+from tests.support.lab.lab import Lab
+from tests.support.lab.topology import UPLINK, Victim
+
+pytestmark = pytest.mark.kernel
+
+Begin = Callable[..., tuple[Lab, Challenge]]
+
+
+@pytest.fixture
+def begin(make_lab: MakeLab) -> Iterator[Begin]:
+    """Builds a lab that serves, with a challenge plane at the victim's uplink."""
+    with ExitStack() as stack:
+
+        def build(victim: Victim | None = None, **settings: Any) -> tuple[Lab, Challenge]:
+            lab = make_lab(victim or Victim(backlog=128))
+            lab.serve()
+            held = Challenge(lab, **settings)
+            stack.callback(held.close)
+            return lab, held
+
+        yield build
+
+
+@pytest.mark.parametrize(("version", "everybody"), [(4, "0.0.0.0/0"), (6, "::/0")])
+def test_500_clients_connect_during_a_random_flood_while_the_listener_sees_next_to_none_of_it(
+    begin: Begin, version: Literal[4, 6], everybody: str
+) -> None:
+    lab, held = begin()
+    held.hold(challenge("all", everybody, 80))
+    flood = lab.start_flood(FloodPlan(groups=(anywhere(version),), pps=20_000, duration_s=8))
+    clients = lab.start_clients(flash_crowd(500, within_s=3.0, pages_each=1, version=version))
+    clients.wait(20)
+    flood.stop()
+    served, hits = clients.attempts(), held.hits("all")
+    assert served.share == 1.0, served.outcomes()
+    assert hits.answered > 50_000
+    assert hits.passed < 400, "one SYN in 100 ms on each of the CPUs, and those that teach the window scale"
+
+
+def test_a_limited_prefix_is_answered_at_its_rate_and_the_rest_is_dropped(begin: Begin) -> None:
+    lab, held = begin(limit=100.0)
+    held.hold(limit("net", "198.18.7.0/24", 80))
+    lab.start_flood(FloodPlan(groups=(prefix("198.18.7.0/24"),), pps=20_000, duration_s=2)).report()
+    hits = held.hits("net")
+    assert hits.packets - hits.answered > 35_000
+    assert hits.answered + hits.passed < 2 * 100 + 60
+
+
+def test_syns_of_one_exact_header_are_dropped_and_those_of_clients_are_not(begin: Begin) -> None:
+    lab, held = begin()
+    header = SynHeader(ttl=(62, 64), window=512, mss=0, options=0, length=40)
+    held.hold(header_drop("tool", "0.0.0.0/0", header, 80))
+    look = Look(ttl=(64, 64), windows=(512,), options="none")
+    flood = lab.start_flood(FloodPlan(groups=(anywhere(4, look=look),), pps=20_000, duration_s=4))
+    clients = lab.start_clients(steady(duration_s=2))
+    clients.wait(20)
+    sent = flood.report()["sent"]
+    assert clients.attempts().share == 1.0, clients.attempts().outcomes()
+    assert held.hits("tool").packets == sent
+
+
+def test_a_proven_peer_passes_at_a_small_rate_and_is_challenged_beyond(begin: Begin) -> None:
+    lab, held = begin()
+    held.hold(challenge("all", "0.0.0.0/0", 80), proven=("198.18.7.7",))
+    lab.start_flood(FloodPlan(groups=(hosts("198.18.7.7"),), pps=5_000, duration_s=2)).report()
+    hits = held.hits("all")
+    assert hits.answered > 9_000
+    assert hits.passed < 16 + 8 * 3 + 60
+
+
+def test_past_its_deadline_a_challenge_does_nothing_though_no_one_took_it_away(begin: Begin) -> None:
+    lab, held = begin()
+    held.hold(challenge("short", "198.18.7.0/24", 80, seconds=1.0))
+    lab.start_flood(FloodPlan(groups=(prefix("198.18.7.0/24"),), pps=2_000, duration_s=3)).report()
+    counts = held.program.maps.port_counts[int(held.program.maps.slot_of_port[80])]
+    assert 0 < int(counts["answered"].sum()) < 2_500
+    assert held.read().bans == {}
+
+
+def test_foreign_filters_and_a_foreign_clsact_stay_as_they_are(make_lab: MakeLab) -> None:
+    lab = make_lab(Victim())
+    lab.victim.run(["tc", "qdisc", "add", "dev", UPLINK, "clsact"])
+    foreign = ["protocol", "ip", "pref", "7", "bpf", "da", "bytecode", "1,6 0 0 4294967295"]
+    lab.victim.run(["tc", "filter", "add", "dev", UPLINK, "ingress", *foreign])
+    before = lab.victim.run(["tc", "filter", "show", "dev", UPLINK, "ingress"])
+    held = Challenge(lab)
+    assert "synguard_in" in lab.victim.run(["tc", "filter", "show", "dev", UPLINK, "ingress"])
+    held.close()
+    assert lab.victim.run(["tc", "filter", "show", "dev", UPLINK, "ingress"]) == before
+    assert "clsact" in lab.victim.run(["tc", "qdisc", "show", "dev", UPLINK])
+
+
+def test_our_clsact_goes_with_us(make_lab: MakeLab) -> None:
+    lab = make_lab(Victim())
+    before = lab.victim.run(["tc", "qdisc", "show"])
+    held = Challenge(lab)
+    assert "clsact" in lab.victim.run(["tc", "qdisc", "show"])
+    held.close()
+    assert lab.victim.run(["tc", "qdisc", "show"]) == before

@@ -1,0 +1,82 @@
+"""The agent with challenges switched on, under real floods: who is challenged, who gets in, and what remains."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import pytest
+
+from tests.conftest import MakeLab
+from tests.support.lab.flood_plan import SourceGroup, anywhere, hosts, prefix
+from tests.support.lab.lab import Lab
+from tests.support.lab.programs import wait_for
+from tests.support.lab.topology import UPLINK, Victim
+from tests.support.protection import besiege, flood_of
+
+pytestmark = pytest.mark.kernel
+
+CONFIG: Final = '[challenge]\nenabled = "auto"\n'
+COOKIES: Final = "/proc/sys/net/ipv4/tcp_syncookies"
+
+
+def cookies(lab: Lab) -> str:
+    return lab.victim.run(["cat", COOKIES]).strip()
+
+
+def filters(lab: Lab) -> str:
+    return lab.victim.run(["tc", "filter", "show", "dev", UPLINK, "ingress"])
+
+
+FLOODS: Final = {
+    "one source": hosts("198.18.7.9"),
+    "a /24": prefix("198.18.7.0/24"),
+    "everywhere": anywhere(4),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_attackers_are_challenged_clients_get_in_and_nothing_remains(make_lab: MakeLab, name: str) -> None:
+    group: SourceGroup = FLOODS[name]
+    lab = make_lab(Victim(backlog=128))
+    lab.serve()
+    before = cookies(lab)
+    agent = lab.agent(CONFIG)
+    agent.start("--enforce")
+    time.sleep(2)
+    siege = besiege(lab, flood_of(group, pps=15_000))
+    bans = agent.ask("bans")
+    print(f"\n{name}: relief after {siege.relief_s:.3f} s, {siege.served_after.share:.1%} of clients served")
+    assert bans
+    assert {ban["action"] for ban in bans} == {"challenge"}
+    assert siege.served_after.share >= 0.99, siege.served_after.outcomes()
+    assert "synguard" in filters(lab)
+    assert cookies(lab) == "2"
+    agent.stop()
+    assert cookies(lab) == before
+    agent.verb("flush", "--yes")
+    assert "synguard" not in filters(lab)
+
+
+def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand_outranks_it(make_lab: MakeLab) -> None:
+    lab = make_lab(Victim())
+    lab.serve()
+    agent = lab.agent(CONFIG)
+    agent.start("--enforce")
+    assert agent.verb("ban", "198.18.0.0/16", "--action", "challenge", "--ports", "80", "--yes").returncode == 0
+    assert agent.verb("ban", "198.18.0.9", "--scope", "new", "--yes").returncode == 0
+    assert {(ban["target"], ban["action"]) for ban in agent.ask("bans")} == {
+        ("198.18.0.0/16", "challenge"),
+        ("198.18.0.9", "drop"),
+    }
+    wait_for(lambda: cookies(lab) == "2", "SYN cookies that are always on", 5.0)
+    assert agent.verb("unban", "--all", "--yes").returncode == 0
+    assert agent.ask("bans") == []
+
+
+def test_without_a_program_a_challenge_by_hand_is_refused(make_lab: MakeLab) -> None:
+    lab = make_lab(Victim())
+    agent = lab.agent()
+    agent.start("--enforce")
+    refused = agent.verb("ban", "198.18.0.9", "--action", "challenge", "--yes")
+    assert (refused.returncode, "no challenge program runs here" in refused.stderr) == (3, True)

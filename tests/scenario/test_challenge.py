@@ -1,0 +1,220 @@
+"""Which effect a target over its limit gets: the mildest that works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synguard.decision.ladder import ChallengeState
+from synguard.model import Action, Ban, Mode, VerdictKind
+from synguard.policy.models import Config, Limits, Policy, Steps
+from tests.scenario.test_forged import addresses, flood
+from tests.support.scene import Scene, Weather
+from tests.support.traffic import natural
+
+POLICY = Policy(
+    name="default",
+    limits=Limits(half_open=64, syn_rate=100, connections=300, connection_rate=50),
+    prefix_limits=Limits(half_open=256, syn_rate=500, connections=1000, connection_rate=300),
+)
+AS_BEFORE = POLICY.model_copy(update={"steps": Steps(half_open=("drop",), syn_rate=("drop",))})
+ENFORCE = Config(mode=Mode.ENFORCE)
+WORKS = ChallengeState(works=True)
+ATTACKER = "198.51.100.7"
+HEAVY = {ATTACKER: 15_000.0}
+FRAMED = dict.fromkeys((f"192.0.2.{host}" for host in range(1, 255)), 47.0)
+"""12,000 SYN/s forged over all of a /24."""
+SERVED = tuple(f"192.0.2.{host}" for host in range(1, 51))
+
+
+def by_cookies(pps: dict[str, float], **more: object) -> Weather:
+    """Return a flood that SYN cookies carry."""
+    usual = {"dropped_pps": 0, "cookies_pps": sum(pps.values()), "header_of": natural}
+    return flood(pps, **usual | more)
+
+
+def active_bans(scene: Scene) -> dict[str, Ban]:
+    bans = scene.ledger.active_bans(scene.clock.utcnow()).values()
+    return {f"{ban.target}".removesuffix("/32"): ban for ban in bans}
+
+
+def actions(scene: Scene) -> dict[str, Action]:
+    return {target: ban.action for target, ban in active_bans(scene).items()}
+
+
+def new_scene(
+    tmp_path: Path, challenge: ChallengeState = WORKS, policy: Policy = POLICY, before: Weather | None = None
+) -> Scene:
+    """Return a host that has been up for a while."""
+    scene = Scene(tmp_path, policy, config=ENFORCE, challenge=challenge)
+    scene.sensors.weather = before or Weather()
+    scene.lasts(6)
+    return scene
+
+
+def test_a_flooding_source_is_challenged_and_not_refused(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = flood(HEAVY)
+    scene.lasts(2)
+    assert actions(scene) == {ATTACKER: Action.CHALLENGE}
+    assert "challenged: a client that holds its address connects" in active_bans(scene)[ATTACKER].reason
+
+
+def test_today_s_behaviour_is_a_policy_whose_only_step_is_drop(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path, policy=AS_BEFORE)
+    scene.sensors.weather = flood(HEAVY)
+    scene.lasts(2)
+    assert actions(scene) == {ATTACKER: Action.DROP}
+
+
+def test_where_no_challenge_works_its_syns_are_dropped_and_the_reason_says_why(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path, ChallengeState(why_not="this kernel has no BTF"))
+    scene.sensors.weather = flood(HEAVY)
+    scene.lasts(2)
+    assert actions(scene) == {ATTACKER: Action.DROP}
+    assert "not challenged: this kernel has no BTF" in active_bans(scene)[ATTACKER].reason
+
+
+def test_a_port_on_which_no_challenge_works_is_left_to_the_firewall(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path, ChallengeState(works=True, except_ports=frozenset({80})))
+    scene.sensors.weather = flood(HEAVY)
+    scene.lasts(2)
+    assert actions(scene) == {ATTACKER: Action.DROP}
+
+
+def test_a_proven_peer_that_floods_is_challenged(tmp_path: Path) -> None:
+    """One handshake bought immunity for ever: every SYN of 15,000 a second reached the listener."""
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = flood(HEAVY, finished=(ATTACKER,))
+    scene.lasts(3)
+    assert actions(scene) == {ATTACKER: Action.CHALLENGE}
+
+
+def test_a_proven_peer_is_never_refused_on_evidence_that_can_be_forged(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path, before=Weather(finished=(ATTACKER,)))
+    scene.sensors.weather = flood(HEAVY, finished=(ATTACKER,), saturated=True)
+    ticks = scene.lasts(20)
+    assert {ban.action for tick in ticks for ban in tick.decision.bans} == {Action.CHALLENGE}
+    scene.challenge = ChallengeState(why_not="its ACKs do not come back")
+    scene.lasts(150)
+    assert actions(scene) == {}
+
+
+def test_a_source_whose_challenge_leaves_a_cpu_the_bottleneck_is_limited_and_then_dropped(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = flood(HEAVY, saturated=True)
+    taken = []
+    for _ in range(12):
+        scene.lasts(0.5)
+        taken += [one for one in actions(scene).values() if one not in taken]
+    assert taken == [Action.CHALLENGE, Action.LIMIT, Action.DROP]
+    assert scene.held() == {ATTACKER}
+    reason = active_bans(scene)[ATTACKER].reason
+    assert "drop after limit, which brought no relief: CPU 0 spends 100% of its time on received packets" in reason
+
+
+def test_without_a_bottleneck_a_challenged_source_is_never_dropped_however_long_it_floods(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = flood(HEAVY)
+    ticks = scene.lasts(400)
+    assert {ban.action for tick in ticks for ban in tick.decision.bans} == {Action.CHALLENGE}
+    assert actions(scene) == {ATTACKER: Action.CHALLENGE}
+
+
+def test_a_ban_of_scope_all_needs_no_ladder(tmp_path: Path) -> None:
+    """Whoever completes handshakes passes every challenge."""
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = Weather(connections={ATTACKER: 2000})
+    scene.lasts(10)
+    assert actions(scene) == {ATTACKER: Action.DROP}
+
+
+def test_everybody_on_a_port_is_challenged_in_a_flood_from_everywhere_and_no_one_is_refused(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = by_cookies(dict.fromkeys(addresses(4000), 2.5), completed_pps=40)
+    ticks = scene.lasts(0.5)
+    assert "0.0.0.0/0" in active_bans(scene)
+    ticks += scene.lasts(4)
+    ban = active_bans(scene)["0.0.0.0/0"]
+    assert (ban.action, ban.ports) == (Action.CHALLENGE, (80,))
+    assert ban.reason.startswith("everybody on port 80: 9,968 SYN/s from 2,492 addresses in 2,442 networks; challenged")
+    assert {one.action for tick in ticks for one in tick.decision.bans} == {Action.CHALLENGE}
+    assert ticks[-1].decision.flood_verdict.startswith("spoofed")
+
+
+def test_everybody_is_challenged_for_as_long_as_the_flood_lasts_and_minutes_longer(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = by_cookies(dict.fromkeys(addresses(1000), 3.0))
+    for _ in range(4):
+        scene.lasts(60, every=0.2)
+        assert "0.0.0.0/0" in active_bans(scene)
+    scene.sensors.weather = Weather()
+    scene.lasts(1000, every=5.0)
+    assert actions(scene) == {}
+
+
+def test_a_crowd_that_overflows_no_queue_is_not_challenged(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = Weather(syn_pps=dict.fromkeys(addresses(3000), 0.3), completed_pps=900)
+    scene.lasts(8)
+    assert actions(scene) == {}
+
+
+def test_a_framed_prefix_with_served_clients_is_challenged_whole(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = by_cookies(FRAMED, finished=SERVED)
+    ticks = scene.lasts(5)
+    assert actions(scene) == {"192.0.2.0/24": Action.CHALLENGE}
+    assert {one.action for tick in ticks for one in tick.decision.bans} == {Action.CHALLENGE}
+
+
+def test_without_challenges_cookies_carry_a_framed_prefix_and_no_client_of_it_is_refused(tmp_path: Path) -> None:
+    """12,000 SYN/s forged over all of a /24, 50 of it served: it was banned, and 3.6 % of its new clients got in."""
+    scene = new_scene(tmp_path, ChallengeState(), before=Weather(finished=SERVED))
+    scene.sensors.weather = by_cookies(FRAMED, finished=SERVED)
+    ticks = scene.lasts(10)
+    assert actions(scene) == {}
+    reasons = {v.reason for tick in ticks for v in tick.decision.verdicts if v.kind is VerdictKind.WATCH}
+    why = "not banned as a whole: SYN cookies carry the flood, and 50 recently served clients live in it"
+    assert why in reasons
+
+
+@pytest.mark.parametrize(
+    "more", [{"saturated": True}, {"cookies_pps": 0, "dropped_pps": 12_000}], ids=["a full CPU", "no cookies"]
+)
+def test_without_challenges_a_framed_prefix_is_refused_only_where_cookies_cannot_carry_it(
+    tmp_path: Path, more: dict[str, object]
+) -> None:
+    scene = new_scene(tmp_path, ChallengeState(), before=Weather(finished=SERVED))
+    scene.sensors.weather = by_cookies(FRAMED, finished=SERVED, **more)
+    scene.lasts(10)
+    assert actions(scene)["192.0.2.0/24"] is Action.DROP
+
+
+@pytest.mark.parametrize("heavy", [12, 20])
+def test_heavy_sources_among_served_clients_are_all_stopped_one_by_one(tmp_path: Path, heavy: int) -> None:
+    """Of 20 six were banned; then the prefix was spared for its clients, and 14 went on at 400 SYN/s each for ever."""
+    scene = new_scene(tmp_path, ChallengeState(), before=Weather(finished=SERVED))
+    loud = dict.fromkeys((f"192.0.2.{host}" for host in range(200, 200 + heavy)), 400.0)
+    clients = dict.fromkeys(SERVED, 1.0)
+    scene.sensors.weather = by_cookies(loud | clients, finished=SERVED)
+    scene.lasts(5)
+    assert active_bans(scene).keys() == loud.keys()
+
+
+def test_heavy_sources_beside_a_protected_party_are_all_stopped(tmp_path: Path) -> None:
+    protected = {"192.0.2.53/32": "resolver"}
+    scene = new_scene(tmp_path, ChallengeState(), before=Weather(protected=protected))
+    loud = dict.fromkeys((f"192.0.2.{host}" for host in range(200, 212)), 400.0)
+    scene.sensors.weather = flood(loud, protected=protected)
+    scene.lasts(5)
+    assert active_bans(scene).keys() == loud.keys()
+
+
+def test_a_prefix_with_a_protected_party_in_it_is_challenged(tmp_path: Path) -> None:
+    protected = {"192.0.2.53/32": "resolver"}
+    scene = new_scene(tmp_path, before=Weather(protected=protected))
+    scene.sensors.weather = flood(dict.fromkeys(FRAMED, 20.0), protected=protected)
+    scene.lasts(5)
+    assert actions(scene) == {"192.0.2.0/24": Action.CHALLENGE}

@@ -1,0 +1,44 @@
+"""Floods that fill no SYN queue are seen by their rate: they were called healthy, without a rate or an incident."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synguard.decision.ladder import ChallengeState
+from synguard.model import Action
+from tests.scenario.test_challenge import POLICY, actions, new_scene
+from tests.support.scene import Weather
+
+
+def test_a_flood_on_a_closed_port_is_an_incident_with_its_rate_and_bans_no_one(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path, policy=POLICY)
+    scene.sensors.weather = Weather(refused_pps=15_000.0)
+    last = scene.lasts(3)[-1].decision
+    assert last.incident is not None
+    assert (last.incident.kind, round(last.incident.peak_syn_pps, -3)) == ("closed-port", 15_000)
+    assert last.flood_verdict.startswith("closed port: 15,0")
+    assert actions(scene) == {}
+
+
+def test_sources_that_answer_with_resets_are_challenged_although_no_queue_fills(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path, ChallengeState(works=True))
+    loud = {f"198.51.100.{host}": 1_500.0 for host in range(1, 11)}
+    scene.sensors.weather = Weather(syn_pps=loud, resets_pps=15_000.0)
+    ticks = scene.lasts(5)
+    assert ticks[-1].decision.incident is not None
+    assert any(tick.decision.flood_verdict.startswith("resets: 15,0") for tick in ticks)
+    assert set(actions(scene).values()) == {Action.CHALLENGE}
+
+
+def test_it_is_over_when_the_packets_stop(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = Weather(refused_pps=15_000.0)
+    scene.lasts(3)
+    scene.sensors.weather = Weather()
+    assert scene.lasts(60)[-1].decision.incident is None
+
+
+def test_some_hundred_resets_a_second_are_no_flood(tmp_path: Path) -> None:
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = Weather(refused_pps=600.0, resets_pps=300.0)
+    assert scene.lasts(5)[-1].decision.incident is None

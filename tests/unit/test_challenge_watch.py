@@ -1,0 +1,161 @@
+"""Challenges that refuse clients stop within a second; floods and bad ACKs stop none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+import numpy as np
+import pytest
+
+from synguard.enforcer.challenge.watch import (
+    FIRST_AGAIN_S,
+    PAUSE_S,
+    STOPPED_S,
+    ChallengeAdvice,
+    ChallengeWatch,
+    HandshakeCount,
+    chance_of,
+    is_refusal,
+)
+
+TICK_S = 0.05
+
+
+class Host:
+    """A host whose clients come at random; what becomes of their ACKs is asked of ``gets_in``."""
+
+    def __init__(self, rate: float, gets_in: Callable[[bool], bool], seed: int = 1, round_trip_s: float = 0.03) -> None:
+        self.watch = ChallengeWatch()
+        self.now = 100.0
+        self.advice = ChallengeAdvice.CHALLENGE
+        self.paused_s = 0.0
+        self._rate, self._gets_in, self._round_trip_s = rate, gets_in, round_trip_s
+        self._chance = np.random.default_rng(seed)
+        self._answered = self._accepted = 0
+        self._on_their_way: list[float] = []
+
+    def runs(self, seconds: float, flood: int = 12_000, *, challenging: bool = True) -> float | None:
+        """Let time pass; return after how many seconds challenges were stopped, or None."""
+        start = self.now
+        while self.now < start + seconds:
+            self.now += TICK_S
+            self._clients_come(flood, challenging)
+            reading = HandshakeCount(self.now, self._answered, self._accepted)
+            self.advice = self.watch.follow(reading, challenging=challenging)
+            if self.advice is ChallengeAdvice.STOP:
+                return self.now - start
+            self.paused_s += TICK_S * (self.advice is ChallengeAdvice.PAUSE)
+        return None
+
+    def _clients_come(self, flood: int, challenging: bool) -> None:
+        challenged = challenging and self.advice is ChallengeAdvice.CHALLENGE
+        self._answered += round(flood * TICK_S) if challenged else 0
+        for _ in range(self._chance.poisson(self._rate * TICK_S)):
+            if self._gets_in(challenged):
+                heappush(self._on_their_way, self.now + self._chance.exponential(self._round_trip_s))
+        while self._on_their_way and self._on_their_way[0] <= self.now:
+            heappop(self._on_their_way)
+            self._accepted += 1
+
+
+def all_get_in(challenged: bool) -> bool:
+    return True
+
+
+def only_unchallenged_get_in(challenged: bool) -> bool:
+    return not challenged
+
+
+@pytest.mark.parametrize(("rate", "of_200"), [(60, 180), (100, 196), (300, 200), (3000, 200)])
+def test_challenges_that_refuse_clients_stop_within_a_second(rate: int, of_200: int) -> None:
+    times = [Host(rate, only_unchallenged_get_in, seed).runs(10) for seed in range(200)]
+    assert sum(took is not None and took <= 1.0 for took in times) >= of_200
+
+
+@pytest.mark.parametrize(("rate", "median_s"), [(5, 100), (10, 15), (30, 2), (60, 1), (100, 1)])
+def test_how_soon_a_refusal_is_seen_is_a_question_of_how_many_clients_come(rate: int, median_s: float) -> None:
+    times = sorted(Host(rate, only_unchallenged_get_in, seed).runs(1200) or math.inf for seed in range(100))
+    print(f"\n{rate} clients a second: median {times[50]:.2f} s, 95 of 100 within {times[95]:.2f} s")
+    assert times[-1] < math.inf
+    assert times[50] <= median_s
+
+
+@pytest.mark.parametrize("rate", [0, 2, 60, 1000])
+@pytest.mark.parametrize("round_trip_s", [0.001, 0.3])
+def test_a_flood_whose_answers_never_return_stops_no_challenge(rate: int, round_trip_s: float) -> None:
+    stopped = [Host(rate, all_get_in, seed, round_trip_s).runs(40) is not None for seed in range(30)]
+    assert sum(stopped) <= 1, "chance alone: 0.001 for each comparison"
+
+
+def test_clients_that_stop_coming_when_the_flood_begins_stop_no_challenge() -> None:
+    """An attacker opened connections for hours and now opens none: what used to be normal is no measure."""
+    host = Host(500, all_get_in)
+    host.runs(30, challenging=False)
+    host._rate = 0
+    assert host.runs(60) is None
+
+
+def test_comparisons_are_short_and_become_rare() -> None:
+    host = Host(60, all_get_in)
+    host.runs(300)
+    assert host.paused_s <= 14 * (PAUSE_S + TICK_S)
+
+
+def test_challenges_that_were_stopped_are_tried_again_after_a_while_and_then_later() -> None:
+    host = Host(300, only_unchallenged_get_in)
+    assert host.runs(2) is not None
+    assert "do not get in" in host.watch.reason
+    first = host.now
+    host.advice = ChallengeAdvice.STOP
+    host.runs(1)
+    assert host.advice is ChallengeAdvice.STOP
+    again = [stopped(host) for _ in range(2)]
+    assert again[0] - first == pytest.approx(STOPPED_S, abs=1.5)
+    assert again[1] - again[0] == pytest.approx(2 * STOPPED_S, abs=1.5)
+
+
+def stopped(host: Host) -> float:
+    """Let time pass until challenges are tried and stopped again; return when."""
+    while host.advice is ChallengeAdvice.STOP:
+        host.runs(TICK_S)
+    while host.advice is not ChallengeAdvice.STOP:
+        host.runs(TICK_S)
+    return host.now
+
+
+def test_a_stop_outlasts_calm_and_the_next_attack() -> None:
+    host = Host(300, only_unchallenged_get_in)
+    assert host.runs(2) is not None
+    host.runs(1, challenging=False)
+    assert host.runs(0.2) is not None
+
+
+def test_nothing_is_compared_while_nothing_is_answered() -> None:
+    host = Host(60, all_get_in)
+    assert host.runs(60, flood=0) is None
+    assert host.paused_s == 0
+
+
+def test_a_rule_that_comes_amid_an_attack_is_noticed_at_the_next_comparison() -> None:
+    host = Host(300, all_get_in)
+    assert host.runs(FIRST_AGAIN_S) is None
+    host._gets_in = only_unchallenged_get_in
+    took = host.runs(20)
+    assert took is not None
+    assert took < 4 * FIRST_AGAIN_S
+
+
+def test_half_as_many_handshakes_are_a_refusal_only_where_chance_does_not_explain_them() -> None:
+    assert is_refusal((0, 0.4), (10, 0.4))
+    assert not is_refusal((0, 0.4), (9, 0.4)), "2 to the power of -9 is more than 0.001"
+    assert not is_refusal((0, 0.4), (0, 0.4))
+    assert not is_refusal((600, 0.4), (1000, 0.4)), "more than half"
+    assert is_refusal((400, 0.4), (1000, 0.4))
+
+
+def test_the_chance_is_that_of_the_binomial_distribution() -> None:
+    assert chance_of(0, 10, 0.5) == pytest.approx(2**-10)
+    assert chance_of(10, 10, 0.5) == pytest.approx(1)
+    assert chance_of(170, 400, 0.5) == pytest.approx(chance_of(170, 401, 0.5), rel=0.2), "where both ways meet"

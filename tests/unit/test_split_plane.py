@@ -1,0 +1,95 @@
+"""The firewall and the challenge program as one plane: who holds what, and that a drop outranks a challenge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from synguard.enforcer.dry_run import DryRunPlane
+from synguard.enforcer.plane import Delta, PatientPlane
+from synguard.enforcer.reconcile.delta import delta
+from synguard.enforcer.reconcile.reconciler import Reconciler
+from synguard.enforcer.split_plane import SplitPlane, split_plane
+from synguard.errors import PlaneError
+from synguard.model import Action, SynHeader
+from tests.support.bans import ban, wanted
+from tests.support.fake_plane import FakePlane
+
+DROP = ban("drop", "192.0.2.7")
+CHALLENGE = ban("challenge", "192.0.2.0/24", action=Action.CHALLENGE, ports=(80,))
+EVERYBODY = ban("everybody", "0.0.0.0/0", action=Action.CHALLENGE, ports=(443,))
+HEADER = replace(ban("header", "0.0.0.0/0", ports=(443,)), header=SynHeader((1, 255), 512, 0, 0, 40))
+ALL = wanted(DROP, CHALLENGE, EVERYBODY, HEADER, allow=("127.0.0.1",))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+def plane() -> SplitPlane:
+    return split_plane(FakePlane(now), DryRunPlane(now))
+
+
+def test_the_firewall_holds_drops_and_the_program_challenges_and_the_drops_as_well(
+    plane: SplitPlane, tmp_path: Path
+) -> None:
+    outcome = Reconciler(plane, tmp_path / "lock").reconcile(ALL, now())
+    assert outcome.held.keys() == {"drop", "challenge", "everybody", "header"}
+    assert plane.firewall.read().bans.keys() == {"drop"}
+    assert plane.program.read().bans.keys() == {"drop", "challenge", "everybody", "header"}
+    assert delta(ALL, plane.read(), now()) == Delta()
+
+
+def test_a_drop_that_the_program_does_not_know_is_put_back(plane: SplitPlane, tmp_path: Path) -> None:
+    """A program that was loaded anew would answer SYNs of a banned source, and the source would connect."""
+    reconciler = Reconciler(plane, tmp_path / "lock")
+    reconciler.reconcile(ALL, now())
+    plane.program.flush()
+    reconciler.reconcile(ALL, now(), full=True)
+    assert plane.program.read().bans.keys() == {"drop", "challenge", "everybody", "header"}
+
+
+def test_another_step_against_a_target_leaves_nothing_of_the_one_before(plane: SplitPlane, tmp_path: Path) -> None:
+    reconciler = Reconciler(plane, tmp_path / "lock")
+    reconciler.reconcile(wanted(CHALLENGE), now())
+    graver = ban("graver", "192.0.2.0/24", ports=(80,))
+    reconciler.reconcile(wanted(graver), now())
+    assert plane.firewall.read().bans.keys() == plane.program.read().bans.keys() == {"graver"}
+
+
+def test_a_firewall_alone_refuses_a_challenge() -> None:
+    with pytest.raises(PlaneError, match="needs the challenge program"):
+        FakePlane(now).apply(Delta(add=(CHALLENGE,)))
+
+
+def test_it_is_read_back_in_pieces_only_where_the_firewall_is() -> None:
+    assert not isinstance(split_plane(FakePlane(now), DryRunPlane(now)), PatientPlane)
+
+
+def test_flush_empties_both_even_where_the_program_cannot_be_emptied(plane: SplitPlane, tmp_path: Path) -> None:
+    stuck = FakePlane(now)
+    stuck.failures["flush"] = [PlaneError("removing the program", "device busy")]
+    both = split_plane(plane.firewall, stuck)
+    plane.firewall.apply(Delta(add=(DROP,), frame=True))
+    with pytest.raises(PlaneError, match="device busy"):
+        both.flush()
+    assert not plane.firewall.read().bans
+
+
+def test_a_drop_that_another_process_put_in_without_a_copy_is_removed_like_any_other(
+    plane: SplitPlane, tmp_path: Path
+) -> None:
+    """Bans without a copy once counted as not held: `unban` left them in the firewall."""
+    plane.firewall.apply(Delta(add=(DROP,), frame=True))
+    Reconciler(plane, tmp_path / "lock").reconcile(wanted(), now())
+    assert not plane.firewall.read().bans
+
+
+def test_where_no_program_runs_the_firewall_is_read_as_it_is(plane: SplitPlane) -> None:
+    alone = split_plane(plane.firewall, DryRunPlane(now), 0)
+    plane.firewall.apply(Delta(add=(DROP,), frame=True))
+    assert alone.read() == plane.firewall.read()
