@@ -57,8 +57,9 @@ class SocketTables:
         Raises:
             SensorError: No whole table could be had.
         """
+        listening = local_ports(self._listening_rows(now))
         table = self._in(now, _HALF_OPEN)
-        elsewhere = set(local_ports(table)).difference(local_ports(self._listening_rows(now)), self._served)
+        elsewhere = set(local_ports(table)).difference(listening, self._served)
         self._served.update(sorted(elsewhere)[: MOST_SERVED - len(self._served)])
         return SocketReading(now, table, self.source)
 

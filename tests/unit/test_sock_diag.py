@@ -117,14 +117,28 @@ def test_a_refused_socket_is_unavailable() -> None:
         SockDiag(refuse).tcp(HALF_OPEN)
 
 
-def test_only_sockets_whose_local_port_listens_are_counted() -> None:
+def test_only_connections_whose_local_port_listens_are_counted() -> None:
     listen: Answer = lambda sequence: row(sequence, state=10, local_port=443, remote_port=0) + done(sequence)  # noqa: E731
     mixed: Answer = lambda sequence: (  # noqa: E731
         row(sequence, local_port=443) + row(sequence, local_port=50_000, remote_port=443) + done(sequence)
     )
-    reading = SocketTables(SockDiag(Kernel([listen, mixed]))).half_open(5.0)
+    reading = SocketTables(SockDiag(Kernel([listen, mixed]))).connections(5.0)
     assert (reading.at, reading.source) == (5.0, "sock_diag")
     assert reading.table.local_port.tolist() == [443]
+
+
+def test_every_half_open_socket_is_incoming_and_so_are_connections_to_its_port() -> None:
+    """TPROXY 443 to a listener on 5000: the sockets are on 443, where nothing listens."""
+    listen: Answer = lambda sequence: row(sequence, state=10, local_port=5000, remote_port=0) + done(sequence)  # noqa: E731
+    waiting: Answer = lambda sequence: row(sequence, local_port=443) + done(sequence)  # noqa: E731
+    open_now: Answer = lambda sequence: (  # noqa: E731
+        row(sequence, state=1, local_port=443)
+        + row(sequence, state=1, local_port=50_000, remote_port=443)
+        + done(sequence)
+    )
+    sockets = SocketTables(SockDiag(Kernel([listen, waiting, open_now])))
+    assert sockets.half_open(5.0).table.local_port.tolist() == [443]
+    assert sockets.connections(5.0).table.local_port.tolist() == [443]
 
 
 def test_one_moment_reads_the_listeners_once() -> None:
