@@ -26,6 +26,7 @@ from synguard.readings import (
     SocketReading,
     SocketTable,
     SynSample,
+    local_ports,
 )
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.status.model import SensorStatus
@@ -101,7 +102,7 @@ class HostSensors:
 
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
         """Return half-open sockets of one namespace with their ports as they are there."""
-        return self.containers.as_there(namespace, rows) if namespace and self.containers else rows
+        return self.containers.as_there(namespace, rows) if self.containers else rows
 
 
 class SensorScheduler:
@@ -175,7 +176,7 @@ class SensorScheduler:
         both = self._try("half_open", now, lambda: (sources.sockets.listeners(now), sources.sockets.half_open(now)))
         if both is not None:
             listeners, half_open = both
-            self._ports = frozenset(listener.port for listener in listeners)
+            self._ports = frozenset((*(one.port for one in listeners), *local_ports(half_open.table)))
         return Readings(
             at=now,
             half_open=half_open,

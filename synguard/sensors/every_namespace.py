@@ -29,13 +29,15 @@ from synguard.sensors.inet_diag import SocketRows
 from synguard.sensors.listener_names import ListenerNames
 from synguard.sensors.namespace_reader import NamespaceReader
 from synguard.sensors.namespaces import inside
-from synguard.sensors.port_mapping import PortMappings
+from synguard.sensors.port_mapping import ASK_UNKNOWN_S, PortMappings, is_tracking
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables, address_of
 from synguard.sensors.tcp_metrics import read_finished_peers
 
 _Seen = TypeVar("_Seen")
 
+OWN: Final = ""
+"""The namespace of the host itself."""
 CONTAINERS: Final = "containers"
 """The part of who is protected that is found here."""
 PEERS_OF_AT_ONCE: Final = 4
@@ -69,6 +71,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         self._counted: dict[str, dict[str, int]] = {}
         self._added: dict[str, int] = {}
         self._next_peers = 0
+        self._own, self._translated, self._asked_own_at = empty_table(), False, float("-inf")
 
     @property
     def source(self) -> str:
@@ -94,7 +97,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         """
         self.containers.look(now)
         labels = {reader.label for reader in self.containers.readers}
-        self._published.forget_but(labels)
+        self._published.forget_but({OWN, *labels})
         self._counted = {label: values for label, values in self._counted.items() if label in labels}
         return self.containers.summary()
 
@@ -104,7 +107,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         Raises:
             SensorError: No whole table of the host itself could be had.
         """
-        own = self._host.listeners(now)
+        own = [self._own_listener(one) for one in self._host.listeners(now)]
         rows = self._each(now, lambda reader: reader.listening(now))
         inodes = np.concatenate([found.inode for _, found in rows] or [np.empty(0, np.uint32)])
         names = iter(self._names.names(inodes, now)) if len(inodes) else iter(())
@@ -169,12 +172,20 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         return with_containers(self._protected(allow, known), self.containers)
 
     def port_mapping(self) -> Mapping[int, tuple[int, ...]]:
-        """Return port as counted → ports to close for it, where that is more than itself; empty for all ports."""
+        """Return port as counted → ports to close for it, where that is more than itself; empty for all ports.
+
+        A port of the host itself is closed beside those that lead to it: a client may write either.
+        """
+        known = dict(self._published.port_mapping())
+        for owner, port in [key for key in known if key[0] == OWN]:
+            leading = known.pop((owner, port))
+            if leading and leading != (port,):
+                known[owner, port] = tuple(sorted({*leading, port}))
         found: dict[int, tuple[int, ...]] = {}
-        for port_mapping in self._published.port_mapping().values():
-            for door in port_mapping if len(port_mapping) > 1 else ():
-                found[door] = tuple(sorted({*port_mapping, *found.get(door, ())}))
-        unknown = {port for (_, port), port_mapping in self._published.port_mapping().items() if not port_mapping}
+        for leading in known.values():
+            for door in leading if len(leading) > 1 else ():
+                found[door] = tuple(sorted({*leading, *found.get(door, ())}))
+        unknown = {port for (_, port), leading in known.items() if not leading}
         return found | dict.fromkeys(unknown, ())
 
     def published(self) -> frozenset[int]:
@@ -192,6 +203,8 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
 
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
         """Return those half-open sockets of the last reading with their ports as they are in the namespace."""
+        if namespace == OWN:
+            return self._own.where(np.isin(self._own.cookie, rows.cookie)) if self._translated else rows
         reader = next((one for one in self.containers.readers if one.label == namespace), None)
         last = empty_table() if reader is None else reader.last_half_open()
         return last.where(np.isin(last.cookie, rows.cookie))
@@ -218,7 +231,8 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
     def _joined(
         self, own: SocketReading, others: list[tuple[NamespaceReader, SocketTable]], now: float
     ) -> SocketReading:
-        tables, spans, start = [own.table], [NamespaceSpan("", 0, len(own.table))], len(own.table)
+        translated = self._own_as_published(own.table, now)
+        tables, spans, start = [translated], [NamespaceSpan("", 0, len(translated))], len(translated)
         for reader, table in others:
             if len(table):
                 self._published.learn(reader.label, table, now)
@@ -226,8 +240,17 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
                 spans.append(NamespaceSpan(reader.label, start, start + len(table)))
                 start += len(table)
         if len(tables) == 1:
-            return own
+            return replace(own, table=translated)
         return replace(own, table=concatenated(tables), spans=tuple(spans))
+
+    def _own_as_published(self, table: SocketTable, now: float) -> SocketTable:
+        """Return the host's own sockets with the ports that clients write, where rules redirect others to them."""
+        if now - self._asked_own_at >= ASK_UNKNOWN_S and is_tracking():
+            self._asked_own_at = now
+            self._published.learn(OWN, table, now)
+        self._own = table
+        self._translated = any(self._door(OWN, port) != port for port in self._published.ports_of(OWN))
+        return self._as_published(OWN, table) if self._translated else table
 
     def _as_published(self, label: str, table: SocketTable) -> SocketTable:
         ports = table.local_port.copy()
@@ -238,6 +261,10 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
     def _door(self, label: str, port: int) -> int:
         """Return the port that clients write for a port of a namespace; that port itself until it is known."""
         return next(iter(self._published.of(label, port)), port)
+
+    def _own_listener(self, one: Listener) -> Listener:
+        door = self._door(OWN, one.port)
+        return one if door == one.port else replace(one, port=door, inner_port=one.port)
 
     def _listener(self, label: str, rows: SocketRows, row: int, process: str) -> Listener:
         table = rows.table

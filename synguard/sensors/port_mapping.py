@@ -15,13 +15,14 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from synguard.errors import SensorError
 from synguard.netlink import NESTED, attribute, attributes, query
-from synguard.readings import V4_PREFIX, SocketTable
+from synguard.readings import V4_PREFIX, SocketTable, local_ports
 
 ASKED_PER_PORT: Final = 4
 """Sockets looked up for one port at a time: one port may be published as several."""
@@ -33,6 +34,7 @@ FORGET_S: Final = 3600.0
 MOST_MAPPINGS: Final = 16
 """Host ports remembered for one port of a container."""
 
+_TRACKED: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _NETLINK_NETFILTER: Final = 12
 _CT_GET: Final = 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
 _NFGENMSG_BYTES: Final = 4
@@ -62,7 +64,7 @@ class PortMappings:
 
     def learn(self, namespace: str, table: SocketTable, now: float) -> None:
         """Look up a few sockets of each port that is due; ``table`` holds sockets of one namespace."""
-        due = [port for port in np.unique(table.local_port).tolist() if self._is_due(namespace, port, now)]
+        due = [port for port in local_ports(table) if self._is_due(namespace, port, now)]
         for port in due[:PORTS_AT_ONCE]:
             known = self._known.setdefault((namespace, port), _Port())
             rows = np.flatnonzero(table.local_port == port)
@@ -85,6 +87,10 @@ class PortMappings:
         """Return (namespace, port) → host ports that lead there, ascending; empty where they are not known."""
         return {key: tuple(sorted(known.host_ports)) for key, known in self._known.items()}
 
+    def ports_of(self, namespace: str) -> list[int]:
+        """Return the ports of one namespace of which anything is known."""
+        return [port for owner, port in self._known if owner == namespace]
+
     def of(self, namespace: str, port: int) -> tuple[int, ...]:
         """Return the host ports that lead to one port of one namespace, as far as they are known."""
         known = self._known.get((namespace, port))
@@ -95,6 +101,14 @@ class PortMappings:
         if known is None:
             return True
         return now - known.asked_at >= (ASK_AGAIN_S if known.host_ports else ASK_UNKNOWN_S)
+
+
+def is_tracking(path: Path = _TRACKED) -> bool:
+    """Return whether this network namespace tracks connections; to ask it otherwise would load modules."""
+    try:
+        return int(path.read_text(encoding="ascii")) > 0
+    except (OSError, ValueError):
+        return False
 
 
 def original_port(table: SocketTable, row: int) -> int | None:

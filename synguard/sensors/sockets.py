@@ -10,7 +10,7 @@ import numpy as np
 
 from synguard.addresses import Address
 from synguard.errors import SensorError
-from synguard.readings import CONNECTED, V4_PREFIX, Listener, SocketReading, SocketTable, TcpState
+from synguard.readings import CONNECTED, V4_PREFIX, Listener, SocketReading, SocketTable, TcpState, local_ports
 from synguard.sensors import psutil_tables
 from synguard.sensors.inet_diag import SocketRows, UnavailableError
 from synguard.sensors.listener_names import ListenerNames, process_name
@@ -20,18 +20,22 @@ from synguard.sensors.sock_diag import SockDiag
 _LISTENING: Final = frozenset({TcpState.LISTEN})
 _HALF_OPEN: Final = frozenset({TcpState.SYN_RECV})
 _COMPLETED: Final = CONNECTED | {TcpState.TIME_WAIT}
+MOST_SERVED: Final = 64
+"""Ports without a listener that are learned from half-open sockets; more would take the host's own connections in."""
 
 
 class SocketTables:
     """The socket table of this network namespace, by sock_diag, or by psutil once that is refused.
 
     "Listens" means in this namespace: connections to containers, and those this host opened, are not counted.
+    A port that had half-open sockets is served, whether a socket listens on it or not.
     """
 
     def __init__(self, diag: SockDiag | None = None) -> None:
         self._diag = diag or SockDiag()
         self._refusal: UnavailableError | None = None
         self._names = ListenerNames()
+        self._served: set[int] = set()
         self._listening: tuple[float, SocketRows] | None = None
         self._by_psutil: tuple[float, Owned] | None = None
 
@@ -46,20 +50,29 @@ class SocketTables:
         return str(self._refusal or "")
 
     def half_open(self, now: float) -> SocketReading:
-        """Return sockets in ``SYN_RECV`` whose local port listens.
+        """Return sockets in ``SYN_RECV``; each is incoming, also on a port that no socket listens on.
+
+        With TPROXY and sk_lookup the kernel hands connections to a listener on another port.
 
         Raises:
             SensorError: No whole table could be had.
         """
-        return self._to_listeners(now, _HALF_OPEN)
+        table = self._in(now, _HALF_OPEN)
+        elsewhere = set(local_ports(table)).difference(local_ports(self._listening_rows(now)), self._served)
+        self._served.update(sorted(elsewhere)[: MOST_SERVED - len(self._served)])
+        return SocketReading(now, table, self.source)
 
     def connections(self, now: float) -> SocketReading:
-        """Return sockets past the handshake, ``TIME_WAIT`` included, whose local port listens.
+        """Return sockets past the handshake, ``TIME_WAIT`` included, whose local port listens or had half-open ones.
 
         Raises:
             SensorError: No whole table could be had.
         """
-        return self._to_listeners(now, _COMPLETED)
+        listening = np.zeros(1 << 16, np.bool_)
+        listening[self._listening_rows(now).local_port] = True
+        listening[list(self._served)] = True
+        table = self._in(now, _COMPLETED)
+        return SocketReading(now, table.where(listening[table.local_port]), self.source)
 
     def listeners(self, now: float) -> tuple[Listener, ...]:
         """Return every listening TCP socket, by port; names are looked for at a slow cadence.
@@ -107,12 +120,9 @@ class SocketTables:
         """Give back what the sensor holds open."""
         self._diag.close()
 
-    def _to_listeners(self, now: float, states: frozenset[TcpState]) -> SocketReading:
-        listening = np.zeros(1 << 16, np.bool_)
-        listening[self._listening_rows(now).local_port] = True
+    def _in(self, now: float, states: frozenset[TcpState]) -> SocketTable:
         rows = self._diag_tcp(states)
-        table = rows.table if rows is not None else _in_states(self._by_psutil_at(now).table, states)
-        return SocketReading(now, table.where(listening[table.local_port]), self.source)
+        return rows.table if rows is not None else _in_states(self._by_psutil_at(now).table, states)
 
     def _listening_rows(self, now: float) -> SocketTable:
         """Return the listening sockets, read once per moment ``now``."""

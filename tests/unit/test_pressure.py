@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
-from synguard.detector.pressure import pressure_on
+import numpy as np
+
+from synguard.detector.pressure import ELSEWHERE, pressure_on
 from synguard.readings import Listener, NamespaceSpan, concatenated
 from tests.support.traffic import sockets, table
 
@@ -55,3 +57,30 @@ def test_listeners_of_other_namespaces_have_queues_of_their_own() -> None:
     host, container = pressure_on(listeners, reading)
     assert (host.namespace, host.half_open, host.censored) == ("", 100, False)
     assert (container.namespace, container.half_open, container.censored) == ("web", 100, True)
+
+
+def test_of_twenty_listeners_of_one_port_the_flooded_one_is_shown_and_judged() -> None:
+    """Added up they read as "129/2560 (5%)", while one address turned its clients away."""
+    addresses = [ip_address(f"192.0.2.{number}") for number in range(1, 21)]
+    listeners = [Listener(address, 80, 128, 0, f"web{address}") for address in addresses]
+    rows = table({"198.51.100.7": 129, "198.51.100.8": 3})
+    flooded, other = (np.uint64(0xFFFF << 32 | int(addresses[place])) for place in (7, 3))
+    to = np.where(np.arange(132) < 129, flooded, other)
+    [pressure] = pressure_on(listeners, sockets(0, replace(rows, local_low=to)))
+    assert (pressure.half_open, pressure.backlog, pressure.censored) == (129, 128, True)
+    assert pressure.process == "web192.0.2.8"
+
+
+def test_what_comes_to_an_address_without_a_listener_of_its_own_is_the_wildcard_s() -> None:
+    listeners = [Listener(ip_address("192.0.2.99"), 80, 4096, 0), Listener(V4, 80, 128, 0)]
+    [pressure] = pressure_on(listeners, sockets(0, table({"198.51.100.7": 129})))
+    assert (pressure.half_open, pressure.backlog) == (129, 128)
+
+
+def test_half_open_sockets_on_a_port_without_a_listener_count_against_the_longest_queue() -> None:
+    """TPROXY and sk_lookup hand them to a listener on another port; which one cannot be seen."""
+    listeners = [Listener(V4, 5000, 128, 0), Listener(V4, 22, 64, 0)]
+    ssh, alone, proxy = pressure_on(listeners, sockets(0, table({"198.51.100.7": 129}, port=443)))
+    assert (alone.port, alone.half_open, alone.backlog, alone.censored) == (443, 129, 128, True)
+    assert alone.process == ELSEWHERE
+    assert (ssh.half_open, proxy.half_open) == (0, 0)

@@ -1,0 +1,118 @@
+"""Ports that clients write, where rules of the host itself hand connections to listeners on others: NAT, TPROXY."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+import pytest
+
+from synguard.detector.pressure import ELSEWHERE, pressure_on
+from synguard.readings import local_ports
+from synguard.sensors.every_namespace import EveryNamespace
+from tests.support.firewall_net import HOST, FirewallNet, wait_until
+from tests.support.syn_packets import checked, ipv4, tcp
+
+pytestmark = pytest.mark.kernel
+
+WRITTEN = 8443
+REDIRECTS = {
+    "nft redirect": "nft add table ip n; nft add chain ip n pre '{{ type nat hook prerouting priority -100; }}';"
+    " nft add rule ip n pre tcp dport {port} redirect to :80",
+    "nft dnat": "nft add table ip n; nft add chain ip n pre '{{ type nat hook prerouting priority -100; }}';"
+    " nft add rule ip n pre tcp dport {port} dnat to {host}:80",
+    "legacy REDIRECT": "iptables-legacy -t nat -A PREROUTING -p tcp --dport {port} -j REDIRECT --to-ports 80",
+    "iptables-nft DNAT": "iptables-nft -t nat -A PREROUTING -p tcp --dport {port} -j DNAT --to-destination {host}:80",
+}
+
+
+@pytest.fixture
+def net() -> Iterator[FirewallNet]:
+    made = FirewallNet()
+    yield made
+    made.close()
+
+
+def throw_syns(net: FirewallNet, port: int, count: int) -> None:
+    """Let the peer send SYNs in the name of hosts that do not exist, so that nobody answers for them."""
+    to = IPv4Address(HOST[4])
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            for number in range(count):
+                source = f"10.7.0.{100 + number}"
+                raw.sendto(ipv4(source, checked(source, to, tcp(port)), to=to), (str(to), 0))
+
+    net.peer.call(send)
+
+
+@pytest.mark.parametrize("rule", REDIRECTS.values(), ids=list(REDIRECTS))
+def test_sockets_of_a_redirected_port_are_counted_under_the_one_that_clients_write(net: FirewallNet, rule: str) -> None:
+    """A flood on 443, redirected to 8080: port 8080 was banned, which no packet names before the translation."""
+    net.host.sh(rule.format(port=WRITTEN, host=HOST[4]))
+    everywhere = EveryNamespace()
+    try:
+        throw_syns(net, WRITTEN, 8)
+        wait_until(lambda: len(net.host.call(everywhere.half_open, 1.0).table) == 8, 5)
+        reading = net.host.call(everywhere.half_open, 2.0)
+        listeners = net.host.call(everywhere.listeners, 2.0)
+        assert local_ports(reading.table) == [WRITTEN]
+        assert everywhere.port_mapping()[WRITTEN] == (80, WRITTEN)
+        assert WRITTEN in everywhere.published()
+        [queue] = [one for one in pressure_on(listeners, reading) if one.half_open]
+        assert (queue.port, queue.half_open, queue.backlog) == (WRITTEN, 8, 512)
+        assert local_ports(everywhere.as_there("", reading.table)) == [80]
+    finally:
+        everywhere.close()
+
+
+def test_without_a_translation_ports_are_what_they_are(net: FirewallNet) -> None:
+    net.host.sh("nft add table ip n; nft add chain ip n in '{ type filter hook input priority 0; }';"
+                " nft add rule ip n in ct state established accept")  # fmt: skip
+    everywhere = EveryNamespace()
+    try:
+        throw_syns(net, 80, 3)
+        wait_until(lambda: len(net.host.call(everywhere.half_open, 1.0).table) == 3, 5)
+        assert local_ports(net.host.call(everywhere.half_open, 2.0).table) == [80]
+        assert everywhere.port_mapping() == {}
+    finally:
+        everywhere.close()
+
+
+TRANSPARENT = (
+    "ip rule add fwmark 1 lookup 100; ip route add local 0.0.0.0/0 dev lo table 100; nft add table ip t;"
+    " nft add chain ip t pre '{{ type filter hook prerouting priority -150; }}';"
+    " nft add rule ip t pre tcp dport {port} tproxy to 127.0.0.1:5000 meta mark set 1 accept"
+)
+
+
+def test_half_open_sockets_of_a_transparent_proxy_are_seen_although_nothing_listens_on_their_port(
+    net: FirewallNet,
+) -> None:
+    """TPROXY 443 → 5000: 129 sockets stood in SYN_RECV, and the agent said healthy, half-open 0."""
+    net.host.sh(TRANSPARENT.format(port=WRITTEN))
+
+    def listen() -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_IP, 19, 1)  # IP_TRANSPARENT
+        listener.bind(("127.0.0.1", 5000))
+        listener.listen(512)
+        return listener
+
+    with contextlib.closing(net.host.call(listen)) as listener:
+        everywhere = EveryNamespace()
+        try:
+            throw_syns(net, WRITTEN, 8)
+            wait_until(lambda: len(net.host.call(everywhere.half_open, 1.0).table) == 8, 5)
+            reading = net.host.call(everywhere.half_open, 2.0)
+            assert local_ports(reading.table) == [WRITTEN]
+            [queue] = [one for one in pressure_on(net.host.call(everywhere.listeners, 2.0), reading) if one.half_open]
+            assert (queue.port, queue.half_open, queue.process) == (WRITTEN, 8, ELSEWHERE)
+            assert net.reaches(4, port=WRITTEN)
+            accepted, _ = listener.accept()
+            with accepted:
+                assert WRITTEN in local_ports(net.host.call(everywhere.connections, 3.0).table)
+        finally:
+            everywhere.close()
