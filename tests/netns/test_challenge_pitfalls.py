@@ -37,6 +37,7 @@ class Pitfall:
     loose: int = 1
 
 
+REDIRECTIONS: Final = ("redirect to :8080", f"dnat ip to {VICTIM4}:8080")
 LEGACY: Final = ("iptables-legacy-restore",)
 VARIANT: Final = ("iptables-nft-restore",)
 NATIVE: Final = ("nft", "-f", "-")
@@ -105,21 +106,23 @@ def test_the_preflight_names_what_refuses_challenged_clients_and_nothing_else(
     assert served(lab) == 1.0, "without challenges all are served"
 
 
+@pytest.mark.parametrize("verdict", REDIRECTIONS)
 def test_a_redirected_port_without_a_listener_of_its_own_is_left_alone(
-    begin: Callable[..., tuple[Lab, Challenge]],
+    begin: Callable[..., tuple[Lab, Challenge]], verdict: str
 ) -> None:
     lab, held = begin(8080)
-    lab.victim.nft(chain("tcp dport 80 redirect to :8080", hook="prerouting", priority="dstnat"))
+    lab.victim.nft(chain(f"tcp dport 80 {verdict}", hook="prerouting", priority="dstnat"))
     assert served(lab) == 1.0
     assert held.hits("all").answered == 0
     assert [(one.code, one.ports) for one in obstacles(held)] == [("redirected-port", (80,))]
 
 
+@pytest.mark.parametrize("verdict", REDIRECTIONS)
 def test_a_redirected_port_with_another_listener_refuses_challenged_clients(
-    begin: Callable[..., tuple[Lab, Challenge]],
+    begin: Callable[..., tuple[Lab, Challenge]], verdict: str
 ) -> None:
     lab, held = begin(80, 8080)
-    lab.victim.nft(chain("tcp dport 80 redirect to :8080", hook="prerouting", priority="dstnat"))
+    lab.victim.nft(chain(f"tcp dport 80 {verdict}", hook="prerouting", priority="dstnat"))
     share = served(lab)
     print(f"\nredirected, with a listener on the port itself: {share:.0%} are served")
     assert share < 0.6
