@@ -126,10 +126,12 @@ def read_secret(path: Path) -> str:
             if found.st_mode & _OTHERS:
                 raise ConfigError(f"{path}: others may read it, and it holds secrets: chmod 600 {path}")
             data = file.read(LARGEST_SECRET + 1)
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path}: not a regular file") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     if len(data) > LARGEST_SECRET:
-        raise ConfigError(f"{path}: larger than {LARGEST_SECRET} bytes; is this the right file?")
+        raise ConfigError(f"{path}: larger than {LARGEST_SECRET // 1024} KiB; is this the right file?")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

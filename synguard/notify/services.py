@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from synguard.errors import ConfigError
 from synguard.notify.redaction import masked
 from synguard.plain import clipped, printable
 from synguard.policy.integrations import MOST_URLS, Notify, url_fault
-
-LARGEST: Final = 64 * 1024
+from synguard.private import read_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +53,14 @@ def load_key(settings: Notify) -> bytes | None:
     """
     if settings.webhook_key_file is None:
         return None
-    key = _private_text(settings.webhook_key_file).strip().encode()
+    key = read_secret(settings.webhook_key_file).strip().encode()
     if not key:
         raise ConfigError(f"{settings.webhook_key_file}: holds no key; make one with: openssl rand -hex 32")
     return key
 
 
 def _lines(path: Path) -> Iterable[str]:
-    for number, line in enumerate(_private_text(path).splitlines(), 1):
+    for number, line in enumerate(read_secret(path).splitlines(), 1):
         url = line.strip()
         if not url or url.startswith("#"):
             continue
@@ -72,32 +68,6 @@ def _lines(path: Path) -> Iterable[str]:
         if fault:
             raise ConfigError(f"{path}: line {number}: {fault}")
         yield url
-
-
-def _private_text(path: Path) -> str:
-    try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            seen = os.fstat(file.fileno())
-            if not stat.S_ISREG(seen.st_mode):
-                raise ConfigError(f"{path}: not a regular file")
-            if seen.st_mode & 0o077:
-                raise ConfigError(f"{path}: others may read it, and it holds secrets: chmod 600 {path}")
-            data = file.read(LARGEST + 1)
-    except IsADirectoryError as error:
-        raise ConfigError(f"{path}: not a regular file") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > LARGEST:
-        raise ConfigError(f"{path}: larger than 64 KiB; is this the right file?")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text") from error
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file at once, also a named pipe that nobody writes to."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def host_name(settings: Notify) -> str:
