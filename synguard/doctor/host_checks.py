@@ -11,9 +11,9 @@ from typing import Final
 from synguard.capabilities import how_to_get, missing_capabilities
 from synguard.doctor.findings import Finding, Level, is_exposed
 from synguard.doctor.queue_checks import longer_queue, queue_findings
-from synguard.enforcer.programs import find_tool, tool_environment
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
 from synguard.policy.models import Config
+from synguard.programs import find_tool, tool_environment
 from synguard.readings import Listener
 
 SYSCTLS: Final = Path("/proc/sys/net")

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from synguard.errors import FleetError
 from synguard.fleet.routes import Route, exabgp_command, gobgp_arguments
 from synguard.plain import clipped, printable
+from synguard.programs import find_tool, tool_environment
 
 ANSWER_S: Final = 3.0
 """How long a speaker may take for one answer."""
@@ -108,19 +109,23 @@ def _answer(out_of: int) -> str:
 
 
 class GoBgp:
-    """GoBGP through its own command, which asks the daemon on this host."""
+    """GoBGP through its own command, looked for in root's directories alone; it asks the daemon on this host."""
 
     def __init__(self, command: str = "gobgp") -> None:
         self._command = command
 
     def say(self, route: Route, *, announce: bool) -> None:
         """Run one command."""
+        tool = find_tool(self._command)
+        if tool is None:
+            raise FleetError(f"{self._command} is not installed: install GoBGP, or set speaker in [bgp]")
         try:
             done = subprocess.run(  # noqa: S603  # no shell; routes are ours
-                [self._command, *gobgp_arguments(route, announce=announce)],
+                [tool, *gobgp_arguments(route, announce=announce)],
                 capture_output=True,
                 text=True,
                 timeout=ANSWER_S,
+                env=tool_environment(),
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -263,7 +263,7 @@ def test_the_plane_is_chosen_by_config_and_by_what_works_here(
     assert chosen(plane="iptables", members="sets") == "iptables-sets"
     assert chosen(plane="iptables", members="rules") == "iptables-rules"
     assert chosen(members="rules") == "nftables"
-    monkeypatch.setattr("synguard.enforcer.programs.PLACES", str(tmp_path))
+    monkeypatch.setattr("synguard.programs.PLACES", str(tmp_path))
     assert chosen() == "iptables-rules"  # neither ipset nor nft is installed
     with pytest.raises(PlaneError, match="install the package ipset"):
         chosen(plane="iptables", members="sets")
@@ -276,7 +276,7 @@ def test_removing_everything_works_without_the_ipset_tool(
         Reconciler(PlaneThere(host, lambda: IptablesRulesPlane(now)), tmp_path / "lock").reconcile(GOAL, now()).change
     )
     with monkeypatch.context() as patch:
-        patch.setattr("synguard.enforcer.programs.PLACES", str(tmp_path))
+        patch.setattr("synguard.programs.PLACES", str(tmp_path))
         host.call(flush_kernel)
     assert "synguard" not in host.sh("iptables-legacy-save; ip6tables-legacy-save").lower()
 

@@ -322,7 +322,7 @@ def without_legacy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_nft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synguard.enforcer.programs.PLACES", str(tmp_path))
+    monkeypatch.setattr("synguard.programs.PLACES", str(tmp_path))
 
 
 def chosen(host: NetworkThread, **keys: str) -> str:

@@ -20,8 +20,8 @@ from synguard.enforcer.challenge.packet_filter import Table
 from synguard.enforcer.challenge.saved_rules import read_saved
 from synguard.enforcer.iptables.xtables import existing_tables, families_here
 from synguard.enforcer.names import CHAIN, Family
-from synguard.enforcer.programs import find_tool, tool_environment
 from synguard.errors import NotPermittedError, PlaneError
+from synguard.programs import find_tool, tool_environment
 
 TIMEOUT_S: Final = 5.0
 """For one program; 20,000 rules are listed in a quarter of a second."""

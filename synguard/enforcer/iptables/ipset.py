@@ -11,10 +11,10 @@ from typing import IO, Final
 
 from synguard.enforcer.iptables.set_members import SavedSets, parse_in_pieces, parse_save
 from synguard.enforcer.names import SET_NAMES, SET_PREFIX
-from synguard.enforcer.programs import find_tool, tool_environment
 from synguard.enforcer.script import whole
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 from synguard.memory import many_objects
+from synguard.programs import find_tool, tool_environment
 
 TIMEOUT_S: Final = 30.0
 """For one process; a full set of 131,072 members is written in about a second."""

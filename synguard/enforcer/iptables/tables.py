@@ -11,9 +11,9 @@ from synguard.enforcer.iptables.revisions import missing_extensions
 from synguard.enforcer.iptables.rules import Rule, XtablesTable, reject_rules
 from synguard.enforcer.iptables.xtables import XTable, existing_tables, loading
 from synguard.enforcer.names import CHAIN
-from synguard.enforcer.programs import find_tool
 from synguard.errors import ChangedUnderneathError, PlaneUnavailableError
 from synguard.model import Action
+from synguard.programs import find_tool
 
 
 def check_tables(tables: tuple[XtablesTable, ...], trials: tuple[Rule, ...], matches: tuple[str, ...]) -> None:

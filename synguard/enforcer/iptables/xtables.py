@@ -26,8 +26,8 @@ from typing import Any, Final
 from synguard.enforcer.iptables.option_entries import adapt
 from synguard.enforcer.iptables.rules import Rule, XtablesTable
 from synguard.enforcer.names import CHAIN_LIMIT, COMMENT_LIMIT, Family
-from synguard.enforcer.programs import PLACES
 from synguard.errors import ChangedUnderneathError, NotPermittedError, PlaneError, PlaneUnavailableError
+from synguard.programs import PLACES
 
 _MATCH_HEADER: Final = 32
 """``struct xt_entry_match``: u16 size, 29 bytes of name, u8 revision."""

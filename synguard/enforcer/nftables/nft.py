@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final
 
-from synguard.enforcer.programs import find_tool, tool_environment
 from synguard.enforcer.script import whole
 from synguard.errors import ChangedUnderneathError, NotPermittedError, PlaneError, PlaneUnavailableError
+from synguard.programs import find_tool, tool_environment
 
 TIMEOUT_S: Final = 60.0
 """For one process; 100,000 elements are written in a second or two and listed in three to five."""
