@@ -56,7 +56,7 @@ def in_fleet(agent: Agent, config: Config, clock: Clock, host: str) -> Iterator[
 def _crowdsec(agent: Agent, config: Config, clock: Clock, host: str, held: ExitStack) -> Iterator[PeerRecord]:
     from synguard.fleet.follower import DecisionFollower
     from synguard.fleet.lapi import AlertSink, DecisionSource
-    from synguard.fleet.reporter import AlertReporter, Outbox
+    from synguard.fleet.reporter import LOOK_EVERY_S, AlertReporter, Outbox
 
     settings = config.crowdsec
     place = urlsplit(settings.url).netloc
@@ -67,8 +67,7 @@ def _crowdsec(agent: Agent, config: Config, clock: Clock, host: str, held: ExitS
     if api_key is not None:
         record = PeerRecord("crowdsec decisions", place)
         follower = DecisionFollower(
-            DecisionSource(settings.url, api_key, settings.ca_file),
-            _ledger_opener(config),
+            source := DecisionSource(settings.url, api_key, settings.ca_file),
             _view_of(agent),
             clock,
             record,
@@ -76,16 +75,14 @@ def _crowdsec(agent: Agent, config: Config, clock: Clock, host: str, held: ExitS
             at_most=settings.at_most,
             poll_s=settings.poll,
         )
-        follower.start()
-        held.callback(follower.stop)
+        _work(held, config, clock, record, follower.poll, source.close, settings.poll)
         yield record
     if password is not None:
         record, outbox = PeerRecord("crowdsec alerts", place), Outbox()
         sink = AlertSink(settings.url, settings.machine_id, password, settings.ca_file)
         agent.observers.append(_filling(outbox, agent))
-        reporter = AlertReporter(sink, outbox, _ledger_opener(config), clock, record, host)
-        reporter.start()
-        held.callback(reporter.stop)
+        reporter = AlertReporter(sink, outbox, clock, record, host)
+        _work(held, config, clock, record, reporter.work, sink.close, LOOK_EVERY_S)
         yield record
 
 
@@ -114,8 +111,24 @@ def peer_status(record: PeerRecord) -> PeerStatus:
     )
 
 
-def _ledger_opener(config: Config) -> Callable[[], Ledger]:
-    return lambda: Ledger.open(config.state_dir / LEDGER_FILE, config.ledger)
+def _work(
+    held: ExitStack,
+    config: Config,
+    clock: Clock,
+    record: PeerRecord,
+    work: Callable[[Ledger], object],
+    close: Callable[[], None],
+    every_s: float,
+) -> None:
+    """Let a peer's work be done in a thread until the agent ends."""
+    from synguard.fleet.worker import PeerWorker
+
+    def open_ledger() -> Ledger:
+        return Ledger.open(config.state_dir / LEDGER_FILE, config.ledger)
+
+    worker = PeerWorker(record.state.name, work, close, open_ledger, clock, record, every_s)
+    worker.start()
+    held.callback(worker.stop)
 
 
 def _view_of(agent: Agent) -> Callable[[], HostView]:

@@ -2,9 +2,10 @@
 
 ``python -m synguard.fleet.feeder`` reads objects of JSON, one a line, each all that is wanted now::
 
-    {"routes": [[{"source": "203.0.113.5/32", ...}, 1234.5], ...]}
+    {"routes": [[{"source": "203.0.113.5/32", ...}, 1234.5], ...], "refused": 0}
 
-with each route's deadline in ``CLOCK_MONOTONIC`` seconds. It writes a line whenever something changed::
+with each route's deadline in ``CLOCK_MONOTONIC`` seconds, and how many more there were
+than may be announced. It writes a line whenever something changed::
 
     {"reachable": true, "announced": 3, "waiting": 0, "refused": 0, "error": ""}
 
@@ -58,11 +59,14 @@ class Feeder:
     def take(self, line: str) -> None:
         """Take in a line of the agent's; one that cannot be read changes nothing."""
         try:
-            routes = {from_json(item): float(deadline) for item, deadline in json.loads(line)["routes"]}
+            told = json.loads(line)
+            routes = {from_json(item): float(deadline) for item, deadline in told["routes"]}
+            refused = int(told.get("refused", 0))
         except (ValueError, KeyError, TypeError) as error:
             self._error = f"a line of the agent cannot be read: {error}"
             return
         self._announcer.want(routes)
+        self._announcer.refused += refused
 
     def work(self, now: float) -> float:
         """Say what is to be said; return the seconds until something is due again."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
-
 from synguard.addresses import Network
 from synguard.clock import Clock
-from synguard.errors import FleetError, LedgerError
 from synguard.fleet.decisions import parse_stream
 from synguard.fleet.known import KnownDecisions
 from synguard.fleet.peer import PeerRecord
@@ -26,8 +22,6 @@ COMPLETE_EVERY_S: Final = 600.0
 about an address is deleted, nothing is said although the shorter one stands (1.4.6)."""
 AT_ONCE: Final = 2_048
 """Bans written in one transaction: the agent waits for a writer no longer than that takes."""
-FIRST_RETRY_S: Final = 1.0
-LAST_RETRY_S: Final = 60.0
 ENDED: Final = "the decision ended"
 """How the ledger says that a ban of this origin ended with its decision."""
 
@@ -41,9 +35,6 @@ class Stream(Protocol):
     def stream(self, *, complete: bool) -> bytes:
         """Return one answer of the decision stream."""
 
-    def close(self) -> None:
-        """Close the connection."""
-
 
 @dataclass(frozen=True, slots=True)
 class HostView:
@@ -55,13 +46,12 @@ class HostView:
     """It is not known who must be protected: nothing is added until it is."""
 
 
-class DecisionFollower(threading.Thread):
+class DecisionFollower:
     """Polls a local API and keeps the ledger's bans of origin ``crowdsec`` as its decisions say."""
 
     def __init__(
         self,
         source: Stream,
-        open_ledger: Callable[[], Ledger],
         view: Callable[[], HostView],
         clock: Clock,
         record: PeerRecord,
@@ -70,42 +60,14 @@ class DecisionFollower(threading.Thread):
         at_most: int,
         poll_s: float,
     ) -> None:
-        super().__init__(name="crowdsec-decisions", daemon=True)
         self._source = source
-        self._open_ledger = open_ledger
         self._view = view
         self._clock = clock
         self._record = record
         self._poll_s = poll_s
         self._known = KnownDecisions(kinds, at_most)
-        self._ended = threading.Event()
         self._complete_at = float("-inf")
         self._mode: bool | None = None
-
-    def run(self) -> None:
-        """Poll until stopped; what fails is retried, ever more patiently, and nothing that is known is dropped."""
-        retrying = Retrying(
-            retry=retry_if_exception_type((FleetError, LedgerError)),
-            wait=wait_exponential_jitter(initial=FIRST_RETRY_S, max=LAST_RETRY_S),
-            stop=lambda _: self._ended.is_set(),
-            sleep=self._sleep,
-            before_sleep=self._note_failure,
-            reraise=True,
-        )
-        try:
-            with self._open_ledger() as ledger:
-                while not self._ended.is_set():
-                    retrying(self.poll, ledger)
-                    self._ended.wait(self._poll_s)
-        except (FleetError, LedgerError) as error:
-            self._record.failed(self._clock.utcnow(), str(error))
-        finally:
-            self._source.close()
-
-    def stop(self, patience_s: float = 2.0) -> None:
-        """End polling; bans that stand keep their end."""
-        self._ended.set()
-        self.join(patience_s)
 
     def poll(self, ledger: Ledger) -> Plan:
         """Ask once, and bring the ledger to what is decided; return what was changed.
@@ -164,13 +126,6 @@ class DecisionFollower(threading.Thread):
         if view.suspended:
             notes.append("no decision is added while it is not known who must be protected")
         return tuple(notes)
-
-    def _sleep(self, seconds: float) -> None:
-        self._ended.wait(seconds)
-
-    def _note_failure(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome is not None else None
-        self._record.failed(self._clock.utcnow(), str(error))
 
 
 def _overruled(ledger: Ledger, now: datetime) -> frozenset[Network]:

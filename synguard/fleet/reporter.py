@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
-
 from synguard.addresses import Network
 from synguard.clock import Clock
-from synguard.errors import FleetError, LedgerError
-from synguard.fleet.follower import FIRST_RETRY_S, LAST_RETRY_S
+from synguard.errors import FleetError
 from synguard.fleet.outgoing import CONNECTION_FLOOD, ban_alert, incident_alert, shareable, withdrawn_value
 from synguard.fleet.peer import PeerRecord
 from synguard.ledger import Ledger
@@ -38,9 +34,6 @@ class Sink(Protocol):
 
     def withdraw(self, value: str, scenario: str) -> int:
         """Delete our decisions about a value; return how many there were."""
-
-    def close(self) -> None:
-        """Close the connection."""
 
 
 @dataclass(slots=True)
@@ -68,53 +61,26 @@ class Outbox:
         self.waiting.extendleft(reversed(items[len(items) - min(room, len(items)) :]))
 
 
-class AlertReporter(threading.Thread):
+class AlertReporter:
     """Sends what is in the outbox, and withdraws the decisions of bans that a person has ended."""
 
     def __init__(
         self,
         sink: Sink,
         outbox: Outbox,
-        open_ledger: Callable[[], Ledger],
         clock: Clock,
         record: PeerRecord,
         host: str,
     ) -> None:
-        super().__init__(name="crowdsec-alerts", daemon=True)
         self._sink = sink
         self._outbox = outbox
-        self._open_ledger = open_ledger
         self._clock = clock
         self._record = record
         self._host = host
-        self._ended = threading.Event()
         self._sent = self._withdrawn = 0
         self._looked_at = clock.utcnow() - timedelta(seconds=REMEMBERED_S)
-
-    def run(self) -> None:
-        """Send until stopped; what fails is retried, ever more patiently."""
-        retrying = Retrying(
-            retry=retry_if_exception_type((FleetError, LedgerError)),
-            wait=wait_exponential_jitter(initial=FIRST_RETRY_S, max=LAST_RETRY_S),
-            stop=lambda _: self._ended.is_set(),
-            sleep=self._sleep,
-            before_sleep=self._note_failure,
-            reraise=True,
-        )
-        try:
-            with self._open_ledger() as ledger:
-                while not self._ended.is_set():
-                    retrying(self.work, ledger)
-                    self._ended.wait(LOOK_EVERY_S)
-        except (FleetError, LedgerError) as error:
-            self._record.failed(self._clock.utcnow(), str(error))
-        finally:
-            self._sink.close()
-
-    def stop(self, patience_s: float = 2.0) -> None:
-        """End sending; decisions that were made last until their end."""
-        self._ended.set()
-        self.join(patience_s)
+        self._look_due = True
+        """Whether bans that a person ended may not have been withdrawn yet; stays so until that succeeds."""
 
     def work(self, ledger: Ledger) -> None:
         """Send what waits, and withdraw what a person has ended since the last look.
@@ -134,7 +100,8 @@ class AlertReporter(threading.Thread):
                 raise
             self._sent += len(alerts)
             self._note(now, reached=bool(alerts))
-        if ledger.changed() or self._record.state.reachable is None:
+        self._look_due |= ledger.changed()
+        if self._look_due:
             self._withdraw(ledger)
 
     def _alert(self, item: Ban | Incident, now: datetime) -> dict[str, object] | None:
@@ -146,6 +113,7 @@ class AlertReporter(threading.Thread):
         for target in targets:
             self._withdrawn += self._sink.withdraw(withdrawn_value(target), CONNECTION_FLOOD)
         self._looked_at = now - timedelta(seconds=LOOK_EVERY_S)
+        self._look_due = False
         self._note(now, reached=bool(targets))
 
     def _note(self, now: datetime, *, reached: bool) -> None:
@@ -153,14 +121,12 @@ class AlertReporter(threading.Thread):
             counts = {"sent": self._sent, "withdrawn": self._withdrawn, "dropped": self._outbox.dropped}
             self._record.answered(now, counts)
 
-    def _sleep(self, seconds: float) -> None:
-        self._ended.wait(seconds)
-
-    def _note_failure(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome is not None else None
-        self._record.failed(self._clock.utcnow(), str(error))
-
 
 def _unbanned(ledger: Ledger, since: datetime, now: datetime) -> list[Network]:
-    """Return the targets of shareable bans that were ended after ``since`` and would still stand."""
-    return [record.ban.target for record in ledger.ended_early(Origin.AUTO, since, now) if shareable(record.ban)]
+    """Return the targets of shareable bans that were ended after ``since`` and would still stand.
+
+    A target that is banned again is not among them: its decision is of the new ban.
+    """
+    ended = [record.ban.target for record in ledger.ended_early(Origin.AUTO, since, now) if shareable(record.ban)]
+    again = {ban.target for ban in ledger.active_bans(now).values() if shareable(ban)} if ended else set()
+    return [target for target in dict.fromkeys(ended) if target not in again]

@@ -55,7 +55,6 @@ class Host:
         clock = SystemClock()
         self.follower = DecisionFollower(
             There(api, partial(DecisionSource, api.url, api.key(name))),
-            lambda: self.ledger,
             lambda: HostView(self.dry_run, [PROTECTED]),
             clock,
             self.incoming,
@@ -68,7 +67,6 @@ class Host:
         self.reporter = AlertReporter(
             There(api, partial(AlertSink, api.url, name, f"password-of-{name}")),
             self.outbox,
-            lambda: self.beside,
             clock,
             self.outgoing,
             name,
@@ -213,6 +211,36 @@ def test_an_unban_by_hand_of_a_followed_decision_is_not_undone_by_the_next_poll(
     host.follower._complete_at = float("-inf")
     host.poll()
     assert not host.bans()
+
+
+def test_an_unban_while_the_local_api_is_away_is_withdrawn_when_it_is_back(
+    api: LocalApi, hosts: tuple[Host, Host]
+) -> None:
+    """The look at the ledger was spent on a try that failed: the decision stood on every other host to its end."""
+    one, other = hosts
+    mine = one.ban("203.0.113.9/32")
+    one.tell()
+    other.poll()
+    api.kill()
+    one.ledger.end_bans([mine.id], datetime.now(UTC), "lifted by hand")
+    with pytest.raises(FleetError, match="does not answer"):
+        one.tell()
+    api.start()
+    one.tell()
+    other.follower._complete_at = float("-inf")
+    other.poll()
+    assert not other.bans()
+
+
+def test_a_target_that_is_banned_again_keeps_its_new_decision(hosts: tuple[Host, Host]) -> None:
+    one, other = hosts
+    mine = one.ban("203.0.113.9/32")
+    one.tell()
+    one.ledger.end_bans([mine.id], datetime.now(UTC), "lifted by hand")
+    one.ban("203.0.113.9/32")
+    one.tell()
+    other.poll()
+    assert set(other.bans()) == {"203.0.113.9/32"}
 
 
 def test_an_incident_is_told_without_a_decision(api: LocalApi, hosts: tuple[Host, Host]) -> None:
