@@ -54,7 +54,7 @@ class Steps:
         patch.setattr(ipset, "_run", ipset_step)
         patch.setattr(nft, "run", nft_step)
         patch.setattr(plane, "elements_of", elements_step)
-        patch.setattr(plane, "look", look_step)
+        patch.setattr(plane, "read_frame", look_step)
         patch.setattr(XTable, "__init__", open_step)
         patch.setattr(XTable, "commit", commit_step)
 
