@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer import programs
+from synguard import programs
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from synguard import programs
 from synguard.capabilities import give_up_all_but
-from synguard.enforcer import programs
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.flush import flush_kernel
 from synguard.enforcer.iptables import xtables
