@@ -14,7 +14,7 @@ from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Desired, Plane
 from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler
-from synguard.model import Action, Scope
+from synguard.model import FIREWALL_ACTIONS, Action, Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import BEHIND, LONG_PATIENCE_S, PATIENCE_S, FirewallNet, prefix, source, wait_until
 from tests.support.network_thread import PlaneThere
@@ -96,7 +96,7 @@ def test_a_proven_peer_inside_a_banned_prefix_gets_through_unless_everything_is_
 
 
 @BOTH
-@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("action", FIREWALL_ACTIONS)
 def test_a_protected_party_gets_through_whatever_is_banned(
     net: FirewallNet, enforce: Enforce, family: int, action: Action
 ) -> None:
@@ -126,7 +126,7 @@ def test_forwarded_traffic_is_stopped_too(net: FirewallNet, enforce: Enforce, fa
 
 def test_bans_of_every_shape_end_on_time_with_nobody_alive(net: FirewallNet, enforce: Enforce) -> None:
     """Nobody reads or applies after the bans are in: what ends them is the kernel."""
-    shapes = [(scope, action, ports) for scope in Scope for action in Action for ports in ((), (80, 443))]
+    shapes = [(scope, action, ports) for scope in Scope for action in FIREWALL_ACTIONS for ports in ((), (80, 443))]
     shapes = [shape for shape in shapes if not (shape[0] is Scope.ALL and shape[2])]
     cases = [(family, 2 + number, *shape) for family in (4, 6) for number, shape in enumerate(shapes)]
     bans = {
