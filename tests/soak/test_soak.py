@@ -47,7 +47,8 @@ to a thousand pages of 4 KiB before it begins anew; lateness is the machine's as
 TABLES: Final = "; ".join(f"{ip}tables-legacy -t {table} -L" for ip in ("ip", "ip6") for table in ("raw", "filter"))
 """A legacy table that was looked into once stays, empty, until its network namespace ends."""
 MAY_BE_LEFT: Final = {
-    "ledger.db", "ledger.db-wal", "ledger.db-shm", "synguard.toml", "status.json", "agent.lock", "apply.lock"
+    "ledger.db", "ledger.db-wal", "ledger.db-shm", "synguard.toml", "status.json", "agent.lock", "apply.lock",
+    "protected.json",  # a next agent begins with it: decision 0037
 }  # fmt: skip
 """Files that the directories may hold once the agent has ended."""
 
