@@ -15,11 +15,14 @@ def ban(
     scope: Scope = Scope.NEW,
     action: Action = Action.DROP,
     ports: tuple[int, ...] = (),
-    seconds: float | None = 600.0,
+    seconds: float | None = 7200.0,
     start: datetime | None = None,
     dry_run: bool = False,
 ) -> Ban:
-    """Return a ban from ``start``, or from now, for some seconds; None seconds for a person's permanent one."""
+    """Return a ban from ``start``, or from now, for some seconds; None seconds for a permanent one of a person.
+
+    Two hours outlast the longest run: modules make bans as they are collected, long before their tests.
+    """
     begin = start or datetime.now(UTC)
     return Ban(
         id=ban_id,

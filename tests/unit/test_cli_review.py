@@ -33,7 +33,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
                 replace(ban("hits1", HITS, seconds=100, start=now), evidence=(FORGEABLE,)),
                 replace(ban("quiet1", QUIET, seconds=3500, start=now - timedelta(seconds=3380)), evidence=(FORGEABLE,)),
                 replace(ban("back1", CAME_BACK, scope=Scope.ALL, start=now), evidence=(HANDSHAKES,), times=MANY),
-                replace(ban("would1", WOULD, start=now, dry_run=True), evidence=(FORGEABLE,)),
+                replace(ban("would1", WOULD, start=now, seconds=600.0, dry_run=True), evidence=(FORGEABLE,)),
             ]
         )
         ledger.record_hits({"hits1": Hits(7, 420), "back1": Hits(9, 540)}, now)

@@ -31,7 +31,7 @@ def one_ban(seen: Snapshot) -> tuple[str, ...]:
 
 
 def test_a_ban_shows_time_left_packets_and_what_it_stops_a_second() -> None:
-    seen = snapshot([ban("a", "203.0.113.0/24", ports=(80,))], packets=1500, before=1000)
+    seen = snapshot([ban("a", "203.0.113.0/24", ports=(80,), seconds=600.0)], packets=1500, before=1000)
     left, word, state, scope, by, packets, rate, last, id_, _ = one_ban(seen)
     assert (left, word, state, scope, by) == ("10m", "203.0.113.0/24", "hitting", "new:80", "default")
     assert (packets, rate, last, id_) == ("1,500", "500", "now", "a")
