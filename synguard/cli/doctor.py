@@ -90,7 +90,7 @@ def _allow_list(config: Config) -> Iterator[Finding]:
         yield Finding("protected", Level.BAD, f"{problem}; automatic bans are suspended", "see that it can be read")
     yield from _own_login(protected)
     for gap in protected.gaps:
-        yield Finding("protected", Level.WARN, gap, "synguard allow add ADDRESS; synguard allow list shows who is known")
+        yield Finding("protected", Level.WARN, gap, "synguard allow add ADDRESS; see synguard allow list")
     if not protected.problems:
         listed = len(config.allow.addresses)
         yield Finding(
