@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from synguard.agent.sensor_pace import SensorPace
@@ -101,7 +102,7 @@ class HostSensors:
         return self.containers.opener(namespace) if self.containers else None
 
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
-        """Return half-open sockets of one namespace with their ports as they are there."""
+        """Return sockets of one namespace with their ports as they are there."""
         return self.containers.as_there(namespace, rows) if self.containers else rows
 
 
@@ -127,6 +128,7 @@ class SensorScheduler:
             self._paces["cpu"] = SensorPace(CPU_EVERY_S, share / 5)
         if sources.containers is not None:
             self._paces["containers"] = SensorPace(0.0, share / 5)
+        self._added = _stamp(config.allow.added)
         self._around = ""
         self._ports: frozenset[int] = frozenset()
         self._failures: dict[str, str] = {}
@@ -200,8 +202,13 @@ class SensorScheduler:
             self._open_sampler(now)
 
     def protected(self, now: float, known: KnownParts) -> Protected | None:
-        """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``."""
-        return self._try("protected", now, lambda: self._sources.protected(self._allow, known))
+        """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``.
+
+        It is due at once where ``synguard allow`` has written its file.
+        """
+        stamp = _stamp(self._allow.added)
+        written, self._added = stamp != self._added, stamp
+        return self._try("protected", now, lambda: self._sources.protected(self._allow, known), asked=written)
 
     def rest(self) -> None:
         """End sampling; it begins again when it is asked for."""
@@ -268,3 +275,12 @@ class SensorScheduler:
             return None
         pace.succeeded(now, time.thread_time() - began, name)
         return seen
+
+
+def _stamp(path: Path | None) -> tuple[int, int]:
+    """Return what changes whenever a file does; zeros where there is none."""
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        found = None
+    return (found.st_mtime_ns, found.st_ino) if found else (0, 0)

@@ -90,7 +90,7 @@ def _allow_list(config: Config) -> Iterator[Finding]:
         yield Finding("protected", Level.BAD, f"{problem}; automatic bans are suspended", "see that it can be read")
     yield from _own_login(protected)
     for gap in protected.gaps:
-        yield Finding("protected", Level.WARN, gap, "name them in [allow]; synguard why ADDRESS shows what is known")
+        yield Finding("protected", Level.WARN, gap, "synguard allow add ADDRESS; see synguard allow list")
     if not protected.problems:
         listed = len(config.allow.addresses)
         yield Finding(
@@ -108,7 +108,7 @@ def _own_login(protected: Protected) -> Iterator[Finding]:
     operator = operator_of(login_here().ssh)
     if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
         reason = f"your own address {operator} is not protected: this host keeps no memory of your login"
-        yield Finding("protected", Level.WARN, reason, f'[allow] addresses = ["{operator}"], and reload the agent')
+        yield Finding("protected", Level.WARN, reason, f"synguard allow add {operator}")
 
 
 def _ledger(config: Config) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ VERBS: Final = (
     Verb("bans", "What is banned now, until when, and what it stopped"),
     Verb("ban", "Ban an address or prefix by hand"),
     Verb("unban", "Lift a ban"),
+    Verb("allow", "Who is never banned: add, remove, list", parts=("add", "remove", "list")),
     Verb("review", "What ends soon: still hitting or quiet, and what to do about it"),
     Verb("report", "What was banned or would have been, why, who was spared"),
     Verb("why", "Everything known about one address"),
@@ -55,6 +56,7 @@ Examples:
 
   synguard ban 203.0.113.0/24 --for 2h  ban by hand; it ends by itself
   synguard unban 203.0.113.0/24         lift a ban
+  synguard allow add 203.0.113.0/24     never ban these
   synguard review                       what ends soon, and what to do about it
   synguard flush                        panic: everything of synguard's out of the kernel
 """

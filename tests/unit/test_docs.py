@@ -54,7 +54,7 @@ def parse(words: list[str]) -> None:
 
 def names_a_verb(command: Command) -> bool:
     """Whether a sentence only names a verb: ``synguard ban``, ``synguard policy``."""
-    return command.mention and len(command.words) <= 1 + (command.words[0] in ("policy", "notify", "upstream"))
+    return command.mention and len(command.words) <= 1 + (command.words[0] in ("policy", "notify", "upstream", "allow"))
 
 
 @pytest.mark.parametrize("command", SYNGUARD, ids=str)

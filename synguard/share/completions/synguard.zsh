@@ -11,6 +11,7 @@ _synguard() {
     'bans:What is banned now, until when, and what it stopped'
     'ban:Ban an address or prefix by hand'
     'unban:Lift a ban'
+    'allow:Who is never banned\: add, remove, list'
     'review:What ends soon\: still hitting or quiet, and what to do about it'
     'report:What was banned or would have been, why, who was spared'
     'why:Everything known about one address'
@@ -42,6 +43,7 @@ _synguard() {
         bans) _synguard_bans ;;
         ban) _synguard_ban ;;
         unban) _synguard_unban ;;
+        allow) _synguard_allow ;;
         review) _synguard_review ;;
         report) _synguard_report ;;
         why) _synguard_why ;;
@@ -132,6 +134,55 @@ _synguard_unban() {
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
     '*:TARGET:_synguard_targets'
+}
+
+_synguard_allow() {
+  local curcontext=$curcontext state line
+  local -a verbs
+  verbs=(
+    'add:Add addresses or prefixes to the allow-list'
+    'remove:Take addresses or prefixes out of the allow-list'
+    'list:List who is never banned'
+  )
+  _arguments -C \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1: :->verb' \
+    '*:: :->rest'
+  case $state in
+    verb) _describe verb verbs ;;
+    rest)
+      case $words[1] in
+        add) _synguard_allow_add ;;
+        remove) _synguard_allow_remove ;;
+        list) _synguard_allow_list ;;
+      esac ;;
+  esac
+}
+
+_synguard_allow_add() {
+  _arguments -s \
+    '--comment[Who that is, for those who read on]:TEXT: ' \
+    '--for[Time until it ends\: 30m, 8h, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
+    '--force[Also prefixes wider than /8, or /32 for IPv6]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:TARGET: '
+}
+
+_synguard_allow_remove() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:TARGET: '
+}
+
+_synguard_allow_list() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
 }
 
 _synguard_review() {
