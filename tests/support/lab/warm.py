@@ -97,7 +97,7 @@ def fork(
     connection, theirs = socket.socketpair()
     with theirs:
         socket.send_fds(_server().control, [b"j"], [theirs.fileno()])
-    text = json.dumps({**asdict(job), "environment": {**(environment or os.environ)}}).encode()
+    text = json.dumps({**asdict(job), "host": namespace.name, "environment": {**(environment or os.environ)}}).encode()
     network = os.open(namespace, os.O_RDONLY)
     try:
         sent = socket.send_fds(connection, [text], [network, *(stream.fileno() for stream in streams)])
