@@ -87,6 +87,11 @@ def lab_program(name: str, *words: str) -> Job:
     return Job(f"tests.support.lab.{name}:main", (name, *words))
 
 
+def verb_job(*words: str) -> Job:
+    """Return the job that is ``synguard WORDS``."""
+    return Job("synguard.__main__:run", ("synguard", *words))
+
+
 def fork(
     job: Job,
     streams: Sequence[IO[bytes]],
@@ -116,7 +121,7 @@ def run_verb(
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``synguard WORDS`` and return what `subprocess.run` would."""
-    job = Job("synguard.__main__:run", ("synguard", *words))
+    job = verb_job(*words)
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write((stdin or "").encode())
         given.seek(0)

@@ -1,7 +1,7 @@
 """A process that has imported everything and forks what it is asked for: ``python -m tests.support.lab.warm_server``.
 
-What a program of the lab or a verb imports costs it more than what it does, and the tests start some two thousand of
-them. Here that is paid once. The agent itself, and whatever is about processes, is started as operators start it.
+What a program of the lab, a verb or an agent imports costs it more than what it does, and the tests start some two
+thousand of them. Here that is paid once. What is about processes, rights or cost is started as operators start it.
 """
 
 from __future__ import annotations
