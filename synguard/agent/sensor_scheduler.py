@@ -102,7 +102,7 @@ class HostSensors:
         return self.containers.opener(namespace) if self.containers else None
 
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
-        """Return half-open sockets of one namespace with their ports as they are there."""
+        """Return sockets of one namespace with their ports as they are there."""
         return self.containers.as_there(namespace, rows) if self.containers else rows
 
 

@@ -20,8 +20,8 @@ from synguard.readings import (
     Protected,
     SocketReading,
     SocketTable,
+    TcpState,
     concatenated,
-    empty_table,
 )
 from synguard.sensors.containers import Containers
 from synguard.sensors.counters import read_counters
@@ -71,7 +71,9 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         self._counted: dict[str, dict[str, int]] = {}
         self._added: dict[str, int] = {}
         self._next_peers = 0
-        self._own, self._translated, self._asked_own_at = empty_table(), False, float("-inf")
+        self._asked_own_at = float("-inf")
+        self._as_read: dict[tuple[str, bool], SocketTable] = {}
+        """(namespace, whether half-open) → its sockets as they were last read, with their ports as they are there."""
 
     @property
     def source(self) -> str:
@@ -123,7 +125,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
             SensorError: No whole table of the host itself could be had.
         """
         own = self._host.half_open(now)
-        return self._joined(own, self._each(now, lambda reader: reader.half_open(now)), now)
+        return self._joined(own, self._each(now, lambda reader: reader.half_open(now)), now, half_open=True)
 
     def connections(self, now: float) -> SocketReading:
         """Return sockets past the handshake, ``TIME_WAIT`` included, whose local port listens.
@@ -132,7 +134,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
             SensorError: No whole table of the host itself could be had.
         """
         own = self._host.connections(now)
-        return self._joined(own, self._each(now, lambda reader: _incoming(reader, now)), now)
+        return self._joined(own, self._each(now, lambda reader: _incoming(reader, now)), now, half_open=False)
 
     def counters(self, now: float) -> CounterReading:
         """Return the host's counters, and what those of the others have grown by since they were first seen.
@@ -202,11 +204,8 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         return None if reader is None else reader.open_kernel
 
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
-        """Return those half-open sockets of the last reading with their ports as they are in the namespace."""
-        if namespace == OWN:
-            return self._own.where(np.isin(self._own.cookie, rows.cookie)) if self._translated else rows
-        reader = next((one for one in self.containers.readers if one.label == namespace), None)
-        last = empty_table() if reader is None else reader.last_half_open()
+        """Return those sockets of the last reading, all half-open or none, with their ports as they are there."""
+        last = self._as_read.get((namespace, bool((rows.state == TcpState.SYN_RECV).any())), rows)
         return last.where(np.isin(last.cookie, rows.cookie))
 
     def close(self) -> None:
@@ -229,8 +228,10 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         return found
 
     def _joined(
-        self, own: SocketReading, others: list[tuple[NamespaceReader, SocketTable]], now: float
+        self, own: SocketReading, others: list[tuple[NamespaceReader, SocketTable]], now: float, *, half_open: bool
     ) -> SocketReading:
+        self._as_read = {key: table for key, table in self._as_read.items() if key[1] is not half_open}
+        self._as_read |= {(reader.label, half_open): table for reader, table in others} | {(OWN, half_open): own.table}
         translated = self._own_as_published(own.table, now)
         tables, spans, start = [translated], [NamespaceSpan("", 0, len(translated))], len(translated)
         for reader, table in others:
@@ -248,9 +249,8 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         if now - self._asked_own_at >= ASK_UNKNOWN_S and is_tracking():
             self._asked_own_at = now
             self._published.learn(OWN, table, now)
-        self._own = table
-        self._translated = any(self._door(OWN, port) != port for port in self._published.ports_of(OWN))
-        return self._as_published(OWN, table) if self._translated else table
+        translated = any(self._door(OWN, port) != port for port in self._published.ports_of(OWN))
+        return self._as_published(OWN, table) if translated else table
 
     def _as_published(self, label: str, table: SocketTable) -> SocketTable:
         ports = table.local_port.copy()

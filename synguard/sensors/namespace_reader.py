@@ -8,7 +8,7 @@ import socket
 from typing import Final
 
 from synguard.errors import SensorError
-from synguard.readings import CONNECTED, SocketTable, TcpState, empty_table
+from synguard.readings import CONNECTED, SocketTable, TcpState
 from synguard.sensors.counters import GROUPS, parse_group
 from synguard.sensors.inet_diag import SocketRows
 from synguard.sensors.namespaces import Sighting, inside
@@ -76,10 +76,6 @@ class NamespaceReader:
         """
         table = self._read(now).table
         return table.where(table.state == TcpState.SYN_RECV)
-
-    def last_half_open(self) -> SocketTable:
-        """Return the sockets in ``SYN_RECV`` as they were last read."""
-        return empty_table() if self._waiting is None else self.half_open(self._waiting[0])
 
     def connections(self) -> SocketTable:
         """Return the sockets past the handshake, ``TIME_WAIT`` included, whichever end opened them.
