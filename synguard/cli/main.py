@@ -36,7 +36,8 @@ VERBS: Final = (
     Verb("fleet", "The peers this host learns from and tells: CrowdSec, BGP speakers"),
     Verb("upstream", "Blackhole an own address upstream, and release it", parts=("blackhole", "release", "show")),
     Verb("doctor", "Whether this host can protect itself, and the fix where not"),
-    Verb("flush", "Panic: take everything of synguard's out of the kernel"),
+    Verb("panic", "Stop enforcing and lift every ban, until you say it is over"),
+    Verb("flush", "Take everything of synguard's out of the kernel; bans stay in the ledger"),
     Verb("completion", "What makes the Tab key complete, for bash, zsh and fish"),
 )
 
@@ -58,7 +59,7 @@ Examples:
   synguard unban 203.0.113.0/24         lift a ban
   synguard allow add 203.0.113.0/24     never ban these
   synguard review                       what ends soon, and what to do about it
-  synguard flush                        panic: everything of synguard's out of the kernel
+  synguard panic                        stop enforcing, lift every ban; it stays so
 """
 
 EPILOG: Final = """\

@@ -23,6 +23,7 @@ _synguard() {
         ',fleet') path='fleet' ;;
         ',upstream') path='upstream' ;;
         ',doctor') path='doctor' ;;
+        ',panic') path='panic' ;;
         ',flush') path='flush' ;;
         ',completion') path='completion' ;;
         'allow,add') path='allow add' ;;
@@ -109,6 +110,7 @@ _synguard() {
     'upstream release,--config') compopt -o default 2>/dev/null; return ;;
     'upstream show,--config') compopt -o default 2>/dev/null; return ;;
     'doctor,--config') compopt -o default 2>/dev/null; return ;;
+    'panic,--config') compopt -o default 2>/dev/null; return ;;
     'flush,--config') compopt -o default 2>/dev/null; return ;;
     esac
     if [ -z "$words" ]; then
@@ -145,12 +147,13 @@ _synguard() {
             'upstream release') words='--config -h --help' ;;
             'upstream show') words='--config --json -h --help' ;;
             'doctor') words='--config --json -h --help' ;;
+            'panic') words='--over --yes -y --config --json -h --help' ;;
             'flush') words='--yes -y --config --json -h --help' ;;
             'completion') words='-h --help' ;;
             esac
         else
             case "$path" in
-            '') words='run status top bans ban unban allow review report why enable connections policy notify fleet upstream doctor flush completion' ;;
+            '') words='run status top bans ban unban allow review report why enable connections policy notify fleet upstream doctor panic flush completion' ;;
             'unban') words=$(synguard completion --targets 2>/dev/null) ;;
             'allow') words='add remove list' ;;
             'policy') words='check show replay suggest example' ;;

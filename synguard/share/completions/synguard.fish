@@ -1,7 +1,7 @@
 # fish completion for synguard; written by `make man`; do not edit
 function __synguard_at --description 'Whether the words so far lead to this verb'
     set -l path
-    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'allow' 'allow add' 'allow remove' 'allow list' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy check' 'policy show' 'policy replay' 'policy suggest' 'policy example' 'notify' 'notify test' 'notify show' 'fleet' 'upstream' 'upstream blackhole' 'upstream release' 'upstream show' 'doctor' 'flush' 'completion'
+    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'allow' 'allow add' 'allow remove' 'allow list' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy check' 'policy show' 'policy replay' 'policy suggest' 'policy example' 'notify' 'notify test' 'notify show' 'fleet' 'upstream' 'upstream blackhole' 'upstream release' 'upstream show' 'doctor' 'panic' 'flush' 'completion'
     for word in (commandline -opc)[2..]
         set -l longer (string trim -- "$path $word")
         contains -- "$longer" $verbs; and set path "$longer"
@@ -27,7 +27,8 @@ complete -c synguard -n '__synguard_at' -a notify -d 'Messages: where they go, a
 complete -c synguard -n '__synguard_at' -a fleet -d 'The peers this host learns from and tells: CrowdSec, BGP speakers'
 complete -c synguard -n '__synguard_at' -a upstream -d 'Blackhole an own address upstream, and release it'
 complete -c synguard -n '__synguard_at' -a doctor -d 'Whether this host can protect itself, and the fix where not'
-complete -c synguard -n '__synguard_at' -a flush -d 'Panic: take everything of synguard\'s out of the kernel'
+complete -c synguard -n '__synguard_at' -a panic -d 'Stop enforcing and lift every ban, until you say it is over'
+complete -c synguard -n '__synguard_at' -a flush -d 'Take everything of synguard\'s out of the kernel; bans stay in the ledger'
 complete -c synguard -n '__synguard_at' -a completion -d 'What makes the Tab key complete, for bash, zsh and fish'
 complete -c synguard -n '__synguard_at' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at' -l json -d 'Print JSON'
@@ -198,6 +199,11 @@ complete -c synguard -n '__synguard_at upstream show' -s h -l help -d 'Show the 
 complete -c synguard -n '__synguard_at doctor' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at doctor' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at doctor' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at panic' -l over -d 'End it: the config\'s mode holds again'
+complete -c synguard -n '__synguard_at panic' -l yes -s y -d 'Do not ask'
+complete -c synguard -n '__synguard_at panic' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
+complete -c synguard -n '__synguard_at panic' -l json -d 'Print JSON'
+complete -c synguard -n '__synguard_at panic' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at flush' -l yes -s y -d 'Do not ask'
 complete -c synguard -n '__synguard_at flush' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at flush' -l json -d 'Print JSON'

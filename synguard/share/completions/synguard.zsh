@@ -22,7 +22,8 @@ _synguard() {
     'fleet:The peers this host learns from and tells\: CrowdSec, BGP speakers'
     'upstream:Blackhole an own address upstream, and release it'
     'doctor:Whether this host can protect itself, and the fix where not'
-    'flush:Panic\: take everything of synguard'\''s out of the kernel'
+    'panic:Stop enforcing and lift every ban, until you say it is over'
+    'flush:Take everything of synguard'\''s out of the kernel; bans stay in the ledger'
     'completion:What makes the Tab key complete, for bash, zsh and fish'
   )
   _arguments -C \
@@ -54,6 +55,7 @@ _synguard() {
         fleet) _synguard_fleet ;;
         upstream) _synguard_upstream ;;
         doctor) _synguard_doctor ;;
+        panic) _synguard_panic ;;
         flush) _synguard_flush ;;
         completion) _synguard_completion ;;
       esac ;;
@@ -406,6 +408,15 @@ _synguard_upstream_show() {
 
 _synguard_doctor() {
   _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_panic() {
+  _arguments -s \
+    '--over[End it\: the config'\''s mode holds again]' \
+    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
