@@ -31,6 +31,7 @@ from synguard.output.tables import print_json
 from synguard.policy.models import Config
 from synguard.policy.warnings import policy_warnings
 from synguard.readings import Listener, Protected
+from synguard.status.agent_commands import commands_for
 from synguard.status.freshness import agent_runs, is_stale
 from synguard.status.model import read_status
 
@@ -164,18 +165,18 @@ def _ceiling(plane: Plane, bans: Iterable[KernelBan]) -> Iterator[Finding]:
 
 
 def _agent(config: Config) -> Finding:
-    running = agent_runs(config.runtime_dir)
+    running, commands = agent_runs(config.runtime_dir), commands_for(config.runtime_dir)
     if running is None:
         return Finding("agent", Level.WARN, "whether it runs is not known without permission", "sudo synguard doctor")
     if not running:
         reason = "none runs: nobody watches for floods; bans by hand work all the same"
-        return Finding("agent", Level.WARN, reason, "synguard run, or systemctl start synguard")
+        return Finding("agent", Level.WARN, reason, commands.start)
     try:
         status = read_status(config.runtime_dir)
     except SynguardError as error:
-        return Finding("agent", Level.BAD, str(error), "systemctl restart synguard")
+        return Finding("agent", Level.BAD, str(error), commands.restart)
     if status is None or is_stale(status, utcnow()):
-        return Finding("agent", Level.BAD, "it runs but tells nothing: it may be stuck", "systemctl restart synguard")
+        return Finding("agent", Level.BAD, "it runs but tells nothing: it may be stuck", commands.restart)
     if not status.healthy:
         reason = "; ".join(status.problems) or "it says that it is not healthy"
         return Finding("agent", Level.BAD, reason, "synguard status")

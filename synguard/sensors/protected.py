@@ -140,7 +140,7 @@ def differences(allow: Allow, known: KnownParts) -> Iterator[str]:
             more = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
             yield (
                 f"[allow] of the configuration file is not what the agent goes by: {', '.join(shown[:NAMED])}{more} "
-                f"{'is' if len(shown) == 1 else 'are'} {where}; reload the agent (systemctl reload synguard)"
+                f"{'is' if len(shown) == 1 else 'are'} {where}; reload the agent"
             )
 
 

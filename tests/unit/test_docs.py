@@ -26,6 +26,7 @@ EXAMPLES = [block for block in blocks() if block.language == "toml"]
 PLACEHOLDERS = {"ADDRESS": "192.0.2.7", "TARGET": "192.0.2.7", "VERB": "bans"}
 NOT_CARRIED_OUT = {
     "run": "would run for good",
+    "panic": "would speak to the kernel of the machine that tests",
     "flush": "would speak to the kernel of the machine that tests",
     "doctor": "would ask it",
     "check": "is told of files that only the reader has",
