@@ -12,9 +12,9 @@ from tests.support.lab.agent import SYNGUARD, Agent
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.lab.snapshot import differences, firewall_snapshot
-from tests.support.protection import SHAPES, attackers, flood_of
+from tests.support.protection import SHAPES, SMALL_PPS, attackers, flood_of
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 ONE = SHAPES["one source"][0](0)
 ME = "192.0.2.77"
@@ -49,7 +49,7 @@ def test_a_trial_that_nobody_confirms_leaves_nothing_in_the_kernel(lab: Lab) -> 
     agent = lab.agent(CONFIG)
     agent.start()
     before = kernel_of(lab)
-    flood = lab.start_flood(flood_of(ONE))
+    flood = lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     wait_for(lambda: agent.ask("bans"), "a would-be ban", every=0.3)
     assert kernel_of(lab) == before
     done = enable(lab, agent, FIRST, "--confirm-within", "10s", "--yes")
@@ -72,7 +72,7 @@ def test_a_trial_that_is_confirmed_from_a_new_connection_goes_on(lab: Lab) -> No
     lab.serve()
     agent = lab.agent(CONFIG)
     agent.start()
-    lab.start_flood(flood_of(ONE))
+    lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     done = enable(lab, agent, FIRST, "--confirm-within", "15s", "--yes")
     assert done.returncode == 0, done.stderr
     ends_at = agent.status().confirm_by
