@@ -22,6 +22,7 @@ from synguard.enforcer.challenge import layout, libbpf
 from synguard.enforcer.challenge.every_map import MAP_NAMES, Maps
 from synguard.enforcer.challenge.filters import has_filters, ingress_qdisc
 from synguard.enforcer.challenge.maps import ArrayMap, HashMap
+from synguard.enforcer.challenge.proven import ProvenPeers
 from synguard.enforcer.challenge.slots import Slots
 from synguard.errors import PlaneError
 
@@ -111,12 +112,9 @@ class Program:
 
     def set_proven(self, peers: Iterable[Network]) -> None:
         """Let these single addresses pass unchallenged at their small rate, and no others."""
-        wanted = {layout.packed(peer) for peer in peers}
-        held = {key.tobytes() for key in self.maps.proven.read()[0]}
-        for address in held - wanted:
-            self.maps.proven.remove((np.frombuffer(address, np.uint8),))
-        for address in list(wanted - held)[: layout.PROVEN - len(held & wanted)]:
-            self.maps.proven.put((np.frombuffer(address, np.uint8),), 0)
+        wanted, proven = {layout.packed(peer) for peer in peers}, ProvenPeers(self.maps)
+        held = proven.read()
+        proven.change(list(wanted - held)[: layout.PROVEN - len(held & wanted)], held - wanted)
 
     def attach(self, ifindex: int) -> None:
         """Attach to an interface, in the place of an earlier version of ours; no effect on foreign filters.
