@@ -54,7 +54,10 @@ class SocketSensor(Protocol):
         """Return sockets past the handshake whose local port listens."""
 
     def listeners(self, now: float) -> tuple[Listener, ...]:
-        """Return every listening TCP socket."""
+        """Return the listening TCP sockets that matter beside the half-open ones of the same moment."""
+
+    def served_ports(self, now: float) -> frozenset[int]:
+        """Return every port that a socket listens on."""
 
     def close(self) -> None:
         """Free what it holds."""
@@ -175,10 +178,9 @@ class SensorScheduler:
         self._look_around(now)
         listeners: tuple[Listener, ...] = ()
         half_open = None
-        both = self._try("half_open", now, lambda: (sources.sockets.listeners(now), sources.sockets.half_open(now)))
-        if both is not None:
-            listeners, half_open = both
-            self._ports = frozenset((*(one.port for one in listeners), *local_ports(half_open.table)))
+        waiting = self._try("half_open", now, lambda: self._waiting(now))
+        if waiting is not None:
+            half_open, listeners = waiting
         return Readings(
             at=now,
             half_open=half_open,
@@ -191,6 +193,15 @@ class SensorScheduler:
             cpu=self._read_cpu(now) if sampling else None,
             failures=dict(self._failures),
         )
+
+    def _waiting(self, now: float) -> tuple[SocketReading, tuple[Listener, ...]]:
+        """Return half-open sockets, and the listeners that matter beside them."""
+        sockets = self._sources.sockets
+        half_open = sockets.half_open(now)
+        listeners = sockets.listeners(now)
+        served, others = sockets.served_ports(now), frozenset(local_ports(half_open.table))
+        self._ports = served if others <= served else served | others
+        return half_open, listeners
 
     def _read_cpu(self, now: float) -> CpuReading | None:
         read = self._sources.cpu

@@ -99,6 +99,10 @@ class FakeSensors:
         """Return the web server."""
         return (listener(self.port, self.weather.backlog, self.weather.accept_queue),)
 
+    def served_ports(self, now: float) -> frozenset[int]:
+        """Return the ports that listen."""
+        return frozenset(one.port for one in self.listeners(now))
+
     def half_open(self, now: float) -> SocketReading:
         """Return the sockets in ``SYN_RECV``."""
         self._may_fail("half_open")
