@@ -22,7 +22,7 @@ from synguard.enforcer.challenge import layout, libbpf
 from synguard.enforcer.challenge.every_map import MAP_NAMES, Maps
 from synguard.enforcer.challenge.filters import has_filters, ingress_qdisc
 from synguard.enforcer.challenge.maps import ArrayMap, HashMap
-from synguard.enforcer.challenge.proven import ProvenPeers
+from synguard.enforcer.challenge.proven import ProvenTable
 from synguard.enforcer.challenge.slots import Slots
 from synguard.errors import PlaneError
 
@@ -112,7 +112,7 @@ class Program:
 
     def set_proven(self, peers: Iterable[Network]) -> None:
         """Let these single addresses pass unchallenged at their small rate, and no others."""
-        wanted, proven = {layout.packed(peer) for peer in peers}, ProvenPeers(self.maps)
+        wanted, proven = {layout.packed(peer) for peer in peers}, ProvenTable(self.maps)
         held = proven.read()
         proven.change(list(wanted - held)[: layout.PROVEN - len(held & wanted)], held - wanted)
 

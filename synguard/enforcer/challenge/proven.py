@@ -14,7 +14,7 @@ _MIX: Final = np.array([3_266_489_917, 668_265_263, 374_761_393, 1], np.uint32)
 _MIX_AGAIN: Final = np.uint32(2_654_435_761)
 
 
-class ProvenPeers:
+class ProvenTable:
     """Addresses as the program holds them, 16 bytes each; this process is the only one that writes them."""
 
     def __init__(self, maps: Maps) -> None:
