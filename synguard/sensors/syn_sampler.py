@@ -155,6 +155,7 @@ class SynSampler:
             ttl=columns.ttl,
             tcp_window=columns.tcp_window,
             options=columns.options,
+            more=np.zeros(len(columns), np.uint32),
             lost=self._lost - lost_before,
             lost_ipv6=self._rings[1].lost - lost6_before,
         )
