@@ -140,7 +140,9 @@ class _Tree:
         sources = np.ones(len(runs), np.int64)
         limit = self._limit(lengths[0])
         over = self._over(value, limit)
-        yield from self._report(runs, np.where(self._telling(runs, count, lengths[0]), value, 0.0), sources, limit, lengths[0])
+        yield from self._report(
+            runs, np.where(self._telling(runs, count, lengths[0]), value, 0.0), sources, limit, lengths[0]
+        )
         for prefixlen in lengths[1:]:
             value, sources = np.where(over, 0.0, value), np.where(over, 0, sources)
             parents = cut(runs.high, runs.low, self._version, prefixlen)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
 
@@ -87,6 +87,8 @@ class SynSampler:
     are forwarded, to containers say, are seen too when their ports are named. See ``bpf.syns`` for what is not seen.
     While closed it holds nothing and costs nothing.
     """
+
+    counting: ClassVar[bool] = False
 
     def __init__(
         self, kept_per_second: int, frames: int | None = None, monotonic: Callable[[], float] = time.monotonic
