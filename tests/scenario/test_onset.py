@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,6 @@ def test_many_syns_that_nobody_suffers_from_are_judged_as_before_and_the_calm_pa
     onset, seen = ticks_after(tmp_path, Weather(syn_pps={ATTACKER: 2000.0}))
     assert all(tick.assessment.flood.syn_pps == 0 and not tick.decision.bans for _, tick in seen)
     assert not onset.scene.sensors.running
-    pauses = [round(after[0] - before[0], 3) for before, after in zip(seen, seen[1:], strict=False)]
+    pauses = [round(after[0] - before[0], 3) for before, after in pairwise(seen)]
     assert pauses[0] == 0.05
     assert pauses[-1] == 0.2
