@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from synguard.agent.sensor_pace import SensorPace
-from synguard.agent.syn_sources import SynSensor
+from synguard.agent.syn_sources import SynSensor, how_sampled
 from synguard.enforcer.socket_destroy import open_here
 from synguard.errors import SynguardError
 from synguard.logs import event
@@ -137,7 +137,8 @@ class SensorScheduler:
         if sockets.ok:
             health["half_open"] = SensorStatus(ok=True, detail=self._sources.sockets.source)
         if health["syn_sampler"].ok:
-            health["syn_sampler"] = SensorStatus(ok=True, detail=self._sampling if self._may_sample else "switched off")
+            how = how_sampled(self._sources.syns, self._one_in)
+            health["syn_sampler"] = SensorStatus(ok=True, detail=how if self._may_sample else "switched off")
         if "containers" in health and health["containers"].ok:
             health["containers"] = SensorStatus(ok=True, detail=self._around)
         return health
@@ -228,13 +229,6 @@ class SensorScheduler:
         """Free every sensor."""
         self.rest()
         self._sources.sockets.close()
-
-    @property
-    def _sampling(self) -> str:
-        syns = self._sources.syns
-        if not syns.running:
-            return "resting"
-        return "counting" if syns.counting and self._one_in == 1 else f"sampling 1 in {self._one_in}"
 
     @property
     def _blind(self) -> bool:

@@ -36,6 +36,13 @@ class SynSensor(Protocol):
         """End sampling and free everything."""
 
 
+def how_sampled(syns: SynSensor, one_in: int) -> str:
+    """Return in a word or two what a sensor does, for the status."""
+    if not syns.running:
+        return "resting"
+    return "counting" if syns.counting and one_in == 1 else f"sampling 1 in {one_in}"
+
+
 class Counts(SynSensor, Protocol):
     """Counts that may not be there."""
 
