@@ -59,10 +59,6 @@ class ProgramSettings:
     """A port's onset threshold is about SYNs within this time."""
     onset_quiet_s: float = 0.2
     """Between two wakes for one port."""
-    count_one_in: int = 1
-    """Of SYNs under no ban one in so many, a power of two, is counted by source; ports are always counted exactly."""
-    count_banned_one_in: int = 16
-    """Likewise of SYNs under a ban; a new source costs the most of all that the program does."""
 
 
 class Program:
@@ -98,8 +94,6 @@ class Program:
         record["proven_burst"] = _ns((settings.proven_burst - 1) / settings.proven_per_second)
         record["onset_window"] = _ns(settings.onset_window_s)
         record["onset_quiet"] = _ns(settings.onset_quiet_s)
-        record["count_mask"] = settings.count_one_in - 1
-        record["banned_mask"] = settings.count_banned_one_in - 1
         self.maps.settings[0] = record
 
     def watch(self, onset_by_port: dict[int, int]) -> None:
