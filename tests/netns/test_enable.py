@@ -8,10 +8,11 @@ from itertools import product
 
 import pytest
 
-from tests.support.lab.agent import SYNGUARD, Agent
+from tests.support.lab.agent import Agent
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.lab.snapshot import differences, firewall_snapshot
+from tests.support.lab.warm import run_verb
 from tests.support.protection import SHAPES, SMALL_PPS, attackers, flood_of
 
 pytestmark = [pytest.mark.kernel, pytest.mark.calm]
@@ -24,14 +25,9 @@ CONFIG = f'allow.addresses = ["{ME}"]\n'
 
 def enable(lab: Lab, agent: Agent, ssh: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Call the verb as a person does who is logged in through this SSH connection."""
-    return subprocess.run(
-        lab.victim.command([SYNGUARD, "--config", str(agent.config_path), "enable", *words]),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "SSH_CONNECTION": ssh},
-    )
+    environment = {**os.environ, "SSH_CONNECTION": ssh}
+    given = ("--config", str(agent.config_path), "enable", *words)
+    return run_verb(*given, namespace=lab.victim.path, environment=environment)
 
 
 def kernel_of(lab: Lab) -> dict[str, str]:
