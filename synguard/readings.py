@@ -24,6 +24,8 @@ U8: TypeAlias = npt.NDArray[np.uint8]
 KnownParts: TypeAlias = Mapping[str, Mapping[Network, str]]
 """Source of protected networks → network → reason."""
 
+CONTAINERS: Final = "containers"
+"""The part of who is protected that is containers of this host which serve something."""
 V4_PREFIX: Final = 0xFFFF
 """``low >> 32`` of an IPv4 address, whose ``high`` is 0."""
 

@@ -197,6 +197,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._sensors.begin_sampling(now)
         if self._config.mode is Mode.ENFORCE:
             self._ban_effect.follow(readings, self._engine.evaluator_state.active_bans, now, utc)
+            self._ban_effect.trim(readings, decision.excess, self._engine.evaluator_state.containers)
         self._decision_log.write(decision, now, utc)
         self._totals.ticked(decision)
         tick = Tick(assessment, decision, self._sensors.failing)

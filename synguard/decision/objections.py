@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
-from synguard.addresses import format_network
+from synguard.addresses import Network, format_network
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step
@@ -17,6 +19,16 @@ from synguard.units import format_duration
 
 EXCEPTIONS: Final = 4096
 """Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Connections of one source beyond its limit, which are closed where the source must not be cut off."""
+
+    target: Network
+    ports: tuple[int, ...]
+    """Local ports; empty for all."""
+    at_most: int
 
 
 class Objections:
@@ -50,8 +62,16 @@ class Objections:
         found = self._state.containers_index.overlapping(item.target) if scope is Scope.ALL else None
         if found is None:
             return ""
-        why = self._state.protected.never_cut_off[found]
+        why = self._state.containers[found]
         return f"{format_network(found)} is a container of this host ({why}), never cut off: the load comes from there"
+
+    def excess(self, item: Offender, policy: Policy) -> Iterator[Excess]:
+        """Yield what a container of this host holds too much of: its own connections, by handshakes on its own link."""
+        if is_prefix(item, policy) or self._state.containers_index.overlapping(item.target) is None:
+            return
+        for evidence in item.evidence:
+            if evidence.signal is Signal.CONNECTIONS:
+                yield Excess(item.target, evidence.ports, int(evidence.limit))
 
     def why_apart(self, item: Offender, policy: Policy, inside: Inside) -> str:
         """Return why a prefix is not stopped as a whole although it is over a limit, or nothing if it is."""

@@ -26,6 +26,7 @@ from synguard.operator.enablement import EnablementFile
 from synguard.operator.panic import PanicFile
 from synguard.policy.models import Allow, Config, Policy
 from synguard.readings import (
+    CONTAINERS,
     U64,
     CounterReading,
     CpuReading,
@@ -72,6 +73,8 @@ class Weather:
     """Network → reason."""
     containers: dict[str, str] = field(default_factory=dict)
     """Network of a container of this host that serves nothing → reason."""
+    serving: dict[str, str] = field(default_factory=dict)
+    """The same of one that serves something."""
     problems: tuple[str, ...] = ()
     finished: tuple[str, ...] = ()
     broken: frozenset[str] = frozenset()
@@ -147,8 +150,12 @@ class FakeSensors:
 
         named = {ip_network(word): why for word, why in self.weather.protected.items()}
         containers = {ip_network(word): why for word, why in self.weather.containers.items()}
+        serving = {ip_network(word): why for word, why in self.weather.serving.items()}
         return Protected(
-            named | dict.fromkeys(allow.addresses, "allow-listed"), self.weather.problems, never_cut_off=containers
+            named | serving | dict.fromkeys(allow.addresses, "allow-listed"),
+            self.weather.problems,
+            never_cut_off=containers,
+            parts={CONTAINERS: serving},
         )
 
     def open(self, now: float) -> None:
