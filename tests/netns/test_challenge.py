@@ -90,6 +90,7 @@ def test_past_its_deadline_a_challenge_does_nothing_though_no_one_took_it_away(b
     assert held.read().bans == {}
 
 
+@pytest.mark.calm
 def test_foreign_filters_and_a_foreign_clsact_stay_as_they_are(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     lab.victim.run(["tc", "qdisc", "add", "dev", UPLINK, "clsact"])
@@ -103,6 +104,7 @@ def test_foreign_filters_and_a_foreign_clsact_stay_as_they_are(make_lab: MakeLab
     assert "clsact" in lab.victim.run(["tc", "qdisc", "show", "dev", UPLINK])
 
 
+@pytest.mark.calm
 def test_our_clsact_goes_with_us(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     before = lab.victim.run(["tc", "qdisc", "show"])

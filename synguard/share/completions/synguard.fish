@@ -1,7 +1,7 @@
 # fish completion for synguard; written by `make man`; do not edit
 function __synguard_at --description 'Whether the words so far lead to this verb'
     set -l path
-    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'allow' 'allow add' 'allow remove' 'allow list' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy check' 'policy show' 'policy replay' 'policy suggest' 'policy example' 'notify' 'notify test' 'notify show' 'fleet' 'upstream' 'upstream blackhole' 'upstream release' 'upstream show' 'doctor' 'panic' 'flush' 'completion'
+    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'extend' 'allow' 'allow add' 'allow remove' 'allow list' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy check' 'policy show' 'policy replay' 'policy suggest' 'policy example' 'notify' 'notify test' 'notify show' 'fleet' 'upstream' 'upstream blackhole' 'upstream release' 'upstream show' 'doctor' 'panic' 'flush' 'completion'
     for word in (commandline -opc)[2..]
         set -l longer (string trim -- "$path $word")
         contains -- "$longer" $verbs; and set path "$longer"
@@ -16,6 +16,7 @@ complete -c synguard -n '__synguard_at' -a top -d 'All of it live: pressure, sou
 complete -c synguard -n '__synguard_at' -a bans -d 'What is banned now, until when, and what it stopped'
 complete -c synguard -n '__synguard_at' -a ban -d 'Ban an address or prefix by hand'
 complete -c synguard -n '__synguard_at' -a unban -d 'Lift a ban'
+complete -c synguard -n '__synguard_at' -a extend -d 'Let bans last longer: by a time, until a time, for good'
 complete -c synguard -n '__synguard_at' -a allow -d 'Who is never banned: add, remove, list'
 complete -c synguard -n '__synguard_at' -a review -d 'What ends soon: still hitting or quiet, and what to do about it'
 complete -c synguard -n '__synguard_at' -a report -d 'What was banned or would have been, why, who was spared'
@@ -86,6 +87,13 @@ complete -c synguard -n '__synguard_at unban' -l yes -s y -d 'Do not ask'
 complete -c synguard -n '__synguard_at unban' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at unban' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at unban' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at extend' -l for -r -x -a '30s 10m 1h 2h 1d' -d 'Time to add: 30m, 2h, 7d'
+complete -c synguard -n '__synguard_at extend' -l until -r -x -d 'The new end: "2026-12-01 08:00", or with Z for UTC'
+complete -c synguard -n '__synguard_at extend' -l permanent -d 'No end'
+complete -c synguard -n '__synguard_at extend' -l force -d 'No end also where the evidence against the target can be forged'
+complete -c synguard -n '__synguard_at extend' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
+complete -c synguard -n '__synguard_at extend' -l json -d 'Print JSON'
+complete -c synguard -n '__synguard_at extend' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at allow' -a add -d 'Add addresses or prefixes to the allow-list'
 complete -c synguard -n '__synguard_at allow' -a remove -d 'Take addresses or prefixes out of the allow-list'
 complete -c synguard -n '__synguard_at allow' -a list -d 'List who is never banned'
@@ -102,8 +110,8 @@ complete -c synguard -n '__synguard_at allow remove' -s h -l help -d 'Show the h
 complete -c synguard -n '__synguard_at allow list' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at allow list' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at allow list' -s h -l help -d 'Show the help'
-complete -c synguard -n '__synguard_at review' -l within -r -x -a '30s 10m 1h 2h 1d' -d 'Bans that end so soon, or any for all'
-complete -c synguard -n '__synguard_at review' -l extend -r -x -a '30s 10m 1h 2h 1d' -d 'Let them last so much longer'
+complete -c synguard -n '__synguard_at review' -l within -r -x -a '30s 10m 1h 2h 1d' -d 'Bans that expire within TIME; any for all'
+complete -c synguard -n '__synguard_at review' -l extend -r -x -a '30s 10m 1h 2h 1d' -d 'Extend the selected bans by TIME'
 complete -c synguard -n '__synguard_at review' -l still-hitting -d 'With --extend: only those that still hit'
 complete -c synguard -n '__synguard_at review' -l release -d 'Lift them now'
 complete -c synguard -n '__synguard_at review' -l quiet -r -x -a '30s 10m 1h 2h 1d' -d 'With --release: only those unseen for so long'
