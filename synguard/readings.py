@@ -223,6 +223,8 @@ class Readings:
     """Sockets in ``SYN_RECV`` whose local port listens."""
     connections: SocketReading | None = None
     """Sockets in ``CONNECTED`` states and ``TIME_WAIT`` whose local port listens."""
+    ended: SocketTable | None = None
+    """Connections that ended since the last look at ``connections``; None where they are not listened to."""
     listeners: tuple[Listener, ...] = ()
     counters: CounterReading | None = None
     syns: SynSample | None = None

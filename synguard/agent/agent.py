@@ -25,6 +25,7 @@ from synguard.agent.mode_controller import ModeController, ModeParts
 from synguard.agent.protected_list import ProtectedList
 from synguard.agent.resource_usage import ResourceUsage
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
+from synguard.agent.short_lived import ShortLived
 from synguard.agent.syn_cookies import SynCookies
 from synguard.agent.totals import Totals, active_bans_by
 from synguard.clock import Clock
@@ -111,6 +112,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
         self._ban_effect = BanEffect(ledger, enforcement, sources)
+        self._short_lived = ShortLived(sources.ended)
         self._decision_log = DecisionLog(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._maintenance = LedgerMaintenance(ledger)
         self._use(config, policies)
@@ -183,9 +185,11 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._engine.evaluator_state.protect(self._protected_list.known)
         self._follow_mode(now, utc)
         readings = self._sensors.read(now, sampling=self._sampling, proof=self._wants_proof)
+        readings = self._short_lived.add_to(readings, self._sensors.ports)
         if self.record is not None:
             self.record(utc, readings, self._protected_list.known)
         assessment = self._detector.assess(readings, self._engine.evaluator_state.active_bans.ban_filter(utc))
+        self._short_lived.want(assessment.flood.unseen_pps, now)
         self._engine.evaluator_state.challenge = self.challenge()
         decision = self._follow_challenges(self._engine.decide(assessment, utc), assessment, now, utc)
         self._enforcement.add(decision.bans, decision.replaced)
@@ -277,6 +281,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         """Free the sensors and, if so configured, take everything of ours out of the kernel."""
         self._cookies.close(self._clock.utcnow())
         self._sensors.close()
+        self._short_lived.close()
         if self._config.on_exit == "flush" and self._config.mode is Mode.ENFORCE:
             self._enforcement.plane.flush()
             log.info("removed every rule of ours, as on_exit says", extra=event("stop"))

@@ -41,6 +41,7 @@ from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
 from synguard.sensors.counters import read_counters
 from synguard.sensors.cpu import read_cpu
+from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
@@ -182,6 +183,7 @@ def host_sources(config: Config) -> HostSensors:
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
+            ended=EndedConnections(),
             containers=everywhere,
         )
     return HostSensors(
@@ -191,6 +193,7 @@ def host_sources(config: Config) -> HostSensors:
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
+        ended=EndedConnections(),
     )
 
 

@@ -89,6 +89,8 @@ class FloodFigures:
     dropped_pps: float = 0.0
     accept_overflows_pps: float = 0.0
 
+    unseen_pps: float = 0.0
+    """Handshakes a second that completed and that no look at the socket table has shown."""
     overflow_pps: float = 0.0
     """SYNs turned away for good in the last second: dropped, or answered with a cookie that did not come back."""
 

@@ -184,6 +184,19 @@ def test_random_cover_does_not_hide_prefixes_that_flood(scene: Scene) -> None:
     assert set(networks) <= scene.banned()
 
 
+def test_handshakes_that_are_over_at_once_are_counted_where_they_end(scene: Scene) -> None:
+    """8,000 handshakes a second from one source, each over within milliseconds, stood in no look at the table.
+
+    People whose connections are as short are not banned with it.
+    """
+    people = {f"198.{i}.100.9": 5 for i in range(1, 101)}
+    strikes(scene, Weather(connections=PEOPLE, short_pps=people), 10.0)
+    assert scene.banned() == set()
+    strikes(scene, Weather(connections=PEOPLE, short_pps=people | {"203.0.113.7": 8000}), 10.0)
+    assert scene.banned() == {"203.0.113.7"}
+    assert all(ban.scope is Scope.ALL for ban in scene.plane.read().bans.values())
+
+
 def at_a_full_service(held: dict[str, int]) -> Weather:
     """Return a server with all of its workers taken: what clients open waits to be accepted, and is not."""
     return Weather(connections=PEOPLE | held, accept_queue=len(PEOPLE), backlog=511)

@@ -39,6 +39,7 @@ from synguard.readings import (
     SynSample,
     TcpState,
 )
+from tests.support.fake_ended import FakeEnded
 from tests.support.fake_plane import FakePlane
 from tests.support.fake_sysctl import FakeSysctl
 from tests.support.manual_clock import ManualClock
@@ -54,6 +55,8 @@ class Weather:
 
     half_open: Counts = field(default_factory=dict)
     connections: Counts = field(default_factory=dict)
+    short_pps: Counts = field(default_factory=dict)
+    """Address → connections a second that are over before anyone looks at the table."""
     syn_pps: Counts = field(default_factory=dict)
     """Address → SYNs a second."""
     header_of: Callable[[str], Header] = natural
@@ -124,7 +127,7 @@ class FakeSensors:
         for name, pps in (
             ("SyncookiesSent", weather.cookies_pps),
             ("TCPReqQFullDrop", weather.dropped_pps),
-            ("PassiveOpens", weather.completed_pps),
+            ("PassiveOpens", weather.completed_pps + sum(weather.short_pps.values())),
             ("ListenOverflows", weather.overflows_pps),
             ("SyncookiesRecv", weather.cookies_back_pps),
             ("EmbryonicRsts", weather.resets_pps),
@@ -285,6 +288,7 @@ class Scene:
                 finished_peers=self.sensors.finished_peers,
                 protected=self.sensors.protected,
                 cpu=self.sensors.cpu,
+                ended=FakeEnded(self.clock, lambda: self.sensors.weather.short_pps, self.sensors.port),
                 monotonic=self.clock.monotonic,
             ),
             enforcement=parts.enforcement,
