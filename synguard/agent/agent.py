@@ -109,6 +109,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         self._refusal = ""
         self._totals = Totals()
         self._sampling = self._wants_proof = False
+        self._unsampled_pps = 0.0
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
         self._ban_effect = BanEffect(ledger, enforcement, sources)
@@ -189,6 +190,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         if self.record is not None:
             self.record(utc, readings, self._protected_list.known)
         assessment = self._detector.assess(readings, self._engine.evaluator_state.active_bans.ban_filter(utc))
+        self._unsampled_pps = assessment.unsampled_pps
         self._short_lived.want(assessment.flood.unseen_pps, now)
         self._engine.evaluator_state.challenge = self.challenge()
         decision = self._follow_challenges(self._engine.decide(assessment, utc), assessment, now, utc)
@@ -384,4 +386,15 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         ask(Code.RELOAD_REFUSED, lambda: self._reload.problem, fix="synguard policy check")
         ask(Code.BANS_REFUSED, lambda: "" if self._protected_list.problems else self._refusal)
         ask(Code.SENSOR_FAILED, lambda: self._sensors.failures)
+        ask(Code.SAMPLER_BLIND, lambda: unsampled(self._unsampled_pps))
         ask(Code.STATUS_FILE_FAILED, lambda: self._publisher.problem)
+
+
+def unsampled(pps: float) -> str:
+    """Return the sentence on SYNs that sampling does not show; empty where there are none."""
+    if not pps:
+        return ""
+    return (
+        f"the sampler is blind: {pps:,.0f} SYNs a second are turned away and not seen, as they come in fragments or "
+        "behind many IPv6 extension headers; sources are judged by half-open sockets alone"
+    )

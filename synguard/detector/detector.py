@@ -25,6 +25,7 @@ from synguard.detector.pressure import pressure_on
 from synguard.detector.rates import dropped_rate, rate
 from synguard.detector.recent_sources import RecentSources
 from synguard.detector.syn_rows import syn_rows
+from synguard.detector.unsampled import UnsampledWindow
 from synguard.model import Signal
 from synguard.policy.models import Policy
 from synguard.readings import (
@@ -58,6 +59,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         self._handshakes = HandshakeWindow()
         self._cpu = CpuWindow()
         self._overflow = OverflowWindow()
+        self._unsampled = UnsampledWindow()
         self._flood = FloodFigures()
         self._held_pps = self._shown_pps = 0.0
         self._pressed = PressedPorts()
@@ -108,6 +110,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
                 unseen_pps=max(handshakes.completed_pps - self._shown_pps, 0.0),
             ),
             dispersion=spread,
+            unsampled_pps=self._unsampled.follow(self._flood, readings.syns, readings.at),
             handshakes=handshakes,
             bottleneck=self._cpu.follow(readings.cpu),
             pressed=self._pressed.at(readings.at),

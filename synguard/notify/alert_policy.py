@@ -17,7 +17,7 @@ from synguard.notify import template
 from synguard.notify.attack import Attack, began, carried_over
 from synguard.notify.message import About, AttackFigures, Message
 from synguard.notify.rate_limit import WINDOW_S, RateLimit
-from synguard.notify.size import Size
+from synguard.notify.size import AttackSize
 
 GATHER_S: Final = 2.0
 """A start is told this long after it, so that it can say what was done and whether clients are served."""
@@ -100,7 +100,7 @@ class AlertPolicy:
         if known.told is not None:
             self._attack = replace(carried_over(known.told, at, utc), digest_at=at + settings.digest_s)
         self._untold = known.untold
-        self._told_sizes: deque[tuple[float, Size]] = deque(maxlen=settings.per_hour)
+        self._told_sizes: deque[tuple[float, AttackSize]] = deque(maxlen=settings.per_hour)
         self._states: dict[About, _State] = {}
         self._settle_s = max(settings.quiet_s, AFTER_RESTART_S) if known.told is not None else settings.quiet_s
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from synguard.model import Incident
 from synguard.notify.message import AttackFigures
-from synguard.notify.size import NO_SIZE, Size, size_of
+from synguard.notify.size import NO_SIZE, AttackSize, size_of
 
 MOST_PORTS: Final = 8
 
@@ -27,7 +27,7 @@ class Attack:
     """When it was first seen, monotonic."""
     digest_at: float = 0.0
     """When the next digest is due, monotonic."""
-    told_size: Size = NO_SIZE
+    told_size: AttackSize = NO_SIZE
     """How large it was when it was last told."""
     told_ports: tuple[str, ...] = ()
     """Where it was then."""
@@ -35,9 +35,9 @@ class Attack:
     """When that was, monotonic."""
 
     @property
-    def size(self) -> Size:
+    def size(self) -> AttackSize:
         """How large it is so far."""
-        before = Size(self.before.peak_syn_pps, self.before.peak_half_open)
+        before = AttackSize(self.before.peak_syn_pps, self.before.peak_half_open)
         return before if self.current is None else before.joined(size_of(self.current))
 
     @property
@@ -91,5 +91,5 @@ def began(incident: Incident, now: float, *, dry_run: bool) -> Attack:
 def carried_over(figures: AttackFigures, now: float, ended_at: datetime) -> Attack:
     """Return an attack whose start an earlier agent told; it is over unless an incident follows soon."""
     ended = replace(figures, ended_at=ended_at, restarts=figures.restarts + 1)
-    known = Size(figures.peak_syn_pps, figures.peak_half_open, float("inf"))
+    known = AttackSize(figures.peak_syn_pps, figures.peak_half_open, float("inf"))
     return Attack(ended, None, now, told=True, seen_at=now, told_size=known, told_ports=figures.ports, told_at=now)

@@ -14,14 +14,14 @@ LEAST: Final = 32.0
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class AttackSize:
     """Peaks of an attack; what is not known is infinite."""
 
     syn_pps: float = 0.0
     half_open: float = 0.0
     connections: float = 0.0
 
-    def dwarfs(self, other: Size) -> bool:
+    def dwarfs(self, other: AttackSize) -> bool:
         """Return whether this is of another order than ``other`` by any measure."""
         pairs = (
             (self.syn_pps, other.syn_pps),
@@ -30,18 +30,18 @@ class Size:
         )
         return any(mine >= GROWTH * max(theirs, LEAST) for mine, theirs in pairs)
 
-    def joined(self, other: Size) -> Size:
+    def joined(self, other: AttackSize) -> AttackSize:
         """Return the larger by each measure."""
-        return Size(
+        return AttackSize(
             max(self.syn_pps, other.syn_pps),
             max(self.half_open, other.half_open),
             max(self.connections, other.connections),
         )
 
 
-NO_SIZE: Final = Size()
+NO_SIZE: Final = AttackSize()
 
 
-def size_of(incident: Incident) -> Size:
+def size_of(incident: Incident) -> AttackSize:
     """Return how large an incident was at its peak."""
-    return Size(incident.peak_syn_pps, incident.peak_half_open, incident.peak_connections)
+    return AttackSize(incident.peak_syn_pps, incident.peak_half_open, incident.peak_connections)
