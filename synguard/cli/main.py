@@ -21,6 +21,7 @@ VERBS: Final = (
     Verb("bans", "What is banned now, until when, and what it stopped"),
     Verb("ban", "Ban an address or prefix by hand"),
     Verb("unban", "Lift a ban"),
+    Verb("extend", "Let bans last longer: by a time, until a time, for good"),
     Verb("allow", "Who is never banned: add, remove, list", parts=("add", "remove", "list")),
     Verb("review", "What ends soon: still hitting or quiet, and what to do about it"),
     Verb("report", "What was banned or would have been, why, who was spared"),

@@ -45,7 +45,9 @@ mkdir -p $root/dev/pts $root/dev/shm
 mount -t devpts -o ptmxmode=666 devpts $root/dev/pts
 mount -t tmpfs tmpfs $root/dev/shm
 """
-_SHELL: Final = _MOUNTS + 'mount -t proc proc $root/proc\nexec chroot $root "$@"\n'
+_SHELL: Final = (
+    _MOUNTS + 'mount -t proc proc $root/proc\nmount -t sysfs -o ro sysfs $root/sys\nexec chroot $root "$@"\n'
+)
 _INIT: Final = f"""\
 {_MOUNTS}
 mount -t tmpfs -o mode=755 tmpfs $root/run

@@ -82,6 +82,7 @@ class FakeSensors:
     """Turns the weather into readings."""
 
     source = "sock_diag"
+    counting = False
 
     def __init__(self, clock: ManualClock, port: int) -> None:
         self.weather = Weather()
@@ -98,6 +99,10 @@ class FakeSensors:
     def listeners(self, now: float) -> tuple[Listener, ...]:
         """Return the web server."""
         return (listener(self.port, self.weather.backlog, self.weather.accept_queue),)
+
+    def served_ports(self, now: float) -> frozenset[int]:
+        """Return the ports that listen."""
+        return frozenset(one.port for one in self.listeners(now))
 
     def half_open(self, now: float) -> SocketReading:
         """Return the sockets in ``SYN_RECV``."""

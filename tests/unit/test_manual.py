@@ -89,6 +89,7 @@ def test_json_has_the_documented_keys(command: str, host: CliHost, monkeypatch: 
         "synguard unban": ("203.0.113.7",),
         "synguard flush": ("--yes",),
         "synguard panic": ("--yes",),
+        "synguard extend": ("203.0.113.7", "--for", "1h"),
         "synguard allow add": ("203.0.113.9",),
         "synguard allow remove": ("203.0.113.9",),
         "synguard policy check": (str(ROOT / "rules/web.toml"),),

@@ -12,6 +12,7 @@ _synguard() {
         ',bans') path='bans' ;;
         ',ban') path='ban' ;;
         ',unban') path='unban' ;;
+        ',extend') path='extend' ;;
         ',allow') path='allow' ;;
         ',review') path='review' ;;
         ',report') path='report' ;;
@@ -71,6 +72,9 @@ _synguard() {
     'ban,--config') compopt -o default 2>/dev/null; return ;;
     'unban,--file') compopt -o default 2>/dev/null; return ;;
     'unban,--config') compopt -o default 2>/dev/null; return ;;
+    'extend,--for') words='30s 10m 1h 2h 1d' ;;
+    'extend,--until') return ;;
+    'extend,--config') compopt -o default 2>/dev/null; return ;;
     'allow add,--comment') return ;;
     'allow add,--for') words='30s 10m 1h 2h 1d' ;;
     'allow add,--config') compopt -o default 2>/dev/null; return ;;
@@ -121,8 +125,9 @@ _synguard() {
             'status') words='--config --json -h --help' ;;
             'top') words='--every --count --limit --config --json -h --help' ;;
             'bans') words='--expiring --all-ended --since --target --origin --scope --sort --limit --page --config --json -h --help' ;;
-            'ban') words='--file --for --scope --action --ports --reason --force --skip-refused --dry-run --yes -y --config --json -h --help' ;;
-            'unban') words='--file --all --yes -y --config --json -h --help' ;;
+            'ban') words='--file --for --scope --action --ports --reason --force --skip-refused --skip-faulty --dry-run --yes -y --config --json -h --help' ;;
+            'unban') words='--file --skip-faulty --all --yes -y --config --json -h --help' ;;
+            'extend') words='--for --until --permanent --force --config --json -h --help' ;;
             'allow') words='-h --help' ;;
             'allow add') words='--comment --for --force --config --json -h --help' ;;
             'allow remove') words='--config --json -h --help' ;;
@@ -153,7 +158,7 @@ _synguard() {
             esac
         else
             case "$path" in
-            '') words='run status top bans ban unban allow review report why enable connections policy notify fleet upstream doctor panic flush completion' ;;
+            '') words='run status top bans ban unban extend allow review report why enable connections policy notify fleet upstream doctor panic flush completion' ;;
             'unban') words=$(synguard completion --targets 2>/dev/null) ;;
             'allow') words='add remove list' ;;
             'policy') words='check show replay suggest example' ;;

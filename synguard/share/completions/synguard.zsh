@@ -11,6 +11,7 @@ _synguard() {
     'bans:What is banned now, until when, and what it stopped'
     'ban:Ban an address or prefix by hand'
     'unban:Lift a ban'
+    'extend:Let bans last longer\: by a time, until a time, for good'
     'allow:Who is never banned\: add, remove, list'
     'review:What ends soon\: still hitting or quiet, and what to do about it'
     'report:What was banned or would have been, why, who was spared'
@@ -44,6 +45,7 @@ _synguard() {
         bans) _synguard_bans ;;
         ban) _synguard_ban ;;
         unban) _synguard_unban ;;
+        extend) _synguard_extend ;;
         allow) _synguard_allow ;;
         review) _synguard_review ;;
         report) _synguard_report ;;
@@ -111,7 +113,7 @@ _synguard_bans() {
 
 _synguard_ban() {
   _arguments -s \
-    '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
+    '*--file[A list\: plain lines, columns, JSON, or ipset save]:LIST:_files' \
     '--for[How long\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
     '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
     '--action[drop in silence; reject with a TCP reset; challenge\: answer SYNs with cookies; limit\: a few of them]:drop|reject|challenge|limit:(drop reject challenge limit)' \
@@ -119,6 +121,7 @@ _synguard_ban() {
     '--reason[Why, for those who read the report]:TEXT: ' \
     '--force[Also protected targets and very wide prefixes]' \
     '--skip-refused[Leave out targets that are refused, and say which]' \
+    '--skip-faulty[Leave out lines of a list that cannot be used, and say which]' \
     '--dry-run[Show what it would hit, change nothing]' \
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
@@ -129,13 +132,26 @@ _synguard_ban() {
 
 _synguard_unban() {
   _arguments -s \
-    '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
+    '*--file[A list\: plain lines, columns, JSON, or ipset save]:LIST:_files' \
+    '--skip-faulty[Leave out lines of a list that cannot be used, and say which]' \
     '--all[Lift every ban, automatic ones too]' \
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
     '*:TARGET:_synguard_targets'
+}
+
+_synguard_extend() {
+  _arguments -s \
+    '--for[Time to add\: 30m, 2h, 7d]:TIME:(30s 10m 1h 2h 1d)' \
+    '--until[The new end\: "2026-12-01 08\:00", or with Z for UTC]:WHEN: ' \
+    '--permanent[No end]' \
+    '--force[No end also where the evidence against the target can be forged]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:TARGET: '
 }
 
 _synguard_allow() {
@@ -189,8 +205,8 @@ _synguard_allow_list() {
 
 _synguard_review() {
   _arguments -s \
-    '--within[Bans that end so soon, or any for all]:TIME:(30s 10m 1h 2h 1d)' \
-    '--extend[Let them last so much longer]:TIME:(30s 10m 1h 2h 1d)' \
+    '--within[Bans that expire within TIME; any for all]:TIME:(30s 10m 1h 2h 1d)' \
+    '--extend[Extend the selected bans by TIME]:TIME:(30s 10m 1h 2h 1d)' \
     '--still-hitting[With --extend\: only those that still hit]' \
     '--release[Lift them now]' \
     '--quiet[With --release\: only those unseen for so long]:TIME:(30s 10m 1h 2h 1d)' \
@@ -199,7 +215,8 @@ _synguard_review() {
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
-    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:TARGET: '
 }
 
 _synguard_report() {
