@@ -242,12 +242,13 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
 
     def _wait(self, seconds: float) -> None:
-        """Wait for the next tick, or for the challenge program to see SYNs become many."""
+        """Wait for the next tick, or for the challenge program to see SYNs become many; by source they count then."""
         onset = None if self.challenging is None or self.phase is not Phase.CALM else self.challenging.onset_fd
         if onset is None or self.challenging is None:
             self._clock.wait(seconds)
         elif select.select([onset], [], [], max(seconds, 0.0))[0]:
             self.challenging.woken()
+            self._sensors.alert(self._clock.monotonic())
 
     def run(self, for_s: float | None = None) -> None:
         """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
@@ -263,12 +264,16 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
                 self._sensors.rest()
                 self._use(*again)
                 self._engine.use(*again)
+            sampled = self._sampling
             self.tick()
             self._resource_usage.ticked(self._clock.monotonic() - began, began - next_at)
             cost = time.thread_time() - cpu
             cadence = self._config.cadence
-            every = cadence.calm if self.phase is Phase.CALM and not self._sampling else cadence.attack
+            alerted = self._sensors.alerted(began)
+            every = cadence.calm if self.phase is Phase.CALM and not (self._sampling or alerted) else cadence.attack
             next_at = min(began + max(every, cost / cadence.cpu_share), ends_at)
+            if alerted and self._sampling and not sampled:
+                next_at = began  # what was counted since the onset waits to be judged
             self._wait(next_at - self._clock.monotonic())
 
     def stop(self) -> None:

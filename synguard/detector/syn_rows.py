@@ -12,8 +12,9 @@ def syn_rows(syns: SynSample) -> AddressRows:
     """Return sampled SYNs as rows; those that were lost are taken to be like those of their family that were read."""
     ipv4 = is_ipv4(syns.source_high, syns.source_low)
     window_s = max(syns.window_s, 1e-3)
-    read4 = int(ipv4.sum())
-    read6 = len(syns) - read4
+    count = syns.count
+    read4 = int(count[ipv4].sum())
+    read6 = int(count.sum()) - read4
     weight4 = syns.one_in * (1 + (syns.lost - syns.lost_ipv6) / max(read4, 1)) / window_s
     weight6 = syns.one_in * (1 + syns.lost_ipv6 / max(read6, 1)) / window_s
     return AddressRows(
@@ -25,4 +26,5 @@ def syn_rows(syns: SynSample) -> AddressRows:
         weight6=weight6,
         header=headers(syns),
         at=syns.at,
+        counted=count,
     )

@@ -74,11 +74,16 @@ def test_syns_of_one_exact_header_are_dropped_and_those_of_clients_are_not(begin
 
 def test_a_proven_peer_passes_at_a_small_rate_and_is_challenged_beyond(begin: Begin) -> None:
     lab, held = begin()
-    held.hold(challenge("all", "0.0.0.0/0", 80), proven=("198.18.7.7",))
-    lab.start_flood(FloodPlan(groups=(hosts("198.18.7.7"),), pps=5_000, duration_s=2)).report()
-    hits = held.hits("all")
-    assert hits.answered > 9_000
-    assert hits.passed < 16 + 8 * 3 + 60
+    everybody = (challenge("all4", "0.0.0.0/0", 80), challenge("all6", "::/0", 80))
+    peers, others = ("198.18.7.7", "2001:db8:bad::7"), tuple(f"198.18.8.{n}" for n in range(250))
+    held.hold(*everybody, proven=(*peers, *others))
+    held.hold(*everybody, proven=peers)
+    flood = (hosts(peers[0]), hosts(peers[1]), hosts(others[0]))
+    lab.start_flood(FloodPlan(groups=flood, pps=15_000, duration_s=2)).report()
+    hits = [held.hits(name) for name in ("all4", "all6")]
+    assert hits[0].answered > 18_000
+    assert hits[1].answered > 9_000
+    assert all(16 <= one.passed < 16 + 8 * 3 + 60 for one in hits)
 
 
 def test_past_its_deadline_a_challenge_does_nothing_though_no_one_took_it_away(begin: Begin) -> None:

@@ -52,6 +52,7 @@ def test_attackers_are_challenged_clients_get_in_and_nothing_remains(make_lab: M
     assert siege.served_after.share >= 0.99, siege.served_after.outcomes()
     assert "synguard" in filters(lab)
     assert cookies(lab) == "2"
+    assert lab.victim.run(["cat", "/proc/net/packet"]).count("\n") == 1, "the program counts, and no packet socket"
     agent.stop()
     assert cookies(lab) == before
     agent.verb("flush", "--yes")
