@@ -37,6 +37,7 @@ from synguard.enforcer.sysctl import SYN_COOKIES
 from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.model import Ban, Mode, Phase
+from synguard.operator.panic import OVER
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
@@ -239,12 +240,13 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
 
     def _wait(self, seconds: float) -> None:
-        """Wait for the next tick, or for the challenge program to see SYNs become many."""
+        """Wait for the next tick, or for the challenge program to see SYNs become many; by source they count then."""
         onset = None if self.challenging is None or self.phase is not Phase.CALM else self.challenging.onset_fd
         if onset is None or self.challenging is None:
             self._clock.wait(seconds)
         elif select.select([onset], [], [], max(seconds, 0.0))[0]:
             self.challenging.woken()
+            self._sensors.alert(self._clock.monotonic())
 
     def run(self, for_s: float | None = None) -> None:
         """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
@@ -260,12 +262,16 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
                 self._sensors.rest()
                 self._use(*again)
                 self._engine.use(*again)
+            sampled = self._sampling
             self.tick()
             self._resource_usage.ticked(self._clock.monotonic() - began, began - next_at)
             cost = time.thread_time() - cpu
             cadence = self._config.cadence
-            every = cadence.calm if self.phase is Phase.CALM and not self._sampling else cadence.attack
+            alerted = self._sensors.alerted(began)
+            every = cadence.calm if self.phase is Phase.CALM and not (self._sampling or alerted) else cadence.attack
             next_at = min(began + max(every, cost / cadence.cpu_share), ends_at)
+            if alerted and self._sampling and not sampled:
+                next_at = began  # what was counted since the onset waits to be judged
             self._wait(next_at - self._clock.monotonic())
 
     def stop(self) -> None:
@@ -360,7 +366,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             sampling_one_in=self._sensors.sampling_one_in,
             ledger_bytes=self._ledger.size(),
             levels=self._levels(),
-            mode_by="order" if self._mode_controller and self._mode_controller.by_order else self._mode_by,
+            mode_by=self._mode_controller.by(self._mode_by) if self._mode_controller else self._mode_by,
             mode_story=self._mode_controller.story if self._mode_controller else "",
             confirm_by=self._engine.evaluator_state.ends_by,
             agent=self._resource_usage.sum_up(now),
@@ -383,6 +389,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         ask(Code.CAPACITY_FULL, lambda: self._enforcement.admission.problem)
         ask(Code.CAPACITY_NEAR, lambda: {level.key: level.warning for level in self._levels()})
         ask(Code.MODE_CHANGE_FAILED, lambda: self._mode_controller.problem if self._mode_controller else "")
+        ask(Code.PANIC, lambda: self._mode_controller.panic_story if self._mode_controller else "", fix=OVER)
         ask(Code.LEAK, lambda: self._ban_effect.problems, fix="synguard doctor")
         ask(Code.SYN_COOKIES_FAILED, lambda: self._cookies.problem)
         ask(Code.LEDGER_FAILED, lambda: self._enforcement.writer.problem or self._decision_log.problem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -23,6 +23,7 @@ from synguard.agent.metrics_endpoint import measuring
 from synguard.agent.mode_controller import ModeController, ModeParts
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.syn_cookies import cookies_for
+from synguard.agent.syn_sources import SynSensor, SynSources
 from synguard.agent.systemd import ServiceManager
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
@@ -35,13 +36,16 @@ from synguard.logs import event
 from synguard.model import Mode
 from synguard.notify.services import host_name
 from synguard.operator.enablement import EnablementFile
+from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
+from synguard.readings import CounterReading
 from synguard.sensors.counters import read_counters
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
+from synguard.sensors.syn_counts import CountedSyns
 from synguard.sensors.syn_sampler import SynSampler
 from synguard.sensors.tcp_metrics import read_finished_peers
 from synguard.status.conditions import Code
@@ -86,17 +90,16 @@ def agent_for(
         def parts(mode: Mode) -> ModeParts:
             return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
 
-        mode_controller = (
-            None if insists else ModeController(EnablementFile(config.state_dir), parts, ledger, config.mode)
-        )
-        mode = mode_controller.wanted(clock.monotonic()) if mode_controller else config.mode
+        orders = None if insists else EnablementFile(config.state_dir)
+        mode_controller = ModeController(orders, parts, ledger, config.mode, panic=PanicFile(config.state_dir))
+        mode = mode_controller.wanted(clock.monotonic())
         made = parts(mode)
         if keep is not None:
             capabilities.give_up_all_but(keep)
         agent = Agent(
             config.model_copy(update={"mode": mode}),
             policies,
-            sources=host_sources(config),
+            sources=host_sources(config, challenging),
             enforcement=made.enforcement,
             cookies=made.cookies,
             ledger=ledger,
@@ -169,14 +172,19 @@ def plane_for(config: Config, clock: Clock) -> Plane:
     return plane
 
 
-def host_sources(config: Config) -> HostSensors:
+def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
-    syns = SynSampler(config.sampler.kept_per_second)
+    most = config.sampler.kept_per_second
+
+    def syns(counters: Callable[[float], CounterReading]) -> SynSensor:
+        sampler = SynSampler(most)
+        return sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most, counters))
+
     if config.containers.watch == "auto":
         everywhere = EveryNamespace()
         return HostSensors(
             sockets=everywhere,
-            syns=syns,
+            syns=syns(everywhere.counters),
             counters=everywhere.counters,
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
@@ -185,7 +193,7 @@ def host_sources(config: Config) -> HostSensors:
         )
     return HostSensors(
         sockets=SocketTables(),
-        syns=syns,
+        syns=syns(read_counters),
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),

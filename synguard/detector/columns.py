@@ -31,6 +31,12 @@ class Runs:
     def __len__(self) -> int:
         return len(self.start)
 
+    def sums(self, count: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+        """Return the sum of each run of a column that is in the order of the rows; None: every row is one."""
+        if count is None or not len(self):
+            return np.asarray(self.end - self.start, np.int64)
+        return np.asarray(np.add.reduceat(count, self.start), np.int64)
+
 
 def is_ipv4(high: U64, low: U64) -> npt.NDArray[np.bool_]:
     """Return which rows are IPv4, that is ``::ffff:0:0/96``."""

@@ -112,6 +112,7 @@ def it_is_replaced_when_it_hangs(host: ServiceHost) -> None:
     assert host.main_pid() != pid
 
 
+@pytest.mark.calm
 def test_an_agent_that_cannot_use_its_config_is_not_started_again_and_again(lab: Lab) -> None:
     with service(lab, "mode = 7\n") as host:
         wait_for(lambda: host.properties()["ActiveState"] == "failed", "the service to fail", every=0.1)

@@ -15,6 +15,7 @@ from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.every_map import Maps
 from synguard.enforcer.challenge.layout import Family
 from synguard.enforcer.challenge.lists import HeaderKey, Lists, Places, family_of, header_key, lists, step_of
+from synguard.enforcer.challenge.proven import ProvenTable
 from synguard.enforcer.challenge.slots import Slots
 from synguard.enforcer.plane import Delta
 from synguard.enforcer.reconcile.delta import as_kernel_bans
@@ -102,7 +103,7 @@ class Book:
         self._held = self._stored()
         self._places = {ban.ban_id: place for place, ban in self._held.items()}
         self.protected = self._stored_protected()
-        self.proven = frozenset(_network(key.tobytes()) for key in self._maps.proven.read()[0])
+        self.proven = frozenset(_network(address) for address in ProvenTable(self._maps).read())
         self._write(Lists(self._stored_networks(), {}, self._stored_headers()), self._wanted())
         self._changes = changes
 
@@ -177,10 +178,9 @@ class Book:
                 self._maps.ports[slot] = value
 
     def _change_proven(self, change: Delta) -> None:
-        for peer in change.proven_remove & self.proven:
-            self._maps.proven.remove((_address(peer),))
-        for peer in change.proven_add - self.proven:
-            self._maps.proven.put((_address(peer),), 0)
+        add = [layout.packed(peer) for peer in change.proven_add - self.proven]
+        remove = [layout.packed(peer) for peer in change.proven_remove & self.proven]
+        ProvenTable(self._maps).change(add, remove)
         self.proven = (self.proven - change.proven_remove) | change.proven_add
 
     def _networks(self, network: Network) -> Any:

@@ -22,6 +22,8 @@ BANS_AT_ONCE: Final = 4
 NETWORKS: Final = 16_384
 HEADERS: Final = 1024
 PROVEN: Final = 65_536
+PROVEN_BITS: Final = 19
+"""So many bits of an address, mixed, say where its bit is."""
 SOURCES: Final = 65_536
 LISTENERS: Final = 64
 WAKES_BYTES: Final = 4096

@@ -15,6 +15,7 @@
 #define NETWORKS 16384   /* of each family: targets, and protected networks */
 #define HEADERS 1024
 #define PROVEN 65536
+#define PROVEN_BITS 19   /* of an address's mixed bits: its place in proven_bits */
 #define SOURCES 65536
 #define LISTENERS 64     /* listening addresses that each CPU remembers */
 #define WAKES_BYTES 4096
@@ -50,6 +51,11 @@ struct ban_list {
 
 struct slots {
 	__u8 of_port[PORTS];
+};
+
+/* Has the bit of each proven peer, so that for nearly all others the table, a cache miss, need not be asked. */
+struct proven_bits {
+	__u64 word[(1 << PROVEN_BITS) / 64];
 };
 
 struct port {
