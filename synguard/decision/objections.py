@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from synguard.addresses import format_network
+from synguard.addresses import first_found, format_network, forms
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step
@@ -41,16 +41,16 @@ class Objections:
 
     def why_spared(self, item: Offender, policy: Policy, inside_it: Inside, step: Step) -> Objection | None:
         """Return why this step would hit who is protected or served, None if it does not."""
-        target, evaluator_state = item.target, self._state
-        covering = evaluator_state.protected_index.covering(target)
+        index, parties = self._state.protected_index, self._state.protected.networks
+        targets = forms(item.target, policy.prefixes.embedding)
+        covering = first_found(index.covering, targets)
         if covering is not None:
-            return Objection(f"protected: {evaluator_state.protected.networks[covering]}", Cause.PROTECTED)
+            return Objection(f"protected: {parties[covering]}", Cause.PROTECTED)
         if step.action is Action.CHALLENGE:  # refuses no one, and those protected inside pass unchallenged
             return None
-        inside = evaluator_state.protected_index.inside(target)
+        inside = first_found(index.inside, targets)
         if inside is not None:
-            why = f"it holds {format_network(inside)}, protected: {evaluator_state.protected.networks[inside]}"
-            return Objection(why, Cause.PROTECTED)
+            return Objection(f"it holds {format_network(inside)}, protected: {parties[inside]}", Cause.PROTECTED)
         return self._why_doubted(item, policy, inside_it) if item.forgeable else None
 
     def why_not_cut_off(self, item: Offender, scope: Scope) -> Objection | None:
@@ -120,7 +120,8 @@ class Objections:
 
 def is_prefix(item: Offender, policy: Policy) -> bool:
     """Return whether the target is wider than what the policy counts by."""
-    return not item.everybody and item.target.prefixlen < policy.prefixes.lengths(item.target.version)[0]
+    rules = policy.prefixes
+    return not item.everybody and item.target.prefixlen < rules.lengths(rules.family_of(item.target))[0]
 
 
 def _clients(count: int) -> str:
