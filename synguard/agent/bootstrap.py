@@ -21,6 +21,7 @@ from synguard.agent.kernel_watch import KernelWatch
 from synguard.agent.lock import AgentLock
 from synguard.agent.metrics_endpoint import measuring
 from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.syn_cookies import cookies_for
 from synguard.agent.syn_sources import SynSensor, SynSources
@@ -34,6 +35,7 @@ from synguard.enforcer.split_plane import split_plane
 from synguard.enforcer.sysctl import Sysctl
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
+from synguard.memory import give_back
 from synguard.model import Mode
 from synguard.notify.services import host_name
 from synguard.operator.enablement import EnablementFile
@@ -128,6 +130,7 @@ def agent_for(
         held.enter_context(measuring(agent, config.metrics, dispatcher))
         held.enter_context(in_fleet(agent, config, clock, host_name(config.notify)))
         agent.adopt()
+        give_back()
         yield agent
 
 
@@ -190,15 +193,18 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
+            glance=Glance(everywhere.count_half_open, read_counters),
             containers=everywhere,
         )
+    tables = SocketTables()
     return HostSensors(
-        sockets=SocketTables(),
+        sockets=tables,
         syns=syns(read_counters),
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
+        glance=Glance(tables.count_half_open, read_counters),
     )
 
 

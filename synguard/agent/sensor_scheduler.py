@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
+from synguard.agent.quiet import Glance
 from synguard.agent.sensor_pace import SensorPace
 from synguard.agent.syn_sources import SynSensor, how_sampled
 from synguard.enforcer.socket_destroy import open_here
@@ -81,6 +82,8 @@ class HostSensors:
     """None where it is not read."""
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
+    glance: Glance | None = None
+    """Says between two ticks of a calm host whether anything has stirred; None: every tick is a whole one."""
     containers: EveryNamespace | None = None
     """Where other network namespaces are watched: what reads sockets, counters and the rest of them too."""
 
