@@ -32,7 +32,6 @@ from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import split_plane
-from synguard.enforcer.sysctl import Sysctl
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.memory import give_back
@@ -45,6 +44,7 @@ from synguard.private import private_directory
 from synguard.readings import CounterReading
 from synguard.sensors.counters import read_counters
 from synguard.sensors.cpu import read_cpu
+from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
@@ -88,7 +88,7 @@ def agent_for(
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
         ledger.hurry(LEDGER_WAIT_S)
 
-        challenging = Challenging(config, clock.utcnow, Sysctl()) if config.challenge.enabled == "auto" else None
+        challenging = Challenging(config, clock.utcnow) if config.challenge.enabled == "auto" else None
 
         def parts(mode: Mode) -> ModeParts:
             return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
@@ -178,14 +178,14 @@ def plane_for(config: Config, clock: Clock) -> Plane:
 
 def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
-    most = config.sampler.kept_per_second
+    most, tables = config.sampler.kept_per_second, SocketTables()
 
     def syns(counters: Callable[[float], CounterReading]) -> SynSensor:
         sampler = SynSampler(most)
         return sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most, counters))
 
     if config.containers.watch == "auto":
-        everywhere = EveryNamespace()
+        everywhere = EveryNamespace(tables)
         return HostSensors(
             sockets=everywhere,
             syns=syns(everywhere.counters),
@@ -193,10 +193,10 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
-            glance=Glance(everywhere.count_half_open, read_counters),
+            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
+            ended=EndedConnections(),
             containers=everywhere,
         )
-    tables = SocketTables()
     return HostSensors(
         sockets=tables,
         syns=syns(read_counters),
@@ -205,6 +205,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
         glance=Glance(tables.count_half_open, read_counters),
+        ended=EndedConnections(),
     )
 
 

@@ -18,17 +18,25 @@ FEW_REFUSED: Final = 10
 
 
 class Glance:
-    """Says at each look whether a whole tick is due: half-open sockets, or counters that grew while queues suffered.
+    """Says between two ticks of a calm host whether one is due: half-open sockets, or counters that tell of full queues.
 
     What it cannot see, completed connections for one, the tick once a second sees as soon as without it.
     """
 
-    def __init__(self, half_open: Callable[[], int], counters: Callable[[float], CounterReading]) -> None:
-        self._half_open, self._counters = half_open, counters
+    def __init__(
+        self,
+        half_open: Callable[[], int],
+        counters: Callable[[float], CounterReading],
+        elsewhere: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``elsewhere`` says whether there are namespaces behind this one, at which it cannot glance."""
+        self._half_open, self._counters, self._elsewhere = half_open, counters, elsewhere
         self._before: Mapping[str, int] = {}
 
     def stirred(self, now: float) -> bool:
         """Return whether anything has happened since the last look; a failure to look is something."""
+        if self._elsewhere():
+            return True
         try:
             values = self._counters(now).values
             many = self._half_open() > FEW

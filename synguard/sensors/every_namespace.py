@@ -32,7 +32,6 @@ from synguard.sensors.namespace_reader import NamespaceReader
 from synguard.sensors.namespaces import inside
 from synguard.sensors.port_mapping import ASK_UNKNOWN_S, PortMappings, is_tracking
 from synguard.sensors.protected import read_protected
-from synguard.sensors.sock_diag import MOST_SOCKETS
 from synguard.sensors.sockets import SocketTables, address_of
 from synguard.sensors.tcp_metrics import read_finished_peers
 
@@ -139,14 +138,6 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         return self._joined(
             self._host.half_open(now), self._each(now, lambda reader: reader.half_open(now)), now, half_open=True
         )
-
-    def count_half_open(self) -> int:
-        """Return how many sockets are in ``SYN_RECV``; of namespaces behind this one all that there might be.
-
-        Raises:
-            SensorError: No whole table of the host itself could be had.
-        """
-        return MOST_SOCKETS if self.watches else self._host.count_half_open()
 
     def connections(self, now: float) -> SocketReading:
         """Return sockets past the handshake, ``TIME_WAIT`` included, whose local port listens.
