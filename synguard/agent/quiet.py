@@ -18,7 +18,7 @@ FEW_REFUSED: Final = 10
 
 
 class Glance:
-    """Says between two ticks of a calm host whether one is due: half-open sockets, or counters that tell of full queues.
+    """Says between two ticks of a calm host whether one is due: half-open sockets, or counters of full queues.
 
     What it cannot see, completed connections for one, the tick once a second sees as soon as without it.
     """
