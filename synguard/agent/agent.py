@@ -25,6 +25,7 @@ from synguard.agent.mode_controller import ModeController, ModeParts
 from synguard.agent.protected_list import ProtectedList
 from synguard.agent.resource_usage import ResourceUsage
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
+from synguard.agent.short_lived import ShortLived
 from synguard.agent.syn_cookies import SynCookies
 from synguard.agent.totals import Totals, active_bans_by
 from synguard.clock import Clock
@@ -47,6 +48,9 @@ from synguard.status.publisher import Amendment, Publisher, Reader
 
 log: Final = logging.getLogger(__name__)
 
+
+LAST_ACK_S: Final = 1.0
+"""How long an agent that ends amid challenges waits for the ACKs of clients that were answered."""
 
 Record = Callable[[datetime, Readings, Protected], None]
 
@@ -108,9 +112,11 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         self._refusal = ""
         self._totals = Totals()
         self._sampling = self._wants_proof = False
+        self._unsampled_pps = 0.0
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
         self._ban_effect = BanEffect(ledger, enforcement, sources)
+        self._short_lived = ShortLived(sources.ended)
         self._decision_log = DecisionLog(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._maintenance = LedgerMaintenance(ledger)
         self._use(config, policies)
@@ -183,9 +189,12 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._engine.evaluator_state.protect(self._protected_list.known)
         self._follow_mode(now, utc)
         readings = self._sensors.read(now, sampling=self._sampling, proof=self._wants_proof)
+        readings = self._short_lived.add_to(readings, self._sensors.ports)
         if self.record is not None:
             self.record(utc, readings, self._protected_list.known)
         assessment = self._detector.assess(readings, self._engine.evaluator_state.active_bans.ban_filter(utc))
+        self._unsampled_pps = assessment.unsampled_pps
+        self._short_lived.want(assessment.flood.unseen_pps, now)
         self._engine.evaluator_state.challenge = self.challenge()
         decision = self._follow_challenges(self._engine.decide(assessment, utc), assessment, now, utc)
         self._enforcement.add(decision.bans, decision.replaced)
@@ -197,6 +206,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._sensors.begin_sampling(now)
         if self._config.mode is Mode.ENFORCE:
             self._ban_effect.follow(readings, self._engine.evaluator_state.active_bans, now, utc)
+            self._ban_effect.trim(readings, decision.excess, self._engine.evaluator_state.containers)
         self._decision_log.write(decision, now, utc)
         self._totals.ticked(decision)
         tick = Tick(assessment, decision, self._sensors.failing)
@@ -216,13 +226,15 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         challenging = self.challenging
         if challenging is None or self._config.mode is Mode.DRY_RUN:
             return decision
+        challenging.carry_options(self._cookies.timestamps)
         if challenged and not self._cookies.always:
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
         ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
         challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
         challenging.compare(now, challenged=challenged)
-        if challenged and not challenging.state.works:
-            decision = self._stop_challenges(decision, challenging.state.why_not, utc)
+        here = challenging.state
+        if challenged and not here.works and here.known:
+            decision = self._stop_challenges(decision, here.why_not, utc)
         return decision
 
     def _stop_challenges(self, decision: Decision, why: str, utc: datetime) -> Decision:
@@ -279,11 +291,20 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
 
     def close(self) -> None:
         """Free the sensors and, if so configured, take everything of ours out of the kernel."""
-        self._cookies.close(self._clock.utcnow())
+        self._end_challenges()
         self._sensors.close()
+        self._short_lived.close()
         if self._config.on_exit == "flush" and self._config.mode is Mode.ENFORCE:
             self._enforcement.plane.flush()
             log.info("removed every rule of ours, as on_exit says", extra=event("stop"))
+
+    def _end_challenges(self) -> None:
+        """Put the operator's settings back, once the last challenged client has had time to send its ACK."""
+        if self.challenging is not None and self._config.mode is Mode.ENFORCE:
+            self.challenging.rest()
+            if self._cookies.always and self._engine.evaluator_state.active_bans.challenges:
+                self._clock.wait(LAST_ACK_S) and self._clock.wait(LAST_ACK_S)  # the first may be the signal's to end
+        self._cookies.close(self._clock.utcnow())
 
     def _use(self, config: Config, policies: Sequence[Policy]) -> None:
         self._config = config
@@ -313,14 +334,14 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
 
     def _enter(self, mode: Mode, mode_controller: ModeController, parts: ModeParts, now: float, utc: datetime) -> None:
         """Change the mode between two ticks; who is proven, the scores and the incident stay known."""
-        self._cookies.close(utc)
-        before = self._enforcement
+        dry_run = mode is Mode.DRY_RUN
+        if dry_run:
+            mode_controller.leave(self._enforcement.reconciler, self._protected_list.known.networks, now, utc)
+        self._end_challenges()
         self._config = self._config.model_copy(update={"mode": mode})
         self._enforcement, self._cookies = parts.enforcement, parts.cookies
         self._cookies.adopt(now)
-        dry_run = mode is Mode.DRY_RUN
         if dry_run:
-            mode_controller.leave(before.reconciler, self._protected_list.known.networks, now, utc)
             self._enforcement.follow_ledger(utc, anyway=True)
         else:
             mode_controller.took_over(self._enforcement.bans.values())
@@ -383,4 +404,15 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         ask(Code.RELOAD_REFUSED, lambda: self._reload.problem, fix="synguard policy check")
         ask(Code.BANS_REFUSED, lambda: "" if self._protected_list.problems else self._refusal)
         ask(Code.SENSOR_FAILED, lambda: self._sensors.failures)
+        ask(Code.SAMPLER_BLIND, lambda: unsampled(self._unsampled_pps))
         ask(Code.STATUS_FILE_FAILED, lambda: self._publisher.problem)
+
+
+def unsampled(pps: float) -> str:
+    """Return the sentence on SYNs that sampling does not show; empty where there are none."""
+    if not pps:
+        return ""
+    return (
+        f"the sampler is blind: {pps:,.0f} SYNs a second are turned away and not seen, as they come in fragments or "
+        "behind many IPv6 extension headers; sources are judged by half-open sockets alone"
+    )

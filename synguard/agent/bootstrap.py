@@ -31,7 +31,6 @@ from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import split_plane
-from synguard.enforcer.sysctl import Sysctl
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.model import Mode
@@ -43,6 +42,7 @@ from synguard.private import private_directory
 from synguard.readings import CounterReading
 from synguard.sensors.counters import read_counters
 from synguard.sensors.cpu import read_cpu
+from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
@@ -86,7 +86,7 @@ def agent_for(
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
         ledger.hurry(LEDGER_WAIT_S)
 
-        challenging = Challenging(config, clock.utcnow, Sysctl()) if config.challenge.enabled == "auto" else None
+        challenging = Challenging(config, clock.utcnow) if config.challenge.enabled == "auto" else None
 
         def parts(mode: Mode) -> ModeParts:
             return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
@@ -190,6 +190,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
+            ended=EndedConnections(),
             containers=everywhere,
         )
     return HostSensors(
@@ -199,6 +200,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
+        ended=EndedConnections(),
     )
 
 

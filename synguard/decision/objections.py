@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from synguard.addresses import format_network
+from synguard.addresses import Network, first_found, format_network, forms
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step
@@ -26,6 +28,16 @@ class Objection(NamedTuple):
     cause: Cause = Cause.NONE
 
 
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Connections of one source beyond its limit, which are closed where the source must not be cut off."""
+
+    target: Network
+    ports: tuple[int, ...]
+    """Local ports; empty for all."""
+    at_most: int
+
+
 class Objections:
     """Gives the reason against a step; none where nothing speaks against it."""
 
@@ -41,16 +53,16 @@ class Objections:
 
     def why_spared(self, item: Offender, policy: Policy, inside_it: Inside, step: Step) -> Objection | None:
         """Return why this step would hit who is protected or served, None if it does not."""
-        target, evaluator_state = item.target, self._state
-        covering = evaluator_state.protected_index.covering(target)
+        index, parties = self._state.protected_index, self._state.protected.networks
+        targets = forms(item.target, policy.prefixes.embedding)
+        covering = first_found(index.covering, targets)
         if covering is not None:
-            return Objection(f"protected: {evaluator_state.protected.networks[covering]}", Cause.PROTECTED)
+            return Objection(f"protected: {parties[covering]}", Cause.PROTECTED)
         if step.action is Action.CHALLENGE:  # refuses no one, and those protected inside pass unchallenged
             return None
-        inside = evaluator_state.protected_index.inside(target)
+        inside = first_found(index.inside, targets)
         if inside is not None:
-            why = f"it holds {format_network(inside)}, protected: {evaluator_state.protected.networks[inside]}"
-            return Objection(why, Cause.PROTECTED)
+            return Objection(f"it holds {format_network(inside)}, protected: {parties[inside]}", Cause.PROTECTED)
         return self._why_doubted(item, policy, inside_it) if item.forgeable else None
 
     def why_not_cut_off(self, item: Offender, scope: Scope) -> Objection | None:
@@ -58,9 +70,17 @@ class Objections:
         found = self._state.containers_index.overlapping(item.target) if scope is Scope.ALL else None
         if found is None:
             return None
-        why = self._state.protected.never_cut_off[found]
+        why = self._state.containers[found]
         what = f"{format_network(found)} is a container of this host ({why})"
         return Objection(f"{what}, never cut off: the load comes from there", Cause.CONTAINER)
+
+    def excess(self, item: Offender, policy: Policy) -> Iterator[Excess]:
+        """Yield what a container of this host holds too much of: its own connections, by handshakes on its own link."""
+        if is_prefix(item, policy) or self._state.containers_index.overlapping(item.target) is None:
+            return
+        for evidence in item.evidence:
+            if evidence.signal is Signal.CONNECTIONS:
+                yield Excess(item.target, evidence.ports, int(evidence.limit))
 
     def why_apart(self, item: Offender, policy: Policy, inside: Inside) -> str:
         """Return why a prefix is not stopped as a whole although it is over a limit, or nothing if it is."""
@@ -120,7 +140,8 @@ class Objections:
 
 def is_prefix(item: Offender, policy: Policy) -> bool:
     """Return whether the target is wider than what the policy counts by."""
-    return not item.everybody and item.target.prefixlen < policy.prefixes.lengths(item.target.version)[0]
+    rules = policy.prefixes
+    return not item.everybody and item.target.prefixlen < rules.lengths(rules.family_of(item.target))[0]
 
 
 def _clients(count: int) -> str:

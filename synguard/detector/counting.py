@@ -16,7 +16,7 @@ import numpy.ma  # np.unique would import it at its first call: 20 ms, in the mi
 import numpy.typing as npt
 
 from synguard.detector.assessment import Observation
-from synguard.detector.columns import Runs, cut, is_ipv4, network_at, sorting_order
+from synguard.detector.columns import Runs, cut, families, is_ipv4, network_at, sorting_order
 from synguard.detector.members import Weighted
 from synguard.detector.recent_sources import RecentSources
 from synguard.model import Signal
@@ -94,12 +94,10 @@ def observe(
     """
     if policy.limits.of(signal) is None and policy.prefix_limits.of(signal) is None:
         return []
-    ipv4 = is_ipv4(rows.high, rows.low)
     found: list[Observation] = []
-    for version, chosen in ((4, ipv4), (6, ~ipv4)):
-        if chosen.any():
-            mine = rows.of_version(version, chosen)
-            found.extend(_Tree(mine, policy, signal, version, pressed, tool, recent_sources).observations())
+    for family, chosen in families(rows.high, rows.low, policy.prefixes.embedding):
+        mine = rows.of_version(family, chosen)
+        found.extend(_Tree(mine, policy, signal, family, pressed, tool, recent_sources).observations())
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from synguard.addresses import format_network
+from synguard.addresses import format_network, one_party
 from synguard.doctor.findings import Level
 from synguard.jsonable import fields_of
 from synguard.ledger.records import Figure
@@ -92,7 +92,7 @@ def _people(account: Account) -> Iterator[NextStep]:
     for record in account.bans:
         ban = record.ban
         over = [one.value / one.limit for one in ban.evidence if one.signal is Signal.CONNECTIONS and one.limit > 0]
-        single = ban.target.prefixlen >= (32 if ban.target.version == 4 else 64)
+        single = one_party(ban.target)
         if ban.origin is Origin.AUTO and single and over and max(over) < MODEST:
             found[format_network(ban.target)] = f"{max(over):.1f} times the limit of connections"
     if found:

@@ -26,6 +26,7 @@ from synguard.operator.enablement import EnablementFile
 from synguard.operator.panic import PanicFile
 from synguard.policy.models import Allow, Config, Policy
 from synguard.readings import (
+    CONTAINERS,
     U64,
     CounterReading,
     CpuReading,
@@ -38,6 +39,7 @@ from synguard.readings import (
     SynSample,
     TcpState,
 )
+from tests.support.fake_ended import FakeEnded
 from tests.support.fake_plane import FakePlane
 from tests.support.fake_sysctl import FakeSysctl
 from tests.support.manual_clock import ManualClock
@@ -53,6 +55,8 @@ class Weather:
 
     half_open: Counts = field(default_factory=dict)
     connections: Counts = field(default_factory=dict)
+    short_pps: Counts = field(default_factory=dict)
+    """Address → connections a second that are over before anyone looks at the table."""
     syn_pps: Counts = field(default_factory=dict)
     """Address → SYNs a second."""
     header_of: Callable[[str], Header] = natural
@@ -72,6 +76,8 @@ class Weather:
     """Network → reason."""
     containers: dict[str, str] = field(default_factory=dict)
     """Network of a container of this host that serves nothing → reason."""
+    serving: dict[str, str] = field(default_factory=dict)
+    """The same of one that serves something."""
     problems: tuple[str, ...] = ()
     finished: tuple[str, ...] = ()
     broken: frozenset[str] = frozenset()
@@ -122,7 +128,7 @@ class FakeSensors:
         for name, pps in (
             ("SyncookiesSent", weather.cookies_pps),
             ("TCPReqQFullDrop", weather.dropped_pps),
-            ("PassiveOpens", weather.completed_pps),
+            ("PassiveOpens", weather.completed_pps + sum(weather.short_pps.values())),
             ("ListenOverflows", weather.overflows_pps),
             ("SyncookiesRecv", weather.cookies_back_pps),
             ("EmbryonicRsts", weather.resets_pps),
@@ -148,8 +154,12 @@ class FakeSensors:
 
         named = {ip_network(word): why for word, why in self.weather.protected.items()}
         containers = {ip_network(word): why for word, why in self.weather.containers.items()}
+        serving = {ip_network(word): why for word, why in self.weather.serving.items()}
         return Protected(
-            named | dict.fromkeys(allow.addresses, "allow-listed"), self.weather.problems, never_cut_off=containers
+            named | serving | dict.fromkeys(allow.addresses, "allow-listed"),
+            self.weather.problems,
+            never_cut_off=containers,
+            parts={CONTAINERS: serving},
         )
 
     def open(self, now: float) -> None:
@@ -279,6 +289,7 @@ class Scene:
                 finished_peers=self.sensors.finished_peers,
                 protected=self.sensors.protected,
                 cpu=self.sensors.cpu,
+                ended=FakeEnded(self.clock, lambda: self.sensors.weather.short_pps, self.sensors.port),
                 monotonic=self.clock.monotonic,
             ),
             enforcement=parts.enforcement,
