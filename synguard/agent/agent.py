@@ -219,7 +219,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
         ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
         challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
-        challenging.compare(now, challenged=challenged)
+        challenging.compare(now, challenged=challenged, many=state.active_bans.challenges_of_many > 0)
         if challenged and not challenging.state.works:
             decision = self._stop_challenges(decision, challenging.state.why_not, utc)
         return decision

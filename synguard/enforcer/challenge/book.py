@@ -14,7 +14,16 @@ from synguard.addresses import Network, host_network, unmapped
 from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.every_map import Maps
 from synguard.enforcer.challenge.layout import Family
-from synguard.enforcer.challenge.lists import HeaderKey, Lists, Places, family_of, header_key, lists, step_of
+from synguard.enforcer.challenge.lists import (
+    HeaderKey,
+    Lists,
+    Places,
+    family_of,
+    header_key,
+    is_one_source,
+    lists,
+    step_of,
+)
 from synguard.enforcer.challenge.slots import Slots
 from synguard.enforcer.plane import Delta
 from synguard.enforcer.reconcile.delta import as_kernel_bans
@@ -25,6 +34,7 @@ _ACTIONS: Final = {
     layout.ProgramStep.CHALLENGE: Action.CHALLENGE,
     layout.ProgramStep.LIMIT: Action.LIMIT,
     layout.ProgramStep.DROP: Action.DROP,
+    layout.ProgramStep.LEAVE: Action.REJECT,
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
@@ -96,6 +106,7 @@ class Book:
         burst = max(_LEAST_BURST, round(self._limit_per_second * _BURST_S))
         record["burst"] = (burst - 1) * int(record["interval"])
         record["step"] = step_of(ban)
+        record["one_source"] = ban.header is None and is_one_source(ban.target)
         note["expires_us"] = _FOREVER_US if ban.expires_at is None else (ban.expires_at - _EPOCH) // _US
         note["target"] = _key(ban.target)
         note["family"] = family_of(ban.target)
