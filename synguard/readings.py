@@ -79,8 +79,8 @@ class SocketTable:
     def __len__(self) -> int:
         return len(self.state)
 
-    def where(self, mask: npt.NDArray[np.bool_]) -> SocketTable:
-        """Return the rows where ``mask`` (bool, one per row) is true."""
+    def where(self, mask: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> SocketTable:
+        """Return the rows where ``mask`` (bool, one per row) is true, or those that it numbers."""
         return SocketTable(
             *(getattr(self, name)[mask] for name in SocketTable.__slots__)  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
         )

@@ -22,6 +22,8 @@ REQUIRED = os.environ.get("SYNGUARD_KERNEL_TESTS") == "required" or bool(os.envi
 
 _lab_trouble = cache(why_unavailable)
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would each compile the package anew
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests with real floods a second try: two cores carry attackers, victim, agent and clients at once.

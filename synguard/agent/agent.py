@@ -37,6 +37,7 @@ from synguard.enforcer.sysctl import SYN_COOKIES
 from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.model import Ban, Mode, Phase
+from synguard.operator.panic import OVER
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
@@ -347,7 +348,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             sampling_one_in=self._sensors.sampling_one_in,
             ledger_bytes=self._ledger.size(),
             levels=self._levels(),
-            mode_by="order" if self._mode_controller and self._mode_controller.by_order else self._mode_by,
+            mode_by=self._mode_controller.by(self._mode_by) if self._mode_controller else self._mode_by,
             mode_story=self._mode_controller.story if self._mode_controller else "",
             confirm_by=self._engine.evaluator_state.ends_by,
             agent=self._resource_usage.sum_up(now),
@@ -370,6 +371,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         ask(Code.CAPACITY_FULL, lambda: self._enforcement.admission.problem)
         ask(Code.CAPACITY_NEAR, lambda: {level.key: level.warning for level in self._levels()})
         ask(Code.MODE_CHANGE_FAILED, lambda: self._mode_controller.problem if self._mode_controller else "")
+        ask(Code.PANIC, lambda: self._mode_controller.panic_story if self._mode_controller else "", fix=OVER)
         ask(Code.LEAK, lambda: self._ban_effect.problems, fix="synguard doctor")
         ask(Code.SYN_COOKIES_FAILED, lambda: self._cookies.problem)
         ask(Code.LEDGER_FAILED, lambda: self._enforcement.writer.problem or self._decision_log.problem)

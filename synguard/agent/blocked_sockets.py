@@ -1,4 +1,7 @@
-"""Which sockets a ban should have stopped; half-open ones are useless, since their SYN-ACKs will never be answered."""
+"""Which sockets a ban should have stopped, and which of them it made useless.
+
+Half-open ones are, since their SYN-ACKs will never be answered; connections are where everything is stopped.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy.typing as npt
 from synguard.addresses import Network
 from synguard.detector.ban_filter import BanFilter
 from synguard.detector.columns import halves, is_ipv4, masks
+from synguard.enforcer.socket_destroy import MAY_BE_DESTROYED
 from synguard.readings import SocketTable
 
 
@@ -18,6 +22,16 @@ def blocked_rows(sockets: SocketTable, ban_filter: BanFilter, let_through: Itera
     stopped = ban_filter.stops(sockets.remote_high, sockets.remote_low, sockets.local_port, forgeable=True)
     rows = sockets.where(stopped)
     return rows.where(~_passing(rows, let_through)) if len(rows) else rows
+
+
+def dead_connections(sockets: SocketTable, ban_filter: BanFilter, allowed: Iterable[Network]) -> SocketTable:
+    """Return the connections of which no packet arrives any more: their source is banned whole, and is not allowed.
+
+    They hold places in the service for as long as it waits for them. Those that have ended hold none.
+    """
+    stopped = ban_filter.stops(sockets.remote_high, sockets.remote_low, sockets.local_port, forgeable=False)
+    rows = sockets.where(stopped & np.isin(sockets.state, MAY_BE_DESTROYED))
+    return rows.where(~_passing(rows, allowed)) if len(rows) else rows
 
 
 def _passing(rows: SocketTable, networks: Iterable[Network]) -> npt.NDArray[np.bool_]:

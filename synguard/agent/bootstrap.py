@@ -36,6 +36,7 @@ from synguard.logs import event
 from synguard.model import Mode
 from synguard.notify.services import host_name
 from synguard.operator.enablement import EnablementFile
+from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
 from synguard.sensors.counters import read_counters
@@ -87,10 +88,9 @@ def agent_for(
         def parts(mode: Mode) -> ModeParts:
             return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
 
-        mode_controller = (
-            None if insists else ModeController(EnablementFile(config.state_dir), parts, ledger, config.mode)
-        )
-        mode = mode_controller.wanted(clock.monotonic()) if mode_controller else config.mode
+        orders = None if insists else EnablementFile(config.state_dir)
+        mode_controller = ModeController(orders, parts, ledger, config.mode, panic=PanicFile(config.state_dir))
+        mode = mode_controller.wanted(clock.monotonic())
         made = parts(mode)
         if keep is not None:
             capabilities.give_up_all_but(keep)

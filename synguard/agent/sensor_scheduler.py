@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from synguard.agent.sensor_pace import SensorPace
@@ -53,7 +54,10 @@ class SocketSensor(Protocol):
         """Return sockets past the handshake whose local port listens."""
 
     def listeners(self, now: float) -> tuple[Listener, ...]:
-        """Return every listening TCP socket."""
+        """Return the listening TCP sockets that matter beside the half-open ones of the same moment."""
+
+    def served_ports(self, now: float) -> frozenset[int]:
+        """Return every port that a socket listens on."""
 
     def close(self) -> None:
         """Free what it holds."""
@@ -101,7 +105,7 @@ class HostSensors:
         return self.containers.opener(namespace) if self.containers else None
 
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
-        """Return half-open sockets of one namespace with their ports as they are there."""
+        """Return sockets of one namespace with their ports as they are there."""
         return self.containers.as_there(namespace, rows) if self.containers else rows
 
 
@@ -127,6 +131,7 @@ class SensorScheduler:
             self._paces["cpu"] = SensorPace(CPU_EVERY_S, share / 5)
         if sources.containers is not None:
             self._paces["containers"] = SensorPace(0.0, share / 5)
+        self._added = _stamp(config.allow.added)
         self._around = ""
         self._ports: frozenset[int] = frozenset()
         self._failures: dict[str, str] = {}
@@ -173,10 +178,9 @@ class SensorScheduler:
         self._look_around(now)
         listeners: tuple[Listener, ...] = ()
         half_open = None
-        both = self._try("half_open", now, lambda: (sources.sockets.listeners(now), sources.sockets.half_open(now)))
-        if both is not None:
-            listeners, half_open = both
-            self._ports = frozenset((*(one.port for one in listeners), *local_ports(half_open.table)))
+        waiting = self._try("half_open", now, lambda: self._waiting(now))
+        if waiting is not None:
+            half_open, listeners = waiting
         return Readings(
             at=now,
             half_open=half_open,
@@ -190,6 +194,15 @@ class SensorScheduler:
             failures=dict(self._failures),
         )
 
+    def _waiting(self, now: float) -> tuple[SocketReading, tuple[Listener, ...]]:
+        """Return half-open sockets, and the listeners that matter beside them."""
+        sockets = self._sources.sockets
+        half_open = sockets.half_open(now)
+        listeners = sockets.listeners(now)
+        served, others = sockets.served_ports(now), frozenset(local_ports(half_open.table))
+        self._ports = served if others <= served else served | others
+        return half_open, listeners
+
     def _read_cpu(self, now: float) -> CpuReading | None:
         read = self._sources.cpu
         return None if read is None else self._try("cpu", now, lambda: read(now))
@@ -200,8 +213,13 @@ class SensorScheduler:
             self._open_sampler(now)
 
     def protected(self, now: float, known: KnownParts) -> Protected | None:
-        """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``."""
-        return self._try("protected", now, lambda: self._sources.protected(self._allow, known))
+        """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``.
+
+        It is due at once where ``synguard allow`` has written its file.
+        """
+        stamp = _stamp(self._allow.added)
+        written, self._added = stamp != self._added, stamp
+        return self._try("protected", now, lambda: self._sources.protected(self._allow, known), asked=written)
 
     def rest(self) -> None:
         """End sampling; it begins again when it is asked for."""
@@ -268,3 +286,12 @@ class SensorScheduler:
             return None
         pace.succeeded(now, time.thread_time() - began, name)
         return seen
+
+
+def _stamp(path: Path | None) -> tuple[int, int]:
+    """Return what changes whenever a file does; zeros where there is none."""
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        found = None
+    return (found.st_mtime_ns, found.st_ino) if found else (0, 0)

@@ -23,6 +23,7 @@ from synguard.memory import many_objects
 from synguard.model import Action, Ban, Scope
 from synguard.operator.ban import BanRequest, Impact, assess, bans_for, read_host_context, refuse_unsafe, unsafe
 from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, lists_of, read_lists
+from synguard.operator.panic import refuse_in_panic
 from synguard.output.tables import print_json, printable
 from synguard.policy.models import LONGEST_BAN_S, Config
 from synguard.readings import Protected
@@ -90,6 +91,8 @@ def ban(
     named = [word for word in targets or () if word != "-"]
     order = _order(named, lasts, scope, action, ports, reason, force)
     settings = loaded(config)
+    if not dry_run:
+        refuse_in_panic(settings.state_dir)
     with many_objects(), steps(6, LONG if paths else len(named)) as step:
         order, folded = _with_lists(order, paths, step)
         prepared = _Prepared(order, folded, skip_refused, step)

@@ -1,4 +1,4 @@
-"""``synguard flush``: panic; everything of ours leaves the kernel, the ledger stays."""
+"""``synguard flush``: everything of ours leaves the kernel, the ledger stays."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
       synguard flush --yes        in scripts
 
     Works without ledger and config. No ban is ended: a running agent, or the
-    next ban by hand, would put the standing bans back. To end them for good,
-    synguard unban --all.
+    next ban by hand, would put the standing bans back. To stop all of it for
+    good, synguard panic.
     """
     from synguard.enforcer.flush import flush_kernel
 
-    settings = _config_or_defaults(config)
+    settings = config_or_defaults(config)
     confirmed("take all of synguard's rules out of the kernel?", yes=yes, doing="flushing the kernel")
     try:
         put_back = put_back_left_over(settings)
@@ -44,10 +44,10 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     if put_back is not None:
         print(f"{SYN_COOKIES} is {put_back} again, as it was before the incident")
     if running:
-        print("a running agent will put them back within seconds: stop it first, systemctl stop synguard")
+        print("a running agent that enforces will put them back within seconds; to stop it for good: synguard panic")
 
 
-def _config_or_defaults(config: Path | None) -> Config:
+def config_or_defaults(config: Path | None) -> Config:
     """Return the config, or, where it cannot be read, the defaults: panic must not need a good file."""
     try:
         return loaded(config)

@@ -66,7 +66,7 @@ def unban(
     if (bool(targets) or bool(paths)) == everything:
         raise UsageError("say what to lift: a TARGET as `synguard bans` lists it, --file LIST, - or --all")
     settings = loaded(config)
-    wanted: dict[str | Network, None] = {_ban_id_or_network(word): None for word in targets or () if word != "-"}
+    wanted: dict[str | Network, None] = {ban_id_or_network(word): None for word in targets or () if word != "-"}
     if everything:
         confirmed("lift every ban?", yes=yes, doing="lifting every ban")
     with many_objects(), steps(4, LONG if paths else len(wanted)) as step:
@@ -76,7 +76,12 @@ def unban(
         _unban(wanted, settings, json, step)
 
 
-def _ban_id_or_network(word: str) -> str | Network:
+def ban_id_or_network(word: str) -> str | Network:
+    """Return the network that a word names, or the word where it is a ban's id.
+
+    Raises:
+        UsageError: It is neither.
+    """
     try:
         return parameter_types.network(word)
     except UsageError:
@@ -105,7 +110,7 @@ def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, ste
     _tell(found, orphans if not wanted else orphans.intersection(missing), json)
     missing = [one for one in missing if one not in orphans]
     if missing:
-        said = [_nothing_matched(one, active_bans.values()) for one in missing[:FEW]]
+        said = [nothing_matched(one, active_bans.values()) for one in missing[:FEW]]
         more = len(missing) - FEW
         raise SynguardError("\n".join([*said, *([f"and {more:,} more are not banned"] if more > 0 else [])]))
     if not wanted and not found and not json:
@@ -134,7 +139,7 @@ def _tell(found: Mapping[str, Ban], orphans: Collection[Network], json: bool) ->
         print("note: the agent may ban again what goes on attacking; put it on the allow-list to prevent that")
 
 
-def _nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
+def nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
     """Return one sentence that names the bans that are near, if any."""
     if isinstance(wanted, str):
         return f"no ban with id {wanted} stands; see synguard bans"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from synguard.model import Mode
 from synguard.policy.fleet import Bgp, CrowdSec
@@ -47,6 +47,18 @@ class Allow(Base):
         (),
         description="files of one address or prefix a line, # begins a comment; unreadable suspends automatic bans",
     )
+    _added: Path | None = PrivateAttr(None)
+
+    @property
+    def added(self) -> Path | None:
+        """The file that ``synguard allow`` keeps; None where no config was loaded."""
+        return self._added
+
+    def with_added(self, path: Path) -> Allow:
+        """Return the same with the file that ``synguard allow`` keeps."""
+        copy = self.model_copy()
+        copy._added = path
+        return copy
 
 
 class Budget(Base):

@@ -14,6 +14,7 @@ from synguard.model import Mode, Origin, Signal
 from synguard.report.account import Account
 from synguard.report.judgement import A_DAY_S, CLOSE, Judgement, count, over_limit
 from synguard.report.timeline import Health, health_seconds
+from synguard.status.agent_commands import start_command
 from synguard.units import format_duration
 
 CANDIDATES: Final = 5
@@ -50,7 +51,7 @@ def advice(account: Account, judgement: Judgement) -> tuple[NextStep, ...]:
 def next_command(account: Account, judgement: Judgement) -> str:
     """Return the command that a person most likely wants next."""
     if not account.running:
-        return "synguard run" if not account.bans else "synguard doctor"
+        return start_command() if not account.bans else "synguard doctor"
     if judgement.looks:
         return f"synguard why {judgement.looks[0].target}"
     if account.mode is Mode.ENFORCE:
@@ -62,7 +63,7 @@ def next_command(account: Account, judgement: Judgement) -> str:
 
 def _watching(account: Account) -> Iterator[NextStep]:
     if not account.running:
-        yield NextStep("Start the agent", "none runs: nobody watches for floods", "systemctl start synguard")
+        yield NextStep("Start the agent", "none runs: nobody watches for floods", start_command())
     blind_s = account.timeline.watched_s - account.timeline.known_s(Figure.HALF_OPEN)
     if account.timeline.stretches and blind_s > 60:
         why = f"half-open sockets could not be read for {format_duration(blind_s)}"

@@ -37,6 +37,7 @@ class Code(StrEnum):
 
     AGENT_ABSENT = "agent-absent"
     AGENT_STALE = "agent-stale"
+    PANIC = "panic"
     PROTECTED_UNKNOWN = "protected-unknown"
     PLANE_FAILED = "plane-failed"
     REPAIRS_DISPUTED = "repairs-disputed"
@@ -78,6 +79,7 @@ class ConditionKind:
 KINDS: Final[Mapping[Code, ConditionKind]] = {
     Code.AGENT_ABSENT: ConditionKind("no agent runs, or it has reported nothing yet", Severity.PROBLEM),
     Code.AGENT_STALE: ConditionKind("the agent has read no sensor for some time", Severity.PROBLEM),
+    Code.PANIC: ConditionKind("synguard panic stopped enforcement until a person ends it", Severity.PROBLEM, "mode"),
     Code.PROTECTED_UNKNOWN: ConditionKind(
         "it is not known which addresses to protect; automatic bans are suspended", Severity.PROBLEM, "suspended"
     ),

@@ -1,21 +1,29 @@
-"""Evicting half-open sockets, in a real kernel."""
+"""Sockets that bans made useless, in a real kernel."""
 
 from __future__ import annotations
 
 import socket
+import subprocess
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from synguard.enforcer.socket_destroy import destroy_sockets
+from synguard.model import Mode
+from synguard.policy.models import Config, Limits, Policy
 from synguard.readings import TcpState
 from synguard.sensors.sockets import SocketTables
 from tests.netns.test_sockets import listening, reading
 from tests.support.lab.flood_plan import SourceGroup, anywhere, hosts
 from tests.support.own_network import HOST4, in_own_network, throw_syns, wait_until
+from tests.support.scene import Scene
 
 pytestmark = pytest.mark.kernel
+
+LOW_LIMIT = Policy(name="default", limits=Limits(connections=20), prefix_limits=Limits(connections=2000))
 
 
 def half_open(sockets: SocketTables) -> int:
@@ -69,6 +77,38 @@ def test_rows_without_a_cookie_are_left_alone() -> None:
         table = sockets.half_open(0.0).table
         assert destroy_sockets(replace(table, cookie=np.zeros(5, np.uint64))) == 0
         assert half_open(sockets) == 5
+
+
+@pytest.mark.parametrize(
+    ("attacker", "client"), [("127.0.0.2", "127.0.0.9"), ("fd06::2", "fd07::9")], ids=["ipv4", "ipv6"]
+)
+@in_own_network
+def test_who_is_banned_whole_keeps_no_place_in_a_service_without_a_time_out(
+    attacker: str, client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One host opened 1,100 connections to a service that takes 1,000, was banned, and went away.
+
+    The ban dropped its FINs, and no client was served any more: 0 of 610 requests, where all were without the agent.
+    """
+    for address in (attacker, client) if ":" in client else ():
+        subprocess.run(["ip", "addr", "add", f"{address}/128", "dev", "lo", "nodad"], check=True, timeout=20)
+    with ExitStack() as stack:
+        service = stack.enter_context(listening("::", 80, dual=True))
+        sockets = stack.enter_context(reading())
+        scene = Scene(tmp_path, LOW_LIMIT, config=Config(mode=Mode.ENFORCE))
+        monkeypatch.setattr(scene.sensors, "connections", sockets.connections)
+        accepted = {client: [], attacker: []}
+        for address, times in ((client, 2), (attacker, 60)):
+            for _ in range(times):
+                server = ("fd09::1" if ":" in client else "127.0.0.1", 80)
+                stack.enter_context(socket.create_connection(server, source_address=(address, 0)))
+                accepted[address].append(stack.enter_context(service.accept()[0]))
+        scene.lasts(12.0)
+        assert len(scene.banned()) == 1
+        assert len(sockets.connections(9.0).table) == 2
+        for place in accepted[attacker]:
+            with pytest.raises(ConnectionAbortedError):
+                place.recv(1)
 
 
 @in_own_network

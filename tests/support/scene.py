@@ -23,6 +23,7 @@ from synguard.errors import SensorError
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode
 from synguard.operator.enablement import EnablementFile
+from synguard.operator.panic import PanicFile
 from synguard.policy.models import Allow, Config, Policy
 from synguard.readings import (
     U64,
@@ -97,6 +98,10 @@ class FakeSensors:
     def listeners(self, now: float) -> tuple[Listener, ...]:
         """Return the web server."""
         return (listener(self.port, self.weather.backlog, self.weather.accept_queue),)
+
+    def served_ports(self, now: float) -> frozenset[int]:
+        """Return the ports that listen."""
+        return frozenset(one.port for one in self.listeners(now))
 
     def half_open(self, now: float) -> SocketReading:
         """Return the sockets in ``SYN_RECV``."""
@@ -253,7 +258,14 @@ class Scene:
         mode_controller = None
         if self._follows:
             orders = EnablementFile(self.config.state_dir)
-            mode_controller = ModeController(orders, self._parts, self.ledger, self.config.mode, boot=lambda: BOOT)
+            mode_controller = ModeController(
+                orders,
+                self._parts,
+                self.ledger,
+                self.config.mode,
+                boot=lambda: BOOT,
+                panic=PanicFile(self.config.state_dir),
+            )
         mode = mode_controller.wanted(self.clock.monotonic()) if mode_controller else self.config.mode
         parts = self._parts(mode)
         agent = Agent(

@@ -163,7 +163,7 @@ def test_a_wiped_kernel_is_told_by_bans(host: CliHost) -> None:
 def test_review_extends_what_still_hits_and_releases_what_is_quiet(
     host: CliHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synguard.cli.review._BETWEEN_READS_S", 0.0)
+    monkeypatch.setattr("synguard.cli.review_found._BETWEEN_READS_S", 0.0)
     host.run("ban", "203.0.113.7", "203.0.113.8", "--for", "5m")
     hitting = next(record.ban.id for record in host.records() if str(record.ban.target) == "203.0.113.7/32")
     host.plane.count(hitting, 1000)
@@ -174,7 +174,7 @@ def test_review_extends_what_still_hits_and_releases_what_is_quiet(
 
 
 def test_review_without_options_changes_nothing(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synguard.cli.review._BETWEEN_READS_S", 0.0)
+    monkeypatch.setattr("synguard.cli.review_found._BETWEEN_READS_S", 0.0)
     host.run("ban", "203.0.113.7", "--for", "5m")
     before = [record.ban for record in host.records()]
     assert host.run("review").code == 0

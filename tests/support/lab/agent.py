@@ -13,6 +13,7 @@ from typing import Any, Final
 from synguard.status.model import Status, read_status
 from tests.support.lab.namespaces import LabError, Namespace
 from tests.support.lab.programs import Program, wait_for
+from tests.support.lab.warm import run_verb
 
 SYNGUARD: Final = str(Path(sys.executable).with_name("synguard"))
 """The console script of the environment that runs the tests."""
@@ -84,7 +85,7 @@ class Agent:
     def stop(self) -> int:
         """End it as systemd does; return its exit code."""
         self.program.stop()
-        return int(self.program.process.returncode)
+        return self.program.process.wait()
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -97,14 +98,18 @@ class Agent:
 
     def verb(self, *arguments: str, stdin: str = "", wrapper: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         """Run another verb in the victim with the same config, whatever its exit code: ``verb("bans")``."""
+        words = ["--config", str(self.config_path), *arguments]
+        environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
+        if not wrapper:
+            return run_verb(*words, stdin=stdin, namespace=self._victim.path, environment=environment)
         return subprocess.run(
-            self._victim.command([*wrapper, SYNGUARD, "--config", str(self.config_path), *arguments]),
+            self._victim.command([*wrapper, SYNGUARD, *words]),
             input=stdin,
             capture_output=True,
             text=True,
             timeout=_VERB_PATIENCE_S,
             check=False,
-            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+            env=environment,
         )
 
     def ask(self, *arguments: str) -> Any:
