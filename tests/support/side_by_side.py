@@ -201,9 +201,7 @@ def primed(*sources: str) -> Attack:
 def heavy(count: int) -> Attack:
     """Return heavy sources among served clients of one /24, with no SYN cookies."""
     loud = _in4(200, count)
-    return Attack(
-        (hosts(*loud),), 400.0 * count, _INSIDE4 | _OUTSIDE, loud, Victim(syncookies=0, backlog=128)
-    )
+    return Attack((hosts(*loud),), 400.0 * count, _INSIDE4 | _OUTSIDE, loud, Victim(syncookies=0, backlog=128))
 
 
 ATTACKS: Final[dict[str, Attack]] = {

@@ -45,9 +45,7 @@ class Host:
         self._answers_arrive = answers_arrive
         self._on_their_way: list[tuple[float, bool, bool]] = []
 
-    def runs(
-        self, seconds: float, flood: int = 12_000, *, challenging: bool = True, many: bool = True
-    ) -> float | None:
+    def runs(self, seconds: float, flood: int = 12_000, *, challenging: bool = True, many: bool = True) -> float | None:
         """Let time pass; return after how many seconds challenges were stopped, or None."""
         start = self.now
         while self.now < start + seconds:

@@ -14,7 +14,7 @@ from synguard.enforcer.challenge.book import Book
 from synguard.enforcer.challenge.program import Program
 from synguard.enforcer.plane import Actual, Delta
 from synguard.errors import PlaneError
-from synguard.model import Action, Ban, KernelBan
+from synguard.model import Ban, KernelBan
 
 _BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 _NOT_LOADED: Final = "the challenge program is not loaded"

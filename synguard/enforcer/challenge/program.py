@@ -69,7 +69,7 @@ class Cookies(NamedTuple):
 
     answered: int = 0
     returned: int = 0
-    """ACKs with a cookie, of the kernel's or of the program's, that came to a listener's port from challenged sources,"""
+    """ACKs that brought a cookie, a listener's own or one from here, to a listener's port, of challenged sources"""
     others: int = 0
     """and from all others."""
 

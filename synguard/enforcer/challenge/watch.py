@@ -1,9 +1,9 @@
 """Whether challenged clients get in: handshakes accepted while SYNs are answered here, and while they are not; no I/O.
 
-Where cookies that come back to challenged clients are accepted by the listeners, clients get in, and there is nothing to
-compare. Where they are not, or none comes back, that proves nothing: forged sources do not ACK, and anyone can send bad
-ACKs. The evidence is handshakes that the listeners accept (``PassiveOpens``), compared with themselves: challenges pause
-for a moment, in which listeners answer with their own cookies. Where challenges refuse clients, more get in then.
+Where the cookies that challenged clients bring back are accepted by the listeners, clients get in, and there is nothing
+to compare. Where they are not, or none comes back, that proves nothing: forged sources do not ACK, and anyone can send
+bad ACKs. The evidence is handshakes that the listeners accept (``PassiveOpens``), compared with themselves: challenges
+pause for a moment, in which listeners answer with their own cookies. Where challenges refuse clients, more get in then.
 """
 
 from __future__ import annotations
