@@ -171,7 +171,11 @@ class CpuReading:
 
 @dataclass(frozen=True, slots=True)
 class SynSample:
-    """SYNs kept by the in-kernel filter since the last read; each stands for ``one_in`` on the wire."""
+    """SYNs kept by the in-kernel filter, or counted by the challenge program, since the last read.
+
+    Each kept SYN stands for ``one_in`` on the wire. The filter gives a row for each, the program one for each source
+    and port.
+    """
 
     at: float
     window_s: float
@@ -185,6 +189,8 @@ class SynSample:
     tcp_window: U16
     options: U32
     """A number for the TCP options of each: their kinds in order, MSS and window scale; 0 where there are none."""
+    more: U32
+    """Kept SYNs that the row is beside its own."""
     lost: int = 0
     """Kept by the filter but not read, because the ring was full."""
     lost_ipv6: int = 0
@@ -192,6 +198,16 @@ class SynSample:
 
     def __len__(self) -> int:
         return len(self.source_low)
+
+    @property
+    def count(self) -> npt.NDArray[np.int64]:
+        """How many kept SYNs each row is."""
+        return self.more.astype(np.int64) + 1
+
+    @property
+    def kept(self) -> int:
+        """How many SYNs were kept, read or lost."""
+        return len(self) + int(self.more.sum()) + self.lost
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,9 @@ from synguard.status.publisher import Amendment, Publisher, Reader
 log: Final = logging.getLogger(__name__)
 
 
+LAST_ACK_S: Final = 1.0
+"""How long an agent that ends amid challenges waits for the ACKs of clients that were answered."""
+
 Record = Callable[[datetime, Readings, Protected], None]
 
 
@@ -216,13 +219,15 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         challenging = self.challenging
         if challenging is None or self._config.mode is Mode.DRY_RUN:
             return decision
+        challenging.carry_options(self._cookies.timestamps)
         if challenged and not self._cookies.always:
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
         ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
         challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
         challenging.compare(now, challenged=challenged, many=state.active_bans.challenges_of_many > 0)
-        if challenged and not challenging.state.works:
-            decision = self._stop_challenges(decision, challenging.state.why_not, utc)
+        here = challenging.state
+        if challenged and not here.works and here.known:
+            decision = self._stop_challenges(decision, here.why_not, utc)
         return decision
 
     def _stop_challenges(self, decision: Decision, why: str, utc: datetime) -> Decision:
@@ -235,12 +240,13 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
 
     def _wait(self, seconds: float) -> None:
-        """Wait for the next tick, or for the challenge program to see SYNs become many."""
+        """Wait for the next tick, or for the challenge program to see SYNs become many; by source they count then."""
         onset = None if self.challenging is None or self.phase is not Phase.CALM else self.challenging.onset_fd
         if onset is None or self.challenging is None:
             self._clock.wait(seconds)
         elif select.select([onset], [], [], max(seconds, 0.0))[0]:
             self.challenging.woken()
+            self._sensors.alert(self._clock.monotonic())
 
     def run(self, for_s: float | None = None) -> None:
         """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
@@ -256,12 +262,16 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
                 self._sensors.rest()
                 self._use(*again)
                 self._engine.use(*again)
+            sampled = self._sampling
             self.tick()
             self._resource_usage.ticked(self._clock.monotonic() - began, began - next_at)
             cost = time.thread_time() - cpu
             cadence = self._config.cadence
-            every = cadence.calm if self.phase is Phase.CALM and not self._sampling else cadence.attack
+            alerted = self._sensors.alerted(began)
+            every = cadence.calm if self.phase is Phase.CALM and not (self._sampling or alerted) else cadence.attack
             next_at = min(began + max(every, cost / cadence.cpu_share), ends_at)
+            if alerted and self._sampling and not sampled:
+                next_at = began  # what was counted since the onset waits to be judged
             self._wait(next_at - self._clock.monotonic())
 
     def stop(self) -> None:
@@ -274,11 +284,19 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
 
     def close(self) -> None:
         """Free the sensors and, if so configured, take everything of ours out of the kernel."""
-        self._cookies.close(self._clock.utcnow())
+        self._end_challenges()
         self._sensors.close()
         if self._config.on_exit == "flush" and self._config.mode is Mode.ENFORCE:
             self._enforcement.plane.flush()
             log.info("removed every rule of ours, as on_exit says", extra=event("stop"))
+
+    def _end_challenges(self) -> None:
+        """Put the operator's settings back, once the last challenged client has had time to send its ACK."""
+        if self.challenging is not None and self._config.mode is Mode.ENFORCE:
+            self.challenging.rest()
+            if self._cookies.always and self._engine.evaluator_state.active_bans.challenges:
+                self._clock.wait(LAST_ACK_S) and self._clock.wait(LAST_ACK_S)  # the first may be the signal's to end
+        self._cookies.close(self._clock.utcnow())
 
     def _use(self, config: Config, policies: Sequence[Policy]) -> None:
         self._config = config
@@ -308,14 +326,14 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
 
     def _enter(self, mode: Mode, mode_controller: ModeController, parts: ModeParts, now: float, utc: datetime) -> None:
         """Change the mode between two ticks; who is proven, the scores and the incident stay known."""
-        self._cookies.close(utc)
-        before = self._enforcement
+        dry_run = mode is Mode.DRY_RUN
+        if dry_run:
+            mode_controller.leave(self._enforcement.reconciler, self._protected_list.known.networks, now, utc)
+        self._end_challenges()
         self._config = self._config.model_copy(update={"mode": mode})
         self._enforcement, self._cookies = parts.enforcement, parts.cookies
         self._cookies.adopt(now)
-        dry_run = mode is Mode.DRY_RUN
         if dry_run:
-            mode_controller.leave(before.reconciler, self._protected_list.known.networks, now, utc)
             self._enforcement.follow_ledger(utc, anyway=True)
         else:
             mode_controller.took_over(self._enforcement.bans.values())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from synguard.agent.sensor_pace import SensorPace
+from synguard.agent.syn_sources import SynSensor, how_sampled
 from synguard.enforcer.socket_destroy import open_here
 from synguard.errors import SynguardError
 from synguard.logs import event
@@ -36,6 +37,8 @@ log: Final = logging.getLogger(__name__)
 
 _Seen = TypeVar("_Seen")
 
+ALERT_S: Final = 0.5
+"""How long SYNs go on being counted after the program has seen them become many, though nothing suffers yet."""
 CPU_EVERY_S: Final = 0.25
 """Between two looks at the CPUs' times, which are read during an attack alone."""
 
@@ -61,23 +64,6 @@ class SocketSensor(Protocol):
 
     def close(self) -> None:
         """Free what it holds."""
-
-
-class SynSensor(Protocol):
-    """What the agent needs of ``sensors.syn_sampler.SynSampler``."""
-
-    @property
-    def running(self) -> bool:
-        """Whether SYNs are being sampled."""
-
-    def open(self, now: float) -> None:
-        """Begin to sample."""
-
-    def read(self, now: float, ports: frozenset[int]) -> SynSample:
-        """Return the SYNs to these ports since the last read."""
-
-    def close(self) -> None:
-        """End sampling and free everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +122,7 @@ class SensorScheduler:
         self._ports: frozenset[int] = frozenset()
         self._failures: dict[str, str] = {}
         self._one_in = 1
+        self._alert_until = float("-inf")
 
     @property
     def sampling_one_in(self) -> int:
@@ -150,8 +137,8 @@ class SensorScheduler:
         if sockets.ok:
             health["half_open"] = SensorStatus(ok=True, detail=self._sources.sockets.source)
         if health["syn_sampler"].ok:
-            resting = f"sampling 1 in {self._one_in}" if self._sources.syns.running else "resting"
-            health["syn_sampler"] = SensorStatus(ok=True, detail=resting if self._may_sample else "switched off")
+            how = how_sampled(self._sources.syns, self._one_in)
+            health["syn_sampler"] = SensorStatus(ok=True, detail=how if self._may_sample else "switched off")
         if "containers" in health and health["containers"].ok:
             health["containers"] = SensorStatus(ok=True, detail=self._around)
         return health
@@ -212,6 +199,18 @@ class SensorScheduler:
         if self._may_sample and not self._sources.syns.running:
             self._open_sampler(now)
 
+    def alert(self, now: float) -> None:
+        """Count SYNs from now on, for a moment, so that a ``read`` with ``sampling`` soon after has them at once."""
+        syns = self._sources.syns
+        if syns.running and self._alert_until > float("-inf"):
+            self._try("syn_sampler", now, lambda: syns.read(self._sources.monotonic(), self._sampled_ports()))  # anew
+        self.begin_sampling(now)
+        self._alert_until = now + ALERT_S
+
+    def alerted(self, now: float) -> bool:
+        """Return whether SYNs are counted though nobody asks for them yet."""
+        return now < self._alert_until and self._sources.syns.running
+
     def protected(self, now: float, known: KnownParts) -> Protected | None:
         """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``.
 
@@ -255,8 +254,10 @@ class SensorScheduler:
     def _sample(self, now: float, *, sampling: bool) -> SynSample | None:
         syns = self._sources.syns
         if not sampling:
-            self.rest()
+            if now >= self._alert_until:
+                self.rest()
             return None
+        self._alert_until = float("-inf")
         if not syns.running:
             self._open_sampler(now)
             return None

@@ -19,7 +19,7 @@ from synguard.enforcer.plane import Plane
 from synguard.errors import SynguardError, UsageError
 from synguard.memory import many_objects
 from synguard.model import Ban, Origin
-from synguard.operator.lists import lists_of, read_lists, some
+from synguard.operator.lists import lists_of, read_lists, some, tell_of_lists
 from synguard.output.tables import print_json, printable
 from synguard.policy.models import Config
 from synguard.report.shapes import ban_shape
@@ -44,8 +44,11 @@ def unban(
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option("--file", metavar="LIST", help="A list: one address or prefix a line, # begins a comment."),
+        typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
     ] = None,
+    skip_faulty: Annotated[
+        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and say which.")
+    ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Lift every ban, automatic ones too.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
@@ -72,7 +75,9 @@ def unban(
     with many_objects(), steps(4, LONG if paths else len(wanted)) as step:
         if paths:
             step("reading the list")
-            wanted |= dict.fromkeys(read_lists(paths).entries)
+            listing = read_lists(paths, skip_faulty=skip_faulty)
+            tell_of_lists(listing)
+            wanted |= dict.fromkeys(listing.entries)
         _unban(wanted, settings, json, step)
 
 

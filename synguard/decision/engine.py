@@ -205,12 +205,13 @@ class Engine:
             rest = score.mean - sum(child.mean for child in loud)
             if score.seconds > CERTAIN_AFTER * self._policies[key.policy].hold.of(key.signal):
                 continue
-            if len(loud) < rules.sources_for(target.prefixlen, target.version) and rest <= score.latest.limit:
+            if len(loud) < rules.sources_for(target.prefixlen, rules.family_of(target)) and rest <= score.latest.limit:
                 few.add(key)
         return few
 
     def _is_prefix(self, key: ScoreKey) -> bool:
-        return key.target.prefixlen < self._policies[key.policy].prefixes.lengths(key.target.version)[0]
+        rules = self._policies[key.policy].prefixes
+        return key.target.prefixlen < rules.lengths(rules.family_of(key.target))[0]
 
     def _wants_sampler(self, assessment: Assessment) -> bool:
         strained = assessment.fullest >= STRAINED or assessment.flood.overflowing

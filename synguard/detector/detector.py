@@ -130,7 +130,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
 
     def _syn_pps(self) -> float:
         window_s = sum(sample.window_s for sample in self._recent_syns)
-        syns = sum((len(sample) + sample.lost) * sample.one_in for sample in self._recent_syns)
+        syns = sum(sample.kept * sample.one_in for sample in self._recent_syns)
         return syns / window_s if window_s > 0 else 0.0
 
     def _keep_recent(self, readings: Readings) -> None:
@@ -188,7 +188,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
     def _observe(self, rows: AddressRows, signal: Signal, now: float, ban_filter: BanFilter) -> list[Observation]:
         stopped = ban_filter.stops(rows.high, rows.low, rows.port, forgeable=signal.forgeable)
         if signal is Signal.SYN_RATE:
-            self._held_pps = float(stopped.sum()) * rows.weight
+            self._held_pps = float(rows.count[stopped].sum()) * rows.weight
         rows = rows.where(~stopped)
         found: list[Observation] = []
         for policy in self.policies:
@@ -245,14 +245,15 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
     def _measure_spread(self, ban_filter: BanFilter) -> Dispersion | None:
         """Return the spread of what is not banned: what a ban holds says nothing of those who still get through."""
         recent = self._recent_syns
-        if sum(map(len, recent)) >= ENOUGH_TO_SPREAD:
+        if sum(sample.kept for sample in recent) >= ENOUGH_TO_SPREAD:
             high = np.concatenate([sample.source_high for sample in recent])
             low = np.concatenate([sample.source_low for sample in recent])
             port = np.concatenate([sample.local_port for sample in recent])
             header = np.concatenate([headers(sample) for sample in recent])
+            count = np.concatenate([sample.count for sample in recent])
             free = ~ban_filter.stops(high, low, port, forgeable=True)
-            pps = self._syn_pps() * float(free.mean())
-            return dispersion(high[free], low[free], port[free], headers=header[free], pps=pps)
+            pps = self._syn_pps() * float(count[free].sum() / max(count.sum(), 1))
+            return dispersion(high[free], low[free], port[free], headers=header[free], pps=pps, count=count[free])
         if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
             return None
         table = self._half_open.table
@@ -264,8 +265,9 @@ def _syn_rows(syns: SynSample) -> AddressRows:
     """Return sampled SYNs as rows; those that were lost are taken to be like those of their family that were read."""
     ipv4 = is_ipv4(syns.source_high, syns.source_low)
     window_s = max(syns.window_s, 1e-3)
-    read4 = int(ipv4.sum())
-    read6 = len(syns) - read4
+    count = syns.count
+    read4 = int(count[ipv4].sum())
+    read6 = int(count.sum()) - read4
     weight4 = syns.one_in * (1 + (syns.lost - syns.lost_ipv6) / max(read4, 1)) / window_s
     weight6 = syns.one_in * (1 + syns.lost_ipv6 / max(read6, 1)) / window_s
     return AddressRows(
@@ -277,6 +279,7 @@ def _syn_rows(syns: SynSample) -> AddressRows:
         weight6=weight6,
         header=headers(syns),
         at=syns.at,
+        counted=count,
     )
 
 

@@ -74,7 +74,12 @@ def load_policies(config: Config, base: Path | None = None) -> tuple[Policy, ...
             policies.append(policy)
     if problems:
         raise ConfigError(*problems)
-    return tuple(policies)
+    return tuple(
+        policy.model_copy(update={"prefixes": policy.prefixes.with_embedding(config.pref64)})
+        if config.pref64
+        else policy
+        for policy in policies
+    )
 
 
 def _trusted_pack(path: Path) -> Pack:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
 
@@ -88,6 +88,8 @@ class SynSampler:
     While closed it holds nothing and costs nothing.
     """
 
+    counting: ClassVar[bool] = False
+
     def __init__(
         self, kept_per_second: int, frames: int | None = None, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
@@ -155,6 +157,7 @@ class SynSampler:
             ttl=columns.ttl,
             tcp_window=columns.tcp_window,
             options=columns.options,
+            more=np.zeros(len(columns), np.uint32),
             lost=self._lost - lost_before,
             lost_ipv6=self._rings[1].lost - lost6_before,
         )

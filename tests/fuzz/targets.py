@@ -19,7 +19,8 @@ from synguard.enforcer.nftables import elements, nft, parser
 from synguard.enforcer.nftables import netlink as nft_netlink
 from synguard.enforcer.nftables.layout import SetId, set_id
 from synguard.enforcer.nftables.members import take_elements
-from synguard.enforcer.syn_cookies_note import NOTE_FILE, CookieNoteFile
+from synguard.enforcer.sysctl import SYN_COOKIES
+from synguard.enforcer.sysctl_note import NOTE_FILES, SysctlNoteFile
 from synguard.errors import (
     ConfigError,
     LedgerError,
@@ -235,8 +236,8 @@ def order(data: bytes, home: Path) -> None:
 
 def cookie_note(data: bytes, home: Path) -> None:
     """The note of the operator's SYN cookies; one that cannot be read is none."""
-    _written(home, NOTE_FILE, data)
-    CookieNoteFile([home], lambda: "boot 1").read()
+    _written(home, NOTE_FILES[SYN_COOKIES], data)
+    SysctlNoteFile([home], lambda: "boot 1").read()
 
 
 def ledger(data: bytes, home: Path) -> None:

@@ -54,6 +54,7 @@ def enforce(plane: PlaneThere, tmp_path: Path) -> Enforce:
     return lambda goal: reconciler.reconcile(goal, now(), full=True)
 
 
+@pytest.mark.smoke
 @BOTH
 def test_new_connections_of_a_banned_source_stop_and_its_neighbour_gets_through(
     net: FirewallNet, enforce: Enforce, family: int
@@ -123,6 +124,7 @@ def test_short_fragments_of_ipv6_are_stopped_and_counted(net: FirewallNet, enfor
     assert plane.read().bans["c"].hits.packets == (1 if plane.name == NftablesPlane.name else 0)
 
 
+@pytest.mark.smoke
 @BOTH
 @pytest.mark.parametrize("action", FIREWALL_ACTIONS)
 def test_a_protected_party_gets_through_whatever_is_banned(
@@ -134,6 +136,7 @@ def test_a_protected_party_gets_through_whatever_is_banned(
     assert net.stopped(family, 8)
 
 
+@pytest.mark.smoke
 @BOTH
 @pytest.mark.parametrize("scope", Scope)
 def test_reject_answers_at_once(net: FirewallNet, enforce: Enforce, family: int, scope: Scope) -> None:

@@ -30,6 +30,7 @@ def half_open(sockets: SocketTables) -> int:
     return len(sockets.half_open(0.0).table)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("group", [anywhere(4), anywhere(6)], ids=["ipv4", "ipv6"])
 @in_own_network
 def test_a_full_queue_is_freed_at_once_and_takes_clients_again(group: SourceGroup) -> None:

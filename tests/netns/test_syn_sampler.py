@@ -79,6 +79,7 @@ def sources(sample: SynSample) -> Counter[str]:
     )
 
 
+@pytest.mark.smoke
 @in_own_network
 def test_twelve_thousand_syns_of_both_families_are_counted_each_once() -> None:
     with wire() as far, sampler() as opened:
@@ -337,6 +338,7 @@ def test_replies_of_this_host_do_not_count_as_its_visitors() -> None:
     assert len(sample) == 50
 
 
+@pytest.mark.smoke
 @in_own_network
 def test_filter_and_decoder_agree_on_what_a_syn_is_whatever_is_sent() -> None:
     """Ten thousand packets, each a SYN with a few bytes changed or cut off."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -106,6 +107,25 @@ class FirewallNet:
                 except TimeoutError:
                     return "silence"
             return "open"
+
+        return self.peer.call(connect)
+
+    def reach_at_once(self, family: int, count: int) -> int:
+        """Return how many of some connections that one of the peer's addresses begins together stand in the end."""
+
+        def connect() -> int:
+            with contextlib.ExitStack() as stack:
+                ends = [stack.enter_context(_client(family, source(family))) for _ in range(count)]
+                for end in ends:
+                    end.setblocking(False)
+                    end.connect_ex((HOST[family], PORTS[0]))
+                deadline = time.monotonic() + LONG_PATIENCE_S
+                waiting = set(ends)
+                while waiting and time.monotonic() < deadline:
+                    waiting -= set(select.select([], list(waiting), [], 0.1)[1])
+                return sum(
+                    end not in waiting and not end.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for end in ends
+                )
 
         return self.peer.call(connect)
 

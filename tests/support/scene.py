@@ -82,6 +82,7 @@ class FakeSensors:
     """Turns the weather into readings."""
 
     source = "sock_diag"
+    counting = False
 
     def __init__(self, clock: ManualClock, port: int) -> None:
         self.weather = Weather()

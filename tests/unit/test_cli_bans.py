@@ -194,3 +194,13 @@ def test_bans_whose_rules_are_gone_are_not_in_the_kernel_whatever_its_sets_hold(
     assert "is NOT stopped: its ban" in known
     assert known.count("NOT IN KERNEL") == 2
     assert host.run("why", "203.0.113.7", "--json").json["banned"] is False
+
+
+@pytest.mark.parametrize(
+    ("target", "why"), [("64:ff9b::/64", "IPv4 addresses are embedded"), ("64:ff9b::{}", "protected")]
+)
+def test_a_ban_of_translated_addresses_is_refused_for_whom_they_embed(host: CliHost, target: str, why: str) -> None:
+    ran = host.run("ban", target.format(GATEWAY))
+    assert ran.code == 3
+    assert why in ran.err
+    assert host.run("ban", "64:ff9b::203.0.113.7").code == 0

@@ -81,7 +81,7 @@ class ChallengePlane:
     @property
     def exceptions(self) -> frozenset[Network]:
         """Proven peers that no drop of the firewall stops, and no copy of one here."""
-        return frozenset() if self._desired_state is None else self._desired_state.proven
+        return frozenset() if self._desired_state is None else self._desired_state.exceptions
 
     def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """Return the program's place for bans, of which each takes one."""
@@ -99,6 +99,12 @@ class ChallengePlane:
         if self._desired_state is None:
             raise PlaneError("changing bans of the challenge program", _NOT_LOADED)
         self._desired_state.change(change)
+
+    def detach(self) -> None:
+        """Leave every interface; what the program holds stays loaded, for ``apply`` to attach again."""
+        if self.program is not None:
+            for index in sorted(self.program.attached()):
+                self.program.detach(index)
 
     def flush(self) -> None:
         """Remove the program from every interface, and with it all it holds."""

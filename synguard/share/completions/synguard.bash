@@ -125,8 +125,8 @@ _synguard() {
             'status') words='--config --json -h --help' ;;
             'top') words='--every --count --limit --config --json -h --help' ;;
             'bans') words='--expiring --all-ended --since --target --origin --scope --sort --limit --page --config --json -h --help' ;;
-            'ban') words='--file --for --scope --action --ports --reason --force --skip-refused --dry-run --yes -y --config --json -h --help' ;;
-            'unban') words='--file --all --yes -y --config --json -h --help' ;;
+            'ban') words='--file --for --scope --action --ports --reason --force --skip-refused --skip-faulty --dry-run --yes -y --config --json -h --help' ;;
+            'unban') words='--file --skip-faulty --all --yes -y --config --json -h --help' ;;
             'extend') words='--for --until --permanent --force --config --json -h --help' ;;
             'allow') words='-h --help' ;;
             'allow add') words='--comment --for --force --config --json -h --help' ;;

@@ -113,7 +113,7 @@ _synguard_bans() {
 
 _synguard_ban() {
   _arguments -s \
-    '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
+    '*--file[A list\: plain lines, columns, JSON, or ipset save]:LIST:_files' \
     '--for[How long\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
     '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
     '--action[drop in silence; reject with a TCP reset; challenge\: answer SYNs with cookies; limit\: a few of them]:drop|reject|challenge|limit:(drop reject challenge limit)' \
@@ -121,6 +121,7 @@ _synguard_ban() {
     '--reason[Why, for those who read the report]:TEXT: ' \
     '--force[Also protected targets and very wide prefixes]' \
     '--skip-refused[Leave out targets that are refused, and say which]' \
+    '--skip-faulty[Leave out lines of a list that cannot be used, and say which]' \
     '--dry-run[Show what it would hit, change nothing]' \
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
@@ -131,7 +132,8 @@ _synguard_ban() {
 
 _synguard_unban() {
   _arguments -s \
-    '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
+    '*--file[A list\: plain lines, columns, JSON, or ipset save]:LIST:_files' \
+    '--skip-faulty[Leave out lines of a list that cannot be used, and say which]' \
     '--all[Lift every ban, automatic ones too]' \
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \

@@ -13,11 +13,13 @@ from typing import Any, Final
 from synguard.status.model import Status, read_status
 from tests.support.lab.namespaces import LabError, Namespace
 from tests.support.lab.programs import Program, wait_for
-from tests.support.lab.warm import run_verb
+from tests.support.lab.warm import run_verb, verb_job
 
 SYNGUARD: Final = str(Path(sys.executable).with_name("synguard"))
 """The console script of the environment that runs the tests."""
 
+FORKED = True
+"""Whether agents are forked from a process that has imported everything: not where their cost is measured."""
 _VERB_PATIENCE_S: Final = 60.0
 
 
@@ -61,7 +63,9 @@ class Agent:
         Raises:
             LabError: It ended or was not reading in time; carries what it wrote to stderr.
         """
-        command = [*wrapper, SYNGUARD, "--config", str(self.config_path), "run", *flags]
+        words = ("--config", str(self.config_path), "run", *flags)
+        forked = FORKED and not wrapper
+        command = verb_job(*words) if forked else [*wrapper, SYNGUARD, *words]
         self._program = Program(self._victim, command, self._home, "agent")
         wait_for(self._reading, "the agent to read its sensors", timeout)
 

@@ -87,6 +87,11 @@ def lab_program(name: str, *words: str) -> Job:
     return Job(f"tests.support.lab.{name}:main", (name, *words))
 
 
+def verb_job(*words: str) -> Job:
+    """Return the job that is ``synguard WORDS``."""
+    return Job("synguard.__main__:run", ("synguard", *words))
+
+
 def fork(
     job: Job,
     streams: Sequence[IO[bytes]],
@@ -97,7 +102,7 @@ def fork(
     connection, theirs = socket.socketpair()
     with theirs:
         socket.send_fds(_server().control, [b"j"], [theirs.fileno()])
-    text = json.dumps({**asdict(job), "environment": {**(environment or os.environ)}}).encode()
+    text = json.dumps({**asdict(job), "host": namespace.name, "environment": {**(environment or os.environ)}}).encode()
     network = os.open(namespace, os.O_RDONLY)
     try:
         sent = socket.send_fds(connection, [text], [network, *(stream.fileno() for stream in streams)])
@@ -116,7 +121,7 @@ def run_verb(
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``synguard WORDS`` and return what `subprocess.run` would."""
-    job = Job("synguard.__main__:run", ("synguard", *words))
+    job = verb_job(*words)
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write((stdin or "").encode())
         given.seek(0)

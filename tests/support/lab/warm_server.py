@@ -1,7 +1,7 @@
 """A process that has imported everything and forks what it is asked for: ``python -m tests.support.lab.warm_server``.
 
-What a program of the lab or a verb imports costs it more than what it does, and the tests start some two thousand of
-them. Here that is paid once. The agent itself, and whatever is about processes, is started as operators start it.
+What a program of the lab, a verb or an agent imports costs it more than what it does, and the tests start some two
+thousand of them. Here that is paid once. What is about processes, rights or cost is started as operators start it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 PROGRAMS: Final = ("clients", "connection_flood", "meter", "setting_watch", "syn_flood", "webserver")
 _CLONE_NEWNET: Final = 0x40000000
 _CLONE_NEWNS: Final = 0x00020000
+_MS_BIND: Final = 0x1000
 _MS_REC_SLAVE: Final = 0x4000 | 0x80000
 _MNT_DETACH: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
@@ -72,7 +74,7 @@ def _begin(job: dict[str, Any], descriptors: Sequence[int]) -> Callable[[], None
     """Become what the job says: its namespace, its standard streams, its environment, its words."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     namespace, *streams = descriptors
-    _enter(namespace)
+    _enter(namespace, Path("/etc/netns", job["host"]))
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -85,8 +87,8 @@ def _begin(job: dict[str, Any], descriptors: Sequence[int]) -> Callable[[], None
     return entry
 
 
-def _enter(namespace: int) -> None:
-    """As ``ip netns exec``: the network, and a ``/sys`` that shows it."""
+def _enter(namespace: int, files: Path) -> None:
+    """As ``ip netns exec``: the network, a ``/sys`` that shows it, and in ``/etc`` the files that are meant for it."""
     if (
         _LIBC.setns(namespace, _CLONE_NEWNET)
         or _LIBC.unshare(_CLONE_NEWNS)
@@ -96,6 +98,8 @@ def _enter(namespace: int) -> None:
     ):
         raise OSError(ctypes.get_errno(), "entering a network namespace")
     os.close(namespace)
+    for file in files.glob("*"):
+        _LIBC.mount(bytes(file), b"/etc/" + file.name.encode(), b"none", _MS_BIND, None)
 
 
 def _import_everything() -> None:

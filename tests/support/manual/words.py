@@ -64,6 +64,6 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "synguard notify show": "services signed name events digest quiet per_hour unhealthy_for",
     "synguard doctor": "healthy findings listeners coverage",
     "synguard panic": "stopped agent lifted problems",
-    "synguard flush": "flushed agent_running syn_cookies_put_back_to",
+    "synguard flush": "flushed agent_running syn_cookies_put_back_to tcp_timestamps_put_back_to",
 }
 """Verb → keys of what --json prints, or of each element where that is a list, in its order; a test asks the verbs."""

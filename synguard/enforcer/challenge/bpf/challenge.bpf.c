@@ -167,39 +167,46 @@ static __always_inline __u32 ban_of(const struct syn *syn, const struct port *po
 	return number ? number : by_address(syn, of_source, port, slot, now);
 }
 
-static __always_inline enum place look_up(struct __sk_buff *skb, const struct syn *syn)
+/* Return what the socket table has for a SYN; ELSEWHERE: nothing. */
+static __always_inline enum place socket_of(struct __sk_buff *skb, const struct syn *syn)
 {
-	const struct tcphdr *tcp = (const struct tcphdr *)syn->options.raw;
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_fib_lookup route = {};
+	struct bpf_sock_tuple tuple;
 	enum place place;
 	struct bpf_sock *sk;
-	int fib;
 
 	if (syn->family == V4) {
-		tuple.ipv4.saddr = route.ipv4_src = syn->source.word[3];
-		tuple.ipv4.daddr = route.ipv4_dst = syn->target.word[3];
-		tuple.ipv4.sport = tcp->source;
-		tuple.ipv4.dport = tcp->dest;
+		tuple.ipv4.saddr = syn->source.word[3];
+		tuple.ipv4.daddr = syn->target.word[3];
+		tuple.ipv4.sport = syn->source_port;
+		tuple.ipv4.dport = syn->target_port;
 		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	} else {
 		__builtin_memcpy(tuple.ipv6.saddr, &syn->source, 16);
 		__builtin_memcpy(tuple.ipv6.daddr, &syn->target, 16);
-		__builtin_memcpy(route.ipv6_src, &syn->source, 16);
-		__builtin_memcpy(route.ipv6_dst, &syn->target, 16);
-		tuple.ipv6.sport = tcp->source;
-		tuple.ipv6.dport = tcp->dest;
+		tuple.ipv6.sport = syn->source_port;
+		tuple.ipv6.dport = syn->target_port;
 		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	}
-	if (sk) {
-		place = sk->state == BPF_TCP_LISTEN ? LISTENS : CONNECTED;
-		bpf_sk_release(sk);
-		return place;
-	}
-	route.family = syn->family == V4 ? 2 : 10;
-	route.ifindex = skb->ifindex;
+	if (!sk)
+		return ELSEWHERE;
+	place = sk->state == BPF_TCP_LISTEN ? LISTENS : CONNECTED;
+	bpf_sk_release(sk);
+	return place;
+}
+
+/* Whether a packet without a socket is for this host, at a closed port, not one to forward. */
+static __noinline bool is_to_here(struct __sk_buff *skb, __u32 link, __u32 family)
+{
+	struct bpf_fib_lookup route = { .family = family == V4 ? 2 : 10, .ifindex = skb->ifindex };
+	int fib;
+
+	if (family == V4 ? bpf_skb_load_bytes(skb, link + offsetof(struct iphdr, saddr), &route.ipv4_src, 4) ||
+				   bpf_skb_load_bytes(skb, link + offsetof(struct iphdr, daddr), &route.ipv4_dst, 4)
+			 : bpf_skb_load_bytes(skb, link + offsetof(struct ipv6hdr, saddr), route.ipv6_src, 16) ||
+				   bpf_skb_load_bytes(skb, link + offsetof(struct ipv6hdr, daddr), route.ipv6_dst, 16))
+		return false;
 	fib = bpf_fib_lookup(skb, &route, sizeof(route), 0);
-	return fib == BPF_FIB_LKUP_RET_NOT_FWDED || fib == BPF_FIB_LKUP_RET_FWD_DISABLED ? CLOSED : ELSEWHERE;
+	return fib == BPF_FIB_LKUP_RET_NOT_FWDED || fib == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
 /* Return where this CPU notes what it knows of the target's address and port. Others may share it, one at a time. */
@@ -219,40 +226,28 @@ static __always_inline bool is_of(const struct listener *listener, const struct 
 	       listener->port == syn->port && listener->ifindex == ifindex;
 }
 
-/* Whether the target is this host's own; where it is not, the packet is forwarded and none of our business. */
-static __always_inline bool is_local(struct __sk_buff *skb, const struct syn *syn, __u64 now)
+static __always_inline void note_place(struct __sk_buff *skb, const struct syn *syn, struct listener *listener,
+				       enum place place, __u64 now)
 {
-	struct listener *listener = listener_of(syn);
-
-	if (!listener)
-		return false;
-	if (!is_of(listener, syn, skb->ifindex) || now - listener->checked_at > PLACE_KEPT) {
-		enum place place = look_up(skb, syn);
-
-		if (!is_of(listener, syn, skb->ifindex)) {
-			listener->address = syn->target;
-			listener->port = syn->port;
-			listener->ifindex = skb->ifindex;
-			listener->passed_at = 0;
-		}
-		listener->checked_at = now;
-		listener->place = place;
+	if (!is_of(listener, syn, skb->ifindex)) {
+		listener->address = syn->target;
+		listener->port = syn->port;
+		listener->ifindex = skb->ifindex;
+		listener->passed_at = 0;
 	}
-	return listener->place != ELSEWHERE;
+	listener->checked_at = now;
+	listener->place = place;
 }
 
 /*
  * Whether this SYN is to reach the listener, which accepts cookies only if it sent some itself lately. The window scale
  * is learnt by the way: until then one that offers it passes each millisecond.
  */
-static __always_inline bool is_due(const struct syn *syn, const struct manner *manner, __u32 ifindex,
-				   const struct settings *settings, __u64 now)
+static __always_inline bool is_due(const struct syn *syn, struct listener *listener, const struct manner *manner,
+				   __u32 ifindex, const struct settings *settings, __u64 now)
 {
-	struct listener *listener = listener_of(syn);
 	bool unlearnt = syn->options.has_wscale && !(manner->flags & MANNER_WSCALE);
 
-	if (!listener)
-		return false;
 	if (now - listener->passed_at < (unlearnt ? ENOUGH_PASSED : settings->pass_every))
 		return false;
 	if (!is_of(listener, syn, ifindex)) {
@@ -265,6 +260,18 @@ static __always_inline bool is_due(const struct syn *syn, const struct manner *m
 	return true;
 }
 
+static __always_inline __u64 *proven_peer(const struct syn *syn)
+{
+	const __u32 *from = syn->source.word;
+	__u32 mixed = (from[0] * 3266489917u ^ from[1] * 668265263u ^ from[2] * 374761393u ^ from[3]) * 2654435761u;
+	struct proven_bits *bits = at(&perhaps_proven, 0);
+	__u32 bit = mixed >> (32 - PROVEN_BITS);
+
+	if (!bits || !(bits->word[bit / 64] >> (bit & 63) & 1))
+		return NULL;
+	return bpf_map_lookup_elem(&proven, &syn->source);
+}
+
 static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u32 number, __u32 slot,
 				     const struct settings *settings, struct port_count *of_port, __u64 now)
 {
@@ -272,27 +279,39 @@ static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u
 	struct ban_count *of_ban = at(&ban_counts, number);
 	__u64 *tokens_of = at(&tokens, number), *of_peer;
 	struct manner *manner = at(&manners, slot * FAMILIES + (syn->family == V4 ? V4 : V6));
+	struct listener *listener = listener_of(syn);
+	enum place place;
 	int verdict;
+	bool drop;
 
-	if (!ban || !of_ban || !tokens_of || !manner)
+	if (!ban || !of_ban || !tokens_of || !manner || !listener)
 		return TC_ACT_UNSPEC;
 	if (ban->step == LEAVE)
 		return TC_ACT_UNSPEC;
-	of_peer = ban->one_source ? NULL : bpf_map_lookup_elem(&proven, &syn->source);
+	of_peer = ban->one_source ? NULL : proven_peer(syn);
 	if (of_peer && ((ban->step == DROP && !ban->ttl_high) ||        /* the firewall has its own list of exceptions */
 			take(of_peer, now, settings->proven_interval, settings->proven_burst)))
 		goto pass;
-	if (ban->step == DROP || (ban->step == LIMIT && !take(tokens_of, now, ban->interval, ban->burst))) {
-		if (!is_local(skb, syn, now))
-			return TC_ACT_UNSPEC;
+	drop = ban->step == DROP || (ban->step == LIMIT && !take(tokens_of, now, ban->interval, ban->burst));
+	if (drop && is_of(listener, syn, skb->ifindex) && now - listener->checked_at <= PLACE_KEPT) {
+		place = listener->place;
+	} else {
+		place = socket_of(skb, syn);
+		if (drop) {
+			if (place == ELSEWHERE && is_to_here(skb, syn->link, syn->family))
+				place = CLOSED;
+			note_place(skb, syn, listener, place, now);
+		}
+	}
+	if (drop && place != ELSEWHERE) {
 		of_ban->dropped++;
 		of_ban->bytes += syn->length;
 		of_port->dropped++;
 		return TC_ACT_SHOT;
 	}
-	if (look_up(skb, syn) != LISTENS)
+	if (place != LISTENS)
 		return TC_ACT_UNSPEC;
-	if (is_due(syn, manner, skb->ifindex, settings, now))
+	if (is_due(syn, listener, manner, skb->ifindex, settings, now))
 		goto pass;
 	verdict = answer(skb, syn, manner, settings, now);
 	if (verdict == TC_ACT_REDIRECT) {
@@ -318,24 +337,26 @@ static __always_inline bool find_ack(struct __sk_buff *skb, __u32 link, struct s
 	} else if (skb->protocol != bpf_htons(ETH_P_IPV6) || !find_tcp6(skb, TH_ACK, ack)) {
 		return false;
 	}
-	return !bpf_skb_load_bytes(skb, link + ack->ip, ack->options.raw, sizeof(struct tcphdr));
+	return true;
 }
 
 /* Whether the ACK brings back a cookie of this host, its own or one of ours: they are alike. */
-static __always_inline bool is_cookie(struct syn *ack)
+static __always_inline bool is_cookie(struct __sk_buff *skb, const struct syn *ack)
 {
-	struct tcphdr *tcp = (struct tcphdr *)ack->options.raw;
+	struct tcphdr tcp;
 
+	if (bpf_skb_load_bytes(skb, ack->link + ack->ip, &tcp, sizeof(tcp)))
+		return false;
 	if (ack->family == V4) {
 		struct iphdr ip = { .saddr = ack->source.word[3], .daddr = ack->target.word[3] };
 
-		return !bpf_tcp_raw_check_syncookie_ipv4(&ip, tcp);
+		return !bpf_tcp_raw_check_syncookie_ipv4(&ip, &tcp);
 	} else {
 		struct ipv6hdr ip = {};
 
 		__builtin_memcpy(&ip.saddr, &ack->source, sizeof(ip.saddr));
 		__builtin_memcpy(&ip.daddr, &ack->target, sizeof(ip.daddr));
-		return !bpf_tcp_raw_check_syncookie_ipv6(&ip, tcp);
+		return !bpf_tcp_raw_check_syncookie_ipv6(&ip, &tcp);
 	}
 }
 
@@ -353,11 +374,11 @@ static __always_inline void count_cookie(struct __sk_buff *skb, __u32 link, stru
 	struct ban *ban;
 	__u32 slot, number = 0;
 
-	if (!now_set || !all || !now_set->bans || !find_ack(skb, link, ack) || !is_cookie(ack))
+	if (!now_set || !all || !now_set->bans || !find_ack(skb, link, ack) || !is_cookie(skb, ack))
 		return;
-	if (look_up(skb, ack) != LISTENS)
+	if (socket_of(skb, ack) != LISTENS)
 		return;
-	slot = all->of_port[bpf_ntohs(((struct tcphdr *)ack->options.raw)->dest)];
+	slot = all->of_port[bounded(ack->port)];
 	port = at(&ports, slot);
 	count = at(&port_counts, slot);
 	if (!port || !count)
@@ -390,7 +411,7 @@ static __always_inline int on_ingress(struct __sk_buff *skb, __u32 link)
 	all = at(&slots, 0);
 	if (!now_set || !all)
 		return TC_ACT_UNSPEC;
-	slot = all->of_port[syn.port];
+	slot = all->of_port[bounded(syn.port)];
 	port = at(&ports, slot);
 	count = at(&port_counts, slot);
 	if (!port || !count)
