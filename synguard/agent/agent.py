@@ -25,6 +25,7 @@ from synguard.agent.mode_controller import ModeController, ModeParts
 from synguard.agent.protected_list import ProtectedList
 from synguard.agent.resource_usage import ResourceUsage
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
+from synguard.agent.short_lived import ShortLived
 from synguard.agent.syn_cookies import SynCookies
 from synguard.agent.totals import Totals, active_bans_by
 from synguard.clock import Clock
@@ -47,6 +48,8 @@ from synguard.status.publisher import Amendment, Publisher, Reader
 
 log: Final = logging.getLogger(__name__)
 
+REST_S: Final = 1.01
+"""Between two ticks of a calm host on which nothing stirs: what is due once a second is due then."""
 
 LAST_ACK_S: Final = 1.0
 """How long an agent that ends amid challenges waits for the ACKs of clients that were answered."""
@@ -111,9 +114,11 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         self._refusal = ""
         self._totals = Totals()
         self._sampling = self._wants_proof = False
+        self._unsampled_pps = 0.0
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
         self._ban_effect = BanEffect(ledger, enforcement, sources)
+        self._short_lived = ShortLived(sources.ended)
         self._decision_log = DecisionLog(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._maintenance = LedgerMaintenance(ledger)
         self._use(config, policies)
@@ -186,9 +191,12 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._engine.evaluator_state.protect(self._protected_list.known)
         self._follow_mode(now, utc)
         readings = self._sensors.read(now, sampling=self._sampling, proof=self._wants_proof)
+        readings = self._short_lived.add_to(readings, self._sensors.ports)
         if self.record is not None:
             self.record(utc, readings, self._protected_list.known)
         assessment = self._detector.assess(readings, self._engine.evaluator_state.active_bans.ban_filter(utc))
+        self._unsampled_pps = assessment.unsampled_pps
+        self._short_lived.want(assessment.flood.unseen_pps, now)
         self._engine.evaluator_state.challenge = self.challenge()
         decision = self._follow_challenges(self._engine.decide(assessment, utc), assessment, now, utc)
         self._enforcement.add(decision.bans, decision.replaced)
@@ -200,6 +208,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._sensors.begin_sampling(now)
         if self._config.mode is Mode.ENFORCE:
             self._ban_effect.follow(readings, self._engine.evaluator_state.active_bans, now, utc)
+            self._ban_effect.trim(readings, decision.excess, self._engine.evaluator_state.containers)
         self._decision_log.write(decision, now, utc)
         self._totals.ticked(decision)
         tick = Tick(assessment, decision, self._sensors.failing)
@@ -239,14 +248,34 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._engine.evaluator_state.active_bans.remove(ban)
         return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
 
-    def _wait(self, seconds: float) -> None:
+    def _rest(self, began: float, next_at: float, ends_at: float) -> float:
+        """Wait until the next tick; return when it was due. While nothing stirs on a calm host, that is in a second."""
+        glance, calm = self._sources.glance, self._config.cadence.calm
+        quiet = self.phase is Phase.CALM and not (
+            self._sampling or self._sensors.alerted(began) or len(self._engine.scores)
+        )
+        if glance is None or self.record is not None or not quiet or self._sensors.failing:
+            self._wait(next_at - self._clock.monotonic())
+            return next_at
+        rested_until = min(max(began + REST_S, next_at), ends_at)
+        while not (self._wait(next_at - self._clock.monotonic()) or self._stopping or next_at >= rested_until):
+            now = self._clock.monotonic()
+            if glance.stirred(now):
+                break
+            self._detector.rested(now)
+            next_at = min(now + calm, rested_until)
+        return next_at
+
+    def _wait(self, seconds: float) -> bool:
         """Wait for the next tick, or for the challenge program to see SYNs become many; by source they count then."""
         onset = None if self.challenging is None or self.phase is not Phase.CALM else self.challenging.onset_fd
         if onset is None or self.challenging is None:
-            self._clock.wait(seconds)
-        elif select.select([onset], [], [], max(seconds, 0.0))[0]:
+            return self._clock.wait(seconds)
+        if select.select([onset], [], [], max(seconds, 0.0))[0]:
             self.challenging.woken()
             self._sensors.alert(self._clock.monotonic())
+            return True
+        return self._clock.wait(0.0)  # a signal may have come meanwhile
 
     def run(self, for_s: float | None = None) -> None:
         """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
@@ -272,7 +301,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             next_at = min(began + max(every, cost / cadence.cpu_share), ends_at)
             if alerted and self._sampling and not sampled:
                 next_at = began  # what was counted since the onset waits to be judged
-            self._wait(next_at - self._clock.monotonic())
+            next_at = self._rest(began, next_at, ends_at)
 
     def stop(self) -> None:
         """End the loop after the present tick."""
@@ -286,6 +315,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         """Free the sensors and, if so configured, take everything of ours out of the kernel."""
         self._end_challenges()
         self._sensors.close()
+        self._short_lived.close()
         if self._config.on_exit == "flush" and self._config.mode is Mode.ENFORCE:
             self._enforcement.plane.flush()
             log.info("removed every rule of ours, as on_exit says", extra=event("stop"))
@@ -396,4 +426,15 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         ask(Code.RELOAD_REFUSED, lambda: self._reload.problem, fix="synguard policy check")
         ask(Code.BANS_REFUSED, lambda: "" if self._protected_list.problems else self._refusal)
         ask(Code.SENSOR_FAILED, lambda: self._sensors.failures)
+        ask(Code.SAMPLER_BLIND, lambda: unsampled(self._unsampled_pps))
         ask(Code.STATUS_FILE_FAILED, lambda: self._publisher.problem)
+
+
+def unsampled(pps: float) -> str:
+    """Return the sentence on SYNs that sampling does not show; empty where there are none."""
+    if not pps:
+        return ""
+    return (
+        f"the sampler is blind: {pps:,.0f} SYNs a second are turned away and not seen, as they come in fragments or "
+        "behind many IPv6 extension headers; sources are judged by half-open sockets alone"
+    )
