@@ -255,9 +255,8 @@ def test_a_foreign_xdp_program_stays_and_clients_behind_it_are_challenged(host: 
         assert host.answered(4) > 0
         host.hold()
         host.net.host.call(host.plane.flush)
-        assert (
-            run("ip -d link show dev left").split("prog/xdp")[1].split()[:2] == before.split("prog/xdp")[1].split()[:2]
-        )
+        assert before
+        assert xdp_of(run("ip -d link show dev left")) == before
     finally:
         run("ip link set dev left xdpgeneric off")
 
