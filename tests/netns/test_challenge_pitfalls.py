@@ -17,6 +17,7 @@ from typing import Final
 import pytest
 
 from synguard.enforcer.challenge.handshakes import Entrance
+from synguard.enforcer.challenge.neighbours import programs_ahead
 from synguard.enforcer.challenge.obstacles import Obstacle, rule_obstacles
 from synguard.enforcer.challenge.ruleset import read_rules
 from tests.support.challenged_host import LONG_PATIENCE_S, ChallengedHost
@@ -255,7 +256,8 @@ def test_a_foreign_xdp_program_stays_and_clients_behind_it_are_challenged(host: 
         assert host.answered(4) > 0
         host.hold()
         host.net.host.call(host.plane.flush)
-        assert before
+        ahead = host.net.host.call(lambda: programs_ahead(socket.if_nametoindex("left")))
+        assert ahead == [f"XDP program {before[1]}"], "and the doctor says so"
         assert xdp_of(run("ip -d link show dev left")) == before
     finally:
         run("ip link set dev left xdpgeneric off")
