@@ -98,6 +98,9 @@ def agent_for(
         mode = mode_controller.wanted(clock.monotonic())
         made = parts(mode)
         if keep is not None:
+            if challenging is not None and "CAP_BPF" not in keep:
+                now = clock.monotonic()
+                challenging.survey_for_good(lambda: [one.port for one in SocketTables().listeners(now)], now)
             capabilities.give_up_all_but(keep)
         agent = Agent(
             config.model_copy(update={"mode": mode}),

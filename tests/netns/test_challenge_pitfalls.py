@@ -20,8 +20,14 @@ from synguard.enforcer.challenge.handshakes import Entrance
 from synguard.enforcer.challenge.neighbours import programs_ahead
 from synguard.enforcer.challenge.obstacles import Obstacle, rule_obstacles
 from synguard.enforcer.challenge.ruleset import read_rules
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.reconcile.delta import delta
+from synguard.enforcer.split_plane import split_plane
+from synguard.model import Action
+from tests.support.bans import ban, wanted
+from tests.support.challenge import challenge, now
 from tests.support.challenged_host import LONG_PATIENCE_S, ChallengedHost
-from tests.support.firewall_net import BEHIND, HOST, FirewallNet
+from tests.support.firewall_net import BEHIND, HOST, FirewallNet, source
 from tests.support.firewalls import NOT_SYN, chain, table
 from tests.support.syn_packets import ACK, SYN, checked, ipv4, tcp
 
@@ -209,6 +215,32 @@ def test_every_socket_of_a_reuseport_group_accepts_cookies(host: ChallengedHost,
     assert host.served(family, port, LONG_PATIENCE_S)
     assert host.served(family, port, LONG_PATIENCE_S, of=(2, 3, 4, 5, 6, 7, 8, 9, 10, 11) * 2)
     assert host.answered(family) >= 19
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bans_of_the_firewall_hold_while_everyone_is_challenged(host: ChallengedHost, family: int) -> None:
+    """A SYN that is answered at the interface meets no rule of the firewall, and its ACK is no new connection."""
+    port = host.listen()
+    host.challenge(port)
+    few = {4: "10.7.0.8/29", 6: "fd07::8/125"}[family]
+    both = split_plane(NftablesPlane(now), host.plane)
+    goal = wanted(
+        challenge(f"all-{family}", {4: "0.0.0.0/0", 6: "::/0"}[family], port),
+        ban("reject", source(family, 3), action=Action.REJECT),
+        ban("drop", source(family, 5)),
+        ban("prefix", few),
+        proven=(source(family, 9),),
+    )
+    host.net.host.call(lambda: both.apply(delta(goal, both.read(), now())))
+    assert host.served(family, port, LONG_PATIENCE_S)
+    assert host.served(family, port, LONG_PATIENCE_S), "challenged"
+    before = host.answered(family)
+    assert host.net.refused(family, 3, port)
+    assert not host.served(family, port, of=(5,))
+    assert not host.served(family, port, of=(8,))
+    assert host.served(family, port, LONG_PATIENCE_S, of=(9,) * 12), "served lately: at any rate, as by the firewall"
+    assert host.answered(family) == before
+    host.net.host.call(lambda: both.apply(delta(wanted(), both.read(), now())))
 
 
 def test_interfaces_that_come_go_and_are_renamed_are_followed(net: FirewallNet) -> None:
