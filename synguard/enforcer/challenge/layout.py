@@ -77,7 +77,7 @@ SETTINGS: Final = _record(
     ("bans", np.uint32),
     ("headers", np.uint32),
     ("timestamps", np.uint32),
-    ("pad", np.uint32),
+    ("changes", np.uint32),
 )
 PORT: Final = _record(("everybody", (BAN_LIST, 2)), ("onset", np.uint32), ("number", np.uint32))
 BAN: Final = _record(

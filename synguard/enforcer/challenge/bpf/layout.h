@@ -42,7 +42,7 @@ struct settings {
 	__u32 bans;             /* 0: look nothing up */
 	__u32 headers;          /* 0: no ban is by header */
 	__u32 timestamps;       /* net.ipv4.tcp_timestamps is 2, so TSval may carry options */
-	__u32 pad;
+	__u32 changes;          /* of bans, by whichever process: one that finds another number reads them anew */
 };
 
 /* The bans that may concern a SYN, the strongest first; BANS in the first place: a protected network, none does. */
