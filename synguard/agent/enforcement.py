@@ -24,7 +24,7 @@ from synguard.model import Ban, Hits, Origin, Scope
 
 log: Final = logging.getLogger(__name__)
 
-AT_ONCE: Final = 4_096
+AT_ONCE: Final = 1_024
 """Bans that one tick takes over from another process, brings to the plane, or lets lapse; the rest is for the next
 ticks. The plane has them already, or has ended them by itself: only our view of them is a few seconds late, where
 100,000 at once would hold up a tick by seconds."""
@@ -141,6 +141,15 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
                 self._keep(ban)
         return at_most is not None and max(len(gone), len(changed)) > at_most
 
+    def _take_in(self, known: dict[str, Ban], bans: Iterable[Ban], *, in_plane: bool) -> None:
+        """Take in a piece of a long list: what is not known yet. What ended is found when all of it is there."""
+        for ban in bans:
+            if ban.id not in known:
+                self.counts[ban.origin, ban.scope] += in_plane
+                known[ban.id] = self._arrived[ban.id] = ban
+                if in_plane:
+                    self._keep(ban)
+
     def _keep(self, ban: Ban) -> None:
         self._ahead |= ban.origin is Origin.AUTO and (self._seen_at == _NEVER or ban.created_at > self._seen_at + SLACK)
         self.admission.put(replace(ban, dry_run=False) if ban.dry_run else ban)  # dry-run is as if
@@ -170,11 +179,16 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             if anyway:
                 self.adopt(now)
             elif self._behind:
-                some = AT_ONCE
-                desired = self._ledger.active_bans_in_pieces(now, some, self._dry_run)
-                by_hand = self._ledger.active_bans_in_pieces(now, some) if self._dry_run else {}
-                if desired is not None and by_hand is not None:
-                    self._take_over(desired, by_hand, some)
+                some = self._ledger.some_active_bans(now, AT_ONCE, self._dry_run)
+                by_hand = self._ledger.some_active_bans(now, AT_ONCE) if self._dry_run else []
+                if some or by_hand:
+                    with many_objects():
+                        self._take_in(self.bans, some, in_plane=True)
+                        self._take_in(self.by_hand, by_hand, in_plane=False)
+                    keep()
+                else:
+                    standing = self._ledger.active_bans(now) if self._dry_run else {}
+                    self._take_over(self._ledger.active_bans(now, dry_run=self._dry_run), standing, AT_ONCE)
         except LedgerError as error:
             self.writer.failed(error)
         self._tell(now)
