@@ -4,8 +4,9 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
-IN_TEST := not bench and not soak and not pages and not deb
+IN_TEST := not bench and not soak and not pages and not deb and not debians and not kernels
 TWICE := tests/package/test_deb.py::test_two_builds_give_the_same_bytes
+WHEEL_ON_NEWEST := what_must_work and trixie
 FUZZ := 10m
 INSTALL := .venv/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable
 
@@ -36,8 +37,8 @@ lint: setup ## ruff and mypy --strict
 	.venv/bin/mypy
 
 test: lint ## set up everything, then lint and run every test, those in the kernel too
-	$(PY) -m pytest -m 'not kernel and $(IN_TEST)' --numprocesses 2 --dist loadfile
-	$(PY) -m pytest -m 'kernel and $(IN_TEST)'
+	$(PY) -m pytest -m 'not flood and $(IN_TEST)' --numprocesses 2 --dist loadfile
+	$(PY) -m pytest -m 'flood and $(IN_TEST)'
 
 docs: setup ## work through every page of the documentation on a host under a flood, a minute or two
 	$(PY) -m pytest -m pages
@@ -68,6 +69,14 @@ deb-lock: ## pin anew what the Debian package carries
 deb-check: setup deb ## install, use, upgrade and purge the package on a fresh Debian (SHORT=1: without a second build)
 	.ci/system-packages --for-deb-check
 	$(PY) -m pytest -m deb tests/package/test_deb.py $(if $(SHORT),--deselect $(TWICE))
+
+debians: setup ## set up and tried on fresh Debians, 12 and 13 (SHORT=1: the wheel on 13, what must work)
+	.ci/system-packages --for-debians
+	$(PY) -m pytest -s -m debians tests/package/test_debians.py $(if $(SHORT),-k '$(WHEEL_ON_NEWEST)')
+
+kernels: setup ## what must work, tried in other kernels under software emulation, half an hour (KERNEL=trixie for one)
+	.ci/system-packages --for-kernels
+	$(PY) -m pytest -s -m kernels tests/package/test_kernels.py $(if $(KERNEL),-k '$(KERNEL)')
 
 newcomer: setup deb ## type the quick start on a fresh Debian: commands counted, seconds to the first report
 	.ci/system-packages --for-deb-check

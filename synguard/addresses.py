@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
@@ -12,6 +12,11 @@ Network: TypeAlias = IPv4Network | IPv6Network
 
 WIDEST_BY_VERSION: Final = {4: 8, 6: 32}
 """Prefix lengths below these are absurd as a ban: a /7 is 1/128 of the IPv4 internet."""
+
+EMBEDDING: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+"""Where translators (NAT64, SIIT) put IPv4 addresses, in the last 32 bits: RFC 6052, and any /96 of RFC 8215."""
+EMBEDDED: Final = 64
+"""Stands for the family of such addresses, beside 4 and 6: they are IPv6 in the kernel, and judged as IPv4."""
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
@@ -57,6 +62,34 @@ def unmapped_network(network: Network) -> Network:
         low = int(network.network_address) & 0xFFFFFFFF
         return IPv4Network((low, network.prefixlen - 96))
     return network
+
+
+def embedded(network: Network, embedding: Iterable[IPv6Network] = EMBEDDING) -> IPv4Network | None:
+    """Return ``192.0.2.0/24`` for ``64:ff9b::192.0.2.0/120``; None for what embeds no IPv4 address."""
+    if network.version == 4 or network.prefixlen < 96 or not any(covers(one, network) for one in embedding):
+        return None
+    return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+
+
+def forms(network: Network, embedding: Iterable[IPv6Network] = EMBEDDING) -> tuple[Network, ...]:
+    """Return a network, and the IPv4 network that it embeds if it does: a ban of it hits both."""
+    inner = embedded(network, embedding)
+    return (network,) if inner is None else (network, inner)
+
+
+def first_found(look: Callable[[Network], Network | None], networks: Iterable[Network]) -> Network | None:
+    """Return what is found first of some networks, or None."""
+    return next((found for one in networks if (found := look(one)) is not None), None)
+
+
+def one_party(network: Network) -> bool:
+    """Return whether a network is one holder's: an address, or an IPv6 /64, which is one network's choice of addresses.
+
+    Of translated addresses each is another holder's.
+    """
+    if network.version == 4 or embedded(network) is not None:
+        return network.prefixlen == network.max_prefixlen
+    return network.prefixlen >= 64
 
 
 def host_network(address: Address) -> Network:

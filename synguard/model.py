@@ -101,6 +101,17 @@ class VerdictKind(StrEnum):
     SPOOFED = "spoofed"
 
 
+class Cause(StrEnum):
+    """Why a target over its limit is spared; what programs read where people read the reason."""
+
+    NONE = ""
+    PROTECTED = "protected"
+    CONTAINER = "container"
+    PROVEN = "proven"
+    CROWD = "crowd"
+    FORGED_SHARE = "forged-share"
+
+
 class FloodKind(StrEnum):
     """What is said of the whole flood."""
 
@@ -198,6 +209,7 @@ class Verdict:
     policy: str
     reason: str
     evidence: tuple[Evidence, ...] = ()
+    cause: Cause = Cause.NONE
 
 
 @dataclass(frozen=True, slots=True)

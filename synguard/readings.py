@@ -24,6 +24,8 @@ U8: TypeAlias = npt.NDArray[np.uint8]
 KnownParts: TypeAlias = Mapping[str, Mapping[Network, str]]
 """Source of protected networks → network → reason."""
 
+CONTAINERS: Final = "containers"
+"""The part of who is protected that is containers of this host which serve something."""
 V4_PREFIX: Final = 0xFFFF
 """``low >> 32`` of an IPv4 address, whose ``high`` is 0."""
 
@@ -79,8 +81,8 @@ class SocketTable:
     def __len__(self) -> int:
         return len(self.state)
 
-    def where(self, mask: npt.NDArray[np.bool_]) -> SocketTable:
-        """Return the rows where ``mask`` (bool, one per row) is true."""
+    def where(self, mask: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> SocketTable:
+        """Return the rows where ``mask`` (bool, one per row) is true, or those that it numbers."""
         return SocketTable(
             *(getattr(self, name)[mask] for name in SocketTable.__slots__)  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
         )
@@ -171,7 +173,11 @@ class CpuReading:
 
 @dataclass(frozen=True, slots=True)
 class SynSample:
-    """SYNs kept by the in-kernel filter since the last read; each stands for ``one_in`` on the wire."""
+    """SYNs kept by the in-kernel filter, or counted by the challenge program, since the last read.
+
+    Each kept SYN stands for ``one_in`` on the wire. The filter gives a row for each, the program one for each source
+    and port.
+    """
 
     at: float
     window_s: float
@@ -185,6 +191,8 @@ class SynSample:
     tcp_window: U16
     options: U32
     """A number for the TCP options of each: their kinds in order, MSS and window scale; 0 where there are none."""
+    more: U32
+    """Kept SYNs that the row is beside its own."""
     lost: int = 0
     """Kept by the filter but not read, because the ring was full."""
     lost_ipv6: int = 0
@@ -192,6 +200,16 @@ class SynSample:
 
     def __len__(self) -> int:
         return len(self.source_low)
+
+    @property
+    def count(self) -> npt.NDArray[np.int64]:
+        """How many kept SYNs each row is."""
+        return self.more.astype(np.int64) + 1
+
+    @property
+    def kept(self) -> int:
+        """How many SYNs were kept, read or lost."""
+        return len(self) + int(self.more.sum()) + self.lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +239,8 @@ class Readings:
     """Sockets in ``SYN_RECV`` whose local port listens."""
     connections: SocketReading | None = None
     """Sockets in ``CONNECTED`` states and ``TIME_WAIT`` whose local port listens."""
+    ended: SocketTable | None = None
+    """Connections that ended since the last look at ``connections``; None where they are not listened to."""
     listeners: tuple[Listener, ...] = ()
     counters: CounterReading | None = None
     syns: SynSample | None = None

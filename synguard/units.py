@@ -101,3 +101,9 @@ def _parse_port_range(word: str) -> range:
 def format_ports(ports: Iterable[int]) -> str:
     """Return ports as an operator types them, ``"80,443"``; no ports means all of them: ``"any"``."""
     return ",".join(str(port) for port in sorted(ports)) or "any"
+
+
+def evidence_clause(evidence: Iterable[object], ports: Iterable[int]) -> str:
+    """Return what the reason of a ban begins with: its evidence, and the ports that it concerns, if not all."""
+    where = f" on port {format_ports(ports)}" if ports else ""
+    return " and ".join(map(str, evidence)) + where

@@ -22,13 +22,18 @@ REQUIRED = os.environ.get("SYNGUARD_KERNEL_TESTS") == "required" or bool(os.envi
 
 _lab_trouble = cache(why_unavailable)
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would each compile the package anew
 
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests with real floods a second try: two cores carry attackers, victim, agent and clients at once.
+    """Tests with a lab run alone unless they are marked ``calm``: two cores carry attackers, victim, agent and clients.
 
-    What fails twice has failed; what needed the second try is named in the summary (``R``).
+    They have a second try. What fails twice has failed; what needed it is named in the summary (``R``).
     """
     for item in items:
+        if "make_lab" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("calm"):
+            item.add_marker(pytest.mark.flood)
         once = item.get_closest_marker("bench") or item.get_closest_marker("soak")
         if item.get_closest_marker("kernel") and not once:
             item.add_marker(pytest.mark.flaky(reruns=1))

@@ -25,6 +25,7 @@ from synguard.agent.mode_controller import ModeController, ModeParts
 from synguard.agent.protected_list import ProtectedList
 from synguard.agent.resource_usage import ResourceUsage
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
+from synguard.agent.short_lived import ShortLived
 from synguard.agent.syn_cookies import SynCookies
 from synguard.agent.totals import Totals, active_bans_by
 from synguard.clock import Clock
@@ -37,6 +38,7 @@ from synguard.enforcer.sysctl import SYN_COOKIES
 from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.model import Ban, Mode, Phase
+from synguard.operator.panic import OVER
 from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
@@ -46,6 +48,9 @@ from synguard.status.publisher import Amendment, Publisher, Reader
 
 log: Final = logging.getLogger(__name__)
 
+
+LAST_ACK_S: Final = 1.0
+"""How long an agent that ends amid challenges waits for the ACKs of clients that were answered."""
 
 Record = Callable[[datetime, Readings, Protected], None]
 
@@ -107,9 +112,11 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         self._refusal = ""
         self._totals = Totals()
         self._sampling = self._wants_proof = False
+        self._unsampled_pps = 0.0
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
         self._ban_effect = BanEffect(ledger, enforcement, sources)
+        self._short_lived = ShortLived(sources.ended)
         self._decision_log = DecisionLog(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._maintenance = LedgerMaintenance(ledger)
         self._use(config, policies)
@@ -182,9 +189,12 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._engine.evaluator_state.protect(self._protected_list.known)
         self._follow_mode(now, utc)
         readings = self._sensors.read(now, sampling=self._sampling, proof=self._wants_proof)
+        readings = self._short_lived.add_to(readings, self._sensors.ports)
         if self.record is not None:
             self.record(utc, readings, self._protected_list.known)
         assessment = self._detector.assess(readings, self._engine.evaluator_state.active_bans.ban_filter(utc))
+        self._unsampled_pps = assessment.unsampled_pps
+        self._short_lived.want(assessment.flood.unseen_pps, now)
         self._engine.evaluator_state.challenge = self.challenge()
         decision = self._follow_challenges(self._engine.decide(assessment, utc), assessment, now, utc)
         self._enforcement.add(decision.bans, decision.replaced)
@@ -196,6 +206,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._sensors.begin_sampling(now)
         if self._config.mode is Mode.ENFORCE:
             self._ban_effect.follow(readings, self._engine.evaluator_state.active_bans, now, utc)
+            self._ban_effect.trim(readings, decision.excess, self._engine.evaluator_state.containers)
         self._decision_log.write(decision, now, utc)
         self._totals.ticked(decision)
         tick = Tick(assessment, decision, self._sensors.failing)
@@ -215,13 +226,15 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         challenging = self.challenging
         if challenging is None or self._config.mode is Mode.DRY_RUN:
             return decision
+        challenging.carry_options(self._cookies.timestamps)
         if challenged and not self._cookies.always:
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
         ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
         challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
         challenging.compare(now, challenged=challenged)
-        if challenged and not challenging.state.works:
-            decision = self._stop_challenges(decision, challenging.state.why_not, utc)
+        here = challenging.state
+        if challenged and not here.works and here.known:
+            decision = self._stop_challenges(decision, here.why_not, utc)
         return decision
 
     def _stop_challenges(self, decision: Decision, why: str, utc: datetime) -> Decision:
@@ -234,12 +247,13 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
 
     def _wait(self, seconds: float) -> None:
-        """Wait for the next tick, or for the challenge program to see SYNs become many."""
+        """Wait for the next tick, or for the challenge program to see SYNs become many; by source they count then."""
         onset = None if self.challenging is None or self.phase is not Phase.CALM else self.challenging.onset_fd
         if onset is None or self.challenging is None:
             self._clock.wait(seconds)
         elif select.select([onset], [], [], max(seconds, 0.0))[0]:
             self.challenging.woken()
+            self._sensors.alert(self._clock.monotonic())
 
     def run(self, for_s: float | None = None) -> None:
         """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
@@ -255,12 +269,16 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
                 self._sensors.rest()
                 self._use(*again)
                 self._engine.use(*again)
+            sampled = self._sampling
             self.tick()
             self._resource_usage.ticked(self._clock.monotonic() - began, began - next_at)
             cost = time.thread_time() - cpu
             cadence = self._config.cadence
-            every = cadence.calm if self.phase is Phase.CALM and not self._sampling else cadence.attack
+            alerted = self._sensors.alerted(began)
+            every = cadence.calm if self.phase is Phase.CALM and not (self._sampling or alerted) else cadence.attack
             next_at = min(began + max(every, cost / cadence.cpu_share), ends_at)
+            if alerted and self._sampling and not sampled:
+                next_at = began  # what was counted since the onset waits to be judged
             self._wait(next_at - self._clock.monotonic())
 
     def stop(self) -> None:
@@ -273,11 +291,20 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
 
     def close(self) -> None:
         """Free the sensors and, if so configured, take everything of ours out of the kernel."""
-        self._cookies.close(self._clock.utcnow())
+        self._end_challenges()
         self._sensors.close()
+        self._short_lived.close()
         if self._config.on_exit == "flush" and self._config.mode is Mode.ENFORCE:
             self._enforcement.plane.flush()
             log.info("removed every rule of ours, as on_exit says", extra=event("stop"))
+
+    def _end_challenges(self) -> None:
+        """Put the operator's settings back, once the last challenged client has had time to send its ACK."""
+        if self.challenging is not None and self._config.mode is Mode.ENFORCE:
+            self.challenging.rest()
+            if self._cookies.always and self._engine.evaluator_state.active_bans.challenges:
+                self._clock.wait(LAST_ACK_S) and self._clock.wait(LAST_ACK_S)  # the first may be the signal's to end
+        self._cookies.close(self._clock.utcnow())
 
     def _use(self, config: Config, policies: Sequence[Policy]) -> None:
         self._config = config
@@ -307,14 +334,14 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
 
     def _enter(self, mode: Mode, mode_controller: ModeController, parts: ModeParts, now: float, utc: datetime) -> None:
         """Change the mode between two ticks; who is proven, the scores and the incident stay known."""
-        self._cookies.close(utc)
-        before = self._enforcement
+        dry_run = mode is Mode.DRY_RUN
+        if dry_run:
+            mode_controller.leave(self._enforcement.reconciler, self._protected_list.known.networks, now, utc)
+        self._end_challenges()
         self._config = self._config.model_copy(update={"mode": mode})
         self._enforcement, self._cookies = parts.enforcement, parts.cookies
         self._cookies.adopt(now)
-        dry_run = mode is Mode.DRY_RUN
         if dry_run:
-            mode_controller.leave(before.reconciler, self._protected_list.known.networks, now, utc)
             self._enforcement.follow_ledger(utc, anyway=True)
         else:
             mode_controller.took_over(self._enforcement.bans.values())
@@ -347,7 +374,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             sampling_one_in=self._sensors.sampling_one_in,
             ledger_bytes=self._ledger.size(),
             levels=self._levels(),
-            mode_by="order" if self._mode_controller and self._mode_controller.by_order else self._mode_by,
+            mode_by=self._mode_controller.by(self._mode_by) if self._mode_controller else self._mode_by,
             mode_story=self._mode_controller.story if self._mode_controller else "",
             confirm_by=self._engine.evaluator_state.ends_by,
             agent=self._resource_usage.sum_up(now),
@@ -370,10 +397,22 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         ask(Code.CAPACITY_FULL, lambda: self._enforcement.admission.problem)
         ask(Code.CAPACITY_NEAR, lambda: {level.key: level.warning for level in self._levels()})
         ask(Code.MODE_CHANGE_FAILED, lambda: self._mode_controller.problem if self._mode_controller else "")
+        ask(Code.PANIC, lambda: self._mode_controller.panic_story if self._mode_controller else "", fix=OVER)
         ask(Code.LEAK, lambda: self._ban_effect.problems, fix="synguard doctor")
         ask(Code.SYN_COOKIES_FAILED, lambda: self._cookies.problem)
         ask(Code.LEDGER_FAILED, lambda: self._enforcement.writer.problem or self._decision_log.problem)
         ask(Code.RELOAD_REFUSED, lambda: self._reload.problem, fix="synguard policy check")
         ask(Code.BANS_REFUSED, lambda: "" if self._protected_list.problems else self._refusal)
         ask(Code.SENSOR_FAILED, lambda: self._sensors.failures)
+        ask(Code.SAMPLER_BLIND, lambda: unsampled(self._unsampled_pps))
         ask(Code.STATUS_FILE_FAILED, lambda: self._publisher.problem)
+
+
+def unsampled(pps: float) -> str:
+    """Return the sentence on SYNs that sampling does not show; empty where there are none."""
+    if not pps:
+        return ""
+    return (
+        f"the sampler is blind: {pps:,.0f} SYNs a second are turned away and not seen, as they come in fragments or "
+        "behind many IPv6 extension headers; sources are judged by half-open sockets alone"
+    )

@@ -142,7 +142,7 @@ def settings_of(settings: Notify) -> AlertSettings:
     words = set(settings.events)
     abouts = {About(word) for word in words - {"incident"}} | {About.OVER}
     if "incident" in words:
-        abouts |= {About.START, About.END}
+        abouts |= {About.START, About.GROWN, About.END}
     return AlertSettings(
         host=host_name(settings),
         abouts=frozenset(abouts),

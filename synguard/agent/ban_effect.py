@@ -1,16 +1,19 @@
-"""Whether bans stop what they should: half-open sockets that they made useless are freed, and leaks are found."""
+"""Whether bans stop what they should: sockets that they made useless are freed, and leaks are found."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from synguard.agent.blocked_sockets import blocked_rows
+from synguard.addresses import Network
+from synguard.agent.blocked_sockets import blocked_rows, dead_connections, excess_rows
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.leak_monitor import LeakMonitor
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.decision.bans import ActiveBans
+from synguard.decision.objections import Excess
 from synguard.enforcer.nftables.nft import has_flowtables
 from synguard.enforcer.socket_destroy import destroy_sockets
 from synguard.errors import PlaneError, SensorError
@@ -56,18 +59,28 @@ class BanEffect:
             for namespace, table in readings.connections.parts():
                 rows = blocked_rows(table, ban_filter, through)
                 self._leaks.observe(namespace, rows, "connections", active_bans, now, utc)
+                self._free(dead_connections(table, ban_filter, self._enforcement.allowed), namespace)
         self._leaks.read(self._enforcement.outcome, self._enforcement.bans, now, utc)
 
-    def _free(self, half_open: SocketTable, namespace: str) -> None:
-        """Free half-open sockets of banned sources, so that the SYN queue is there for others at once.
+    def trim(self, readings: Readings, excess: Iterable[Excess], containers: Iterable[Network]) -> None:
+        """Close what containers of this host hold beyond a limit; their other connections stay."""
+        if readings.connections is None:
+            return
+        for one in excess:
+            for namespace, table in readings.connections.parts():
+                self._free(excess_rows(table, one, containers), namespace)
 
-        A kernel that cannot is reported once; the sockets then time out by themselves.
+    def _free(self, useless: SocketTable, namespace: str) -> None:
+        """Free sockets of banned sources, so that their places in queue and service are there for others at once.
+
+        A kernel that cannot is reported once; half-open sockets then time out by themselves, and connections when the
+        service gives them up.
         """
         opener = self._sources.opener(namespace)
-        if opener is None or self._enforcement.problem or namespace in self._cannot_destroy or not len(half_open):
+        if opener is None or self._enforcement.problem or namespace in self._cannot_destroy or not len(useless):
             return
         try:
-            destroy_sockets(self._sources.as_there(namespace, half_open), opener)
+            destroy_sockets(self._sources.as_there(namespace, useless), opener)
         except (PlaneError, SensorError) as error:
             if len(self._cannot_destroy) < MOST_NAMED:
                 self._cannot_destroy.add(namespace)

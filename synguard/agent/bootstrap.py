@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -23,6 +23,7 @@ from synguard.agent.metrics_endpoint import measuring
 from synguard.agent.mode_controller import ModeController, ModeParts
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.syn_cookies import cookies_for
+from synguard.agent.syn_sources import SynSensor, SynSources
 from synguard.agent.systemd import ServiceManager
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
@@ -30,19 +31,22 @@ from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import split_plane
-from synguard.enforcer.sysctl import Sysctl
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.model import Mode
 from synguard.notify.services import host_name
 from synguard.operator.enablement import EnablementFile
+from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
+from synguard.readings import CounterReading
 from synguard.sensors.counters import read_counters
 from synguard.sensors.cpu import read_cpu
+from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
+from synguard.sensors.syn_counts import CountedSyns
 from synguard.sensors.syn_sampler import SynSampler
 from synguard.sensors.tcp_metrics import read_finished_peers
 from synguard.status.conditions import Code
@@ -82,22 +86,21 @@ def agent_for(
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
         ledger.hurry(LEDGER_WAIT_S)
 
-        challenging = Challenging(config, clock.utcnow, Sysctl()) if config.challenge.enabled == "auto" else None
+        challenging = Challenging(config, clock.utcnow) if config.challenge.enabled == "auto" else None
 
         def parts(mode: Mode) -> ModeParts:
             return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
 
-        mode_controller = (
-            None if insists else ModeController(EnablementFile(config.state_dir), parts, ledger, config.mode)
-        )
-        mode = mode_controller.wanted(clock.monotonic()) if mode_controller else config.mode
+        orders = None if insists else EnablementFile(config.state_dir)
+        mode_controller = ModeController(orders, parts, ledger, config.mode, panic=PanicFile(config.state_dir))
+        mode = mode_controller.wanted(clock.monotonic())
         made = parts(mode)
         if keep is not None:
             capabilities.give_up_all_but(keep)
         agent = Agent(
             config.model_copy(update={"mode": mode}),
             policies,
-            sources=host_sources(config),
+            sources=host_sources(config, challenging),
             enforcement=made.enforcement,
             cookies=made.cookies,
             ledger=ledger,
@@ -170,27 +173,34 @@ def plane_for(config: Config, clock: Clock) -> Plane:
     return plane
 
 
-def host_sources(config: Config) -> HostSensors:
+def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
-    syns = SynSampler(config.sampler.kept_per_second)
+    most = config.sampler.kept_per_second
+
+    def syns(counters: Callable[[float], CounterReading]) -> SynSensor:
+        sampler = SynSampler(most)
+        return sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most, counters))
+
     if config.containers.watch == "auto":
         everywhere = EveryNamespace()
         return HostSensors(
             sockets=everywhere,
-            syns=syns,
+            syns=syns(everywhere.counters),
             counters=everywhere.counters,
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
+            ended=EndedConnections(),
             containers=everywhere,
         )
     return HostSensors(
         sockets=SocketTables(),
-        syns=syns,
+        syns=syns(read_counters),
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
+        ended=EndedConnections(),
     )
 
 

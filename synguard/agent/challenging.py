@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final, Protocol
@@ -10,14 +11,13 @@ from typing import Final, Protocol
 from synguard.addresses import Network
 from synguard.agent.handshake_watch import HandshakeWatch
 from synguard.decision.ladder import ChallengeState
+from synguard.enforcer.challenge.counts import SynCounts
 from synguard.enforcer.challenge.handshakes import Entrance
 from synguard.enforcer.challenge.obstacles import REDIRECTED, SYNPROXY, Obstacle
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.preflight import ChallengePreflight
 from synguard.enforcer.challenge.program import Program, ProgramSettings
 from synguard.enforcer.challenge.watch import ChallengeAdvice
-from synguard.enforcer.sysctl import TCP_TIMESTAMPS
-from synguard.enforcer.sysctl import Settings as Sysctls
 from synguard.errors import NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.logs import event
 from synguard.policy.models import Config
@@ -65,12 +65,13 @@ class Challenging:  # wide: one part for each thing that the program depends on
         self,
         config: Config,
         utcnow: Callable[[], datetime],
-        sysctls: Sysctls,
         points: Points | None = None,
         preflight: Preflight | None = None,
         handshakes: HandshakeWatch | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config, self._sysctls = config.challenge, sysctls
+        self._config = config.challenge
+        self._monotonic = monotonic
         self._points = points or AttachPointWatch()
         self._preflight = preflight or ChallengePreflight()
         self._handshakes = handshakes or HandshakeWatch()
@@ -78,8 +79,12 @@ class Challenging:  # wide: one part for each thing that the program depends on
         self._entrances: tuple[Entrance, ...] = ()
         self._ports: frozenset[int] = frozenset()
         self._due_at = self._proven_due_at = float("-inf")
+        self._timestamps = False
         self._refused = ""
         self._told = ""
+        self._everywhere = False
+        self._counts: tuple[Program, SynCounts] | None = None
+        self._attached_at = float("-inf")
         self.plane: Final = ChallengePlane(utcnow, lambda: self._at.keys(), self._config.limit_per_second)
 
     @property
@@ -91,6 +96,26 @@ class Challenging:  # wide: one part for each thing that the program depends on
     def onset_fd(self) -> int | None:
         """A descriptor that is readable once SYNs to a port have become many; None without a program."""
         return None if self.plane.program is None else self.plane.program.onset_fd
+
+    def counts(self) -> SynCounts | None:
+        """Return what the program counts; None while it does not see what comes in at every interface.
+
+        What it takes to challenge, cookies that listeners accept, it does not take to count.
+        """
+        program, now = self.plane.program, self._monotonic()
+        if program is None or not self._everywhere:
+            return None
+        if self._counts is None or self._counts[0] is not program or now - self._attached_at >= FOLLOW_EVERY_S:
+            self._attached_at = now
+            try:
+                attached = program.attached()
+            except SynguardError:
+                return None
+            if not self._at.keys() <= attached:
+                self._counts = None
+            elif self._counts is None or self._counts[0] is not program:
+                self._counts = program, SynCounts(program.maps)
+        return None if self._counts is None else self._counts[1]
 
     def load(self, now: float) -> str:
         """Load the program, or take over the one that runs; return why it cannot be, or nothing."""
@@ -111,7 +136,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
         if not self._at:
             return ChallengeState(why_not="no interface is known that clients come in by")
         if found is None:
-            return ChallengeState(why_not="what stands in the way of challenges is not known yet")
+            return ChallengeState(why_not="what stands in the way of challenges is not known yet", known=False)
         everywhere = next((one.text for one in found if one.ports is None), "")
         if everywhere:
             return ChallengeState(why_not=everywhere)
@@ -137,6 +162,16 @@ class Challenging:  # wide: one part for each thing that the program depends on
         if not self._refused:
             log.error("challenges stop: %s", why, extra=event("challenge"))
         self._refused = why
+
+    def carry_options(self, timestamps: bool) -> None:
+        """Write the client's options into timestamps, or none, from now on; listeners read them only where it is 2."""
+        if self.plane.program is None or timestamps == self._timestamps:
+            return
+        self._timestamps = timestamps
+        try:
+            self.plane.program.configure(self._settings())
+        except SynguardError as error:
+            self.refuse(f"the challenge program does not take its settings: {error}")
 
     def follow(self, ports: frozenset[int], proven: Callable[[], Iterable[Network]], now: float, *, used: bool) -> None:
         """Take in listening ports, interfaces and, while anyone is challenged, proven peers; once a second."""
@@ -179,13 +214,20 @@ class Challenging:  # wide: one part for each thing that the program depends on
         if self.plane.program is not None:
             self.plane.program.onsets()
 
+    def rest(self) -> None:
+        """Leave every interface: no one is challenged once the settings that challenged clients need are put back."""
+        try:
+            self.plane.detach()
+        except SynguardError as error:
+            log.error("%s", error, extra=event("challenge"))
+
     def close(self) -> None:
-        """Stop listening for changes; the program goes on until its bans end, and the next agent takes it over."""
+        """Stop listening for changes."""
         self._points.close()
 
     def _settings(self) -> ProgramSettings:
         return ProgramSettings(
-            timestamps=self._sysctls.read(TCP_TIMESTAMPS) == 2,
+            timestamps=self._timestamps,
             pass_every_s=0.0 if self._handshakes.advice is ChallengeAdvice.PAUSE else PASS_EVERY_S,
             proven_per_second=float(self._config.proven_per_second),
             proven_burst=self._config.proven_burst,
@@ -197,6 +239,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
             return
         wanted = self._config.interfaces
         self._at = {one.index: one.name for one in found.points if not wanted or one.name in wanted}
+        self._everywhere = bool(self._at) and len(self._at) == len(found.points)
         self._entrances = tuple(
             Entrance(family, name, tuple(found.addresses)) for name in self._at.values() for family in (4, 6)
         )

@@ -62,7 +62,4 @@ class ConfigDrift:
         ]
         if not changed:
             return ""
-        return (
-            f"the configuration file differs from what runs ({', '.join(changed)}): reload the agent "
-            "(systemctl reload synguard)"
-        )
+        return f"the configuration file differs from what runs ({', '.join(changed)}): reload the agent"

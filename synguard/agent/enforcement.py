@@ -98,6 +98,11 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         return self._reconciler
 
     @property
+    def allowed(self) -> frozenset[Network]:
+        """Who passes in spite of bans of everything too: those who are protected."""
+        return self._desired.allow
+
+    @property
     def let_through(self) -> frozenset[Network]:
         """Who passes in spite of every ban: the exceptions that the plane was given."""
         return self._desired.allow | self._desired.proven

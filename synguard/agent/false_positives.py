@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from synguard.addresses import format_network
+from synguard.addresses import format_network, one_party
 from synguard.agent.agent import Tick
 from synguard.detector.columns import halves, network_at
 from synguard.errors import LedgerError
@@ -166,10 +166,7 @@ class FalsePositiveWatch:
 
 def _may_touch(ban: Ban) -> bool:
     """Return whether others than its target may meet the ban: a source banned for its connections is met by itself."""
-    single = ban.target.prefixlen == ban.target.max_prefixlen or (
-        ban.target.version == 6 and ban.target.prefixlen >= 64
-    )
-    return ban.scope is Scope.NEW or not single
+    return ban.scope is Scope.NEW or not one_party(ban.target)
 
 
 def _joined(pair: _Halves) -> int:

@@ -1,4 +1,4 @@
-"""The mode that holds now, by the config and by ``synguard enable``, and the way from one to the other."""
+"""The mode that holds now, by the config, ``synguard enable`` and ``panic``, and the way from one to the other."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.model import Ban, Mode
 from synguard.operator.enablement import Enablement, EnablementFile, boot_id
+from synguard.operator.panic import Panic, PanicFile
 from synguard.operator.rollback import Rollback
 
 log: Final = logging.getLogger(__name__)
@@ -39,17 +40,24 @@ class ModeParts:
 
 
 class ModeController:  # wide: a small state machine whose states are read side by side
-    """Follows what ``synguard enable`` ordered; without an order, or after a lapsed trial, the config's mode holds."""
+    """Follows what was ordered: nothing is enforced while ``synguard panic`` stands; else as ``enable`` says.
+
+    Without an order, or after a lapsed trial, the config's mode holds.
+    """
 
     def __init__(
         self,
-        orders: EnablementFile,
+        orders: EnablementFile | None,
         make: Callable[[Mode], ModeParts],
         ledger: Ledger,
         configured: Mode,
         boot: Callable[[], str] = boot_id,
+        panic: PanicFile | None = None,
     ) -> None:
         self._orders = orders
+        self._panic_file = panic
+        self.panic: Panic | None = panic.read() if panic else None
+        """The order to stop that stands; it outranks the config, options and ``synguard enable``."""
         self._make = make
         self._ledger = ledger
         self.configured: Final = configured
@@ -76,13 +84,28 @@ class ModeController:  # wide: a small state machine whose states are read side 
         """Whether it is an order, not the config, by which the agent enforces."""
         return self._stood is not None and self.configured is Mode.DRY_RUN
 
+    @property
+    def panic_story(self) -> str:
+        """One line on the order to stop; empty where none stands."""
+        return self.panic.story if self.panic else ""
+
+    def by(self, otherwise: str) -> str:
+        """Return what gave the mode: ``panic``, ``order``, or ``otherwise``."""
+        if self.panic is not None:
+            return "panic"
+        return "order" if self.by_order else otherwise
+
     def wanted(self, now: float) -> Mode:
         """Return the mode that holds at ``now``; the file is looked at now and then, and always when a trial ends."""
         if now >= self._look_due or (self._stood is not None and not self._stands(now)):
             self._look(now)
+            self._look_for_panic()
         if not self._started:
             self._started = True
             self._clean_up_after_expiry(now)
+        if self.panic is not None:
+            self.story = self.panic.story
+            return Mode.DRY_RUN
         if self._stands(now):
             self._stood = self._order
             self.story = _standing_story(self._order) if self._order and self.configured is Mode.DRY_RUN else ""
@@ -118,7 +141,7 @@ class ModeController:  # wide: a small state machine whose states are read side 
         self._earlier = frozenset(ban.id for ban in bans if since is None or ban.created_at < since)
 
     def entered(self, utc: datetime) -> None:
-        """Tell that enforcement has begun by an order."""
+        """Tell that enforcement has begun, by an order or as an order to stop has ended."""
         self._rollback = None
         self._note(f"enforcing now: {self.story or 'as the config says'}", utc)
 
@@ -126,9 +149,13 @@ class ModeController:  # wide: a small state machine whose states are read side 
         """Take back what was banned while an order held; what fails is told and tried again by ``follow_up``."""
         order, self._stood = self._stood, None
         if order is None:
+            if self.panic is not None:
+                self._note(self.panic.story, utc)
             return
         why = f"enforcement was not confirmed by {_clock(order.until)}"
-        if self._order is None:
+        if self.panic is not None:
+            why = "synguard panic"
+        elif self._order is None:
             why = "the order to enforce cannot be read" if self._unreadable else "enforcement was switched off"
         kept = self._earlier
         self._rollback = Rollback(self._ledger, lambda: reconciler, lambda ban: ban.id not in kept, why, thorough=True)
@@ -152,6 +179,8 @@ class ModeController:  # wide: a small state machine whose states are read side 
 
     def _look(self, now: float) -> None:
         self._look_due = now + LOOK_EVERY_S
+        if self._orders is None:
+            return
         stamp = self._orders.stamp()
         if stamp == self._stamp and self._order is not None and not self._unreadable:
             return
@@ -162,6 +191,12 @@ class ModeController:  # wide: a small state machine whose states are read side 
             self._order, self._unreadable = self._orders.read(), ""
         except LedgerError as error:
             self._order, self._unreadable = None, str(error)
+
+    def _look_for_panic(self) -> None:
+        before = self.panic
+        self.panic = self._panic_file.read() if self._panic_file else None
+        if before is not None and self.panic is None:
+            self.story = ""
 
     def _clean_up_after_expiry(self, now: float) -> None:
         """At a start after a trial that nobody confirmed: say so, and take back what may be left of it."""

@@ -7,9 +7,12 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from synguard.agent.sensor_pace import SensorPace
+from synguard.agent.short_lived import Ended
+from synguard.agent.syn_sources import SynSensor, how_sampled
 from synguard.enforcer.socket_destroy import open_here
 from synguard.errors import SynguardError
 from synguard.logs import event
@@ -35,6 +38,8 @@ log: Final = logging.getLogger(__name__)
 
 _Seen = TypeVar("_Seen")
 
+ALERT_S: Final = 0.5
+"""How long SYNs go on being counted after the program has seen them become many, though nothing suffers yet."""
 CPU_EVERY_S: Final = 0.25
 """Between two looks at the CPUs' times, which are read during an attack alone."""
 
@@ -53,27 +58,13 @@ class SocketSensor(Protocol):
         """Return sockets past the handshake whose local port listens."""
 
     def listeners(self, now: float) -> tuple[Listener, ...]:
-        """Return every listening TCP socket."""
+        """Return the listening TCP sockets that matter beside the half-open ones of the same moment."""
+
+    def served_ports(self, now: float) -> frozenset[int]:
+        """Return every port that a socket listens on."""
 
     def close(self) -> None:
         """Free what it holds."""
-
-
-class SynSensor(Protocol):
-    """What the agent needs of ``sensors.syn_sampler.SynSampler``."""
-
-    @property
-    def running(self) -> bool:
-        """Whether SYNs are being sampled."""
-
-    def open(self, now: float) -> None:
-        """Begin to sample."""
-
-    def read(self, now: float, ports: frozenset[int]) -> SynSample:
-        """Return the SYNs to these ports since the last read."""
-
-    def close(self) -> None:
-        """End sampling and free everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +80,7 @@ class HostSensors:
     """Configured allow-list, and what is known from before → who may never be banned."""
     cpu: Callable[[float], CpuReading] | None = None
     """None where it is not read."""
+    ended: Ended | None = None
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
     containers: EveryNamespace | None = None
@@ -101,7 +93,7 @@ class HostSensors:
         return self.containers.opener(namespace) if self.containers else None
 
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
-        """Return half-open sockets of one namespace with their ports as they are there."""
+        """Return sockets of one namespace with their ports as they are there."""
         return self.containers.as_there(namespace, rows) if self.containers else rows
 
 
@@ -127,10 +119,12 @@ class SensorScheduler:
             self._paces["cpu"] = SensorPace(CPU_EVERY_S, share / 5)
         if sources.containers is not None:
             self._paces["containers"] = SensorPace(0.0, share / 5)
+        self._added = _stamp(config.allow.added)
         self._around = ""
-        self._ports: frozenset[int] = frozenset()
+        self.ports: frozenset[int] = frozenset()
         self._failures: dict[str, str] = {}
         self._one_in = 1
+        self._alert_until = float("-inf")
 
     @property
     def sampling_one_in(self) -> int:
@@ -145,8 +139,8 @@ class SensorScheduler:
         if sockets.ok:
             health["half_open"] = SensorStatus(ok=True, detail=self._sources.sockets.source)
         if health["syn_sampler"].ok:
-            resting = f"sampling 1 in {self._one_in}" if self._sources.syns.running else "resting"
-            health["syn_sampler"] = SensorStatus(ok=True, detail=resting if self._may_sample else "switched off")
+            how = how_sampled(self._sources.syns, self._one_in)
+            health["syn_sampler"] = SensorStatus(ok=True, detail=how if self._may_sample else "switched off")
         if "containers" in health and health["containers"].ok:
             health["containers"] = SensorStatus(ok=True, detail=self._around)
         return health
@@ -173,10 +167,9 @@ class SensorScheduler:
         self._look_around(now)
         listeners: tuple[Listener, ...] = ()
         half_open = None
-        both = self._try("half_open", now, lambda: (sources.sockets.listeners(now), sources.sockets.half_open(now)))
-        if both is not None:
-            listeners, half_open = both
-            self._ports = frozenset((*(one.port for one in listeners), *local_ports(half_open.table)))
+        waiting = self._try("half_open", now, lambda: self._waiting(now))
+        if waiting is not None:
+            half_open, listeners = waiting
         return Readings(
             at=now,
             half_open=half_open,
@@ -190,6 +183,15 @@ class SensorScheduler:
             failures=dict(self._failures),
         )
 
+    def _waiting(self, now: float) -> tuple[SocketReading, tuple[Listener, ...]]:
+        """Return half-open sockets, and the listeners that matter beside them."""
+        sockets = self._sources.sockets
+        half_open = sockets.half_open(now)
+        listeners = sockets.listeners(now)
+        served, others = sockets.served_ports(now), frozenset(local_ports(half_open.table))
+        self.ports = served if others <= served else served | others
+        return half_open, listeners
+
     def _read_cpu(self, now: float) -> CpuReading | None:
         read = self._sources.cpu
         return None if read is None else self._try("cpu", now, lambda: read(now))
@@ -199,9 +201,26 @@ class SensorScheduler:
         if self._may_sample and not self._sources.syns.running:
             self._open_sampler(now)
 
+    def alert(self, now: float) -> None:
+        """Count SYNs from now on, for a moment, so that a ``read`` with ``sampling`` soon after has them at once."""
+        syns = self._sources.syns
+        if syns.running and self._alert_until > float("-inf"):
+            self._try("syn_sampler", now, lambda: syns.read(self._sources.monotonic(), self._sampled_ports()))  # anew
+        self.begin_sampling(now)
+        self._alert_until = now + ALERT_S
+
+    def alerted(self, now: float) -> bool:
+        """Return whether SYNs are counted though nobody asks for them yet."""
+        return now < self._alert_until and self._sources.syns.running
+
     def protected(self, now: float, known: KnownParts) -> Protected | None:
-        """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``."""
-        return self._try("protected", now, lambda: self._sources.protected(self._allow, known))
+        """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``.
+
+        It is due at once where ``synguard allow`` has written its file.
+        """
+        stamp = _stamp(self._allow.added)
+        written, self._added = stamp != self._added, stamp
+        return self._try("protected", now, lambda: self._sources.protected(self._allow, known), asked=written)
 
     def rest(self) -> None:
         """End sampling; it begins again when it is asked for."""
@@ -231,14 +250,16 @@ class SensorScheduler:
     def _sampled_ports(self) -> frozenset[int]:
         containers = self._sources.containers
         if containers is None:
-            return self._ports
-        return EVERY_PORT if containers.blind else self._ports | containers.published()
+            return self.ports
+        return EVERY_PORT if containers.blind else self.ports | containers.published()
 
     def _sample(self, now: float, *, sampling: bool) -> SynSample | None:
         syns = self._sources.syns
         if not sampling:
-            self.rest()
+            if now >= self._alert_until:
+                self.rest()
             return None
+        self._alert_until = float("-inf")
         if not syns.running:
             self._open_sampler(now)
             return None
@@ -268,3 +289,12 @@ class SensorScheduler:
             return None
         pace.succeeded(now, time.thread_time() - began, name)
         return seen
+
+
+def _stamp(path: Path | None) -> tuple[int, int]:
+    """Return what changes whenever a file does; zeros where there is none."""
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        found = None
+    return (found.st_mtime_ns, found.st_ino) if found else (0, 0)

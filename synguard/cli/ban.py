@@ -22,7 +22,8 @@ from synguard.ledger import LEDGER_FILE
 from synguard.memory import many_objects
 from synguard.model import Action, Ban, Scope
 from synguard.operator.ban import BanRequest, Impact, assess, bans_for, read_host_context, refuse_unsafe, unsafe
-from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, lists_of, read_lists
+from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, lists_of, read_lists, tell_of_lists
+from synguard.operator.panic import refuse_in_panic
 from synguard.output.tables import print_json, printable
 from synguard.policy.models import LONGEST_BAN_S, Config
 from synguard.readings import Protected
@@ -40,7 +41,7 @@ def ban(
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option("--file", metavar="LIST", help="A list: one address or prefix a line, # begins a comment."),
+        typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
     ] = None,
     lasts: Annotated[
         str, typer.Option("--for", metavar="TIME", help="How long: 30s, 10m, 1h30m, 7d, or permanent.")
@@ -61,6 +62,9 @@ def ban(
     force: Annotated[bool, typer.Option("--force", help="Also protected targets and very wide prefixes.")] = False,
     skip_refused: Annotated[
         bool, typer.Option("--skip-refused", help="Leave out targets that are refused, and say which.")
+    ] = False,
+    skip_faulty: Annotated[
+        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and say which.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would hit, change nothing.")] = False,
     yes: Yes = False,
@@ -90,8 +94,10 @@ def ban(
     named = [word for word in targets or () if word != "-"]
     order = _order(named, lasts, scope, action, ports, reason, force)
     settings = loaded(config)
+    if not dry_run:
+        refuse_in_panic(settings.state_dir)
     with many_objects(), steps(6, LONG if paths else len(named)) as step:
-        order, folded = _with_lists(order, paths, step)
+        order, folded = _with_lists(order, paths, step, skip_faulty)
         prepared = _Prepared(order, folded, skip_refused, step)
         if dry_run:
             _show_dry_run(prepared, settings, json)
@@ -108,12 +114,13 @@ class _Prepared:
     step: Step
 
 
-def _with_lists(order: BanRequest, paths: Sequence[Path], step: Step) -> tuple[BanRequest, int]:
+def _with_lists(order: BanRequest, paths: Sequence[Path], step: Step, skip_faulty: bool) -> tuple[BanRequest, int]:
     """Return the order with what its lists name too, and how many lines named a target again."""
     if not paths:
         return order, 0
     step("reading the list")
-    listing = read_lists(paths)
+    listing = read_lists(paths, skip_faulty=skip_faulty)
+    tell_of_lists(listing)
     named = set(order.targets)
     targets = tuple(dict.fromkeys([*order.targets, *listing.entries]))
     listed = {target: entry for target, entry in listing.entries.items() if target not in named}

@@ -55,8 +55,7 @@ def protected_here(config: Config) -> Protected:
 
 
 def _read_here(config: Config, known: KnownParts) -> Protected:
-    from synguard.sensors.containers import Containers
-    from synguard.sensors.every_namespace import with_containers
+    from synguard.sensors.containers import Containers, with_containers
     from synguard.sensors.protected import read_protected
 
     seen = read_protected(config.allow, known=known)

@@ -32,6 +32,7 @@ from synguard.output.tables import print_json
 from synguard.policy.models import Config
 from synguard.policy.warnings import policy_warnings
 from synguard.readings import Listener, Protected
+from synguard.status.agent_commands import commands_for
 from synguard.status.freshness import agent_runs, is_stale
 from synguard.status.model import PeerStatus, read_status
 
@@ -92,7 +93,7 @@ def _allow_list(config: Config) -> Iterator[Finding]:
         yield Finding("protected", Level.BAD, f"{problem}; automatic bans are suspended", "see that it can be read")
     yield from _own_login(protected)
     for gap in protected.gaps:
-        yield Finding("protected", Level.WARN, gap, "name them in [allow]; synguard why ADDRESS shows what is known")
+        yield Finding("protected", Level.WARN, gap, "synguard allow add ADDRESS; see synguard allow list")
     if not protected.problems:
         listed = len(config.allow.addresses)
         yield Finding(
@@ -110,7 +111,7 @@ def _own_login(protected: Protected) -> Iterator[Finding]:
     operator = operator_of(login_here().ssh)
     if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
         reason = f"your own address {operator} is not protected: this host keeps no memory of your login"
-        yield Finding("protected", Level.WARN, reason, f'[allow] addresses = ["{operator}"], and reload the agent')
+        yield Finding("protected", Level.WARN, reason, f"synguard allow add {operator}")
 
 
 def _ledger(config: Config) -> Iterator[Finding]:
@@ -175,18 +176,18 @@ def _peers(config: Config) -> tuple[PeerStatus, ...]:
 
 
 def _agent(config: Config) -> Finding:
-    running = agent_runs(config.runtime_dir)
+    running, commands = agent_runs(config.runtime_dir), commands_for(config.runtime_dir)
     if running is None:
         return Finding("agent", Level.WARN, "whether it runs is not known without permission", "sudo synguard doctor")
     if not running:
         reason = "none runs: nobody watches for floods; bans by hand work all the same"
-        return Finding("agent", Level.WARN, reason, "synguard run, or systemctl start synguard")
+        return Finding("agent", Level.WARN, reason, commands.start)
     try:
         status = read_status(config.runtime_dir)
     except SynguardError as error:
-        return Finding("agent", Level.BAD, str(error), "systemctl restart synguard")
+        return Finding("agent", Level.BAD, str(error), commands.restart)
     if status is None or is_stale(status, utcnow()):
-        return Finding("agent", Level.BAD, "it runs but tells nothing: it may be stuck", "systemctl restart synguard")
+        return Finding("agent", Level.BAD, "it runs but tells nothing: it may be stuck", commands.restart)
     if not status.healthy:
         reason = "; ".join(status.problems) or "it says that it is not healthy"
         return Finding("agent", Level.BAD, reason, "synguard status")

@@ -30,12 +30,14 @@ from synguard.jsonable import fields_of
 from synguard.model import Mode
 from synguard.operator.enablement import Enablement, EnablementFile, Login, boot_id
 from synguard.operator.login import ssh_connection_of, why_not_new
+from synguard.operator.panic import refuse_in_panic
 from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks, operator_of
 from synguard.output.tables import print_json, printable
 from synguard.policy.models import Config
 from synguard.report.account import PossibleFalsePositive, possible_false_positives_in
 from synguard.sensors.logged_in import read_ssh_peers
 from synguard.sensors.protected import LOGINS, Places
+from synguard.status.agent_commands import start_command
 from synguard.status.conditions import Code, text_of
 from synguard.status.freshness import agent_runs, is_stale
 from synguard.status.model import Status, read_status
@@ -78,6 +80,8 @@ def enable(
 
     within_s = None if confirm_within is None else _trial(confirm_within)
     settings = loaded(config)
+    if not off:
+        refuse_in_panic(settings.state_dir)
     orders = EnablementFile(settings.state_dir)
     if off:
         shown = _off(settings, orders)
@@ -192,9 +196,7 @@ def _running(config: Config) -> Status | None:
     if running is None:
         raise NotPermittedError(f"{config.runtime_dir} may not be read by this user: run as root")
     if not running:
-        raise SynguardError(
-            "no agent runs, so there is nothing to enable: start one with systemctl start synguard, or synguard run"
-        )
+        raise SynguardError(f"no agent runs, so there is nothing to enable: start one: {start_command()}")
     return read_status(config.runtime_dir)
 
 

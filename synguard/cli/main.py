@@ -21,6 +21,8 @@ VERBS: Final = (
     Verb("bans", "What is banned now, until when, and what it stopped"),
     Verb("ban", "Ban an address or prefix by hand"),
     Verb("unban", "Lift a ban"),
+    Verb("extend", "Let bans last longer: by a time, until a time, for good"),
+    Verb("allow", "Who is never banned: add, remove, list", parts=("add", "remove", "list")),
     Verb("review", "What ends soon: still hitting or quiet, and what to do about it"),
     Verb("report", "What was banned or would have been, why, who was spared"),
     Verb("why", "Everything known about one address"),
@@ -35,7 +37,8 @@ VERBS: Final = (
     Verb("fleet", "The peers this host learns from and tells: CrowdSec, BGP speakers"),
     Verb("upstream", "Blackhole an own address upstream, and release it", parts=("blackhole", "release", "show")),
     Verb("doctor", "Whether this host can protect itself, and the fix where not"),
-    Verb("flush", "Panic: take everything of synguard's out of the kernel"),
+    Verb("panic", "Stop enforcing and lift every ban, until you say it is over"),
+    Verb("flush", "Take everything of synguard's out of the kernel; bans stay in the ledger"),
     Verb("completion", "What makes the Tab key complete, for bash, zsh and fish"),
 )
 
@@ -55,8 +58,9 @@ Examples:
 
   synguard ban 203.0.113.0/24 --for 2h  ban by hand; it ends by itself
   synguard unban 203.0.113.0/24         lift a ban
+  synguard allow add 203.0.113.0/24     never ban these
   synguard review                       what ends soon, and what to do about it
-  synguard flush                        panic: everything of synguard's out of the kernel
+  synguard panic                        stop enforcing, lift every ban; it stays so
 """
 
 EPILOG: Final = """\

@@ -57,11 +57,16 @@ def allowed(config: Config) -> dict[Network, str]:
     Raises:
         ConfigError: A file of it cannot be read.
     """
+    from datetime import UTC, datetime
+
+    from synguard.sensors.added_allow import added_networks
     from synguard.sensors.allow_list import read_allow_networks
 
     networks = dict.fromkeys(config.allow.addresses, "allow-list of the configuration")
     for path in config.allow.files:
         networks |= read_allow_networks(path)
+    if config.allow.added:
+        networks |= added_networks(config.allow.added, datetime.now(UTC), {})
     return networks
 
 

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from synguard.addresses import Network, format_network
+from synguard.addresses import Network
 from synguard.cli import parameter_types
-from synguard.cli.context import kernel_hits, open_context, opened_ledger, protected_here, utcnow
+from synguard.cli.context import open_context, opened_ledger, utcnow
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
 from synguard.cli.review_changes import NONE, Changes, carry_out
+from synguard.cli.review_found import ReviewedBans, reviewed_bans
 from synguard.cli.review_one_by_one import one_by_one
-from synguard.detector.peers import half_open_by_target
-from synguard.errors import ConfigError, SensorError, SynguardError, UsageError
-from synguard.ledger import Ledger
-from synguard.model import Ban
+from synguard.cli.unban import ban_id_or_network
+from synguard.errors import UsageError
 from synguard.output.tables import print_json
-from synguard.policy.load import load_policies
 from synguard.policy.models import Config
-from synguard.readings import TcpState
-from synguard.report.advice import Advice, AdvisedStep, Around, advise
-from synguard.report.review import Candidate, Traces, candidates, evidence_now, grown_between
+from synguard.report.advice import AdvisedStep
 from synguard.report.review_table import candidate_shape, print_candidates
 from synguard.report.shapes import ban_shape
-from synguard.status.freshness import agent_runs
-from synguard.status.model import read_status
-
-_MEMORY: Final = timedelta(days=30)
-_BETWEEN_READS_S: Final = 1.0
-"""Where no agent keeps the counts fresh, they are read twice this far apart: a flood sends in every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +36,41 @@ class ReviewRequest:
     suggestions: bool = False
     permanent: bool = False
     yes: bool = False
+    named: frozenset[str | Network] = frozenset()
+    """Targets and ban ids that alone are meant; empty for all."""
 
     @property
     def changes_something(self) -> bool:
         """Whether anything but looking was asked for."""
-        return self.extend_by_s is not None or self.release or self.asks
+        return self.extend_by_s is not None or self.release or self.chooses
 
     @property
     def asks(self) -> bool:
-        """Whether it is synguard that chooses, so that a person must have seen it, or have said ``--yes``."""
+        """Whether a person must have seen it, or have said ``--yes``: synguard chooses, or every ban is changed."""
+        return self.chooses or self.changes_all
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it is synguard that chooses."""
         return self.suggestions or self.permanent
 
-
-@dataclass(frozen=True, slots=True)
-class ReviewedBans:
-    """The bans under review and what is suggested for each, in the same order."""
-
-    bans: Sequence[Candidate]
-    advised: Sequence[Advice]
+    @property
+    def changes_all(self) -> bool:
+        """Whether every ban would be changed that stands."""
+        extends_all = self.extend_by_s is not None and not self.still_hitting
+        return self.within_s is None and not self.named and (extends_all or (self.release and self.quiet_s is None))
 
 
 def review(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TARGET", help="Only these: addresses, prefixes or ban ids.", show_default=False),
+    ] = None,
     within: Annotated[
-        str, typer.Option("--within", metavar="TIME", help="Bans that end so soon, or any for all.")
+        str, typer.Option("--within", metavar="TIME", help="Bans that expire within TIME; any for all.")
     ] = "10m",
     extend: Annotated[
-        str | None, typer.Option("--extend", metavar="TIME", help="Let them last so much longer.")
+        str | None, typer.Option("--extend", metavar="TIME", help="Extend the selected bans by TIME.")
     ] = None,
     still_hitting: Annotated[
         bool, typer.Option("--still-hitting", help="With --extend: only those that still hit.")
@@ -106,10 +102,13 @@ def review(
     than its policy does, and never suggest a ban without end on evidence that
     can be forged. Would-be bans of a dry run are shown as such and not changed.
     """
-    within_s = None if within.strip() == "any" else parameter_types.duration(within)
+    named = frozenset(ban_id_or_network(word) for word in targets or ())
+    within_s = None if named or within.strip() == "any" else parameter_types.duration(within)
     by_s = None if extend is None else parameter_types.duration(extend)
     quiet_s = None if quiet is None else parameter_types.duration(quiet)
-    wanted = ReviewRequest(within_s, by_s, still_hitting, release, quiet_s, apply_suggestions, make_permanent, yes)
+    wanted = ReviewRequest(
+        within_s, by_s, still_hitting, release, quiet_s, apply_suggestions, make_permanent, yes, named
+    )
     _refuse_contradictions(wanted)
     settings = loaded(config)
     if wanted.changes_something:
@@ -125,7 +124,7 @@ def _refuse_contradictions(wanted: ReviewRequest) -> None:
         raise UsageError("--quiet needs --release: what to do with the quiet ones")
     if wanted.extend_by_s is not None and wanted.release and not wanted.still_hitting:
         raise UsageError("--extend and --release together need --still-hitting, or they would name the same bans")
-    if wanted.asks and (wanted.extend_by_s is not None or wanted.release):
+    if wanted.chooses and (wanted.extend_by_s is not None or wanted.release):
         raise UsageError("--apply-suggestions and --make-permanent choose by themselves: leave out --extend, --release")
     if wanted.suggestions and wanted.permanent:
         raise UsageError("--apply-suggestions makes permanent what it suggests to: leave out --make-permanent")
@@ -135,7 +134,7 @@ def _look(config: Config, wanted: ReviewRequest, json: bool) -> None:
     from synguard.cli.prompt import is_interactive
 
     with opened_ledger(config) as ledger:
-        found = _found(ledger, config, wanted.within_s)
+        found = reviewed_bans(ledger, config, wanted.within_s, wanted.named)
     if not found.bans or json or not is_interactive():
         _tell(found, wanted, NONE, json)
         return
@@ -144,7 +143,7 @@ def _look(config: Config, wanted: ReviewRequest, json: bool) -> None:
 
 def _act(config: Config, wanted: ReviewRequest, json: bool) -> None:
     with open_context(config) as context:
-        found = _found(context.ledger, config, wanted.within_s)
+        found = reviewed_bans(context.ledger, config, wanted.within_s, wanted.named)
         changes = _chosen(found, wanted)
         if wanted.asks:
             _confirm(changes, wanted, json)
@@ -159,7 +158,11 @@ def _confirm(changes: Changes, wanted: ReviewRequest, json: bool) -> None:
     if not json and not wanted.yes:
         for line in changes.preview(utcnow()):
             print(line)
-    confirmed(f"make {changes.count_said}?", yes=wanted.yes, doing="applying suggestions")
+    confirmed(
+        f"make {changes.count_said}?",
+        yes=wanted.yes,
+        doing="changing every ban" if wanted.changes_all else "applying suggestions",
+    )
 
 
 def _chosen(found: ReviewedBans, wanted: ReviewRequest) -> Changes:
@@ -169,7 +172,7 @@ def _chosen(found: ReviewedBans, wanted: ReviewRequest) -> Changes:
         ban = one.record.ban
         if ban.dry_run:
             continue
-        if wanted.asks:
+        if wanted.chooses:
             if wanted.suggestions or advice.step is AdvisedStep.PERMANENT:
                 changes.take(ban, advice)
         elif wanted.extend_by_s is not None and (one.hitting or not wanted.still_hitting):
@@ -177,72 +180,6 @@ def _chosen(found: ReviewedBans, wanted: ReviewRequest) -> Changes:
         elif wanted.release and not one.hitting and one.quiet_s >= (wanted.quiet_s or 0):
             changes.release(ban)
     return changes
-
-
-def _found(ledger: Ledger, config: Config, within_s: float | None) -> ReviewedBans:
-    """Return the bans under review, with the freshest counts this user may have, and what is suggested."""
-    traces = _traces(ledger, config)
-    now = utcnow()
-    offences = {format_network(target): one.times for target, one in ledger.offences(now - _MEMORY).items()}
-    active_bans = ledger.active_records(now)
-    found = candidates(active_bans, now, within_s, traces, offences)
-    return ReviewedBans(found, advise(found, _around([one.ban for one in active_bans], config), now) if found else [])
-
-
-def _traces(ledger: Ledger, config: Config) -> Traces:
-    """Return what is seen now of those who are banned; the kernel's counts are kept in the ledger."""
-    active_bans = [record.ban for record in ledger.active_records(utcnow())]
-    if not active_bans:
-        return Traces()
-    running = bool(agent_runs(config.runtime_dir))
-    grown: frozenset[str] = frozenset()
-    if any(not ban.dry_run for ban in active_bans):
-        hits = kernel_hits(config)
-        if hits and not running:
-            time.sleep(_BETWEEN_READS_S)
-            later = kernel_hits(config) or hits
-            grown, hits = grown_between(hits, later), later
-        if hits:
-            ledger.record_hits(hits, utcnow())
-    half_open = {format_network(target): count for target, count in _half_open(active_bans).items()}
-    return Traces(grown, half_open, _evidence(config) if running else {})
-
-
-def _half_open(active_bans: Iterable[Ban]) -> dict[Network, int]:
-    from synguard.sensors.sockets import SocketTables
-
-    sensor = SocketTables()
-    try:
-        return half_open_by_target(sensor.tcp({TcpState.SYN_RECV}), {ban.target for ban in active_bans})
-    except SensorError:  # counters and the agent's word remain
-        return {}
-    finally:
-        sensor.close()
-
-
-def _evidence(config: Config) -> dict[str, str]:
-    """Return target → evidence of those whom the running agent sees over a limit now."""
-    try:
-        return evidence_now(read_status(config.runtime_dir))
-    except SynguardError:
-        return {}
-
-
-def _around(active_bans: list[Ban], config: Config) -> Around:
-    try:
-        status = read_status(config.runtime_dir)
-    except SynguardError:
-        status = None
-    try:
-        times = {policy.name: policy.bans for policy in load_policies(config)}
-    except ConfigError:  # a review must not need good policies; the usual times are assumed
-        times = {}
-    return Around(
-        active_bans=tuple(active_bans),
-        protected=protected_here(config).networks,
-        times=times,
-        leaks=frozenset(leak.ban for leak in (status.leaks if status else ())),
-    )
 
 
 def _tell(found: ReviewedBans, wanted: ReviewRequest, done: Changes, json: bool) -> None:

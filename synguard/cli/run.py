@@ -73,6 +73,8 @@ def run(
         drift.taken(again[0])
         return again
 
+    from synguard.status.agent_commands import commands_for
+
     clock = SystemClock()
     kept = capabilities.needed(
         enforces=not dry_run,
@@ -84,7 +86,7 @@ def run(
         held.enter_context(logging_to_stderr(form, verbose=verbose))
         building = agent_for(settings, policies, clock, insists=mode is not None, keep=kept | until_recording)
         agent = held.enter_context(building)
-        agent.conditions.ask(Code.CONFIG_DRIFT, drift.notes)
+        agent.conditions.ask(Code.CONFIG_DRIFT, drift.notes, fix=commands_for(settings.runtime_dir).reload)
         if record is not None:
             from synguard.recording.recorder import Recorder
 

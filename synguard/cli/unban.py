@@ -19,7 +19,7 @@ from synguard.enforcer.plane import Plane
 from synguard.errors import SynguardError, UsageError
 from synguard.memory import many_objects
 from synguard.model import Ban, Origin
-from synguard.operator.lists import lists_of, read_lists, some
+from synguard.operator.lists import lists_of, read_lists, some, tell_of_lists
 from synguard.output.tables import print_json, printable
 from synguard.policy.models import Config
 from synguard.report.shapes import ban_shape
@@ -44,8 +44,11 @@ def unban(
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option("--file", metavar="LIST", help="A list: one address or prefix a line, # begins a comment."),
+        typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
     ] = None,
+    skip_faulty: Annotated[
+        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and say which.")
+    ] = False,
     everything: Annotated[bool, typer.Option("--all", help="Lift every ban, automatic ones too.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
@@ -66,17 +69,24 @@ def unban(
     if (bool(targets) or bool(paths)) == everything:
         raise UsageError("say what to lift: a TARGET as `synguard bans` lists it, --file LIST, - or --all")
     settings = loaded(config)
-    wanted: dict[str | Network, None] = {_ban_id_or_network(word): None for word in targets or () if word != "-"}
+    wanted: dict[str | Network, None] = {ban_id_or_network(word): None for word in targets or () if word != "-"}
     if everything:
         confirmed("lift every ban?", yes=yes, doing="lifting every ban")
     with many_objects(), steps(4, LONG if paths else len(wanted)) as step:
         if paths:
             step("reading the list")
-            wanted |= dict.fromkeys(read_lists(paths).entries)
+            listing = read_lists(paths, skip_faulty=skip_faulty)
+            tell_of_lists(listing)
+            wanted |= dict.fromkeys(listing.entries)
         _unban(wanted, settings, json, step)
 
 
-def _ban_id_or_network(word: str) -> str | Network:
+def ban_id_or_network(word: str) -> str | Network:
+    """Return the network that a word names, or the word where it is a ban's id.
+
+    Raises:
+        UsageError: It is neither.
+    """
     try:
         return parameter_types.network(word)
     except UsageError:
@@ -105,7 +115,7 @@ def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, ste
     _tell(found, orphans if not wanted else orphans.intersection(missing), json)
     missing = [one for one in missing if one not in orphans]
     if missing:
-        said = [_nothing_matched(one, active_bans.values()) for one in missing[:FEW]]
+        said = [nothing_matched(one, active_bans.values()) for one in missing[:FEW]]
         more = len(missing) - FEW
         raise SynguardError("\n".join([*said, *([f"and {more:,} more are not banned"] if more > 0 else [])]))
     if not wanted and not found and not json:
@@ -134,7 +144,7 @@ def _tell(found: Mapping[str, Ban], orphans: Collection[Network], json: bool) ->
         print("note: the agent may ban again what goes on attacking; put it on the allow-list to prevent that")
 
 
-def _nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
+def nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
     """Return one sentence that names the bans that are near, if any."""
     if isinstance(wanted, str):
         return f"no ban with id {wanted} stands; see synguard bans"

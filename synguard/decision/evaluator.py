@@ -12,13 +12,13 @@ from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.incident import Tally
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step, gravity, next_step, steps_here
-from synguard.decision.objections import EXCEPTIONS, Objections, is_prefix
+from synguard.decision.objections import EXCEPTIONS, Excess, Objection, Objections, is_prefix
 from synguard.decision.prefix_aggregation import Offender
 from synguard.detector.assessment import Assessment
 from synguard.detector.counting import MOST_PORTS
-from synguard.model import Action, Ban, Origin, Scope, Verdict, VerdictKind
+from synguard.model import Action, Ban, Cause, Origin, Scope, Verdict, VerdictKind
 from synguard.policy.models import Policy
-from synguard.units import format_ports
+from synguard.units import evidence_clause
 
 PROOF_FRESH_S: Final = 0.15
 """A look at completed handshakes counts as one of now for so long: a handshake takes a client about as long."""
@@ -49,6 +49,8 @@ class Evaluator:
         """Ids of standing bans whose target gets another step of the ladder."""
         self.verdicts: list[Verdict] = []
         self.refusals: list[str] = []
+        self.excess: list[Excess] = []
+        """Connections to be closed of sources that are never cut off."""
 
     def evaluate(self, items: Sequence[tuple[Offender, Policy]]) -> None:
         """Give a verdict on each target, and a ban where nothing stands against it."""
@@ -65,17 +67,19 @@ class Evaluator:
         scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
         ports = self._to_close(item.ports) if scope is Scope.NEW else ()
         inside = Inside(item, policy, self._assessment)
-        kept = VerdictKind.WATCH, self._why_no_step(policy)
+        kept: tuple[VerdictKind, Objection | None] = (VerdictKind.WATCH, Objection(self._why_no_step(policy)))
         for step in self._steps(item, policy, scope, ports):
             active_ban = self._state.active_bans.covering(item.target, scope, ports, self._now, gravity(step.action))
             if active_ban is not None and self._state.stands_long(active_ban, self._now):
                 self._say(VerdictKind.BAN, item, policy, f"held by ban {active_ban.id} until {_until(active_ban)}")
                 return
             kept = self._why_kept_from(step, item, policy, inside, scope)
-            if not kept[1]:
+            if kept[1] is None:
                 self._take(step, item, policy, inside, scope, ports)
                 return
-        self._say(kept[0], item, policy, kept[1])
+        kind, objection = kept
+        if objection is not None:
+            self._say(kind, item, policy, objection.text, objection.cause)
         self._evaluate_parts(item, policy, inside)
 
     def _steps(self, item: Offender, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> list[Step]:
@@ -106,15 +110,16 @@ class Evaluator:
 
     def _why_kept_from(
         self, step: Step, item: Offender, policy: Policy, inside: Inside, scope: Scope
-    ) -> tuple[VerdictKind, str]:
+    ) -> tuple[VerdictKind, Objection | None]:
         """Return the kind of verdict and the reason where this step is not taken; no reason where it is."""
-        spared = self._objections.why_spared(item, policy, inside, step) or self._objections.why_not_cut_off(
-            item, scope
-        )
+        cut_off = self._objections.why_not_cut_off(item, scope)
+        spared = cut_off or self._objections.why_spared(item, policy, inside, step)
+        if cut_off:
+            self.excess.extend(self._objections.excess(item, policy))
         if spared:
             return VerdictKind.SPARE, spared
         apart = "" if step.action is Action.CHALLENGE else self._objections.why_apart(item, policy, inside)
-        return VerdictKind.WATCH, f"not banned as a whole: {apart}" if apart else ""
+        return VerdictKind.WATCH, Objection(f"not banned as a whole: {apart}") if apart else None
 
     def _take(
         self, step: Step, item: Offender, policy: Policy, inside: Inside, scope: Scope, ports: tuple[int, ...]
@@ -244,8 +249,8 @@ class Evaluator:
         shown = "" if item.alike is None else f": {item.alike:.0%} of its SYNs bear the flood's header"
         return f"kept short, it may be forged like the flood around it{shown}"
 
-    def _say(self, kind: VerdictKind, item: Offender, policy: Policy, reason: str) -> None:
-        self.verdicts.append(Verdict(kind, item.target, item.score, policy.name, reason, item.evidence))
+    def _say(self, kind: VerdictKind, item: Offender, policy: Policy, reason: str, cause: Cause = Cause.NONE) -> None:
+        self.verdicts.append(Verdict(kind, item.target, item.score, policy.name, reason, item.evidence, cause))
 
 
 def _excess(item: Offender) -> float:
@@ -255,8 +260,7 @@ def _excess(item: Offender) -> float:
 def _reason(item: Offender, ports: tuple[int, ...]) -> str:
     if item.everybody:
         return item.everybody
-    where = f" on port {format_ports(ports)}" if ports else ""
-    return " and ".join(str(evidence) for evidence in item.evidence) + where
+    return evidence_clause(item.evidence, ports)
 
 
 def _until(ban: Ban) -> str:

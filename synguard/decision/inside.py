@@ -35,7 +35,7 @@ class Inside:
     def __init__(self, item: Offender, policy: Policy, assessment: Assessment) -> None:
         self._item, self._policy, self._assessment = item, policy, assessment
         target = item.target
-        self._lengths = policy.prefixes.lengths(target.version)
+        self._lengths = policy.prefixes.lengths(policy.prefixes.family_of(target))
         self._source = self._lengths[0] if target.prefixlen < self._lengths[0] else target.max_prefixlen
 
     def fills(self) -> bool:
@@ -96,7 +96,7 @@ class Inside:
         """Return what a member must have at least, lowered as the prefix's limit is."""
         target = self._item.target
         own = self._policy.limits.of(evidence.signal) or 0.0
-        usual = self._policy.limit_of(evidence.signal, target.prefixlen, target.version) or evidence.limit
+        usual = self._policy.limit_for(evidence.signal, target) or evidence.limit
         return max(own * evidence.limit / usual * LEAST_SHARE, LEAST[evidence.signal])
 
     def _full(self, members: Members) -> bool:

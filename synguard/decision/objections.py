@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from synguard.addresses import format_network
+from synguard.addresses import Network, first_found, format_network, forms
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.spoofing import MEANINGFUL_SHARE
 from synguard.detector.assessment import Assessment
-from synguard.model import Action, Evidence, Scope, Signal
+from synguard.model import Action, Cause, Evidence, Scope, Signal
 from synguard.policy.models import Policy
 from synguard.units import format_duration
 
@@ -19,8 +21,25 @@ EXCEPTIONS: Final = 4096
 """Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
 
 
+class Objection(NamedTuple):
+    """Why a step is not taken: the cause that programs read, and a clause for people."""
+
+    text: str
+    cause: Cause = Cause.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Connections of one source beyond its limit, which are closed where the source must not be cut off."""
+
+    target: Network
+    ports: tuple[int, ...]
+    """Local ports; empty for all."""
+    at_most: int
+
+
 class Objections:
-    """Gives the reason against a step, a clause each; an empty one where nothing speaks against it."""
+    """Gives the reason against a step; none where nothing speaks against it."""
 
     def __init__(self, evaluator_state: EvaluatorState, assessment: Assessment, spoofed: str | None) -> None:
         self._state = evaluator_state
@@ -32,26 +51,36 @@ class Objections:
         """Count in what a prefix over a limit carries."""
         self._steady[evidence.signal] = self._steady.get(evidence.signal, 0.0) + evidence.value
 
-    def why_spared(self, item: Offender, policy: Policy, inside_it: Inside, step: Step) -> str:
-        """Return why this step would hit who is protected or served, or nothing if it does not."""
-        target, evaluator_state = item.target, self._state
-        covering = evaluator_state.protected_index.covering(target)
+    def why_spared(self, item: Offender, policy: Policy, inside_it: Inside, step: Step) -> Objection | None:
+        """Return why this step would hit who is protected or served, None if it does not."""
+        index, parties = self._state.protected_index, self._state.protected.networks
+        targets = forms(item.target, policy.prefixes.embedding)
+        covering = first_found(index.covering, targets)
         if covering is not None:
-            return f"protected: {evaluator_state.protected.networks[covering]}"
+            return Objection(f"protected: {parties[covering]}", Cause.PROTECTED)
         if step.action is Action.CHALLENGE:  # refuses no one, and those protected inside pass unchallenged
-            return ""
-        inside = evaluator_state.protected_index.inside(target)
+            return None
+        inside = first_found(index.inside, targets)
         if inside is not None:
-            return f"it holds {format_network(inside)}, protected: {evaluator_state.protected.networks[inside]}"
-        return self._why_doubted(item, policy, inside_it) if item.forgeable else ""
+            return Objection(f"it holds {format_network(inside)}, protected: {parties[inside]}", Cause.PROTECTED)
+        return self._why_doubted(item, policy, inside_it) if item.forgeable else None
 
-    def why_not_cut_off(self, item: Offender, scope: Scope) -> str:
-        """Return which container of this host a ban of everything would cut off, or nothing if it hits none."""
+    def why_not_cut_off(self, item: Offender, scope: Scope) -> Objection | None:
+        """Return which container of this host a ban of everything would cut off, None if it hits none."""
         found = self._state.containers_index.overlapping(item.target) if scope is Scope.ALL else None
         if found is None:
-            return ""
-        why = self._state.protected.never_cut_off[found]
-        return f"{format_network(found)} is a container of this host ({why}), never cut off: the load comes from there"
+            return None
+        why = self._state.containers[found]
+        what = f"{format_network(found)} is a container of this host ({why})"
+        return Objection(f"{what}, never cut off: the load comes from there", Cause.CONTAINER)
+
+    def excess(self, item: Offender, policy: Policy) -> Iterator[Excess]:
+        """Yield what a container of this host holds too much of: its own connections, by handshakes on its own link."""
+        if is_prefix(item, policy) or self._state.containers_index.overlapping(item.target) is None:
+            return
+        for evidence in item.evidence:
+            if evidence.signal is Signal.CONNECTIONS:
+                yield Excess(item.target, evidence.ports, int(evidence.limit))
 
     def why_apart(self, item: Offender, policy: Policy, inside: Inside) -> str:
         """Return why a prefix is not stopped as a whole although it is over a limit, or nothing if it is."""
@@ -73,19 +102,21 @@ class Objections:
         carried = flood.cookies_sent_pps > 0 and not flood.dropped_pps and not self._assessment.bottleneck
         return item.forgeable and carried
 
-    def _why_doubted(self, item: Offender, policy: Policy, inside_it: Inside) -> str:
-        """Return why forgeable evidence does not suffice to refuse this target, or nothing if it does."""
+    def _why_doubted(self, item: Offender, policy: Policy, inside_it: Inside) -> Objection | None:
+        """Return why forgeable evidence does not suffice to refuse this target, None if it does."""
         target, evaluator_state = item.target, self._state
         proven = evaluator_state.proven.inside(target, EXCEPTIONS + 1)
         if proven and self._proven_alone(item, inside_it, len(proven)):
             seen_at = evaluator_state.proven.seen_at(proven[0]) or self._assessment.at
             ago = format_duration(max(self._assessment.at - seen_at, 0.0))
-            return f"proven: completed a handshake {ago} ago, and half-open sockets and SYNs can be forged"
+            why = f"proven: completed a handshake {ago} ago, and half-open sockets and SYNs can be forged"
+            return Objection(why, Cause.PROVEN)
         if len(proven) > EXCEPTIONS:
-            return f"more than {EXCEPTIONS} recently served clients live in it"
+            return Objection(f"more than {EXCEPTIONS} recently served clients live in it", Cause.CROWD)
         if self._spoofed and is_prefix(item, policy) and self._share(item) < MEANINGFUL_SHARE:
-            return f"with its like it carries only {self._share(item):.1%} of a flood whose sources are forged"
-        return ""
+            why = f"with its like it carries only {self._share(item):.1%} of a flood whose sources are forged"
+            return Objection(why, Cause.FORGED_SHARE)
+        return None
 
     def _proven_alone(self, item: Offender, inside: Inside, proven: int) -> bool:
         """Return whether the target is over its limits only through addresses that completed a handshake."""
@@ -109,7 +140,8 @@ class Objections:
 
 def is_prefix(item: Offender, policy: Policy) -> bool:
     """Return whether the target is wider than what the policy counts by."""
-    return not item.everybody and item.target.prefixlen < policy.prefixes.lengths(item.target.version)[0]
+    rules = policy.prefixes
+    return not item.everybody and item.target.prefixlen < rules.lengths(rules.family_of(item.target))[0]
 
 
 def _clients(count: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from synguard.addresses import Network, NetworkIndex
+from synguard.addresses import EMBEDDED, Network, NetworkIndex
 from synguard.detector.counting import MOST_PORTS
 from synguard.model import Evidence, Signal
 from synguard.policy.models import Policy
@@ -53,13 +53,13 @@ def aggregated_prefixes(offenders: Iterable[Offender], policy: Policy) -> list[O
     in it; the parent's own limit must be broken too. All of the offenders rest on one kind of evidence.
     """
     by_target = {item.target: item for item in offenders}
-    for version in (4, 6):
-        lengths = policy.prefixes.lengths(version)
+    for family in (4, 6, EMBEDDED):
+        lengths = policy.prefixes.lengths(family)
         for level, (narrow, wide) in enumerate(pairwise(lengths)):
             needed = policy.prefixes.min_sources if level == 0 else policy.prefixes.narrower_for(narrow, wide)
             families: dict[Network, list[Offender]] = {}
             for item in by_target.values():
-                if item.target.version == version and item.target.prefixlen == narrow:
+                if item.target.prefixlen == narrow and policy.prefixes.family_of(item.target) == family:
                     families.setdefault(item.target.supernet(new_prefix=wide), []).append(item)
             for parent, children in families.items():
                 if len(children) >= needed:
@@ -89,8 +89,8 @@ def _added(parent: Network, items: list[tuple[Network, Evidence]], policy: Polic
     """Return the sum of the children's evidence against the parent's limit, lowered as theirs is while pressed."""
     target, first = items[0]
     evidence = [item for _, item in items]
-    usual = policy.limit_of(first.signal, target.prefixlen, target.version) or first.limit
-    limit = policy.limit_of(first.signal, parent.prefixlen, parent.version)
+    usual = policy.limit_for(first.signal, target) or first.limit
+    limit = policy.limit_for(first.signal, parent)
     ports = sorted({port for item in evidence for port in item.ports})
     unknown = len(ports) > MOST_PORTS or any(not item.ports for item in evidence)
     return Evidence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal
@@ -9,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import Network, host_network
+from synguard.addresses import EMBEDDED, Network, host_network
 from synguard.readings import U64, V4_PREFIX
 
 _ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -31,10 +32,29 @@ class Runs:
     def __len__(self) -> int:
         return len(self.start)
 
+    def sums(self, count: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+        """Return the sum of each run of a column that is in the order of the rows; None: every row is one."""
+        if count is None or not len(self):
+            return np.asarray(self.end - self.start, np.int64)
+        return np.asarray(np.add.reduceat(count, self.start), np.int64)
+
 
 def is_ipv4(high: U64, low: U64) -> npt.NDArray[np.bool_]:
     """Return which rows are IPv4, that is ``::ffff:0:0/96``."""
     return np.asarray((high == 0) & (low >> np.uint64(32) == V4_PREFIX), np.bool_)
+
+
+def families(high: U64, low: U64, embedding: Iterable[IPv6Network]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+    """Yield (family, which rows are of it) of the families that there are: 4, 6, and ``EMBEDDED``."""
+    ipv4 = is_ipv4(high, low)
+    translated = np.zeros(len(high), np.bool_)
+    if not ipv4.all():
+        for prefix in embedding:
+            (first, second), (high_mask, low_mask) = halves(prefix), masks(6, prefix.prefixlen)
+            translated |= (high & high_mask == np.uint64(first)) & (low & low_mask == np.uint64(second))
+    for family, chosen in ((4, ipv4), (6, ~(ipv4 | translated)), (EMBEDDED, translated)):
+        if chosen.any():
+            yield family, chosen
 
 
 def sorting_order(high: U64, low: U64) -> npt.NDArray[np.intp]:

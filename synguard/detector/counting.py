@@ -16,7 +16,7 @@ import numpy.ma  # np.unique would import it at its first call: 20 ms, in the mi
 import numpy.typing as npt
 
 from synguard.detector.assessment import Observation
-from synguard.detector.columns import Runs, cut, is_ipv4, network_at, sorting_order
+from synguard.detector.columns import Runs, cut, families, is_ipv4, network_at, sorting_order
 from synguard.detector.members import Weighted
 from synguard.detector.recent_sources import RecentSources
 from synguard.model import Signal
@@ -32,6 +32,7 @@ MOST_PORTS: Final = 15
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +51,26 @@ class AddressRows:
     """What each SYN's header comes to, as ``fingerprint.headers`` has it."""
     at: float = 0.0
     """Monotonic seconds of the reading."""
+    counted: Counts | None = None
+    """How many each row is, where that is not one."""
+
+    @property
+    def count(self) -> Counts:
+        """How many sockets or sampled SYNs each row is."""
+        return np.ones(len(self.low), np.int64) if self.counted is None else self.counted
 
     def where(self, mask: Bools) -> AddressRows:
         """Return the rows where ``mask`` (bool, one per row) is true."""
         header = None if self.header is None else self.header[mask]
-        return replace(self, high=self.high[mask], low=self.low[mask], port=self.port[mask], header=header)
+        counted = None if self.counted is None else self.counted[mask]
+        high, low, port = self.high[mask], self.low[mask], self.port[mask]
+        return replace(self, high=high, low=low, port=port, header=header, counted=counted)
 
     def weighted(self) -> Weighted:
         """Return the rows with what each is worth."""
         six = self.weight if self.weight6 is None else self.weight6
-        return self.high, self.low, self.port, np.where(is_ipv4(self.high, self.low), self.weight, six)
+        each = np.where(is_ipv4(self.high, self.low), self.weight, six)
+        return self.high, self.low, self.port, each if self.counted is None else each * self.counted
 
     def of_version(self, version: int, mask: Bools) -> AddressRows:
         """Return the rows of one IP version, which ``mask`` picks, with their weight."""
@@ -83,12 +94,10 @@ def observe(
     """
     if policy.limits.of(signal) is None and policy.prefix_limits.of(signal) is None:
         return []
-    ipv4 = is_ipv4(rows.high, rows.low)
     found: list[Observation] = []
-    for version, chosen in ((4, ipv4), (6, ~ipv4)):
-        if chosen.any():
-            mine = rows.of_version(version, chosen)
-            found.extend(_Tree(mine, policy, signal, version, pressed, tool, recent_sources).observations())
+    for family, chosen in families(rows.high, rows.low, policy.prefixes.embedding):
+        mine = rows.of_version(family, chosen)
+        found.extend(_Tree(mine, policy, signal, family, pressed, tool, recent_sources).observations())
     return found
 
 
@@ -117,17 +126,21 @@ class _Tree:
         order = sorting_order(rows.high, rows.low)
         self._high, self._low, self._port = rows.high[order], rows.low[order], rows.port[order]
         self._header = None if rows.header is None else rows.header[order]
+        self._counted = None if rows.counted is None else rows.counted[order]
         self._rows, self._policy, self._signal, self._version = rows, policy, signal, version
         self._pressed = policy.pressed if pressed and signal.forgeable else 1.0
 
     def observations(self) -> Iterator[Observation]:
         lengths = self._policy.prefixes.lengths(self._version)
         runs = cut(self._high, self._low, self._version, lengths[0])
-        value: Floats = np.asarray((runs.end - runs.start) * self._rows.weight, np.float64)
+        count = runs.sums(self._counted)
+        value: Floats = np.asarray(count * self._rows.weight, np.float64)
         sources = np.ones(len(runs), np.int64)
         limit = self._limit(lengths[0])
         over = self._over(value, limit)
-        yield from self._report(runs, np.where(self._telling(runs, lengths[0]), value, 0.0), sources, limit, lengths[0])
+        yield from self._report(
+            runs, np.where(self._telling(runs, count, lengths[0]), value, 0.0), sources, limit, lengths[0]
+        )
         for prefixlen in lengths[1:]:
             value, sources = np.where(over, 0.0, value), np.where(over, 0, sources)
             parents = cut(runs.high, runs.low, self._version, prefixlen)
@@ -138,11 +151,11 @@ class _Tree:
             over = self._over(value, limit) & enough
             yield from self._report(runs, np.where(enough, value, 0.0), sources, limit, prefixlen)
 
-    def _telling(self, runs: Runs, prefixlen: int) -> Bools:
-        """Return which sources a rate can be told of: those with more than one row, now or lately."""
+    def _telling(self, runs: Runs, count: Counts, prefixlen: int) -> Bools:
+        """Return which sources a rate can be told of: those with more than one SYN, now or lately."""
         if self._recent_sources is None or not self._rows.sampled:
             return np.ones(len(runs), np.bool_)
-        several = np.asarray(runs.end - runs.start > 1, np.bool_)
+        several = np.asarray(count > 1, np.bool_)
         return several | self._recent_sources.met(runs.high, runs.low, prefixlen, self._rows.at)
 
     def _limit(self, prefixlen: int) -> float:
@@ -179,7 +192,8 @@ class _Tree:
     def _alike(self, start: int, end: int) -> float | None:
         if self._header is None or self._tool is None:
             return None
-        return float((self._header[start:end] == self._tool).mean())
+        alike = self._header[start:end] == self._tool
+        return float(np.average(alike, weights=None if self._counted is None else self._counted[start:end]))
 
     def _addresses(self, start: int, end: int) -> int:
         high, low = self._high[start:end], self._low[start:end]

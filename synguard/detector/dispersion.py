@@ -13,6 +13,8 @@ from synguard.detector.columns import cut, is_ipv4, sorting_order
 from synguard.detector.fingerprint import fingerprint
 from synguard.readings import U16, U64
 
+Counts = npt.NDArray[np.int64]
+
 SPREAD_PREFIX: Final = {4: 16, 6: 32}
 """The networks that are counted: about what one real operator holds."""
 EVERYWHERE: Final = 32
@@ -24,48 +26,57 @@ LOUD_SHARE: Final = 1000
 
 
 def dispersion(
-    high: U64, low: U64, port: U16 | None = None, *, headers: U64 | None = None, pps: float = 0.0
+    high: U64,
+    low: U64,
+    port: U16 | None = None,
+    *,
+    headers: U64 | None = None,
+    pps: float = 0.0,
+    count: Counts | None = None,
 ) -> Dispersion | None:
     """Return how addresses, one row a SYN or half-open socket, spread, or None where there are none.
 
-    ``headers`` is what ``fingerprint.headers`` made of each SYN, ``pps`` what all the rows stand for a second.
+    ``headers`` is what ``fingerprint.headers`` made of each SYN, ``pps`` what all the rows stand for a second,
+    ``count`` how many SYNs each row is, where that is not one.
     """
     if not len(low):
         return None
+    count = np.ones(len(low), np.int64) if count is None else count
     ipv4 = is_ipv4(high, low)
-    families = [_family(high, low, np.flatnonzero(rows), version) for version, rows in ((4, ipv4), (6, ~ipv4))]
-    few = max(2, len(low) // LOUD_SHARE)
+    families = [_family(high, low, np.flatnonzero(rows), version, count) for version, rows in ((4, ipv4), (6, ~ipv4))]
+    total = int(count.sum())
+    few = max(2, total // LOUD_SHARE)
     first_rows = np.concatenate([one.first_rows for one in families])
     return Dispersion(
-        samples=len(low),
+        samples=total,
         sources=sum(len(one.count) for one in families),
         networks=len(first_rows),
-        scattered=sum(int(one.count[one.count <= few].sum()) for one in families) / len(low),
+        scattered=sum(int(one.count[one.count <= few].sum()) for one in families) / total,
         pps=pps,
         fingerprint=None if headers is None else fingerprint(headers[first_rows]),
-        ports=() if port is None else _carrying(port),
-        versions=tuple(version for version, rows in ((4, ipv4), (6, ~ipv4)) if rows.mean() >= CARRIES),
+        ports=() if port is None else _carrying(port, count),
+        versions=tuple(version for version, rows in ((4, ipv4), (6, ~ipv4)) if count[rows].sum() >= CARRIES * total),
     )
 
 
-def _carrying(port: U16) -> tuple[int, ...]:
+def _carrying(port: U16, count: Counts) -> tuple[int, ...]:
     """Return the ports that carry a meaningful share, ascending."""
-    ports, counts = np.unique(port, return_counts=True)
-    return tuple(ports[counts >= CARRIES * len(port)].tolist())
+    carried = np.bincount(port, count)
+    return tuple(np.flatnonzero(carried >= CARRIES * count.sum()).tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class _Family:
     """The addresses of one IP version."""
 
-    count: npt.NDArray[np.intp]
+    count: Counts
     """How often each came."""
     first_rows: npt.NDArray[np.intp]
     """One row of each network."""
 
 
-def _family(high: U64, low: U64, rows: npt.NDArray[np.intp], version: int) -> _Family:
+def _family(high: U64, low: U64, rows: npt.NDArray[np.intp], version: int, count: Counts) -> _Family:
     rows = rows[sorting_order(high[rows], low[rows])]
     addresses = cut(high[rows], low[rows], version, 32 if version == 4 else 128)
     networks = cut(addresses.high, addresses.low, version, SPREAD_PREFIX[version])
-    return _Family(addresses.end - addresses.start, rows[addresses.start[networks.start]])
+    return _Family(addresses.sums(count[rows]), rows[addresses.start[networks.start]])

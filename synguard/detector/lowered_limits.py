@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.detector.assessment import ListenerPressure, Observation
-from synguard.detector.columns import cut, is_ipv4, sorting_order
+from synguard.detector.columns import cut, families, sorting_order
 from synguard.detector.counting import AddressRows
 from synguard.model import Signal
 from synguard.policy.models import Limits, Policy
@@ -111,8 +111,7 @@ def _with_connections(limits: Limits, connections: float) -> Limits:
 
 def _held(rows: AddressRows, policy: Policy) -> _Held:
     source, prefix, sources_in = [], [], []
-    ipv4 = is_ipv4(rows.high, rows.low)
-    for version, chosen in ((4, ipv4), (6, ~ipv4)):
+    for version, chosen in families(rows.high, rows.low, policy.prefixes.embedding):
         high, low = rows.high[chosen], rows.low[chosen]
         order = sorting_order(high, low)
         lengths = policy.prefixes.lengths(version)
@@ -122,6 +121,8 @@ def _held(rows: AddressRows, policy: Policy) -> _Held:
         source.append(counts)
         prefix.append(np.add.reduceat(counts, wider.start) if len(runs) else counts)
         sources_in.append((wider.end - wider.start).astype(np.float64))
+    if not source:
+        return _Held(np.empty(0), np.empty(0), np.empty(0))
     return _Held(np.concatenate(source), np.concatenate(prefix), np.concatenate(sources_in))
 
 

@@ -19,7 +19,7 @@ _ENDING: Final = timedelta(seconds=2)
 """A ban so close to its end may be gone from the kernel by the time that it is looked for."""
 _NAMED: Final = 3
 _BY_AGENT: Final = "the agent puts this back within seconds; if it stays, see synguard status"
-_BY_HAND: Final = "systemctl start synguard, or any synguard ban or unban, puts this back"
+_BY_HAND: Final = "starting the agent, or any synguard ban or unban, puts this back"
 
 
 def drift_findings(

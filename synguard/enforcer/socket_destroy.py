@@ -1,7 +1,8 @@
-"""Half-open sockets that a ban made useless, taken out of the SYN queue.
+"""Sockets that a ban made useless, taken out of the SYN queue and out of the service.
 
 A ban stops new SYNs; those already in the queue stay until their SYN-ACKs have been repeated in vain, seconds to a
-minute, and hold places that clients need. ``SOCK_DESTROY`` frees them at once.
+minute, and hold places that clients need. Connections of a source of which everything is stopped stay for as long as
+the service waits for them, even after the source has gone: its FINs are stopped too. ``SOCK_DESTROY`` frees both.
 
 Source: include/uapi/linux/inet_diag.h, sock_diag.h; net/ipv4/tcp.c ``tcp_abort`` (half-open since Linux 4.5).
 """
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.errors import PlaneError
-from synguard.readings import V4_PREFIX, SocketTable, TcpState
+from synguard.readings import CONNECTED, V4_PREFIX, SocketTable, TcpState
 
 MOST_AT_ONCE: Final = 8192
 """Sockets destroyed in one call; the rest are still there at the next."""
@@ -39,6 +40,8 @@ _MESSAGE: Final = np.dtype(
     ]
 )  # fmt: skip
 """``struct nlmsghdr`` and ``struct inet_diag_req_v2``."""
+MAY_BE_DESTROYED: Final = (TcpState.SYN_RECV, *sorted(CONNECTED - {TcpState.FIN_WAIT2}))
+"""Not ``FIN_WAIT2``, which the kernel also calls what it keeps of a socket that is gone and cannot destroy."""
 _SETTLED: Final = frozenset({0, errno.ENOENT, errno.ESTALE})
 """Destroyed, or gone by itself in the meantime."""
 
@@ -52,29 +55,29 @@ def open_here() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
 
 
-def destroy_sockets(half_open: SocketTable, opener: Callable[[], socket.socket] = open_here) -> int:
-    """Destroy these half-open sockets, at most ``MOST_AT_ONCE``; return how many were asked for.
+def destroy_sockets(sockets: SocketTable, opener: Callable[[], socket.socket] = open_here) -> int:
+    """Destroy these sockets, at most ``MOST_AT_ONCE``; return how many were asked for.
 
     ``opener`` opens a socket in the network namespace that they live in.
 
     Each is named by its cookie: where a half-open socket is gone, the kernel would else find the *listener* by the
-    same addresses and destroy that. Rows without a cookie are left alone. Nothing is sent to the remote ends, and
-    other sockets of theirs are not touched.
+    same addresses and destroy that. Rows without a cookie are left alone. The remote end of a half-open socket is sent
+    nothing, that of a connection a reset; other sockets of theirs are not touched.
 
     Raises:
         PlaneError: The kernel was built without ``CONFIG_INET_DIAG_DESTROY``, or the process lacks CAP_NET_ADMIN.
-        ValueError: A row is not in ``SYN_RECV``.
+        ValueError: A row is in a state other than ``MAY_BE_DESTROYED``.
     """
-    if (half_open.state != TcpState.SYN_RECV).any():
-        raise ValueError("only half-open sockets are evicted")
-    messages = _messages(half_open.where(half_open.cookie != 0).head(MOST_AT_ONCE))
+    if not np.isin(sockets.state, MAY_BE_DESTROYED).all():
+        raise ValueError("only half-open sockets and connections are destroyed")
+    messages = _messages(sockets.where(sockets.cookie != 0).head(MOST_AT_ONCE))
     try:
         with opener() as kernel:
             for start in range(0, len(messages), _BATCH):
                 kernel.send(messages[start : start + _BATCH].tobytes())
                 _read_errors(kernel)
     except OSError as error:
-        raise PlaneError("freeing half-open sockets of banned sources", error.strerror or str(error)) from error
+        raise PlaneError("freeing sockets of banned sources", error.strerror or str(error)) from error
     return len(messages)
 
 

@@ -14,6 +14,7 @@ from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.model import (
     Action,
     Ban,
+    Cause,
     Evidence,
     Incident,
     Origin,
@@ -47,7 +48,7 @@ ROWS_AT_ONCE: Final = 500
 """Where in a row of ``BAN_READ`` the expiry stands."""
 VERDICT_READ: Final = (
     "incident, kind, version, prefixlen, first_address, policy, others, "
-    "first_at, last_at, times, peak, reason, evidence"
+    "first_at, last_at, times, peak, reason, evidence, cause"
 )
 INCIDENT_COLUMNS: Final = (
     "id, phase, kind, started_at, ended_at, peak_half_open, peak_syn_pps, peak_connections, sources, bans, spared, note"
@@ -197,7 +198,8 @@ def ban_of(row: Row) -> Ban:
 
 def verdict_record(row: Row) -> VerdictRecord:
     """Return the record of one row of ``VERDICT_READ``."""
-    (incident, kind, version, prefixlen, first, policy, others, first_at, last_at, times, peak, reason, evidence) = row
+    (incident, kind, version, prefixlen, first, policy, others, first_at, last_at, times, peak, reason, *rest) = row
+    evidence, cause = rest
     verdict = Verdict(
         kind=VerdictKind(kind),
         target=None if version is None else network_of(version, prefixlen, first),
@@ -205,6 +207,7 @@ def verdict_record(row: Row) -> VerdictRecord:
         policy=policy,
         reason=reason,
         evidence=_evidence_of(evidence),
+        cause=Cause(cause),
     )
     return VerdictRecord(verdict, from_us(first_at), from_us(last_at), times, incident, bool(others))
 

@@ -190,7 +190,9 @@ _V4: Final = (
     "CREATE INDEX ban_first ON ban (version, first_address)",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4)
+_V5: Final = ("ALTER TABLE verdict ADD COLUMN cause TEXT NOT NULL DEFAULT ''",)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5)
 """Step *n* brings a file from version *n* to *n* + 1; a step, once released, never changes."""
 
 VERSION: Final = len(MIGRATIONS)

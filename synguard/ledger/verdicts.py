@@ -21,13 +21,14 @@ TARGETS_KEPT: Final = 4096
 
 _UPDATE: Final = """
     UPDATE verdict SET
-        last_at = max(last_at, :at), times = times + 1, peak = max(peak, :score), reason = :reason, evidence = :evidence
+        last_at = max(last_at, :at), times = times + 1, peak = max(peak, :score),
+        reason = :reason, evidence = :evidence, cause = :cause
     WHERE period = :period AND kind = :kind AND others = :others AND target = :target AND policy = :policy"""
 _INSERT: Final = """
     INSERT INTO verdict (incident, period, kind, target, policy, others, version, prefixlen, first_address,
-                         last_address, first_at, last_at, times, peak, reason, evidence)
+                         last_address, first_at, last_at, times, peak, reason, evidence, cause)
     VALUES (:incident, :period, :kind, :target, :policy, :others, :version, :prefixlen, :first_address,
-            :last_address, :at, :at, 1, :score, :reason, :evidence)"""
+            :last_address, :at, :at, 1, :score, :reason, :evidence, :cause)"""
 _OTHERS: Final = {
     "target": "",
     "others": 1,
@@ -37,6 +38,7 @@ _OTHERS: Final = {
     "last_address": None,
     "reason": f"more than {TARGETS_KEPT} targets: the others are counted here, not listed",
     "evidence": "[]",
+    "cause": "",
 }
 
 
@@ -73,6 +75,7 @@ def _columns(verdict: Verdict) -> dict[str, Any]:
         "score": verdict.score,
         "reason": verdict.reason,
         "evidence": evidence_text(verdict.evidence),
+        "cause": verdict.cause.value,
     }
 
 

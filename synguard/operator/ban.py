@@ -15,17 +15,17 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import (
-    WIDEST_BY_VERSION,
     Address,
     Network,
     covers,
+    embedded,
     format_network,
     host_network,
     parse_address,
 )
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
-from synguard.operator.impact import Targets, by_target
+from synguard.operator.impact import Targets, by_target, too_wide
 
 if TYPE_CHECKING:
     from synguard.detector.peers import Presence
@@ -139,7 +139,10 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
     parties = dict(around.protected.networks)
     if order.scope is Scope.ALL:
         parties |= {one: f"container of this host, {why}" for one, why in around.protected.never_cut_off.items()}
-    protected = by_target(targets, parties.items(), lambda one: one[0])
+    protected = dict(by_target(targets, parties.items(), lambda one: one[0]))
+    inner: dict[Network, Network] = {one: target for target in order.targets if (one := embedded(target)) is not None}
+    for within, found in by_target(Targets(inner), parties.items(), lambda one: one[0]).items():
+        protected[inner[within]] = [*protected.get(inner[within], ()), *found]
     active_bans = by_target(targets, around.active_bans, lambda one: one.target)
     present = {} if around.sockets is None else targets.present(around.sockets)
     here = host_network(around.operator) if around.operator is not None else None
@@ -274,9 +277,8 @@ def _impact(
         refusals += [f"{format_network(party)} is protected ({why})" for party, why in _first(protected.items())]
         if operator is not None:
             refusals.append(f"you are logged in from {operator}")
-    widest = WIDEST_BY_VERSION[target.version]
-    if target.prefixlen < widest and not action.challenges:
-        refusals.append(f"anything wider than /{widest} is absurd as a ban")
+    if not action.challenges:
+        refusals += too_wide(target)
     return Impact(
         target=target,
         sockets=there.sockets if there else {},

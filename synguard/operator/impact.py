@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from synguard.addresses import Network
+from synguard.addresses import EMBEDDING, WIDEST_BY_VERSION, Network, overlaps
 from synguard.detector.ban_filter import by_key, within
 from synguard.detector.columns import halves, masks, network_at
 
@@ -75,3 +75,14 @@ def by_target(targets: Targets, parties: Iterable[T], network_of: Callable[[T], 
         for target in targets.overlapping(network_of(party)):
             found.setdefault(target, []).append(party)
     return found
+
+
+def too_wide(target: Network) -> Iterator[str]:
+    """Yield why a target is too wide for a ban, if it is."""
+    widest = WIDEST_BY_VERSION[target.version]
+    if target.prefixlen < widest:
+        yield f"anything wider than /{widest} is absurd as a ban"
+    widest = 96 + WIDEST_BY_VERSION[4]
+    translated = next((one for one in EMBEDDING if overlaps(one, target)), None)
+    if translated is not None and target.prefixlen < widest:
+        yield f"anything wider than /{widest} is absurd as a ban in {translated}: IPv4 addresses are embedded there"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
 
-from synguard.addresses import Network, parse_network
+from synguard.addresses import Network
 from synguard.errors import NotPermittedError, SynguardError, UsageError
+from synguard.operator.list_formats import Entry, format_of, json_entries
 from synguard.output.tables import printable
 
 STANDARD_INPUT: Final = Path("-")
@@ -30,8 +29,6 @@ SILENCE_S: Final = 30.0
 """How long a pipe may say nothing before it is given up."""
 
 _CHUNK: Final = 1 << 20
-_MARKS: Final = ("#", ";")
-"""What begins a comment; the second is what some published lists use."""
 _WIDE: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -50,6 +47,10 @@ class BanList:
     entries: dict[Network, ListEntry] = field(default_factory=dict)
     folded: int = 0
     """Lines that name a target which an earlier one had named."""
+    formats: list[str] = field(default_factory=list)
+    """What each list was read as, where that is not plain lines."""
+    faults: list[str] = field(default_factory=list)
+    """A sentence for each line that was left out."""
 
     def add(self, target: Network, entry: ListEntry) -> None:
         """Take in one line."""
@@ -67,65 +68,66 @@ def lists_of(words: Sequence[str], files: Sequence[Path]) -> list[Path]:
     return [*files, *(STANDARD_INPUT for word in words if word == "-")]
 
 
-def read_lists(paths: Sequence[Path]) -> BanList:
-    """Return what all lists name.
+def read_lists(paths: Sequence[Path], *, skip_faulty: bool = False) -> BanList:
+    """Return what all lists name; ``listing.faults`` has the lines that were left out where ``skip_faulty``.
 
-    One address or prefix a line; ``#`` or ``;`` begins a comment, which is the reason of that line's ban; blank lines
-    do not count. A byte order mark and CRLF are fine.
+    Plain lines of one address, prefix or range; ``#`` or ``;`` begins a comment, which is the reason of that line's
+    ban; or another of the formats of ``list_formats``. A byte order mark and CRLF are fine.
 
     Raises:
-        UsageError: A line is neither, or a list is empty, too large, or no text; faulty lines are told together.
+        UsageError: A line cannot be used, or a list is empty, too large, or no text; faulty lines are told together.
         NotPermittedError: A list may not be read by this user.
     """
     if paths.count(STANDARD_INPUT) > 1:
         raise UsageError("standard input can be one list only: name - once")
     listing = BanList()
-    faults: list[str] = []
     for path in paths:
-        before = len(listing.entries) + listing.folded + len(faults)
-        for number, line in _lines(path):
-            try:
-                _take(listing, line, f"{_name(path)}:{number}")
-            except ValueError as error:
-                faults.append(f"{_name(path)}:{number}: {printable(str(error))}")
-        if before == len(listing.entries) + listing.folded + len(faults):
-            raise UsageError(f"{_name(path)} names no address or prefix")
-    if faults:
-        more = len(faults) - FAULTS_SHOWN
-        rest = [f"and {more} more" if more > 0 else "", "nothing was changed: correct these lines"]
-        raise UsageError("\n".join([*faults[:FAULTS_SHOWN], *filter(None, rest)]))
+        listing.faults += _take(listing, path, skip_faulty)
+    if listing.faults and not skip_faulty:
+        more = len(listing.faults) - FAULTS_SHOWN
+        rest = [f"and {more} more" if more > 0 else "", "nothing was changed: correct these lines, or --skip-faulty"]
+        raise UsageError("\n".join([*listing.faults[:FAULTS_SHOWN], *filter(None, rest)]))
     return listing
 
 
-def network_of_word(word: str) -> Network:
-    """Return the address or prefix that a word means; most of them in a third of ``parse_network``'s time or less.
+def _take(listing: BanList, path: Path, skip_faulty: bool) -> list[str]:
+    """Take in one list, and return a sentence for each line that cannot be used.
 
     Raises:
-        ValueError: It is neither, or has bits beyond its prefix length.
+        UsageError: It names nothing.
     """
-    host, slash, length = word.partition("/")
-    six = ":" in host
-    if not slash or (length.isascii() and length.isdigit()):
+    faults: list[str] = []
+    name, named = _name(path), False
+    for where, found in _entries(listing, path):
+        if isinstance(found, ValueError):
+            faults.append(f"{name}:{where}: {printable(str(found))}")
+            continue
+        for network, comment in found:
+            named = True
+            listing.add(network, ListEntry(f"{name}:{where}", printable(comment[:MOST_REASON])[:MOST_REASON]))
+    if not named and (skip_faulty or not faults):
+        raise UsageError("\n".join([f"{name} names no address or prefix", *faults[:FAULTS_SHOWN]]))
+    return faults
+
+
+def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, list[Entry] | ValueError]]:
+    """Yield (line, or position in a JSON array; what it names, or why it cannot be used)."""
+    lines = list(_lines(path))
+    if lines and lines[0][1].lstrip().startswith("["):
+        listing.formats.append(f"{_name(path)}: read as JSON")
         try:
-            packed = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, host)
-        except (OSError, ValueError):
-            return parse_network(word)
-        bits = 128 if six else 32
-        prefixlen = int(length) if slash else bits
-        start = int.from_bytes(packed, "big")
-        mapped = six and start >> 32 == 0xFFFF
-        if prefixlen <= bits and not mapped and not start & ((1 << (bits - prefixlen)) - 1):
-            return IPv6Network((start, prefixlen)) if six else IPv4Network((start, prefixlen))
-    return parse_network(word)
-
-
-def _take(listing: BanList, line: str, where: str) -> None:
-    cut = min((at for mark in _MARKS if (at := line.find(mark)) >= 0), default=len(line))
-    word = line[:cut].strip()
-    if not word:
+            yield from json_entries("\n".join(line for _, line in lines))
+        except ValueError as error:
+            raise UsageError(f"{_name(path)} {printable(str(error))}") from error
         return
-    comment = line[cut + 1 :].lstrip("#; \t").strip() if cut < len(line) else ""
-    listing.add(network_of_word(word), ListEntry(where, printable(comment[:MOST_REASON])[:MOST_REASON]))
+    form = format_of([line for _, line in lines])
+    if form.name:
+        listing.formats.append(f"{_name(path)}: read as {form.name}")
+    for number, line in lines:
+        try:
+            yield number, form.read(line)
+        except ValueError as error:
+            yield number, error
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -184,6 +186,13 @@ def _read(descriptor: int, path: Path) -> bytes:
 
 def _name(path: Path) -> str:
     return STDIN_NAME if path == STANDARD_INPUT else printable(str(path))
+
+
+def tell_of_lists(listing: BanList) -> None:
+    """Say on stderr what lists were read as, and which lines were left out."""
+    left_out = [f"left out {line}" for line in some(listing.faults)]
+    for line in (*listing.formats, *left_out):
+        print(f"synguard: {line}", file=sys.stderr)
 
 
 def some(lines: Iterable[str], at_most: int = FAULTS_SHOWN) -> list[str]:

@@ -33,5 +33,5 @@ def failed_checks(plane: Plane | PlaneError, protected: Protected, operator: Add
     if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
         yield (
             f"your own address {operator} is not protected: this host keeps no memory of your login; "
-            f'put it into the config, [allow] addresses = ["{operator}"], and reload the agent'
+            f"synguard allow add {operator}"
         )

@@ -19,6 +19,8 @@ __all__ = ["default_path", "load_config", "load_file", "load_pack", "load_polici
 
 DEFAULT_CONFIG: Final = Path("/etc/synguard/synguard.toml")
 CONFIG_VARIABLE: Final = "SYNGUARD_CONFIG"
+ADDED: Final = "allow.added.txt"
+"""What ``synguard allow`` keeps, beside the config file; in the state directory where there is none."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Result = TypeVar("_Result")
@@ -43,7 +45,8 @@ def load_config(path: Path | None) -> Config:
     """
     source = path or default_path()
     if source is None:
-        return Config()
+        defaults = Config()
+        return defaults.model_copy(update={"allow": defaults.allow.with_added(defaults.state_dir / ADDED)})
     document = read_toml(source)
     refuse_untrusted(source)
     return _config(source, document)
@@ -71,7 +74,12 @@ def load_policies(config: Config, base: Path | None = None) -> tuple[Policy, ...
             policies.append(policy)
     if problems:
         raise ConfigError(*problems)
-    return tuple(policies)
+    return tuple(
+        policy.model_copy(update={"prefixes": policy.prefixes.with_embedding(config.pref64)})
+        if config.pref64
+        else policy
+        for policy in policies
+    )
 
 
 def _trusted_pack(path: Path) -> Pack:
@@ -117,6 +125,7 @@ def _config(path: Path, document: Mapping[str, Any]) -> Config:
     config = _validated(Config, path, document)
     base = path.parent
     allow = config.allow.model_copy(update={"files": tuple(base / file for file in config.allow.files)})
+    allow = allow.with_added(base / ADDED)
     secrets = {name: getattr(config.notify, name) for name in ("urls_file", "webhook_key_file")}
     notify = config.notify.model_copy(update={name: base / path for name, path in secrets.items() if path})
     return config.model_copy(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from synguard.model import Mode
 from synguard.policy.fleet import Bgp, CrowdSec
 from synguard.policy.integrations import Log, Metrics, Notify
 from synguard.policy.policies import LONGEST_BAN_S, BanTimes, Holds, Limits, Pack, Policy, PrefixRules, Steps
-from synguard.policy.values import Base, Duration, FilePath, NetworkText, Number, Whole
+from synguard.policy.values import Base, Duration, FilePath, NetworkText, Number, Pref64, Whole
 
 __all__ = [
     "LONGEST_BAN_S",
@@ -47,6 +47,18 @@ class Allow(Base):
         (),
         description="files of one address or prefix a line, # begins a comment; unreadable suspends automatic bans",
     )
+    _added: Path | None = PrivateAttr(None)
+
+    @property
+    def added(self) -> Path | None:
+        """The file that ``synguard allow`` keeps; None where no config was loaded."""
+        return self._added
+
+    def with_added(self, path: Path) -> Allow:
+        """Return the same with the file that ``synguard allow`` keeps."""
+        copy = self.model_copy()
+        copy._added = path
+        return copy
 
 
 class Budget(Base):
@@ -202,6 +214,12 @@ class Config(Base):  # wide: one record, a field a key of the file
         "rules are taken only if nftables does not work",
     )
     policies: tuple[str, ...] = Field(("default",), min_length=1, description="packs by name, files by path")
+    pref64: tuple[Pref64, ...] = Field(
+        (),
+        max_length=16,
+        description="further /96 prefixes of NAT64 or SIIT in which clients come in, like 2001:db8:64::/96; each of "
+        "their addresses is judged as the IPv4 address in it, as those of 64:ff9b::/96 and 64:ff9b:1::/48 are",
+    )
     on_exit: Literal["keep", "flush"] = Field("keep", description="keep: bans expire by themselves; flush: remove them")
     allow: Allow = Field(Allow(), description="who is never banned")
     budget: Budget = Field(Budget(), description="bounds on automatic bans")

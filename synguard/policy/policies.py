@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from functools import cached_property
+from ipaddress import IPv6Network
 from typing import Final, Literal, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from synguard.addresses import EMBEDDED, EMBEDDING, Network, embedded
 from synguard.model import Signal
 from synguard.policy.values import Base, Duration, Limit, Name, Number, Ports, Whole
 from synguard.units import parse_ports
@@ -126,8 +128,27 @@ class PrefixRules(Base):
                 raise ValueError(f"{family} prefix lengths must lie between {low} and {high}")
         return self
 
+    _embedding: tuple[IPv6Network, ...] = PrivateAttr(EMBEDDING)
+
+    @property
+    def embedding(self) -> tuple[IPv6Network, ...]:
+        """The prefixes whose last 32 bits are an IPv4 address."""
+        return self._embedding
+
+    def with_embedding(self, prefixes: Iterable[IPv6Network]) -> PrefixRules:
+        """Return these rules with more prefixes that embed IPv4 addresses."""
+        copy = self.model_copy()
+        copy._embedding = (*EMBEDDING, *prefixes)
+        return copy
+
+    def family_of(self, target: Network) -> int:
+        """Return by which prefix lengths a target is judged: 4, 6, or ``EMBEDDED``."""
+        return target.version if embedded(target, self._embedding) is None else EMBEDDED
+
     def lengths(self, version: int) -> tuple[int, ...]:
-        """Return the prefix lengths of IP ``version`` 4 or 6, narrowest first."""
+        """Return the prefix lengths of a family, narrowest first; IPv4's, behind the /96, where it is embedded."""
+        if version == EMBEDDED:
+            return tuple(96 + length for length in self.ipv4)
         return self.ipv4 if version == 4 else self.ipv6
 
     def sources_for(self, prefixlen: int, version: int) -> int:
@@ -179,7 +200,7 @@ class Policy(Base):
         return any(port in ports for ports in self.port_ranges)
 
     def limit_of(self, signal: Signal, prefixlen: int, version: int) -> float | None:
-        """Return the limit of one signal for a target of this width, or None where it is not judged.
+        """Return the limit of one signal for a target of this width and family, or None where it is not judged.
 
         The first prefix length is a source; `prefix_limits` hold as they are for the second, and a prefix wider than
         that by two bits may carry twice as much.
@@ -189,6 +210,10 @@ class Policy(Base):
             return self.limits.of(signal)
         base = self.prefix_limits.of(signal)
         return None if base is None else base * math.pow(2, (lengths[1] - prefixlen) / 2)
+
+    def limit_for(self, signal: Signal, target: Network) -> float | None:
+        """Return the limit of one signal for a target, or None where it is not judged."""
+        return self.limit_of(signal, target.prefixlen, self.prefixes.family_of(target))
 
 
 class Pack(Base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,20 @@ Duration = Annotated[
     float, BeforeValidator(_seconds), PlainSerializer(exact_duration, return_type=str), _form("duration")
 ]
 Ports = Annotated[str, BeforeValidator(_ports), _form("ports")]
+
+
+def _pref64(value: Any) -> IPv6Network:
+    network = _network(value)
+    if not isinstance(network, IPv6Network) or network.prefixlen != 96:
+        raise ValueError(
+            f"{value} is no IPv6 /96, like 2001:db8:64::/96: IPv4 addresses are read from the last 32 bits"
+        )
+    return network
+
+
+Pref64 = Annotated[
+    IPv6Network, BeforeValidator(_pref64), PlainSerializer(str, return_type=str), _form("IPv6 prefix of length 96")
+]
 NetworkText = Annotated[
     Network, BeforeValidator(_network), PlainSerializer(str, return_type=str), _form("address or prefix")
 ]

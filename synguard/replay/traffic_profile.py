@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 
-from synguard.addresses import Network
-from synguard.detector.columns import Runs, cut, halves, is_ipv4, masks, sorting_order
+from synguard.addresses import EMBEDDED, Network
+from synguard.detector.columns import Runs, cut, families, halves, is_ipv4, masks, sorting_order
 from synguard.detector.counting import AddressRows, split
 from synguard.detector.new_connections import NewConnections
 from synguard.model import Signal
@@ -23,6 +24,8 @@ from synguard.replay.peaks import PeakFigures, Peaks, figures
 
 _LONGEST_S = 10.0
 """A reading never speaks for longer; after a longer pause what came before it is forgotten."""
+
+FAMILIES: Final = (4, 6, EMBEDDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,14 @@ class TrafficProfile:
 
     def of_sources(self, policy: Policy, signal: Signal) -> PeakFigures | None:
         """Return how loud single sources were, or None where none was seen."""
-        kinds = [self._kinds.get((policy.name, signal, v, policy.prefixes.lengths(v)[0])) for v in (4, 6)]
+        kinds = [self._kinds.get((policy.name, signal, v, policy.prefixes.lengths(v)[0])) for v in FAMILIES]
         found = [kind for kind in kinds if kind is not None]
         return figures(found, [1.0] * len(found))
 
     def of_prefixes(self, policy: Policy, signal: Signal) -> PeakFigures | None:
         """Return how loud prefixes were, each as what its limit for the second prefix length would have to bear."""
         kinds, scale = [], []
-        for version in (4, 6):
+        for version in FAMILIES:
             lengths = policy.prefixes.lengths(version)
             for prefixlen in lengths[1:]:
                 kind = self._kinds.get((policy.name, signal, version, prefixlen))
@@ -118,13 +121,10 @@ class TrafficProfile:
                 self._note(policy, Signal.SYN_RATE, mine, measured)
 
     def _note(self, policy: Policy, signal: Signal, rows: AddressRows, measured: Measured) -> None:
-        ipv4 = is_ipv4(rows.high, rows.low)
-        for version, chosen in ((4, ipv4), (6, ~ipv4)):
-            if chosen.any():
-                mine = rows.where(chosen)
-                for prefixlen, runs, value in _rolled_up(mine, policy, version):
-                    kind = self._kind(policy, signal, version, prefixlen)
-                    kind.add(measured.at, measured.dt, runs.high, runs.low, value)
+        for version, chosen in families(rows.high, rows.low, policy.prefixes.embedding):
+            for prefixlen, runs, value in _rolled_up(rows.where(chosen), policy, version):
+                kind = self._kind(policy, signal, version, prefixlen)
+                kind.add(measured.at, measured.dt, runs.high, runs.low, value)
 
     def _kind(self, policy: Policy, signal: Signal, version: int, prefixlen: int) -> Peaks:
         key = (policy.name, signal, version, prefixlen)

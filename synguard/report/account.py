@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from synguard.addresses import NetworkIndex, format_network
+from synguard.addresses import NetworkIndex, first_found, format_network, forms, one_party
 from synguard.doctor.findings import Finding
 from synguard.ledger.records import ActionRecord, BanRecord, FalsePositives, VerdictRecord
 from synguard.model import Incident, Mode, Origin, Scope, VerdictKind
@@ -94,7 +94,7 @@ def possible_false_positives_in(
             continue
         ban, word = record.ban, format_network(record.ban.target)
         reasons = found.setdefault(word, {})
-        party = parties.overlapping(ban.target)
+        party = first_found(parties.overlapping, forms(ban.target))
         if party is not None:
             reasons[f"covers {format_network(party)}, {protected.networks.get(party, 'protected')}"] = True
         if peers.get(word) and (_is_wide(record) or ban.scope is Scope.NEW):
@@ -111,7 +111,7 @@ def possible_false_positives_in(
 
 
 def _is_wide(record: BanRecord) -> bool:
-    return record.ban.target.prefixlen < (32 if record.ban.target.version == 4 else 64)
+    return not one_party(record.ban.target)
 
 
 def of_kind(records: Sequence[VerdictRecord], kind: VerdictKind) -> tuple[VerdictRecord, ...]:

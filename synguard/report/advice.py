@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from synguard.addresses import Network, NetworkIndex, format_network
+from synguard.addresses import Network, NetworkIndex, first_found, format_network, forms, one_party
 from synguard.decision.bans import ActiveBans, ban_seconds
 from synguard.model import Ban, Origin, Scope
 from synguard.policy.policies import BanTimes
@@ -35,8 +35,6 @@ LONGEST_BY_HAND_S: Final = 7 * 86400.0
 SHORTEST_S: Final = 30.0
 """An extension by less than this is not worth a change."""
 
-_ONE_HOST: Final = {4: 32, 6: 64}
-"""Prefix lengths that stand for one party; an IPv6 /64 is one network's choice of addresses."""
 _NO_JITTER: Final = random.Random(0)  # noqa: S311  # decides nothing: the jitter is set to none
 
 
@@ -96,7 +94,7 @@ def _advice(
     one: Candidate, around: Around, parties: NetworkIndex, by_kind: Mapping[bool, ActiveBans], now: datetime
 ) -> Advice:
     ban = one.record.ban
-    party = parties.overlapping(ban.target)
+    party = first_found(parties.overlapping, forms(ban.target))
     if party is not None:
         why = f"{format_network(party)} is protected ({around.protected[party]})"
         if ban.forced:
@@ -153,7 +151,7 @@ def _deserves_no_end(one: Candidate) -> bool:
         and not ban.dry_run
         and not can_be_forged(ban)
         and one.times >= MANY
-        and ban.target.prefixlen >= _ONE_HOST[ban.target.version]
+        and one_party(ban.target)
     )
 
 

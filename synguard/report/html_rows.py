@@ -18,7 +18,7 @@ from synguard.report.charts.host import STYLES
 from synguard.report.charts.scales import number_label
 from synguard.report.judgement import Judgement, over_limit
 from synguard.report.timeline import COMPLETE, health_of
-from synguard.units import format_duration, format_ports
+from synguard.units import evidence_clause, format_duration, format_ports
 
 MOST_ROWS: Final = 200
 """Rows of each table of the page; --format json has them all."""
@@ -143,11 +143,8 @@ def meter(times: float) -> float:
 
 def said_beyond(ban: Ban) -> str:
     """Return what a ban's reason says beyond its evidence, which is shown by itself; empty where it says no more."""
-    numbers = " and ".join(map(str, ban.evidence))
-    where = f" on port {format_ports(ban.ports)}" if ban.ports else ""
-    if not ban.evidence or not ban.reason.startswith(numbers):
-        return clipped(ban.reason)
-    return clipped(ban.reason.removeprefix(numbers).removeprefix(where).lstrip("; "))
+    shown = evidence_clause(ban.evidence, ban.ports)
+    return clipped(ban.reason.removeprefix(shown).removeprefix("; ") if ban.evidence else ban.reason)
 
 
 def verdict_rows(records: Sequence[VerdictRecord], now: datetime) -> HtmlRows:

@@ -154,7 +154,7 @@ def _verdict_lines(record: VerdictRecord, now: datetime) -> Iterator[str]:
 
 def _limits(network: Network, policy: Policy) -> dict[Signal, float | None]:
     """Return signal → limit for a target of this width; None where a signal is not judged."""
-    return {signal: policy.limit_of(signal, network.prefixlen, network.version) for signal in Signal}
+    return {signal: policy.limit_for(signal, network) for signal in Signal}
 
 
 def _limits_text(network: Network, policy: Policy) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from synguard.addresses import format_network
+from synguard.addresses import format_network, one_party
 from synguard.doctor.findings import Level
 from synguard.jsonable import fields_of
 from synguard.ledger.records import Figure
-from synguard.model import Mode, Origin, Signal
+from synguard.model import Cause, Mode, Origin, Signal
 from synguard.report.account import Account
 from synguard.report.judgement import A_DAY_S, CLOSE, Judgement, count, over_limit
 from synguard.report.timeline import Health, health_seconds
+from synguard.status.agent_commands import start_command
 from synguard.units import format_duration
 
 CANDIDATES: Final = 5
@@ -50,7 +51,7 @@ def advice(account: Account, judgement: Judgement) -> tuple[NextStep, ...]:
 def next_command(account: Account, judgement: Judgement) -> str:
     """Return the command that a person most likely wants next."""
     if not account.running:
-        return "synguard run" if not account.bans else "synguard doctor"
+        return start_command() if not account.bans else "synguard doctor"
     if judgement.looks:
         return f"synguard why {judgement.looks[0].target}"
     if account.mode is Mode.ENFORCE:
@@ -62,7 +63,7 @@ def next_command(account: Account, judgement: Judgement) -> str:
 
 def _watching(account: Account) -> Iterator[NextStep]:
     if not account.running:
-        yield NextStep("Start the agent", "none runs: nobody watches for floods", "systemctl start synguard")
+        yield NextStep("Start the agent", "none runs: nobody watches for floods", start_command())
     blind_s = account.timeline.watched_s - account.timeline.known_s(Figure.HALF_OPEN)
     if account.timeline.stretches and blind_s > 60:
         why = f"half-open sockets could not be read for {format_duration(blind_s)}"
@@ -85,13 +86,13 @@ def _people(account: Account) -> Iterator[NextStep]:
     """Yield the candidates for the allow-list: served clients that are loud, and crowds behind one address."""
     found: dict[str, str] = {}
     for spared in account.spared:
-        target, reason = spared.verdict.target, spared.verdict.reason
-        if target is not None and reason.startswith("proven") and spared.times >= OFTEN:
+        target = spared.verdict.target
+        if target is not None and spared.verdict.cause is Cause.PROVEN and spared.times >= OFTEN:
             found[format_network(target)] = f"spared {spared.times} times as a served client"
     for record in account.bans:
         ban = record.ban
         over = [one.value / one.limit for one in ban.evidence if one.signal is Signal.CONNECTIONS and one.limit > 0]
-        single = ban.target.prefixlen >= (32 if ban.target.version == 4 else 64)
+        single = one_party(ban.target)
         if ban.origin is Origin.AUTO and single and over and max(over) < MODEST:
             found[format_network(ban.target)] = f"{max(over):.1f} times the limit of connections"
     if found:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from synguard.addresses import Address, Network, host_network
 from synguard.errors import SensorError
+from synguard.readings import CONTAINERS, Protected
 from synguard.sensors.container_probe import ContainerProbe, forwards, own_addresses, probe_container
 from synguard.sensors.namespace_reader import NamespaceReader
 from synguard.sensors.namespaces import Sighting, Walk
@@ -206,3 +207,13 @@ class Containers:
 
 def _interfaces(unread: Iterable[Unread]) -> str:
     return ", ".join(sorted({one.interface for one in unread})[:_MOST_SHOWN])
+
+
+def with_containers(seen: Protected, containers: Containers) -> Protected:
+    """Return who may never be banned with the containers that serve something, and the others as never cut off."""
+    return replace(
+        seen,
+        networks={**containers.addresses, **seen.networks},
+        never_cut_off=containers.clients,
+        parts={CONTAINERS: containers.addresses, **seen.parts},
+    )

@@ -20,10 +20,11 @@ from synguard.readings import (
     Protected,
     SocketReading,
     SocketTable,
+    TcpState,
     concatenated,
-    empty_table,
+    local_ports,
 )
-from synguard.sensors.containers import Containers
+from synguard.sensors.containers import Containers, with_containers
 from synguard.sensors.counters import read_counters
 from synguard.sensors.inet_diag import SocketRows
 from synguard.sensors.listener_names import ListenerNames
@@ -38,8 +39,6 @@ _Seen = TypeVar("_Seen")
 
 OWN: Final = ""
 """The namespace of the host itself."""
-CONTAINERS: Final = "containers"
-"""The part of who is protected that is found here."""
 PEERS_OF_AT_ONCE: Final = 4
 """Namespaces whose finished peers are read in one call; each costs a walk of a table of the whole machine."""
 
@@ -71,7 +70,9 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         self._counted: dict[str, dict[str, int]] = {}
         self._added: dict[str, int] = {}
         self._next_peers = 0
-        self._own, self._translated, self._asked_own_at = empty_table(), False, float("-inf")
+        self._asked_own_at = float("-inf")
+        self._as_read: dict[tuple[str, bool], SocketTable] = {}
+        """(namespace, whether half-open) → its sockets as they were last read, with their ports as they are there."""
 
     @property
     def source(self) -> str:
@@ -108,7 +109,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
             SensorError: No whole table of the host itself could be had.
         """
         own = [self._own_listener(one) for one in self._host.listeners(now)]
-        rows = self._each(now, lambda reader: reader.listening(now))
+        rows = self._each(now, lambda reader: reader.busiest(now))
         inodes = np.concatenate([found.inode for _, found in rows] or [np.empty(0, np.uint32)])
         names = iter(self._names.names(inodes, now)) if len(inodes) else iter(())
         foreign = [
@@ -116,14 +117,27 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         ]
         return tuple(sorted([*own, *foreign], key=lambda one: (one.port, one.address.version, one.address)))
 
+    def served_ports(self, now: float) -> frozenset[int]:
+        """Return every port that a socket listens on, as clients write it.
+
+        Raises:
+            SensorError: No whole table of the host itself could be had.
+        """
+        served, known = self._host.served_ports(now), self._published.ports_of(OWN)
+        doors = {self._door(OWN, port) for port in served.intersection(known)}
+        for reader, rows in self._each(now, lambda reader: reader.listening(now)):
+            doors |= {self._door(reader.label, port) for port in local_ports(rows.table)}
+        return served if doors <= served else served | doors
+
     def half_open(self, now: float) -> SocketReading:
         """Return sockets in ``SYN_RECV`` whose local port listens.
 
         Raises:
             SensorError: No whole table of the host itself could be had.
         """
-        own = self._host.half_open(now)
-        return self._joined(own, self._each(now, lambda reader: reader.half_open(now)), now)
+        return self._joined(
+            self._host.half_open(now), self._each(now, lambda reader: reader.half_open(now)), now, half_open=True
+        )
 
     def connections(self, now: float) -> SocketReading:
         """Return sockets past the handshake, ``TIME_WAIT`` included, whose local port listens.
@@ -131,8 +145,9 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         Raises:
             SensorError: No whole table of the host itself could be had.
         """
-        own = self._host.connections(now)
-        return self._joined(own, self._each(now, lambda reader: _incoming(reader, now)), now)
+        return self._joined(
+            self._host.connections(now), self._each(now, lambda reader: reader.incoming(now)), now, half_open=False
+        )
 
     def counters(self, now: float) -> CounterReading:
         """Return the host's counters, and what those of the others have grown by since they were first seen.
@@ -202,11 +217,8 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         return None if reader is None else reader.open_kernel
 
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
-        """Return those half-open sockets of the last reading with their ports as they are in the namespace."""
-        if namespace == OWN:
-            return self._own.where(np.isin(self._own.cookie, rows.cookie)) if self._translated else rows
-        reader = next((one for one in self.containers.readers if one.label == namespace), None)
-        last = empty_table() if reader is None else reader.last_half_open()
+        """Return those sockets of the last reading, all half-open or none, with their ports as they are there."""
+        last = self._as_read.get((namespace, bool((rows.state == TcpState.SYN_RECV).any())), rows)
         return last.where(np.isin(last.cookie, rows.cookie))
 
     def close(self) -> None:
@@ -229,8 +241,10 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         return found
 
     def _joined(
-        self, own: SocketReading, others: list[tuple[NamespaceReader, SocketTable]], now: float
+        self, own: SocketReading, others: list[tuple[NamespaceReader, SocketTable]], now: float, *, half_open: bool
     ) -> SocketReading:
+        self._as_read = {key: table for key, table in self._as_read.items() if key[1] is not half_open}
+        self._as_read |= {(reader.label, half_open): table for reader, table in others} | {(OWN, half_open): own.table}
         translated = self._own_as_published(own.table, now)
         tables, spans, start = [translated], [NamespaceSpan("", 0, len(translated))], len(translated)
         for reader, table in others:
@@ -248,9 +262,8 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         if now - self._asked_own_at >= ASK_UNKNOWN_S and is_tracking():
             self._asked_own_at = now
             self._published.learn(OWN, table, now)
-        self._own = table
-        self._translated = any(self._door(OWN, port) != port for port in self._published.ports_of(OWN))
-        return self._as_published(OWN, table) if self._translated else table
+        translated = any(self._door(OWN, port) != port for port in self._published.ports_of(OWN))
+        return self._as_published(OWN, table) if translated else table
 
     def _as_published(self, label: str, table: SocketTable) -> SocketTable:
         ports = table.local_port.copy()
@@ -278,23 +291,3 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
             namespace=label,
             inner_port=port,
         )
-
-
-def with_containers(seen: Protected, containers: Containers) -> Protected:
-    """Return who may never be banned with the containers that serve something, and the others as never cut off."""
-    return replace(
-        seen,
-        networks={**containers.addresses, **seen.networks},
-        never_cut_off=containers.clients,
-        parts={CONTAINERS: containers.addresses, **seen.parts},
-    )
-
-
-def _incoming(reader: NamespaceReader, now: float) -> SocketTable:
-    """Return the connections of one namespace whose local port listens there."""
-    listening = np.zeros(1 << 16, np.bool_)
-    listening[reader.listening(now).table.local_port] = True
-    if not listening.any():
-        return reader.listening(now).table  # nothing listens: an empty table, without another dump
-    table = reader.connections()
-    return table.where(listening[table.local_port])

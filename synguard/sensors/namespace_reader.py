@@ -7,8 +7,11 @@ import os
 import socket
 from typing import Final
 
+import numpy as np
+
 from synguard.errors import SensorError
-from synguard.readings import CONNECTED, SocketTable, TcpState, empty_table
+from synguard.readings import CONNECTED, SocketTable, TcpState
+from synguard.sensors.busiest import busiest
 from synguard.sensors.counters import GROUPS, parse_group
 from synguard.sensors.inet_diag import SocketRows
 from synguard.sensors.namespaces import Sighting, inside
@@ -77,17 +80,28 @@ class NamespaceReader:
         table = self._read(now).table
         return table.where(table.state == TcpState.SYN_RECV)
 
-    def last_half_open(self) -> SocketTable:
-        """Return the sockets in ``SYN_RECV`` as they were last read."""
-        return empty_table() if self._waiting is None else self.half_open(self._waiting[0])
-
-    def connections(self) -> SocketTable:
-        """Return the sockets past the handshake, ``TIME_WAIT`` included, whichever end opened them.
+    def busiest(self, now: float) -> SocketRows:
+        """Return the listening sockets that matter to a tick; see ``busiest``.
 
         Raises:
             SensorError: No whole table could be had.
         """
-        return self._diag.tcp(_COMPLETED).table
+        rows = self.listening(now)
+        chosen = busiest(rows.table, self.half_open(now))
+        return SocketRows(rows.table.where(chosen), rows.inode[chosen])
+
+    def incoming(self, now: float) -> SocketTable:
+        """Return the sockets past the handshake, ``TIME_WAIT`` included, whose local port listens here.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        listening = np.zeros(1 << 16, np.bool_)
+        listening[self.listening(now).table.local_port] = True
+        if not listening.any():
+            return self.listening(now).table  # nothing listens: an empty table, without another dump
+        table = self._diag.tcp(_COMPLETED).table
+        return table.where(listening[table.local_port])
 
     def counters(self) -> dict[str, int]:
         """Return the absolute TCP counters.

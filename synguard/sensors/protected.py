@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
@@ -19,6 +20,7 @@ from synguard.addresses import Address, Network, format_network, host_network, p
 from synguard.errors import ConfigError, SensorError
 from synguard.policy.models import Allow
 from synguard.readings import KnownParts, Protected
+from synguard.sensors.added_allow import PART, added_networks
 from synguard.sensors.allow_list import FaultyLinesError, read_allow_networks
 from synguard.sensors.gateways import read_default_gateways
 from synguard.sensors.local_routes import read_local_routes
@@ -73,7 +75,7 @@ def read_protected(allow: Allow, places: Places = DEFAULT_PLACES, known: KnownPa
     """
     parts: dict[str, Mapping[Network, str]] = {}
     problems: list[str] = []
-    for what, read in _parts(allow, places):
+    for what, read in _parts(allow, places, known):
         usable: Mapping[Network, str] = {}
         try:
             parts[what] = read()
@@ -112,9 +114,11 @@ def _keep_resolvers(parts: dict[str, Mapping[Network, str]], paths: Sequence[str
         parts[path] = {**known.get(path, {}), **parts[path]}
 
 
-def _parts(allow: Allow, places: Places) -> list[tuple[str, Callable[[], Mapping[Network, str]]]]:
+def _parts(allow: Allow, places: Places, known: KnownParts) -> list[tuple[str, Callable[[], Mapping[Network, str]]]]:
     """Return what is read, named for the operator, the gravest last."""
+    added = allow.added
     return [
+        *([(PART, lambda: added_networks(added, datetime.now(UTC), known.get(PART, {})))] if added else ()),
         *((f"{FILE}{path}", partial(read_allow_networks, path)) for path in allow.files),
         (ADDRESSES, lambda: dict.fromkeys(allow.addresses, "allow-list of the configuration")),
         *((str(path), partial(resolvers, path)) for path in places.resolv_conf),
@@ -136,7 +140,7 @@ def differences(allow: Allow, known: KnownParts) -> Iterator[str]:
             more = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
             yield (
                 f"[allow] of the configuration file is not what the agent goes by: {', '.join(shown[:NAMED])}{more} "
-                f"{'is' if len(shown) == 1 else 'are'} {where}; reload the agent (systemctl reload synguard)"
+                f"{'is' if len(shown) == 1 else 'are'} {where}; reload the agent"
             )
 
 

@@ -7,11 +7,13 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from synguard.addresses import Address
 from synguard.errors import SensorError
 from synguard.readings import CONNECTED, V4_PREFIX, Listener, SocketReading, SocketTable, TcpState, local_ports
 from synguard.sensors import psutil_tables
+from synguard.sensors.busiest import busiest
 from synguard.sensors.inet_diag import SocketRows, UnavailableError
 from synguard.sensors.listener_names import ListenerNames, process_name
 from synguard.sensors.psutil_tables import Owned
@@ -20,6 +22,10 @@ from synguard.sensors.sock_diag import SockDiag
 _LISTENING: Final = frozenset({TcpState.LISTEN})
 _HALF_OPEN: Final = frozenset({TcpState.SYN_RECV})
 _COMPLETED: Final = CONNECTED | {TcpState.TIME_WAIT}
+MANY: Final = 4_096
+"""Listening sockets beyond which they are not read anew …"""
+SELDOM_S: Final = 1.0
+"""… within so long."""
 MOST_SERVED: Final = 64
 """Ports without a listener that are learned from half-open sockets; more would take the host's own connections in."""
 
@@ -38,6 +44,8 @@ class SocketTables:
         self._served: set[int] = set()
         self._listening: tuple[float, SocketRows] | None = None
         self._by_psutil: tuple[float, Owned] | None = None
+        self._waiting: tuple[float, SocketTable] | None = None
+        self._ports: tuple[npt.NDArray[np.bool_], frozenset[int]] = np.zeros(1 << 16, np.bool_), frozenset()
 
     @property
     def source(self) -> str:
@@ -59,6 +67,7 @@ class SocketTables:
         """
         listening = local_ports(self._listening_rows(now))
         table = self._in(now, _HALF_OPEN)
+        self._waiting = now, table
         elsewhere = set(local_ports(table)).difference(listening, self._served)
         self._served.update(sorted(elsewhere)[: MOST_SERVED - len(self._served)])
         return SocketReading(now, table, self.source)
@@ -76,23 +85,40 @@ class SocketTables:
         return SocketReading(now, table.where(listening[table.local_port]), self.source)
 
     def listeners(self, now: float) -> tuple[Listener, ...]:
-        """Return every listening TCP socket, by port; names are looked for at a slow cadence.
+        """Return the listening TCP sockets, by port; names are looked for at a slow cadence.
+
+        Where half-open sockets were read at the same moment, those that matter to a tick; see ``busiest``.
 
         Raises:
             SensorError: No whole table could be had.
         """
-        table, names = self._named_listeners(now)
+        table = self._listening_rows(now)
+        looked_at = np.arange(len(table))
+        if self._waiting is not None and self._waiting[0] == now:
+            looked_at = busiest(table, self._waiting[1])
         found = [
             Listener(
                 address=address_of(int(table.local_high[row]), int(table.local_low[row])),
                 port=int(table.local_port[row]),
                 backlog=int(table.send_queue[row]),
                 accept_queue=int(table.recv_queue[row]),
-                process=names[row],
+                process=name,
             )
-            for row in range(len(table))
+            for row, name in zip(looked_at.tolist(), self._names_of(looked_at, now), strict=True)
         ]
         return tuple(sorted(found, key=lambda listener: (listener.port, listener.address.version, listener.address)))
+
+    def served_ports(self, now: float) -> frozenset[int]:
+        """Return the ports that sockets listen on, the same object for as long as they are the same.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        listening = np.zeros(1 << 16, np.bool_)
+        listening[self._listening_rows(now).local_port] = True
+        if not np.array_equal(listening, self._ports[0]):
+            self._ports = listening, frozenset(np.flatnonzero(listening).tolist())
+        return self._ports[1]
 
     def tcp(self, states: Iterable[TcpState]) -> SocketTable:
         """Return every TCP socket in one of ``states``, whichever end opened it.
@@ -126,21 +152,23 @@ class SocketTables:
         return rows.table if rows is not None else _in_states(self._by_psutil_at(now).table, states)
 
     def _listening_rows(self, now: float) -> SocketTable:
-        """Return the listening sockets, read once per moment ``now``."""
-        if not self._refusal and (self._listening is None or self._listening[0] != now):
+        """Return the listening sockets, read once per moment ``now``; very many of them once in `SELDOM_S`."""
+        last = self._listening
+        fresh = last is not None and (last[0] == now or (len(last[1]) > MANY and last[0] <= now < last[0] + SELDOM_S))
+        if not self._refusal and not fresh:
             rows = self._diag_tcp(_LISTENING)
             self._listening = None if rows is None else (now, rows)
         if self._listening and not self._refusal:
             return self._listening[1].table
         return _in_states(self._by_psutil_at(now).table, _LISTENING)
 
-    def _named_listeners(self, now: float) -> tuple[SocketTable, list[str]]:
-        table = self._listening_rows(now)
+    def _names_of(self, rows: npt.NDArray[np.int64], now: float) -> list[str]:
+        """Return the names of the processes that hold these rows of the listening sockets."""
         if self._listening and not self._refusal:
-            return table, self._names.names(self._listening[1].inode, now)
+            return self._names.names(self._listening[1].inode[rows], now)
         owned = self._by_psutil_at(now)
-        pids = owned.pid[owned.table.state == TcpState.LISTEN]
-        return table, [process_name(int(pid)) if pid else "" for pid in pids]
+        pids = owned.pid[owned.table.state == TcpState.LISTEN][rows]
+        return [process_name(int(pid)) if pid else "" for pid in pids]
 
     def _diag_tcp(self, states: frozenset[TcpState]) -> SocketRows | None:
         """Return a table by sock_diag, or None where, now or ever since, the kernel refuses it."""

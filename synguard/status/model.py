@@ -186,7 +186,7 @@ class Status(_Part):  # wide: one record, a field a key of the JSON
     plane: str
     show_command: str
     mode_by: str = "config"
-    """What gave the mode: ``config``, ``option`` of the command line, or ``order`` of ``synguard enable``."""
+    """What gave the mode: ``config``, ``option`` of the command line, ``order`` of ``synguard enable``, ``panic``."""
     mode_story: str = ""
     """One line on that order and what came of it; empty where there is none."""
     confirm_by: datetime | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from synguard.model import Mode
 from synguard.output.times import ago
+from synguard.status.agent_commands import start_command
 from synguard.status.conditions import KINDS, Code, Condition
 from synguard.status.freshness import is_stale
 from synguard.status.model import FloodStatus, Status, TotalsStatus
@@ -57,7 +58,7 @@ def _without_agent(
         "plane": last.plane if last else None,
         "show_command": last.show_command if last else None,
         "healthy": False,
-        "conditions": [_condition(Code.AGENT_ABSENT, shown, now, "systemctl start synguard")],
+        "conditions": [_condition(Code.AGENT_ABSENT, shown, now, start_command())],
         "problems": [shown],
         "plane_problem": "",
         "notes": [],
@@ -114,7 +115,7 @@ def overview_lines(seen: Mapping[str, Any]) -> list[str]:
     if seen["show_command"]:
         lines.append(f"rules: {seen['plane']}; see them with {seen['show_command']}")
     if not seen["running"]:
-        lines.append("start it with synguard run, or systemctl start synguard")
+        lines.append(f"start it: {start_command()}")
     return lines
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from synguard.model import Mode
 from synguard.output.times import left
+from synguard.status.agent_commands import start_command
 from synguard.status.model import FloodStatus, Status
 from synguard.top.snapshot import Snapshot
 from synguard.top.spans import Line, Span, Style, line
@@ -26,7 +27,7 @@ def head_lines(snapshot: Snapshot, *, paused: bool = False) -> list[Line]:
         lines += [_health(snapshot, snapshot.status, bool(seen["healthy"])), *_events(snapshot.status, snapshot.at)]
     else:
         absent = problems.pop()  # what is told last is that no agent speaks
-        lines.append(line(Span(f"{absent}; start it: synguard run, or systemctl start synguard", Style.BAD)))
+        lines.append(line(Span(f"{absent}; start it: {start_command()}", Style.BAD)))
     lines += [line(Span(f"problem: {problem}", Style.BAD)) for problem in problems[:MOST_PROBLEMS]]
     if len(problems) > MOST_PROBLEMS:
         lines.append(line(Span(f"and {len(problems) - MOST_PROBLEMS} more problems, see synguard status", Style.BAD)))

@@ -130,6 +130,7 @@ class Watch:
             ttl=np.full(n, 57, np.uint8),
             tcp_window=np.full(n, 64240, np.uint16),
             options=np.ones(n, np.uint32),
+            more=np.zeros(n, np.uint32),
         )
         moment = NOON + timedelta(seconds=now)
         proven = None if answered is None else (np.zeros(len(answered), np.uint64), answered)

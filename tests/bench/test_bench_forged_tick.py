@@ -43,7 +43,7 @@ def forged(rng: np.random.Generator, at: float, pps: int, one_in: int) -> SynSam
     return SynSample(
         at=at, source_high=np.zeros(rows, np.uint64), source_low=low, local_port=np.full(rows, 80, np.uint16),
         ttl=rng.integers(30, 255, rows).astype(np.uint8), tcp_window=np.full(rows, 64240, np.uint16),
-        options=np.zeros(rows, np.uint32), one_in=one_in, window_s=TICK_S,
+        options=np.zeros(rows, np.uint32), one_in=one_in, window_s=TICK_S, more=np.zeros(rows, np.uint32),
     )  # fmt: skip
 
 

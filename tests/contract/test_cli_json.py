@@ -177,7 +177,7 @@ def test_why(host: CliHost) -> None:
 
 
 def test_review(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synguard.cli.review._BETWEEN_READS_S", 0.0)
+    monkeypatch.setattr("synguard.cli.review_found._BETWEEN_READS_S", 0.0)
     host.run("ban", "203.0.113.7", "--for", "5m")
     told = host.run("review", "--json").json
     assert told.keys() >= {"bans", "extended", "released"}

@@ -38,7 +38,7 @@ def now() -> datetime:
         *FAULTY,
         "dry-run",
         "split",
-        *(pytest.param(name, marks=pytest.mark.kernel) for name in sorted(IN_KERNEL)),
+        *(pytest.param(name, marks=(pytest.mark.kernel, pytest.mark.smoke)) for name in sorted(IN_KERNEL)),
     ]
 )
 def plane(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:

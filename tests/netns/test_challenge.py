@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 
+from synguard.enforcer.challenge.plane import ChallengePlane
+from synguard.enforcer.reconcile.delta import delta
 from synguard.model import SynHeader
 from tests.conftest import MakeLab
-from tests.support.challenge import Challenge, challenge, header_drop, limit
+from tests.support.bans import wanted
+from tests.support.challenge import Challenge, challenge, header_drop, limit, now
 from tests.support.lab.client_plan import flash_crowd, steady
 from tests.support.lab.flood_plan import FloodPlan, Look, anywhere, hosts, prefix
 from tests.support.lab.lab import Lab
@@ -74,11 +78,16 @@ def test_syns_of_one_exact_header_are_dropped_and_those_of_clients_are_not(begin
 
 def test_a_proven_peer_passes_at_a_small_rate_and_is_challenged_beyond(begin: Begin) -> None:
     lab, held = begin()
-    held.hold(challenge("all", "0.0.0.0/0", 80), proven=("198.18.7.7",))
-    lab.start_flood(FloodPlan(groups=(hosts("198.18.7.7"),), pps=5_000, duration_s=2)).report()
-    hits = held.hits("all")
-    assert hits.answered > 9_000
-    assert hits.passed < 16 + 8 * 3 + 60
+    everybody = (challenge("all4", "0.0.0.0/0", 80), challenge("all6", "::/0", 80))
+    peers, others = ("198.18.7.7", "2001:db8:bad::7"), tuple(f"198.18.8.{n}" for n in range(250))
+    held.hold(*everybody, proven=(*peers, *others))
+    held.hold(*everybody, proven=peers)
+    flood = (hosts(peers[0]), hosts(peers[1]), hosts(others[0]))
+    lab.start_flood(FloodPlan(groups=flood, pps=15_000, duration_s=2)).report()
+    hits = [held.hits(name) for name in ("all4", "all6")]
+    assert hits[0].answered > 18_000
+    assert hits[1].answered > 9_000
+    assert all(16 <= one.passed < 16 + 8 * 3 + 60 for one in hits)
 
 
 def test_past_its_deadline_a_challenge_does_nothing_though_no_one_took_it_away(begin: Begin) -> None:
@@ -90,6 +99,7 @@ def test_past_its_deadline_a_challenge_does_nothing_though_no_one_took_it_away(b
     assert held.read().bans == {}
 
 
+@pytest.mark.calm
 def test_foreign_filters_and_a_foreign_clsact_stay_as_they_are(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     lab.victim.run(["tc", "qdisc", "add", "dev", UPLINK, "clsact"])
@@ -103,6 +113,24 @@ def test_foreign_filters_and_a_foreign_clsact_stay_as_they_are(make_lab: MakeLab
     assert "clsact" in lab.victim.run(["tc", "qdisc", "show", "dev", UPLINK])
 
 
+@pytest.mark.calm
+def test_a_ban_that_another_process_added_is_taken_in_and_watched_ports_keep_their_slots(make_lab: MakeLab) -> None:
+    """A ban on port 80 was one on the first watched port too, and a ban by hand stayed when the agent ended it."""
+    lab = make_lab(Victim())
+    agent = Challenge(lab, ports=(22, 80))
+    agent.hold(challenge("web", "198.18.7.0/24", 80))
+    slots = agent.program.maps.slot_of_port
+    assert len({int(slots[port]) for port in (22, 80, 443)}) == 3
+    verb = agent.thread.call(lambda: ChallengePlane(now, set))
+    goal = wanted(challenge("web", "198.18.7.0/24", 80), challenge("tls", "198.18.8.0/24", 443))
+    agent.thread.call(lambda: verb.apply(replace(delta(goal, verb.read(), now()), frame=False)))
+    assert agent.read().bans.keys() == {"web", "tls"}
+    agent.hold(challenge("web", "198.18.7.0/24", 80))
+    assert agent.thread.call(verb.read).bans.keys() == {"web"}
+    agent.close()
+
+
+@pytest.mark.calm
 def test_our_clsact_goes_with_us(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     before = lab.victim.run(["tc", "qdisc", "show"])

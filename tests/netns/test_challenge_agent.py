@@ -52,12 +52,14 @@ def test_attackers_are_challenged_clients_get_in_and_nothing_remains(make_lab: M
     assert siege.served_after.share >= 0.99, siege.served_after.outcomes()
     assert "synguard" in filters(lab)
     assert cookies(lab) == "2"
+    assert lab.victim.run(["cat", "/proc/net/packet"]).count("\n") == 1, "the program counts, and no packet socket"
     agent.stop()
     assert cookies(lab) == before
     agent.verb("flush", "--yes")
     assert "synguard" not in filters(lab)
 
 
+@pytest.mark.calm
 def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand_outranks_it(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     lab.serve()
@@ -74,6 +76,7 @@ def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand
     assert agent.ask("bans") == []
 
 
+@pytest.mark.calm
 def test_without_a_program_a_challenge_by_hand_is_refused(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     agent = lab.agent()

@@ -20,7 +20,7 @@ from tests.support.lab.client_plan import steady
 from tests.support.lab.lab import Lab
 from tests.support.lab.topology import UPLINK, VICTIM4, Victim
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 LOOSE: Final = "net.netfilter.nf_conntrack_tcp_loose"
 HERE: Final = (Entrance(4, UPLINK, (ip_network(VICTIM4),)),)

@@ -53,5 +53,6 @@ def run_nft(script: str) -> None:
     subprocess.run(["nft", "-f", "-"], input=script + "\n", text=True, check=True, timeout=20)
 
 
+@pytest.mark.smoke
 def test_this_kernel_has_what_a_challenge_needs() -> None:
     assert list(kernel_obstacles()) == []

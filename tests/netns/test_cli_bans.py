@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.firewall_net import FirewallNet, prefix, source, wait_until
 from tests.support.lab.namespaces import REPOSITORY, python_module
+from tests.support.lab.warm import run_verb
 
 pytestmark = pytest.mark.kernel
 
@@ -36,7 +37,7 @@ def synguard(request: pytest.FixtureRequest, net: FirewallNet, tmp_path: Path) -
     )
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return there(net, python_module("synguard", "--config", str(config), *words))
+        return net.host.call(run_verb, "--config", str(config), *words)
 
     yield call
     call("flush", "--yes")

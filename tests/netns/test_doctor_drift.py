@@ -24,7 +24,7 @@ PLANES = {
     "rules": 'plane = "iptables"\nmembers = "rules"\n',
     "nft": 'plane = "nftables"\n',
 }
-PUTS_BACK = "systemctl start synguard, or any synguard ban or unban, puts this back"
+PUTS_BACK = "starting the agent, or any synguard ban or unban, puts this back"
 LEGACY_RESTORE = "printf '*raw\\nCOMMIT\\n*filter\\nCOMMIT\\n' | iptables-legacy-restore"
 DRIFTS = [
     ("sets", "iptables-legacy -t raw -F SYNGUARD", "rules", "missing or changed: iptables raw: the rules of SYNGUARD"),

@@ -194,6 +194,7 @@ def test_the_meter_sees_relief_when_the_firewall_begins_to_drop(make_lab: MakeLa
     assert reach.share(cut + 0.05, cut + 0.1) < 0.02
 
 
+@pytest.mark.calm
 @pytest.mark.parametrize("ending", [AssertionError, KeyboardInterrupt])
 def test_nothing_is_left_after_a_lab_that_failed(ending: type[BaseException]) -> None:
     lab = Lab()

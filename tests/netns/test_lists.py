@@ -20,7 +20,7 @@ from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.model import Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import FirewallNet, source
-from tests.support.lab.namespaces import REPOSITORY, python_module
+from tests.support.lab.warm import run_verb
 from tests.support.network_thread import NetworkThread, PlaneThere
 
 pytestmark = pytest.mark.kernel
@@ -53,17 +53,7 @@ def synguard(
     )
 
     def call(*words: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = python_module("synguard", "--config", str(config), *words)
-        return net.host.call(
-            subprocess.run,
-            command,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=REPOSITORY,
-        )
+        return net.host.call(run_verb, "--config", str(config), *words, stdin=given)
 
     yield call
     call("flush", "--yes")

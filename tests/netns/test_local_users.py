@@ -13,7 +13,7 @@ from tests.support.lab.agent import Agent
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 NOBODY = 65534
 DROP = ("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "--bounding-set=-all")

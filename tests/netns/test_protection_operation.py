@@ -91,6 +91,7 @@ def test_an_allow_file_that_cannot_be_read_suspends_automatic_bans_and_says_so(l
     wait_for(lambda: agent.status().healthy, "the suspension to be over")
 
 
+@pytest.mark.calm
 def test_whom_a_broken_allow_file_named_still_connects_and_a_ban_of_her_is_refused(lab: Lab, tmp_path: Path) -> None:
     """A ban of her /24 stood, a line was mistyped in the file, and within five seconds she was refused."""
     friends, friend = tmp_path / "friends.txt", "172.20.0.20"

@@ -81,10 +81,24 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
 def test_every_documented_way_lets_us_in_again(host: Host) -> None:
     for title in ("Lift one ban", "Everything out", "Without synguard"):
         host.player.run_agent("synguard run")
-        host.player.sandbox.run("synguard unban --all --yes")
+        host.player.sandbox.run("synguard panic --over; synguard unban --all --yes")
         host.lock_us_out()
         host.type(*lines_of(title))
         assert host.let_in(), title
+
+
+def test_a_panic_outlasts_the_agent_that_the_config_lets_enforce(host: Host) -> None:
+    host.player.run_agent("synguard run")
+    host.lock_us_out()
+    host.type("synguard panic --yes")
+    host.player.stop_agent()
+    host.player.run_agent("synguard run")
+    refused = host.player.sandbox.run(f"synguard ban {US} --force")
+    assert refused.code == 3, refused.output
+    assert '"mode": "dry-run"' in host.player.sandbox.run("synguard status --json").output
+    assert host.let_in()
+    host.type("synguard panic --over")
+    host.lock_us_out()
 
 
 def test_a_ban_that_returns_after_a_reboot_is_lifted_from_the_console(host: Host) -> None:

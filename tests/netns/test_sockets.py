@@ -92,6 +92,7 @@ def test_ipv4_over_a_dual_stack_listener_is_counted_once_and_as_ipv4() -> None:
             client.close()
 
 
+@pytest.mark.smoke
 @in_own_network
 def test_half_open_sockets_of_both_families_are_counted_by_source_and_port() -> None:
     with listening("0.0.0.0", 80, 1024), listening("::", 443, 1024), reading() as sockets:
@@ -108,6 +109,7 @@ def test_half_open_sockets_of_both_families_are_counted_by_source_and_port() -> 
         assert len(sockets.connections(1.0).table) == 0
 
 
+@pytest.mark.smoke
 @in_own_network
 def test_half_open_answers_to_either_state_bit_as_state_3() -> None:
     """The fact that makes asking for bits 3 and 12 harmless: no socket shows twice."""
@@ -147,6 +149,7 @@ def test_an_outgoing_connection_is_nobodys_attack() -> None:
         outgoing.close()
 
 
+@pytest.mark.smoke
 @in_own_network
 def test_listeners_show_backlog_waiting_connections_and_process() -> None:
     with listening("0.0.0.0", 80, 5), listening("::", 81, 100_000), reading() as sockets:
@@ -198,6 +201,7 @@ def test_psutil_gives_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
             client.close()
 
 
+@pytest.mark.smoke
 @in_own_network
 def test_the_counters_are_those_of_this_namespace() -> None:
     with listening("0.0.0.0", 80):

@@ -74,6 +74,7 @@ def test_a_client_that_finished_is_remembered_whoever_closed_first(server_closes
     wait_until(lambda: {"198.51.100.7", "2001:db8::7"} <= finished())
 
 
+@pytest.mark.smoke
 @in_own_network
 def test_an_ipv4_client_of_a_dual_stack_listener_is_remembered_as_ipv4() -> None:
     own("198.51.100.7/32")

@@ -61,6 +61,7 @@ def test_a_person_watches_a_flood_bans_and_unbans_and_sees_the_agent_die(lab: La
         assert screen.wait_end() == 0
 
 
+@pytest.mark.calm
 @pytest.mark.parametrize("ending", ["q", "ctrl-c"])
 def test_the_terminal_is_given_back_as_it_was(lab: Lab, ending: str) -> None:
     """stty -a before and after, in one shell: echo and line mode are back, however it ended."""
@@ -73,6 +74,7 @@ def test_the_terminal_is_given_back_as_it_was(lab: Lab, ending: str) -> None:
         assert "ended 0" in screen.wait_for("as it was")
 
 
+@pytest.mark.calm
 def test_where_the_cursor_cannot_be_moved_it_prints_one_snapshot(lab: Lab) -> None:
     command = lab.victim.command([SYNGUARD, "--config", str(lab.agent().config_path), "top"])
     with PtyScreen(command, environment={"TERM": "dumb"}) as screen:
@@ -80,6 +82,7 @@ def test_where_the_cursor_cannot_be_moved_it_prints_one_snapshot(lab: Lab) -> No
         assert "NO AGENT RUNS" in screen.text
 
 
+@pytest.mark.calm
 def test_a_terminal_that_hangs_up_ends_it(lab: Lab) -> None:
     command = lab.victim.command([SYNGUARD, "--config", str(lab.agent().config_path), "top"])
     screen = PtyScreen(command)

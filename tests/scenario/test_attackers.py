@@ -15,6 +15,7 @@ from synguard.detector.detector import Detector
 from synguard.model import Mode, Scope
 from synguard.policy.models import Budget, Config, Limits, Policy, Proven
 from synguard.readings import Readings
+from synguard.status.conditions import Code
 from tests.support.scene import Scene, Weather
 from tests.support.traffic import forged, listener, sockets, syns, table
 
@@ -182,6 +183,35 @@ def test_random_cover_does_not_hide_prefixes_that_flood(scene: Scene) -> None:
         scene.sensors.weather = flood(pps, header_of=forged)
         scene.lasts(0.1)
     assert set(networks) <= scene.banned()
+
+
+def test_handshakes_that_are_over_at_once_are_counted_where_they_end(scene: Scene) -> None:
+    """8,000 handshakes a second from one source, each over within milliseconds, stood in no look at the table.
+
+    People whose connections are as short are not banned with it.
+    """
+    people = {f"198.{i}.100.9": 5 for i in range(1, 101)}
+    strikes(scene, Weather(connections=PEOPLE, short_pps=people), 10.0)
+    assert scene.banned() == set()
+    strikes(scene, Weather(connections=PEOPLE, short_pps=people | {"203.0.113.7": 8000}), 10.0)
+    assert scene.banned() == {"203.0.113.7"}
+    assert all(ban.scope is Scope.ALL for ban in scene.plane.read().bans.values())
+
+
+def codes(scene: Scene) -> set[Code]:
+    """Return the codes of the conditions that stand."""
+    return {one.code for one in scene.agent.conditions.all}
+
+
+def test_a_sampler_that_does_not_see_what_floods_says_so(scene: Scene) -> None:
+    """12,000 SYNs a second behind IPv6 headers that the filter does not walk were not sampled, and nothing said so."""
+    strikes(scene, flood({"203.0.113.7": 12_000.0}), 5.0)
+    assert Code.SAMPLER_BLIND not in codes(scene)
+    unseen = {f"2001:db8:9:{i:x}::1": 1 for i in range(129)}
+    strikes(scene, Weather(half_open=unseen, dropped_pps=12_000.0), 5.0)
+    assert Code.SAMPLER_BLIND in codes(scene)
+    strikes(scene, Weather(), 5.0)
+    assert Code.SAMPLER_BLIND not in codes(scene)
 
 
 def at_a_full_service(held: dict[str, int]) -> Weather:

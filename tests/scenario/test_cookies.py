@@ -198,9 +198,7 @@ def test_a_kill_between_note_and_kernel_is_no_reason_to_hold_back(
 
 def test_after_a_reboot_the_note_is_void(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     flood(scene)
-    monkeypatch.setattr(
-        "synguard.enforcer.syn_cookies_note.CookieNoteFile.read", lambda _: None
-    )  # see test_cookie_note
+    monkeypatch.setattr("synguard.enforcer.sysctl_note.SysctlNoteFile.read", lambda _: None)  # see test_cookie_note
     scene.sysctl.cookies, tries = 1, scene.sysctl.tries  # as /etc/sysctl.d has it now
     scene.restarts()
     calm(scene)

@@ -12,7 +12,9 @@ from synguard.errors import LedgerError, PlaneError, PlaneUnavailableError
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Action, Ban, Mode, Origin, Scope
 from synguard.operator.enablement import Enablement, EnablementFile
+from synguard.operator.panic import Panic, PanicFile
 from synguard.policy.models import Config
+from synguard.status.conditions import Code
 from synguard.status.model import Status, read_status
 from tests.scenario.test_floods import ATTACKER, POLICY, rain
 from tests.support.fake_plane import EMPTY, FakePlane
@@ -260,3 +262,34 @@ def test_a_reload_neither_ends_nor_forgets_the_order(scene: Scene, caplog: pytes
     scene.lives(2)
     assert scene.agent.mode is Mode.ENFORCE
     assert not any("takes effect at the next start" in message for message in caplog.messages)
+
+
+def test_panic_outranks_what_was_enabled_and_stands_over_a_restart_until_it_is_over(scene: Scene) -> None:
+    by_hand(scene)
+    enable(scene, None)
+    flood(scene, 5)
+    assert scene.held() == {ATTACKER, "192.0.2.128/25"}
+    order = PanicFile(scene.config.state_dir)
+    order.write(Panic(since=scene.clock.utcnow()))
+    flood(scene, 2)
+    assert (status(scene).mode, status(scene).mode_by) == (Mode.DRY_RUN, "panic")
+    assert [one.code for one in status(scene).conditions if one.code is Code.PANIC] == [Code.PANIC]
+    assert ATTACKER not in scene.held()
+    scene.restarts()
+    flood(scene, 3)
+    assert status(scene).mode is Mode.DRY_RUN
+    assert ATTACKER not in scene.held()
+    order.remove()
+    flood(scene, 5)
+    assert (status(scene).mode, status(scene).mode_by) == (Mode.ENFORCE, "order")
+    assert ATTACKER in scene.held()
+    assert all(one.code is not Code.PANIC for one in status(scene).conditions)
+
+
+def test_a_panic_that_cannot_be_read_stands(scene: Scene) -> None:
+    (scene.config.state_dir / "panic.json").write_text("{")
+    enable(scene, None)
+    flood(scene, 5)
+    assert status(scene).mode_by == "panic"
+    assert "since an unknown time" in status(scene).mode_story
+    assert scene.held() == set()

@@ -348,3 +348,15 @@ def test_clients_turned_away_from_a_queue_far_from_full_are_an_incident_all_the_
     scene.lasts(1)
     assert scene.agent.phase is Phase.ATTACK
     assert scene.banned() == {ATTACKER, "203.0.113.5"}
+
+
+def test_clients_behind_a_translator_are_judged_one_by_one(scene: Scene) -> None:
+    """250 clients of three connections each in 64:ff9b::/96: the /64 was banned, which is all of IPv4."""
+    clients = {f"64:ff9b::cb00:71{number:02x}": 3 for number in range(1, 251)}
+    scene.weather.protected = {"198.51.100.9/32": "allow-list"}
+    scene.weather.connections = clients
+    scene.lasts(8)
+    assert scene.banned() == set()
+    scene.weather.connections = clients | {"64:ff9b::c633:6407": 2000, "64:ff9b::c633:6409": 2000}
+    scene.lasts(8)
+    assert scene.banned() == {"64:ff9b::c633:6407"}

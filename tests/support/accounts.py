@@ -14,6 +14,7 @@ from synguard.ledger import ActionRecord, BanRecord, FalsePositives, Figure, Str
 from synguard.model import (
     Action,
     Ban,
+    Cause,
     Evidence,
     Incident,
     Mode,
@@ -155,6 +156,7 @@ def flooded_day() -> Account:
                     "web",
                     "proven: completed a handshake 2s ago, and half-open sockets and SYNs can be forged",
                     (proven,),
+                    Cause.PROVEN,
                 ),
                 second,
                 second + timedelta(minutes=20),

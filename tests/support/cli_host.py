@@ -123,6 +123,10 @@ class CliHost:
         """Return who listens, as the sensor does."""
         return self.listening
 
+    def served_ports(self, now: float) -> frozenset[int]:
+        """Return the ports that listen."""
+        return frozenset(one.port for one in self.listeners(now))
+
     def close(self) -> None:
         """Hold nothing open."""
 

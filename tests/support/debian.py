@@ -1,6 +1,6 @@
 """A fresh Debian to install into: its own files, and for what touches a kernel its own network and its own systemd.
 
-The base system is fetched once, by debootstrap from where this machine's apt gets its packages, and kept as a tar file
+The base system is fetched once, by mmdebstrap from where this machine's apt gets its packages, and kept as a tar file
 under ``build/``. Packages are installed with the machine's network, since they come from there; everything after that
 happens in network, process, mount, control group and host name namespaces.
 """
@@ -11,16 +11,17 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 from tests.support.lab.namespaces import REPOSITORY, LabError
 from tests.support.lab.programs import wait_for
 from tests.support.lab.service_host import cgroup2
 
-BASE: Final = REPOSITORY / "build" / "debian-base.tar"
+BUILD: Final = REPOSITORY / "build"
 _PATIENCE_S: Final = 30.0
 _ENVIRONMENT: Final[dict[str, str]] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -44,7 +45,9 @@ mkdir -p $root/dev/pts $root/dev/shm
 mount -t devpts -o ptmxmode=666 devpts $root/dev/pts
 mount -t tmpfs tmpfs $root/dev/shm
 """
-_SHELL: Final = _MOUNTS + 'mount -t proc proc $root/proc\nexec chroot $root "$@"\n'
+_SHELL: Final = (
+    _MOUNTS + 'mount -t proc proc $root/proc\nmount -t sysfs -o ro sysfs $root/sys\nexec chroot $root "$@"\n'
+)
 _INIT: Final = f"""\
 {_MOUNTS}
 mount -t tmpfs -o mode=755 tmpfs $root/run
@@ -70,10 +73,10 @@ def why_no_debian() -> str:
     """Return why no Debian can be made here; empty where one can."""
     if os.geteuid() != 0:
         return "only root can make one"
-    return "" if shutil.which("debootstrap") else "there is no debootstrap: install it"
+    return "" if shutil.which("mmdebstrap") else "there is no mmdebstrap: install it"
 
 
-def _suite() -> tuple[str, str]:
+def _here() -> tuple[str, str]:
     """Return the release of this machine, and where its apt gets the main archive from."""
     wanted = "$(CODENAME) $(REPO_URI)"
     listed = subprocess.run(
@@ -86,16 +89,32 @@ def _suite() -> tuple[str, str]:
     return suite, uri
 
 
-def _base() -> Path:
-    if not BASE.exists():
-        BASE.parent.mkdir(exist_ok=True)
-        suite, uri = _suite()
-        with _in_memory(BASE.with_suffix("")) as root:
-            make: list[str | Path] = ["debootstrap", "--variant=minbase", suite, root, uri]
-            subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
-            subprocess.run(["tar", "-C", root, "-cf", BASE.with_suffix(".new"), "."], check=True)
-        BASE.with_suffix(".new").replace(BASE)
-    return BASE
+def _base(suite: str, packages: tuple[str, ...]) -> Path:
+    """Return the base system with some packages, made where it is not there yet."""
+    base = BUILD / f"debian-{suite}-{crc32(' '.join(packages).encode()):08x}.tar"
+    if not base.exists():
+        BUILD.mkdir(exist_ok=True)
+        made = base.with_suffix(".new.tar")
+        include = [f"--include={','.join(packages)}"] if packages else []
+        make: list[str | Path] = [
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            "--mode=root",
+            *include,
+            suite,
+            made,
+            _source(suite),
+        ]
+        done = subprocess.run(make, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise LabError(f"{' '.join(map(str, make))}: {done.stderr[-2000:]}")
+        made.replace(base)
+    return base
+
+
+def _source(suite: str) -> str:
+    return f"deb {_here()[1]} {suite} main"
 
 
 @contextmanager
@@ -111,10 +130,15 @@ def _in_memory(directory: Path) -> Iterator[Path]:
 
 
 class Debian:
-    """A minimal Debian in a directory; a context manager that removes it."""
+    """A minimal Debian in a directory; a context manager that removes it.
 
-    def __init__(self, root: Path) -> None:
+    It is of this machine's release unless another one is named.
+    """
+
+    def __init__(self, root: Path, suite: str = "", packages: Iterable[str] = ()) -> None:
         self.root = root
+        self.suite = suite or _here()[0]
+        self._packages = tuple(packages)
         self._init: subprocess.Popen[bytes] | None = None
         self._group = cgroup2() / f"debian-{os.getpid()}"
         self._memory = ExitStack()
@@ -122,15 +146,20 @@ class Debian:
 
     def __enter__(self) -> Debian:
         self._memory.enter_context(_in_memory(self.root))
-        subprocess.run(["tar", "-C", self.root, "-xf", _base()], check=True)
+        subprocess.run(["tar", "-C", self.root, "-xf", _base(self.suite, self._packages)], check=True)
         for name in ("resolv.conf", "hosts"):
             shutil.copy(f"/etc/{name}", self.root / "etc" / name)
         if trusted := os.environ.get("PIP_CERT"):
             (self.root / "etc/ssl").mkdir(exist_ok=True)
             shutil.copy(trusted, self.root / _TRUSTED.lstrip("/"))
-        suite, uri = _suite()
-        (self.root / "etc/apt/sources.list").write_text(f"deb {uri} {suite} main\n", encoding="utf-8")
+        self.add_source(self.suite)
         return self
+
+    def add_source(self, suite: str) -> None:
+        """Have its apt know a release too."""
+        path = self.root / f"etc/apt/sources.list.d/{suite}.list"
+        path.write_text(_source(suite) + "\n", encoding="utf-8")
+        (self.root / "etc/apt/sources.list").unlink(missing_ok=True)
 
     def __exit__(self, *_: object) -> None:
         with self._memory:

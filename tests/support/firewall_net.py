@@ -11,14 +11,18 @@ banned and its neighbour not.
 from __future__ import annotations
 
 import contextlib
+import random
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address, ip_address
 from typing import Final
 
 from tests.support.lab.namespaces import Namespace, new_prefix
 from tests.support.network_thread import NetworkThread
+from tests.support.syn_packets import checked, fragment, ipv4, ipv6, tcp
 
 HOST: Final = {4: "10.7.0.1", 6: "fd07::1"}
 BEHIND: Final = {4: "10.8.0.2", 6: "fd08::2"}
@@ -105,6 +109,45 @@ class FirewallNet:
             return "open"
 
         return self.peer.call(connect)
+
+    def reach_at_once(self, family: int, count: int) -> int:
+        """Return how many of some connections that one of the peer's addresses begins together stand in the end."""
+
+        def connect() -> int:
+            with contextlib.ExitStack() as stack:
+                ends = [stack.enter_context(_client(family, source(family))) for _ in range(count)]
+                for end in ends:
+                    end.setblocking(False)
+                    end.connect_ex((HOST[family], PORTS[0]))
+                deadline = time.monotonic() + LONG_PATIENCE_S
+                waiting = set(ends)
+                while waiting and time.monotonic() < deadline:
+                    waiting -= set(select.select([], list(waiting), [], 0.1)[1])
+                return sum(
+                    end not in waiting and not end.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for end in ends
+                )
+
+        return self.peer.call(connect)
+
+    def answers_in_fragments(self, family: int, number: int, first: int, patience_s: float) -> bool:
+        """Return whether a SYN from one of the peer's addresses is answered; its first fragment has so many bytes."""
+
+        def ask() -> bool:
+            domain = socket.AF_INET if family == 4 else socket.AF_INET6
+            with (
+                socket.socket(domain, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw,
+                socket.socket(domain, socket.SOCK_RAW, socket.IPPROTO_TCP) as ear,
+            ):
+                ear.bind((source(family, number), 0))
+                ear.settimeout(patience_s)
+                for packet in _in_two(family, source(family, number), first):
+                    raw.sendto(packet, (HOST[family], 0))
+                try:
+                    return bool(ear.recv(100))
+                except TimeoutError:
+                    return False
+
+        return self.peer.call(ask)
 
     def drain(self) -> None:
         """Accept and close what waits; after five hundred attempts nobody would get through any more."""
@@ -198,6 +241,19 @@ def _client(family: int, address: str) -> socket.socket:
     end.settimeout(PATIENCE_S)
     end.bind((address, 0))
     return end
+
+
+def _in_two(family: int, address: str, first: int) -> tuple[bytes, bytes]:
+    """Return a SYN to the first of `PORTS` as two fragments."""
+    to = ip_address(HOST[family])
+    whole = checked(address, to, tcp(PORTS[0], options=b"\1" * 12))
+    ident = random.getrandbits(16)  # what a ban left of an earlier SYN must not be put together with this one
+    if isinstance(to, IPv4Address):
+        start = ipv4(address, whole[:first], fragment=0x2000, to=to, ident=ident)
+        return start, ipv4(address, whole[first:], fragment=first // 8, to=to, ident=ident)
+    start = fragment(6, ident=ident) + whole[:first]
+    rest = fragment(6, first // 8, more=False, ident=ident) + whole[first:]
+    return ipv6(address, start, next_header=44, to=to), ipv6(address, rest, next_header=44, to=to)
 
 
 def _listen() -> list[socket.socket]:

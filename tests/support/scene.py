@@ -23,8 +23,10 @@ from synguard.errors import SensorError
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode
 from synguard.operator.enablement import EnablementFile
+from synguard.operator.panic import PanicFile
 from synguard.policy.models import Allow, Config, Policy
 from synguard.readings import (
+    CONTAINERS,
     U64,
     CounterReading,
     CpuReading,
@@ -37,6 +39,7 @@ from synguard.readings import (
     SynSample,
     TcpState,
 )
+from tests.support.fake_ended import FakeEnded
 from tests.support.fake_plane import FakePlane
 from tests.support.fake_sysctl import FakeSysctl
 from tests.support.manual_clock import ManualClock
@@ -52,6 +55,8 @@ class Weather:
 
     half_open: Counts = field(default_factory=dict)
     connections: Counts = field(default_factory=dict)
+    short_pps: Counts = field(default_factory=dict)
+    """Address → connections a second that are over before anyone looks at the table."""
     syn_pps: Counts = field(default_factory=dict)
     """Address → SYNs a second."""
     header_of: Callable[[str], Header] = natural
@@ -71,6 +76,8 @@ class Weather:
     """Network → reason."""
     containers: dict[str, str] = field(default_factory=dict)
     """Network of a container of this host that serves nothing → reason."""
+    serving: dict[str, str] = field(default_factory=dict)
+    """The same of one that serves something."""
     problems: tuple[str, ...] = ()
     finished: tuple[str, ...] = ()
     broken: frozenset[str] = frozenset()
@@ -81,6 +88,7 @@ class FakeSensors:
     """Turns the weather into readings."""
 
     source = "sock_diag"
+    counting = False
 
     def __init__(self, clock: ManualClock, port: int) -> None:
         self.weather = Weather()
@@ -97,6 +105,10 @@ class FakeSensors:
     def listeners(self, now: float) -> tuple[Listener, ...]:
         """Return the web server."""
         return (listener(self.port, self.weather.backlog, self.weather.accept_queue),)
+
+    def served_ports(self, now: float) -> frozenset[int]:
+        """Return the ports that listen."""
+        return frozenset(one.port for one in self.listeners(now))
 
     def half_open(self, now: float) -> SocketReading:
         """Return the sockets in ``SYN_RECV``."""
@@ -116,7 +128,7 @@ class FakeSensors:
         for name, pps in (
             ("SyncookiesSent", weather.cookies_pps),
             ("TCPReqQFullDrop", weather.dropped_pps),
-            ("PassiveOpens", weather.completed_pps),
+            ("PassiveOpens", weather.completed_pps + sum(weather.short_pps.values())),
             ("ListenOverflows", weather.overflows_pps),
             ("SyncookiesRecv", weather.cookies_back_pps),
             ("EmbryonicRsts", weather.resets_pps),
@@ -142,8 +154,12 @@ class FakeSensors:
 
         named = {ip_network(word): why for word, why in self.weather.protected.items()}
         containers = {ip_network(word): why for word, why in self.weather.containers.items()}
+        serving = {ip_network(word): why for word, why in self.weather.serving.items()}
         return Protected(
-            named | dict.fromkeys(allow.addresses, "allow-listed"), self.weather.problems, never_cut_off=containers
+            named | serving | dict.fromkeys(allow.addresses, "allow-listed"),
+            self.weather.problems,
+            never_cut_off=containers,
+            parts={CONTAINERS: serving},
         )
 
     def open(self, now: float) -> None:
@@ -253,7 +269,14 @@ class Scene:
         mode_controller = None
         if self._follows:
             orders = EnablementFile(self.config.state_dir)
-            mode_controller = ModeController(orders, self._parts, self.ledger, self.config.mode, boot=lambda: BOOT)
+            mode_controller = ModeController(
+                orders,
+                self._parts,
+                self.ledger,
+                self.config.mode,
+                boot=lambda: BOOT,
+                panic=PanicFile(self.config.state_dir),
+            )
         mode = mode_controller.wanted(self.clock.monotonic()) if mode_controller else self.config.mode
         parts = self._parts(mode)
         agent = Agent(
@@ -266,6 +289,7 @@ class Scene:
                 finished_peers=self.sensors.finished_peers,
                 protected=self.sensors.protected,
                 cpu=self.sensors.cpu,
+                ended=FakeEnded(self.clock, lambda: self.sensors.weather.short_pps, self.sensors.port),
                 monotonic=self.clock.monotonic,
             ),
             enforcement=parts.enforcement,

@@ -26,9 +26,9 @@ def tcp(port: int, flags: int = SYN, window: int = 512, options: bytes = b"") ->
     return struct.pack("!HHIIBBHHH", 40_000, port, 1, 0, offset, flags, window, 0, 0) + options
 
 
-def checked(source: str, destination: IPv4Address, segment: bytes) -> bytes:
+def checked(source: str, destination: IPv4Address | IPv6Address, segment: bytes) -> bytes:
     """Return a TCP segment with its checksum, without which the kernel takes no notice of it."""
-    pseudo = IPv4Address(source).packed + destination.packed + struct.pack("!HH", 6, len(segment))
+    pseudo = type(destination)(source).packed + destination.packed + struct.pack("!HH", 6, len(segment))
     return segment[:16] + _checksum(pseudo + segment) + segment[18:]
 
 
@@ -40,6 +40,7 @@ def ipv4(
     protocol: int = 6,
     fragment: int = 0,
     to: IPv4Address = HOST4,
+    ident: int = 1,
 ) -> bytes:
     """Return an IPv4 packet; ``options`` is a multiple of 4 long, ``fragment`` the offset field with its flags."""
     header = struct.pack(
@@ -47,7 +48,7 @@ def ipv4(
         0x45 + len(options) // 4,
         0,
         20 + len(options) + len(payload),
-        1,
+        ident,
         fragment,
         ttl,
         protocol,
@@ -66,10 +67,12 @@ def _checksum(content: bytes) -> bytes:
     return struct.pack("!H", 0xFFFF - (words % 0xFFFF or 0xFFFF))
 
 
-def ipv6(source: str | IPv6Address, payload: bytes, hops: int = 64, next_header: int = 6) -> bytes:
+def ipv6(
+    source: str | IPv6Address, payload: bytes, hops: int = 64, next_header: int = 6, to: IPv6Address = HOST6
+) -> bytes:
     """Return an IPv6 packet; extension headers, if any, are part of the payload."""
     header = struct.pack("!IHBB", 6 << 28, len(payload), next_header, hops)
-    return header + IPv6Address(source).packed + HOST6.packed + payload
+    return header + IPv6Address(source).packed + to.packed + payload
 
 
 def extension(next_header: int, octets: int = 8) -> bytes:
@@ -77,9 +80,9 @@ def extension(next_header: int, octets: int = 8) -> bytes:
     return struct.pack("!BBBB", next_header, octets // 8 - 1, 1, octets - 4) + bytes(octets - 4)
 
 
-def fragment(next_header: int, offset: int = 0) -> bytes:
-    """Return an IPv6 fragment header; ``offset`` in units of 8 octets, more to follow."""
-    return struct.pack("!BBHI", next_header, 0, offset << 3 | 1, 7)
+def fragment(next_header: int, offset: int = 0, *, more: bool = True, ident: int = 7) -> bytes:
+    """Return an IPv6 fragment header; ``offset`` in units of 8 octets."""
+    return struct.pack("!BBHI", next_header, 0, offset << 3 | more, ident)
 
 
 def ethernet(destination: bytes, kind: int, packet: bytes, tags: Sequence[tuple[int, int]] = ()) -> bytes:

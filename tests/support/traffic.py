@@ -110,6 +110,7 @@ def syns(
         ttl=sent[:, 0].astype(np.uint8),
         tcp_window=sent[:, 1].astype(np.uint16),
         options=sent[:, 2],
+        more=np.zeros(n, np.uint32),
     )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
 from synguard.addresses import (
     NetworkIndex,
     covers,
+    embedded,
     format_network,
     host_network,
+    one_party,
     overlaps,
     parse_address,
     parse_network,
@@ -101,3 +105,29 @@ def test_the_widest_covering_network_is_found() -> None:
     assert index.inside(parse_network("10.1.0.0/16")) == parse_network("10.1.2.0/24")
     assert index.inside(parse_network("10.1.2.3")) is None
     assert index.covering(parse_network("11.0.0.1")) is None
+
+
+@pytest.mark.parametrize(
+    ("network", "inner"),
+    [
+        ("64:ff9b::c000:207", "192.0.2.7/32"),
+        ("64:ff9b::c000:200/120", "192.0.2.0/24"),
+        ("64:ff9b:1:7::c000:207", "192.0.2.7/32"),
+        ("64:ff9b::/64", None),
+        ("64:ff9b:0:0:1::c000:207", None),
+        ("2002:c000:207::1", None),
+        ("2001:0:c000:207::1", None),
+        ("192.0.2.7", None),
+    ],
+)
+def test_what_translators_embed_is_read_from_the_last_32_bits(network: str, inner: str | None) -> None:
+    """6to4 and Teredo are not embedded in this sense: there a /48, or the server, is the party (decision 0047)."""
+    assert embedded(parse_network(network)) == (ip_network(inner) if inner else None)
+
+
+@pytest.mark.parametrize(
+    ("network", "one"),
+    [("2001:db8::/64", True), ("2001:db8::/63", False), ("64:ff9b::c000:207", True), ("64:ff9b::c000:200/120", False)],
+)
+def test_each_translated_address_is_a_party_of_its_own(network: str, one: bool) -> None:
+    assert one_party(parse_network(network)) is one

@@ -1,14 +1,17 @@
-"""Clearing: which half-open sockets a ban has made useless."""
+"""Which sockets a ban has made useless."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from ipaddress import ip_network
 
+import pytest
+
 from synguard.addresses import Network
-from synguard.agent.blocked_sockets import blocked_rows
+from synguard.agent.blocked_sockets import blocked_rows, dead_connections
 from synguard.decision.bans import ActiveBans
 from synguard.model import Scope
+from synguard.readings import TcpState
 from tests.support.manual_clock import START
 from tests.support.traffic import table, together
 from tests.unit.test_active_bans import ban
@@ -38,3 +41,23 @@ def test_a_peer_who_is_let_through_may_finish_its_handshake() -> None:
 
 def test_a_lapsed_ban_clears_nothing() -> None:
     assert left(ActiveBans([ban("198.51.100.7", lasts_s=-timedelta(seconds=1).total_seconds())])) == {}
+
+
+@pytest.mark.parametrize(
+    ("scope", "state", "free", "freed"),
+    [
+        (Scope.ALL, TcpState.ESTABLISHED, (), 5),
+        (Scope.ALL, TcpState.CLOSE_WAIT, (), 5),
+        (Scope.ALL, TcpState.ESTABLISHED, ("198.51.100.7/32",), 2),
+        (Scope.ALL, TcpState.TIME_WAIT, (), 0),
+        (Scope.ALL, TcpState.FIN_WAIT2, (), 0),
+        (Scope.NEW, TcpState.ESTABLISHED, (), 0),
+    ],
+)
+def test_connections_are_useless_where_everything_of_their_source_is_stopped(
+    scope: Scope, state: TcpState, free: tuple[str, ...], freed: int
+) -> None:
+    crowd = table({"198.51.100.7": 3, "198.51.100.8": 2, "203.0.113.1": 4}, state=state)
+    active_bans = ActiveBans([ban("198.51.100.0/24", scope, ports=())])
+    allowed = frozenset(map(ip_network, free))
+    assert len(dead_connections(crowd, active_bans.ban_filter(START), allowed)) == freed

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synguard.enforcer.challenge import layout
+from synguard.enforcer.challenge import layout, libbpf
 from synguard.enforcer.challenge.every_map import MAP_NAMES
 from synguard.enforcer.challenge.program import OBJECT
+from synguard.errors import PlaneUnavailableError
 
 SOURCE = OBJECT.parent
 BUILT_WITH = 14
@@ -69,3 +70,50 @@ def test_a_number_stands_for_the_layout_of_all_records() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "RECORDS", changed)
         assert layout.layout_number() != before
+
+
+@pytest.mark.parametrize(
+    ("structure", "theirs", "names"),
+    [
+        (
+            libbpf._OpenOptions,
+            "bpf_object_open_opts",
+            "sz object_name relaxed_maps pin_root_path . kconfig btf_custom_path kernel_log_buf kernel_log_size "
+            "kernel_log_level",
+        ),
+        (libbpf._Hook, "bpf_tc_hook", "sz ifindex attach_point parent"),
+        (libbpf._TcOptions, "bpf_tc_opts", "sz prog_fd flags prog_id handle priority"),
+    ],
+)
+def test_what_is_given_to_libbpf_is_laid_out_as_its_header_says(
+    structure: Any, theirs: str, names: str, tmp_path: Path
+) -> None:
+    """A field less moved the log buffer: libbpf 1.5 wrote to a length as if it were an address, and the agent died."""
+    ours = {
+        name: getattr(structure, field[0]).offset
+        for name, field in zip(names.split(), structure._fields_, strict=True)
+        if name != "."
+    }
+    place = f"__builtin_offsetof(struct {theirs}, %s) == %s"
+    claims = "".join(f"_Static_assert({place % field});" for field in ours.items())
+    (tmp_path / "claims.c").write_text(f"#include <stddef.h>\n#include <bpf/libbpf.h>\n{claims}", encoding="ascii")
+    check = ["clang", "-std=c2x", "-fsyntax-only", tmp_path / "claims.c"]
+    done = subprocess.run(check, check=False, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.kernel
+def test_a_kernel_that_refuses_the_program_is_quoted(tmp_path: Path) -> None:
+    """What the verifier says goes into a buffer of ours, which is freed with the object and no sooner."""
+    (tmp_path / "bad.c").write_text(
+        "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
+        'SEC("tc") int bad(struct __sk_buff *skb) { return *(int *)(long)skb->len; }\n'
+        'char _license[] SEC("license") = "GPL";\n',
+        encoding="ascii",
+    )
+    build = ["clang", "-O2", "-target", "bpf", "-I/usr/include/x86_64-linux-gnu", "-c", "bad.c", "-o", "bad.o"]
+    subprocess.run(build, check=True, timeout=60, cwd=tmp_path)
+    bad = libbpf.ObjectFile(tmp_path / "bad.o")
+    with pytest.raises(PlaneUnavailableError, match="invalid mem access"):
+        bad.load()
+    bad.close()

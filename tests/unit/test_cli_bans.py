@@ -163,7 +163,7 @@ def test_a_wiped_kernel_is_told_by_bans(host: CliHost) -> None:
 def test_review_extends_what_still_hits_and_releases_what_is_quiet(
     host: CliHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synguard.cli.review._BETWEEN_READS_S", 0.0)
+    monkeypatch.setattr("synguard.cli.review_found._BETWEEN_READS_S", 0.0)
     host.run("ban", "203.0.113.7", "203.0.113.8", "--for", "5m")
     hitting = next(record.ban.id for record in host.records() if str(record.ban.target) == "203.0.113.7/32")
     host.plane.count(hitting, 1000)
@@ -174,7 +174,7 @@ def test_review_extends_what_still_hits_and_releases_what_is_quiet(
 
 
 def test_review_without_options_changes_nothing(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synguard.cli.review._BETWEEN_READS_S", 0.0)
+    monkeypatch.setattr("synguard.cli.review_found._BETWEEN_READS_S", 0.0)
     host.run("ban", "203.0.113.7", "--for", "5m")
     before = [record.ban for record in host.records()]
     assert host.run("review").code == 0
@@ -194,3 +194,13 @@ def test_bans_whose_rules_are_gone_are_not_in_the_kernel_whatever_its_sets_hold(
     assert "is NOT stopped: its ban" in known
     assert known.count("NOT IN KERNEL") == 2
     assert host.run("why", "203.0.113.7", "--json").json["banned"] is False
+
+
+@pytest.mark.parametrize(
+    ("target", "why"), [("64:ff9b::/64", "IPv4 addresses are embedded"), ("64:ff9b::{}", "protected")]
+)
+def test_a_ban_of_translated_addresses_is_refused_for_whom_they_embed(host: CliHost, target: str, why: str) -> None:
+    ran = host.run("ban", target.format(GATEWAY))
+    assert ran.code == 3
+    assert why in ran.err
+    assert host.run("ban", "64:ff9b::203.0.113.7").code == 0

@@ -28,6 +28,11 @@ VERB_WORDS = {
     "bans": "",
     "ban": "203.0.113.8",
     "unban": "203.0.113.7",
+    "extend": "203.0.113.7 --for 1h",
+    "allow add": "203.0.113.9 --comment office",
+    "allow remove": "203.0.113.9",
+    "allow list": "",
+    "panic": "--yes",
     "review": "--within any",
     "report": "",
     "why": "203.0.113.7",
@@ -55,7 +60,7 @@ VERB_WORDS = {
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliHost]:
     monkeypatch.setattr(flush, "flush_kernel", lambda: None, raising=False)
     monkeypatch.setattr("synguard.enforcer.flush.flush_kernel", lambda: None)
-    monkeypatch.setattr("synguard.cli.review._BETWEEN_READS_S", 0.0)
+    monkeypatch.setattr("synguard.cli.review_found._BETWEEN_READS_S", 0.0)
     made = CliHost(tmp_path, monkeypatch)
     assert made.run("ban", "203.0.113.7").code == 0
     streams = sys.stdin, sys.stdout, sys.stderr

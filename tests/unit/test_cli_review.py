@@ -24,7 +24,7 @@ FORGEABLE = Evidence(Signal.SYN_RATE, 90.0, 25.0)
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
     """One who still hits, one who never did, one who came back on handshakes, and one of a dry run."""
-    monkeypatch.setattr("synguard.cli.review._BETWEEN_READS_S", 0.0)
+    monkeypatch.setattr("synguard.cli.review_found._BETWEEN_READS_S", 0.0)
     made = CliHost(tmp_path, monkeypatch)
     now = datetime.now(UTC)
     with made.ledger() as ledger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,3 +156,22 @@ def test_every_row_lies_in_the_prefix_it_is_counted_for(addresses: list[int]) ->
         inside = [word for word in words if ip_address(word) in ip_network(observation.target)]
         assert len(inside) >= observation.value
         assert observation.addresses == len(set(inside))
+
+
+def test_translated_addresses_are_judged_as_the_ipv4_addresses_in_them() -> None:
+    """A whole NAT64 prefix lies in one /64, which is one source of native IPv6: all of IPv4 was refused."""
+    translated = {f"64:ff9b::c633:{number:x}": 3 for number in range(0x6401, 0x6429)}
+    found = by_target(
+        observe(rows_of(table(translated | {"64:ff9b::cb00:7107": 12})), POLICY, Signal.HALF_OPEN, pressed=False)
+    )
+    assert set(found) == {"64:ff9b::cb00:7107/128", "64:ff9b::c633:6400/120"}
+    assert found["64:ff9b::c633:6400/120"].sources == 40
+    many = {f"64:ff9b::{number:x}:1": 1 for number in range(0x100, 0x300)}
+    assert observe(rows_of(table(many)), POLICY, Signal.HALF_OPEN, pressed=False) == []
+
+
+def test_prefixes_of_translators_that_the_operator_names_are_judged_likewise() -> None:
+    named = POLICY.model_copy(update={"prefixes": POLICY.prefixes.with_embedding([IPv6Network("2001:db8:64::/96")])})
+    rows = rows_of(table({f"2001:db8:64::c633:{number:x}": 3 for number in range(0x6401, 0x6429)}))
+    assert set(by_target(observe(rows, POLICY, Signal.HALF_OPEN, pressed=False))) == {"2001:db8:64::/64"}
+    assert set(by_target(observe(rows, named, Signal.HALF_OPEN, pressed=False))) == {"2001:db8:64::c633:6400/120"}

@@ -26,6 +26,7 @@ EXAMPLES = [block for block in blocks() if block.language == "toml"]
 PLACEHOLDERS = {"ADDRESS": "192.0.2.7", "TARGET": "192.0.2.7", "VERB": "bans"}
 NOT_CARRIED_OUT = {
     "run": "would run for good",
+    "panic": "would speak to the kernel of the machine that tests",
     "flush": "would speak to the kernel of the machine that tests",
     "doctor": "would ask it",
     "check": "is told of files that only the reader has",
@@ -54,7 +55,7 @@ def parse(words: list[str]) -> None:
 
 def names_a_verb(command: Command) -> bool:
     """Whether a sentence only names a verb: ``synguard ban``, ``synguard policy``."""
-    return command.mention and len(command.words) <= 1 + (command.words[0] in ("policy", "notify", "upstream"))
+    return command.mention and len(command.words) <= 1 + (command.words[0] in ("policy", "notify", "upstream", "allow"))
 
 
 @pytest.mark.parametrize("command", SYNGUARD, ids=str)

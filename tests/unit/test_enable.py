@@ -150,7 +150,7 @@ def test_what_would_lock_somebody_out_or_stop_nothing_is_refused_unless_forced(
 
 
 def test_without_an_agent_it_says_how_to_start_one(host: CliHost) -> None:
-    refused(host.run("enable", "--yes"), "systemctl start synguard", 1)
+    refused(host.run("enable", "--yes"), "start one: synguard run", 1)
     assert order(host) is None
 
 

@@ -88,11 +88,17 @@ def test_json_has_the_documented_keys(command: str, host: CliHost, monkeypatch: 
         "synguard review": ("--within", "any"),
         "synguard unban": ("203.0.113.7",),
         "synguard flush": ("--yes",),
+        "synguard panic": ("--yes",),
+        "synguard extend": ("203.0.113.7", "--for", "1h"),
+        "synguard allow add": ("203.0.113.9",),
+        "synguard allow remove": ("203.0.113.9",),
         "synguard policy check": (str(ROOT / "rules/web.toml"),),
         "synguard policy replay": (recording,),
         "synguard policy suggest": (recording,),
     }
     host.run("ban", "203.0.113.7")
+    if command == "synguard allow remove":
+        host.run("allow", "add", "203.0.113.9")
     ran = host.run(*command.split()[1:], *words.get(command, ()), "--json")
     assert keys_of(ran.json) == sorted(JSON_KEYS[command].split()), "correct manual/words.py, then: make man"
 

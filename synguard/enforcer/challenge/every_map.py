@@ -10,8 +10,8 @@ from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.maps import ArrayMap, HashMap, SharedArray, Wakes
 
 MAP_NAMES: Final = (
-    "settings", "slots", "ports", "bans", "networks4", "networks6", "headers", "proven", "notes", "links", "tokens",
-    "onsets", "manners", "unwatched", "port_counts", "ban_counts", "sources", "wakes", "listeners",
+    "settings", "slots", "ports", "bans", "networks4", "networks6", "headers", "proven", "perhaps_proven", "notes",
+    "links", "tokens", "onsets", "manners", "unwatched", "port_counts", "ban_counts", "sources", "wakes", "listeners",
 )  # fmt: skip
 
 
@@ -41,6 +41,7 @@ class Maps:  # wide: one attribute a map of the program
         )
         self.headers = table("headers", layout.HEADER, layout.BAN_LIST, layout.HEADERS)
         self.proven = table("proven", layout.PEER, number, layout.PROVEN)
+        self.proven_bits = SharedArray(descriptors["perhaps_proven"], (1 << layout.PROVEN_BITS) // 64, np.uint64).values
         self.links = table("links", np.dtype(np.uint32), layout.LINK, 1024)
         self.sources = table("sources", layout.SOURCE, layout.SIGHTING, layout.SOURCES)
         self.slot_of_port = SharedArray(descriptors["slots"], layout.PORTS, np.uint8).values

@@ -22,6 +22,8 @@ BANS_AT_ONCE: Final = 4
 NETWORKS: Final = 16_384
 HEADERS: Final = 1024
 PROVEN: Final = 65_536
+PROVEN_BITS: Final = 19
+"""So many bits of an address, mixed, say where its bit is."""
 SOURCES: Final = 65_536
 LISTENERS: Final = 64
 WAKES_BYTES: Final = 4096
@@ -75,7 +77,7 @@ SETTINGS: Final = _record(
     ("bans", np.uint32),
     ("headers", np.uint32),
     ("timestamps", np.uint32),
-    ("pad", np.uint32),
+    ("changes", np.uint32),
 )
 PORT: Final = _record(("everybody", (BAN_LIST, 2)), ("onset", np.uint32), ("number", np.uint32))
 BAN: Final = _record(

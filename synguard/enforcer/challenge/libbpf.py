@@ -26,6 +26,7 @@ class _OpenOptions(ctypes.Structure):
         ("object_name", c_char_p),
         ("relaxed_maps", ctypes.c_bool),
         ("pin_root_path", c_char_p),
+        ("removed", c_uint32),
         ("kconfig", c_char_p),
         ("btf_custom_path", c_char_p),
         ("log", c_char_p),

@@ -94,6 +94,12 @@ class ChallengePlane:
             raise PlaneError("changing bans of the challenge program", _NOT_LOADED)
         self._desired_state.change(change)
 
+    def detach(self) -> None:
+        """Leave every interface; what the program holds stays loaded, for ``apply`` to attach again."""
+        if self.program is not None:
+            for index in sorted(self.program.attached()):
+                self.program.detach(index)
+
     def flush(self) -> None:
         """Remove the program from every interface, and with it all it holds."""
         program.remove_all()

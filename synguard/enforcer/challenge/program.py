@@ -22,6 +22,7 @@ from synguard.enforcer.challenge import layout, libbpf
 from synguard.enforcer.challenge.every_map import MAP_NAMES, Maps
 from synguard.enforcer.challenge.filters import has_filters, ingress_qdisc
 from synguard.enforcer.challenge.maps import ArrayMap, HashMap
+from synguard.enforcer.challenge.proven import ProvenTable
 from synguard.enforcer.challenge.slots import Slots
 from synguard.errors import PlaneError
 
@@ -40,6 +41,8 @@ _ETHERNET: Final = 1
 _PLAIN_IP: Final = frozenset({512, 519, 768, 769, 776, 778, 823, 65_534})
 """Hardware types whose packets begin with the IP header: PPP, raw IP, tunnels, tun and WireGuard (linux/if_arp.h)."""
 _NS_PER_S: Final = 1_000_000_000
+_ONCE_NS: Final = 1 << 62
+"""Longer than any kernel is up: a peer that has used up what it had gets no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,13 @@ class ProgramSettings:
     pass_every_s: float = 0.1
     """Between two SYNs of challenged targets that reach one listener, on each CPU, so that it accepts cookies."""
     proven_per_second: float = 8.0
-    """SYNs of one proven peer that pass unchallenged,"""
+    """SYNs of one proven peer that pass unchallenged (0: one alone),"""
     proven_burst: int = 16
     """and how many of them at once."""
     onset_window_s: float = 0.02
     """A port's onset threshold is about SYNs within this time."""
     onset_quiet_s: float = 0.2
     """Between two wakes for one port."""
-    count_one_in: int = 1
-    """Of SYNs under no ban one in so many, a power of two, is counted by source; ports are always counted exactly."""
-    count_banned_one_in: int = 16
-    """Likewise of SYNs under a ban; a new source costs the most of all that the program does."""
 
 
 class Program:
@@ -93,12 +92,11 @@ class Program:
         record["layout"] = layout.layout_number()
         record["timestamps"] = settings.timestamps
         record["pass_every"] = _ns(settings.pass_every_s)
-        record["proven_interval"] = _ns(1 / settings.proven_per_second)
-        record["proven_burst"] = _ns((settings.proven_burst - 1) / settings.proven_per_second)
+        interval = _ns(1 / settings.proven_per_second) if settings.proven_per_second else _ONCE_NS
+        record["proven_interval"] = interval
+        record["proven_burst"] = (settings.proven_burst - 1) * interval if settings.proven_per_second else 0
         record["onset_window"] = _ns(settings.onset_window_s)
         record["onset_quiet"] = _ns(settings.onset_quiet_s)
-        record["count_mask"] = settings.count_one_in - 1
-        record["banned_mask"] = settings.count_banned_one_in - 1
         self.maps.settings[0] = record
 
     def watch(self, onset_by_port: dict[int, int]) -> None:
@@ -111,12 +109,9 @@ class Program:
 
     def set_proven(self, peers: Iterable[Network]) -> None:
         """Let these single addresses pass unchallenged at their small rate, and no others."""
-        wanted = {layout.packed(peer) for peer in peers}
-        held = {key.tobytes() for key in self.maps.proven.read()[0]}
-        for address in held - wanted:
-            self.maps.proven.remove((np.frombuffer(address, np.uint8),))
-        for address in list(wanted - held)[: layout.PROVEN - len(held & wanted)]:
-            self.maps.proven.put((np.frombuffer(address, np.uint8),), 0)
+        wanted, proven = {layout.packed(peer) for peer in peers}, ProvenTable(self.maps)
+        held = proven.read()
+        proven.change(list(wanted - held)[: layout.PROVEN - len(held & wanted)], held - wanted)
 
     def attach(self, ifindex: int) -> None:
         """Attach to an interface, in the place of an earlier version of ours; no effect on foreign filters.

@@ -75,8 +75,9 @@ def _iptc() -> Any:
     """
     os.environ["PATH"] = PLACES  # it looks for C libraries by running gcc and ld, as root, from the caller's PATH
     try:
-        import iptc
-        import iptc.xtables
+        with _no_distutils():
+            import iptc
+            import iptc.xtables
 
         adapt(sys.modules["iptc.xtables"])
     except PlaneUnavailableError:
@@ -87,6 +88,23 @@ def _iptc() -> Any:
             f"{error}; install the packages iptables and libxtables-dev, or set plane = nftables",
         ) from error
     return iptc
+
+
+@contextmanager
+def _no_distutils() -> Iterator[None]:
+    """Have the library do without distutils, as it does from Python 3.12 on.
+
+    Where setuptools stands in for it, importing the one function that is wanted of it takes longer than the library.
+    """
+    if "distutils" in sys.modules:
+        yield
+        return
+    modules: dict[str, Any] = sys.modules
+    modules["distutils"] = None
+    try:
+        yield
+    finally:
+        del modules["distutils"]
 
 
 @cache

@@ -4,9 +4,11 @@
 
     prerouting (raw - 10)  ─ drop-4 ─┬─ allow-4       accept   ip saddr & MASK @allow-4-LENGTH
                                      ├─ all-drop-4    drop     ip saddr & MASK @all-drop-4-LENGTH
-                                     └─ drop-syn-4 ──┬─ proven-4      accept
-                                        (SYNs only)  ├─ new-drop-4    drop
-                                                     └─ port-drop-4   drop   ip saddr & MASK . tcp dport @…
+                                     ├─ drop-syn-4 ──┬─ proven-4      accept
+                                     │  (SYNs only)  ├─ new-drop-4    drop
+                                     │               └─ port-drop-4   drop   ip saddr & MASK . tcp dport @…
+                                     └─ drop-frag-4 ── drop-syn-4
+                                        (first fragments too short to show that they are SYNs)
     input, forward (filter - 10)  ─ reject-4 ─ the same with all-reject, new-reject, port-reject → answer
 
 and the same for IPv6. A chain per kind of member holds one rule per prefix length in use, because a set that could
@@ -33,6 +35,10 @@ MAX_ELEMENTS: Final = 131_072
 
 _SET: Final = re.compile(r"([a-z-]+)-([46])-(\d{1,3})")
 _SYN: Final = "tcp flags & (fin | syn | rst | ack) == syn"
+_NO_SYN: Final = "tcp flags & (fin | syn | rst | ack) != syn"
+"""Not matched either by what is too short to have flags."""
+_FIRST_FRAGMENT: Final[Mapping[Family, str]] = {4: "ip frag-off & 0x3fff == 0x2000", 6: "frag frag-off 0"}
+"""The first of several (IPv4), the first or only one (IPv6). Without it the kernel puts nothing together."""
 _ANSWER: Final = "answer"
 BASES: Final[Mapping[str, tuple[str, int]]] = {
     "prerouting": ("prerouting", -310),
@@ -134,10 +140,15 @@ def fixed_chains() -> dict[str, tuple[FixedRule, ...]]:
         for action in FIREWALL_ACTIONS:
             news = (Kind.PROVEN, Kind(f"new-{action}"), Kind(f"port-{action}"))
             chains[f"{action}-syn-{family}"] = [f"jump {kind}-{family}" for kind in news]
+            chains[f"{action}-frag-{family}"] = [
+                f"{_NO_SYN} return",
+                f"meta l4proto tcp jump {action}-syn-{family}",
+            ]
             chains[f"{action}-{family}"] = [
                 f"jump {Kind.ALLOW}-{family}",
                 f"jump all-{action}-{family}",
                 f"{_SYN} jump {action}-syn-{family}",
+                f"{_FIRST_FRAGMENT[family]} jump {action}-frag-{family}",
             ]
     for base, action in (("prerouting", Action.DROP), ("input", Action.REJECT), ("forward", Action.REJECT)):
         chains[base] = [f"meta nfproto {name} jump {action}-{family}" for name, family in (("ipv4", 4), ("ipv6", 6))]

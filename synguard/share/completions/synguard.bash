@@ -12,6 +12,8 @@ _synguard() {
         ',bans') path='bans' ;;
         ',ban') path='ban' ;;
         ',unban') path='unban' ;;
+        ',extend') path='extend' ;;
+        ',allow') path='allow' ;;
         ',review') path='review' ;;
         ',report') path='report' ;;
         ',why') path='why' ;;
@@ -22,8 +24,12 @@ _synguard() {
         ',fleet') path='fleet' ;;
         ',upstream') path='upstream' ;;
         ',doctor') path='doctor' ;;
+        ',panic') path='panic' ;;
         ',flush') path='flush' ;;
         ',completion') path='completion' ;;
+        'allow,add') path='allow add' ;;
+        'allow,remove') path='allow remove' ;;
+        'allow,list') path='allow list' ;;
         'policy,check') path='policy check' ;;
         'policy,show') path='policy show' ;;
         'policy,replay') path='policy replay' ;;
@@ -66,6 +72,14 @@ _synguard() {
     'ban,--config') compopt -o default 2>/dev/null; return ;;
     'unban,--file') compopt -o default 2>/dev/null; return ;;
     'unban,--config') compopt -o default 2>/dev/null; return ;;
+    'extend,--for') words='30s 10m 1h 2h 1d' ;;
+    'extend,--until') return ;;
+    'extend,--config') compopt -o default 2>/dev/null; return ;;
+    'allow add,--comment') return ;;
+    'allow add,--for') words='30s 10m 1h 2h 1d' ;;
+    'allow add,--config') compopt -o default 2>/dev/null; return ;;
+    'allow remove,--config') compopt -o default 2>/dev/null; return ;;
+    'allow list,--config') compopt -o default 2>/dev/null; return ;;
     'review,--within') words='30s 10m 1h 2h 1d' ;;
     'review,--extend') words='30s 10m 1h 2h 1d' ;;
     'review,--quiet') words='30s 10m 1h 2h 1d' ;;
@@ -100,6 +114,7 @@ _synguard() {
     'upstream release,--config') compopt -o default 2>/dev/null; return ;;
     'upstream show,--config') compopt -o default 2>/dev/null; return ;;
     'doctor,--config') compopt -o default 2>/dev/null; return ;;
+    'panic,--config') compopt -o default 2>/dev/null; return ;;
     'flush,--config') compopt -o default 2>/dev/null; return ;;
     esac
     if [ -z "$words" ]; then
@@ -110,8 +125,13 @@ _synguard() {
             'status') words='--config --json -h --help' ;;
             'top') words='--every --count --limit --config --json -h --help' ;;
             'bans') words='--expiring --all-ended --since --target --origin --scope --sort --limit --page --config --json -h --help' ;;
-            'ban') words='--file --for --scope --action --ports --reason --force --skip-refused --dry-run --yes -y --config --json -h --help' ;;
-            'unban') words='--file --all --yes -y --config --json -h --help' ;;
+            'ban') words='--file --for --scope --action --ports --reason --force --skip-refused --skip-faulty --dry-run --yes -y --config --json -h --help' ;;
+            'unban') words='--file --skip-faulty --all --yes -y --config --json -h --help' ;;
+            'extend') words='--for --until --permanent --force --config --json -h --help' ;;
+            'allow') words='-h --help' ;;
+            'allow add') words='--comment --for --force --config --json -h --help' ;;
+            'allow remove') words='--config --json -h --help' ;;
+            'allow list') words='--config --json -h --help' ;;
             'review') words='--within --extend --still-hitting --release --quiet --apply-suggestions --make-permanent --yes -y --config --json -h --help' ;;
             'report') words='--since --format --output -o --force --config --json -h --help' ;;
             'why') words='--config --json -h --help' ;;
@@ -132,13 +152,15 @@ _synguard() {
             'upstream release') words='--config -h --help' ;;
             'upstream show') words='--config --json -h --help' ;;
             'doctor') words='--config --json -h --help' ;;
+            'panic') words='--over --yes -y --config --json -h --help' ;;
             'flush') words='--yes -y --config --json -h --help' ;;
             'completion') words='-h --help' ;;
             esac
         else
             case "$path" in
-            '') words='run status top bans ban unban review report why enable connections policy notify fleet upstream doctor flush completion' ;;
+            '') words='run status top bans ban unban extend allow review report why enable connections policy notify fleet upstream doctor panic flush completion' ;;
             'unban') words=$(synguard completion --targets 2>/dev/null) ;;
+            'allow') words='add remove list' ;;
             'policy') words='check show replay suggest example' ;;
             'policy check') compopt -o default 2>/dev/null; return ;;
             'policy replay') compopt -o default 2>/dev/null; return ;;

@@ -11,6 +11,8 @@ _synguard() {
     'bans:What is banned now, until when, and what it stopped'
     'ban:Ban an address or prefix by hand'
     'unban:Lift a ban'
+    'extend:Let bans last longer\: by a time, until a time, for good'
+    'allow:Who is never banned\: add, remove, list'
     'review:What ends soon\: still hitting or quiet, and what to do about it'
     'report:What was banned or would have been, why, who was spared'
     'why:Everything known about one address'
@@ -21,7 +23,8 @@ _synguard() {
     'fleet:The peers this host learns from and tells\: CrowdSec, BGP speakers'
     'upstream:Blackhole an own address upstream, and release it'
     'doctor:Whether this host can protect itself, and the fix where not'
-    'flush:Panic\: take everything of synguard'\''s out of the kernel'
+    'panic:Stop enforcing and lift every ban, until you say it is over'
+    'flush:Take everything of synguard'\''s out of the kernel; bans stay in the ledger'
     'completion:What makes the Tab key complete, for bash, zsh and fish'
   )
   _arguments -C \
@@ -42,6 +45,8 @@ _synguard() {
         bans) _synguard_bans ;;
         ban) _synguard_ban ;;
         unban) _synguard_unban ;;
+        extend) _synguard_extend ;;
+        allow) _synguard_allow ;;
         review) _synguard_review ;;
         report) _synguard_report ;;
         why) _synguard_why ;;
@@ -52,6 +57,7 @@ _synguard() {
         fleet) _synguard_fleet ;;
         upstream) _synguard_upstream ;;
         doctor) _synguard_doctor ;;
+        panic) _synguard_panic ;;
         flush) _synguard_flush ;;
         completion) _synguard_completion ;;
       esac ;;
@@ -107,7 +113,7 @@ _synguard_bans() {
 
 _synguard_ban() {
   _arguments -s \
-    '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
+    '*--file[A list\: plain lines, columns, JSON, or ipset save]:LIST:_files' \
     '--for[How long\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
     '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
     '--action[drop in silence; reject with a TCP reset; challenge\: answer SYNs with cookies; limit\: a few of them]:drop|reject|challenge|limit:(drop reject challenge limit)' \
@@ -115,6 +121,7 @@ _synguard_ban() {
     '--reason[Why, for those who read the report]:TEXT: ' \
     '--force[Also protected targets and very wide prefixes]' \
     '--skip-refused[Leave out targets that are refused, and say which]' \
+    '--skip-faulty[Leave out lines of a list that cannot be used, and say which]' \
     '--dry-run[Show what it would hit, change nothing]' \
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
@@ -125,7 +132,8 @@ _synguard_ban() {
 
 _synguard_unban() {
   _arguments -s \
-    '*--file[A list\: one address or prefix a line, # begins a comment]:LIST:_files' \
+    '*--file[A list\: plain lines, columns, JSON, or ipset save]:LIST:_files' \
+    '--skip-faulty[Leave out lines of a list that cannot be used, and say which]' \
     '--all[Lift every ban, automatic ones too]' \
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
@@ -134,10 +142,71 @@ _synguard_unban() {
     '*:TARGET:_synguard_targets'
 }
 
+_synguard_extend() {
+  _arguments -s \
+    '--for[Time to add\: 30m, 2h, 7d]:TIME:(30s 10m 1h 2h 1d)' \
+    '--until[The new end\: "2026-12-01 08\:00", or with Z for UTC]:WHEN: ' \
+    '--permanent[No end]' \
+    '--force[No end also where the evidence against the target can be forged]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:TARGET: '
+}
+
+_synguard_allow() {
+  local curcontext=$curcontext state line
+  local -a verbs
+  verbs=(
+    'add:Add addresses or prefixes to the allow-list'
+    'remove:Take addresses or prefixes out of the allow-list'
+    'list:List who is never banned'
+  )
+  _arguments -C \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1: :->verb' \
+    '*:: :->rest'
+  case $state in
+    verb) _describe verb verbs ;;
+    rest)
+      case $words[1] in
+        add) _synguard_allow_add ;;
+        remove) _synguard_allow_remove ;;
+        list) _synguard_allow_list ;;
+      esac ;;
+  esac
+}
+
+_synguard_allow_add() {
+  _arguments -s \
+    '--comment[Who that is, for those who read on]:TEXT: ' \
+    '--for[Time until it ends\: 30m, 8h, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
+    '--force[Also prefixes wider than /8, or /32 for IPv6]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:TARGET: '
+}
+
+_synguard_allow_remove() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:TARGET: '
+}
+
+_synguard_allow_list() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
 _synguard_review() {
   _arguments -s \
-    '--within[Bans that end so soon, or any for all]:TIME:(30s 10m 1h 2h 1d)' \
-    '--extend[Let them last so much longer]:TIME:(30s 10m 1h 2h 1d)' \
+    '--within[Bans that expire within TIME; any for all]:TIME:(30s 10m 1h 2h 1d)' \
+    '--extend[Extend the selected bans by TIME]:TIME:(30s 10m 1h 2h 1d)' \
     '--still-hitting[With --extend\: only those that still hit]' \
     '--release[Lift them now]' \
     '--quiet[With --release\: only those unseen for so long]:TIME:(30s 10m 1h 2h 1d)' \
@@ -146,7 +215,8 @@ _synguard_review() {
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
-    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '*:TARGET: '
 }
 
 _synguard_report() {
@@ -355,6 +425,15 @@ _synguard_upstream_show() {
 
 _synguard_doctor() {
   _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_panic() {
+  _arguments -s \
+    '--over[End it\: the config'\''s mode holds again]' \
+    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'

@@ -13,10 +13,13 @@ from typing import Any, Final
 from synguard.status.model import Status, read_status
 from tests.support.lab.namespaces import LabError, Namespace
 from tests.support.lab.programs import Program, wait_for
+from tests.support.lab.warm import run_verb, verb_job
 
 SYNGUARD: Final = str(Path(sys.executable).with_name("synguard"))
 """The console script of the environment that runs the tests."""
 
+FORKED = True
+"""Whether agents are forked from a process that has imported everything: not where their cost is measured."""
 _VERB_PATIENCE_S: Final = 60.0
 
 
@@ -60,7 +63,9 @@ class Agent:
         Raises:
             LabError: It ended or was not reading in time; carries what it wrote to stderr.
         """
-        command = [*wrapper, SYNGUARD, "--config", str(self.config_path), "run", *flags]
+        words = ("--config", str(self.config_path), "run", *flags)
+        forked = FORKED and not wrapper
+        command = verb_job(*words) if forked else [*wrapper, SYNGUARD, *words]
         self._program = Program(self._victim, command, self._home, "agent")
         wait_for(self._reading, "the agent to read its sensors", timeout)
 
@@ -84,7 +89,7 @@ class Agent:
     def stop(self) -> int:
         """End it as systemd does; return its exit code."""
         self.program.stop()
-        return int(self.program.process.returncode)
+        return self.program.process.wait()
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -97,14 +102,18 @@ class Agent:
 
     def verb(self, *arguments: str, stdin: str = "", wrapper: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         """Run another verb in the victim with the same config, whatever its exit code: ``verb("bans")``."""
+        words = ["--config", str(self.config_path), *arguments]
+        environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
+        if not wrapper:
+            return run_verb(*words, stdin=stdin, namespace=self._victim.path, environment=environment)
         return subprocess.run(
-            self._victim.command([*wrapper, SYNGUARD, "--config", str(self.config_path), *arguments]),
+            self._victim.command([*wrapper, SYNGUARD, *words]),
             input=stdin,
             capture_output=True,
             text=True,
             timeout=_VERB_PATIENCE_S,
             check=False,
-            env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+            env=environment,
         )
 
     def ask(self, *arguments: str) -> Any:

@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Final
 
 from tests.support.lab.lab import Lab, Meter
-from tests.support.lab.namespaces import Namespace, python_module
+from tests.support.lab.namespaces import Namespace
 from tests.support.lab.programs import Program, wait_for
 from tests.support.lab.topology import UPLINK, Victim
+from tests.support.lab.warm import lab_program
 from tests.support.lab.webserver import start_nginx
 
 PUBLISHED: Final = 8080
@@ -48,7 +49,7 @@ class Container:
 
     def start_meter(self) -> Meter:
         """Start counting what the attackers offer and what reaches TCP in the container."""
-        command = python_module("tests.support.lab.meter", str(self._lab.router.path))
+        command = lab_program("meter", str(self._lab.router.path))
         meter = self._lab.keep(Meter(self.namespace, command, self._lab.workdir, "inner-meter"))
         wait_for(meter.lines, "the meter's first sample")
         return meter

@@ -13,10 +13,11 @@ from tests.support.lab.attempts import Attempts
 from tests.support.lab.client_plan import ClientPlan
 from tests.support.lab.connection_plan import ConnectionPlan
 from tests.support.lab.flood_plan import FloodPlan
-from tests.support.lab.namespaces import Namespace, new_workdir, python_module, sweep_stale
+from tests.support.lab.namespaces import Namespace, new_workdir, sweep_stale
 from tests.support.lab.programs import Program, wait_for
 from tests.support.lab.reach import Reach
 from tests.support.lab.topology import Topology, Victim
+from tests.support.lab.warm import Job, lab_program
 from tests.support.lab.webserver import start_nginx, start_stdlib
 
 P = TypeVar("P", bound=Program)
@@ -131,7 +132,7 @@ class Lab:
         """The site of attackers, real and forging."""
         return self.topology.attackers
 
-    def start(self, namespace: Namespace, command: Sequence[str], label: str) -> Program:
+    def start(self, namespace: Namespace, command: Sequence[str] | Job, label: str) -> Program:
         """Start any command in a namespace; it is killed on exit if it still runs."""
         return self.keep(Program(namespace, command, self.workdir, label))
 
@@ -145,28 +146,28 @@ class Lab:
 
     def start_clients(self, plan: ClientPlan, label: str = "clients") -> Clients:
         """Start legitimate clients; return once they begin."""
-        command = python_module("tests.support.lab.clients", plan.model_dump_json())
+        command = lab_program("clients", plan.model_dump_json())
         clients = self.keep(Clients(self.clients, command, self.workdir, label))
         clients.wait_line("started")
         return clients
 
     def start_flood(self, plan: FloodPlan, label: str = "flood") -> SynFlood:
         """Start a SYN flood; return once the first packet goes out."""
-        command = python_module("tests.support.lab.syn_flood", plan.model_dump_json())
+        command = lab_program("syn_flood", plan.model_dump_json())
         flood = self.keep(SynFlood(self.attackers, command, self.workdir, label))
         flood.wait_line("started")
         return flood
 
     def start_connections(self, plan: ConnectionPlan, label: str = "connections") -> ConnectionFlood:
         """Start a flood of real connections; return once the first is tried."""
-        command = python_module("tests.support.lab.connection_flood", plan.model_dump_json())
+        command = lab_program("connection_flood", plan.model_dump_json())
         flood = self.keep(ConnectionFlood(self.attackers, command, self.workdir, label))
         flood.wait_line("started")
         return flood
 
     def start_meter(self) -> Meter:
         """Start counting what the attackers offer and what reaches TCP; return once the first sample is there."""
-        command = python_module("tests.support.lab.meter", str(self.router.path))
+        command = lab_program("meter", str(self.router.path))
         meter = self.keep(Meter(self.victim, command, self.workdir, "meter"))
         wait_for(meter.lines, "the meter's first sample")
         return meter

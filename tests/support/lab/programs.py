@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.lab.namespaces import LabError, Namespace
+from tests.support.lab.warm import Job, WarmProcess, fork
 
 T = TypeVar("T")
 
@@ -34,12 +36,17 @@ def wait_for(condition: Callable[[], T | None], what: str, timeout: float = 20.0
 class Program:
     """One running command in a namespace; its output goes to files, so that nothing it prints can block it."""
 
-    def __init__(self, namespace: Namespace, command: Sequence[str], workdir: Path, label: str) -> None:
+    def __init__(self, namespace: Namespace, command: Sequence[str] | Job, workdir: Path, label: str) -> None:
         self.label = label
         self._stdout = _unused(workdir, label, "out")
         self._stderr = self._stdout.with_suffix(".err")
         with self._stdout.open("wb") as out, self._stderr.open("wb") as err:
-            self.process = namespace.start(command, out, err)
+            self.process: subprocess.Popen[bytes] | WarmProcess
+            if isinstance(command, Job):
+                with open(os.devnull, "rb") as nothing:
+                    self.process = fork(command, (nothing, out, err), namespace.path)
+            else:
+                self.process = namespace.start(command, out, err)
 
     @property
     def running(self) -> bool:

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.support.lab.namespaces import python_module
 from tests.support.lab.programs import Program, wait_for
+from tests.support.lab.warm import lab_program
 
 if TYPE_CHECKING:
     from tests.support.lab.lab import Lab
@@ -46,7 +46,7 @@ class SettingWatch:
 
 def start_setting_watch(lab: Lab, path: str = SYN_COOKIES) -> SettingWatch:
     """Watch a setting of the victim; return once the first value is known."""
-    program = lab.start(lab.victim, python_module("tests.support.lab.setting_watch", path), "setting")
+    program = lab.start(lab.victim, lab_program("setting_watch", path), "setting")
     program.wait_line("value")
     return SettingWatch(program)
 

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.support.lab.namespaces import LabError, Namespace, python_module
+from tests.support.lab.namespaces import LabError, Namespace
 from tests.support.lab.programs import Program, wait_for
 from tests.support.lab.topology import Victim
+from tests.support.lab.warm import lab_program
 
 PAGE: Final = b"served\n"
 
@@ -84,7 +85,7 @@ def _listen(port: int, tuning: Victim) -> str:
 
 def start_stdlib(victim: Namespace, workdir: Path, port: int, backlog: int) -> Program:
     """Start the standard library's web server instead, IPv4 only: slower than nginx, asked for by name only."""
-    command = python_module("tests.support.lab.webserver", str(port), str(backlog))
+    command = lab_program("webserver", str(port), str(backlog))
     return _ready(Program(victim, command, workdir, "stdlib-web"), victim, (port,), (4,))
 
 

@@ -46,6 +46,10 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "dry_run forced evidence packets bytes last_hit_at ended_at ended_why active in_kernel",
     "synguard ban": "dry_run counts bans impact left_out warnings",
     "synguard unban": "counts lifted",
+    "synguard extend": "extended made_permanent",
+    "synguard allow add": "networks in_force agent_running lifted",
+    "synguard allow remove": "networks in_force agent_running",
+    "synguard allow list": "entries protected",
     "synguard report": "generator since until host mode running verdict bans_automatic served_clients_touched "
     "worth_a_look not_known advice next bans spared spoofed watched incidents could_be_hurt touched actions timeline",
     "synguard review": "within_s extended_by_s bans extended released made_permanent",
@@ -59,6 +63,7 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "synguard policy suggest": "files recorded_s calm_s margin left_out tried warnings policies pack",
     "synguard notify show": "services signed name events digest quiet per_hour unhealthy_for",
     "synguard doctor": "healthy findings listeners coverage",
-    "synguard flush": "flushed agent_running syn_cookies_put_back_to",
+    "synguard panic": "stopped agent lifted problems",
+    "synguard flush": "flushed agent_running syn_cookies_put_back_to tcp_timestamps_put_back_to",
 }
 """Verb → keys of what --json prints, or of each element where that is a list, in its order; a test asks the verbs."""

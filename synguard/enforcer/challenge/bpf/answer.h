@@ -17,12 +17,17 @@
 #define NS_PER_MS 1000000
 
 struct answer {
+	__u16 pad;
 	union {
-		struct ipv6hdr ip6;
+		struct {
+			struct ethhdr ether6;
+			struct ipv6hdr ip6;
+		} __attribute__((packed));
 		struct {
 			__u8 unused[sizeof(struct ipv6hdr) - sizeof(struct iphdr)];
+			struct ethhdr ether4;
 			struct iphdr ip4;
-		};
+		} __attribute__((packed));
 	};
 	struct tcphdr tcp;
 	__be32 options[5];
@@ -47,6 +52,11 @@ static __always_inline __u64 sum_of(const __u32 *words, int count)
 	return sum;
 }
 
+static __always_inline __u64 sum_of_address(const struct address *address)
+{
+	return (__u64)address->word[0] + address->word[1] + address->word[2] + address->word[3];
+}
+
 /* Return TSval: the kernel's clock without offset (tcp_timestamps = 2), never ahead of it, with the client's options. */
 static __always_inline __u32 timestamp(const struct syn *syn, bool ecn, __u64 now)
 {
@@ -66,7 +76,7 @@ static __always_inline __u32 write_options(struct answer *answer, const struct s
 {
 	const struct options *offered = &syn->options;
 
-	answer->options[0] = bpf_htonl(OPT_MSS << 24 | 4 << 16 | mss);
+	answer->options[0] = bpf_htonl(MSS_WORD | mss);
 	if (!timestamps)
 		return 4;
 	answer->options[1] = offered->has_sack ? bpf_htonl(OPT_SACK << 24 | 2 << 16 | OPT_TIMESTAMP << 8 | 10)
@@ -111,25 +121,25 @@ static __always_inline void write_ip6(struct answer *answer, const struct syn *s
 	__builtin_memcpy(&ip->daddr, &syn->source, sizeof(ip->daddr));
 }
 
-/* Return the kernel's cookie, or below 0. Of the IP header it reads the addresses only. */
-static __always_inline __s64 cookie_for(struct syn *syn)
+/*
+ * Return the kernel's cookie, or below 0. It is made of addresses, ports, sequence number and MSS, which are written
+ * where the answer will be.
+ */
+static __always_inline __s64 cookie_for(const struct syn *syn, struct answer *answer)
 {
-	struct tcphdr *tcp = (struct tcphdr *)syn->options.raw;
-	__u32 size = syn->tcp;
-
-	if (size < sizeof(*tcp) || size > TCP_MOST)     /* again, for the verifier */
-		return -1;
+	answer->tcp.source = syn->source_port;
+	answer->tcp.dest = syn->target_port;
+	answer->tcp.seq = syn->sequence;
+	answer->tcp.doff = 6;
+	answer->options[0] = syn->options.mss ? bpf_htonl(MSS_WORD | syn->options.mss) : 0;
 	if (syn->family == V4) {
-		struct iphdr ip = { .saddr = syn->source.word[3], .daddr = syn->target.word[3] };
-
-		return bpf_tcp_raw_gen_syncookie_ipv4(&ip, tcp, size);
-	} else {
-		struct ipv6hdr ip = {};
-
-		__builtin_memcpy(&ip.saddr, &syn->source, sizeof(ip.saddr));
-		__builtin_memcpy(&ip.daddr, &syn->target, sizeof(ip.daddr));
-		return bpf_tcp_raw_gen_syncookie_ipv6(&ip, tcp, size);
+		answer->ip4.saddr = syn->source.word[3];
+		answer->ip4.daddr = syn->target.word[3];
+		return bpf_tcp_raw_gen_syncookie_ipv4(&answer->ip4, &answer->tcp, 24);
 	}
+	__builtin_memcpy(&answer->ip6.saddr, &syn->source, sizeof(answer->ip6.saddr));
+	__builtin_memcpy(&answer->ip6.daddr, &syn->target, sizeof(answer->ip6.daddr));
+	return bpf_tcp_raw_gen_syncookie_ipv6(&answer->ip6, &answer->tcp, 24);
 }
 
 /*
@@ -143,36 +153,40 @@ static __always_inline int write_checksum(struct __sk_buff *skb, const struct sy
 				   folded(2 * pseudo + header), 0);
 }
 
-static __always_inline int swap_link(struct __sk_buff *skb)
+static __always_inline bool write_link(struct __sk_buff *skb, struct ethhdr *ether)
 {
-	__u16 *old = header_at(skb, 0, ETH_HLEN), new[6];
+	const struct ethhdr *was = header_at(skb, 0, sizeof(*was));
 
-	if (!old)
-		return -1;
-#pragma unroll
-	for (int i = 0; i < 3; i++) {
-		new[i] = old[i + 3];
-		new[i + 3] = old[i];
-	}
-	return bpf_skb_store_bytes(skb, 0, new, sizeof(new), 0);
+	if (!was)
+		return false;
+	__builtin_memcpy(ether->h_dest, was->h_source, ETH_ALEN);
+	__builtin_memcpy(ether->h_source, was->h_dest, ETH_ALEN);
+	ether->h_proto = was->h_proto;
+	return true;
 }
 
-static __always_inline int write_headers(struct __sk_buff *skb, const struct syn *syn, const struct answer *answer,
+/* Write all headers at once, with a TCP header of so many bytes. */
+static __always_inline int write_headers(struct __sk_buff *skb, const struct syn *syn, struct answer *answer,
 					 __u32 tcp)
 {
+	struct ethhdr *ether = syn->family == V4 ? &answer->ether4 : &answer->ether6;
+
+	if (syn->link && !write_link(skb, ether))
+		return -1;
 	barrier_var(tcp);       /* the verifier has lost its bounds */
 	if (tcp > sizeof(answer->tcp) + sizeof(answer->options))
 		return -1;
-	return syn->family == V4
-		       ? bpf_skb_store_bytes(skb, syn->link, &answer->ip4, sizeof(answer->ip4) + tcp, 0)
-		       : bpf_skb_store_bytes(skb, syn->link, &answer->ip6, sizeof(answer->ip6) + tcp, 0);
+	if (syn->family == V4)
+		return syn->link ? bpf_skb_store_bytes(skb, 0, &answer->ether4, ETH_HLEN + sizeof(answer->ip4) + tcp, 0)
+				 : bpf_skb_store_bytes(skb, 0, &answer->ip4, sizeof(answer->ip4) + tcp, 0);
+	return syn->link ? bpf_skb_store_bytes(skb, 0, &answer->ether6, ETH_HLEN + sizeof(answer->ip6) + tcp, 0)
+			 : bpf_skb_store_bytes(skb, 0, &answer->ip6, sizeof(answer->ip6) + tcp, 0);
 }
 
 /* Make the packet the answer and return what tc is to do with it: it leaves where it came in, to where it came from. */
-static __always_inline int answer(struct __sk_buff *skb, struct syn *syn, const struct manner *learnt,
-				  const struct settings *settings, __u64 now)
+static __noinline int answer(struct __sk_buff *skb, struct syn *syn, const struct manner *learnt,
+			     const struct settings *settings, __u64 now)
 {
-	struct tcphdr *was = (struct tcphdr *)syn->options.raw;
 	struct manner manner = *learnt;
 	struct answer answer = {};
 	__u64 pseudo, header;
@@ -180,7 +194,7 @@ static __always_inline int answer(struct __sk_buff *skb, struct syn *syn, const 
 	bool timestamps, ecn;
 	__s64 cookie;
 
-	cookie = cookie_for(syn);
+	cookie = cookie_for(syn, &answer);
 	if (cookie < 0)
 		return TC_ACT_UNSPEC;
 	if (!manner.mss) {
@@ -197,16 +211,16 @@ static __always_inline int answer(struct __sk_buff *skb, struct syn *syn, const 
 	      !(syn->tos & 3);
 
 	size = sizeof(answer.tcp) + write_options(&answer, syn, &manner, manner.mss, ecn, timestamps, now);
-	answer.tcp.source = was->dest;
-	answer.tcp.dest = was->source;
+	answer.tcp.source = syn->target_port;
+	answer.tcp.dest = syn->source_port;
 	answer.tcp.seq = bpf_htonl((__u32)cookie);
-	answer.tcp.ack_seq = bpf_htonl(bpf_ntohl(was->seq) + 1);
+	answer.tcp.ack_seq = bpf_htonl(bpf_ntohl(syn->sequence) + 1);
 	answer.tcp.doff = size / 4;
 	answer.tcp.syn = answer.tcp.ack = 1;
 	answer.tcp.ece = ecn;
 	answer.tcp.window = bpf_htons(manner.window);
 	header = sum_of((const __u32 *)&answer.tcp, (sizeof(answer.tcp) + sizeof(answer.options)) / 4);
-	pseudo = sum_of(syn->source.word, 4) + sum_of(syn->target.word, 4) + bpf_htonl(IPPROTO_TCP) + bpf_htonl(size);
+	pseudo = sum_of_address(&syn->source) + sum_of_address(&syn->target) + bpf_htonl(IPPROTO_TCP) + bpf_htonl(size);
 	if (syn->family == V4)          /* the ffff of ::ffff:a.b.c.d counts as nothing in a sum of this kind */
 		write_ip4(&answer, syn, &manner, size);
 	else
@@ -215,8 +229,7 @@ static __always_inline int answer(struct __sk_buff *skb, struct syn *syn, const 
 
 	if (skb->len != syn->link + syn->ip + size && bpf_skb_change_tail(skb, syn->link + syn->ip + size, 0))
 		return TC_ACT_UNSPEC;
-	if ((syn->link && swap_link(skb)) || write_headers(skb, syn, &answer, size) ||
-	    write_checksum(skb, syn, pseudo, header))
+	if (write_headers(skb, syn, &answer, size) || write_checksum(skb, syn, pseudo, header))
 		return TC_ACT_SHOT;
 	return bpf_redirect(skb->ifindex, 0);
 }

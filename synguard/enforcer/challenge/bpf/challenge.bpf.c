@@ -163,39 +163,46 @@ static __always_inline __u32 ban_of(const struct syn *syn, const struct port *po
 	return number;
 }
 
-static __always_inline enum place look_up(struct __sk_buff *skb, const struct syn *syn)
+/* Return what the socket table has for a SYN; ELSEWHERE: nothing. */
+static __always_inline enum place socket_of(struct __sk_buff *skb, const struct syn *syn)
 {
-	const struct tcphdr *tcp = (const struct tcphdr *)syn->options.raw;
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_fib_lookup route = {};
+	struct bpf_sock_tuple tuple;
 	enum place place;
 	struct bpf_sock *sk;
-	int fib;
 
 	if (syn->family == V4) {
-		tuple.ipv4.saddr = route.ipv4_src = syn->source.word[3];
-		tuple.ipv4.daddr = route.ipv4_dst = syn->target.word[3];
-		tuple.ipv4.sport = tcp->source;
-		tuple.ipv4.dport = tcp->dest;
+		tuple.ipv4.saddr = syn->source.word[3];
+		tuple.ipv4.daddr = syn->target.word[3];
+		tuple.ipv4.sport = syn->source_port;
+		tuple.ipv4.dport = syn->target_port;
 		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	} else {
 		__builtin_memcpy(tuple.ipv6.saddr, &syn->source, 16);
 		__builtin_memcpy(tuple.ipv6.daddr, &syn->target, 16);
-		__builtin_memcpy(route.ipv6_src, &syn->source, 16);
-		__builtin_memcpy(route.ipv6_dst, &syn->target, 16);
-		tuple.ipv6.sport = tcp->source;
-		tuple.ipv6.dport = tcp->dest;
+		tuple.ipv6.sport = syn->source_port;
+		tuple.ipv6.dport = syn->target_port;
 		sk = bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 	}
-	if (sk) {
-		place = sk->state == BPF_TCP_LISTEN ? LISTENS : CONNECTED;
-		bpf_sk_release(sk);
-		return place;
-	}
-	route.family = syn->family == V4 ? 2 : 10;
-	route.ifindex = skb->ifindex;
+	if (!sk)
+		return ELSEWHERE;
+	place = sk->state == BPF_TCP_LISTEN ? LISTENS : CONNECTED;
+	bpf_sk_release(sk);
+	return place;
+}
+
+/* Whether a packet without a socket is for this host, at a closed port, not one to forward. */
+static __noinline bool is_to_here(struct __sk_buff *skb, __u32 link, __u32 family)
+{
+	struct bpf_fib_lookup route = { .family = family == V4 ? 2 : 10, .ifindex = skb->ifindex };
+	int fib;
+
+	if (family == V4 ? bpf_skb_load_bytes(skb, link + offsetof(struct iphdr, saddr), &route.ipv4_src, 4) ||
+				   bpf_skb_load_bytes(skb, link + offsetof(struct iphdr, daddr), &route.ipv4_dst, 4)
+			 : bpf_skb_load_bytes(skb, link + offsetof(struct ipv6hdr, saddr), route.ipv6_src, 16) ||
+				   bpf_skb_load_bytes(skb, link + offsetof(struct ipv6hdr, daddr), route.ipv6_dst, 16))
+		return false;
 	fib = bpf_fib_lookup(skb, &route, sizeof(route), 0);
-	return fib == BPF_FIB_LKUP_RET_NOT_FWDED || fib == BPF_FIB_LKUP_RET_FWD_DISABLED ? CLOSED : ELSEWHERE;
+	return fib == BPF_FIB_LKUP_RET_NOT_FWDED || fib == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
 /* Return where this CPU notes what it knows of the target's address and port. Others may share it, one at a time. */
@@ -215,40 +222,28 @@ static __always_inline bool is_of(const struct listener *listener, const struct 
 	       listener->port == syn->port && listener->ifindex == ifindex;
 }
 
-/* Whether the target is this host's own; where it is not, the packet is forwarded and none of our business. */
-static __always_inline bool is_local(struct __sk_buff *skb, const struct syn *syn, __u64 now)
+static __always_inline void note_place(struct __sk_buff *skb, const struct syn *syn, struct listener *listener,
+				       enum place place, __u64 now)
 {
-	struct listener *listener = listener_of(syn);
-
-	if (!listener)
-		return false;
-	if (!is_of(listener, syn, skb->ifindex) || now - listener->checked_at > PLACE_KEPT) {
-		enum place place = look_up(skb, syn);
-
-		if (!is_of(listener, syn, skb->ifindex)) {
-			listener->address = syn->target;
-			listener->port = syn->port;
-			listener->ifindex = skb->ifindex;
-			listener->passed_at = 0;
-		}
-		listener->checked_at = now;
-		listener->place = place;
+	if (!is_of(listener, syn, skb->ifindex)) {
+		listener->address = syn->target;
+		listener->port = syn->port;
+		listener->ifindex = skb->ifindex;
+		listener->passed_at = 0;
 	}
-	return listener->place != ELSEWHERE;
+	listener->checked_at = now;
+	listener->place = place;
 }
 
 /*
  * Whether this SYN is to reach the listener, which accepts cookies only if it sent some itself lately. The window scale
  * is learnt by the way: until then one that offers it passes each millisecond.
  */
-static __always_inline bool is_due(const struct syn *syn, const struct manner *manner, __u32 ifindex,
-				   const struct settings *settings, __u64 now)
+static __always_inline bool is_due(const struct syn *syn, struct listener *listener, const struct manner *manner,
+				   __u32 ifindex, const struct settings *settings, __u64 now)
 {
-	struct listener *listener = listener_of(syn);
 	bool unlearnt = syn->options.has_wscale && !(manner->flags & MANNER_WSCALE);
 
-	if (!listener)
-		return false;
 	if (now - listener->passed_at < (unlearnt ? ENOUGH_PASSED : settings->pass_every))
 		return false;
 	if (!is_of(listener, syn, ifindex)) {
@@ -261,6 +256,18 @@ static __always_inline bool is_due(const struct syn *syn, const struct manner *m
 	return true;
 }
 
+static __always_inline __u64 *proven_peer(const struct syn *syn)
+{
+	const __u32 *from = syn->source.word;
+	__u32 mixed = (from[0] * 3266489917u ^ from[1] * 668265263u ^ from[2] * 374761393u ^ from[3]) * 2654435761u;
+	struct proven_bits *bits = at(&perhaps_proven, 0);
+	__u32 bit = mixed >> (32 - PROVEN_BITS);
+
+	if (!bits || !(bits->word[bit / 64] >> (bit & 63) & 1))
+		return NULL;
+	return bpf_map_lookup_elem(&proven, &syn->source);
+}
+
 static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u32 number, __u32 slot,
 				     const struct settings *settings, struct port_count *of_port, __u64 now)
 {
@@ -268,24 +275,36 @@ static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u
 	struct ban_count *of_ban = at(&ban_counts, number);
 	__u64 *tokens_of = at(&tokens, number), *of_peer;
 	struct manner *manner = at(&manners, slot * FAMILIES + (syn->family == V4 ? V4 : V6));
+	struct listener *listener = listener_of(syn);
+	enum place place;
 	int verdict;
+	bool drop;
 
-	if (!ban || !of_ban || !tokens_of || !manner)
+	if (!ban || !of_ban || !tokens_of || !manner || !listener)
 		return TC_ACT_UNSPEC;
-	of_peer = bpf_map_lookup_elem(&proven, &syn->source);
+	of_peer = proven_peer(syn);
 	if (of_peer && take(of_peer, now, settings->proven_interval, settings->proven_burst))
 		goto pass;
-	if (ban->step == DROP || (ban->step == LIMIT && !take(tokens_of, now, ban->interval, ban->burst))) {
-		if (!is_local(skb, syn, now))
-			return TC_ACT_UNSPEC;
+	drop = ban->step == DROP || (ban->step == LIMIT && !take(tokens_of, now, ban->interval, ban->burst));
+	if (drop && is_of(listener, syn, skb->ifindex) && now - listener->checked_at <= PLACE_KEPT) {
+		place = listener->place;
+	} else {
+		place = socket_of(skb, syn);
+		if (drop) {
+			if (place == ELSEWHERE && is_to_here(skb, syn->link, syn->family))
+				place = CLOSED;
+			note_place(skb, syn, listener, place, now);
+		}
+	}
+	if (drop && place != ELSEWHERE) {
 		of_ban->dropped++;
 		of_ban->bytes += syn->length;
 		of_port->dropped++;
 		return TC_ACT_SHOT;
 	}
-	if (look_up(skb, syn) != LISTENS)
+	if (place != LISTENS)
 		return TC_ACT_UNSPEC;
-	if (is_due(syn, manner, skb->ifindex, settings, now))
+	if (is_due(syn, listener, manner, skb->ifindex, settings, now))
 		goto pass;
 	verdict = answer(skb, syn, manner, settings, now);
 	if (verdict == TC_ACT_REDIRECT) {
@@ -316,7 +335,7 @@ static __always_inline int on_ingress(struct __sk_buff *skb, __u32 link)
 	all = at(&slots, 0);
 	if (!now_set || !all)
 		return TC_ACT_UNSPEC;
-	slot = all->of_port[syn.port];
+	slot = all->of_port[bounded(syn.port)];
 	port = at(&ports, slot);
 	count = at(&port_counts, slot);
 	if (!port || !count)

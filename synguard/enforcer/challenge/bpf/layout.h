@@ -15,6 +15,7 @@
 #define NETWORKS 16384   /* of each family: targets, and protected networks */
 #define HEADERS 1024
 #define PROVEN 65536
+#define PROVEN_BITS 19   /* of an address's mixed bits: its place in proven_bits */
 #define SOURCES 65536
 #define LISTENERS 64     /* listening addresses that each CPU remembers */
 #define WAKES_BYTES 4096
@@ -40,7 +41,7 @@ struct settings {
 	__u32 bans;             /* 0: look nothing up */
 	__u32 headers;          /* 0: no ban is by header */
 	__u32 timestamps;       /* net.ipv4.tcp_timestamps is 2, so TSval may carry options */
-	__u32 pad;
+	__u32 changes;          /* of bans, by whichever process: one that finds another number reads them anew */
 };
 
 /* The bans that may concern a SYN, the strongest first; BANS in the first place: a protected network, none does. */
@@ -50,6 +51,11 @@ struct ban_list {
 
 struct slots {
 	__u8 of_port[PORTS];
+};
+
+/* Has the bit of each proven peer, so that for nearly all others the table, a cache miss, need not be asked. */
+struct proven_bits {
+	__u64 word[(1 << PROVEN_BITS) / 64];
 };
 
 struct port {

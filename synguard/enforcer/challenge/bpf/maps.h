@@ -41,6 +41,7 @@ HASH(networks4, BPF_MAP_TYPE_LPM_TRIE, struct network, struct ban_list, NETWORKS
 HASH(networks6, BPF_MAP_TYPE_LPM_TRIE, struct network, struct ban_list, NETWORKS, BPF_F_NO_PREALLOC);
 HASH(headers, BPF_MAP_TYPE_HASH, struct header, struct ban_list, HEADERS, BPF_F_NO_PREALLOC);
 HASH(proven, BPF_MAP_TYPE_HASH, struct address, __u64, PROVEN, BPF_F_NO_PREALLOC);
+ARRAY(perhaps_proven, struct proven_bits, 1, BPF_F_MMAPABLE);
 
 /* The agent's own notes, which the program does not read: the next agent finds them here. */
 ARRAY(notes, struct note, BANS, 0);
@@ -60,6 +61,13 @@ struct {
 } wakes SEC(".maps");
 
 PER_CPU(listeners, struct listener, LISTENERS);
+
+/* Return a port's number with a bound that the verifier of Linux 6.1 sees too, wherever it was kept meanwhile. */
+static __always_inline __u32 bounded(__u32 port)
+{
+	barrier_var(port);
+	return port & (PORTS - 1);
+}
 
 static __always_inline void *at(void *map, __u32 index)
 {

@@ -24,14 +24,18 @@
 #define TH_ECE 0x40
 #define TH_CWR 0x80
 
+/* Options as senders put them together to words, in host order. */
+#define MSS_WORD 0x02040000u
+#define SACK_TIMESTAMP_WORD 0x0402080au
+#define WSCALE_WORD 0x01030300u
+#define SACK_WORD 0x01010402u
+
 enum { OPT_END, OPT_PADDING, OPT_MSS, OPT_WSCALE, OPT_SACK, OPT_TIMESTAMP = 8, OPT_MD5 = 19, OPT_AO = 29 };
 #define BROKEN 0x100
 #define FNV_BASIS 2166136261u
 #define FNV_PRIME 16777619u
 
 struct options {
-	__u32 raw[16];          /* the whole TCP header, as sent */
-	__u32 at, end;
 	__u32 layout;           /* a number for kinds in order, MSS and window scale; the same as sensors/packets.py */
 	__be32 tsval;
 	__u16 mss;              /* 0: not offered, as below */
@@ -39,13 +43,20 @@ struct options {
 	__u8 has_wscale, has_sack, has_timestamp, is_signed;
 };
 
+struct walk {
+	__u32 raw[16];          /* the whole TCP header, as sent */
+	__u32 at, end;
+	struct options options;
+};
+
 struct syn {
 	struct address source, target;
+	__be32 sequence;
 	__u32 link;             /* bytes of link header */
 	__u32 ip;               /* bytes of IP header */
 	__u32 tcp;              /* bytes of TCP header */
-	__u16 port;
-	__u16 source_port;      /* network order */
+	__be16 source_port, target_port;
+	__u16 port;             /* the target's */
 	__u16 window;
 	__u16 length;
 	__u8 family;
@@ -55,23 +66,37 @@ struct syn {
 	struct options options;
 };
 
-/* Return size bytes of the packet at offset, made linear if they were not; NULL where the packet is shorter. */
-static __always_inline void *header_at(struct __sk_buff *skb, __u32 offset, __u32 size)
+/* Return size bytes of the packet at offset; NULL where they are not in one piece. */
+static __always_inline void *linear_at(struct __sk_buff *skb, __u32 offset, __u32 size)
 {
-	void *start = (void *)(long)skb->data + offset;
+	void *start = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
-	if (start + size <= (void *)(long)skb->data_end)
-		return start;
-	if (bpf_skb_pull_data(skb, offset + size))
-		return NULL;
-	start = (void *)(long)skb->data + offset;
-	return start + size <= (void *)(long)skb->data_end ? start : NULL;
+	barrier_var(start);             /* the fields have 32 bits, and the compiler would go on with 32 */
+	barrier_var(end);
+	start += offset;
+	return start + size <= end ? start : NULL;
 }
 
-static __always_inline bool has_flags(const void *tcp, __u8 wanted, struct syn *syn)
+/* Return the same, made one piece if they were not; NULL where the packet is shorter. */
+static __always_inline void *header_at(struct __sk_buff *skb, __u32 offset, __u32 size)
+{
+	void *start = linear_at(skb, offset, size);
+
+	if (start || bpf_skb_pull_data(skb, offset + size))
+		return start;
+	return linear_at(skb, offset, size);
+}
+
+/* Take in the fixed part of a TCP header and return whether it has these flags. */
+static __always_inline bool has_flags(const struct tcphdr *tcp, __u8 wanted, struct syn *syn)
 {
 	syn->flags = ((const __u8 *)tcp)[13];
-	syn->tcp = ((const struct tcphdr *)tcp)->doff * 4;
+	syn->tcp = tcp->doff * 4;
+	syn->source_port = tcp->source;
+	syn->target_port = tcp->dest;
+	syn->port = bpf_ntohs(tcp->dest);
+	syn->sequence = tcp->seq;
+	syn->window = bpf_ntohs(tcp->window);
 	return (syn->flags & (TH_FIN | TH_SYN | TH_RST | TH_ACK)) == wanted;
 }
 
@@ -88,7 +113,7 @@ static __always_inline bool find_tcp4(struct __sk_buff *skb, __u8 wanted, struct
 
 	if (!ip || ip->version != 4 || ip->ihl != 5 || ip->protocol != IPPROTO_TCP)
 		return false;
-	if (ip->frag_off & bpf_htons(IP_MORE_OR_OFFSET) || !has_flags(ip + 1, wanted, syn))
+	if (ip->frag_off & bpf_htons(IP_MORE_OR_OFFSET) || !has_flags((struct tcphdr *)(ip + 1), wanted, syn))
 		return false;
 	syn->family = V4;
 	syn->ip = sizeof(*ip);
@@ -104,7 +129,7 @@ static __always_inline bool find_tcp6(struct __sk_buff *skb, __u8 wanted, struct
 {
 	struct ipv6hdr *ip = header_at(skb, syn->link, sizeof(*ip) + sizeof(struct tcphdr));
 
-	if (!ip || ip->version != 6 || ip->nexthdr != IPPROTO_TCP || !has_flags(ip + 1, wanted, syn))
+	if (!ip || ip->version != 6 || ip->nexthdr != IPPROTO_TCP || !has_flags((struct tcphdr *)(ip + 1), wanted, syn))
 		return false;
 	syn->family = V6;
 	syn->ip = sizeof(*ip);
@@ -131,32 +156,51 @@ static __always_inline bool is_martian(const struct syn *syn)
 	return bpf_ntohl(from[0]) >> 24 == 0xff || !(from[0] | from[1] | from[2]);
 }
 
-/* Take in one option. A function that bpf_loop calls, as the verifier of Linux 6.1 follows no such loop itself. */
-static long walk_option(__u32 number, struct options *options)
+static __always_inline void mix(struct options *options, __u32 item)
 {
-	const __u8 *raw = (const __u8 *)options->raw;
-	__u32 at = options->at & 63, kind, item, size = 1;
+	options->layout = (options->layout ^ item) * FNV_PRIME;
+}
 
-	if (at >= options->end)
+static __always_inline void take_mss(struct options *options, __u8 high, __u8 low)
+{
+	options->mss = high << 8 | low;
+	mix(options, OPT_MSS | high << 8 | low << 16);
+}
+
+static __always_inline void take_wscale(struct options *options, __u8 wscale)
+{
+	options->wscale = wscale;
+	options->has_wscale = 1;
+	mix(options, OPT_WSCALE | wscale << 8);
+}
+
+/* Take in one option. A function that bpf_loop calls, as the verifier of Linux 6.1 follows no such loop itself. */
+static long walk_option(__u32 number, struct walk *walk)
+{
+	struct options *options = &walk->options;
+	const __u8 *raw = (const __u8 *)walk->raw;
+	__u32 at = walk->at & 63, kind, item, size = 1;
+
+	if (at >= walk->end)
 		return 1;
 	item = kind = raw[at];
 	if (kind > OPT_PADDING) {
 		size = raw[(at + 1) & 63];
-		if (at + 1 >= options->end || size < 2 || at + size > options->end) {
+		if (at + 1 >= walk->end || size < 2 || at + size > walk->end) {
 			item = BROKEN;
 			kind = OPT_END;
 		}
 	}
+	walk->at = (at + size) & 63;            /* never beyond end, which is at most 60 */
 	if (kind == OPT_MSS && size == 4) {
-		__u8 high = raw[(at + 2) & 63], low = raw[(at + 3) & 63];
-
-		item |= high << 8 | low << 16;
-		options->mss = high << 8 | low;
-	} else if (kind == OPT_WSCALE && size == 3) {
-		options->wscale = raw[(at + 2) & 63];
-		options->has_wscale = 1;
-		item |= options->wscale << 8;
-	} else if (kind == OPT_SACK && size == 2) {
+		take_mss(options, raw[(at + 2) & 63], raw[(at + 3) & 63]);
+		return 0;
+	}
+	if (kind == OPT_WSCALE && size == 3) {
+		take_wscale(options, raw[(at + 2) & 63]);
+		return 0;
+	}
+	if (kind == OPT_SACK && size == 2) {
 		options->has_sack = 1;
 	} else if (kind == OPT_TIMESTAMP && size == 10) {
 		options->has_timestamp = 1;
@@ -165,30 +209,89 @@ static long walk_option(__u32 number, struct options *options)
 	} else if (kind == OPT_MD5 || kind == OPT_AO) {
 		options->is_signed = 1;
 	}
-	options->layout = (options->layout ^ item) * FNV_PRIME;
-	options->at = (at + size) & 63;        /* never beyond end, which is at most 60 */
+	mix(options, item);
 	return kind == OPT_END;
 }
 
-static __always_inline bool read_tcp(struct __sk_buff *skb, struct syn *syn)
+/* Take in the options of a TCP header of size bytes at offset, in any order, and return whether all is understood. */
+static __noinline bool walk_options(struct __sk_buff *skb, __u32 offset, __u32 size, struct options *options)
 {
-	struct options *options = &syn->options;
-	struct tcphdr *tcp = (struct tcphdr *)options->raw;
-	__u32 size = syn->tcp;
+	struct walk walk = { .at = sizeof(struct tcphdr), .end = size, .options.layout = FNV_BASIS };
 
-	__builtin_memset(options, 0, sizeof(*options));
-	if (size < sizeof(*tcp) || size > TCP_MOST)
+	if (size < sizeof(struct tcphdr) || size > TCP_MOST || bpf_skb_load_bytes(skb, offset, walk.raw, size))
 		return false;
-	if (bpf_skb_load_bytes(skb, syn->link + syn->ip, options->raw, size))
-		return false;
-	syn->port = bpf_ntohs(tcp->dest);
-	syn->source_port = tcp->source;
-	syn->window = bpf_ntohs(tcp->window);
-	options->at = sizeof(*tcp);
-	options->end = size;
-	options->layout = size > sizeof(*tcp) ? FNV_BASIS : 0;
-	bpf_loop(OPTIONS_WALKED, walk_option, options, 0);
+	bpf_loop(OPTIONS_WALKED, walk_option, &walk, 0);
+	*options = walk.options;
 	return !options->is_signed;
+}
+
+static __always_inline bool like(__be32 word, __u32 wanted, __u32 mask)
+{
+	return (word & bpf_htonl(mask)) == bpf_htonl(wanted);
+}
+
+/*
+ * Take in the options of nearly all senders without a walk: MSS alone, and the order in which Linux (MSS, SACK,
+ * timestamps, padding, window scale) and Windows (MSS, padding, window scale, padding twice, SACK) write them.
+ */
+static __always_inline bool is_common(struct __sk_buff *skb, struct syn *syn)
+{
+	__u32 size = syn->tcp - sizeof(struct tcphdr), offset = syn->link + syn->ip + sizeof(struct tcphdr);
+	struct options *options = &syn->options;
+	const __u32 *word;
+	const __u8 *byte;
+
+	if (size == 20) {
+		byte = (const __u8 *)(word = linear_at(skb, offset, 20));
+		if (!word || !like(word[0], MSS_WORD, 0xffff0000) || !like(word[1], SACK_TIMESTAMP_WORD, 0xffffffff) ||
+		    !like(word[4], WSCALE_WORD, 0xffffff00))
+			return false;
+		take_mss(options, byte[2], byte[3]);
+		mix(options, OPT_SACK);
+		mix(options, OPT_TIMESTAMP);
+		mix(options, OPT_PADDING);
+		take_wscale(options, byte[19]);
+		options->has_timestamp = options->has_sack = 1;
+		options->tsval = word[2];
+		return true;
+	}
+	if (size == 12) {
+		byte = (const __u8 *)(word = linear_at(skb, offset, 12));
+		if (!word || !like(word[0], MSS_WORD, 0xffff0000) || !like(word[1], WSCALE_WORD, 0xffffff00) ||
+		    !like(word[2], SACK_WORD, 0xffffffff))
+			return false;
+		take_mss(options, byte[2], byte[3]);
+		mix(options, OPT_PADDING);
+		take_wscale(options, byte[7]);
+		mix(options, OPT_PADDING);
+		mix(options, OPT_PADDING);
+		mix(options, OPT_SACK);
+		options->has_sack = 1;
+		return true;
+	}
+	if (size != 4)
+		return false;
+	byte = (const __u8 *)(word = linear_at(skb, offset, 4));
+	if (!word || !like(word[0], MSS_WORD, 0xffff0000))
+		return false;
+	take_mss(options, byte[2], byte[3]);
+	return true;
+}
+
+static __always_inline bool read_options(struct __sk_buff *skb, struct syn *syn)
+{
+	struct options walked;
+
+	__builtin_memset(&syn->options, 0, sizeof(syn->options));
+	if (syn->tcp <= sizeof(struct tcphdr))
+		return syn->tcp == sizeof(struct tcphdr);
+	syn->options.layout = FNV_BASIS;
+	if (is_common(skb, syn))
+		return true;
+	if (!walk_options(skb, syn->link + syn->ip, syn->tcp, &walked))
+		return false;
+	syn->options = walked;          /* not in place: a structure whose address is known elsewhere stays in memory */
+	return true;
 }
 
 /*
@@ -211,7 +314,7 @@ static __always_inline bool is_handshake(struct __sk_buff *skb, __u32 link, __u8
 	}
 	if (syn->ip + syn->tcp > syn->length || link + syn->length > skb->len || skb->gso_segs > 1)
 		return false;
-	return read_tcp(skb, syn);
+	return read_options(skb, syn);
 }
 
 /* Whether the packet alone can open a connection, as iptables --syn has it, and is for this host's link address. */

@@ -1,0 +1,114 @@
+"""Who tells of SYNs: the challenge program where it runs, the sampler where it does not or cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, Protocol
+
+from synguard.errors import SensorError
+from synguard.logs import event
+from synguard.readings import SynSample
+
+log: Final = logging.getLogger(__name__)
+
+COUNT_AGAIN_S: Final = 60.0
+"""How long the sampler has its turn after the program could not be read."""
+
+
+class SynSensor(Protocol):
+    """What the agent needs of ``sensors.syn_sampler.SynSampler``, and of ``sensors.syn_counts.CountedSyns``."""
+
+    @property
+    def running(self) -> bool:
+        """Whether SYNs are being sampled."""
+
+    @property
+    def counting(self) -> bool:
+        """Whether all of them are counted rather than sampled."""
+
+    def open(self, now: float) -> None:
+        """Begin to sample."""
+
+    def read(self, now: float, ports: frozenset[int]) -> SynSample | None:
+        """Return the SYNs to these ports since the last read; None where that has only begun anew."""
+
+    def close(self) -> None:
+        """End sampling and free everything."""
+
+
+def how_sampled(syns: SynSensor, one_in: int) -> str:
+    """Return in a word or two what a sensor does, for the status."""
+    if not syns.running:
+        return "resting"
+    return "counting" if syns.counting and one_in == 1 else f"sampling 1 in {one_in}"
+
+
+class Counts(SynSensor, Protocol):
+    """Counts that may not be there."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a program to ask."""
+
+
+class SynSources:
+    """The counts of the challenge program while they can be had, sampled SYNs otherwise; never both at once."""
+
+    def __init__(self, sampler: SynSensor, counts: Counts) -> None:
+        self._sampler, self._counts = sampler, counts
+        self._count_again_at = float("-inf")
+        self._told = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether either is open."""
+        return self._counts.running or self._sampler.running
+
+    @property
+    def counting(self) -> bool:
+        """Whether the program counts."""
+        return self._counts.running
+
+    def open(self, now: float) -> None:
+        """Begin with the better one; no effect while one is open.
+
+        Raises:
+            SensorError: Neither works; the text is the sampler's.
+        """
+        if self.running:
+            return
+        if now >= self._count_again_at and self._counts.ready:
+            try:
+                self._counts.open(now)
+                return
+            except SensorError as error:
+                self._fall_back(str(error), now)
+        self._sampler.open(now)
+
+    def read(self, now: float, ports: frozenset[int]) -> SynSample | None:
+        """Return the SYNs to these ports since the last read; None where the sampler takes over just now.
+
+        Raises:
+            SensorError: Neither works; the text is the sampler's.
+        """
+        if not self._counts.running:
+            return self._sampler.read(now, ports)
+        try:
+            sample = self._counts.read(now, ports)
+        except SensorError as error:
+            self._fall_back(str(error), now)
+            self._sampler.open(now)
+            return None
+        self._told = ""
+        return sample
+
+    def close(self) -> None:
+        """End both."""
+        self._counts.close()
+        self._sampler.close()
+
+    def _fall_back(self, why: str, now: float) -> None:
+        self._count_again_at = now + COUNT_AGAIN_S
+        if not self._told:
+            log.warning("SYNs are sampled, not counted: %s", why, extra=event("sensor", sensor="syn_counts", ok=False))
+        self._told = why

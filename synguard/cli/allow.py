@@ -1,0 +1,234 @@
+"""``synguard allow``: who is never banned; added, taken out and listed without a reload."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from synguard.cli import parameter_types
+from synguard.cli.groups import group_of
+from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.errors import SynguardError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from synguard.addresses import Network
+    from synguard.model import Ban
+    from synguard.operator.allow import AddedAllowList
+    from synguard.policy.models import Config
+    from synguard.sensors.added_allow import AddedEntry
+
+_HELP = """\
+Say who is never banned nor challenged, without editing the config or a reload.
+
+Examples:
+  synguard allow add 203.0.113.0/24 --comment office
+  synguard allow add 2001:db8:7::/48 --for 8h
+  synguard allow remove 203.0.113.0/24
+  synguard allow list
+"""
+
+PATIENCE_S: Final = 3.0
+"""How long a running agent may take to follow: it looks at every tick."""
+SHOWN: Final = 20
+"""Bans that are named one by one; of more, their number."""
+
+Targets = Annotated[list[str], typer.Argument(metavar="TARGET", help="Addresses or prefixes, IPv4 or IPv6.")]
+
+
+def add(
+    targets: Targets,
+    comment: Annotated[str, typer.Option("--comment", metavar="TEXT", help="Who that is, for those who read on.")] = "",
+    lasts: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="Time until it ends: 30m, 8h, 7d, or permanent.")
+    ] = "permanent",
+    force: Annotated[bool, typer.Option("--force", help="Also prefixes wider than /8, or /32 for IPv6.")] = False,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Add addresses or prefixes to the allow-list; bans of them end now.
+
+    Examples:
+      synguard allow add 203.0.113.0/24 --comment office
+      synguard allow add 203.0.113.7 2001:db8::7 --for 8h
+
+    A running agent follows within a second. The entries are kept in
+    allow.added.txt beside the config. A ban of a wider prefix stays, and what is
+    allowed passes it. Adding an entry again changes its comment and end.
+    """
+    from synguard.cli.context import utcnow
+    from synguard.operator.allow import refuse_too_wide
+    from synguard.sensors.added_allow import AddedEntry
+
+    networks = [*dict.fromkeys(parameter_types.network(word) for word in targets)]
+    seconds = None if lasts.strip() == "permanent" else parameter_types.duration(lasts)
+    _check_comment(comment)
+    settings = loaded(config)
+    if not force:
+        refuse_too_wide(networks)
+    now = utcnow()
+    until = None if seconds is None else (now + timedelta(seconds=seconds)).replace(microsecond=0)
+    _file(settings).add([AddedEntry(one, comment, until) for one in networks], now)
+    followed = _followed(settings, networks, there=True)
+    lifted = _lift(settings, networks)
+    what = "allowed" if until is None else f"allowed until {until:%Y-%m-%d %H:%M:%S} UTC"
+    _tell(networks, what, followed, {"lifted": [ban.id for ban in lifted]} if json else None)
+    if not json:
+        for ban in lifted[:SHOWN]:
+            print(f"lifted the {'would-be ban' if ban.dry_run else 'ban'} of {ban.target}, id {ban.id}")
+        if len(lifted) > SHOWN:
+            print(f"and {len(lifted) - SHOWN:,} more bans")
+
+
+def remove(targets: Targets, config: ConfigFile = None, json: Json = False) -> None:
+    """Take addresses or prefixes out of the allow-list, as `synguard allow list` shows them.
+
+    Examples:
+      synguard allow remove 203.0.113.0/24
+
+    What the config, its files or this host itself protect stays protected.
+    """
+    from synguard.cli.context import utcnow
+
+    networks = [*dict.fromkeys(parameter_types.network(word) for word in targets)]
+    settings = loaded(config)
+    _file(settings).remove(networks, utcnow())
+    followed = _followed(settings, networks, there=False)
+    _tell(networks, "no longer allowed by synguard allow", followed, {} if json else None)
+
+
+def list_(config: ConfigFile = None, json: Json = False) -> None:
+    """List who is never banned, and why: what was added, and what is protected without being told.
+
+    Examples:
+      synguard allow list
+      synguard allow list --json
+    """
+    from synguard.addresses import format_network
+    from synguard.cli.context import protected_here, utcnow
+    from synguard.output.tables import Column, print_json, print_table
+
+    settings = loaded(config)
+    entries = {one.network: one for one in _file(settings).standing(utcnow())}
+    protected = protected_here(settings)
+    if json:
+        print_json({"entries": [_shape(one) for one in entries.values()], "protected": _others(protected.networks)})
+        return
+    shown = sorted(protected.networks.items(), key=lambda item: (item[0] not in entries, item[1]))
+    rows = [(format_network(one), reason, _end(entries.get(one))) for one, reason in shown]
+    waiting = [one for one in entries.values() if one.network not in protected.networks]
+    rows[:0] = [(format_network(one.network), f"synguard allow: {one.comment}", _end(one)) for one in waiting]
+    print_table([Column("NETWORK"), Column("WHY", fold=True), Column("UNTIL")], rows)
+
+
+list_.__name__ = "list"
+
+
+def _file(settings: Config) -> AddedAllowList:
+    from synguard.operator.allow import AddedAllowList
+
+    path = settings.allow.added
+    if path is None:  # only a config that no file and no default stands for
+        raise SynguardError("this config has no place for an allow-list of its own")
+    if path.parent == settings.state_dir:
+        from synguard.private import private_directory
+
+        private_directory(settings.state_dir, "state_dir")
+    return AddedAllowList(path)
+
+
+def _check_comment(comment: str) -> None:
+    if len(comment) > 120:
+        raise UsageError("--comment is too long: 120 characters at most")
+    if not comment.isprintable() or "#" in comment:
+        raise UsageError("--comment is one line of text without #")
+    if comment.startswith("until "):
+        raise UsageError("--comment may not begin with until: say --for TIME for an end")
+
+
+def _followed(settings: Config, networks: Sequence[Network], *, there: bool) -> bool | None:
+    """Return whether the running agent has taken it in, after waiting for it; None where none runs."""
+    from synguard.sensors.added_allow import PART
+    from synguard.status.freshness import agent_runs
+    from synguard.status.protected_file import read_protected_file
+
+    if not agent_runs(settings.runtime_dir):
+        return None
+    gives_up_at = time.monotonic() + PATIENCE_S
+    while True:
+        known = read_protected_file(settings.state_dir)
+        part = known.parts.get(PART, {}) if known else {}
+        if all((one in part) is there for one in networks):
+            return True
+        if time.monotonic() >= gives_up_at:
+            return False
+        time.sleep(0.05)
+
+
+def _lift(settings: Config, networks: Sequence[Network]) -> list[Ban]:
+    """End the bans whose whole target is allowed now, and return them; would-be bans too."""
+    from synguard.cli.context import open_context, opened_ledger, utcnow
+    from synguard.ledger import LEDGER_FILE
+    from synguard.operator.allow import lifted_by
+
+    if not (settings.state_dir / LEDGER_FILE).exists():
+        return []
+    now = utcnow()
+    with opened_ledger(settings) as ledger:
+        standing = ledger.active_bans(now)
+        would_be = lifted_by(networks, ledger.active_bans(now, dry_run=True).values())
+        if would_be:
+            ledger.end_bans([ban.id for ban in would_be], now, "allowed by hand")
+    if not standing:
+        return would_be
+    with open_context(settings) as context:
+        found = lifted_by(networks, standing.values())
+        context.applier.unban(found, "allowed by hand")  # also where nothing is lifted: wider bans let them pass now
+    return [*found, *would_be]
+
+
+def _tell(networks: Sequence[Network], what: str, followed: bool | None, json: dict[str, Any] | None) -> None:
+    from synguard.addresses import format_network
+    from synguard.output.tables import print_json
+
+    named = [format_network(one) for one in networks]
+    if json is not None:
+        print_json({"networks": named, "in_force": followed is not False, "agent_running": followed is not None} | json)
+        return
+    when = {
+        True: "the agent goes by it",
+        None: "no agent runs; the next one goes by it",
+        False: "the agent has not followed yet: see synguard status",
+    }[followed]
+    print(f"{', '.join(named)}: {what}; {when}")
+
+
+def _end(entry: AddedEntry | None) -> str:
+    if entry is None:
+        return "-"
+    return _utc(entry.until) if entry.until else "permanent"
+
+
+def _utc(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _shape(entry: AddedEntry) -> dict[str, Any]:
+    from synguard.addresses import format_network
+
+    until = entry.until.isoformat() if entry.until else None
+    return {"network": format_network(entry.network), "comment": entry.comment, "until": until}
+
+
+def _others(networks: Any) -> list[dict[str, str]]:
+    from synguard.addresses import format_network
+
+    return [{"network": format_network(one), "reason": reason} for one, reason in networks.items()]
+
+
+allow = group_of(_HELP, add, remove, list_)

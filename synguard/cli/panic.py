@@ -1,0 +1,180 @@
+"""``synguard panic``: stop enforcing and take everything back, at once and until a person ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Final
+
+import typer
+
+from synguard.cli.flush import config_or_defaults
+from synguard.cli.options import ConfigFile, Json, Yes
+from synguard.cli.prompt import confirmed
+from synguard.errors import SynguardError
+from synguard.output.tables import print_json
+from synguard.policy.models import Config
+
+PATIENCE_S: Final = 4.0
+"""How long a running agent may take to follow; it looks every second."""
+DEATH_S: Final = 5.0
+"""How long a killed process may take to be gone."""
+
+
+def panic(
+    over: Annotated[bool, typer.Option("--over", help="End it: the config's mode holds again.")] = False,
+    yes: Yes = False,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Stop enforcing, lift every ban, and take all of synguard's out of the kernel; it stays so.
+
+    Examples:
+      synguard panic
+      synguard panic --yes        in scripts
+      synguard panic --over       back to what the config says
+
+    A running agent goes on in dry-run, and so does every agent that is started
+    later, whatever config, options and "synguard enable" say, until
+    "synguard panic --over". One that does not follow is killed. Blackholes
+    upstream end too. SYN cookies and timestamps go back to your own values.
+    """
+    from synguard.operator.panic import OVER, PanicFile
+
+    settings = config_or_defaults(config)
+    order = PanicFile(settings.state_dir)
+    if over:
+        _over(settings, order.remove(), json)
+        return
+    confirmed("stop enforcing and lift every ban?", yes=yes, doing="panic")
+    failed: list[str] = []
+    _try(failed, lambda: _write(settings))
+    agent = _agent_follows(settings)
+    lifted = [0]
+    _try(failed, lambda: lifted.__setitem__(0, _lift(settings)))
+    _try(failed, lambda: _release(settings))
+    _try(failed, _flush)  # first: while SYNs are challenged, clients need what is put back
+    _try(failed, lambda: _put_back(settings))
+    if json:
+        print_json({"stopped": not failed, "agent": agent, "lifted": lifted[0], "problems": failed})
+    else:
+        print(f"nothing is enforced now, and nothing of synguard's is in the kernel; {_SAID[agent]}")
+        print(f"bans lifted: {lifted[0]:,}; to come back: {OVER}")
+    if failed:
+        raise SynguardError("\n".join(failed))
+
+
+_SAID: Final = {
+    "none": "no agent runs",
+    "follows": "the agent goes on in dry-run",
+    "killed": "the agent did not follow and was killed",
+}
+
+
+def _try(failed: list[str], step: Callable[[], object]) -> None:
+    """Take a step; whatever it meets, the next one is taken too."""
+    try:
+        step()
+    except SynguardError as error:
+        failed.append(str(error))
+
+
+def _write(settings: Config) -> None:
+    from synguard.cli.context import utcnow
+    from synguard.operator.enablement import EnablementFile
+    from synguard.operator.login import login_here
+    from synguard.operator.panic import Panic, PanicFile
+    from synguard.private import private_directory
+
+    private_directory(settings.state_dir, "state_dir")
+    PanicFile(settings.state_dir).write(Panic(since=utcnow(), by=login_here()))
+    EnablementFile(settings.state_dir).remove()
+
+
+def _agent_follows(settings: Config) -> str:
+    """Return what became of the agent: ``none``, ``follows``, or ``killed`` where it did not follow in time."""
+    from synguard.status.agent_commands import agent_pid
+    from synguard.status.freshness import agent_runs
+    from synguard.status.model import read_status
+
+    if not agent_runs(settings.runtime_dir):
+        return "none"
+    gives_up_at = time.monotonic() + PATIENCE_S
+    while time.monotonic() < gives_up_at:
+        status = None
+        with suppress(SynguardError):  # what cannot be read says nothing of panic
+            status = read_status(settings.runtime_dir)
+        if status is not None and status.mode_by == "panic" and status.pid == agent_pid(settings.runtime_dir):
+            return "follows"
+        if not agent_runs(settings.runtime_dir):
+            return "none"
+        time.sleep(0.1)
+    pid = agent_pid(settings.runtime_dir)
+    if pid is None:
+        return "none"
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return "none"
+    except PermissionError:
+        print(f"synguard: the agent (pid {pid}) does not follow and may not be killed by this user", file=sys.stderr)
+        return "follows"
+    gone_by = time.monotonic() + DEATH_S
+    while agent_pid(settings.runtime_dir) == pid and time.monotonic() < gone_by:
+        time.sleep(0.05)
+    return "killed"
+
+
+def _lift(settings: Config) -> int:
+    """End every ban in the ledger, and return how many stood."""
+    from synguard.cli.context import opened_ledger, utcnow
+    from synguard.ledger import LEDGER_FILE
+
+    if not (settings.state_dir / LEDGER_FILE).exists():
+        return 0
+    with opened_ledger(settings) as ledger:
+        now = utcnow()
+        standing, would_be = ledger.active_bans(now), ledger.active_bans(now, dry_run=True)
+        ledger.end_bans([*standing, *would_be], now, "panic")
+        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing)} bans lifted")
+    return len(standing)
+
+
+def _release(settings: Config) -> None:
+    """End the blackholes that were ordered upstream."""
+    from synguard.cli.context import utcnow
+    from synguard.fleet.orders import Blackholes
+
+    blackholes = Blackholes(settings.state_dir)
+    now = utcnow()
+    for target in blackholes.standing(now):
+        blackholes.release(target, now)
+
+
+def _put_back(settings: Config) -> None:
+    from synguard.operator.flush import put_back_all
+
+    put_back_all(settings, {})
+
+
+def _flush() -> None:
+    from synguard.enforcer import flush
+
+    flush.flush_kernel()
+
+
+def _over(settings: Config, stood: bool, json: bool) -> None:
+    from synguard.status.agent_commands import start_command
+    from synguard.status.freshness import agent_runs
+
+    running = bool(agent_runs(settings.runtime_dir))
+    if json:
+        print_json({"stood": stood, "mode": settings.mode, "agent_running": running})
+        return
+    first = "it is over" if stood else "there was no panic"
+    when = "the agent follows within a second" if running else f"no agent runs; start it: {start_command()}"
+    print(f"{first}: the config says {settings.mode}; {when}")

@@ -1,0 +1,98 @@
+"""That a person stopped synguard on this host: it stands, also over restarts, until a person ends it.
+
+It lies in the state directory and only verbs write it; the agent reads. Sample::
+
+    {"since": "2026-03-01T12:00:00Z", "by": {"ssh": "192.0.2.7 50022 192.0.2.1 22"}}
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from synguard.errors import LedgerError, NotPermittedError, RefusedError
+from synguard.operator.enablement import MOST_BYTES, Login
+from synguard.private import read_private, replace_private
+
+FILE: Final = "panic.json"
+"""Its name in the state directory."""
+OVER: Final = "synguard panic --over"
+"""What ends it."""
+
+
+class Panic(BaseModel):
+    """One order to stop."""
+
+    model_config = ConfigDict(frozen=True)
+
+    since: datetime | None = None
+    """None where the file is there and cannot be read: it stands all the same."""
+    by: Login = Login()
+
+    @property
+    def story(self) -> str:
+        """One line for people."""
+        when = f"{self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else "an unknown time"
+        who = f" from {self.by.ssh.split()[0]}" if self.by.ssh else ""
+        return f"enforcement stopped by synguard panic since {when}{who}, whatever the config says; end it: {OVER}"
+
+
+class PanicFile:
+    """The order on disk: there is one, or none."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.path: Final = state_dir / FILE
+
+    def read(self) -> Panic | None:
+        """Return the order, or None where there is none; what cannot be read is an order of unknown time."""
+        try:
+            return Panic.model_validate_json(read_private(self.path, MOST_BYTES))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, UnicodeDecodeError, ValidationError):
+            return Panic()
+
+    def write(self, order: Panic) -> None:
+        """Keep the order; it is on disk when this returns.
+
+        Raises:
+            NotPermittedError: This user may not.
+            LedgerError: The disk does not take it.
+        """
+        try:
+            replace_private(self.path, order.model_dump_json(), sync=True)
+        except PermissionError as error:
+            raise NotPermittedError(f"{self.path} may not be written: run as root") from error
+        except OSError as error:
+            raise LedgerError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def remove(self) -> bool:
+        """End it; return whether there was one.
+
+        Raises:
+            NotPermittedError: This user may not.
+            LedgerError: The file cannot be removed.
+        """
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        except PermissionError as error:
+            raise NotPermittedError(f"{self.path} may not be removed: run as root") from error
+        except OSError as error:
+            raise LedgerError(f"{self.path} cannot be removed: {error.strerror}; remove it by hand") from error
+        return True
+
+
+def refuse_in_panic(state_dir: Path) -> None:
+    """Return if no order to stop stands.
+
+    Raises:
+        RefusedError: One does.
+    """
+    order = PanicFile(state_dir).read()
+    if order is not None:
+        raise RefusedError(f"{order.story}; nothing was changed")

@@ -1,0 +1,57 @@
+"""The challenge on any kernel: the program is loaded and attached, and the listener takes its cookies."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from synguard.enforcer.challenge.plane import ChallengePlane
+from synguard.enforcer.challenge.program import ProgramSettings
+from synguard.enforcer.reconcile.delta import delta
+from synguard.sensors.counters import read_counters
+from tests.support.bans import wanted
+from tests.support.challenge import COOKIES, ONSET, challenge, now
+from tests.support.firewall_net import PORTS, FirewallNet
+from tests.support.own_network import THREAD_NET
+
+pytestmark = [pytest.mark.kernel, pytest.mark.smoke]
+
+ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+CLIENTS = 20
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[FirewallNet]:
+    hosts = FirewallNet()
+    yield hosts
+    hosts.close()
+
+
+def cookies_accepted(net: FirewallNet) -> int:
+    return net.host.call(read_counters, 0.0, THREAD_NET).values["SyncookiesRecv"]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_challenged_clients_are_answered_by_the_program_and_accepted_by_the_listener(
+    net: FirewallNet, family: int
+) -> None:
+    """A slow machine may let each client through unchallenged, one SYN in 100 ms and CPU: so they come at once."""
+    net.host.sh("sysctl -qw " + " ".join(f"{name}={value}" for name, value in COOKIES.items()))
+    plane = net.host.call(lambda: ChallengePlane(now, lambda: {socket.if_nametoindex("left")}, 100.0))
+    goal = wanted(challenge("all", ANYWHERE[family], PORTS[0]))
+    net.host.call(lambda: plane.apply(delta(goal, plane.read(), now())))
+    assert plane.program is not None
+    net.host.call(plane.program.watch, {PORTS[0]: ONSET})
+    net.host.call(plane.program.configure, ProgramSettings(timestamps=True))
+    assert net.reaches(family), "the first teaches the program and overflows the listener"
+    before = cookies_accepted(net)
+    assert net.reach_at_once(family, CLIENTS) == CLIENTS
+    accepted = cookies_accepted(net) - before
+    hits = net.host.call(plane.read).bans["all"].hits
+    net.host.call(plane.flush)
+    print(f"\n{hits.answered} answered, {hits.passed} passed")
+    assert hits.answered + hits.passed >= CLIENTS
+    assert hits.answered > 0
+    assert accepted >= CLIENTS

@@ -1,0 +1,27 @@
+"""Debian's kernels under software emulation, each with the programs of its release around it: ``make kernels``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkout import PACKAGES, SMOKE, install
+from tests.support.debian import Debian
+from tests.support.kernels import run_in, unpack_kernel, why_no_kernels
+
+pytestmark = [pytest.mark.kernels, pytest.mark.timeout(3000)]
+
+
+@pytest.mark.parametrize(
+    ("suite", "of"), [("bookworm", "bookworm"), ("trixie", "trixie"), ("trixie", "trixie-backports")]
+)
+def test_what_must_work_works_in_this_kernel(suite: str, of: str, tmp_path: Path) -> None:
+    if trouble := why_no_kernels():
+        pytest.skip(trouble)
+    with Debian(tmp_path / "root", suite, PACKAGES) as debian:
+        install(debian)
+        kernel = unpack_kernel(debian, of)
+        code, said = run_in(kernel, debian, f"{SMOKE} -q -rA --timeout 900", tmp_path)
+    print(f"\n{kernel.release}\n{said}")
+    assert code == 0

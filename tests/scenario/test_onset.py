@@ -1,0 +1,76 @@
+"""The challenge program sees SYNs become many between two ticks of a calm agent."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from synguard.agent.agent import Tick
+from synguard.policy.models import Limits, Policy
+from tests.scenario.test_forged import flood
+from tests.support.scene import Scene, Weather
+
+POLICY = Policy(
+    name="default",
+    limits=Limits(half_open=64, syn_rate=100, connections=300, connection_rate=50),
+    prefix_limits=Limits(half_open=256, syn_rate=500, connections=1000, connection_rate=300),
+)
+ATTACKER = "198.51.100.7"
+
+
+class Onset:
+    """A program that says once, some milliseconds after the agent began to wait, that SYNs have become many."""
+
+    def __init__(self, scene: Scene, after_s: float, then: Weather) -> None:
+        self.scene, self.after_s, self.then = scene, after_s, then
+        self.reads, self.writes = os.pipe()
+        os.write(self.writes, b"!")
+        self.woken_at = 0.0
+        self.state = scene.challenge
+
+    @property
+    def onset_fd(self) -> int | None:
+        return None if self.woken_at else self.reads
+
+    def woken(self) -> None:
+        self.scene.clock.advance(self.after_s)
+        self.woken_at = self.scene.clock.monotonic()
+        self.scene.sensors.weather = self.then
+
+
+def ticks_after(tmp_path: Path, then: Weather, soon: Weather | None = None) -> tuple[Onset, list[tuple[float, Tick]]]:
+    scene = Scene(tmp_path, POLICY)
+    scene.lasts(3)
+    onset: Any = Onset(scene, 0.004, then)
+    scene.agent.challenging = onset
+    seen: list[tuple[float, Tick]] = []
+
+    def watch(tick: Tick, now: float, _utc: datetime) -> None:
+        seen.append((now - onset.woken_at, tick))
+        if onset.woken_at and soon is not None:
+            scene.sensors.weather = soon
+
+    scene.agent.observers.append(watch)
+    scene.lives(1.0)
+    return onset, seen[1:]
+
+
+def test_a_flood_is_condemned_one_tick_of_an_attack_after_its_onset_and_not_two_of_calm(tmp_path: Path) -> None:
+    """SYNs are counted from the wake on, so that the first tick that finds a queue under pressure has them."""
+    attack = flood({ATTACKER: 15_000.0})
+    _, seen = ticks_after(tmp_path, Weather(syn_pps=attack.syn_pps), soon=attack)
+    first = next(at for at, tick in seen if tick.decision.bans)
+    assert seen[0][0] == 0.0
+    assert 0.0 < first <= 0.06
+
+
+def test_many_syns_that_nobody_suffers_from_are_judged_as_before_and_the_calm_pace_returns(tmp_path: Path) -> None:
+    onset, seen = ticks_after(tmp_path, Weather(syn_pps={ATTACKER: 2000.0}))
+    assert all(tick.assessment.flood.syn_pps == 0 and not tick.decision.bans for _, tick in seen)
+    assert not onset.scene.sensors.running
+    pauses = [round(after[0] - before[0], 3) for before, after in pairwise(seen)]
+    assert pauses[0] == 0.05
+    assert pauses[-1] == 0.2

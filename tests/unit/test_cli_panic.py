@@ -1,0 +1,208 @@
+"""`synguard panic`: one command that stops everything, with a running, a dead and a hung agent, and stays."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from synguard.addresses import parse_network
+from synguard.agent.lock import AgentLock
+from synguard.fleet.orders import Blackholes
+from synguard.model import Mode
+from synguard.operator.panic import Panic, PanicFile
+from synguard.status.agent_commands import AgentPlaces, agent_pid, commands_for, start_command
+from synguard.status.freshness import AGENT_LOCK
+from synguard.status.model import Status, write_status
+from tests.support.cli_host import CliHost
+
+HOLD = """
+import fcntl, os, sys, time
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+file.write(str(os.getpid())); file.flush()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
+    host = CliHost(tmp_path, monkeypatch)
+    host.state.mkdir(mode=0o700)
+    host.runtime.mkdir(mode=0o700)
+    monkeypatch.setattr("synguard.enforcer.flush.flush_kernel", host.plane.flush)
+    monkeypatch.setattr("synguard.operator.flush.put_back_all", lambda *_: None)
+    return host
+
+
+@pytest.fixture
+def hung(host: CliHost) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the agent's lock and does nothing."""
+    words = [sys.executable, "-c", HOLD, str(host.runtime / AGENT_LOCK)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def tell(host: CliHost, mode_by: str, pid: int) -> None:
+    now = datetime.now(UTC)
+    write_status(
+        host.runtime,
+        Status(
+            mode=Mode.DRY_RUN, mode_by=mode_by, plane="dry-run", show_command="true", healthy=True, pid=pid,
+            started_at=now, last_reading_at=now, policies=("web",),
+        ),
+    )  # fmt: skip
+
+
+def test_everything_is_taken_back_and_it_stands(host: CliHost) -> None:
+    host.run("ban", "203.0.113.7")
+    Blackholes(host.state).order(parse_network("192.0.2.2"), datetime.now(UTC) + timedelta(hours=1), datetime.now(UTC))
+    told = host.run("panic", "--yes")
+    assert told.code == 0
+    assert told.out.splitlines() == [
+        "nothing is enforced now, and nothing of synguard's is in the kernel; no agent runs",
+        "bans lifted: 1; to come back: synguard panic --over",
+    ]
+    assert (host.active_bans(), host.held()) == (set(), set())
+    assert Blackholes(host.state).standing(datetime.now(UTC)) == {}
+    refused = host.run("ban", "203.0.113.7")
+    assert (refused.code, "end it: synguard panic --over" in refused.err) == (3, True)
+    assert host.run("ban", "203.0.113.7", "--dry-run").code == 0
+    assert host.run("enable", "--yes").code == 3
+    over = host.run("panic", "--over")
+    assert over.out.startswith("it is over: the config says dry-run; no agent runs; start it: ")
+    assert host.run("ban", "203.0.113.7").code == 0
+    assert "there was no panic" in host.run("panic", "--over").out
+
+
+def test_it_asks_first_and_nothing_happens_where_nobody_can_be_asked(host: CliHost) -> None:
+    host.run("ban", "203.0.113.7")
+    assert host.run("panic").code == 2
+    assert PanicFile(host.state).read() is None
+    assert host.active_bans() == {"203.0.113.7/32"}
+
+
+def test_an_agent_that_follows_goes_on(host: CliHost) -> None:
+    with AgentLock(host.runtime):
+        pid = agent_pid(host.runtime)
+        assert pid is not None
+
+        def follow() -> None:
+            while PanicFile(host.state).read() is None:
+                time.sleep(0.01)
+            tell(host, "panic", pid)
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        told = host.run("panic", "--yes", "--json")
+        thread.join()
+    assert told.json == {"stopped": True, "agent": "follows", "lifted": 0, "problems": []}
+
+
+def test_a_hung_agent_is_killed(host: CliHost, hung: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synguard.cli.panic.PATIENCE_S", 0.2)
+    tell(host, "config", hung.pid)
+    assert host.run("panic", "--yes", "--json").json["agent"] == "killed"
+    assert hung.wait(5) == -signal.SIGKILL
+
+
+def test_what_one_step_meets_keeps_no_other_from_being_taken(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.run("ban", "203.0.113.7")
+    ledger = host.state / "ledger.db"
+    ledger.write_bytes(b"no database at all" * 100)
+    told = host.run("panic", "--yes")
+    assert told.code == 1
+    assert str(ledger) in told.err
+    assert host.held() == set()
+    assert PanicFile(host.state).read() is not None
+
+
+def test_a_config_with_faults_is_no_obstacle(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.config.write_text("mode = ")
+    monkeypatch.setattr("synguard.cli.panic._write", lambda _: None)  # the defaults name this machine's directories
+    monkeypatch.setattr("synguard.cli.panic._lift", lambda _: 0)
+    monkeypatch.setattr("synguard.cli.panic._release", lambda _: None)
+    told = host.run("panic", "--yes")
+    assert (told.code, "going on with defaults" in told.err) == (0, True)
+
+
+@pytest.mark.parametrize("text", ["{", "", '{"since": 3'])
+def test_an_order_that_cannot_be_read_stands(tmp_path: Path, text: str) -> None:
+    (tmp_path / "panic.json").write_text(text)
+    assert PanicFile(tmp_path).read() == Panic()
+
+
+# --- the commands for this agent ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> AgentPlaces:
+    systemd = tmp_path / "systemd"
+    systemd.mkdir()
+    return AgentPlaces(proc=tmp_path / "proc", systemd=systemd, units=(tmp_path / "units",))
+
+
+def runs_in(places: AgentPlaces, pid: int, cgroup: str) -> None:
+    (places.proc / str(pid)).mkdir(parents=True)
+    (places.proc / str(pid) / "cgroup").write_text(cgroup)
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "stop"),
+    [
+        ("0::/system.slice/synguard.service\n", "systemctl stop synguard"),
+        ("0::/system.slice/synguard-eu.service\n", "systemctl stop synguard-eu"),
+        ("0::/user.slice/user-0.slice/session-3.scope\n", "kill {pid}"),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/term.scope\n", "kill {pid}"),
+        ("0::/\n", "kill {pid}"),
+        ("12:pids:/system.slice/synguard.service\n0::/system.slice/synguard.service\n", "systemctl stop synguard"),
+    ],
+)
+def test_an_agent_is_stopped_as_it_was_started(host: CliHost, places: AgentPlaces, cgroup: str, stop: str) -> None:
+    with AgentLock(host.runtime):
+        pid = agent_pid(host.runtime)
+        assert pid is not None
+        runs_in(places, pid, cgroup)
+        assert commands_for(host.runtime, places).stop == stop.format(pid=pid)
+
+
+def test_without_systemd_a_unit_is_nothing_to_be_called(host: CliHost, places: AgentPlaces) -> None:
+    places.systemd.rmdir()
+    with AgentLock(host.runtime):
+        pid = agent_pid(host.runtime)
+        assert pid is not None
+        runs_in(places, pid, "0::/system.slice/synguard.service\n")
+        assert commands_for(host.runtime, places).stop == f"kill {pid}"
+        assert commands_for(host.runtime, places).reload == f"kill -HUP {pid}"
+
+
+def test_where_none_runs_the_installed_unit_is_started_else_the_program(
+    host: CliHost, places: AgentPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/srv/clone/.venv/bin/synguard", "status"])
+    assert start_command(places) == "/srv/clone/.venv/bin/synguard run"
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/synguard", "status"])
+    assert start_command(places) == "synguard run"
+    places.units[0].mkdir()
+    (places.units[0] / "synguard.service").touch()
+    assert start_command(places) == commands_for(host.runtime, places).start == "systemctl start synguard"
+
+
+def test_a_lock_that_is_only_looked_at_is_no_agent(host: CliHost) -> None:
+    path = host.runtime / AGENT_LOCK
+    path.write_text("4711")
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert agent_pid(host.runtime) is None
