@@ -1,4 +1,5 @@
 """The way from decisions to the kernel: ledger first, then compare, then apply; failures are kept, not lost."""
+# long: one view of the bans, and every way that one comes into it or leaves it
 
 from __future__ import annotations
 

@@ -20,8 +20,10 @@ from synguard.model import Ban, Origin
 COMPLETE_EVERY_S: Final = 600.0
 """Time between complete looks. In between CrowdSec tells changes, but not this one: when the longer of two decisions
 about an address is deleted, nothing is said although the shorter one stands (1.4.6)."""
-AT_ONCE: Final = 4_096
+AT_ONCE: Final = 1_000
 """Bans written in one transaction: the agent waits for a writer no longer than that takes."""
+BREATH_S: Final = 0.005
+"""Pause between two such transactions: who waits for the ledger looks only now and then whether it is free."""
 ENDED: Final = "the decision ended"
 """How the ledger says that a ban of this origin ended with its decision."""
 
@@ -126,6 +128,7 @@ class DecisionFollower:
             ledger.add_bans((), some)
         for some in _batches(change.add):
             ledger.add_bans(some)
+            self._clock.wait(BREATH_S)
 
     def _counts(self, change: Plan, now: datetime) -> dict[str, int]:
         current = len(self._known.current(now))
