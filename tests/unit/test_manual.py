@@ -89,6 +89,7 @@ def test_json_has_the_documented_keys(command: str, host: CliHost, monkeypatch: 
         "synguard unban": ("203.0.113.7",),
         "synguard flush": ("--yes",),
         "synguard panic": ("--yes",),
+        "synguard import": ("csf", "csf.deny", "--yes"),
         "synguard extend": ("203.0.113.7", "--for", "1h"),
         "synguard allow add": ("203.0.113.9",),
         "synguard allow remove": ("203.0.113.9",),
@@ -97,6 +98,8 @@ def test_json_has_the_documented_keys(command: str, host: CliHost, monkeypatch: 
         "synguard policy suggest": (recording,),
     }
     host.run("ban", "203.0.113.7")
+    monkeypatch.chdir(host.base)
+    (host.base / "csf.deny").write_text("203.0.113.9\n", encoding="utf-8")
     if command == "synguard allow remove":
         host.run("allow", "add", "203.0.113.9")
     ran = host.run(*command.split()[1:], *words.get(command, ()), "--json")

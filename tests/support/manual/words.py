@@ -46,6 +46,7 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "dry_run forced evidence packets bytes last_hit_at ended_at ended_why active in_kernel",
     "synguard ban": "dry_run counts bans impact left_out warnings",
     "synguard unban": "counts lifted",
+    "synguard import": "changed allow bans pack left_out",
     "synguard extend": "extended made_permanent",
     "synguard allow add": "networks in_force agent_running lifted",
     "synguard allow remove": "networks in_force agent_running",
