@@ -79,8 +79,8 @@ def begin(make_lab: MakeLab) -> Iterator[Callable[..., tuple[Lab, Challenge]]]:
 
 
 def served(lab: Lab) -> float:
-    """Return the share of new clients that are served, of some that come for two seconds."""
-    clients = lab.start_clients(steady(clients=100, rate=100, duration_s=2).model_copy(update={"timeout_s": 0.8}))
+    """Return the share of new clients that are served, of some that come for a second."""
+    clients = lab.start_clients(steady(clients=100, rate=100, duration_s=1).model_copy(update={"timeout_s": 0.8}))
     clients.wait(20)
     return clients.attempts().share
 

@@ -22,7 +22,7 @@ BANS_AT_ONCE: Final = 4
 NETWORKS: Final = 16_384
 HEADERS: Final = 1024
 PROVEN: Final = 65_536
-PROVEN_BITS: Final = 19
+PROVEN_BITS: Final = 17
 """So many bits of an address, mixed, say where its bit is."""
 SOURCES: Final = 65_536
 LISTENERS: Final = 64

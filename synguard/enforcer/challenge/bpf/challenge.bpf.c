@@ -237,7 +237,7 @@ static __always_inline void note_place(struct __sk_buff *skb, const struct syn *
 
 /*
  * Whether this SYN is to reach the listener, which accepts cookies only if it sent some itself lately. The window scale
- * is learnt by the way: until then one that offers it passes each millisecond.
+ * is learnt by the way: until then one that offers it passes at each tick.
  */
 static __always_inline bool is_due(const struct syn *syn, struct listener *listener, const struct manner *manner,
 				   __u32 ifindex, const struct settings *settings, __u64 now)
@@ -340,7 +340,7 @@ static __always_inline int on_ingress(struct __sk_buff *skb, __u32 link)
 	count = at(&port_counts, slot);
 	if (!port || !count)
 		return TC_ACT_UNSPEC;
-	now = bpf_ktime_get_ns();
+	now = bpf_ktime_get_coarse_ns();
 	count->syns++;
 	if (!slot) {
 		__u64 *of_port = at(&unwatched, syn.port);
