@@ -1,5 +1,4 @@
 """The way from decisions to the kernel: ledger first, then compare, then apply; failures are kept, not lost."""
-# long: one view of the bans, and every way that one comes into it or leaves it
 
 from __future__ import annotations
 
@@ -133,50 +132,6 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             self._behind = self._tracked.become(desired, by_hand, at_most)
         if self._tracked.arrivals >= MANY:
             keep()
-<<<<<<< HEAD
-        self._behind = left
-
-    def _follow(self, known: dict[str, Ban], now: Mapping[str, Ban], at_most: int | None, *, in_plane: bool) -> bool:
-        """Make ``known`` as ``now``, telling of what differs; return whether something was left for later."""
-        gone = list(known.keys() - now.keys())
-        changed = [ban for ban_id, ban in now.items() if (old := known.get(ban_id)) is not ban and old != ban]
-        for ban_id in gone[:at_most]:
-            ban = known.pop(ban_id)
-            self._depart(ban, in_plane=in_plane)
-            self.counts[ban.origin, ban.scope] -= in_plane
-        for ban in changed[:at_most]:
-            if ban.id in known:
-                old = known[ban.id]
-                self._depart(old, in_plane=False)
-                self.counts[old.origin, old.scope] -= in_plane
-            self.counts[ban.origin, ban.scope] += in_plane
-            known[ban.id] = self._arrived[ban.id] = ban
-            if in_plane:
-                self._keep(ban)
-        return at_most is not None and max(len(gone), len(changed)) > at_most
-
-    def _take_in(self, known: dict[str, Ban], bans: Iterable[Ban], *, in_plane: bool) -> None:
-        """Take in a piece of a long list: what is not known yet. What ended is found when all of it is there."""
-        for ban in bans:
-            if ban.id not in known:
-                self.counts[ban.origin, ban.scope] += in_plane
-                known[ban.id] = self._arrived[ban.id] = ban
-                if in_plane:
-                    self._keep(ban)
-
-    def _keep(self, ban: Ban) -> None:
-        self._ahead |= ban.origin is Origin.AUTO and (self._seen_at == _NEVER or ban.created_at > self._seen_at + SLACK)
-        self.admission.put(replace(ban, dry_run=False) if ban.dry_run else ban)  # dry-run is as if
-        self._dirty = True
-
-    def _depart(self, ban: Ban, *, in_plane: bool) -> None:
-        if self._arrived.pop(ban.id, None) is None:
-            self._departed[ban.id] = ban
-        if in_plane:
-            self.admission.drop(ban.id)
-            self._dirty = True
-=======
->>>>>>> main
 
     def tell(self, follower: BanFollower, now: datetime) -> None:
         """Let a view of the active bans follow from now on; bans that were added here it has already."""
@@ -201,8 +156,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
                 by_hand = self._ledger.some_active_bans(now, AT_ONCE) if self._dry_run else []
                 if some or by_hand:
                     with many_objects():
-                        self._take_in(self.bans, some, in_plane=True)
-                        self._take_in(self.by_hand, by_hand, in_plane=False)
+                        self._tracked.take_in(some, by_hand)
                     keep()
                 else:
                     standing = self._ledger.active_bans(now) if self._dry_run else {}
