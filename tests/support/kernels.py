@@ -17,7 +17,7 @@ from tests.support.debian import Debian
 from tests.support.lab.namespaces import LabError
 
 _MEMORY_MB: Final = 3072
-_PATIENCE_S: Final = 1500.0
+_PATIENCE_S: Final = 2700.0
 _ENDED: Final = "ended with"
 _LEFT_OUT: Final = ("usr/share/doc", "usr/share/locale", "usr/share/man", "usr/lib/gcc", "usr/include", "var", "boot")
 _INIT: Final = """\
