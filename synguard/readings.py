@@ -24,6 +24,8 @@ U8: TypeAlias = npt.NDArray[np.uint8]
 KnownParts: TypeAlias = Mapping[str, Mapping[Network, str]]
 """Source of protected networks → network → reason."""
 
+CONTAINERS: Final = "containers"
+"""The part of who is protected that is containers of this host which serve something."""
 V4_PREFIX: Final = 0xFFFF
 """``low >> 32`` of an IPv4 address, whose ``high`` is 0."""
 
@@ -237,6 +239,8 @@ class Readings:
     """Sockets in ``SYN_RECV`` whose local port listens."""
     connections: SocketReading | None = None
     """Sockets in ``CONNECTED`` states and ``TIME_WAIT`` whose local port listens."""
+    ended: SocketTable | None = None
+    """Connections that ended since the last look at ``connections``; None where they are not listened to."""
     listeners: tuple[Listener, ...] = ()
     counters: CounterReading | None = None
     syns: SynSample | None = None

@@ -25,6 +25,7 @@ from synguard.agent.mode_controller import ModeController, ModeParts
 from synguard.agent.protected_list import ProtectedList
 from synguard.agent.resource_usage import ResourceUsage
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
+from synguard.agent.short_lived import ShortLived
 from synguard.agent.syn_cookies import SynCookies
 from synguard.agent.totals import Totals, active_bans_by
 from synguard.clock import Clock
@@ -42,11 +43,16 @@ from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
 from synguard.status.conditions import Code, Conditions
-from synguard.status.model import Status
+from synguard.status.model import ChallengeStatus, Status
 from synguard.status.publisher import Amendment, Publisher, Reader
 
 log: Final = logging.getLogger(__name__)
 
+REST_S: Final = 1.01
+"""Between two ticks of a calm host on which nothing stirs: what is due once a second is due then."""
+
+LAST_ACK_S: Final = 1.0
+"""How long an agent that ends amid challenges waits for the ACKs of clients that were answered."""
 
 Record = Callable[[datetime, Readings, Protected], None]
 
@@ -108,9 +114,11 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         self._refusal = ""
         self._totals = Totals()
         self._sampling = self._wants_proof = False
+        self._unsampled_pps = 0.0
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
         self._ban_effect = BanEffect(ledger, enforcement, sources)
+        self._short_lived = ShortLived(sources.ended)
         self._decision_log = DecisionLog(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._maintenance = LedgerMaintenance(ledger)
         self._use(config, policies)
@@ -183,9 +191,12 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._engine.evaluator_state.protect(self._protected_list.known)
         self._follow_mode(now, utc)
         readings = self._sensors.read(now, sampling=self._sampling, proof=self._wants_proof)
+        readings = self._short_lived.add_to(readings, self._sensors.ports)
         if self.record is not None:
             self.record(utc, readings, self._protected_list.known)
         assessment = self._detector.assess(readings, self._engine.evaluator_state.active_bans.ban_filter(utc))
+        self._unsampled_pps = assessment.unsampled_pps
+        self._short_lived.want(assessment.flood.unseen_pps, now)
         self._engine.evaluator_state.challenge = self.challenge()
         decision = self._follow_challenges(self._engine.decide(assessment, utc), assessment, now, utc)
         self._enforcement.add(decision.bans, decision.replaced)
@@ -197,6 +208,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._sensors.begin_sampling(now)
         if self._config.mode is Mode.ENFORCE:
             self._ban_effect.follow(readings, self._engine.evaluator_state.active_bans, now, utc)
+            self._ban_effect.trim(readings, decision.excess, self._engine.evaluator_state.containers)
         self._decision_log.write(decision, now, utc)
         self._totals.ticked(decision)
         tick = Tick(assessment, decision, self._sensors.failing)
@@ -214,15 +226,20 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         challenged = state.active_bans.challenges > 0
         decision = self._cookies.follow(decision, assessment, now, utc, challenged=challenged)
         challenging = self.challenging
-        if challenging is None or self._config.mode is Mode.DRY_RUN:
+        if challenging is None:
             return decision
+        ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
+        if self._config.mode is Mode.DRY_RUN:
+            challenging.survey(ports, now)
+            return decision
+        challenging.carry_options(self._cookies.timestamps)
         if challenged and not self._cookies.always:
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
-        ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
         challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
-        challenging.compare(now, challenged=challenged)
-        if challenged and not challenging.state.works:
-            decision = self._stop_challenges(decision, challenging.state.why_not, utc)
+        challenging.compare(now, challenged=challenged, many=state.active_bans.challenges_of_many > 0)
+        here = challenging.state
+        if challenged and not here.works and here.known:
+            decision = self._stop_challenges(decision, here.why_not, utc)
         return decision
 
     def _stop_challenges(self, decision: Decision, why: str, utc: datetime) -> Decision:
@@ -234,14 +251,34 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._engine.evaluator_state.active_bans.remove(ban)
         return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
 
-    def _wait(self, seconds: float) -> None:
+    def _rest(self, began: float, next_at: float, ends_at: float) -> float:
+        """Wait until the next tick; return when it was due. While nothing stirs on a calm host, that is in a second."""
+        glance, calm = self._sources.glance, self._config.cadence.calm
+        quiet = self.phase is Phase.CALM and not (
+            self._sampling or self._sensors.alerted(began) or len(self._engine.scores)
+        )
+        if glance is None or self.record is not None or not quiet or self._sensors.failing:
+            self._wait(next_at - self._clock.monotonic())
+            return next_at
+        rested_until = min(max(began + REST_S, next_at), ends_at)
+        while not (self._wait(next_at - self._clock.monotonic()) or self._stopping or next_at >= rested_until):
+            now = self._clock.monotonic()
+            if glance.stirred(now):
+                break
+            self._detector.rested(now)
+            next_at = min(now + calm, rested_until)
+        return next_at
+
+    def _wait(self, seconds: float) -> bool:
         """Wait for the next tick, or for the challenge program to see SYNs become many; by source they count then."""
         onset = None if self.challenging is None or self.phase is not Phase.CALM else self.challenging.onset_fd
         if onset is None or self.challenging is None:
-            self._clock.wait(seconds)
-        elif select.select([onset], [], [], max(seconds, 0.0))[0]:
+            return self._clock.wait(seconds)
+        if select.select([onset], [], [], max(seconds, 0.0))[0]:
             self.challenging.woken()
             self._sensors.alert(self._clock.monotonic())
+            return True
+        return self._clock.wait(0.0)  # a signal may have come meanwhile
 
     def run(self, for_s: float | None = None) -> None:
         """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
@@ -267,7 +304,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             next_at = min(began + max(every, cost / cadence.cpu_share), ends_at)
             if alerted and self._sampling and not sampled:
                 next_at = began  # what was counted since the onset waits to be judged
-            self._wait(next_at - self._clock.monotonic())
+            next_at = self._rest(began, next_at, ends_at)
 
     def stop(self) -> None:
         """End the loop after the present tick."""
@@ -279,11 +316,20 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
 
     def close(self) -> None:
         """Free the sensors and, if so configured, take everything of ours out of the kernel."""
-        self._cookies.close(self._clock.utcnow())
+        self._end_challenges()
         self._sensors.close()
+        self._short_lived.close()
         if self._config.on_exit == "flush" and self._config.mode is Mode.ENFORCE:
             self._enforcement.plane.flush()
             log.info("removed every rule of ours, as on_exit says", extra=event("stop"))
+
+    def _end_challenges(self) -> None:
+        """Put the operator's settings back, once the last challenged client has had time to send its ACK."""
+        if self.challenging is not None and self._config.mode is Mode.ENFORCE:
+            self.challenging.rest()
+            if self._cookies.always and self._engine.evaluator_state.active_bans.challenges:
+                self._clock.wait(LAST_ACK_S) and self._clock.wait(LAST_ACK_S)  # the first may be the signal's to end
+        self._cookies.close(self._clock.utcnow())
 
     def _use(self, config: Config, policies: Sequence[Policy]) -> None:
         self._config = config
@@ -313,14 +359,14 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
 
     def _enter(self, mode: Mode, mode_controller: ModeController, parts: ModeParts, now: float, utc: datetime) -> None:
         """Change the mode between two ticks; who is proven, the scores and the incident stay known."""
-        self._cookies.close(utc)
-        before = self._enforcement
+        dry_run = mode is Mode.DRY_RUN
+        if dry_run:
+            mode_controller.leave(self._enforcement.reconciler, self._protected_list.known.networks, now, utc)
+        self._end_challenges()
         self._config = self._config.model_copy(update={"mode": mode})
         self._enforcement, self._cookies = parts.enforcement, parts.cookies
         self._cookies.adopt(now)
-        dry_run = mode is Mode.DRY_RUN
         if dry_run:
-            mode_controller.leave(before.reconciler, self._protected_list.known.networks, now, utc)
             self._enforcement.follow_ledger(utc, anyway=True)
         else:
             mode_controller.took_over(self._enforcement.bans.values())
@@ -349,6 +395,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             countermeasures=self._cookies.status(),
             leaks=self._ban_effect.leaks,
             bans_by=active_bans_by(self._enforcement.counts),
+            challenges=self._challenge_status(),
             totals=self._totals.status(self._decision_log.verdicts, self._enforcement),
             sampling_one_in=self._sensors.sampling_one_in,
             ledger_bytes=self._ledger.size(),
@@ -358,6 +405,11 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             confirm_by=self._engine.evaluator_state.ends_by,
             agent=self._resource_usage.sum_up(now),
         )
+
+    def _challenge_status(self) -> ChallengeStatus:
+        state = self._engine.evaluator_state
+        here = state.challenge
+        return ChallengeStatus(works=here.works, why_not=here.why_not, targets=state.active_bans.challenges)
 
     def _levels(self) -> tuple[CapacityLevel, ...]:
         """Return how full the kernel's fullest place is, and how much of the budget of standing bans is spent."""
@@ -383,4 +435,15 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         ask(Code.RELOAD_REFUSED, lambda: self._reload.problem, fix="synguard policy check")
         ask(Code.BANS_REFUSED, lambda: "" if self._protected_list.problems else self._refusal)
         ask(Code.SENSOR_FAILED, lambda: self._sensors.failures)
+        ask(Code.SAMPLER_BLIND, lambda: unsampled(self._unsampled_pps))
         ask(Code.STATUS_FILE_FAILED, lambda: self._publisher.problem)
+
+
+def unsampled(pps: float) -> str:
+    """Return the sentence on SYNs that sampling does not show; empty where there are none."""
+    if not pps:
+        return ""
+    return (
+        f"the sampler is blind: {pps:,.0f} SYNs a second are turned away and not seen, as they come in fragments or "
+        "behind many IPv6 extension headers; sources are judged by half-open sockets alone"
+    )

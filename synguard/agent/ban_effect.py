@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from synguard.agent.blocked_sockets import blocked_rows, dead_connections
+from synguard.addresses import Network
+from synguard.agent.blocked_sockets import blocked_rows, dead_connections, excess_rows
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.leak_monitor import LeakMonitor
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.decision.bans import ActiveBans
+from synguard.decision.objections import Excess
 from synguard.enforcer.nftables.nft import has_flowtables
 from synguard.enforcer.socket_destroy import destroy_sockets
 from synguard.errors import PlaneError, SensorError
@@ -58,6 +61,14 @@ class BanEffect:
                 self._leaks.observe(namespace, rows, "connections", active_bans, now, utc)
                 self._free(dead_connections(table, ban_filter, self._enforcement.allowed), namespace)
         self._leaks.read(self._enforcement.outcome, self._enforcement.bans, now, utc)
+
+    def trim(self, readings: Readings, excess: Iterable[Excess], containers: Iterable[Network]) -> None:
+        """Close what containers of this host hold beyond a limit; their other connections stay."""
+        if readings.connections is None:
+            return
+        for one in excess:
+            for namespace, table in readings.connections.parts():
+                self._free(excess_rows(table, one, containers), namespace)
 
     def _free(self, useless: SocketTable, namespace: str) -> None:
         """Free sockets of banned sources, so that their places in queue and service are there for others at once.

@@ -21,6 +21,7 @@ from synguard.agent.kernel_watch import KernelWatch
 from synguard.agent.lock import AgentLock
 from synguard.agent.metrics_endpoint import measuring
 from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.syn_cookies import cookies_for
 from synguard.agent.syn_sources import SynSensor, SynSources
@@ -32,9 +33,9 @@ from synguard.enforcer.glance import glance
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import split_plane
-from synguard.enforcer.sysctl import Sysctl
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
+from synguard.memory import give_back
 from synguard.model import Mode
 from synguard.notify.services import host_name
 from synguard.operator.enablement import EnablementFile
@@ -44,6 +45,7 @@ from synguard.private import private_directory
 from synguard.readings import CounterReading
 from synguard.sensors.counters import read_counters
 from synguard.sensors.cpu import read_cpu
+from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
@@ -87,7 +89,7 @@ def agent_for(
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
         ledger.hurry(LEDGER_WAIT_S)
 
-        challenging = Challenging(config, clock.utcnow, Sysctl()) if config.challenge.enabled == "auto" else None
+        challenging = Challenging(config, clock.utcnow) if config.challenge.enabled == "auto" else None
 
         def parts(mode: Mode) -> ModeParts:
             return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
@@ -97,6 +99,9 @@ def agent_for(
         mode = mode_controller.wanted(clock.monotonic())
         made = parts(mode)
         if keep is not None:
+            if challenging is not None and "CAP_BPF" not in keep:
+                now = clock.monotonic()
+                challenging.survey_for_good(lambda: [one.port for one in SocketTables().listeners(now)], now)
             capabilities.give_up_all_but(keep)
         agent = Agent(
             config.model_copy(update={"mode": mode}),
@@ -129,6 +134,7 @@ def agent_for(
         held.enter_context(measuring(agent, config.metrics, dispatcher))
         held.enter_context(in_fleet(agent, config, clock, host_name(config.notify)))
         agent.adopt()
+        give_back()
         yield agent
 
 
@@ -176,14 +182,14 @@ def plane_for(config: Config, clock: Clock) -> Plane:
 
 def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
-    most = config.sampler.kept_per_second
+    most, tables = config.sampler.kept_per_second, SocketTables()
 
     def syns(counters: Callable[[float], CounterReading]) -> SynSensor:
         sampler = SynSampler(most)
         return sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most, counters))
 
     if config.containers.watch == "auto":
-        everywhere = EveryNamespace()
+        everywhere = EveryNamespace(tables)
         return HostSensors(
             sockets=everywhere,
             syns=syns(everywhere.counters),
@@ -191,15 +197,19 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
+            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
+            ended=EndedConnections(),
             containers=everywhere,
         )
     return HostSensors(
-        sockets=SocketTables(),
+        sockets=tables,
         syns=syns(read_counters),
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
+        glance=Glance(tables.count_half_open, read_counters),
+        ended=EndedConnections(),
     )
 
 

@@ -18,8 +18,6 @@ from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.preflight import ChallengePreflight
 from synguard.enforcer.challenge.program import Program, ProgramSettings
 from synguard.enforcer.challenge.watch import ChallengeAdvice
-from synguard.enforcer.sysctl import TCP_TIMESTAMPS
-from synguard.enforcer.sysctl import Settings as Sysctls
 from synguard.errors import NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.logs import event
 from synguard.policy.models import Config
@@ -34,6 +32,8 @@ ONSET_SYNS: Final = 20
 """SYNs to one port within 20 ms, 1,000 a second, that wake the agent."""
 PASS_EVERY_S: Final = 0.1
 """Between two SYNs of challenged targets that reach one listener, on each CPU."""
+SURVEY_S: Final = 10.0
+"""How long a start waits for what stands in the way of challenges, where it cannot be read later."""
 MOST_PORTS: Final = 255
 MOST_PROVEN: Final = 4_096
 """Proven peers that the program lets pass at their small rate, the latest; all others connect through a challenge."""
@@ -59,6 +59,9 @@ class Preflight(Protocol):
     def follow(self, ports: Iterable[int], entrances: tuple[Entrance, ...], now: float) -> None:
         """Start a look where one is due."""
 
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the look that goes on has ended in time."""
+
 
 class Challenging:  # wide: one part for each thing that the program depends on
     """Loads the program, knows where it belongs, and says whether SYNs can be challenged now."""
@@ -67,13 +70,12 @@ class Challenging:  # wide: one part for each thing that the program depends on
         self,
         config: Config,
         utcnow: Callable[[], datetime],
-        sysctls: Sysctls,
         points: Points | None = None,
         preflight: Preflight | None = None,
         handshakes: HandshakeWatch | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._config, self._sysctls = config.challenge, sysctls
+        self._config = config.challenge
         self._monotonic = monotonic
         self._points = points or AttachPointWatch()
         self._preflight = preflight or ChallengePreflight()
@@ -82,6 +84,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
         self._entrances: tuple[Entrance, ...] = ()
         self._ports: frozenset[int] = frozenset()
         self._due_at = self._proven_due_at = float("-inf")
+        self._timestamps = False
         self._refused = ""
         self._told = ""
         self._everywhere = False
@@ -138,7 +141,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
         if not self._at:
             return ChallengeState(why_not="no interface is known that clients come in by")
         if found is None:
-            return ChallengeState(why_not="what stands in the way of challenges is not known yet")
+            return ChallengeState(why_not="what stands in the way of challenges is not known yet", known=False)
         everywhere = next((one.text for one in found if one.ports is None), "")
         if everywhere:
             return ChallengeState(why_not=everywhere)
@@ -165,6 +168,39 @@ class Challenging:  # wide: one part for each thing that the program depends on
             log.error("challenges stop: %s", why, extra=event("challenge"))
         self._refused = why
 
+    def carry_options(self, timestamps: bool) -> None:
+        """Write the client's options into timestamps, or none, from now on; listeners read them only where it is 2."""
+        if self.plane.program is None or timestamps == self._timestamps:
+            return
+        self._timestamps = timestamps
+        try:
+            self.plane.program.configure(self._settings())
+        except SynguardError as error:
+            self.refuse(f"the challenge program does not take its settings: {error}")
+
+    def survey(self, ports: frozenset[int], now: float) -> None:
+        """Learn whether SYNs could be challenged here; nothing is loaded, attached or set."""
+        if now < self._due_at:
+            return
+        self._due_at = now + FOLLOW_EVERY_S
+        try:
+            self._follow_points(now)
+            self._preflight.follow(ports, self._entrances, now)
+        except SynguardError as error:
+            self._told = str(error)
+        else:
+            self._told = ""
+
+    def survey_for_good(self, ports: Callable[[], Iterable[int]], now: float) -> None:
+        """Survey once, before this process gives up the rights that it takes."""
+        try:
+            self._follow_points(now)
+            self._preflight.follow(frozenset(ports()), self._entrances, now)
+            self._preflight.wait(SURVEY_S)
+        except SynguardError as error:
+            self._told = str(error)
+        self._due_at = float("inf")
+
     def follow(self, ports: frozenset[int], proven: Callable[[], Iterable[Network]], now: float, *, used: bool) -> None:
         """Take in listening ports, interfaces and, while anyone is challenged, proven peers; once a second."""
         program = self.plane.program
@@ -179,7 +215,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
                 program.watch(dict.fromkeys(sorted(ports)[:MOST_PORTS], ONSET_SYNS))
             if used and now >= self._proven_due_at:
                 self._proven_due_at = now + PROVEN_EVERY_S
-                program.set_proven(proven())
+                program.set_proven(self._unchallenged(proven))
                 program.configure(self._settings())
         except SynguardError as error:
             if str(error) != self._told:
@@ -188,13 +224,18 @@ class Challenging:  # wide: one part for each thing that the program depends on
         else:
             self._told = ""
 
-    def compare(self, now: float, *, challenged: bool) -> None:
-        """Compare handshakes with and without challenges; in each tick, since a pause is short."""
+    def _unchallenged(self, proven: Callable[[], Iterable[Network]]) -> set[Network]:
+        """Return who passes: proven peers, and those that keep a way through the firewall's own drops."""
+        peers = proven() if self._config.proven_per_second else ()
+        return {*peers, *self.plane.exceptions}
+
+    def compare(self, now: float, *, challenged: bool, many: bool = True) -> None:
+        """See whether challenged clients get in, ``many`` or single sources; in each tick, since a pause is short."""
         program = self.plane.program
         if program is None:
             return
         try:
-            if self._handshakes.follow(program, now, challenged=challenged):
+            if self._handshakes.follow(program, now, challenged=challenged, many=many):
                 program.configure(self._settings())
                 if self._handshakes.reason:
                     log.error("challenges stop: %s", self._handshakes.reason, extra=event("challenge"))
@@ -206,13 +247,20 @@ class Challenging:  # wide: one part for each thing that the program depends on
         if self.plane.program is not None:
             self.plane.program.onsets()
 
+    def rest(self) -> None:
+        """Leave every interface: no one is challenged once the settings that challenged clients need are put back."""
+        try:
+            self.plane.detach()
+        except SynguardError as error:
+            log.error("%s", error, extra=event("challenge"))
+
     def close(self) -> None:
-        """Stop listening for changes; the program goes on until its bans end, and the next agent takes it over."""
+        """Stop listening for changes."""
         self._points.close()
 
     def _settings(self) -> ProgramSettings:
         return ProgramSettings(
-            timestamps=self._sysctls.read(TCP_TIMESTAMPS) == 2,
+            timestamps=self._timestamps,
             pass_every_s=0.0 if self._handshakes.advice is ChallengeAdvice.PAUSE else PASS_EVERY_S,
             proven_per_second=float(self._config.proven_per_second),
             proven_burst=self._config.proven_burst,

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
+from synguard.agent.quiet import Glance
 from synguard.agent.sensor_pace import SensorPace
-from synguard.agent.syn_sources import SynSensor, how_sampled
+from synguard.agent.short_lived import Ended
+from synguard.agent.syn_sources import ALERT_S, SynSensor, how_sampled
 from synguard.enforcer.socket_destroy import open_here
 from synguard.errors import SynguardError
 from synguard.logs import event
@@ -37,8 +39,6 @@ log: Final = logging.getLogger(__name__)
 
 _Seen = TypeVar("_Seen")
 
-ALERT_S: Final = 0.5
-"""How long SYNs go on being counted after the program has seen them become many, though nothing suffers yet."""
 CPU_EVERY_S: Final = 0.25
 """Between two looks at the CPUs' times, which are read during an attack alone."""
 
@@ -79,8 +79,10 @@ class HostSensors:
     """Configured allow-list, and what is known from before → who may never be banned."""
     cpu: Callable[[float], CpuReading] | None = None
     """None where it is not read."""
+    ended: Ended | None = None
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
+    glance: Glance | None = None
     containers: EveryNamespace | None = None
     """Where other network namespaces are watched: what reads sockets, counters and the rest of them too."""
 
@@ -119,7 +121,7 @@ class SensorScheduler:
             self._paces["containers"] = SensorPace(0.0, share / 5)
         self._added = _stamp(config.allow.added)
         self._around = ""
-        self._ports: frozenset[int] = frozenset()
+        self.ports: frozenset[int] = frozenset()
         self._failures: dict[str, str] = {}
         self._one_in = 1
         self._alert_until = float("-inf")
@@ -187,7 +189,7 @@ class SensorScheduler:
         half_open = sockets.half_open(now)
         listeners = sockets.listeners(now)
         served, others = sockets.served_ports(now), frozenset(local_ports(half_open.table))
-        self._ports = served if others <= served else served | others
+        self.ports = served if others <= served else served | others
         return half_open, listeners
 
     def _read_cpu(self, now: float) -> CpuReading | None:
@@ -248,8 +250,8 @@ class SensorScheduler:
     def _sampled_ports(self) -> frozenset[int]:
         containers = self._sources.containers
         if containers is None:
-            return self._ports
-        return EVERY_PORT if containers.blind else self._ports | containers.published()
+            return self.ports
+        return EVERY_PORT if containers.blind else self.ports | containers.published()
 
     def _sample(self, now: float, *, sampling: bool) -> SynSample | None:
         syns = self._sources.syns

@@ -73,7 +73,7 @@ def add(
         refuse_too_wide(networks)
     now = utcnow()
     until = None if seconds is None else (now + timedelta(seconds=seconds)).replace(microsecond=0)
-    _file(settings).add([AddedEntry(one, comment, until) for one in networks], now)
+    added_list(settings).add([AddedEntry(one, comment, until) for one in networks], now)
     followed = _followed(settings, networks, there=True)
     lifted = _lift(settings, networks)
     what = "allowed" if until is None else f"allowed until {until:%Y-%m-%d %H:%M:%S} UTC"
@@ -97,7 +97,7 @@ def remove(targets: Targets, config: ConfigFile = None, json: Json = False) -> N
 
     networks = [*dict.fromkeys(parameter_types.network(word) for word in targets)]
     settings = loaded(config)
-    _file(settings).remove(networks, utcnow())
+    added_list(settings).remove(networks, utcnow())
     followed = _followed(settings, networks, there=False)
     _tell(networks, "no longer allowed by synguard allow", followed, {} if json else None)
 
@@ -114,7 +114,7 @@ def list_(config: ConfigFile = None, json: Json = False) -> None:
     from synguard.output.tables import Column, print_json, print_table
 
     settings = loaded(config)
-    entries = {one.network: one for one in _file(settings).standing(utcnow())}
+    entries = {one.network: one for one in added_list(settings).standing(utcnow())}
     protected = protected_here(settings)
     if json:
         print_json({"entries": [_shape(one) for one in entries.values()], "protected": _others(protected.networks)})
@@ -129,7 +129,12 @@ def list_(config: ConfigFile = None, json: Json = False) -> None:
 list_.__name__ = "list"
 
 
-def _file(settings: Config) -> AddedAllowList:
+def added_list(settings: Config) -> AddedAllowList:
+    """Return the entries that were added on this host.
+
+    Raises:
+        SynguardError: There is no place for them.
+    """
     from synguard.operator.allow import AddedAllowList
 
     path = settings.allow.added

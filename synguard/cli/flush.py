@@ -7,10 +7,10 @@ from pathlib import Path
 
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
-from synguard.enforcer.sysctl import SYN_COOKIES
+from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
 from synguard.errors import ConfigError
 from synguard.model import Mode
-from synguard.operator.flush import put_back_left_over
+from synguard.operator.flush import put_back_all
 from synguard.output.tables import print_json
 from synguard.policy.models import Config
 from synguard.status.freshness import agent_runs
@@ -20,7 +20,7 @@ from synguard.status.model import read_status
 def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
     """Take every rule, set and table of synguard's out of the kernel, and nothing else.
 
-    SYN cookies that synguard turned on for an incident go back to the value that was set before.
+    Sysctls that synguard changed for an incident go back to the value that was set before.
 
     Examples:
       synguard flush
@@ -34,19 +34,27 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
 
     settings = config_or_defaults(config)
     confirmed("take all of synguard's rules out of the kernel?", yes=yes, doing="flushing the kernel")
+    put_back: dict[str, int] = {}
     try:
-        put_back = put_back_left_over(settings)
+        flush_kernel()  # first: while SYNs are challenged, clients need what is put back
     finally:  # whatever one of the two meets, the other is tried
-        flush_kernel()
+        put_back_all(settings, put_back)
     running = bool(agent_runs(settings.runtime_dir))
     told = read_status(settings.runtime_dir) if running else None
     dry_run = told is not None and told.mode is Mode.DRY_RUN
     if json:
-        print_json({"flushed": True, "agent_running": running, "syn_cookies_put_back_to": put_back})
+        print_json(
+            {
+                "flushed": True,
+                "agent_running": running,
+                "syn_cookies_put_back_to": put_back.get(SYN_COOKIES),
+                "tcp_timestamps_put_back_to": put_back.get(TCP_TIMESTAMPS),
+            }
+        )
         return
     print("nothing of synguard's is in the kernel now; the ledger keeps its bans")
-    if put_back is not None:
-        print(f"{SYN_COOKIES} is {put_back} again, as it was before the incident")
+    for name, value in put_back.items():
+        print(f"{name} is {value} again, as it was before the incident")
     if running and dry_run:
         print("the running agent is in dry-run and puts none back; the next ban by hand does. Of all: synguard panic")
     elif running:

@@ -13,10 +13,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, ClassVar, Final, NoReturn
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from synguard.cli.usage_errors import nearest_verb, usage_sentence
 from synguard.errors import SynguardError
@@ -41,8 +42,16 @@ class PipeClosedError(Exception):
     """Nobody reads what is printed any more, which is no failure: ``synguard bans | head``."""
 
 
+def _without_types(command: TyperCommand | TyperGroup) -> None:
+    """Let arguments be shown by their names alone: a Python type tells an operator nothing."""
+    for one in command.params:
+        if isinstance(one, TyperArgument):
+            one.display_type_rich = lambda **_: ""  # type: ignore[method-assign]  # there is no setting for it
+
+
 def _write_help(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) -> None:
     """Write what it is as the docstring has it, examples first and copyable, then usage and options."""
+    _without_types(command)
     formatter.write((command.help or "").rstrip("\n") + "\n\n")
     command.format_usage(ctx, formatter)
     command.format_options(ctx, formatter)
@@ -78,7 +87,8 @@ class VerbGroup(TyperGroup):
             return super().get_command(ctx, cmd_name)
         if cmd_name not in self.list_commands(ctx):
             return None
-        return _load(f"{self.package}.{cmd_name}", cmd_name)
+        word = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        return _load(f"{self.package}.{word}", word, cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the verbs without importing them."""
@@ -133,8 +143,8 @@ def group_of(help_text: str, *verbs: Callable[..., None]) -> typer.Typer:
     return made
 
 
-def _load(module: str, name: str) -> Any:
-    entry = getattr(import_module(module), name)
+def _load(module: str, entry_name: str, name: str) -> Any:
+    entry = getattr(import_module(module), entry_name)
     if isinstance(entry, typer.Typer):
         command: Any = typer.main.get_command(entry)
     else:

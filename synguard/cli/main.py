@@ -23,6 +23,7 @@ VERBS: Final = (
     Verb("unban", "Lift a ban"),
     Verb("extend", "Let bans last longer: by a time, until a time, for good"),
     Verb("allow", "Who is never banned: add, remove, list", parts=("add", "remove", "list")),
+    Verb("import", "Move in from csf, fail2ban, ddos-deflate, ufw, an ipset or nft"),
     Verb("review", "What ends soon: still hitting or quiet, and what to do about it"),
     Verb("report", "What was banned or would have been, why, who was spared"),
     Verb("why", "Everything known about one address"),

@@ -57,8 +57,8 @@ def panic(
     lifted = [0]
     _try(failed, lambda: lifted.__setitem__(0, _lift(settings)))
     _try(failed, lambda: _release(settings))
+    _try(failed, _flush)  # first: while SYNs are challenged, clients need what is put back
     _try(failed, lambda: _put_back(settings))
-    _try(failed, _flush)
     if json:
         print_json({"stopped": not failed, "agent": agent, "lifted": lifted[0], "problems": failed})
     else:
@@ -156,9 +156,9 @@ def _release(settings: Config) -> None:
 
 
 def _put_back(settings: Config) -> None:
-    from synguard.operator.flush import put_back_left_over
+    from synguard.operator.flush import put_back_all
 
-    put_back_left_over(settings)
+    put_back_all(settings, {})
 
 
 def _flush() -> None:

@@ -15,6 +15,7 @@ from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.everybody import everybody
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
+from synguard.decision.objections import Excess
 from synguard.decision.prefix_aggregation import Offender, aggregated_prefixes
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.scores import Score, ScoreKey, Scores
@@ -52,6 +53,8 @@ class Decision:
     wants_sampler: bool = False
     wants_proof: bool = False
     """Somebody is about to be banned on evidence that may be forged: completed handshakes should be read now."""
+    excess: tuple[Excess, ...] = ()
+    """Connections beyond a limit, of sources that are never cut off: they are closed."""
     refusals: tuple[str, ...] = ()
     """Why offenders were not banned although nothing spares them: suspension, budget."""
 
@@ -137,6 +140,7 @@ class Engine:
             phase=self.phase,
             wants_sampler=self._wants_sampler(assessment),
             wants_proof=self._wants_proof(assessment.at),
+            excess=tuple(evaluator.excess),
             refusals=tuple(evaluator.refusals),
         )
 

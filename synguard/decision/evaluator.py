@@ -12,7 +12,7 @@ from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.incident import Tally
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step, gravity, next_step, steps_here
-from synguard.decision.objections import EXCEPTIONS, Objection, Objections, is_prefix
+from synguard.decision.objections import EXCEPTIONS, Excess, Objection, Objections, is_prefix
 from synguard.decision.prefix_aggregation import Offender
 from synguard.detector.assessment import Assessment
 from synguard.detector.counting import MOST_PORTS
@@ -49,6 +49,8 @@ class Evaluator:
         """Ids of standing bans whose target gets another step of the ladder."""
         self.verdicts: list[Verdict] = []
         self.refusals: list[str] = []
+        self.excess: list[Excess] = []
+        """Connections to be closed of sources that are never cut off."""
 
     def evaluate(self, items: Sequence[tuple[Offender, Policy]]) -> None:
         """Give a verdict on each target, and a ban where nothing stands against it."""
@@ -110,9 +112,10 @@ class Evaluator:
         self, step: Step, item: Offender, policy: Policy, inside: Inside, scope: Scope
     ) -> tuple[VerdictKind, Objection | None]:
         """Return the kind of verdict and the reason where this step is not taken; no reason where it is."""
-        spared = self._objections.why_spared(item, policy, inside, step) or self._objections.why_not_cut_off(
-            item, scope
-        )
+        cut_off = self._objections.why_not_cut_off(item, scope)
+        spared = cut_off or self._objections.why_spared(item, policy, inside, step)
+        if cut_off:
+            self.excess.extend(self._objections.excess(item, policy))
         if spared:
             return VerdictKind.SPARE, spared
         apart = "" if step.action is Action.CHALLENGE else self._objections.why_apart(item, policy, inside)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from synguard.addresses import NetworkIndex
+from synguard.addresses import Network, NetworkIndex
 from synguard.decision.bans import ActiveBans, RepeatOffenders
 from synguard.decision.budget import BudgetGate
 from synguard.decision.ladder import ChallengeState
 from synguard.decision.proven import ProvenPeers
 from synguard.model import Ban
-from synguard.readings import Protected
+from synguard.readings import CONTAINERS, Protected
 
 RENEW_WITHIN: Final = timedelta(seconds=2)
 """A ban this close to its end whose target is still condemned is renewed, so that no gap opens."""
@@ -41,6 +41,8 @@ class EvaluatorState:  # wide: one record of all that outlives a tick
     """Since when completed handshakes are wanted that have not been read; None where they are not wanted."""
     protected: Protected = field(default_factory=lambda: Protected({}))
     protected_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
+    containers: Mapping[Network, str] = field(default_factory=dict)
+    """Containers of this host → reason, those that serve something and those that only connect."""
     containers_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
     challenge: ChallengeState = field(default_factory=ChallengeState)
     ends_by: datetime | None = None
@@ -62,4 +64,6 @@ class EvaluatorState:  # wide: one record of all that outlives a tick
         if protected != self.protected:
             self.protected = protected
             self.protected_index = NetworkIndex(protected.networks)
-            self.containers_index = NetworkIndex(protected.never_cut_off)
+            serving = protected.parts.get(CONTAINERS, {})
+            self.containers = {**protected.never_cut_off, **serving}
+            self.containers_index = NetworkIndex(self.containers)

@@ -26,6 +26,8 @@ class ChallengeState:
     works: bool = False
     why_not: str = ""
     """One clause; empty while it works, or where challenges are not wanted."""
+    known: bool = True
+    """False just after a start: no one more is challenged, and who is stays so."""
     except_ports: frozenset[int] = frozenset()
     """Ports on which no challenge works, such as redirected ones; a target on one of them is not challenged."""
 

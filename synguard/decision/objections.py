@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from synguard.addresses import first_found, format_network, forms
+from synguard.addresses import Network, first_found, format_network, forms
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step
@@ -19,11 +21,25 @@ EXCEPTIONS: Final = 4096
 """Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
 
 
+HARMLESS_PPS: Final = 200.0
+"""SYNs a second that a listener carries, with cookies or in its queue, without any help."""
+
+
 class Objection(NamedTuple):
     """Why a step is not taken: the cause that programs read, and a clause for people."""
 
     text: str
     cause: Cause = Cause.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Connections of one source beyond its limit, which are closed where the source must not be cut off."""
+
+    target: Network
+    ports: tuple[int, ...]
+    """Local ports; empty for all."""
+    at_most: int
 
 
 class Objections:
@@ -58,9 +74,17 @@ class Objections:
         found = self._state.containers_index.overlapping(item.target) if scope is Scope.ALL else None
         if found is None:
             return None
-        why = self._state.protected.never_cut_off[found]
+        why = self._state.containers[found]
         what = f"{format_network(found)} is a container of this host ({why})"
         return Objection(f"{what}, never cut off: the load comes from there", Cause.CONTAINER)
+
+    def excess(self, item: Offender, policy: Policy) -> Iterator[Excess]:
+        """Yield what a container of this host holds too much of: its own connections, by handshakes on its own link."""
+        if is_prefix(item, policy) or self._state.containers_index.overlapping(item.target) is None:
+            return
+        for evidence in item.evidence:
+            if evidence.signal is Signal.CONNECTIONS:
+                yield Excess(item.target, evidence.ports, int(evidence.limit))
 
     def why_apart(self, item: Offender, policy: Policy, inside: Inside) -> str:
         """Return why a prefix is not stopped as a whole although it is over a limit, or nothing if it is."""
@@ -96,7 +120,18 @@ class Objections:
         if self._spoofed and is_prefix(item, policy) and self._share(item) < MEANINGFUL_SHARE:
             why = f"with its like it carries only {self._share(item):.1%} of a flood whose sources are forged"
             return Objection(why, Cause.FORGED_SHARE)
+        if self._harmless():
+            why = (
+                f"fewer than {HARMLESS_PPS:.0f} SYNs a second come, none is turned away, and its address may be forged"
+            )
+            return Objection(why, Cause.HARMLESS)
         return None
+
+    def _harmless(self) -> bool:
+        """Return whether the whole flood is so small that it harms no one; refusing an address would harm its owner."""
+        flood = self._assessment.flood
+        largest = max(flood.syn_pps, flood.cookies_sent_pps, flood.overflow_pps)
+        return largest < HARMLESS_PPS and not flood.dropped_pps and not self._assessment.bottleneck
 
     def _proven_alone(self, item: Offender, inside: Inside, proven: int) -> bool:
         """Return whether the target is over its limits only through addresses that completed a handshake."""

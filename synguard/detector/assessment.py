@@ -89,6 +89,8 @@ class FloodFigures:
     dropped_pps: float = 0.0
     accept_overflows_pps: float = 0.0
 
+    unseen_pps: float = 0.0
+    """Handshakes a second that completed and that no look at the socket table has shown."""
     overflow_pps: float = 0.0
     """SYNs turned away for good in the last second: dropped, or answered with a cookie that did not come back."""
 
@@ -169,6 +171,8 @@ class Assessment:  # wide: all that one tick measured, a record of parts
     pressure: tuple[ListenerPressure, ...] = ()
     flood: FloodFigures = FloodFigures()
     dispersion: Dispersion | None = None
+    unsampled_pps: float = 0.0
+    """SYNs a second that the kernel turns away and that sampling has not shown for a while; else 0."""
     handshakes: Handshakes = Handshakes()
     bottleneck: str = ""
     """Why a CPU is the bottleneck of receiving packets, one clause; empty while none is."""

@@ -11,7 +11,6 @@ import numpy as np
 
 from synguard.detector.assessment import Assessment, Dispersion, FloodFigures, ListenerPressure, Observation
 from synguard.detector.ban_filter import BanFilter
-from synguard.detector.columns import cut, is_ipv4, sorting_order
 from synguard.detector.counting import AddressRows, observe, split
 from synguard.detector.cpu import CpuWindow
 from synguard.detector.dispersion import EVERYWHERE, dispersion
@@ -21,12 +20,23 @@ from synguard.detector.lowered_limits import PressedPorts, StalledPorts, gravest
 from synguard.detector.members import Crowd, SortedRows, Weighted
 from synguard.detector.new_connections import NewConnections
 from synguard.detector.overflow import OverflowWindow
+from synguard.detector.peers import completed
 from synguard.detector.pressure import pressure_on
 from synguard.detector.rates import dropped_rate, rate
 from synguard.detector.recent_sources import RecentSources
+from synguard.detector.syn_rows import syn_rows
+from synguard.detector.unsampled import UnsampledWindow
 from synguard.model import Signal
 from synguard.policy.models import Policy
-from synguard.readings import U64, CounterReading, Readings, SocketReading, SynSample, TcpState
+from synguard.readings import (
+    CounterReading,
+    Readings,
+    SocketReading,
+    SocketTable,
+    SynSample,
+    TcpState,
+    concatenated,
+)
 
 RECENT_S: Final = 1.0
 """SYNs of this long are looked at together, for the flood's size and to tell a crowd from one liar."""
@@ -48,8 +58,9 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         self._handshakes = HandshakeWindow()
         self._cpu = CpuWindow()
         self._overflow = OverflowWindow()
+        self._unsampled = UnsampledWindow()
         self._flood = FloodFigures()
-        self._held_pps = 0.0
+        self._held_pps = self._shown_pps = 0.0
         self._pressed = PressedPorts()
         self._stalled = StalledPorts()
         self._stalling: frozenset[int] = frozenset()
@@ -86,14 +97,20 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             if before is not None and at > before:
                 elapsed[signal] = at - before
                 observations.extend(self._observe(rows, signal, readings.at, ban_filter))
+        handshakes = self._handshakes.follow(readings.counters, readings.at, suffering=suffering)
         return Assessment(
             at=readings.at,
             observations=tuple(observations),
             elapsed=elapsed,
             pressure=self._pressure,
-            flood=replace(self._flood, held_pps=self._held_pps if self._recent_syns else 0.0),
+            flood=replace(
+                self._flood,
+                held_pps=self._held_pps if self._recent_syns else 0.0,
+                unseen_pps=max(handshakes.completed_pps - self._shown_pps, 0.0),
+            ),
             dispersion=spread,
-            handshakes=self._handshakes.follow(readings.counters, readings.at, suffering=suffering),
+            unsampled_pps=self._unsampled.follow(self._flood, readings.syns, readings.at),
+            handshakes=handshakes,
             bottleneck=self._cpu.follow(readings.cpu),
             pressed=self._pressed.at(readings.at),
             crowded=self._crowded & self._stalling,
@@ -103,8 +120,13 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
                 for signal, rows in self._crowds.items()
                 if signal is not Signal.SYN_RATE or self._recent_syns
             },
-            completed=_completed(readings),
+            completed=completed(readings),
         )
+
+    def rested(self, at: float) -> None:
+        """Note that until ``at`` hardly a socket was half-open: what the next tick finds has not lasted any longer."""
+        if Signal.HALF_OPEN in self._measured_at:
+            self._measured_at[Signal.HALF_OPEN] = at
 
     def _figures(self, readings: Readings) -> FloodFigures:
         last, before = self._flood, self._counters
@@ -143,7 +165,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         """Return the SYNs of the last second, each worth its share of a second's rate."""
         samples = tuple(self._recent_syns)
         window_s = max(sum(sample.window_s for sample in samples), 1e-3)
-        rows = [_syn_rows(sample).weighted() for sample in samples]
+        rows = [syn_rows(sample).weighted() for sample in samples]
         high, low, port, weight = (np.concatenate(columns) for columns in zip(*rows, strict=True))
         windows = np.repeat([max(sample.window_s, 1e-3) for sample in samples], [len(sample) for sample in samples])
         return high, low, port, weight * windows / window_s
@@ -154,12 +176,14 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             measured.append((Signal.HALF_OPEN, self._blameable(readings.half_open), readings.half_open.at))
         if readings.syns is not None:
             self._measured_at[Signal.SYN_RATE] = readings.syns.at - readings.syns.window_s
-            measured.append((Signal.SYN_RATE, _syn_rows(readings.syns), readings.syns.at))
+            measured.append((Signal.SYN_RATE, syn_rows(readings.syns), readings.syns.at))
         if readings.connections is not None:
-            measured.extend(self._connection_signals(readings.connections))
+            measured.extend(self._connection_signals(readings.connections, readings.ended))
         return measured
 
-    def _connection_signals(self, reading: SocketReading) -> list[tuple[Signal, AddressRows, float]]:
+    def _connection_signals(
+        self, reading: SocketReading, ended: SocketTable | None
+    ) -> list[tuple[Signal, AddressRows, float]]:
         table = reading.table
         open_now = table.where(table.state != TcpState.TIME_WAIT)
         signals = [
@@ -169,10 +193,14 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
                 reading.at,
             )
         ]
+        known_before = self._arrivals.known
         before, new = self._measured_at.get(Signal.CONNECTION_RATE), self._arrivals.new_in(table)
         self._measured_at.setdefault(Signal.CONNECTION_RATE, reading.at)
         if before is not None and new is not None and reading.at > before:
             fresh, weight = table.where(new), 1 / (reading.at - before)
+            self._shown_pps = len(fresh) * weight
+            if ended is not None and len(ended):
+                fresh = concatenated([fresh, ended.where(self._arrivals.unseen(ended, known_before))])
             rows = AddressRows(fresh.remote_high, fresh.remote_low, fresh.local_port, weight)
             signals.append((Signal.CONNECTION_RATE, rows, reading.at))
         return signals
@@ -259,40 +287,3 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         table = self._half_open.table
         free = ~ban_filter.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True)
         return dispersion(table.remote_high[free], table.remote_low[free], table.local_port[free])
-
-
-def _syn_rows(syns: SynSample) -> AddressRows:
-    """Return sampled SYNs as rows; those that were lost are taken to be like those of their family that were read."""
-    ipv4 = is_ipv4(syns.source_high, syns.source_low)
-    window_s = max(syns.window_s, 1e-3)
-    count = syns.count
-    read4 = int(count[ipv4].sum())
-    read6 = int(count.sum()) - read4
-    weight4 = syns.one_in * (1 + (syns.lost - syns.lost_ipv6) / max(read4, 1)) / window_s
-    weight6 = syns.one_in * (1 + syns.lost_ipv6 / max(read6, 1)) / window_s
-    return AddressRows(
-        syns.source_high,
-        syns.source_low,
-        syns.local_port,
-        weight4,
-        sampled=True,
-        weight6=weight6,
-        header=headers(syns),
-        at=syns.at,
-        counted=count,
-    )
-
-
-def _completed(readings: Readings) -> tuple[U64, U64] | None:
-    columns = []
-    if readings.connections is not None:
-        columns.append((readings.connections.table.remote_high, readings.connections.table.remote_low))
-    if readings.proven is not None:
-        columns.append(readings.proven)
-    if not columns:
-        return None
-    high = np.concatenate([column[0] for column in columns])
-    low = np.concatenate([column[1] for column in columns])
-    order = sorting_order(high, low)
-    distinct = cut(high[order], low[order], 6, 128)
-    return distinct.high, distinct.low

@@ -25,6 +25,20 @@ class NewConnections:
         known, self._known = self._known, keys
         return None if known is None else np.isin(keys, known, invert=True)
 
+    def unseen(self, table: SocketTable, before: U64 | None) -> npt.NDArray[np.bool_]:
+        """Return which rows are in neither of two tables: the last one, and one whose ``known`` was kept."""
+        keys = self._keys(table)
+        seen = np.zeros(len(keys), np.bool_)
+        for known in (before, self._known):
+            if known is not None:
+                seen |= np.isin(keys, known)
+        return ~seen
+
+    @property
+    def known(self) -> U64 | None:
+        """The keys of the last table."""
+        return self._known
+
     def _keys(self, table: SocketTable) -> U64:
         ports = table.remote_port.astype(np.uint64) << np.uint64(16) | table.local_port
         keys: U64 = table.remote_high * self._mix[0]

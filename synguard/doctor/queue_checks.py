@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from synguard.doctor.findings import Finding, Level
-from synguard.enforcer.syn_cookies_note import CookieNoteFile, note_directories
 from synguard.enforcer.sysctl import ALWAYS
+from synguard.enforcer.sysctl_note import SysctlNoteFile, note_directories
 from synguard.model import Mode
 from synguard.policy.models import Config
 from synguard.readings import Listener
@@ -53,8 +53,8 @@ def _cookies(config: Config, sysctls: Path) -> Finding:
         return Finding("SYN cookies", Level.WARN, "net.ipv4.tcp_syncookies cannot be read", "mount /proc")
     if value == 0:
         return _no_cookies(config)
-    note = CookieNoteFile(note_directories(config)).read()
-    if note and value == 1:
+    note = SysctlNoteFile(note_directories(config)).read()
+    if note and value == note.made:
         reason = f"turned on by synguard for an incident; the value before, {note.before}, comes back at calm"
         return Finding("SYN cookies", Level.WARN, reason, f"to keep them on: {_setting('net.ipv4.tcp_syncookies', 1)}")
     return Finding("SYN cookies", Level.OK, "always on" if value == ALWAYS else "on when a queue is full")

@@ -6,6 +6,7 @@ and whenever an incident begins or ends.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,7 +16,8 @@ from synguard.model import Incident
 from synguard.notify import template
 from synguard.notify.attack import Attack, began, carried_over
 from synguard.notify.message import About, AttackFigures, Message
-from synguard.notify.rate_limit import RateLimit
+from synguard.notify.rate_limit import WINDOW_S, RateLimit
+from synguard.notify.size import AttackSize
 
 GATHER_S: Final = 2.0
 """A start is told this long after it, so that it can say what was done and whether clients are served."""
@@ -23,6 +25,8 @@ AGAIN_S: Final = 3600.0
 """A state that was told is told again only after it has been gone for this long."""
 OVER_S: Final = 60.0
 """A told state is told to be over after it has been gone for this long."""
+ELSEWHERE_S: Final = 60.0
+"""Pause after which an attack is told again because it has come to other ports."""
 AFTER_RESTART_S: Final = 60.0
 """How long a new agent waits for the attack that the last one told, at least."""
 
@@ -96,6 +100,7 @@ class AlertPolicy:
         if known.told is not None:
             self._attack = replace(carried_over(known.told, at, utc), digest_at=at + settings.digest_s)
         self._untold = known.untold
+        self._told_sizes: deque[tuple[float, AttackSize]] = deque(maxlen=settings.per_hour)
         self._states: dict[About, _State] = {}
         self._settle_s = max(settings.quiet_s, AFTER_RESTART_S) if known.told is not None else settings.quiet_s
 
@@ -136,20 +141,39 @@ class AlertPolicy:
             return self._start(attack, seen)
         if self._is_over(attack, seen):
             return self._end(attack, seen)
-        return self._digest(attack, seen)
+        return self._grown(attack, seen) or self._digest(attack, seen)
 
     def _is_over(self, attack: Attack, seen: Seen) -> bool:
         return attack.over_since is not None and seen.at - attack.over_since >= self._settle_s
 
     def _start(self, attack: Attack, seen: Seen) -> Message | None:
         """Tell a start, with room for its end set aside; where there is no room the attack is counted instead."""
-        if seen.at - attack.seen_at >= GATHER_S and self._rate_limit.may(seen.at, 2):
-            self._attack = replace(attack, told=True, digest_at=seen.at + self._settings.digest_s)
+        if seen.at - attack.seen_at >= GATHER_S and self._rate_limit.may(
+            seen.at, 2, larger=self._is_largest(attack, seen)
+        ):
+            self._attack = replace(attack.told_now(seen.at), digest_at=seen.at + self._settings.digest_s)
+            self._told_sizes.append((seen.at, attack.size))
             self._rate_limit.set_aside = True
             return template.start(self._settings.host, self._figures(attack, seen), self._more(seen))
         if self._is_over(attack, seen):
             self._attack, self._untold = None, self._untold + 1
         return None
+
+    def _is_largest(self, attack: Attack, seen: Seen) -> bool:
+        """Return whether an attack dwarfs all that was told in the last hour."""
+        return all(attack.size.dwarfs(size) for at, size in self._told_sizes if seen.at - at < WINDOW_S)
+
+    def _grown(self, attack: Attack, seen: Seen) -> Message | None:
+        """Tell that an attack has become one of another order, or after a pause that it has come to other ports."""
+        larger = attack.size.dwarfs(attack.told_size)
+        elsewhere = attack.elsewhere and seen.at - attack.told_at >= ELSEWHERE_S
+        if attack.over_since is not None or not (larger or elsewhere):
+            return None
+        if not self._rate_limit.may(seen.at, larger=larger and self._is_largest(attack, seen)):
+            return None
+        self._attack = attack.told_now(seen.at)
+        self._told_sizes.append((seen.at, attack.size))
+        return template.grown(self._settings.host, self._figures(attack, seen), self._more(seen), larger=larger)
 
     def _digest(self, attack: Attack, seen: Seen) -> Message | None:
         if seen.at < attack.digest_at or attack.over_since is not None or About.DIGEST not in self._settings.abouts:

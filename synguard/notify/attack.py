@@ -8,6 +8,7 @@ from typing import Final
 
 from synguard.model import Incident
 from synguard.notify.message import AttackFigures
+from synguard.notify.size import NO_SIZE, AttackSize, size_of
 
 MOST_PORTS: Final = 8
 
@@ -26,6 +27,23 @@ class Attack:
     """When it was first seen, monotonic."""
     digest_at: float = 0.0
     """When the next digest is due, monotonic."""
+    told_size: AttackSize = NO_SIZE
+    """How large it was when it was last told."""
+    told_ports: tuple[str, ...] = ()
+    """Where it was then."""
+    told_at: float = 0.0
+    """When that was, monotonic."""
+
+    @property
+    def size(self) -> AttackSize:
+        """How large it is so far."""
+        before = AttackSize(self.before.peak_syn_pps, self.before.peak_half_open)
+        return before if self.current is None else before.joined(size_of(self.current))
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it has come to ports that were not told."""
+        return bool(set(self.before.ports) - set(self.told_ports))
 
     def figures(self, dry_run: bool) -> AttackFigures:
         """Return what it came to so far; ``ended_at`` is set where its last incident has ended."""
@@ -43,6 +61,10 @@ class Attack:
             peak_syn_pps=max(before.peak_syn_pps, current.peak_syn_pps),
             dry_run=dry_run,
         )
+
+    def told_now(self, now: float) -> Attack:
+        """Return it as one that was told at this moment."""
+        return replace(self, told=True, told_size=self.size, told_ports=self.before.ports, told_at=now)
 
     def goes_on(self, incident: Incident, now: float) -> Attack:
         """Return it with what is now known of its incident, or with another incident that followed."""
@@ -69,4 +91,5 @@ def began(incident: Incident, now: float, *, dry_run: bool) -> Attack:
 def carried_over(figures: AttackFigures, now: float, ended_at: datetime) -> Attack:
     """Return an attack whose start an earlier agent told; it is over unless an incident follows soon."""
     ended = replace(figures, ended_at=ended_at, restarts=figures.restarts + 1)
-    return Attack(ended, None, now, told=True, seen_at=now)
+    known = AttackSize(figures.peak_syn_pps, figures.peak_half_open, float("inf"))
+    return Attack(ended, None, now, told=True, seen_at=now, told_size=known, told_ports=figures.ports, told_at=now)

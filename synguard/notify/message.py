@@ -15,9 +15,11 @@ MOST_LINES: Final = 12
 
 
 class About(StrEnum):
-    """What a message is about; the first three tell one attack, the others what an operator must hear of once."""
+    """What a message is about; the first four tell one attack, the others what an operator must hear of once."""
 
     START = "start"
+    GROWN = "grown"
+    """An attack has become ten times as large as was told, or has come to other ports."""
     DIGEST = "digest"
     END = "end"
     SUSPENDED = "suspended"

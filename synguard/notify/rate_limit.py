@@ -1,4 +1,4 @@
-"""How many messages an hour may see: a hard bound, with the end of a told attack set aside."""
+"""How many messages an hour may see: a hard bound, with room for the end of a told attack and for far larger ones."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ class RateLimit:
         self.set_aside = set_aside
         """Whether one message is kept back for the end of an attack whose start was told."""
 
-    def may(self, now: float, count: int = 1) -> bool:
-        """Return whether ``count`` more messages would stay within the bound, now and with what is set aside."""
-        return self._used(now) + count + self.set_aside <= self._per_hour
+    def may(self, now: float, count: int = 1, *, larger: bool = False) -> bool:
+        """Return whether ``count`` more messages would stay within the bound, now and with what is set aside.
+
+        A quarter of the bound is kept for what is ``larger`` by far than all that was told: small attacks, which cost
+        little, must not spend it.
+        """
+        kept_back = 0 if larger else self._per_hour // 4
+        return self._used(now) + count + self.set_aside + kept_back <= self._per_hour
 
     def spend(self, now: float) -> None:
         """Count one message."""

@@ -54,6 +54,13 @@ def start(host: str, attack: AttackFigures, more: More) -> Message:
     return made(About.START, more.utc, f"{host}: {_kind(attack)} began", lines, attack, more.states)
 
 
+def grown(host: str, attack: AttackFigures, more: More, *, larger: bool) -> Message:
+    """Return the message that an attack is much larger than was told, or has come to other ports."""
+    how = "has grown tenfold" if larger else "has come to other ports"
+    lines = [_since(attack), *_facts(attack, more), _to_do(attack), "look: synguard status"]
+    return made(About.GROWN, more.utc, f"{host}: {_kind(attack)} {how}", lines, attack, more.states)
+
+
 def digest(host: str, attack: AttackFigures, more: More) -> Message:
     """Return the message that an attack goes on."""
     lasted = format_duration(max((more.utc - attack.started_at).total_seconds(), 0.0))

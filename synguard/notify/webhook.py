@@ -24,7 +24,13 @@ VERSION: Final = 1
 """Of the body; it grows only when a key changes its meaning or goes away."""
 SIGNATURE: Final = "X-Synguard-Signature"
 TIMESTAMP: Final = "X-Synguard-Timestamp"
-_LEVELS: Final = {About.END: "info", About.OVER: "info", About.TEST: "info", About.START: "warning"}
+_LEVELS: Final = {
+    About.END: "info",
+    About.OVER: "info",
+    About.TEST: "info",
+    About.START: "warning",
+    About.GROWN: "warning",
+}
 _LATER: Final = {408, 425, 429}
 
 

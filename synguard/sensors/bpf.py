@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 SNAP: Final = 176
-"""Bytes of each packet that are kept, from its IP header: room for 60 of IPv4 header, or for 40 of IPv6 header and 120
-of extension headers, and the first 16 of the TCP header, up to its window. TCP options, up to 40 bytes behind byte 20,
-are there but for the oddest of headers; what is cut off counts as not sent."""
+"""Bytes of each IPv4 packet that are kept, from its IP header: room for 60 of it and 116 of TCP header."""
+SNAP6: Final = 432
+"""Bytes of each IPv6 packet: room for 40 of header, 376 of extension headers, and the first 16 of the TCP header, up
+to its window. TCP options, up to 40 bytes behind byte 20, are there but for the oddest of headers; what is cut off
+counts as not sent."""
 
 TCP_NEEDED: Final = 16
-EXTENSION_HEADERS: Final = 4
-"""Extension headers that are walked; a SYN behind more is not seen."""
+EXTENSION_HEADERS: Final = 8
+"""Extension headers that are walked; a SYN behind more is not seen. The kernel itself walks any number."""
 
 MAX_PORTS: Final = 128
 """Ports that are compared one by one in the kernel: some 0.3 ns each, and only for SYNs. More are left to numpy, at
@@ -107,15 +109,18 @@ def nothing() -> bytes:
 def syns(version: int, one_in: int, ports: frozenset[int] | None) -> bytes:
     """Return a program that keeps one in ``one_in`` (a power of two) of arriving SYNs over IP ``version`` 4 or 6.
 
+    Of all packets it looks at one in ``one_in``, drawn at random, and lets the others go after three instructions.
+
     A SYN here is what alone can open a connection, as ``iptables --syn`` has it: SYN set; ACK, RST and FIN clear. Kept
     are those addressed to this host's link address, to one of ``ports`` (None, or more than ``MAX_PORTS``: any), and
     not over loopback. Not seen: what was dropped before the IP layer (XDP, tc, an nftables ingress hook); a SYN whose
-    flags come in a later fragment; IPv6 behind more than ``EXTENSION_HEADERS`` headers, 120 bytes of them, or IPsec.
+    flags come in a later fragment; IPv6 behind more than ``EXTENSION_HEADERS`` headers, 376 bytes of them, or IPsec.
     """
     if one_in < 1 or one_in & (one_in - 1):
         raise ValueError("one_in must be a power of two")
     return assemble(
         [
+            *_let_most_go(one_in),
             *(_find_tcp_in_ipv4() if version == 4 else _find_tcp_in_ipv6()),
             Op(_LD_H_IND, 14),  # the window: a load beyond the packet's end lets it go
             Op(_LD_B_IND, 13),
@@ -127,14 +132,24 @@ def syns(version: int, one_in: int, ports: frozenset[int] | None) -> bytes:
             Op(_JEQ, _LOOPBACK, then="drop"),
             *_match_ports(ports),
             "wanted",
-            Op(_LD_W_ABS, _RANDOM),
-            Op(_AND_K, one_in - 1),
-            Op(_JEQ, 0, otherwise="drop"),
-            Op(_RET_K, SNAP),
+            Op(_RET_K, SNAP if version == 4 else SNAP6),
             "drop",
             Op(_RET_K, 0),
         ]
     )
+
+
+def _let_most_go(one_in: int) -> list[Op | str]:
+    """Draw before looking: the more packets come, the fewer are looked at, and the less each of them costs."""
+    if one_in == 1:
+        return []
+    return [
+        Op(_LD_W_ABS, _RANDOM),
+        Op(_AND_K, one_in - 1),
+        Op(_JEQ, 0, then="drawn"),
+        Op(_RET_K, 0),
+        "drawn",
+    ]
 
 
 def _find_tcp_in_ipv4() -> list[Op | str]:
@@ -156,7 +171,7 @@ def _find_tcp_in_ipv6() -> list[Op | str]:
     lines: list[Op | str] = [
         Op(_LD_B_ABS, 0),
         Op(_AND_K, 0xF0),
-        Op(_JEQ, 0x60, otherwise="drop"),
+        Op(_JEQ, 0x60, otherwise="none"),
         Op(_LDX_IMM, 40),
         Op(_LD_B_ABS, 6),
     ]
@@ -165,7 +180,7 @@ def _find_tcp_in_ipv6() -> list[Op | str]:
         lines += [
             Op(_JEQ, _TCP, then="tcp"),
             *(Op(_JEQ, kind, then=options) for kind in _OPTIONS_HEADERS),
-            Op(_JEQ, _FRAGMENT, then=fragment, otherwise="drop"),
+            Op(_JEQ, _FRAGMENT, then=fragment, otherwise="none"),
             options,
             Op(_LD_B_IND, 0),
             Op(_ST, 0),
@@ -175,7 +190,7 @@ def _find_tcp_in_ipv6() -> list[Op | str]:
             Op(_JA, then=after),
             fragment,
             Op(_LD_H_IND, 2),
-            Op(_JSET, 0xFFF8, then="drop"),
+            Op(_JSET, 0xFFF8, then="none"),
             Op(_LD_B_IND, 0),
             Op(_ST, 0),
             Op(_LD_IMM, 8),
@@ -186,10 +201,12 @@ def _find_tcp_in_ipv6() -> list[Op | str]:
         ]
     return [
         *lines,
-        Op(_JEQ, _TCP, otherwise="drop"),
+        Op(_JEQ, _TCP, then="tcp"),
+        "none",  # of its own, since no jump reaches to the end
+        Op(_RET_K, 0),
         "tcp",
         Op(_TXA),
-        Op(_JGT, SNAP - TCP_NEEDED, then="drop"),
+        Op(_JGT, SNAP6 - TCP_NEEDED, then="drop"),
     ]
 
 

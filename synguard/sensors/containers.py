@@ -9,14 +9,12 @@ from typing import Final
 
 from synguard.addresses import Address, Network, host_network
 from synguard.errors import SensorError
-from synguard.readings import Protected
+from synguard.readings import CONTAINERS, Protected
 from synguard.sensors.container_probe import ContainerProbe, forwards, own_addresses, probe_container
 from synguard.sensors.namespace_reader import NamespaceReader
 from synguard.sensors.namespaces import Sighting, Walk
 from synguard.sensors.veth_links import VethPeer, nsid_of, read_veth_peers
 
-CONTAINERS: Final = "containers"
-"""The part of who is protected that is found here."""
 LOOK_EVERY_S: Final = 10.0
 LOOK_AGAIN_S: Final = 1.0
 """After a namespace went away or could not be read."""

@@ -12,7 +12,7 @@ from typing import Final, Self
 import numpy as np
 
 from synguard.readings import U8, U32
-from synguard.sensors.bpf import SNAP, nothing
+from synguard.sensors.bpf import SNAP, SNAP6, nothing
 
 _SO_ATTACH_FILTER: Final = 26
 _SOL_PACKET: Final = 263
@@ -21,12 +21,13 @@ _PACKET_STATISTICS: Final = 6
 _PACKET_VERSION: Final = 10
 _TPACKET_V2: Final = 1
 
-FRAME: Final = 256
-"""Bytes of ring a packet takes: 80 of header, as TPACKET_V2 lays it out for SOCK_DGRAM, and SNAP of packet."""
-
-_NET: Final = FRAME - SNAP
+_NET: Final = 80
+"""Bytes before each packet, as TPACKET_V2 lays them out for SOCK_DGRAM."""
+FRAME: Final = _NET + SNAP
+"""Bytes of ring that an IPv4 packet takes: 256."""
+FRAME6: Final = _NET + SNAP6
+"""Bytes of ring that an IPv6 packet takes: 512."""
 _BLOCK: Final = 1 << 16
-FRAMES_PER_BLOCK: Final = _BLOCK // FRAME
 _STATUS: Final = 0  # in words of 32 bits
 _SNAPLEN: Final = 2
 _NET_AT: Final = 14  # offset of tp_net, in bytes
@@ -52,9 +53,11 @@ class PacketRing:
     _octets: U8
     _words: U32
 
-    def __init__(self, protocol: int, frames: int) -> None:
+    def __init__(self, protocol: int, frames: int, frame: int = FRAME) -> None:
         self.lost = 0
-        self._blocks = max(1, -(-frames // FRAMES_PER_BLOCK))
+        self._frame = frame
+        self._per_block = _BLOCK // frame
+        self._blocks = max(1, -(-frames // self._per_block))
         self._cursor = 0
         # Bound as it is created, since Python cannot bind to all interfaces later; what comes in before the
         # filter is attached goes to the ordinary queue, which becoming a ring throws away.
@@ -78,7 +81,7 @@ class PacketRing:
     @property
     def frames(self) -> int:
         """How many packets it holds."""
-        return self._blocks * FRAMES_PER_BLOCK
+        return self._blocks * self._per_block
 
     def attach(self, program: bytes) -> None:
         """Put a filter in place of the present one; packets on their way through the old one may still arrive.
@@ -91,7 +94,7 @@ class PacketRing:
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
 
     def read(self) -> tuple[U8, U32]:
-        """Return copies of the packets in the ring (uint8, rows of ``SNAP``) with their lengths, and make room.
+        """Return copies of the packets in the ring (uint8, a frame's worth each) with their lengths, and make room.
 
         At most ``frames`` of them, in the order of arrival. Adds to ``lost`` what found the ring full.
         """
@@ -108,23 +111,23 @@ class PacketRing:
         if len(parts) == 1:
             return parts[0]
         if not parts:
-            return np.empty((0, SNAP), np.uint8), np.empty(0, np.uint32)
+            return np.empty((0, self._frame - _NET), np.uint8), np.empty(0, np.uint32)
         return np.concatenate([packets for packets, _ in parts]), np.concatenate([lengths for _, lengths in parts])
 
     def close(self) -> None:
         """Free the socket and its memory."""
-        self._octets = np.empty((0, FRAME), np.uint8)
-        self._words = np.empty((0, FRAME // 4), np.uint32)
+        self._octets = np.empty((0, self._frame), np.uint8)
+        self._words = np.empty((0, self._frame // 4), np.uint32)
         self._memory.close()
         self._socket.close()
 
     def _map(self) -> None:
         self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
         self._socket.setsockopt(
-            _SOL_PACKET, _PACKET_RX_RING, struct.pack("=IIII", _BLOCK, self._blocks, FRAME, self.frames)
+            _SOL_PACKET, _PACKET_RX_RING, struct.pack("=IIII", _BLOCK, self._blocks, self._frame, self.frames)
         )
         self._memory = mmap.mmap(self._socket.fileno(), self._blocks * _BLOCK)
-        self._octets = np.frombuffer(self._memory, dtype=np.uint8).reshape(self.frames, FRAME)
+        self._octets = np.frombuffer(self._memory, dtype=np.uint8).reshape(self.frames, self._frame)
         self._words = self._octets.view(np.uint32)
 
     def _ready(self, at_most: int) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from synguard.errors import SensorError
 from synguard.readings import EVERY_PORT, U8, U32, SynSample
 from synguard.sensors.bpf import nothing, syns
-from synguard.sensors.packet_ring import PacketRing
+from synguard.sensors.packet_ring import FRAME, FRAME6, PacketRing
 from synguard.sensors.packets import SynColumns, decode_ipv4, decode_ipv6
 
 Taken: TypeAlias = tuple[U8, U32]
@@ -26,7 +26,7 @@ _ETH_P_IP: Final = 0x0800
 _ETH_P_IPV6: Final = 0x86DD
 _MIN_FRAMES: Final = 4096
 _MAX_FRAMES: Final = 65_536
-"""A second's worth of kept SYNs for each family, 256 bytes each: twice 5 MiB at the default 20,000."""
+"""A second's worth of kept SYNs for each family, 256 and 512 bytes each: 15 MiB at the default 20,000."""
 
 _SHORTEST_JUDGED_S: Final = 0.05
 """In less time than this a burst is no rate; shorter windows are added up."""
@@ -119,7 +119,8 @@ class SynSampler:
         try:
             with ExitStack() as stack:
                 self._rings = tuple(
-                    stack.enter_context(PacketRing(protocol, self._frames)) for protocol in (_ETH_P_IP, _ETH_P_IPV6)
+                    stack.enter_context(PacketRing(protocol, self._frames, frame))
+                    for protocol, frame in ((_ETH_P_IP, FRAME), (_ETH_P_IPV6, FRAME6))
                 )
                 self._attach()
                 self._stack = stack.pop_all()

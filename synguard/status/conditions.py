@@ -50,6 +50,7 @@ class Code(StrEnum):
     RELOAD_REFUSED = "reload-refused"
     BANS_REFUSED = "bans-refused"
     SENSOR_FAILED = "sensor-failed"
+    SAMPLER_BLIND = "sampler-blind"
     CAPACITY_NEAR = "capacity-near"
     KERNEL_UNKNOWN = "kernel-unknown"
     CHALLENGES_OFF = "challenges-off"
@@ -103,6 +104,13 @@ KINDS: Final[Mapping[Code, ConditionKind]] = {
     Code.RELOAD_REFUSED: ConditionKind("the new configuration was refused", Severity.PROBLEM),
     Code.BANS_REFUSED: ConditionKind("a budget forbids further automatic bans", Severity.PROBLEM),
     Code.SENSOR_FAILED: ConditionKind("a sensor cannot read", Severity.PROBLEM),
+    Code.SAMPLER_BLIND: ConditionKind(
+        "SYNs arrive that sampling does not see; sources are judged by half-open sockets",
+        Severity.PROBLEM,
+        "sampler-blind",
+        "sampled SYNs are what arrives again",
+        False,
+    ),
     Code.CAPACITY_NEAR: ConditionKind("the kernel nears what it may hold", Severity.NOTE, "ceiling", changes=False),
     Code.KERNEL_UNKNOWN: ConditionKind("the kernel cannot be read back in dry-run", Severity.NOTE, "not-in-kernel"),
     Code.CHALLENGES_OFF: ConditionKind("SYNs cannot be challenged on this host", Severity.NOTE),

@@ -11,7 +11,7 @@ from synguard.output.times import ago
 from synguard.status.agent_commands import start_command
 from synguard.status.conditions import KINDS, Code, Condition
 from synguard.status.freshness import is_stale
-from synguard.status.model import FloodStatus, Status, TotalsStatus
+from synguard.status.model import ChallengeStatus, FloodStatus, Status, TotalsStatus
 
 
 def overview(
@@ -77,6 +77,7 @@ def _without_agent(
         "ceilings": [],
         "bans_active": bans_active,
         "bans_by": [],
+        "challenges": ChallengeStatus().model_dump(mode="json"),
         "proven_peers": 0,
         "totals": TotalsStatus().model_dump(mode="json"),
         "sampling_one_in": 0,
@@ -108,6 +109,7 @@ def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list
     lines.append(f"{'would-be bans' if rehearses else 'bans'}: {bans}, proven peers: {seen['proven_peers']}")
     if rehearses and standing:
         lines.append(f"bans that stand for real, made by hand or before the dry-run: {standing}")
+    lines += _challenges(seen["challenges"], seen["totals"])
     lines += [
         f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})"
         for one in seen["ceilings"]
@@ -129,6 +131,14 @@ def _head(seen: Mapping[str, Any]) -> str:
         return f"not running; configured: mode {seen['mode']}, policies {policies}"
     health = "healthy" if seen["healthy"] else "NOT HEALTHY"
     return f"running (pid {seen['pid'] or 'unknown'}), {health}, mode {seen['mode']}, policies {policies}"
+
+
+def _challenges(here: Mapping[str, Any], totals: Mapping[str, Any]) -> list[str]:
+    """Return how many targets are challenged and what became of their SYNs; nothing where challenges are off."""
+    counts = f"{totals['answered']:,} SYNs answered, {totals['passed']:,} passed, {totals['limited']:,} over a limit"
+    if here["works"] or here["targets"] or totals["answered"]:
+        return [f"challenged targets: {here['targets']:,}, since the start {counts}"]
+    return [f"challenges: none, {here['why_not']}"] if here["why_not"] else []
 
 
 def _agent(cost: Mapping[str, Any]) -> str:

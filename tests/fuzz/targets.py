@@ -19,7 +19,8 @@ from synguard.enforcer.nftables import elements, nft, parser
 from synguard.enforcer.nftables import netlink as nft_netlink
 from synguard.enforcer.nftables.layout import SetId, set_id
 from synguard.enforcer.nftables.members import take_elements
-from synguard.enforcer.syn_cookies_note import NOTE_FILE, CookieNoteFile
+from synguard.enforcer.sysctl import SYN_COOKIES
+from synguard.enforcer.sysctl_note import NOTE_FILES, SysctlNoteFile
 from synguard.errors import (
     ConfigError,
     LedgerError,
@@ -38,7 +39,7 @@ from synguard.policy.load import load_file, load_policies
 from synguard.policy.models import Config
 from synguard.recording.reader import Recording
 from synguard.sensors.allow_list import parse_allow_text
-from synguard.sensors.bpf import SNAP
+from synguard.sensors.bpf import SNAP6
 from synguard.sensors.counters import parse_group
 from synguard.sensors.gateways import hops_in
 from synguard.sensors.inet_diag import decode, ends_dump
@@ -151,10 +152,10 @@ def ipset_words(data: bytes, _: Path) -> None:
 
 def packet(data: bytes, _: Path) -> None:
     """Packets from the wire, as the ring holds them."""
-    count = len(data) // SNAP
-    rows = np.frombuffer(data[: count * SNAP], np.uint8).reshape(count, SNAP)
+    count = len(data) // SNAP6
+    rows = np.frombuffer(data[: count * SNAP6], np.uint8).reshape(count, SNAP6)
     claimed = np.frombuffer(data[:4].ljust(4, b"\0"), np.uint32)[0]
-    for lengths in (np.full(count, SNAP, np.uint32), np.full(count, claimed, np.uint32)):
+    for lengths in (np.full(count, SNAP6, np.uint32), np.full(count, claimed, np.uint32)):
         for read in (decode_ipv4, decode_ipv6):
             columns = read(rows, lengths)
             assert {len(getattr(columns, name)) for name in type(columns).__slots__} == {len(columns)}
@@ -172,7 +173,7 @@ def ring(data: bytes, _: Path) -> None:
     """A ring with anything in its frames: the walk ends, gives no more than there is, and makes room."""
     count = len(data) // FRAME
     memory = PacketRing.__new__(PacketRing)
-    memory.lost, memory._blocks, memory._cursor = 0, 1, 0
+    memory.lost, memory._blocks, memory._cursor, memory._frame, memory._per_block = 0, 1, 0, FRAME, 256
     frames = bytearray(data[: count * FRAME]).ljust(memory.frames * FRAME, b"\0")
     memory._octets = np.frombuffer(frames, np.uint8).reshape(memory.frames, FRAME)
     memory._words = memory._octets.view(np.uint32)
@@ -235,8 +236,8 @@ def order(data: bytes, home: Path) -> None:
 
 def cookie_note(data: bytes, home: Path) -> None:
     """The note of the operator's SYN cookies; one that cannot be read is none."""
-    _written(home, NOTE_FILE, data)
-    CookieNoteFile([home], lambda: "boot 1").read()
+    _written(home, NOTE_FILES[SYN_COOKIES], data)
+    SysctlNoteFile([home], lambda: "boot 1").read()
 
 
 def ledger(data: bytes, home: Path) -> None:

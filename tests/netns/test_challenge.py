@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 
+from synguard.enforcer.challenge.plane import ChallengePlane
+from synguard.enforcer.reconcile.delta import delta
 from synguard.model import SynHeader
 from tests.conftest import MakeLab
-from tests.support.challenge import Challenge, challenge, header_drop, limit
+from tests.support.bans import wanted
+from tests.support.challenge import Challenge, challenge, header_drop, limit, now
 from tests.support.lab.client_plan import flash_crowd, steady
 from tests.support.lab.flood_plan import FloodPlan, Look, anywhere, hosts, prefix
 from tests.support.lab.lab import Lab
@@ -107,6 +111,23 @@ def test_foreign_filters_and_a_foreign_clsact_stay_as_they_are(make_lab: MakeLab
     held.close()
     assert lab.victim.run(["tc", "filter", "show", "dev", UPLINK, "ingress"]) == before
     assert "clsact" in lab.victim.run(["tc", "qdisc", "show", "dev", UPLINK])
+
+
+@pytest.mark.calm
+def test_a_ban_that_another_process_added_is_taken_in_and_watched_ports_keep_their_slots(make_lab: MakeLab) -> None:
+    """A ban on port 80 was one on the first watched port too, and a ban by hand stayed when the agent ended it."""
+    lab = make_lab(Victim())
+    agent = Challenge(lab, ports=(22, 80))
+    agent.hold(challenge("web", "198.18.7.0/24", 80))
+    slots = agent.program.maps.slot_of_port
+    assert len({int(slots[port]) for port in (22, 80, 443)}) == 3
+    verb = agent.thread.call(lambda: ChallengePlane(now, set))
+    goal = wanted(challenge("web", "198.18.7.0/24", 80), challenge("tls", "198.18.8.0/24", 443))
+    agent.thread.call(lambda: verb.apply(replace(delta(goal, verb.read(), now()), frame=False)))
+    assert agent.read().bans.keys() == {"web", "tls"}
+    agent.hold(challenge("web", "198.18.7.0/24", 80))
+    assert agent.thread.call(verb.read).bans.keys() == {"web"}
+    agent.close()
 
 
 @pytest.mark.calm

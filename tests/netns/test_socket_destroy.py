@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,37 @@ from tests.support.scene import Scene
 pytestmark = pytest.mark.kernel
 
 LOW_LIMIT = Policy(name="default", limits=Limits(connections=20), prefix_limits=Limits(connections=2000))
+
+
+@dataclass
+class Held:
+    """A service on port 80 with the connections that it accepted, by peer."""
+
+    sockets: SocketTables
+    places: dict[str, list[socket.socket]]
+
+
+@contextmanager
+def held_by(peers: dict[str, int]) -> Iterator[Held]:
+    """Let peers connect so often to a service that waits for them without end; all of one IP version."""
+    with ExitStack() as stack:
+        service = stack.enter_context(listening("::", 80, dual=True))
+        held = Held(stack.enter_context(reading()), {peer: [] for peer in peers})
+        for peer, times in peers.items():
+            if ":" in peer:
+                subprocess.run(["ip", "addr", "add", f"{peer}/128", "dev", "lo", "nodad"], check=True, timeout=20)
+            for _ in range(times):
+                server = ("fd09::1" if ":" in peer else "127.0.0.1", 80)
+                stack.enter_context(socket.create_connection(server, source_address=(peer, 0)))
+                held.places[peer].append(stack.enter_context(service.accept()[0]))
+        yield held
+
+
+def watching(sockets: SocketTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Return a host whose agent enforces on these connections."""
+    scene = Scene(tmp_path, LOW_LIMIT, config=Config(mode=Mode.ENFORCE))
+    monkeypatch.setattr(scene.sensors, "connections", sockets.connections)
+    return scene
 
 
 def half_open(sockets: SocketTables) -> int:
@@ -91,25 +123,29 @@ def test_who_is_banned_whole_keeps_no_place_in_a_service_without_a_time_out(
 
     The ban dropped its FINs, and no client was served any more: 0 of 610 requests, where all were without the agent.
     """
-    for address in (attacker, client) if ":" in client else ():
-        subprocess.run(["ip", "addr", "add", f"{address}/128", "dev", "lo", "nodad"], check=True, timeout=20)
-    with ExitStack() as stack:
-        service = stack.enter_context(listening("::", 80, dual=True))
-        sockets = stack.enter_context(reading())
-        scene = Scene(tmp_path, LOW_LIMIT, config=Config(mode=Mode.ENFORCE))
-        monkeypatch.setattr(scene.sensors, "connections", sockets.connections)
-        accepted = {client: [], attacker: []}
-        for address, times in ((client, 2), (attacker, 60)):
-            for _ in range(times):
-                server = ("fd09::1" if ":" in client else "127.0.0.1", 80)
-                stack.enter_context(socket.create_connection(server, source_address=(address, 0)))
-                accepted[address].append(stack.enter_context(service.accept()[0]))
+    with held_by({client: 2, attacker: 60}) as held:
+        scene = watching(held.sockets, tmp_path, monkeypatch)
         scene.lasts(12.0)
         assert len(scene.banned()) == 1
-        assert len(sockets.connections(9.0).table) == 2
-        for place in accepted[attacker]:
+        assert len(held.sockets.connections(9.0).table) == 2
+        for place in held.places[attacker]:
             with pytest.raises(ConnectionAbortedError):
                 place.recv(1)
+
+
+@pytest.mark.parametrize("serves", [True, False], ids=["serving", "client"])
+@in_own_network
+def test_a_container_of_this_host_keeps_what_it_may_hold_and_is_not_banned(
+    serves: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that listened was spared as an own address, and held 1,529 of the 1,536 places of the host's web server."""
+    with held_by({"127.0.0.9": 2, "127.0.0.2": 60}) as held:
+        scene = watching(held.sockets, tmp_path, monkeypatch)
+        container = {"127.0.0.2/32": "own address of web-1"}
+        scene.weather.serving, scene.weather.containers = (container, {}) if serves else ({}, container)
+        scene.lasts(12.0)
+        assert scene.banned() == set()
+        assert len(held.sockets.connections(9.0).table) == 2 + int(LOW_LIMIT.limits.connections or 0)
 
 
 @in_own_network

@@ -16,7 +16,7 @@ import pytest
 from synguard.errors import SensorError
 from synguard.readings import U8, U32, SynSample
 from synguard.sensors.bpf import SNAP, syns
-from synguard.sensors.packet_ring import PacketRing
+from synguard.sensors.packet_ring import FRAME6, PacketRing
 from synguard.sensors.packets import decode_ipv4, decode_ipv6
 from synguard.sensors.syn_sampler import SynSampler
 from tests.support.own_network import HOST4, in_own_network, set_sysctls
@@ -104,6 +104,9 @@ def test_options_and_extension_headers_hide_no_syn() -> None:
     extensions = [
         ipv6("2001:db8::7", extension(6) + tcp(80), next_header=0),
         ipv6("2001:db8::7", extension(6, 120) + tcp(80), next_header=60),
+        ipv6("2001:db8::7", extension(6, 128) + tcp(80), next_header=60),
+        ipv6("2001:db8::7", extension(0) * 4 + extension(6) + tcp(80), next_header=0),
+        ipv6("2001:db8::7", extension(60, 184) * 2 + extension(6) + tcp(80), next_header=0),
         ipv6("2001:db8::7", fragment(6) + tcp(80), next_header=44),
         ipv6("2001:db8::7", chain + tcp(80), next_header=0),
     ]
@@ -112,7 +115,7 @@ def test_options_and_extension_headers_hide_no_syn() -> None:
             far.send(IPV4, *options)
             far.send(IPV6, *extensions)
         sample = opened.read(0.0, PORTS)
-    assert sources(sample) == {"198.51.100.7": 11_000, "2001:db8::7": 4000}
+    assert sources(sample) == {"198.51.100.7": 11_000, "2001:db8::7": 7000}
 
 
 @in_own_network
@@ -176,7 +179,7 @@ def test_what_opens_no_connection_here_is_not_counted() -> None:
         far.send(IPV4, ipv4("198.51.100.7", tcp(80)), to=b"\xff" * 6)
         far.send(IPV4, ipv4("198.51.100.7", tcp(80))[:30], b"\x45", b"\x00" * 60, b"\x4f" * 60)
         far.send(IPV6, ipv6("2001:db8::7", tcp(80))[:45], b"\x60", b"\x00" * 80)
-        far.send(IPV6, ipv6("2001:db8::7", extension(6, 128) + tcp(80), next_header=0))
+        far.send(IPV6, ipv6("2001:db8::7", extension(60, 192) + extension(6, 192) + tcp(80), next_header=0))
         sample = opened.read(0.0, frozenset({80}))
     assert sources(sample) == {}
 
@@ -346,7 +349,7 @@ def test_filter_and_decoder_agree_on_what_a_syn_is_whatever_is_sent() -> None:
     chain = extension(43) + fragment(60) + extension(6)
     seeds4 = [ipv4("198.51.100.7", tcp(80), options=b"\x01" * length) for length in (0, 4, 40)]
     seeds6 = [ipv6("2001:db8::7", tcp(80)), ipv6("2001:db8::7", chain + tcp(80), next_header=0)]
-    with wire() as far, PacketRing(IPV4, 16_384) as ring4, PacketRing(IPV6, 16_384) as ring6:
+    with wire() as far, PacketRing(IPV4, 16_384) as ring4, PacketRing(IPV6, 16_384, FRAME6) as ring6:
         for version, kind, ring, decode, seeds in (
             (4, IPV4, ring4, decode_ipv4, seeds4),
             (6, IPV6, ring6, decode_ipv6, seeds6),

@@ -14,8 +14,8 @@ from synguard.agent.syn_cookies import SynCookies
 from synguard.decision.engine import Decision
 from synguard.decision.syn_cookies import CookieNeed
 from synguard.detector.assessment import Assessment, FloodFigures, ListenerPressure
-from synguard.enforcer.syn_cookies_note import CookieNoteFile
-from synguard.enforcer.sysctl import SYN_COOKIES
+from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
+from synguard.enforcer.sysctl_note import SysctlNoteFile
 from synguard.model import Mode, Phase
 from synguard.policy.models import Config
 from tests.support.fake_sysctl import FakeSysctl
@@ -33,6 +33,9 @@ class Turn:
     phase: Phase
     operator: int | None
     """The value that somebody sets before this turn; None for nobody."""
+    setting: str
+    """Which one he sets."""
+    challenged: bool
     killed: bool
     """Whether the agent dies, and another starts, before this turn."""
 
@@ -52,6 +55,8 @@ turns = st.lists(
         censored=st.booleans(),
         phase=st.sampled_from(Phase),
         operator=st.sampled_from([None, None, None, None, None, 0, 1, 2]),
+        setting=st.sampled_from([SYN_COOKIES, TCP_TIMESTAMPS]),
+        challenged=st.sampled_from([False, False, True]),
         killed=st.sampled_from([False, False, False, True]),
     ),
     min_size=5,
@@ -60,53 +65,64 @@ turns = st.lists(
 
 
 class Host:
-    """One kernel setting, one note, and agents that come and go."""
+    """The two kernel settings, their notes, and agents that come and go."""
 
-    def __init__(self, home: Path, initial: int) -> None:
-        self.sysctl = FakeSysctl(initial)
-        self.notes = CookieNoteFile([home], kernel=lambda: "this one")
-        self.now = 0.0
+    def __init__(self, home: Path, cookies: int, timestamps: int) -> None:
+        self.sysctl = FakeSysctl(cookies, timestamps)
+        self.home, self.now = home, 0.0
         self.starts()
+
+    def notes(self, name: str) -> SysctlNoteFile:
+        return SysctlNoteFile([self.home], name, kernel=lambda: "this one")
 
     def starts(self) -> None:
         self.agent = SynCookies(self.sysctl, self.notes, lambda *_: None, CONFIG)
         self.agent.adopt(self.now)
 
     def follow(self, turn: Turn) -> None:
-        self.agent.follow(Decision(phase=turn.phase), turn.assessment(self.now), self.now, UTC_NOW)
+        decision, seen = Decision(phase=turn.phase), turn.assessment(self.now)
+        self.agent.follow(decision, seen, self.now, UTC_NOW, challenged=turn.challenged)
 
 
-@given(initial=st.sampled_from([0, 0, 1, 2]), story=turns)
-def test_what_the_operator_set_last_is_what_stands_in_the_end(initial: int, story: list[Turn]) -> None:
-    """But for a 1 of his while ours is 1: the kernel does not tell who wrote it."""
+values = st.sampled_from([0, 0, 1, 2])
+
+
+@given(cookies=values, timestamps=values, story=turns)
+def test_what_the_operator_set_last_is_what_stands_in_the_end(cookies: int, timestamps: int, story: list[Turn]) -> None:
+    """But for one of his that is ours already: the kernel does not tell who wrote it."""
     with TemporaryDirectory() as home:
-        host, his, unclear = Host(Path(home), initial), initial, False
+        host, his = Host(Path(home), cookies, timestamps), {SYN_COOKIES: cookies, TCP_TIMESTAMPS: timestamps}
+        unclear = dict.fromkeys(his, False)
         for turn in story:
             host.now += turn.passed
             if turn.operator is not None:
-                unclear = turn.operator == 1 and host.notes.read() is not None
-                his = host.sysctl.cookies = turn.operator
+                note = host.notes(turn.setting).read()
+                unclear[turn.setting] = note is not None and note.made == turn.operator
+                his[turn.setting] = host.sysctl.values[turn.setting] = turn.operator
             if turn.killed:
                 host.starts()
             host.follow(turn)
-            assert unclear or host.sysctl.cookies in (his, 1)
-            assert his != 2 or host.sysctl.cookies == 2
+            for name, value in host.sysctl.values.items():
+                assert unclear[name] or value in (his[name], *((1, 2) if name == SYN_COOKIES else (2,)))
+                assert unclear[name] or his[name] != 2 or value == 2
         host.agent.close(UTC_NOW)
-        assert unclear or host.sysctl.cookies == his
-        assert host.notes.read() is None
+        for name, value in host.sysctl.values.items():
+            assert unclear[name] or value == his[name]
+            assert host.notes(name).read() is None
 
 
-@given(initial=st.sampled_from([0, 1, 2]), story=turns)
-def test_the_same_turn_twice_equals_once(initial: int, story: list[Turn]) -> None:
+@given(cookies=values, timestamps=values, story=turns)
+def test_the_same_turn_twice_equals_once(cookies: int, timestamps: int, story: list[Turn]) -> None:
     with TemporaryDirectory() as home:
-        host = Host(Path(home), initial)
+        host = Host(Path(home), cookies, timestamps)
         for turn in story:
             host.now += turn.passed
-            host.sysctl.cookies = host.sysctl.cookies if turn.operator is None else turn.operator
+            if turn.operator is not None:
+                host.sysctl.values[turn.setting] = turn.operator
             host.follow(turn)
-            before, tries = host.sysctl.read(SYN_COOKIES), host.sysctl.tries
+            before, tries = dict(host.sysctl.values), host.sysctl.tries
             host.follow(turn)
-            assert (host.sysctl.read(SYN_COOKIES), host.sysctl.tries) == (before, tries)
+            assert (host.sysctl.values, host.sysctl.tries) == (before, tries)
 
 
 @given(story=turns)

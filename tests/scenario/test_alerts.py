@@ -112,6 +112,35 @@ def test_a_long_flood_is_told_again_now_and_then(scene: Scene, phone: Phone) -> 
     assert phone.messages[-1].title.startswith("web1: SYN flood goes on, 2m")
 
 
+def trickle(scene: Scene, seconds: float) -> None:
+    """Let 15 SYNs a second be turned away, the least that is an incident."""
+    scene.weather.syn_pps = {"198.51.100.1": 15.0}
+    scene.weather.half_open = {"198.51.100.1": 1}
+    scene.weather.dropped_pps = 15.0
+    scene.lasts(seconds, every=0.5)
+
+
+def test_a_real_attack_inside_a_small_one_is_told(scene: Scene, phone: Phone) -> None:
+    """A few SYNs to a listener with a backlog of one kept an incident open for ever; the real one sent no message."""
+    tell(scene, phone)
+    trickle(scene, 60)
+    rain(scene, {ATTACKER: 10_000.0}, 20.0)
+    calm(scene, 300)
+    assert phone.abouts == [About.START, About.GROWN, About.END]
+    assert phone.messages[1].title == "web1: SYN flood has grown tenfold"
+
+
+def test_many_small_attacks_leave_room_to_tell_a_real_one(scene: Scene, phone: Phone) -> None:
+    tell(scene, phone, per_hour=8)
+    for _ in range(8):
+        trickle(scene, 20)
+        calm(scene, 120)
+    assert len(phone.messages) <= 6
+    told = len(phone.messages)
+    rain(scene, {ATTACKER: 10_000.0}, 20.0)
+    assert phone.abouts[told:] == [About.START]
+
+
 def test_a_flood_that_comes_and_goes_is_one_attack(scene: Scene, phone: Phone) -> None:
     tell(scene, phone, quiet="5m")
     for _ in range(4):
@@ -259,6 +288,6 @@ def test_a_file_of_services_that_cannot_be_used_is_told_and_protection_goes_on(
 def test_the_config_says_what_is_told() -> None:
     settings = settings_of(Notify.model_validate({"name": "web1", "events": ["incident", "plane"], "per_hour": 5}))
     assert settings == AlertSettings(
-        "web1", frozenset({About.START, About.END, About.PLANE, About.OVER}), 1800.0, 60.0, 5, 60.0
+        "web1", frozenset({About.START, About.GROWN, About.END, About.PLANE, About.OVER}), 1800.0, 60.0, 5, 60.0
     )
     assert repr(Service("https://x/y", 1)) == "Service('1 https://x/…')"

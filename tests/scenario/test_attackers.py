@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from synguard.decision.ladder import ChallengeState
 from synguard.detector.detector import Detector
-from synguard.model import Mode, Scope
+from synguard.model import Action, Mode, Scope
 from synguard.policy.models import Budget, Config, Limits, Policy, Proven
 from synguard.readings import Readings
+from synguard.status.conditions import Code
 from tests.support.scene import Scene, Weather
 from tests.support.traffic import forged, listener, sockets, syns, table
 
@@ -182,6 +184,65 @@ def test_random_cover_does_not_hide_prefixes_that_flood(scene: Scene) -> None:
         scene.sensors.weather = flood(pps, header_of=forged)
         scene.lasts(0.1)
     assert set(networks) <= scene.banned()
+
+
+def test_handshakes_that_are_over_at_once_are_counted_where_they_end(scene: Scene) -> None:
+    """8,000 handshakes a second from one source, each over within milliseconds, stood in no look at the table.
+
+    People whose connections are as short are not banned with it.
+    """
+    people = {f"198.{i}.100.9": 5 for i in range(1, 101)}
+    strikes(scene, Weather(connections=PEOPLE, short_pps=people), 10.0)
+    assert scene.banned() == set()
+    strikes(scene, Weather(connections=PEOPLE, short_pps=people | {"203.0.113.7": 8000}), 10.0)
+    assert scene.banned() == {"203.0.113.7"}
+    assert all(ban.scope is Scope.ALL for ban in scene.plane.read().bans.values())
+
+
+ADMIN = "203.0.113.22"
+BASTION = Policy(
+    name="bastion",
+    pressed=0.25,
+    limits=Limits(half_open=16, syn_rate=20, connections=40, connection_rate=5),
+    prefix_limits=Limits(half_open=64, syn_rate=100, connections=200, connection_rate=50),
+)
+
+
+def forging(address: str, pps: float, held: int) -> Weather:
+    """Return SYNs forged from one address, of which SYN cookies carry what the queue does not hold."""
+    return Weather(syn_pps={address: pps}, half_open={address: held}, cookies_pps=pps, header_of=forged)
+
+
+@pytest.mark.parametrize(("pps", "held"), [(22.0, 40), (35.0, 128)])
+def test_a_trickle_in_the_name_of_an_absent_admin_does_not_close_ssh_to_her(
+    tmp_path: Path, pps: float, held: int
+) -> None:
+    """22 SYNs a second, 1.2 kB, forged from an address that no one was logged in from closed SSH to it for 126 s."""
+    scene = Scene(tmp_path, BASTION, config=ENFORCE, port=22)
+    strikes(scene, forging(ADMIN, pps, held), 60.0)
+    assert not refused(scene, ADMIN)
+
+
+def test_where_challenges_work_the_admin_is_challenged_whatever_is_forged(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, BASTION, config=ENFORCE, port=22, challenge=ChallengeState(works=True))
+    strikes(scene, forging(ADMIN, 2000.0, 128), 10.0)
+    assert {ban.action for ban in scene.plane.read().bans.values()} == {Action.CHALLENGE}
+
+
+def codes(scene: Scene) -> set[Code]:
+    """Return the codes of the conditions that stand."""
+    return {one.code for one in scene.agent.conditions.all}
+
+
+def test_a_sampler_that_does_not_see_what_floods_says_so(scene: Scene) -> None:
+    """12,000 SYNs a second behind IPv6 headers that the filter does not walk were not sampled, and nothing said so."""
+    strikes(scene, flood({"203.0.113.7": 12_000.0}), 5.0)
+    assert Code.SAMPLER_BLIND not in codes(scene)
+    unseen = {f"2001:db8:9:{i:x}::1": 1 for i in range(129)}
+    strikes(scene, Weather(half_open=unseen, dropped_pps=12_000.0), 5.0)
+    assert Code.SAMPLER_BLIND in codes(scene)
+    strikes(scene, Weather(), 5.0)
+    assert Code.SAMPLER_BLIND not in codes(scene)
 
 
 def at_a_full_service(held: dict[str, int]) -> Weather:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from synguard.decision.ladder import ChallengeState
+from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
+from synguard.enforcer.sysctl_note import NOTE_FILES
 from synguard.model import Action, Ban, Mode, VerdictKind
 from synguard.policy.models import Config, Limits, Policy, Steps
 from tests.scenario.test_forged import addresses, flood
@@ -59,6 +61,34 @@ def test_a_flooding_source_is_challenged_and_not_refused(tmp_path: Path) -> None
     scene.lasts(2)
     assert actions(scene) == {ATTACKER: Action.CHALLENGE}
     assert "challenged: a client that holds its address connects" in active_bans(scene)[ATTACKER].reason
+
+
+@pytest.mark.parametrize("value", [0, 1, 2])
+@pytest.mark.parametrize("name", [SYN_COOKIES, TCP_TIMESTAMPS])
+def test_settings_that_challenged_clients_need_are_set_with_the_first_challenge_and_come_back(
+    tmp_path: Path, name: str, value: int
+) -> None:
+    scene = new_scene(tmp_path)
+    before = scene.sysctl.values[name] = value
+    scene.sensors.weather = flood(HEAVY)
+    while not active_bans(scene):
+        assert scene.sysctl.values[name] == before
+        scene.lasts(0.05)
+    assert set(scene.sysctl.values.values()) == {2}
+    scene.sensors.weather = Weather()
+    scene.lasts(1000, every=1.0)
+    assert scene.sysctl.values == {SYN_COOKIES: 1, TCP_TIMESTAMPS: 1} | {name: value}
+    assert not any((scene.config.state_dir / note).exists() for note in NOTE_FILES.values())
+
+
+def test_a_rehearsed_challenge_touches_no_setting_and_says_what_it_would_set(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"mode": Mode.DRY_RUN}), challenge=WORKS)
+    scene.lasts(6)
+    scene.sensors.weather = flood(HEAVY)
+    scene.lasts(2)
+    assert (scene.sysctl.tries, scene.sysctl.values) == (0, {SYN_COOKIES: 1, TCP_TIMESTAMPS: 1})
+    told = [one.text for one in scene.ledger.actions_since(scene.clock.utcnow().replace(year=2025))]
+    assert "would set net.ipv4.tcp_timestamps to 2: SYNs are challenged (it was 1)" in told
 
 
 def test_today_s_behaviour_is_a_policy_whose_only_step_is_drop(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from synguard.addresses import format_network
 from synguard.agent.agent import Agent, Tick
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.syn_cookies import cookies_for
 from synguard.decision.ladder import ChallengeState
@@ -26,6 +27,7 @@ from synguard.operator.enablement import EnablementFile
 from synguard.operator.panic import PanicFile
 from synguard.policy.models import Allow, Config, Policy
 from synguard.readings import (
+    CONTAINERS,
     U64,
     CounterReading,
     CpuReading,
@@ -38,6 +40,7 @@ from synguard.readings import (
     SynSample,
     TcpState,
 )
+from tests.support.fake_ended import FakeEnded
 from tests.support.fake_plane import FakePlane
 from tests.support.fake_sysctl import FakeSysctl
 from tests.support.manual_clock import ManualClock
@@ -53,6 +56,8 @@ class Weather:
 
     half_open: Counts = field(default_factory=dict)
     connections: Counts = field(default_factory=dict)
+    short_pps: Counts = field(default_factory=dict)
+    """Address → connections a second that are over before anyone looks at the table."""
     syn_pps: Counts = field(default_factory=dict)
     """Address → SYNs a second."""
     header_of: Callable[[str], Header] = natural
@@ -72,6 +77,8 @@ class Weather:
     """Network → reason."""
     containers: dict[str, str] = field(default_factory=dict)
     """Network of a container of this host that serves nothing → reason."""
+    serving: dict[str, str] = field(default_factory=dict)
+    """The same of one that serves something."""
     problems: tuple[str, ...] = ()
     finished: tuple[str, ...] = ()
     broken: frozenset[str] = frozenset()
@@ -109,6 +116,11 @@ class FakeSensors:
         self._may_fail("half_open")
         return sockets(now, table(self.weather.half_open, self.port))
 
+    def count_half_open(self) -> int:
+        """Return how many sockets are in ``SYN_RECV``."""
+        self._may_fail("half_open")
+        return sum(self.weather.half_open.values())
+
     def connections(self, now: float) -> SocketReading:
         """Return the established sockets; the same ones as long as the weather holds."""
         self._may_fail("connections")
@@ -122,7 +134,7 @@ class FakeSensors:
         for name, pps in (
             ("SyncookiesSent", weather.cookies_pps),
             ("TCPReqQFullDrop", weather.dropped_pps),
-            ("PassiveOpens", weather.completed_pps),
+            ("PassiveOpens", weather.completed_pps + sum(weather.short_pps.values())),
             ("ListenOverflows", weather.overflows_pps),
             ("SyncookiesRecv", weather.cookies_back_pps),
             ("EmbryonicRsts", weather.resets_pps),
@@ -148,8 +160,12 @@ class FakeSensors:
 
         named = {ip_network(word): why for word, why in self.weather.protected.items()}
         containers = {ip_network(word): why for word, why in self.weather.containers.items()}
+        serving = {ip_network(word): why for word, why in self.weather.serving.items()}
         return Protected(
-            named | dict.fromkeys(allow.addresses, "allow-listed"), self.weather.problems, never_cut_off=containers
+            named | serving | dict.fromkeys(allow.addresses, "allow-listed"),
+            self.weather.problems,
+            never_cut_off=containers,
+            parts={CONTAINERS: serving},
         )
 
     def open(self, now: float) -> None:
@@ -192,6 +208,7 @@ class Scene:
         port: int = 80,
         follows: bool = False,
         challenge: ChallengeState | None = None,
+        glances: bool = False,
     ) -> None:
         self.challenge = challenge or ChallengeState()
         """Whether SYNs can be challenged on this host; a test may change it at any time."""
@@ -203,6 +220,8 @@ class Scene:
         self.ledger = Ledger.open(tmp_path / LEDGER_FILE, settings.ledger)
         self.plane = plane or DryRunPlane(self.clock.utcnow)
         self._lock = tmp_path / "apply.lock"
+        self._glances = glances
+        """Whether the agent rests while nothing stirs, as it does on a real host."""
         self._follows = follows
         """Whether the agent follows ``synguard enable``; the plane is then the one to enforce with."""
         self.agent = self._new_agent()
@@ -279,7 +298,9 @@ class Scene:
                 finished_peers=self.sensors.finished_peers,
                 protected=self.sensors.protected,
                 cpu=self.sensors.cpu,
+                ended=FakeEnded(self.clock, lambda: self.sensors.weather.short_pps, self.sensors.port),
                 monotonic=self.clock.monotonic,
+                glance=Glance(self.sensors.count_half_open, self.sensors.counters) if self._glances else None,
             ),
             enforcement=parts.enforcement,
             cookies=parts.cookies,

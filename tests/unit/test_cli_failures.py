@@ -33,6 +33,7 @@ VERB_WORDS = {
     "allow remove": "203.0.113.9",
     "allow list": "",
     "panic": "--yes",
+    "import": "csf CSF --yes",
     "review": "--within any",
     "report": "",
     "why": "203.0.113.7",
@@ -70,6 +71,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CliHost]:
 
 def words_of(verb: str, host: CliHost) -> list[str]:
     words = f"{verb} {VERB_WORDS[verb]}".split()
+    if "CSF" in words:
+        (host.base / "csf.deny").write_text("203.0.113.9\n", encoding="utf-8")
+        words = [str(host.base) if word == "CSF" else word for word in words]
     if "RECORDING" in words:
         recording = host.base / "day.rec"
         write_recording(recording, calm(5))

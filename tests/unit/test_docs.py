@@ -29,6 +29,7 @@ NOT_CARRIED_OUT = {
     "panic": "would speak to the kernel of the machine that tests",
     "flush": "would speak to the kernel of the machine that tests",
     "doctor": "would ask it",
+    "import": "is told of files of other tools",
     "check": "is told of files that only the reader has",
     "replay": "likewise",
     "suggest": "likewise",

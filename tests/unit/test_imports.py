@@ -69,7 +69,7 @@ OUTSIDE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "exec", "ev
 
 ONLY_THERE = {
     "iptc": {"synguard.enforcer.iptables.xtables"},
-    "sqlite3": {"synguard.ledger", "synguard.cli.tab"},  # at each Tab: one query, no models
+    "sqlite3": {"synguard.ledger", "synguard.cli.tab", "synguard.operator.importing.fail2ban"},  # Tab: no models
     "psutil": {"synguard.sensors"},
     "typer": {"synguard.cli"},
     "prometheus_client": {"synguard.metrics"},

@@ -5,14 +5,14 @@ import pytest
 
 from synguard.addresses import unmapped
 from synguard.readings import U8, U32
-from synguard.sensors.bpf import SNAP
+from synguard.sensors.bpf import SNAP6
 from synguard.sensors.packets import MOST_OPTIONS, SynColumns, decode_ipv4, decode_ipv6
 from tests.support.syn_packets import ACK, FIN, RST, SYN, extension, fragment, ipv4, ipv6, tcp
 
 
 def rows(*packets: bytes) -> tuple[U8, U32]:
-    kept = [packet[:SNAP] for packet in packets]
-    table = np.frombuffer(b"".join(packet.ljust(SNAP, b"\0") for packet in kept), np.uint8).reshape(-1, SNAP)
+    kept = [packet[:SNAP6] for packet in packets]
+    table = np.frombuffer(b"".join(packet.ljust(SNAP6, b"\0") for packet in kept), np.uint8).reshape(-1, SNAP6)
     return table, np.array([len(packet) for packet in kept], np.uint32)
 
 
@@ -52,6 +52,9 @@ def test_ipv4_options_of_any_length_are_stepped_over(length: int) -> None:
     [
         (0, extension(6)),
         (60, extension(6, 120)),
+        (60, extension(6, 128)),
+        (0, extension(0) + extension(0) + extension(0) + extension(0) + extension(6)),
+        (0, extension(60, 184) + extension(60, 184) + extension(6)),
         (43, extension(60) + extension(6, 16)),
         (44, fragment(6)),
         (0, extension(43) + extension(44) + fragment(60) + extension(6)),
@@ -65,8 +68,8 @@ def test_ipv6_extension_headers_are_stepped_over(next_header: int, before: bytes
 @pytest.mark.parametrize(
     ("next_header", "before"),
     [
-        (0, extension(6, 128)),
-        (0, extension(0) + extension(0) + extension(0) + extension(0) + extension(6)),
+        (0, extension(60, 192) + extension(6, 192)),
+        (0, extension(0) * 8 + extension(6)),
         (44, fragment(6, offset=1)),
         (17, b""),
         (59, b""),
@@ -151,5 +154,5 @@ def test_options_that_were_not_kept_count_as_not_sent() -> None:
 
 
 def test_no_packets_are_no_rows() -> None:
-    nothing = np.empty((0, SNAP), np.uint8), np.empty(0, np.uint32)
+    nothing = np.empty((0, SNAP6), np.uint8), np.empty(0, np.uint32)
     assert len(decode_ipv4(*nothing)) == len(decode_ipv6(*nothing)) == 0

@@ -11,7 +11,7 @@ import pytest
 from synguard.doctor.findings import Finding, Level
 from synguard.doctor.host_checks import listener_findings
 from synguard.doctor.queue_checks import queue_findings
-from synguard.enforcer.syn_cookies_note import CookieNoteFile, note_directories
+from synguard.enforcer.sysctl_note import SysctlNoteFile, note_directories
 from synguard.model import Mode
 from synguard.policy.models import Config, Countermeasure
 from synguard.readings import Listener
@@ -73,7 +73,7 @@ def test_cookies_that_are_off_are_worse_where_no_agent_would_turn_them_on(
 
 
 def test_cookies_that_synguard_holds_on_are_not_taken_for_the_operator_s(tmp_path: Path, config: Config) -> None:
-    CookieNoteFile(note_directories(config)).write(0, datetime.now(UTC))
+    SysctlNoteFile(note_directories(config)).write(0, datetime.now(UTC))
     finding = found(tmp_path, cookies=1, config=config)["SYN cookies"]
     assert finding.level is Level.WARN
     assert "the value before, 0, comes back at calm" in finding.reason

@@ -14,7 +14,16 @@ from synguard.addresses import Network, host_network, unmapped
 from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.every_map import Maps
 from synguard.enforcer.challenge.layout import Family
-from synguard.enforcer.challenge.lists import HeaderKey, Lists, Places, family_of, header_key, lists, step_of
+from synguard.enforcer.challenge.lists import (
+    HeaderKey,
+    Lists,
+    Places,
+    family_of,
+    header_key,
+    is_one_source,
+    lists,
+    step_of,
+)
 from synguard.enforcer.challenge.proven import ProvenTable
 from synguard.enforcer.challenge.slots import Slots
 from synguard.enforcer.plane import Delta
@@ -26,6 +35,7 @@ _ACTIONS: Final = {
     layout.ProgramStep.CHALLENGE: Action.CHALLENGE,
     layout.ProgramStep.LIMIT: Action.LIMIT,
     layout.ProgramStep.DROP: Action.DROP,
+    layout.ProgramStep.LEAVE: Action.REJECT,
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
@@ -37,24 +47,28 @@ _LEAST_BURST: Final = 8
 
 
 class Book:
-    """What the program holds: read once, then kept beside the kernel's, whose only writer is this process."""
+    """What the program holds: kept beside the kernel's, and read anew once another process has changed bans.
+
+    One process changes them at a time: those that apply hold a lock. The agent gives slots to ports at any time.
+    """
 
     def __init__(
         self, maps: Maps, utcnow: Callable[[], datetime], monotonic_ns: Callable[[], int], limit_per_second: float
     ) -> None:
         self._maps, self._utcnow, self._monotonic_ns = maps, utcnow, monotonic_ns
         self._limit_per_second = limit_per_second
-        self._slots = Slots(maps)
-        self._held = self._stored()
-        self._places = {ban.ban_id: place for place, ban in self._held.items()}
-        self.protected = self._stored_protected()
+        self._changes = -1
+        self.protected: frozenset[Network] = frozenset()
         """Networks no ban concerns."""
-        self.proven = frozenset(_network(address) for address in ProvenTable(maps).read())
-        self._lists = Lists()
-        self._write(Lists(self._stored_networks(), {}, self._stored_headers()), self._wanted())
+        self.proven: frozenset[Network] = frozenset()
+        """Peers that pass,"""
+        self.exceptions: frozenset[Network] = frozenset()
+        """and those of them that no drop stops."""
+        self._follow()
 
     def read(self) -> dict[str, KernelBan]:
         """Return ban id → the ban with its counts, of those whose deadline is ahead."""
+        self._follow()
         highest = max(self._held, default=0) + 1
         deadlines = self._maps.bans.read(highest)["deadline"]
         counts = self._maps.ban_counts.read(highest)
@@ -69,6 +83,7 @@ class Book:
         Raises:
             CeilingError: More bans, ports or networks than the program holds. Nothing has been changed.
         """
+        self._follow()
         staying = {ban.id for ban in change.add}
         leaving = [self._places[held.ban_id] for held in change.remove if held.ban_id in self._places]
         leaving = [place for place in leaving if self._held[place].ban_id not in staying]
@@ -87,6 +102,23 @@ class Book:
             self._maps.bans[place] = np.zeros(1, layout.BAN)[0]
             self._maps.notes[place] = np.zeros(1, layout.NOTE)[0]
         self._change_proven(change)
+        settings = self._maps.settings[0]
+        settings["changes"] += 1
+        self._maps.settings[0] = settings
+        self._changes = int(settings["changes"])
+
+    def _follow(self) -> None:
+        """Take in which ports have slots, and what another process has changed."""
+        self._slots = Slots(self._maps)
+        changes = int(self._maps.settings[0]["changes"])
+        if changes == self._changes:
+            return
+        self._held = self._stored()
+        self._places = {ban.ban_id: place for place, ban in self._held.items()}
+        self.protected = self._stored_protected()
+        self.proven = frozenset(_network(address) for address in ProvenTable(self._maps).read())
+        self._write(Lists(self._stored_networks(), {}, self._stored_headers()), self._wanted())
+        self._changes = changes
 
     def _put(self, place: int, ban: Ban, now: datetime, *, fresh: bool) -> None:
         record, note = np.zeros(1, layout.BAN)[0], np.zeros(1, layout.NOTE)[0]
@@ -97,6 +129,7 @@ class Book:
         burst = max(_LEAST_BURST, round(self._limit_per_second * _BURST_S))
         record["burst"] = (burst - 1) * int(record["interval"])
         record["step"] = step_of(ban)
+        record["one_source"] = ban.header is None and is_one_source(ban.target)
         note["expires_us"] = _FOREVER_US if ban.expires_at is None else (ban.expires_at - _EPOCH) // _US
         note["target"] = _key(ban.target)
         note["family"] = family_of(ban.target)
@@ -129,16 +162,18 @@ class Book:
 
     def _write(self, old: Lists, new: Lists) -> None:
         """Write what differs, the new before what is gone, and say whether there is anything to look up."""
-        settings = self._maps.settings[0]
         for network, places in new.networks.items():
             if old.networks.get(network) != places:
                 self._networks(network).put(_key(network), _list(places))
         for header, places in new.headers.items():
             if old.headers.get(header) != places:
                 self._maps.headers.put(header, _list(places))
-        settings["bans"], settings["headers"] = len(self._held), len(new.headers)
         self._write_everybody(new.everybody)
-        self._maps.settings[0] = settings
+        settings = self._maps.settings[0]
+        before = settings.copy()
+        settings["bans"], settings["headers"] = len(self._held), len(new.headers)
+        if settings != before:
+            self._maps.settings[0] = settings
         for network in old.networks.keys() - new.networks.keys():
             self._networks(network).remove(_key(network))
         for header in old.headers.keys() - new.headers.keys():
@@ -157,10 +192,11 @@ class Book:
                 self._maps.ports[slot] = value
 
     def _change_proven(self, change: Delta) -> None:
-        add = [layout.packed(peer) for peer in change.proven_add - self.proven]
+        add = [layout.packed(peer) for peer in change.proven_add]
         remove = [layout.packed(peer) for peer in change.proven_remove & self.proven]
         ProvenTable(self._maps).change(add, remove)
         self.proven = (self.proven - change.proven_remove) | change.proven_add
+        self.exceptions = (self.exceptions - change.proven_remove) | change.proven_add
 
     def _networks(self, network: Network) -> Any:
         return self._maps.networks[family_of(network)]

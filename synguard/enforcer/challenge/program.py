@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,8 @@ _ETHERNET: Final = 1
 _PLAIN_IP: Final = frozenset({512, 519, 768, 769, 776, 778, 823, 65_534})
 """Hardware types whose packets begin with the IP header: PPP, raw IP, tunnels, tun and WireGuard (linux/if_arp.h)."""
 _NS_PER_S: Final = 1_000_000_000
+_ONCE_NS: Final = 1 << 62
+"""Longer than any kernel is up: a peer that has used up what it had gets no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,23 @@ class ProgramSettings:
     pass_every_s: float = 0.1
     """Between two SYNs of challenged targets that reach one listener, on each CPU, so that it accepts cookies."""
     proven_per_second: float = 8.0
-    """SYNs of one proven peer that pass unchallenged,"""
+    """SYNs of one proven peer that pass unchallenged (0: one alone),"""
     proven_burst: int = 16
     """and how many of them at once."""
     onset_window_s: float = 0.02
     """A port's onset threshold is about SYNs within this time."""
     onset_quiet_s: float = 0.2
     """Between two wakes for one port."""
+
+
+class Cookies(NamedTuple):
+    """SYN cookies since the program was loaded."""
+
+    answered: int = 0
+    returned: int = 0
+    """ACKs that brought a cookie, a listener's own or one from here, to a listener's port, of challenged sources"""
+    others: int = 0
+    """and from all others."""
 
 
 class Program:
@@ -80,9 +92,10 @@ class Program:
         """
         return {int(wake["port"]): int(wake["syns"]) for wake in self.maps.wakes.read()}
 
-    def answered(self) -> int:
-        """Return how many SYNs were answered so far, on all ports."""
-        return int(self.maps.port_counts.read()["answered"].sum())
+    def cookies(self) -> Cookies:
+        """Return how many SYNs were answered so far, and how many cookies came back, on all ports."""
+        counts = self.maps.port_counts.read()
+        return Cookies(*(int(counts[name].sum()) for name in ("answered", "returned", "others")))
 
     def configure(self, settings: ProgramSettings) -> None:
         """Make the settings hold from the next packet on."""
@@ -90,8 +103,9 @@ class Program:
         record["layout"] = layout.layout_number()
         record["timestamps"] = settings.timestamps
         record["pass_every"] = _ns(settings.pass_every_s)
-        record["proven_interval"] = _ns(1 / settings.proven_per_second)
-        record["proven_burst"] = _ns((settings.proven_burst - 1) / settings.proven_per_second)
+        interval = _ns(1 / settings.proven_per_second) if settings.proven_per_second else _ONCE_NS
+        record["proven_interval"] = interval
+        record["proven_burst"] = (settings.proven_burst - 1) * interval if settings.proven_per_second else 0
         record["onset_window"] = _ns(settings.onset_window_s)
         record["onset_quiet"] = _ns(settings.onset_quiet_s)
         self.maps.settings[0] = record

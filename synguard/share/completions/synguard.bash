@@ -14,6 +14,7 @@ _synguard() {
         ',unban') path='unban' ;;
         ',extend') path='extend' ;;
         ',allow') path='allow' ;;
+        ',import') path='import' ;;
         ',review') path='review' ;;
         ',report') path='report' ;;
         ',why') path='why' ;;
@@ -80,6 +81,8 @@ _synguard() {
     'allow add,--config') compopt -o default 2>/dev/null; return ;;
     'allow remove,--config') compopt -o default 2>/dev/null; return ;;
     'allow list,--config') compopt -o default 2>/dev/null; return ;;
+    'import,--for') words='30s 10m 1h 2h 1d' ;;
+    'import,--config') compopt -o default 2>/dev/null; return ;;
     'review,--within') words='30s 10m 1h 2h 1d' ;;
     'review,--extend') words='30s 10m 1h 2h 1d' ;;
     'review,--quiet') words='30s 10m 1h 2h 1d' ;;
@@ -132,6 +135,7 @@ _synguard() {
             'allow add') words='--comment --for --force --config --json -h --help' ;;
             'allow remove') words='--config --json -h --help' ;;
             'allow list') words='--config --json -h --help' ;;
+            'import') words='--allow --for --dry-run --yes -y --config --json -h --help' ;;
             'review') words='--within --extend --still-hitting --release --quiet --apply-suggestions --make-permanent --yes -y --config --json -h --help' ;;
             'report') words='--since --format --output -o --force --config --json -h --help' ;;
             'why') words='--config --json -h --help' ;;
@@ -158,9 +162,10 @@ _synguard() {
             esac
         else
             case "$path" in
-            '') words='run status top bans ban unban extend allow review report why enable connections policy notify fleet upstream doctor panic flush completion' ;;
+            '') words='run status top bans ban unban extend allow import review report why enable connections policy notify fleet upstream doctor panic flush completion' ;;
             'unban') words=$(synguard completion --targets 2>/dev/null) ;;
             'allow') words='add remove list' ;;
+            'import') compopt -o default 2>/dev/null; return ;;
             'policy') words='check show replay suggest example' ;;
             'policy check') compopt -o default 2>/dev/null; return ;;
             'policy replay') compopt -o default 2>/dev/null; return ;;

@@ -1,7 +1,7 @@
 # fish completion for synguard; written by `make man`; do not edit
 function __synguard_at --description 'Whether the words so far lead to this verb'
     set -l path
-    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'extend' 'allow' 'allow add' 'allow remove' 'allow list' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy check' 'policy show' 'policy replay' 'policy suggest' 'policy example' 'notify' 'notify test' 'notify show' 'fleet' 'upstream' 'upstream blackhole' 'upstream release' 'upstream show' 'doctor' 'panic' 'flush' 'completion'
+    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'extend' 'allow' 'allow add' 'allow remove' 'allow list' 'import' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy check' 'policy show' 'policy replay' 'policy suggest' 'policy example' 'notify' 'notify test' 'notify show' 'fleet' 'upstream' 'upstream blackhole' 'upstream release' 'upstream show' 'doctor' 'panic' 'flush' 'completion'
     for word in (commandline -opc)[2..]
         set -l longer (string trim -- "$path $word")
         contains -- "$longer" $verbs; and set path "$longer"
@@ -18,6 +18,7 @@ complete -c synguard -n '__synguard_at' -a ban -d 'Ban an address or prefix by h
 complete -c synguard -n '__synguard_at' -a unban -d 'Lift a ban'
 complete -c synguard -n '__synguard_at' -a extend -d 'Let bans last longer: by a time, until a time, for good'
 complete -c synguard -n '__synguard_at' -a allow -d 'Who is never banned: add, remove, list'
+complete -c synguard -n '__synguard_at' -a import -d 'Move in from csf, fail2ban, ddos-deflate, ufw, an ipset or nft'
 complete -c synguard -n '__synguard_at' -a review -d 'What ends soon: still hitting or quiet, and what to do about it'
 complete -c synguard -n '__synguard_at' -a report -d 'What was banned or would have been, why, who was spared'
 complete -c synguard -n '__synguard_at' -a why -d 'Everything known about one address'
@@ -112,6 +113,14 @@ complete -c synguard -n '__synguard_at allow remove' -s h -l help -d 'Show the h
 complete -c synguard -n '__synguard_at allow list' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at allow list' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at allow list' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at import' -F
+complete -c synguard -n '__synguard_at import' -l allow -d 'Allow what the file names, instead of banning it'
+complete -c synguard -n '__synguard_at import' -l for -r -x -a '30s 10m 1h 2h 1d' -d 'Length of bans that have no end there'
+complete -c synguard -n '__synguard_at import' -l dry-run -d 'Show what would be taken over, change nothing'
+complete -c synguard -n '__synguard_at import' -l yes -s y -d 'Do not ask'
+complete -c synguard -n '__synguard_at import' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
+complete -c synguard -n '__synguard_at import' -l json -d 'Print JSON'
+complete -c synguard -n '__synguard_at import' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at review' -l within -r -x -a '30s 10m 1h 2h 1d' -d 'Bans that expire within TIME; any for all'
 complete -c synguard -n '__synguard_at review' -l extend -r -x -a '30s 10m 1h 2h 1d' -d 'Extend the selected bans by TIME'
 complete -c synguard -n '__synguard_at review' -l still-hitting -d 'With --extend: only those that still hit'

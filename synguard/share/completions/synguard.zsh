@@ -13,6 +13,7 @@ _synguard() {
     'unban:Lift a ban'
     'extend:Let bans last longer\: by a time, until a time, for good'
     'allow:Who is never banned\: add, remove, list'
+    'import:Move in from csf, fail2ban, ddos-deflate, ufw, an ipset or nft'
     'review:What ends soon\: still hitting or quiet, and what to do about it'
     'report:What was banned or would have been, why, who was spared'
     'why:Everything known about one address'
@@ -47,6 +48,7 @@ _synguard() {
         unban) _synguard_unban ;;
         extend) _synguard_extend ;;
         allow) _synguard_allow ;;
+        import) _synguard_import ;;
         review) _synguard_review ;;
         report) _synguard_report ;;
         why) _synguard_why ;;
@@ -201,6 +203,19 @@ _synguard_allow_list() {
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
+}
+
+_synguard_import() {
+  _arguments -s \
+    '--allow[Allow what the file names, instead of banning it]' \
+    '--for[Length of bans that have no end there]:TIME:(30s 10m 1h 2h 1d)' \
+    '--dry-run[Show what would be taken over, change nothing]' \
+    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
+    '1:TOOL: ' \
+    '1:FILE:_files'
 }
 
 _synguard_review() {

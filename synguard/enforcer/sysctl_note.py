@@ -1,4 +1,4 @@
-"""A note of the operator's ``tcp_syncookies``, written before it is changed; it outlives the agent, not the boot.
+"""A note of the operator's value of a sysctl, written before it is changed; it outlives the agent, not the boot.
 
 It reads ``{"kernel": "0f2c…-… 4026531840", "before": 0, "since": "2026-03-01T12:00:00Z"}``. See
 docs/decisions/0012-syn-cookies.md for why it is a file of its own.
@@ -13,11 +13,13 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
+from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
 from synguard.errors import LedgerError
 from synguard.policy.models import Config
 from synguard.private import read_private, replace_private
 
-NOTE_FILE: Final = "syn-cookies.json"
+NOTE_FILES: Final = {SYN_COOKIES: "syn-cookies.json", TCP_TIMESTAMPS: "tcp-timestamps.json"}
+"""Sysctl → the file with its note: all that are ever changed."""
 MOST_BYTES: Final = 64 * 1024
 """Far more than a note takes; a longer file is none."""
 
@@ -25,8 +27,8 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _NET_NAMESPACE: Final = Path("/proc/thread-self/ns/net")
 
 
-class CookieNote(BaseModel):
-    """What ``tcp_syncookies`` was before we turned it on."""
+class SysctlNote(BaseModel):
+    """What a sysctl was before we changed it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,26 +53,29 @@ def note_directories(config: Config) -> tuple[Path, ...]:
     return config.state_dir, config.runtime_dir
 
 
-class CookieNoteFile:
-    """The note on disk, in the first of some directories that takes it; without any, nothing is kept."""
+class SysctlNoteFile:
+    """The note of one sysctl on disk, in the first of some directories that takes it; without any, nothing is kept."""
 
-    def __init__(self, directories: Sequence[Path], kernel: Callable[[], str] = kernel_here) -> None:
-        self._paths = tuple(directory / NOTE_FILE for directory in directories)
+    def __init__(
+        self, directories: Sequence[Path], setting: str = SYN_COOKIES, kernel: Callable[[], str] = kernel_here
+    ) -> None:
+        self.setting: Final = setting
+        self._paths = tuple(directory / NOTE_FILES[setting] for directory in directories)
         self._kernel = kernel
 
-    def read(self) -> CookieNote | None:
+    def read(self) -> SysctlNote | None:
         """Return the note of this boot and namespace; None where there is none, or none that can be read."""
         kernel = self._kernel()
         for path in self._paths:
             try:
-                note = CookieNote.model_validate_json(read_private(path, MOST_BYTES))
+                note = SysctlNote.model_validate_json(read_private(path, MOST_BYTES))
             except (OSError, UnicodeDecodeError, ValidationError):
                 continue
             if note.kernel == kernel:
                 return note
         return None
 
-    def write(self, before: int, since: datetime, made: int = 1) -> CookieNote:
+    def write(self, before: int, since: datetime, made: int = 1) -> SysctlNote:
         """Keep what the value was and will be; a killed process leaves it on disk once this has returned.
 
         Not ``fsync``: what would lose the page cache loses the kernel's setting too, and voids the note.
@@ -78,7 +83,7 @@ class CookieNoteFile:
         Raises:
             LedgerError: No directory takes it.
         """
-        note = CookieNote(kernel=self._kernel(), before=before, since=since, made=made)
+        note = SysctlNote(kernel=self._kernel(), before=before, since=since, made=made)
         refusals = []
         for path in self._paths:
             try:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer.syn_cookies_note import NOTE_FILE, CookieNoteFile, kernel_here
+from synguard.enforcer.sysctl import SYN_COOKIES
+from synguard.enforcer.sysctl_note import NOTE_FILES, SysctlNoteFile, kernel_here
 from synguard.errors import LedgerError
 
 SINCE = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def notes(*directories: Path, kernel: str = "boot 1") -> CookieNoteFile:
-    return CookieNoteFile(directories, kernel=lambda: kernel)
+def notes(*directories: Path, kernel: str = "boot 1") -> SysctlNoteFile:
+    return SysctlNoteFile(directories, kernel=lambda: kernel)
 
 
 def test_another_process_reads_what_was_noted_until_it_is_removed(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_after_a_reboot_or_in_another_namespace_it_is_void_and_left_for_whom_it_
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"kernel": "boot 1", "before": "0", "since": "2026-03-01"}', "\xff"])
 def test_a_note_that_cannot_be_read_puts_nothing_back(tmp_path: Path, text: str) -> None:
-    (tmp_path / NOTE_FILE).write_bytes(text.encode("latin-1"))
+    (tmp_path / NOTE_FILES[SYN_COOKIES]).write_bytes(text.encode("latin-1"))
     assert notes(tmp_path).read() is None
 
 

@@ -1,0 +1,93 @@
+"""Listens to connections as they end, while more handshakes complete than the socket table shows."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Final, Protocol
+
+import numpy as np
+
+from synguard.errors import SensorError
+from synguard.logs import event
+from synguard.readings import Readings, SocketTable, concatenated
+
+log: Final = logging.getLogger(__name__)
+
+UNSEEN_PPS: Final = 100.0
+"""Handshakes a second that no look at the table has shown, from which on connections are listened to as they end."""
+LINGER_S: Final = 10.0
+MOST_KEPT: Final = 65_536
+"""Ended connections kept for the next look at the socket table."""
+AGAIN_S: Final = 60.0
+"""Pause after a kernel that does not tell."""
+
+
+class Ended(Protocol):
+    """What tells of connections as they end."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it is listened to."""
+
+    def open(self) -> None:
+        """Begin to listen."""
+
+    def read(self) -> SocketTable:
+        """Return what has ended since the last read."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class ShortLived:
+    """Adds to readings what ended between two looks at the socket table."""
+
+    def __init__(self, ended: Ended | None) -> None:
+        self._ended = ended
+        self._until = float("-inf")
+        self._not_before = float("-inf")
+        self._kept: list[SocketTable] = []
+
+    def want(self, unseen_pps: float, now: float) -> None:
+        """Listen for as long as handshakes complete that the table does not show."""
+        if self._ended is None:
+            return
+        if unseen_pps >= UNSEEN_PPS:
+            self._until = now + LINGER_S
+        try:
+            if now >= self._until:
+                self.close()
+            elif not self._ended.running and now >= self._not_before:
+                self._ended.open()
+        except SensorError as error:
+            self._failed(error, now)
+
+    def add_to(self, readings: Readings, served: frozenset[int]) -> Readings:
+        """Return the readings, with connections that ended on the ports ``served`` where the table was read."""
+        if self._ended is None or not self._ended.running:
+            return readings
+        try:
+            table = self._ended.read()
+        except SensorError as error:
+            self._failed(error, readings.at)
+            return readings
+        if sum(map(len, self._kept)) < MOST_KEPT:
+            self._kept.append(table)
+        if readings.connections is None:
+            return readings
+        listening = np.zeros(1 << 16, np.bool_)
+        listening[list(served)] = True
+        ended, self._kept = concatenated(self._kept), []
+        return replace(readings, ended=ended.where(listening[ended.local_port]))
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._ended is not None:
+            self._ended.close()
+        self._kept = []
+
+    def _failed(self, error: SensorError, now: float) -> None:
+        self.close()
+        self._not_before = now + AGAIN_S
+        log.warning("short connections are not counted: %s", error, extra=event("sensor"))

@@ -1,0 +1,201 @@
+"""``synguard import``: take over whom another tool allows and bans, and say what has no counterpart."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from synguard.addresses import Network, format_network
+from synguard.cli import parameter_types
+from synguard.cli.context import open_context, protected_here, utcnow
+from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.cli.prompt import confirmed
+from synguard.errors import RefusedError, UsageError
+from synguard.memory import many_objects
+from synguard.model import Ban, Scope
+from synguard.operator.allow import MOST, AddedAllowList, refuse_too_wide
+from synguard.operator.ban import BanRequest, assess, bans_for, read_host_context, unsafe
+from synguard.operator.importing.plan import ImportedBan, ImportPlan
+from synguard.operator.importing.tools import READERS
+from synguard.operator.panic import refuse_in_panic
+from synguard.output.tables import print_json, printable
+from synguard.policy.models import LONGEST_BAN_S, Config
+from synguard.readings import Protected
+from synguard.sensors.added_allow import AddedEntry
+from synguard.units import format_duration, format_ports
+
+SHOWN: Final = 20
+"""Of each kind, that many are named; the rest is a number."""
+
+
+def import_(
+    tool: Annotated[str, typer.Argument(metavar="TOOL", help=f"One of {', '.join(READERS)}.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Its file, or the directory that holds its files.")],
+    allow: Annotated[bool, typer.Option("--allow", help="Allow what the file names, instead of banning it.")] = False,
+    lasts: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Length of bans that have no end there.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be taken over, change nothing.")] = False,
+    yes: Yes = False,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Take over allow-lists, bans and limits of another tool.
+
+    Examples:
+      synguard import csf /etc/csf --dry-run
+      synguard import csf /etc/csf/csf.deny --for 30d
+      synguard import fail2ban /etc/fail2ban/jail.local
+      synguard import fail2ban /var/lib/fail2ban/fail2ban.sqlite3
+      synguard import ddos-deflate /etc/ddos
+      synguard import ufw /etc/ufw
+      synguard import ipset friends.save --allow
+
+    Everything that is not taken over is listed with the reason. Limits are
+    printed as a policy pack for you to read and keep; the config is not
+    touched. Bans of protected targets are left out. For ipset and nft, FILE is
+    what "ipset save" and "nft list ruleset" print.
+    """
+    read = READERS.get(tool)
+    if read is None:
+        raise UsageError(f'"{printable(tool[:30])}" cannot be imported from: name one of {", ".join(READERS)}')
+    for_s = None if lasts is None else parameter_types.duration(lasts)
+    if for_s is not None and for_s > LONGEST_BAN_S:
+        raise UsageError(f"--for {lasts} is longer than the kernel can count (24 days 20 hours): leave it out")
+    settings = loaded(config)
+    with many_objects():
+        plan = ImportPlan()
+        read(file, plan, utcnow().timestamp())
+        if allow:
+            for ban in plan.bans:
+                plan.allow.setdefault(ban.target, ban.reason.replace("#", " ")[:120])
+            plan.bans = []
+        _leave_wide(plan)
+        if dry_run:
+            orders = _orders(plan, for_s, protected_here(settings))
+            _show(plan, orders, json, changed=False)
+            return
+        refuse_in_panic(settings.state_dir)
+        if plan.allow or plan.bans:
+            what = f"allow {len(plan.allow):,} and ban {len(plan.bans):,} of {tool}'s addresses and prefixes?"
+            confirmed(what, yes=yes, doing="importing")
+        _carry_out(plan, for_s, settings, json)
+
+
+def _leave_wide(plan: ImportPlan) -> None:
+    """Leave out what is too wide to be allowed or banned, and what is more than the allow-list takes."""
+    for network in list(plan.allow):
+        try:
+            refuse_too_wide([network])
+        except RefusedError as error:
+            plan.leave("allow-list", format_network(network), str(error).partition(": ")[2])
+            del plan.allow[network]
+    if len(plan.allow) > MOST:
+        raise UsageError(
+            f"{len(plan.allow):,} networks to allow, and synguard allow keeps {MOST:,} at most: name the file in "
+            "[allow] files of the config; nothing was changed"
+        )
+
+
+def _orders(plan: ImportPlan, for_s: float | None, protected: Protected) -> list[BanRequest]:
+    """Return an order for each length and set of ports; what would be unsafe is left out of them, and of the plan."""
+    groups: Mapping[tuple[float | None, tuple[int, ...]], dict[Network, ImportedBan]] = defaultdict(dict)
+    for ban in plan.bans:
+        lasts = ban.lasts_s if ban.lasts_s is not None else for_s
+        if lasts is not None and lasts > LONGEST_BAN_S:
+            lasts = None
+        groups[lasts, ban.ports].setdefault(ban.target, ban)
+    around, trouble = read_host_context(protected, ())
+    if trouble:
+        print(f"synguard: {printable(trouble)}", file=sys.stderr)
+    orders = []
+    for (lasts, ports), bans in groups.items():
+        scope = Scope.NEW if ports else Scope.ALL
+        reasons = {target: ban.reason for target, ban in bans.items() if ban.reason}
+        order = BanRequest(tuple(bans), lasts, scope, ports=ports, reason="imported", reasons=reasons)
+        refused = {one.target: one.refusals for one in unsafe(order, assess(order, around))}
+        for target, why in refused.items():
+            plan.leave("bans", format_network(target), ", ".join(why))
+        allowed = [target for target in bans if target not in refused and target not in plan.allow]
+        if allowed:
+            orders.append(BanRequest(tuple(allowed), lasts, scope, ports=ports, reason="imported", reasons=reasons))
+    return orders
+
+
+def _carry_out(plan: ImportPlan, for_s: float | None, settings: Config, json: bool) -> None:
+    from synguard.cli.allow import added_list
+
+    if plan.allow:
+        entries = [AddedEntry(network, comment) for network, comment in plan.allow.items()]
+        files: AddedAllowList = added_list(settings)
+        files.add(entries, utcnow())
+    bans: list[Ban] = []
+    orders: list[BanRequest] = []
+    if plan.bans:
+        with open_context(settings) as context:
+            protected = context.protected
+            orders = _orders(plan, for_s, protected)
+            standing = tuple(context.ledger.active_bans(utcnow()).values())
+            around, _ = read_host_context(protected, standing)
+            for order in orders:
+                bans += bans_for(order, assess(order, around), utcnow(), standing)
+            if bans:
+                context.applier.ban(bans, renewed={ban.id for ban in standing})
+    _show(plan, orders, json, changed=True)
+
+
+def _show(plan: ImportPlan, orders: Iterable[BanRequest], json: bool, *, changed: bool) -> None:
+    orders = list(orders)
+    count = sum(len(order.targets) for order in orders)
+    if json:
+        print_json(_shape(plan, orders, changed))
+        return
+    print(f"{'allowed' if changed else 'would allow'}: {len(plan.allow):,}")
+    for network, comment in list(plan.allow.items())[:SHOWN]:
+        print(printable(f"  {format_network(network)}" + (f"  # {comment}" if comment else "")))
+    _more(len(plan.allow))
+    print(f"{'banned' if changed else 'would ban'}: {count:,}")
+    for order in orders:
+        until = "permanent" if order.lasts_s is None else f"for {format_duration(order.lasts_s)}"
+        ports = f", ports {format_ports(order.ports)}" if order.ports else ""
+        names = ", ".join(format_network(target) for target in order.targets[:3])
+        more = f" and {len(order.targets) - 3:,} more" if len(order.targets) > 3 else ""
+        print(f"  {until}{ports}: {names}{more}")
+    if plan.limits:
+        print("limits, as a policy pack; keep it as a file, and name that first in `policies` of the config:")
+        for line in plan.pack():
+            print(printable(f"  {line}"))
+    left_out = len(plan.left_out) + plan.beyond
+    print(f"left out: {left_out:,}")
+    for line in plan.left_out[:SHOWN]:
+        print(printable(f"  {line}"))
+    _more(left_out)
+
+
+def _more(count: int) -> None:
+    if count > SHOWN:
+        print(f"  and {count - SHOWN:,} more; --json names them")
+
+
+def _shape(plan: ImportPlan, orders: Iterable[BanRequest], changed: bool) -> dict[str, Any]:
+    return {
+        "changed": changed,
+        "allow": [{"network": format_network(one), "comment": comment} for one, comment in plan.allow.items()],
+        "bans": [
+            {
+                "target": format_network(target),
+                "lasts_s": order.lasts_s,
+                "ports": list(order.ports),
+                "reason": order.reasons.get(target, order.reason),
+            }
+            for order in orders
+            for target in order.targets
+        ],
+        "pack": "\n".join(plan.pack()),
+        "left_out": [*plan.left_out, *([f"and {plan.beyond} more"] if plan.beyond else [])],
+    }

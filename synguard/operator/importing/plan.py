@@ -1,0 +1,143 @@
+"""What an import comes to: whom to allow, whom to ban, which settings have a counterpart, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from synguard.addresses import Network
+from synguard.errors import NotPermittedError, UsageError
+from synguard.operator.list_formats import networks_of_word
+from synguard.units import exact_duration
+
+MOST_BYTES: Final = 32 * 1024 * 1024
+MOST_LEFT_OUT: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedBan:
+    """One ban of another tool."""
+
+    target: Network
+    lasts_s: float | None = None
+    """Seconds that it has left; None where it has no end."""
+    ports: tuple[int, ...] = ()
+    """TCP ports that it closes; none for everything."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit of another tool, as a policy has it."""
+
+    ports: str
+    connections: int
+    source: str
+    """The setting it comes from."""
+    first_s: float | None = None
+    """Length of a first ban; None for the usual one."""
+
+
+@dataclass(slots=True)
+class ImportPlan:
+    """All of one import, before anything is changed."""
+
+    allow: dict[Network, str] = field(default_factory=dict)
+    """Network → comment."""
+    bans: list[ImportedBan] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """``WHERE: WHAT: WHY``, one a line; at most ``MOST_LEFT_OUT`` and then how many more."""
+    beyond: int = 0
+
+    def leave(self, where: str, what: str, why: str) -> None:
+        """Note what is not taken over."""
+        if len(self.left_out) < MOST_LEFT_OUT:
+            self.left_out.append(f"{where}: {what.strip()[:90]}: {why}")
+        else:
+            self.beyond += 1
+
+    def take(self, where: str, word: str, use: Callable[[Network], object]) -> None:
+        """Use every network that a word names, or note that it names none."""
+        try:
+            for network in networks_of_word(word):
+                use(network)
+        except ValueError as error:
+            self.leave(where, word, str(error))
+
+    def allow_word(self, where: str, word: str, comment: str = "") -> None:
+        """Allow what a word names."""
+        said = _one_line(comment.replace("#", " "))[:120]
+        self.take(where, word, lambda network: self.allow.setdefault(network, said))
+
+    def ban_word(
+        self, where: str, word: str, reason: str = "", lasts_s: float | None = None, ports: tuple[int, ...] = ()
+    ) -> None:
+        """Ban what a word names."""
+        said = _one_line(reason)[:200]
+        self.take(where, word, lambda network: self.bans.append(ImportedBan(network, lasts_s, ports, said)))
+
+    def pack(self) -> Iterator[str]:
+        """Yield the lines of a policy pack with the limits; nothing where there are none."""
+        for number, limit in enumerate(self.limits, 1):
+            yield f"# {limit.source}"
+            yield "[[policy]]"
+            yield f'name = "imported-{number}"'
+            yield f'ports = "{limit.ports}"'
+            yield "[policy.limits]"
+            yield f"connections = {limit.connections}"
+            if limit.first_s:
+                yield "[policy.bans]"
+                yield f'first = "{exact_duration(limit.first_s)}"'
+            yield ""
+
+
+def _one_line(text: str) -> str:
+    return "".join(filter(str.isprintable, text)).strip()
+
+
+def lines_of(path: Path) -> list[tuple[str, str]]:
+    """Return (``FILE:LINE``, line) of those that are neither blank nor a comment.
+
+    Raises:
+        UsageError: The file cannot be read, is too large, or is no text.
+        NotPermittedError: This user may not read it.
+    """
+    text = text_of(path)
+    numbered = ((f"{path}:{number}", line.strip()) for number, line in enumerate(text.split("\n"), 1))
+    return [(where, line) for where, line in numbered if line and not line.startswith(("#", ";"))]
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        UsageError: The file cannot be read, is too large, or is no text.
+        NotPermittedError: This user may not read it.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except PermissionError as error:
+        raise NotPermittedError(f"{path} may not be read by this user; nothing was changed") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}; nothing was changed") from error
+    if len(data) > MOST_BYTES:
+        raise UsageError(f"{path} is larger than {MOST_BYTES >> 20} MiB; nothing was changed")
+    if b"\0" in data:
+        raise UsageError(f"{path} is no text; nothing was changed")
+    return data.decode("utf-8", "replace")
+
+
+def settings_of(lines: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Return key → (where, value) of ``KEY = "value"`` lines; quotes and comments behind are taken off."""
+    found: dict[str, tuple[str, str]] = {}
+    for where, line in lines:
+        key, equals, value = line.partition("=")
+        if equals and key.strip().isidentifier():
+            value = value.strip()
+            quoted = value[:1] in ("'", '"') and value.find(value[0], 1)
+            found[key.strip()] = where, value[1:quoted] if quoted and quoted > 0 else value.partition("#")[0].strip()
+    return found
