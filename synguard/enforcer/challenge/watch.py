@@ -119,7 +119,7 @@ class Accepted:
 _NOTHING: Final = Accepted(), Accepted()
 
 
-class ChallengeWatch:
+class ChallengeWatch:  # wide: a small state machine whose states are read side by side
     """Sees that cookies are accepted; where that is in doubt, compares handshakes with challenges and without."""
 
     def __init__(self) -> None:
