@@ -169,7 +169,28 @@ SERIES: Final = (
     ),
     MetricSpec("synguard_incidents_total", "incidents that began", _one(lambda s: s.totals.incidents)),
     MetricSpec(
-        "synguard_dropped_packets_total", "packets that bans stopped, read every 5 s", _one(lambda s: s.totals.packets)
+        "synguard_dropped_packets_total",
+        "packets that bans dropped or rejected, read every 5 s",
+        _one(lambda s: s.totals.packets - s.totals.answered),
+    ),
+    MetricSpec(
+        "synguard_challenges_possible",
+        "1 while SYNs can be challenged on this host",
+        _one(lambda s: s.challenges.works),
+    ),
+    MetricSpec(
+        "synguard_challenged_targets",
+        "targets that are challenged or limited; in dry-run, that would be",
+        _one(lambda s: s.challenges.targets),
+    ),
+    MetricSpec(
+        "synguard_challenged_syns_total",
+        "SYNs of challenged targets, by what became of them, read every 5 s",
+        lambda snapshot: [
+            ((outcome,), float(getattr(snapshot.status.totals, outcome)))
+            for outcome in ("answered", "passed", "limited")
+        ],
+        ("outcome",),
     ),
     MetricSpec(
         "synguard_dropped_bytes_total", "bytes that bans stopped, read every 5 s", _one(lambda s: s.totals.bytes)
