@@ -151,14 +151,14 @@ class Duel:
 
     def _weather(self) -> Weather:
         syns: Counter[str] = Counter()
-        held = dict.fromkeys(self.story.served, 2)
+        held = Counter(dict.fromkeys(self.story.served, 2))
         finished: list[str] = []
         tools: set[str] = set()
         for one in self.story.attackers:
             if not one.acts(self.at):
                 continue
             if one.kind == "holds":
-                held |= {address: int(one.size) for address in one.addresses if not self.refused(address, new=False)}
+                held.update(dict.fromkeys(one.addresses, int(one.size)))
             elif one.kind == "primes":
                 finished += [address for address in self._anew(one, int(one.size)) if not self.refused(address)]
             elif one.kind == "forges-everywhere":
@@ -171,7 +171,7 @@ class Duel:
         pps = sum(syns[one] for one in arriving)
         full = pps > 0 and pps * 30 > PLACES
         return Weather(
-            connections=held,
+            connections={address: count for address, count in held.items() if not self.refused(address, new=False)},
             syn_pps=syns,
             half_open=Counter(waiting if full else waiting[: int(pps * 3)]),
             finished=tuple(finished),
