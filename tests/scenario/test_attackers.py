@@ -266,6 +266,7 @@ def test_a_sampler_that_does_not_see_what_floods_says_so(scene: Scene) -> None:
     unseen = {f"2001:db8:9:{i:x}::1": 1 for i in range(129)}
     strikes(scene, Weather(half_open=unseen, dropped_pps=12_000.0), 5.0)
     assert Code.SAMPLER_BLIND in codes(scene)
+    assert "2001:db8:9::/56" in scene.banned(), "half-open sockets are judged all the same"
     strikes(scene, Weather(), 5.0)
     assert Code.SAMPLER_BLIND not in codes(scene)
 
