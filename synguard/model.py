@@ -110,6 +110,7 @@ class Cause(StrEnum):
     PROVEN = "proven"
     CROWD = "crowd"
     FORGED_SHARE = "forged-share"
+    HARMLESS = "harmless"
 
 
 class FloodKind(StrEnum):

@@ -43,11 +43,13 @@ from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
 from synguard.status.conditions import Code, Conditions
-from synguard.status.model import Status
+from synguard.status.model import ChallengeStatus, Status
 from synguard.status.publisher import Amendment, Publisher, Reader
 
 log: Final = logging.getLogger(__name__)
 
+REST_S: Final = 1.01
+"""Between two ticks of a calm host on which nothing stirs: what is due once a second is due then."""
 
 LAST_ACK_S: Final = 1.0
 """How long an agent that ends amid challenges waits for the ACKs of clients that were answered."""
@@ -224,14 +226,17 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         challenged = state.active_bans.challenges > 0
         decision = self._cookies.follow(decision, assessment, now, utc, challenged=challenged)
         challenging = self.challenging
-        if challenging is None or self._config.mode is Mode.DRY_RUN:
+        if challenging is None:
+            return decision
+        ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
+        if self._config.mode is Mode.DRY_RUN:
+            challenging.survey(ports, now)
             return decision
         challenging.carry_options(self._cookies.timestamps)
         if challenged and not self._cookies.always:
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
-        ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
         challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
-        challenging.compare(now, challenged=challenged)
+        challenging.compare(now, challenged=challenged, many=state.active_bans.challenges_of_many > 0)
         here = challenging.state
         if challenged and not here.works and here.known:
             decision = self._stop_challenges(decision, here.why_not, utc)
@@ -246,14 +251,34 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             self._engine.evaluator_state.active_bans.remove(ban)
         return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
 
-    def _wait(self, seconds: float) -> None:
+    def _rest(self, began: float, next_at: float, ends_at: float) -> float:
+        """Wait until the next tick; return when it was due. While nothing stirs on a calm host, that is in a second."""
+        glance, calm = self._sources.glance, self._config.cadence.calm
+        quiet = self.phase is Phase.CALM and not (
+            self._sampling or self._sensors.alerted(began) or len(self._engine.scores)
+        )
+        if glance is None or self.record is not None or not quiet or self._sensors.failing:
+            self._wait(next_at - self._clock.monotonic())
+            return next_at
+        rested_until = min(max(began + REST_S, next_at), ends_at)
+        while not (self._wait(next_at - self._clock.monotonic()) or self._stopping or next_at >= rested_until):
+            now = self._clock.monotonic()
+            if glance.stirred(now):
+                break
+            self._detector.rested(now)
+            next_at = min(now + calm, rested_until)
+        return next_at
+
+    def _wait(self, seconds: float) -> bool:
         """Wait for the next tick, or for the challenge program to see SYNs become many; by source they count then."""
         onset = None if self.challenging is None or self.phase is not Phase.CALM else self.challenging.onset_fd
         if onset is None or self.challenging is None:
-            self._clock.wait(seconds)
-        elif select.select([onset], [], [], max(seconds, 0.0))[0]:
+            return self._clock.wait(seconds)
+        if select.select([onset], [], [], max(seconds, 0.0))[0]:
             self.challenging.woken()
             self._sensors.alert(self._clock.monotonic())
+            return True
+        return self._clock.wait(0.0)  # a signal may have come meanwhile
 
     def run(self, for_s: float | None = None) -> None:
         """Tick until ``stop`` or for ``for_s`` seconds; slower than asked where a tick would cost too much CPU."""
@@ -279,7 +304,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             next_at = min(began + max(every, cost / cadence.cpu_share), ends_at)
             if alerted and self._sampling and not sampled:
                 next_at = began  # what was counted since the onset waits to be judged
-            self._wait(next_at - self._clock.monotonic())
+            next_at = self._rest(began, next_at, ends_at)
 
     def stop(self) -> None:
         """End the loop after the present tick."""
@@ -370,6 +395,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             countermeasures=self._cookies.status(),
             leaks=self._ban_effect.leaks,
             bans_by=active_bans_by(self._enforcement.counts),
+            challenges=self._challenge_status(),
             totals=self._totals.status(self._decision_log.verdicts, self._enforcement),
             sampling_one_in=self._sensors.sampling_one_in,
             ledger_bytes=self._ledger.size(),
@@ -379,6 +405,11 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             confirm_by=self._engine.evaluator_state.ends_by,
             agent=self._resource_usage.sum_up(now),
         )
+
+    def _challenge_status(self) -> ChallengeStatus:
+        state = self._engine.evaluator_state
+        here = state.challenge
+        return ChallengeStatus(works=here.works, why_not=here.why_not, targets=state.active_bans.challenges)
 
     def _levels(self) -> tuple[CapacityLevel, ...]:
         """Return how full the kernel's fullest place is, and how much of the budget of standing bans is spent."""

@@ -21,6 +21,7 @@ from synguard.agent.kernel_watch import KernelWatch
 from synguard.agent.lock import AgentLock
 from synguard.agent.metrics_endpoint import measuring
 from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.syn_cookies import cookies_for
 from synguard.agent.syn_sources import SynSensor, SynSources
@@ -33,6 +34,7 @@ from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import split_plane
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
+from synguard.memory import give_back
 from synguard.model import Mode
 from synguard.notify.services import host_name
 from synguard.operator.enablement import EnablementFile
@@ -96,6 +98,9 @@ def agent_for(
         mode = mode_controller.wanted(clock.monotonic())
         made = parts(mode)
         if keep is not None:
+            if challenging is not None and "CAP_BPF" not in keep:
+                now = clock.monotonic()
+                challenging.survey_for_good(lambda: [one.port for one in SocketTables().listeners(now)], now)
             capabilities.give_up_all_but(keep)
         agent = Agent(
             config.model_copy(update={"mode": mode}),
@@ -128,6 +133,7 @@ def agent_for(
         held.enter_context(measuring(agent, config.metrics, dispatcher))
         held.enter_context(in_fleet(agent, config, clock, host_name(config.notify)))
         agent.adopt()
+        give_back()
         yield agent
 
 
@@ -175,14 +181,14 @@ def plane_for(config: Config, clock: Clock) -> Plane:
 
 def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
-    most = config.sampler.kept_per_second
+    most, tables = config.sampler.kept_per_second, SocketTables()
 
     def syns(counters: Callable[[float], CounterReading]) -> SynSensor:
         sampler = SynSampler(most)
         return sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most, counters))
 
     if config.containers.watch == "auto":
-        everywhere = EveryNamespace()
+        everywhere = EveryNamespace(tables)
         return HostSensors(
             sockets=everywhere,
             syns=syns(everywhere.counters),
@@ -190,16 +196,18 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
+            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
             ended=EndedConnections(),
             containers=everywhere,
         )
     return HostSensors(
-        sockets=SocketTables(),
+        sockets=tables,
         syns=syns(read_counters),
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
+        glance=Glance(tables.count_half_open, read_counters),
         ended=EndedConnections(),
     )
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
+from synguard.agent.quiet import Glance
 from synguard.agent.sensor_pace import SensorPace
 from synguard.agent.short_lived import Ended
-from synguard.agent.syn_sources import SynSensor, how_sampled
+from synguard.agent.syn_sources import ALERT_S, SynSensor, how_sampled
 from synguard.enforcer.socket_destroy import open_here
 from synguard.errors import SynguardError
 from synguard.logs import event
@@ -38,8 +39,6 @@ log: Final = logging.getLogger(__name__)
 
 _Seen = TypeVar("_Seen")
 
-ALERT_S: Final = 0.5
-"""How long SYNs go on being counted after the program has seen them become many, though nothing suffers yet."""
 CPU_EVERY_S: Final = 0.25
 """Between two looks at the CPUs' times, which are read during an attack alone."""
 
@@ -83,6 +82,7 @@ class HostSensors:
     ended: Ended | None = None
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
+    glance: Glance | None = None
     containers: EveryNamespace | None = None
     """Where other network namespaces are watched: what reads sockets, counters and the rest of them too."""
 

@@ -11,6 +11,8 @@ from synguard.readings import SynSample
 
 log: Final = logging.getLogger(__name__)
 
+ALERT_S: Final = 0.5
+"""How long SYNs go on being counted after the program has seen them become many, though nothing suffers yet."""
 COUNT_AGAIN_S: Final = 60.0
 """How long the sampler has its turn after the program could not be read."""
 

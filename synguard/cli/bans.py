@@ -102,7 +102,7 @@ def _held(ledger: Ledger, config: Config, now: datetime) -> tuple[frozenset[Netw
     actual = kernel_now(config)
     if actual is None:
         return None, ""
-    counted = {id_: one.hits for id_, one in actual.bans.items() if one.hits.packets}
+    counted = {id_: one.hits for id_, one in actual.bans.items() if one.hits.packets or one.hits.passed}
     if counted:
         ledger.record_hits(counted, now)
     return actual.stopped, ", ".join(actual.missing[:3])

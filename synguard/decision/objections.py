@@ -21,6 +21,10 @@ EXCEPTIONS: Final = 4096
 """Proven peers that keep a way through one banned prefix; a prefix with more of them is not banned."""
 
 
+HARMLESS_PPS: Final = 200.0
+"""SYNs a second that a listener carries, with cookies or in its queue, without any help."""
+
+
 class Objection(NamedTuple):
     """Why a step is not taken: the cause that programs read, and a clause for people."""
 
@@ -116,7 +120,18 @@ class Objections:
         if self._spoofed and is_prefix(item, policy) and self._share(item) < MEANINGFUL_SHARE:
             why = f"with its like it carries only {self._share(item):.1%} of a flood whose sources are forged"
             return Objection(why, Cause.FORGED_SHARE)
+        if self._harmless():
+            why = (
+                f"fewer than {HARMLESS_PPS:.0f} SYNs a second come, none is turned away, and its address may be forged"
+            )
+            return Objection(why, Cause.HARMLESS)
         return None
+
+    def _harmless(self) -> bool:
+        """Return whether the whole flood is so small that it harms no one; refusing an address would harm its owner."""
+        flood = self._assessment.flood
+        largest = max(flood.syn_pps, flood.cookies_sent_pps, flood.overflow_pps)
+        return largest < HARMLESS_PPS and not flood.dropped_pps and not self._assessment.bottleneck
 
     def _proven_alone(self, item: Offender, inside: Inside, proven: int) -> bool:
         """Return whether the target is over its limits only through addresses that completed a handshake."""

@@ -11,7 +11,6 @@ import numpy as np
 
 from synguard.detector.assessment import Assessment, Dispersion, FloodFigures, ListenerPressure, Observation
 from synguard.detector.ban_filter import BanFilter
-from synguard.detector.columns import cut, sorting_order
 from synguard.detector.counting import AddressRows, observe, split
 from synguard.detector.cpu import CpuWindow
 from synguard.detector.dispersion import EVERYWHERE, dispersion
@@ -21,6 +20,7 @@ from synguard.detector.lowered_limits import PressedPorts, StalledPorts, gravest
 from synguard.detector.members import Crowd, SortedRows, Weighted
 from synguard.detector.new_connections import NewConnections
 from synguard.detector.overflow import OverflowWindow
+from synguard.detector.peers import completed
 from synguard.detector.pressure import pressure_on
 from synguard.detector.rates import dropped_rate, rate
 from synguard.detector.recent_sources import RecentSources
@@ -29,7 +29,6 @@ from synguard.detector.unsampled import UnsampledWindow
 from synguard.model import Signal
 from synguard.policy.models import Policy
 from synguard.readings import (
-    U64,
     CounterReading,
     Readings,
     SocketReading,
@@ -121,8 +120,13 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
                 for signal, rows in self._crowds.items()
                 if signal is not Signal.SYN_RATE or self._recent_syns
             },
-            completed=_completed(readings),
+            completed=completed(readings),
         )
+
+    def rested(self, at: float) -> None:
+        """Note that until ``at`` hardly a socket was half-open: what the next tick finds has not lasted any longer."""
+        if Signal.HALF_OPEN in self._measured_at:
+            self._measured_at[Signal.HALF_OPEN] = at
 
     def _figures(self, readings: Readings) -> FloodFigures:
         last, before = self._flood, self._counters
@@ -283,18 +287,3 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         table = self._half_open.table
         free = ~ban_filter.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True)
         return dispersion(table.remote_high[free], table.remote_low[free], table.local_port[free])
-
-
-def _completed(readings: Readings) -> tuple[U64, U64] | None:
-    columns = []
-    if readings.connections is not None:
-        columns.append((readings.connections.table.remote_high, readings.connections.table.remote_low))
-    if readings.proven is not None:
-        columns.append(readings.proven)
-    if not columns:
-        return None
-    high = np.concatenate([column[0] for column in columns])
-    low = np.concatenate([column[1] for column in columns])
-    order = sorting_order(high, low)
-    distinct = cut(high[order], low[order], 6, 128)
-    return distinct.high, distinct.low

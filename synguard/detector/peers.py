@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network
-from synguard.readings import CONNECTED, SocketTable, TcpState
+from synguard.detector.columns import cut, sorting_order
+from synguard.readings import CONNECTED, U64, Readings, SocketTable, TcpState
 
 _HALF = (1 << 64) - 1
 _V4 = 0xFFFF << 32
@@ -73,3 +74,19 @@ def _within(table: SocketTable, network: Network) -> npt.NDArray[np.bool_]:
     after = (high > np.uint64(first >> 64)) | ((high == np.uint64(first >> 64)) & (low >= np.uint64(first & _HALF)))
     before = (high < np.uint64(last >> 64)) | ((high == np.uint64(last >> 64)) & (low <= np.uint64(last & _HALF)))
     return np.asarray(after & before, np.bool_)
+
+
+def completed(readings: Readings) -> tuple[U64, U64] | None:
+    """Return the peers of completed connections, each once in address order; None where none were read."""
+    columns = []
+    if readings.connections is not None:
+        columns.append((readings.connections.table.remote_high, readings.connections.table.remote_low))
+    if readings.proven is not None:
+        columns.append(readings.proven)
+    if not columns:
+        return None
+    high = np.concatenate([column[0] for column in columns])
+    low = np.concatenate([column[1] for column in columns])
+    order = sorting_order(high, low)
+    distinct = cut(high[order], low[order], 6, 128)
+    return distinct.high, distinct.low

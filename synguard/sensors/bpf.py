@@ -109,6 +109,8 @@ def nothing() -> bytes:
 def syns(version: int, one_in: int, ports: frozenset[int] | None) -> bytes:
     """Return a program that keeps one in ``one_in`` (a power of two) of arriving SYNs over IP ``version`` 4 or 6.
 
+    Of all packets it looks at one in ``one_in``, drawn at random, and lets the others go after three instructions.
+
     A SYN here is what alone can open a connection, as ``iptables --syn`` has it: SYN set; ACK, RST and FIN clear. Kept
     are those addressed to this host's link address, to one of ``ports`` (None, or more than ``MAX_PORTS``: any), and
     not over loopback. Not seen: what was dropped before the IP layer (XDP, tc, an nftables ingress hook); a SYN whose
@@ -118,6 +120,7 @@ def syns(version: int, one_in: int, ports: frozenset[int] | None) -> bytes:
         raise ValueError("one_in must be a power of two")
     return assemble(
         [
+            *_let_most_go(one_in),
             *(_find_tcp_in_ipv4() if version == 4 else _find_tcp_in_ipv6()),
             Op(_LD_H_IND, 14),  # the window: a load beyond the packet's end lets it go
             Op(_LD_B_IND, 13),
@@ -129,14 +132,24 @@ def syns(version: int, one_in: int, ports: frozenset[int] | None) -> bytes:
             Op(_JEQ, _LOOPBACK, then="drop"),
             *_match_ports(ports),
             "wanted",
-            Op(_LD_W_ABS, _RANDOM),
-            Op(_AND_K, one_in - 1),
-            Op(_JEQ, 0, otherwise="drop"),
             Op(_RET_K, SNAP if version == 4 else SNAP6),
             "drop",
             Op(_RET_K, 0),
         ]
     )
+
+
+def _let_most_go(one_in: int) -> list[Op | str]:
+    """Draw before looking: the more packets come, the fewer are looked at, and the less each of them costs."""
+    if one_in == 1:
+        return []
+    return [
+        Op(_LD_W_ABS, _RANDOM),
+        Op(_AND_K, one_in - 1),
+        Op(_JEQ, 0, then="drawn"),
+        Op(_RET_K, 0),
+        "drawn",
+    ]
 
 
 def _find_tcp_in_ipv4() -> list[Op | str]:

@@ -13,7 +13,9 @@ import ctypes
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +37,9 @@ _PIDFD_GETFD: Final = 438  # the same number on every architecture
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _PROC: Final = Path("/proc")
 _LOGIND_SESSIONS: Final = Path("/run/systemd/sessions")
+NAMES_KEPT_S: Final = 60.0
+_APART_S: Final = 2.0
+"""Two looks that say something about a name that stays."""
 
 
 def read_ssh_peers(
@@ -62,7 +67,7 @@ def read_ssh_peers(
 
 def read_login_gaps(proc: Path = _PROC) -> tuple[str, ...]:
     """Return a sentence for each kind of login that may exist here and cannot be known; empty where all are known."""
-    names = {name: _name_of(proc / name) for name in os.listdir(proc) if name.isdigit()}
+    names = process_names(proc)
     gaps: list[str] = []
     advice = "put the addresses that you log in from into [allow]"
     others = sorted(_OTHER_DAEMONS & set(names.values()))
@@ -75,9 +80,42 @@ def read_login_gaps(proc: Path = _PROC) -> tuple[str, ...]:
     return tuple(gaps)
 
 
-def _name_of(process: Path) -> str:
+def process_names(proc: Path = _PROC) -> dict[str, str]:
+    """Return process id → name, empty where it cannot be read.
+
+    A process that bore the same name at two looks, seconds apart, is believed to keep it for a minute: it would have to
+    run another program in place of its own, which daemons do when they start.
+    """
+    known = _KNOWN.setdefault(proc, _KnownNames())
+    now = time.monotonic()
+    if now - known.since > NAMES_KEPT_S:
+        known.since, known.settled = now, {}
+    pids = [name for name in os.listdir(proc) if name.isdigit()]
+    names = {pid: known.settled.get(pid) or _name_of(f"{proc}/{pid}/comm") for pid in pids}
+    known.settled = {pid: name for pid, name in known.settled.items() if pid in names}
+    if now - known.looked_at >= _APART_S:
+        known.settled |= {pid: name for pid, name in names.items() if name and known.last.get(pid) == name}
+        known.last, known.looked_at = names, now
+    return names
+
+
+@dataclass(slots=True)
+class _KnownNames:
+    """What processes were called at the last calls."""
+
+    last: dict[str, str] = field(default_factory=dict)
+    settled: dict[str, str] = field(default_factory=dict)
+    looked_at: float = float("-inf")
+    since: float = field(default_factory=time.monotonic)
+
+
+_KNOWN: Final[dict[Path, _KnownNames]] = {}
+
+
+def _name_of(comm: str) -> str:
     try:
-        return (process / "comm").read_text(errors="replace").strip()
+        with open(comm, errors="replace") as file:
+            return file.read(64).strip()
     except OSError:
         return ""
 
@@ -172,8 +210,8 @@ def _by_logind(sessions: Path) -> Iterator[tuple[Address, str]]:
 
 def _by_processes(proc: Path) -> Iterator[tuple[Address, str]]:
     """Find authenticated sshd sessions by their process titles."""
-    for name in os.listdir(proc):
-        title = _session_title(name) if name.isdigit() else None
+    for name, comm in process_names(proc).items():
+        title = _session_title(name) if comm in _SSHD_NAMES else None
         if title:
             for peer in _peers_of_session(int(name)):
                 yield peer, f"SSH session of {title[1]} ({title[2] or 'no terminal'})"
@@ -185,9 +223,6 @@ def _session_title(pid: str) -> re.Match[str] | None:
     A local user may give a program any name and title, root's sshd too if he starts it himself; but not its parent.
     """
     try:
-        with open(f"/proc/{pid}/comm") as comm:
-            if comm.readline().strip() not in _SSHD_NAMES:
-                return None
         program = Path(os.readlink(f"/proc/{pid}/exe"))
         if program.name not in _SSHD_NAMES or program.stat().st_uid != 0 or not _made_by_root(int(pid)):
             return None

@@ -72,6 +72,15 @@ class SocketTables:
         self._served.update(sorted(elsewhere)[: MOST_SERVED - len(self._served)])
         return SocketReading(now, table, self.source)
 
+    def count_half_open(self) -> int:
+        """Return how many sockets are in ``SYN_RECV``.
+
+        Raises:
+            SensorError: No whole table could be had.
+        """
+        rows = self._diag_tcp(_HALF_OPEN)
+        return len(self._read_by_psutil().table if rows is None else rows)
+
     def connections(self, now: float) -> SocketReading:
         """Return sockets past the handshake, ``TIME_WAIT`` included, whose local port listens or had half-open ones.
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from synguard.decision.ladder import ChallengeState
 from synguard.detector.detector import Detector
-from synguard.model import Mode, Scope
+from synguard.model import Action, Mode, Scope
 from synguard.policy.models import Budget, Config, Limits, Policy, Proven
 from synguard.readings import Readings
 from synguard.status.conditions import Code
@@ -196,6 +197,36 @@ def test_handshakes_that_are_over_at_once_are_counted_where_they_end(scene: Scen
     strikes(scene, Weather(connections=PEOPLE, short_pps=people | {"203.0.113.7": 8000}), 10.0)
     assert scene.banned() == {"203.0.113.7"}
     assert all(ban.scope is Scope.ALL for ban in scene.plane.read().bans.values())
+
+
+ADMIN = "203.0.113.22"
+BASTION = Policy(
+    name="bastion",
+    pressed=0.25,
+    limits=Limits(half_open=16, syn_rate=20, connections=40, connection_rate=5),
+    prefix_limits=Limits(half_open=64, syn_rate=100, connections=200, connection_rate=50),
+)
+
+
+def forging(address: str, pps: float, held: int) -> Weather:
+    """Return SYNs forged from one address, of which SYN cookies carry what the queue does not hold."""
+    return Weather(syn_pps={address: pps}, half_open={address: held}, cookies_pps=pps, header_of=forged)
+
+
+@pytest.mark.parametrize(("pps", "held"), [(22.0, 40), (35.0, 128)])
+def test_a_trickle_in_the_name_of_an_absent_admin_does_not_close_ssh_to_her(
+    tmp_path: Path, pps: float, held: int
+) -> None:
+    """22 SYNs a second, 1.2 kB, forged from an address that no one was logged in from closed SSH to it for 126 s."""
+    scene = Scene(tmp_path, BASTION, config=ENFORCE, port=22)
+    strikes(scene, forging(ADMIN, pps, held), 60.0)
+    assert not refused(scene, ADMIN)
+
+
+def test_where_challenges_work_the_admin_is_challenged_whatever_is_forged(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, BASTION, config=ENFORCE, port=22, challenge=ChallengeState(works=True))
+    strikes(scene, forging(ADMIN, 2000.0, 128), 10.0)
+    assert {ban.action for ban in scene.plane.read().bans.values()} == {Action.CHALLENGE}
 
 
 def codes(scene: Scene) -> set[Code]:

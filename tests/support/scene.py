@@ -13,6 +13,7 @@ from synguard.addresses import format_network
 from synguard.agent.agent import Agent, Tick
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.syn_cookies import cookies_for
 from synguard.decision.ladder import ChallengeState
@@ -115,6 +116,11 @@ class FakeSensors:
         self._may_fail("half_open")
         return sockets(now, table(self.weather.half_open, self.port))
 
+    def count_half_open(self) -> int:
+        """Return how many sockets are in ``SYN_RECV``."""
+        self._may_fail("half_open")
+        return sum(self.weather.half_open.values())
+
     def connections(self, now: float) -> SocketReading:
         """Return the established sockets; the same ones as long as the weather holds."""
         self._may_fail("connections")
@@ -202,6 +208,7 @@ class Scene:
         port: int = 80,
         follows: bool = False,
         challenge: ChallengeState | None = None,
+        glances: bool = False,
     ) -> None:
         self.challenge = challenge or ChallengeState()
         """Whether SYNs can be challenged on this host; a test may change it at any time."""
@@ -213,6 +220,8 @@ class Scene:
         self.ledger = Ledger.open(tmp_path / LEDGER_FILE, settings.ledger)
         self.plane = plane or DryRunPlane(self.clock.utcnow)
         self._lock = tmp_path / "apply.lock"
+        self._glances = glances
+        """Whether the agent rests while nothing stirs, as it does on a real host."""
         self._follows = follows
         """Whether the agent follows ``synguard enable``; the plane is then the one to enforce with."""
         self.agent = self._new_agent()
@@ -291,6 +300,7 @@ class Scene:
                 cpu=self.sensors.cpu,
                 ended=FakeEnded(self.clock, lambda: self.sensors.weather.short_pps, self.sensors.port),
                 monotonic=self.clock.monotonic,
+                glance=Glance(self.sensors.count_half_open, self.sensors.counters) if self._glances else None,
             ),
             enforcement=parts.enforcement,
             cookies=parts.cookies,

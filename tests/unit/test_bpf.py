@@ -46,3 +46,13 @@ def test_one_in_is_a_power_of_two(one_in: int) -> None:
 
 def test_nothing_keeps_nothing() -> None:
     assert instructions(nothing()) == [(RET, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("one_in", [2, 16, 1 << 20])
+def test_of_the_packets_that_are_not_drawn_none_is_looked_at(version: int, one_in: int) -> None:
+    """Every SYN of a flood was taken apart, and most were let go at the end by chance."""
+    load, random, mask = 0x20, 0xFFFF_F038, 0x54
+    drawing = instructions(syns(version, one_in, frozenset({80})))[:4]
+    assert drawing == [(load, 0, 0, random), (mask, 0, 0, one_in - 1), (JEQ, 1, 0, 0), (RET, 0, 0, 0)]
+    assert instructions(syns(version, one_in, frozenset({80})))[4:] == instructions(syns(version, 1, frozenset({80})))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,10 @@ BTF: Final = Path("/sys/kernel/btf/vmlinux")
 LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 SELF: Final = Path("/proc/thread-self/status")
 
-_HELPERS: Final = ("bpf_tcp_raw_gen_syncookie_ipv4", "bpf_tcp_raw_gen_syncookie_ipv6", "bpf_loop")
+_HELPERS: Final = (
+    *(f"bpf_tcp_raw_{does}_syncookie_ipv{version}" for does in ("gen", "check") for version in (4, 6)),
+    "bpf_loop",
+)
 _LARGEST: Final = 1 << 26
 """Bytes of BTF that are read; kernels have 5 to 10 MiB."""
 _CAPABILITIES: Final = {"CAP_NET_ADMIN": 12, "CAP_BPF": 39}
@@ -24,7 +28,7 @@ _SYS_ADMIN: Final = 21
 
 def kernel_obstacles(btf: Path = BTF, lockdown: Path = LOCKDOWN, status: Path = SELF) -> Iterator[Obstacle]:
     """Yield what the kernel lacks or refuses. Distributions port helpers back, so its version says little."""
-    yield from _btf(btf)
+    yield from _btf(btf)  # megabytes, which do not change while the kernel runs
     yield from _rights(status)
     try:
         libbpf.library()
@@ -35,18 +39,20 @@ def kernel_obstacles(btf: Path = BTF, lockdown: Path = LOCKDOWN, status: Path = 
         yield Obstacle("lockdown", text, "boot with lockdown=integrity, or without it")
 
 
-def _btf(path: Path) -> Iterator[Obstacle]:
+@cache
+def _btf(path: Path) -> tuple[Obstacle, ...]:
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST)
     except OSError:
         text = f"the kernel describes no types: {path} cannot be read (CONFIG_DEBUG_INFO_BTF)"
-        yield Obstacle("btf", text, "boot a kernel with BTF: those of Debian 12, Ubuntu 22.04 and RHEL 9 have it")
-        return
+        fix = "boot a kernel with BTF: those of Debian 12, Ubuntu 22.04 and RHEL 9 have it"
+        return (Obstacle("btf", text, fix),)
     missing = [name for name in _HELPERS if f"\0{name}\0".encode() not in data]
-    if missing:
-        text = f"the kernel lacks {' and '.join(missing)}, which Linux has since 6.0"
-        yield Obstacle("helpers", text, "boot Linux 6.0 or later")
+    if not missing:
+        return ()
+    text = f"the kernel lacks {' and '.join(missing)}, which Linux has since 6.0"
+    return (Obstacle("helpers", text, "boot Linux 6.0 or later"),)
 
 
 def _rights(status: Path) -> Iterator[Obstacle]:

@@ -1,0 +1,102 @@
+"""A calm agent glances at the host between two ticks, and ticks once a second while nothing stirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from synguard.agent.agent import Tick
+from synguard.policy.models import Config
+from synguard.readings import CounterReading
+from tests.scenario.test_forged import flood
+from tests.scenario.test_onset import ATTACKER, POLICY
+from tests.support.scene import Scene, Weather
+
+Seen = list[tuple[float, Tick]]
+
+
+def watched(tmp_path: Path, *, glances: bool = True) -> tuple[Scene, Seen]:
+    scene, seen = Scene(tmp_path, POLICY, config=Config(), glances=glances), []
+    began = scene.clock.monotonic()
+
+    def watch(tick: Tick, now: float, _utc: datetime) -> None:
+        seen.append((round(now - began, 3), tick))
+
+    scene.agent.observers.append(watch)
+    return scene, seen
+
+
+def at(scene: Scene, seconds: float, change: Callable[[], None]) -> None:
+    """Let the weather change once so much time has passed, in the midst of a wait too."""
+    due, advance = scene.clock.monotonic() + seconds, scene.clock.advance
+
+    def go_on(passed: float) -> None:
+        advance(passed)
+        if scene.clock.monotonic() >= due:
+            change()
+
+    scene.clock.advance = go_on  # type: ignore[method-assign]  # the test's own clock
+
+
+def test_while_nothing_stirs_a_tick_comes_once_a_second(tmp_path: Path) -> None:
+    scene, seen = watched(tmp_path)
+    scene.lives(10.0)
+    assert len([moment for moment, _ in seen if moment >= 1]) == 9
+
+
+@pytest.mark.parametrize(
+    "stirs",
+    [
+        Weather(half_open={ATTACKER: 9}),
+        Weather(cookies_pps=100.0),
+        Weather(dropped_pps=100.0),
+        Weather(refused_pps=1000.0),
+        Weather(broken=frozenset({"counters"})),
+    ],
+    ids=["half-open sockets", "cookies", "drops", "resets", "what cannot be looked at"],
+)
+def test_what_stirs_brings_the_next_tick_as_soon_as_without_a_rest(tmp_path: Path, stirs: Weather) -> None:
+    scene, seen = watched(tmp_path)
+    at(scene, 5.3, lambda: setattr(scene.sensors, "weather", stirs))
+    scene.lives(6.0)
+    assert any(5.3 <= moment <= 5.3 + Config().cadence.calm for moment, _ in seen)
+
+
+def test_a_flood_is_condemned_as_soon_as_without_a_rest(tmp_path: Path) -> None:
+    found = []
+    for number, glances in enumerate((True, False)):
+        home = tmp_path / str(number)
+        home.mkdir()
+        scene, seen = watched(home, glances=glances)
+        at(scene, 5.05, lambda scene=scene: setattr(scene.sensors, "weather", flood({ATTACKER: 15_000.0})))  # type: ignore[misc]
+        scene.lives(7.0)
+        found.append(next(moment for moment, tick in seen if tick.decision.bans))
+    rested, awake = found
+    assert rested <= awake + Config().cadence.calm
+
+
+def test_what_a_tick_finds_after_a_rest_has_not_lasted_for_all_of_it(tmp_path: Path) -> None:
+    """Half-open sockets that came after the last glance are scored from that glance on, not from the last tick on."""
+    scene, seen = watched(tmp_path)
+    at(scene, 5.3, lambda: setattr(scene.sensors, "weather", Weather(half_open={ATTACKER: 120}, backlog=4096)))
+    scene.lives(5.6)
+    first = next(tick for moment, tick in seen if moment >= 5.3)
+    assert max(first.assessment.elapsed.values()) <= Config().cadence.calm + 1e-6
+
+
+def test_a_glance_asks_the_counters_and_not_for_resets_that_scanners_cause() -> None:
+    from synguard.agent.quiet import Glance
+
+    values = {"SyncookiesSent": 5, "OutRsts": 100}
+    glance = Glance(lambda: 0, lambda now: CounterReading(now, dict(values)))
+    glance.stirred(0.0)
+    values["OutRsts"] += 5
+    assert not glance.stirred(0.2)
+    values["OutRsts"] += 50
+    assert glance.stirred(0.4)
+    values["SyncookiesSent"] += 1
+    assert glance.stirred(0.6)
+    assert not glance.stirred(0.8)
