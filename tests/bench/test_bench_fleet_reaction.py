@@ -39,6 +39,6 @@ def test_how_long_a_ban_takes_to_the_other_hosts(capsys: pytest.CaptureFixture[s
                 took.append((banned_at(other, target) - banned_at(first, target)).total_seconds())
     with capsys.disabled():
         print(
-            f"\npoll {POLL_S} s, {len(took)} bans followed: {min(took):.1f} to {max(took):.1f} s after the first host's, "
+            f"\npoll {POLL_S} s, {len(took)} bans followed: {min(took):.1f} to {max(took):.1f} s after the first, "
             f"{sum(took) / len(took):.1f} s on average"
         )
