@@ -232,7 +232,9 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         if challenged and not self._cookies.always:
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
         ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
-        challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
+        challenging.follow(
+            ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged, calm=self.phase is Phase.CALM
+        )
         challenging.compare(now, challenged=challenged)
         here = challenging.state
         if challenged and not here.works and here.known:
