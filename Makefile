@@ -38,13 +38,13 @@ lint: setup ## ruff and mypy --strict
 
 test: lint ## set up everything, then lint and run every test, those in the kernel too
 	$(PY) -m pytest -m 'not flood and $(IN_TEST)' --numprocesses 2 --dist loadfile
-	$(PY) -m pytest -m 'flood and $(IN_TEST)'
+	$(PY) -m pytest -m 'flood and $(IN_TEST)' tests/netns
 
 docs: setup ## work through every page of the documentation on a host under a flood, a minute or two
-	$(PY) -m pytest -m pages
+	$(PY) -m pytest -m pages tests/netns
 
 bench: setup ## benchmarks side by side, as ratios (SHORT=1 for the short form)
-	$(PY) -m pytest -m bench -s --timeout 1800
+	$(PY) -m pytest -m bench -s --timeout 1800 tests/bench
 
 soak: setup ## an hour of floods, restarts and wiped rules: nothing may grow (SOAK=10m for less, SHORT=1 for CI)
 	SOAK='$(SOAK)' $(PY) -m pytest -m soak -s tests/soak

@@ -43,7 +43,7 @@ from synguard.policy.models import Config, Policy
 from synguard.readings import Protected, Readings
 from synguard.status.builder import build_status
 from synguard.status.conditions import Code, Conditions
-from synguard.status.model import Status
+from synguard.status.model import ChallengeStatus, Status
 from synguard.status.publisher import Amendment, Publisher, Reader
 
 log: Final = logging.getLogger(__name__)
@@ -226,16 +226,18 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         challenged = state.active_bans.challenges > 0
         decision = self._cookies.follow(decision, assessment, now, utc, challenged=challenged)
         challenging = self.challenging
-        if challenging is None or self._config.mode is Mode.DRY_RUN:
+        if challenging is None:
+            return decision
+        ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
+        if self._config.mode is Mode.DRY_RUN:
+            challenging.survey(ports, now)
             return decision
         challenging.carry_options(self._cookies.timestamps)
         if challenged and not self._cookies.always:
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
-        ports = frozenset(listener.port for listener in assessment.pressure if not listener.namespace)
-        challenging.follow(
-            ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged, calm=self.phase is Phase.CALM
-        )
-        challenging.compare(now, challenged=challenged)
+        calm = self.phase is Phase.CALM
+        challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged, calm=calm)
+        challenging.compare(now, challenged=challenged, many=state.active_bans.challenges_of_many > 0)
         here = challenging.state
         if challenged and not here.works and here.known:
             decision = self._stop_challenges(decision, here.why_not, utc)
@@ -394,6 +396,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             countermeasures=self._cookies.status(),
             leaks=self._ban_effect.leaks,
             bans_by=active_bans_by(self._enforcement.counts),
+            challenges=self._challenge_status(),
             totals=self._totals.status(self._decision_log.verdicts, self._enforcement),
             sampling_one_in=self._sensors.sampling_one_in,
             ledger_bytes=self._ledger.size(),
@@ -403,6 +406,11 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             confirm_by=self._engine.evaluator_state.ends_by,
             agent=self._resource_usage.sum_up(now),
         )
+
+    def _challenge_status(self) -> ChallengeStatus:
+        state = self._engine.evaluator_state
+        here = state.challenge
+        return ChallengeStatus(works=here.works, why_not=here.why_not, targets=state.active_bans.challenges)
 
     def _levels(self) -> tuple[CapacityLevel, ...]:
         """Return how full the kernel's fullest place is, and how much of the budget of standing bans is spent."""

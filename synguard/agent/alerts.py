@@ -39,6 +39,7 @@ ABOUTS: Final = {
     Code.BANS_REFUSED: About.BUDGET,
     Code.PLANE_FAILED: About.PLANE,
     Code.LEAK: About.LEAK,
+    Code.FLEET_FAILED: About.PEER,
 }
 """Conditions that have messages of their own; any other problem is told as ``unhealthy``."""
 
@@ -83,7 +84,7 @@ class Alerts:
                 incident=tick.decision.incident,
                 dry_run=status.mode is Mode.DRY_RUN,
                 ports=tuple(_port(one) for one in tick.assessment.pressure if one.censored or one.fill >= PRESSED),
-                served=served(status.flood),
+                served="; ".join(filter(None, (served(status.flood), challenged_words(status)))),
                 states=self._states(status, now),
             )
         )
@@ -129,6 +130,16 @@ def served(flood: FloodStatus) -> str:
     if flood.completed_pps < 0.5:
         return "no client is turned away, and none came in the last second"
     return f"clients are served: {flood.completed_pps:.0f} handshakes/s complete, none is turned away"
+
+
+def challenged_words(status: Status) -> str:
+    """Return how many targets are challenged and what became of their SYNs; nothing where none is."""
+    targets, totals = status.challenges.targets, status.totals
+    would = " would be" if status.mode is Mode.DRY_RUN else ""
+    counts = (
+        "" if would else f", {totals.answered} SYNs answered, {totals.passed} passed, {totals.limited} over a limit"
+    )
+    return f"targets that{would or ' are'} challenged: {targets}{counts}" if targets else ""
 
 
 def _port(listener: ListenerPressure) -> str:

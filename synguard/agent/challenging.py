@@ -31,6 +31,8 @@ FOLLOW_EVERY_S: Final = 1.0
 """How soon new listeners, interfaces and proven peers are taken in."""
 PASS_EVERY_S: Final = 0.1
 """Between two SYNs of challenged targets that reach one listener, on each CPU."""
+SURVEY_S: Final = 10.0
+"""How long a start waits for what stands in the way of challenges, where it cannot be read later."""
 MOST_PORTS: Final = 255
 MOST_PROVEN: Final = 4_096
 """Proven peers that the program lets pass at their small rate, the latest; all others connect through a challenge."""
@@ -55,6 +57,9 @@ class Preflight(Protocol):
 
     def follow(self, ports: Iterable[int], entrances: tuple[Entrance, ...], now: float) -> None:
         """Start a look where one is due."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the look that goes on has ended in time."""
 
 
 class Challenging:  # wide: one part for each thing that the program depends on
@@ -172,6 +177,29 @@ class Challenging:  # wide: one part for each thing that the program depends on
         except SynguardError as error:
             self.refuse(f"the challenge program does not take its settings: {error}")
 
+    def survey(self, ports: frozenset[int], now: float) -> None:
+        """Learn whether SYNs could be challenged here; nothing is loaded, attached or set."""
+        if now < self._due_at:
+            return
+        self._due_at = now + FOLLOW_EVERY_S
+        try:
+            self._follow_points(now)
+            self._preflight.follow(ports, self._entrances, now)
+        except SynguardError as error:
+            self._told = str(error)
+        else:
+            self._told = ""
+
+    def survey_for_good(self, ports: Callable[[], Iterable[int]], now: float) -> None:
+        """Survey once, before this process gives up the rights that it takes."""
+        try:
+            self._follow_points(now)
+            self._preflight.follow(frozenset(ports()), self._entrances, now)
+            self._preflight.wait(SURVEY_S)
+        except SynguardError as error:
+            self._told = str(error)
+        self._due_at = float("inf")
+
     def follow(
         self,
         ports: frozenset[int],
@@ -196,7 +224,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
                 self._onsets = onsets
             if used and now >= self._proven_due_at:
                 self._proven_due_at = now + PROVEN_EVERY_S
-                program.set_proven(proven())
+                program.set_proven(self._unchallenged(proven))
                 program.configure(self._settings())
         except SynguardError as error:
             if str(error) != self._told:
@@ -205,13 +233,18 @@ class Challenging:  # wide: one part for each thing that the program depends on
         else:
             self._told = ""
 
-    def compare(self, now: float, *, challenged: bool) -> None:
-        """Compare handshakes with and without challenges; in each tick, since a pause is short."""
+    def _unchallenged(self, proven: Callable[[], Iterable[Network]]) -> set[Network]:
+        """Return who passes: proven peers, and those that keep a way through the firewall's own drops."""
+        peers = proven() if self._config.proven_per_second else ()
+        return {*peers, *self.plane.exceptions}
+
+    def compare(self, now: float, *, challenged: bool, many: bool = True) -> None:
+        """See whether challenged clients get in, ``many`` or single sources; in each tick, since a pause is short."""
         program = self.plane.program
         if program is None:
             return
         try:
-            if self._handshakes.follow(program, now, challenged=challenged):
+            if self._handshakes.follow(program, now, challenged=challenged, many=many):
                 program.configure(self._settings())
                 if self._handshakes.reason:
                     log.error("challenges stop: %s", self._handshakes.reason, extra=event("challenge"))

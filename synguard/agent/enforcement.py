@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,9 +11,9 @@ from typing import Final, Protocol
 from synguard.addresses import Network
 from synguard.agent.clock_step import SLACK, shortened
 from synguard.agent.ledger_writer import LedgerWriter
+from synguard.agent.tracked_bans import EARLIEST, TrackedBans
 from synguard.enforcer.plane import Desired, Plane
 from synguard.enforcer.reconcile.admission import Admission
-from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler, total_hits
 from synguard.errors import LedgerError, NotPermittedError, PlaneError, SynguardError
 from synguard.ledger import Ledger
@@ -24,7 +23,7 @@ from synguard.model import Ban, Hits, Origin, Scope
 
 log: Final = logging.getLogger(__name__)
 
-AT_ONCE: Final = 4_096
+AT_ONCE: Final = 1_024
 """Bans that one tick takes over from another process, brings to the plane, or lets lapse; the rest is for the next
 ticks. The plane has them already, or has ended them by itself: only our view of them is a few seconds late, where
 100,000 at once would hold up a tick by seconds."""
@@ -56,26 +55,15 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self._dry_run = dry_run
         self.writer: Final = LedgerWriter(ledger)
         self._exceptions: tuple[frozenset[Network], frozenset[Network]] = (frozenset(), frozenset())
-        self._desired_state = DesiredState()
-        self.admission: Final = Admission(plane, self._desired_state)
+        self._tracked = TrackedBans(plane)
         self._desired = Desired()
-        self._dirty = True
         self._seen_at = _NEVER
-        self._ahead = True
-        """Whether automatic bans were taken in that may have begun in what is now the future."""
         self._behind = False
         """Whether the ledger holds what has not been taken over yet."""
         self._read_at: datetime | None = None
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
         self._follower: BanFollower | None = None
-        self._arrived: dict[str, Ban] = {}
-        self._departed: dict[str, Ban] = {}
-        self.bans: dict[str, Ban] = {}
-        self.counts: Counter[tuple[Origin, Scope]] = Counter()
-        """How many of the bans there are, by who asked for them and what they stop."""
-        self.by_hand: dict[str, Ban] = {}
-        """In dry-run, the bans that stand for real: a person's, or left by an enforcing agent."""
         self.hits: Mapping[str, Hits] = {}
         """Ban id → packets that the kernel stopped, as of the last read-back."""
         self.outcome: Outcome | None = None
@@ -107,6 +95,26 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         """Who passes in spite of every ban: the exceptions that the plane was given."""
         return self._desired.allow | self._desired.proven
 
+    @property
+    def bans(self) -> Mapping[str, Ban]:
+        """Ban id → ban of those that stand; in dry-run, those that would."""
+        return self._tracked.bans
+
+    @property
+    def by_hand(self) -> Mapping[str, Ban]:
+        """In dry-run, the bans that stand for real: a person's, or left by an enforcing agent."""
+        return self._tracked.by_hand
+
+    @property
+    def counts(self) -> Mapping[tuple[Origin, Scope], int]:
+        """How many of the bans there are, by who asked for them and what they stop."""
+        return self._tracked.counts
+
+    @property
+    def admission(self) -> Admission:
+        """What keeps bans out of the kernel where it has no room."""
+        return self._tracked.admission
+
     def adopt(self, now: datetime) -> None:
         """Take over the bans that stand in the ledger.
 
@@ -121,42 +129,9 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         """Take over what the ledger has, but for what is beyond ``at_most``: that leaves us behind it."""
         desired.update((ban.id, ban) for ban in self.writer.unwritten)
         with many_objects():
-            left = self._follow(self.bans, desired, at_most, in_plane=True)
-            left |= self._follow(self.by_hand, by_hand, at_most, in_plane=False)
-        if len(self._arrived) >= MANY:
+            self._behind = self._tracked.become(desired, by_hand, at_most)
+        if self._tracked.arrivals >= MANY:
             keep()
-        self._behind = left
-
-    def _follow(self, known: dict[str, Ban], now: Mapping[str, Ban], at_most: int | None, *, in_plane: bool) -> bool:
-        """Make ``known`` as ``now``, telling of what differs; return whether something was left for later."""
-        gone = list(known.keys() - now.keys())
-        changed = [ban for ban_id, ban in now.items() if (old := known.get(ban_id)) is not ban and old != ban]
-        for ban_id in gone[:at_most]:
-            ban = known.pop(ban_id)
-            self._depart(ban, in_plane=in_plane)
-            self.counts[ban.origin, ban.scope] -= in_plane
-        for ban in changed[:at_most]:
-            if ban.id in known:
-                old = known[ban.id]
-                self._depart(old, in_plane=False)
-                self.counts[old.origin, old.scope] -= in_plane
-            self.counts[ban.origin, ban.scope] += in_plane
-            known[ban.id] = self._arrived[ban.id] = ban
-            if in_plane:
-                self._keep(ban)
-        return at_most is not None and max(len(gone), len(changed)) > at_most
-
-    def _keep(self, ban: Ban) -> None:
-        self._ahead |= ban.origin is Origin.AUTO and (self._seen_at == _NEVER or ban.created_at > self._seen_at + SLACK)
-        self.admission.put(replace(ban, dry_run=False) if ban.dry_run else ban)  # dry-run is as if
-        self._dirty = True
-
-    def _depart(self, ban: Ban, *, in_plane: bool) -> None:
-        if self._arrived.pop(ban.id, None) is None:
-            self._departed[ban.id] = ban
-        if in_plane:
-            self.admission.drop(ban.id)
-            self._dirty = True
 
     def tell(self, follower: BanFollower, now: datetime) -> None:
         """Let a view of the active bans follow from now on; bans that were added here it has already."""
@@ -164,9 +139,11 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self._tell(now)
 
     def _tell(self, now: datetime) -> None:
-        if self._follower is not None and (self._arrived or self._departed):
-            self._follower.follow(self._arrived.values(), self._departed.values(), now)
-            self._arrived, self._departed = {}, {}
+        if self._follower is None:
+            return
+        arrived, departed = self._tracked.take_changes()
+        if arrived or departed:
+            self._follower.follow(arrived, departed, now)
 
     def follow_ledger(self, now: datetime, *, anyway: bool = False) -> None:
         """Take over what other processes wrote since the last look; a long list in pieces, unless ``anyway``."""
@@ -175,36 +152,37 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             if anyway:
                 self.adopt(now)
             elif self._behind:
-                some = AT_ONCE
-                desired = self._ledger.active_bans_in_pieces(now, some, self._dry_run)
-                by_hand = self._ledger.active_bans_in_pieces(now, some) if self._dry_run else {}
-                if desired is not None and by_hand is not None:
-                    self._take_over(desired, by_hand, some)
+                some = self._ledger.some_active_bans(now, AT_ONCE, self._dry_run)
+                by_hand = self._ledger.some_active_bans(now, AT_ONCE) if self._dry_run else []
+                if some or by_hand:
+                    with many_objects():
+                        self._tracked.take_in(some, by_hand)
+                    keep()
+                else:
+                    standing = self._ledger.active_bans(now) if self._dry_run else {}
+                    self._take_over(self._ledger.active_bans(now, dry_run=self._dry_run), standing, AT_ONCE)
         except LedgerError as error:
             self.writer.failed(error)
         self._tell(now)
 
     def add(self, bans: Sequence[Ban], replaced: Iterable[str] = ()) -> None:
         """Want these bans too, and those no more that they replace: in the ledger now, in the plane with ``bring``."""
-        for ban in [self.bans.pop(ban_id) for ban_id in replaced if ban_id in self.bans]:
-            self._depart(ban, in_plane=True)
-            self.counts[ban.origin, ban.scope] -= 1
-            self.writer.unwritten = [one for one in self.writer.unwritten if one.id != ban.id]
+        dropped = {ban_id for ban_id in replaced if self._tracked.drop(ban_id) is not None}
+        if dropped:
+            self.writer.unwritten = [one for one in self.writer.unwritten if one.id not in dropped]
         if bans or self.writer.unwritten:
             self.writer.unwritten.extend(bans)
             for ban in bans:
-                self.bans[ban.id] = ban
-                self.counts[ban.origin, ban.scope] += 1
-                self._keep(ban)
+                self._tracked.put(ban, known=True)
             self.writer.write()
 
     def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> None:
         """Bring the plane to what is wanted; where nothing differs this makes no call but for a look now and then."""
         exceptions = (frozenset(protected), proven)
-        if self._ahead or utc < self._seen_at:
+        if utc < self._seen_at or self._tracked.newest > self._seen_at + SLACK:
             self._clock_was_set_back(utc)
         self._seen_at = utc
-        if self._dirty or exceptions != self._exceptions or utc >= self._desired_state.next_expiry:
+        if self._tracked.unsettled or exceptions != self._exceptions or utc >= self._tracked.desired.next_expiry:
             self._exceptions = exceptions
             self._want(utc)
         if now >= self._retry_at:
@@ -213,12 +191,12 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
 
     def _clock_was_set_back(self, utc: datetime) -> None:
         """Give automatic bans that began in what is now the future their own length from now, and no more."""
-        self._ahead = False
+        self._tracked.newest = EARLIEST
         expiries = shortened(self.bans.values(), utc)
         if not expiries:
             return
-        changed = {ban_id: replace(self.bans[ban_id], expires_at=at) for ban_id, at in expiries.items()}
-        self._follow(self.bans, self.bans | changed, None, in_plane=True)
+        for ban_id, expires_at in expiries.items():
+            self._tracked.put(replace(self.bans[ban_id], expires_at=expires_at))
         self.writer.unwritten = [self.bans[ban.id] for ban in self.writer.unwritten]
         text = f"the clock was set back: {len(expiries)} automatic bans end no later than they were meant to last"
         log.warning("%s", text, extra=event("clock"))
@@ -231,7 +209,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
 
     def _is_up_to_date(self, utc: datetime) -> bool:
         """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""
-        return (not self._behind or bool(self.writer.problem)) and self._desired_state.next_expiry > utc
+        return (not self._behind or bool(self.writer.problem)) and self._tracked.desired.next_expiry > utc
 
     def _reconcile(self, now: float, utc: datetime) -> None:
         try:
@@ -261,17 +239,14 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
                 self.adopt(utc)
         except LedgerError as error:
             self.writer.failed(error)
-        if self._dirty:
+        if self._tracked.unsettled:
             self._want(utc)
         return self._desired
 
     def _want(self, utc: datetime) -> None:
-        for ban_id in self.admission.expire(utc, AT_ONCE):
-            ban = self.bans.pop(ban_id)
-            self._depart(ban, in_plane=False)
-            self.counts[ban.origin, ban.scope] -= 1
-        self._desired = self._desired_state.desired(*self._exceptions)
-        self._dirty = False
+        self._tracked.expire(utc, AT_ONCE)
+        self._desired = self._tracked.desired.desired(*self._exceptions)
+        self._tracked.unsettled = False
 
     def _note_hits(self, outcome: Outcome, utc: datetime) -> None:
         """Keep the counts of a read-back, those that changed since the last one."""

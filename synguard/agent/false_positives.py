@@ -16,7 +16,7 @@ from synguard.agent.agent import Tick
 from synguard.detector.columns import halves, network_at
 from synguard.errors import LedgerError
 from synguard.ledger import OVERLOOKED, FalsePositives, Ledger
-from synguard.model import Ban, Scope
+from synguard.model import Action, Ban, Scope
 
 MOST_BANS: Final = 1024
 """Would-be bans watched at once; with more, the oldest are no longer watched."""
@@ -165,8 +165,11 @@ class FalsePositiveWatch:
 
 
 def _may_touch(ban: Ban) -> bool:
-    """Return whether others than its target may meet the ban: a source banned for its connections is met by itself."""
-    return ban.scope is Scope.NEW or not one_party(ban.target)
+    """Return whether the ban may refuse others than its target; a challenge refuses no one.
+
+    A source that is banned for its connections is refused itself, and no one else.
+    """
+    return ban.action is not Action.CHALLENGE and (ban.scope is Scope.NEW or not one_party(ban.target))
 
 
 def _joined(pair: _Halves) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from synguard.agent.enforcement import Enforcement
 from synguard.decision.engine import Decision
-from synguard.model import Hits, Origin, Scope, VerdictKind
+from synguard.model import Action, Ban, Hits, Origin, Scope, VerdictKind
 from synguard.status.model import ActiveBansStatus, TotalsStatus
 
 
@@ -15,6 +15,7 @@ class Totals:
 
     def __init__(self) -> None:
         self._bans = self._incidents = self._repairs = self._packets = self._bytes = 0
+        self._answered = self._passed = self._limited = 0
         self._incident = ""
         self._enforcement: Enforcement | None = None
         self._repairs_seen = 0
@@ -34,27 +35,35 @@ class Totals:
         self._repairs += enforcement.repairs - self._repairs_seen
         self._repairs_seen = enforcement.repairs
         if enforcement.hits is not self._hits:
-            self._add_hits(enforcement.hits)
+            self._add_hits(enforcement.hits, enforcement.bans)
         return TotalsStatus(
             bans=self._bans,
             verdicts={kind: verdicts.get(kind, 0) for kind in VerdictKind},
             incidents=self._incidents,
             packets=self._packets,
             bytes=self._bytes,
+            answered=self._answered,
+            passed=self._passed,
+            limited=self._limited,
             repairs=self._repairs,
         )
 
-    def _add_hits(self, hits: Mapping[str, Hits]) -> None:
+    def _add_hits(self, hits: Mapping[str, Hits], bans: Mapping[str, Ban]) -> None:
         """Add what is more than at the last look; a counter that fell began anew."""
         nothing = Hits(0, 0)
         for ban_id, now in hits.items():
-            if not now.packets:  # most of very many bans stop nobody
+            if not (now.packets or now.passed):  # most of very many bans stop nobody
                 continue
             before = self._hits.get(ban_id, nothing)
             if now.packets < before.packets:
                 before = nothing
-            self._packets += now.packets - before.packets
+            packets, answered = now.packets - before.packets, max(now.answered - before.answered, 0)
+            self._packets += packets
             self._bytes += max(now.bytes - before.bytes, 0)
+            self._answered += answered
+            self._passed += max(now.passed - before.passed, 0)
+            if ban_id in bans and bans[ban_id].action is Action.LIMIT:
+                self._limited += packets - answered
         self._hits = hits
 
 

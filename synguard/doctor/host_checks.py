@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.capabilities import how_to_get, missing_capabilities
-from synguard.doctor.findings import Finding, Level, is_exposed
+from synguard.doctor.findings import Finding, Level, is_exposed, ports_text
 from synguard.doctor.queue_checks import longer_queue, queue_findings
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
 from synguard.policy.models import Config
@@ -52,17 +52,20 @@ def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
 def listener_findings(listeners: Iterable[Listener]) -> Iterator[Finding]:
     """Yield what is to be said of each listener that others can reach."""
     exposed = [one for one in listeners if is_exposed(one)]
-    ports = ", ".join(str(port) for port in sorted({one.port for one in exposed})) or "none"
-    yield Finding("exposed ports", Level.OK, ports)
+    yield Finding("exposed ports", Level.OK, ports_text(one.port for one in exposed) or "none")
+    short: dict[tuple[str, int], list[Listener]] = {}
     for one in exposed:
         if one.backlog < SMALL_BACKLOG:
-            who = one.process or "the process"
-            yield Finding(
-                f"backlog of port {one.port}",
-                Level.WARN,
-                f"{who} at {one.address} takes {one.backlog} half-open connections: a small flood fills that",
-                longer_queue(one),
-            )
+            short.setdefault((one.process, one.backlog), []).append(one)
+    for (process, backlog), alike in short.items():
+        ports = ports_text(one.port for one in alike)
+        where = f"at {alike[0].address}" if len(alike) == 1 else f"with {len(alike):,} listeners"
+        yield Finding(
+            f"backlog of port {ports}",
+            Level.WARN,
+            f"{process or 'the process'} {where} takes {backlog} half-open connections: a small flood fills that",
+            longer_queue(alike[0]),
+        )
 
 
 def _permissions() -> Finding:

@@ -30,6 +30,11 @@ class BanRecord:
     passed: int = 0
     """SYNs of a challenged target that were let through to the listener."""
 
+    @property
+    def dropped(self) -> int:
+        """Of ``packets``, those that were not answered: dropped, rejected, or beyond the rate of a limited target."""
+        return self.packets - self.answered
+
     def stands(self, now: datetime) -> bool:
         """Return whether the ban is neither ended nor lapsed at ``now``."""
         return self.ended_at is None and self.ban.active(now)

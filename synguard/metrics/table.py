@@ -14,7 +14,7 @@ from synguard import __version__
 from synguard.metrics.series import Delivery, MetricSpec, MetricsSource, Sample
 from synguard.model import FloodKind, Mode, Origin, Scope, VerdictKind
 from synguard.status.conditions import KINDS, Code, Severity
-from synguard.status.model import AgentStatus, ListenerStatus, Status
+from synguard.status.model import AgentStatus, ListenerStatus, PeerStatus, Status
 
 _KIND_OF: Final = {
     Code.PROTECTED_UNKNOWN: "suspended",
@@ -56,6 +56,10 @@ def _problems(snapshot: MetricsSource) -> Iterator[Sample]:
 def _conditions(snapshot: MetricsSource) -> Iterator[Sample]:
     counts = Counter(one.code for one in snapshot.status.conditions)
     return (((code.value, KINDS[code].severity.value), float(counts[code])) for code in Code)
+
+
+def _peers(read: Callable[[PeerStatus], list[Sample]]) -> Callable[[MetricsSource], Iterable[Sample]]:
+    return lambda snapshot: [sample for one in snapshot.status.peers for sample in read(one)]
 
 
 def _bans(snapshot: MetricsSource) -> Iterator[Sample]:
@@ -169,7 +173,28 @@ SERIES: Final = (
     ),
     MetricSpec("synguard_incidents_total", "incidents that began", _one(lambda s: s.totals.incidents)),
     MetricSpec(
-        "synguard_dropped_packets_total", "packets that bans stopped, read every 5 s", _one(lambda s: s.totals.packets)
+        "synguard_dropped_packets_total",
+        "packets that bans dropped or rejected, read every 5 s",
+        _one(lambda s: s.totals.packets - s.totals.answered),
+    ),
+    MetricSpec(
+        "synguard_challenges_possible",
+        "1 while SYNs can be challenged on this host",
+        _one(lambda s: s.challenges.works),
+    ),
+    MetricSpec(
+        "synguard_challenged_targets",
+        "targets that are challenged or limited; in dry-run, that would be",
+        _one(lambda s: s.challenges.targets),
+    ),
+    MetricSpec(
+        "synguard_challenged_syns_total",
+        "SYNs of challenged targets, by what became of them, read every 5 s",
+        lambda snapshot: [
+            ((outcome,), float(getattr(snapshot.status.totals, outcome)))
+            for outcome in ("answered", "passed", "limited")
+        ],
+        ("outcome",),
     ),
     MetricSpec(
         "synguard_dropped_bytes_total", "bytes that bans stopped, read every 5 s", _one(lambda s: s.totals.bytes)
@@ -191,6 +216,24 @@ SERIES: Final = (
         "1 while a sensor can read",
         lambda snapshot: [((name,), float(one.ok)) for name, one in snapshot.status.sensors.items()],
         ("sensor",),
+    ),
+    MetricSpec(
+        "synguard_peer_up",
+        "1 while a peer of the fleet answers; absent until it was asked",
+        _peers(lambda one: [] if one.reachable is None else [((one.name,), float(one.reachable))]),
+        ("peer",),
+    ),
+    MetricSpec(
+        "synguard_peer_since_timestamp_seconds",
+        "since when it answers, or does not",
+        _peers(lambda one: [] if one.since is None else [((one.name,), one.since.timestamp())]),
+        ("peer",),
+    ),
+    MetricSpec(
+        "synguard_peer_items",
+        "decisions followed and left out, alerts sent, routes announced: now, or since the agent started",
+        _peers(lambda one: [((one.name, kind), float(count)) for kind, count in one.counts.items()]),
+        ("peer", "kind"),
     ),
     MetricSpec(
         "synguard_sampler_one_in",

@@ -175,9 +175,12 @@ class Challenge(Base):
         100, ge=1, le=1_000_000, description="SYNs a second that the step `limit` answers for one target"
     )
     proven_per_second: Whole = Field(
-        8, ge=0, le=10_000, description="SYNs a second of one proven peer that pass unchallenged"
+        1,
+        ge=0,
+        le=10_000,
+        description="SYNs a second of one proven peer that pass unchallenged, unless it is challenged itself",
     )
-    proven_burst: Whole = Field(16, ge=1, le=10_000, description="SYNs of one proven peer that pass at once")
+    proven_burst: Whole = Field(2, ge=1, le=10_000, description="SYNs of one proven peer that pass at once")
 
 
 class ContainerWatch(Base):

@@ -61,11 +61,22 @@ def counted(record: BanRecord, now: datetime) -> str:
     if record.ban.dry_run:
         return "nothing counted in a dry run"
     last = f", last {ago(record.last_hit_at, now)}" if record.last_hit_at else ""
+    if record.ban.action.challenges:
+        return f"{challenged(record.answered, record.passed, record.dropped)}{last}"
     return f"{record.packets} packets{last}"
 
 
+def challenged(answered: int, passed: int, dropped: int) -> str:
+    """Return what became of the SYNs of a challenged target; only one that is limited has any dropped."""
+    beyond = f", {dropped} dropped" if dropped else ""
+    return f"{answered} SYNs answered, {passed} passed{beyond}"
+
+
 def state(record: BanRecord, now: datetime) -> str:
-    """Return ``banned``, ``would ban`` in a dry run, or how it ended."""
+    """Return ``banned`` or ``challenged``, ``would ban`` or ``would challenge`` in a dry run, or how it ended."""
     if record.stands(now):
-        return "would ban" if record.ban.dry_run else "banned"
+        challenges = record.ban.action.challenges
+        if record.ban.dry_run:
+            return "would challenge" if challenges else "would ban"
+        return "challenged" if challenges else "banned"
     return record.ended_why or "expired"

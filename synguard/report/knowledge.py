@@ -113,7 +113,7 @@ def _answer(known: Knowledge, now: datetime) -> str:
         ban = active_bans[0].ban
         until = "for good" if ban.expires_at is None else f"until {both_zones(ban.expires_at)}"
         by = "" if ban.target == known.network else f" by the ban of {format_network(ban.target)}"
-        return f"is banned{by} {until}: {ban.reason}"
+        return f"is {'challenged' if ban.action.challenges else 'banned'}{by} {until}: {ban.reason}"
     absent = known.absent(now)
     if absent:
         return (

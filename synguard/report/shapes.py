@@ -34,7 +34,9 @@ def ban_shape(ban: Ban, now: datetime) -> dict[str, Any]:
 
 def record_shape(record: BanRecord, now: datetime) -> dict[str, Any]:
     """Return a ban and what became of it."""
-    shape = ban_shape(record.ban, now) | fields_of(record, "packets bytes last_hit_at ended_at ended_why")
+    shape = ban_shape(record.ban, now) | fields_of(
+        record, "packets bytes answered passed dropped last_hit_at ended_at ended_why"
+    )
     stands = record.stands(now)
     return shape | {"active": stands, "left_s": shape["left_s"] if stands else 0.0}
 

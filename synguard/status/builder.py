@@ -19,6 +19,7 @@ from synguard.status.model import (
     ActiveBansStatus,
     AgentStatus,
     CapacityStatus,
+    ChallengeStatus,
     CountermeasureStatus,
     FloodStatus,
     IncidentStatus,
@@ -34,6 +35,7 @@ MOST_LISTENERS: Final = 64
 MOST_TARGETS: Final = 20
 MOST_NOTES: Final = 12
 NOTHING_YET: Final = TotalsStatus()
+NO_CHALLENGES: Final = ChallengeStatus()
 
 
 def build_status(  # a status gathers everything, once
@@ -54,6 +56,7 @@ def build_status(  # a status gathers everything, once
     countermeasures: tuple[CountermeasureStatus, ...] = (),
     leaks: tuple[LeakStatus, ...] = (),
     bans_by: tuple[ActiveBansStatus, ...] = (),
+    challenges: ChallengeStatus = NO_CHALLENGES,
     totals: TotalsStatus = NOTHING_YET,
     sampling_one_in: int = 0,
     ledger_bytes: int = 0,
@@ -90,6 +93,7 @@ def build_status(  # a status gathers everything, once
         plane_problem=text_of(conditions, Code.PLANE_FAILED),
         notes=texts(conditions, Severity.NOTE)[:MOST_NOTES],
         bans_by=bans_by,
+        challenges=challenges,
         totals=totals,
         sampling_one_in=sampling_one_in,
         ledger_bytes=ledger_bytes,

@@ -152,8 +152,24 @@ class TotalsStatus(_Part):
     packets: int = 0
     """Stopped by bans, as of the last read of the kernel's counters."""
     bytes: int = 0
+    answered: int = 0
+    """Of ``packets``, SYNs of challenged targets that were answered with a cookie,"""
+    limited: int = 0
+    """and SYNs of limited targets that were beyond their rate."""
+    passed: int = 0
+    """SYNs of challenged targets that were let through to the listener; not among ``packets``."""
     repairs: int = 0
     """Rules or members of ours that another tool took away, put back."""
+
+
+class ChallengeStatus(_Part):
+    """Whether SYNs can be challenged on this host, and how many targets are; what became of them is in the totals."""
+
+    works: bool = False
+    why_not: str = ""
+    """One clause; empty where they work, and where they are switched off."""
+    targets: int = 0
+    """Bans whose action is challenge or limit; in dry-run, those that would be."""
 
 
 class ActiveBansStatus(_Part):
@@ -220,6 +236,7 @@ class Status(_Part):  # wide: one record, a field a key of the JSON
     """Bans in force, manual ones included; in dry-run, would-be bans."""
     bans_by: tuple[ActiveBansStatus, ...] = ()
     """The same bans by who asked for them and what they stop."""
+    challenges: ChallengeStatus = ChallengeStatus()
     proven_peers: int = 0
     totals: TotalsStatus = TotalsStatus()
     sampling_one_in: int = 0

@@ -11,7 +11,7 @@ from synguard.output.times import ago
 from synguard.status.agent_commands import start_command
 from synguard.status.conditions import KINDS, Code, Condition
 from synguard.status.freshness import is_stale
-from synguard.status.model import FloodStatus, Status, TotalsStatus
+from synguard.status.model import ChallengeStatus, FloodStatus, Status, TotalsStatus
 
 
 def overview(
@@ -77,19 +77,21 @@ def _without_agent(
         "ceilings": [],
         "bans_active": bans_active,
         "bans_by": [],
+        "challenges": ChallengeStatus().model_dump(mode="json"),
         "proven_peers": 0,
         "totals": TotalsStatus().model_dump(mode="json"),
         "sampling_one_in": 0,
         "ledger_bytes": 0,
         "sensors": {},
+        "peers": [],
         "agent": None,
         "running": alive,
         "stale": not alive and last is not None,
     }
 
 
-def overview_lines(seen: Mapping[str, Any]) -> list[str]:
-    """Return the same for people, the most important first."""
+def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list[str]:
+    """Return the same for people, the most important first; ``standing`` bans are real, whatever a dry-run decides."""
     lines = [_head(seen)]
     if seen["mode_story"]:
         lines.append(f"  mode {seen['mode']}: {seen['mode_story']}")
@@ -104,10 +106,18 @@ def overview_lines(seen: Mapping[str, Any]) -> list[str]:
         lines.append(_flood(seen["flood"]))
     lines += [f"{one['kind']} {one['target']}: score {one['score']:.0f}, {one['reason']}" for one in seen["targets"]]
     bans = "not known, the ledger needs root" if seen["bans_active"] is None else str(seen["bans_active"])
-    word = "would-be bans" if seen["mode"] == Mode.DRY_RUN.value and seen["running"] else "bans"
-    lines.append(f"{word}: {bans}, proven peers: {seen['proven_peers']}")
-    lines += [f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})" for one in seen["ceilings"]]
+    rehearses = seen["mode"] == Mode.DRY_RUN.value and seen["running"]
+    lines.append(f"{'would-be bans' if rehearses else 'bans'}: {bans}, proven peers: {seen['proven_peers']}")
+    if rehearses and standing:
+        lines.append(f"bans that stand for real, made by hand or before the dry-run: {standing}")
+    lines += _challenges(seen["challenges"], seen["totals"])
+    lines += [
+        f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})"
+        for one in seen["ceilings"]
+        if not rehearses or one["key"].startswith("budget")  # a dry-run fills no set
+    ]
     lines += [f"sensor {name}: {one['detail'] or 'ok'}" for name, one in seen["sensors"].items() if not one["ok"]]
+    lines += [_peer(one) for one in seen["peers"]]
     if seen["agent"]:
         lines.append(_agent(seen["agent"]))
     if seen["show_command"]:
@@ -125,11 +135,25 @@ def _head(seen: Mapping[str, Any]) -> str:
     return f"running (pid {seen['pid'] or 'unknown'}), {health}, mode {seen['mode']}, policies {policies}"
 
 
+def _challenges(here: Mapping[str, Any], totals: Mapping[str, Any]) -> list[str]:
+    """Return how many targets are challenged and what became of their SYNs; nothing where challenges are off."""
+    counts = f"{totals['answered']:,} SYNs answered, {totals['passed']:,} passed, {totals['limited']:,} over a limit"
+    if here["works"] or here["targets"] or totals["answered"]:
+        return [f"challenged targets: {here['targets']:,}, since the start {counts}"]
+    return [f"challenges: none, {here['why_not']}"] if here["why_not"] else []
+
+
 def _agent(cost: Mapping[str, Any]) -> str:
     return (
         f"the agent itself: {cost['ticks']} ticks of {cost['tick_ms_p50']:.1f} ms, {cost['tick_ms_max']:.1f} at most, "
         f"up to {cost['late_ms_max']:.1f} ms late, {cost['cpu_share']:.0%} of a core, {cost['rss_bytes'] / 1e6:.0f} MB"
     )
+
+
+def _peer(one: Mapping[str, Any]) -> str:
+    state = {True: "reachable", False: "NOT REACHABLE", None: "not asked yet"}[one["reachable"]]
+    counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in one["counts"].items())
+    return f"peer {one['name']} at {one['place']}: {state}{f'; {counts}' if counts else ''}"
 
 
 def _incident(one: Mapping[str, Any]) -> str:

@@ -99,12 +99,14 @@ class BanRow:
     @property
     def _standing(self) -> tuple[str, Grade]:
         if self.ban.dry_run:
-            return "would ban", Grade.USUAL if self._enforcing else Grade.WATCH
+            would = "would challenge" if self.ban.action.challenges else "would ban"
+            return would, Grade.USUAL if self._enforcing else Grade.WATCH
         if self.held is not None and self.ban.target not in self.held:
             return "NOT IN KERNEL", Grade.BAD
         if self.leak:
             return "STILL ARRIVES", Grade.BAD
-        return ("hitting", Grade.WATCH) if self.rate else ("banned", Grade.USUAL)
+        standing = "challenged" if self.ban.action.challenges else "banned"
+        return ("hitting", Grade.WATCH) if self.rate else (standing, Grade.USUAL)
 
     @property
     def _enforcing(self) -> bool:
@@ -150,7 +152,8 @@ class BanRow:
         ban, at = self.ban, self.snapshot.at
         ends = "for good" if ban.expires_at is None else f"until {clock_time(ban.expires_at, at)}"
         ports = f", ports {', '.join(map(str, ban.ports))}" if ban.ports else ""
-        counts = f"{figure(self.packets)} packets stopped, {figure(self.rate)} a second now, last {self._last}"
+        done = "SYNs answered or dropped" if ban.action.challenges else "packets stopped"
+        counts = f"{figure(self.packets)} {done}, {figure(self.rate)} a second now, last {self._last}"
         return (
             f"{self.target}, {self.state}: {ban.scope}, {ban.action}{ports}, {clock_time(ban.created_at, at)} {ends}",
             f"id {ban.id}, by {self._by}: {ban.reason}",

@@ -174,7 +174,7 @@ def test_what_the_agent_holds(
         agent = host.call(subprocess.Popen, command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
         try:
             wait_for(lambda at=runtime, n=size: holds(at, n), "the agent to hold its bans", timeout=120)  # type: ignore[misc]
-            time.sleep(10)
+            time.sleep(2 if SHORT else 10)
             status = read_status(runtime)
             assert status is not None
             assert status.agent is not None

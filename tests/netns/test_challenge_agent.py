@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from tests.conftest import MakeLab
+from tests.support.firewalls import NOT_SYN, table
 from tests.support.lab.flood_plan import SourceGroup, anywhere, hosts, prefix
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
@@ -60,6 +61,34 @@ def test_attackers_are_challenged_clients_get_in_and_nothing_remains(make_lab: M
 
 
 @pytest.mark.calm
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)], ids=["mode", "option"])
+def test_dry_run_says_who_would_be_challenged_and_touches_nothing(make_lab: MakeLab, flags: tuple[str, ...]) -> None:
+    lab = make_lab(Victim(backlog=128))
+    lab.serve()
+    before = cookies(lab), lab.victim.run(["tc", "qdisc", "show"])
+    agent = lab.agent(CONFIG)
+    agent.start(*flags)
+    wait_for(lambda: agent.status().challenges.works, "the survey of what stands in the way", every=0.1)
+    flood = lab.start_flood(flood_of(hosts("198.18.7.9"), pps=2_000))
+    bans = wait_for(lambda: agent.ask("bans"), "a ban that would be", every=0.2)
+    assert {(ban["action"], ban["dry_run"]) for ban in bans} == {("challenge", True)}
+    flood.stop()
+    assert (cookies(lab), lab.victim.run(["tc", "qdisc", "show"])) == before
+
+
+def test_where_a_rule_stands_in_the_way_dry_run_says_that_bans_would_stop_it(make_lab: MakeLab) -> None:
+    lab = make_lab(Victim(backlog=128))
+    lab.serve()
+    lab.victim.run(["iptables-legacy-restore"], stdin=table("filter", NOT_SYN))
+    agent = lab.agent(CONFIG)
+    agent.start()
+    wait_for(lambda: "no SYN came before it" in agent.status().challenges.why_not, "the obstacle", every=0.1)
+    flood = lab.start_flood(flood_of(hosts("198.18.7.9"), pps=2_000))
+    bans = wait_for(lambda: agent.ask("bans"), "a ban that would be", every=0.2)
+    assert {(ban["action"], ban["dry_run"]) for ban in bans} == {("drop", True)}
+    flood.stop()
+
+
 def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand_outranks_it(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     lab.serve()

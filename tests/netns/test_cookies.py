@@ -14,7 +14,7 @@ from tests.support.lab.lab import Clients, Lab, SynFlood
 from tests.support.lab.programs import wait_for
 from tests.support.lab.setting_watch import SettingWatch, start_setting_watch
 from tests.support.lab.topology import Victim
-from tests.support.protection import banned, finished, flood_of, wait_for_attempts
+from tests.support.protection import PPS, SMALL_PPS, banned, finished, flood_of, wait_for_attempts
 
 pytestmark = pytest.mark.kernel
 
@@ -37,12 +37,12 @@ def frail_lab(make_lab: MakeLab, tuning: Victim = FRAIL) -> Lab:
     return lab
 
 
-def under_flood(lab: Lab) -> tuple[Clients, SynFlood, SettingWatch]:
+def under_flood(lab: Lab, pps: float = PPS) -> tuple[Clients, SynFlood, SettingWatch]:
     """Clients that keep coming, then a flood of addresses from everywhere."""
     watch = start_setting_watch(lab)
     clients = lab.start_clients(steady(clients=40, rate=60, duration_s=120))
     wait_for_attempts(clients, 0.0, 10)
-    return clients, lab.start_flood(flood_of(anywhere(4))), watch
+    return clients, lab.start_flood(flood_of(anywhere(4), pps=pps)), watch
 
 
 def notes(agent: Agent) -> list[Path]:
@@ -112,11 +112,12 @@ def test_after_a_kill_the_next_agent_keeps_them_on_through_the_attack_and_puts_t
     assert notes(agent) == []
 
 
+@pytest.mark.calm
 def test_an_agent_that_starts_when_the_attack_is_long_over_puts_the_old_value_back(make_lab: MakeLab) -> None:
     lab = frail_lab(make_lab)
     agent = lab.agent(CALM_SOON)
     agent.start("--enforce")
-    clients, flood, watch = under_flood(lab)
+    clients, flood, watch = under_flood(lab, SMALL_PPS)
     watch.became(1)
     agent.kill()
     clients.stop()
@@ -134,12 +135,13 @@ def findings(agent: Agent) -> list[dict[str, str]]:
     return list(json.loads(agent.verb("doctor", "--json").stdout)["findings"])
 
 
+@pytest.mark.calm
 @pytest.mark.parametrize("verb", [True, False], ids=["flush", "SIGTERM"])
 def test_flush_and_an_orderly_end_put_the_old_value_back_in_the_midst_of_a_flood(make_lab: MakeLab, verb: bool) -> None:
     lab = frail_lab(make_lab)
     agent = lab.agent()
     agent.start("--enforce")
-    clients, flood, watch = under_flood(lab)
+    clients, flood, watch = under_flood(lab, SMALL_PPS)
     watch.became(1)
     if verb:
         agent.kill()
@@ -153,11 +155,12 @@ def test_flush_and_an_orderly_end_put_the_old_value_back_in_the_midst_of_a_flood
     flood.stop()
 
 
+@pytest.mark.calm
 def test_a_value_that_the_operator_sets_meanwhile_stays(make_lab: MakeLab) -> None:
     lab = frail_lab(make_lab)
     agent = lab.agent(CALM_SOON)
     agent.start("--enforce")
-    clients, flood, watch = under_flood(lab)
+    clients, flood, watch = under_flood(lab, SMALL_PPS)
     watch.became(1)
     lab.victim.sysctl({"net.ipv4.tcp_syncookies": 2})
     wait_for(lambda: not agent.ask("status")["countermeasures"], "the agent to let go", every=0.2)
@@ -170,11 +173,12 @@ def test_a_value_that_the_operator_sets_meanwhile_stays(make_lab: MakeLab) -> No
     assert "leaving net.ipv4.tcp_syncookies at 2" in actions(agent.ask("report"))[0]["text"]
 
 
+@pytest.mark.calm
 def test_a_rehearsal_changes_nothing_and_says_what_it_would_have_done(make_lab: MakeLab) -> None:
     lab = frail_lab(make_lab)
     agent = lab.agent()
     agent.start("--dry-run")
-    clients, flood, watch = under_flood(lab)
+    clients, flood, watch = under_flood(lab, SMALL_PPS)
     wait_for(lambda: agent.ask("status")["countermeasures"], "the rehearsed counter measure", every=0.2)
     [told] = agent.ask("status")["countermeasures"]
     clients.stop()

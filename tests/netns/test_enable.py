@@ -8,13 +8,14 @@ from itertools import product
 
 import pytest
 
-from tests.support.lab.agent import SYNGUARD, Agent
+from tests.support.lab.agent import Agent
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.lab.snapshot import differences, firewall_snapshot
-from tests.support.protection import SHAPES, attackers, flood_of
+from tests.support.lab.warm import run_verb
+from tests.support.protection import SHAPES, SMALL_PPS, attackers, flood_of
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 ONE = SHAPES["one source"][0](0)
 ME = "192.0.2.77"
@@ -24,14 +25,9 @@ CONFIG = f'allow.addresses = ["{ME}"]\n'
 
 def enable(lab: Lab, agent: Agent, ssh: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Call the verb as a person does who is logged in through this SSH connection."""
-    return subprocess.run(
-        lab.victim.command([SYNGUARD, "--config", str(agent.config_path), "enable", *words]),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "SSH_CONNECTION": ssh},
-    )
+    environment = {**os.environ, "SSH_CONNECTION": ssh}
+    given = ("--config", str(agent.config_path), "enable", *words)
+    return run_verb(*given, namespace=lab.victim.path, environment=environment)
 
 
 def kernel_of(lab: Lab) -> dict[str, str]:
@@ -49,7 +45,7 @@ def test_a_trial_that_nobody_confirms_leaves_nothing_in_the_kernel(lab: Lab) -> 
     agent = lab.agent(CONFIG)
     agent.start()
     before = kernel_of(lab)
-    flood = lab.start_flood(flood_of(ONE))
+    flood = lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     wait_for(lambda: agent.ask("bans"), "a would-be ban", every=0.3)
     assert kernel_of(lab) == before
     done = enable(lab, agent, FIRST, "--confirm-within", "10s", "--yes")
@@ -72,7 +68,7 @@ def test_a_trial_that_is_confirmed_from_a_new_connection_goes_on(lab: Lab) -> No
     lab.serve()
     agent = lab.agent(CONFIG)
     agent.start()
-    lab.start_flood(flood_of(ONE))
+    lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     done = enable(lab, agent, FIRST, "--confirm-within", "15s", "--yes")
     assert done.returncode == 0, done.stderr
     ends_at = agent.status().confirm_by

@@ -51,6 +51,7 @@ def test_the_generator_sends_as_many_as_asked_and_all_arrive(lab: Lab, group: So
     assert counter(lab.victim, "TcpInCsumErrors") == 0
 
 
+@pytest.mark.calm
 @pytest.mark.parametrize(
     "group",
     [
@@ -69,6 +70,7 @@ def test_the_victim_sees_exactly_the_sources_asked_for(make_lab: MakeLab, group:
     wait_for(lambda: len(half_open_sources(lab.victim)) == wanted, f"{wanted} sources to be half-open", timeout=5)
 
 
+@pytest.mark.calm
 def test_heavy_sources_can_hide_in_a_random_flood(make_lab: MakeLab) -> None:
     lab = make_lab(Victim(backlog=4096))
     lab.serve()
@@ -150,6 +152,7 @@ def test_forged_sources_need_no_neighbours(make_lab: MakeLab) -> None:
     assert {line.split()[-1] for line in lab.victim.run(["ip", "neigh"]).splitlines()} == {"PERMANENT"}
 
 
+@pytest.mark.calm
 @pytest.mark.parametrize(("firewall", "left"), [(True, 8), (False, 0)], ids=["silent", "answers with RST"])
 def test_a_client_behind_a_firewall_does_not_reset_what_was_forged_in_its_name(
     make_lab: MakeLab, firewall: bool, left: int
@@ -162,6 +165,7 @@ def test_a_client_behind_a_firewall_does_not_reset_what_was_forged_in_its_name(
     assert len(half_open_sources(lab.victim)) == left
 
 
+@pytest.mark.calm
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_connection_flood_holds_real_connections_until_it_is_cut_off(lab: Lab, version: int) -> None:
     lab.serve()

@@ -7,9 +7,9 @@ import pytest
 from tests.support.lab.agent import Agent
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
-from tests.support.protection import SHAPES, attackers, flood_of, wait_for_bans, wait_for_relief
+from tests.support.protection import SHAPES, SMALL_PPS, attackers, flood_of, wait_for_bans, wait_for_relief
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 ONE = SHAPES["one source"][0](0)
 ACCEPT = ("iptables-legacy", "-t", "raw")
@@ -23,7 +23,7 @@ def test_an_accept_rule_ahead_of_our_jump_is_told_as_the_cause_and_not_fought(la
     lab.serve()
     agent = lab.agent()
     agent.start("--enforce")
-    meter, flood = lab.start_meter(), lab.start_flood(flood_of(ONE))
+    meter, flood = lab.start_meter(), lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     wait_for_relief(meter, flood)
     [target] = wait_for_bans(agent, attackers(ONE))
     wait_for(lambda: (agent.ask("bans")[0]["packets"]) > 0, "the kernel to count", every=0.3)

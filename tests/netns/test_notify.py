@@ -10,9 +10,9 @@ from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.mail_and_web import Web
 from tests.support.network_thread import NetworkThread
-from tests.support.protection import SHAPES, attackers, flood_of, wait_for_bans
+from tests.support.protection import SHAPES, SMALL_PPS, attackers, flood_of, wait_for_bans
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 ONE = SHAPES["one source"][0](0)
 
@@ -32,7 +32,7 @@ def test_a_flood_makes_exactly_one_message_at_its_start_and_one_at_its_end(lab: 
     lab.serve()
     agent = lab.agent(f'incident.calm_for = "2s"\n[notify]\nname = "victim"\nquiet = "2s"\nurls = ["{web.url()}"]\n')
     agent.start("--enforce")
-    flood = lab.start_flood(flood_of(ONE))
+    flood = lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     wait_for_bans(agent, attackers(ONE))
     wait_for(lambda: web.bodies, "the message of its start", 60.0, every=0.1)
     flood.stop()

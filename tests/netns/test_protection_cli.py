@@ -10,9 +10,9 @@ from tests.support.lab.agent import Agent
 from tests.support.lab.flood_plan import hosts
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
-from tests.support.protection import banned, flood_of, scattered, wait_for_bans, wait_for_relief
+from tests.support.protection import SMALL_PPS, banned, flood_of, scattered, wait_for_bans, wait_for_relief
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 LOUD, LIFTED, QUIET = SOURCES = scattered(3)
 BY_HAND = "198.51.100.0/24"
@@ -25,7 +25,7 @@ def test_orders_beside_an_enforcing_agent_are_kept_and_every_verb_makes_sense(la
     agent = lab.agent()
     agent.start("--enforce")
     assert agent.verb("ban", BY_HAND, "--for", "10m", "--reason", "a person says so").returncode == 0
-    meter, flood = lab.start_meter(), lab.start_flood(flood_of(hosts(*SOURCES)))
+    meter, flood = lab.start_meter(), lab.start_flood(flood_of(hosts(*SOURCES), pps=SMALL_PPS))
     wait_for_relief(meter, flood)
     bans = wait_for_bans(agent, SOURCES)
     assert bans.keys() == {*SOURCES, BY_HAND}
@@ -96,7 +96,7 @@ def test_a_ban_by_hand_beside_a_rehearsal_reaches_the_kernel_and_stays(lab: Lab)
     lab.serve()
     agent = lab.agent()
     agent.start("--dry-run")
-    meter, flood = lab.start_meter(), lab.start_flood(flood_of(hosts(LOUD)))
+    meter, flood = lab.start_meter(), lab.start_flood(flood_of(hosts(LOUD), pps=SMALL_PPS))
     wait_for_bans(agent, [LOUD])
     assert banned(agent)[LOUD]["dry_run"]
     assert meter.reach().share(flood.first_at, meter.reach().at[-1]) > 0.9, "a rehearsal stops nothing"
@@ -105,7 +105,7 @@ def test_a_ban_by_hand_beside_a_rehearsal_reaches_the_kernel_and_stays(lab: Lab)
     wait_for_relief(meter, flood)
     goes_on(agent)
     now = meter.reach().at[-1]
-    assert meter.reach().offered_pps(ordered_at, now) > 9_000
+    assert meter.reach().offered_pps(ordered_at, now) > 0.9 * SMALL_PPS
     assert meter.reach().reached_pps(ordered_at + 0.1, now) == 0
     (by_hand,) = [ban for ban in agent.ask("bans") if not ban["dry_run"]]
     assert (by_hand["target"], by_hand["origin"], by_hand["in_kernel"]) == (LOUD, "manual", True)

@@ -14,6 +14,7 @@ from tests.support.lab.lab import Lab, Meter
 from tests.support.lab.programs import wait_for
 from tests.support.protection import (
     SHAPES,
+    SMALL_PPS,
     attackers,
     banned,
     connects,
@@ -31,13 +32,14 @@ LIKE_DEFAULT = '[[policy]]\nname = "firm"\nlimits = { half_open = 64, syn_rate =
 BAD = '[[policy]]\nname = "bad"\nlimits = { half_open = -3, syn_rat = 100 }\n'
 
 
+@pytest.mark.calm
 def test_a_bad_policy_file_keeps_the_running_policy_and_a_good_one_takes_effect(lab: Lab, tmp_path: Path) -> None:
     pack = tmp_path / "site.toml"
     pack.write_text(LAX)
     lab.serve()
     agent = lab.agent(f'policies = ["{pack}"]\n')
     agent.start("--enforce")
-    lab.start_flood(flood_of(ONE))
+    lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     wait_for(lambda: agent.status().incidents, "the flood to be seen")
     reload(agent, pack, BAD)
     wait_for(lambda: any("the running one kept" in one for one in agent.status().problems), "the refusal in status")
@@ -58,6 +60,7 @@ def reload(agent: Agent, pack: Path, text: str) -> None:
     agent.program.process.send_signal(signal.SIGHUP)
 
 
+@pytest.mark.calm
 def test_a_second_agent_with_the_same_directories_refuses_in_one_sentence_and_the_first_goes_on(lab: Lab) -> None:
     lab.serve()
     agent = lab.agent()
@@ -67,10 +70,11 @@ def test_a_second_agent_with_the_same_directories_refuses_in_one_sentence_and_th
         assert second.returncode == 1, second.stderr
         assert str(agent.pid) in second.stderr
         assert len(second.stderr.strip().splitlines()) == 1, second.stderr
-    lab.start_flood(flood_of(ONE))
+    lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     assert wait_for_bans(agent, attackers(ONE)).keys() == attackers(ONE)
 
 
+@pytest.mark.calm
 def test_an_allow_file_that_cannot_be_read_suspends_automatic_bans_and_says_so(lab: Lab, tmp_path: Path) -> None:
     friends = tmp_path / "friends.txt"
     lab.serve()
@@ -79,7 +83,7 @@ def test_an_allow_file_that_cannot_be_read_suspends_automatic_bans_and_says_so(l
     suspended = f"automatic bans are suspended: {friends}"
     assert suspended in agent.program.stderr
     meter = lab.start_meter()
-    flood = lab.start_flood(flood_of(ONE))
+    flood = lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     wait_for(lambda: any(one.kind == "watch" for one in agent.status().targets), "a target that is not banned")
     assert suspended in agent.verb("status").stdout
     assert not agent.ask("status")["healthy"]
@@ -134,13 +138,14 @@ WIPES = {
 }
 
 
+@pytest.mark.calm
 def test_what_another_tool_wipes_during_a_flood_is_repaired_and_foreign_rules_are_left_alone(lab: Lab) -> None:
     lab.serve()
     for command in FOREIGN:
         lab.victim.run(command.split())
     agent = lab.agent()
     agent.start("--enforce")
-    meter, flood = lab.start_meter(), lab.start_flood(flood_of(ONE))
+    meter, flood = lab.start_meter(), lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     wait_for_relief(meter, flood)
     wait_for_bans(agent, attackers(ONE))
     for name, commands in WIPES.items():

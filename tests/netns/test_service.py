@@ -12,9 +12,9 @@ import pytest
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.lab.service_host import INSIDE, ServiceHost, why_no_service_manager
-from tests.support.protection import flood_of, hosts, wait_for_relief
+from tests.support.protection import SMALL_PPS, flood_of, hosts, wait_for_relief
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 UNIT = Path(__file__).parents[2] / "synguard/share/systemd/synguard.service"
 LOUD = "198.18.7.1"
@@ -61,7 +61,7 @@ def test_the_unit_protects_within_its_bounds_and_a_hung_agent_is_replaced_by_one
     with service(lab) as host:
         host.wait_active()
         it_may_do_what_it_needs_and_no_more(host)
-        meter, flood = lab.start_meter(), lab.start_flood(flood_of(hosts(LOUD)))
+        meter, flood = lab.start_meter(), lab.start_flood(flood_of(hosts(LOUD), pps=SMALL_PPS))
         wait_for_relief(meter, flood)
         wait_for(lambda: LOUD in bans(host), "the ban in the ledger")
         wait_for(lambda: "1 bans" in host.properties()["StatusText"], "systemd to know of the ban", every=0.1)
@@ -112,7 +112,6 @@ def it_is_replaced_when_it_hangs(host: ServiceHost) -> None:
     assert host.main_pid() != pid
 
 
-@pytest.mark.calm
 def test_an_agent_that_cannot_use_its_config_is_not_started_again_and_again(lab: Lab) -> None:
     with service(lab, "mode = 7\n") as host:
         wait_for(lambda: host.properties()["ActiveState"] == "failed", "the service to fail", every=0.1)

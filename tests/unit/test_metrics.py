@@ -33,6 +33,7 @@ from synguard.status.model import (
     CapacityStatus,
     FloodStatus,
     ListenerStatus,
+    PeerStatus,
     SensorStatus,
     Status,
     TotalsStatus,
@@ -58,9 +59,15 @@ def status(*listeners: ListenerStatus, **more: object) -> Status:
         "started_at": AT, "last_reading_at": AT + timedelta(seconds=5), "policies": ("default",),
         "pressure": listeners, "flood": FloodStatus(half_open=129, syn_pps=10_023.5),
         "bans_by": (ActiveBansStatus(origin=Origin.AUTO, scope=Scope.NEW, bans=2),),
-        "totals": TotalsStatus(bans=5, verdicts={VerdictKind.BAN: 7}, packets=10**12, repairs=1),
+        "totals": TotalsStatus(
+            bans=5, verdicts={VerdictKind.BAN: 7}, packets=10**12 + 40, answered=40, passed=3, repairs=1
+        ),
         "ceilings": (CapacityStatus(name="set synguard-new-drop-4", used=99, ceiling=100, key="ceilings.members"),),
         "sensors": {"counters": SensorStatus(ok=True), "half_open": SensorStatus(ok=False, detail="x")},
+        "peers": (
+            PeerStatus(name="crowdsec alerts", place="lapi", reachable=None, since=None),
+            PeerStatus(name="gobgp", place="here", reachable=False, since=AT, counts={"announced": 3}),
+        ),
         "agent": AgentStatus(
             ticks=9, tick_ms_p50=1.5, tick_ms_max=4.0, late_ms_max=0.2, rss_bytes=10**8, cpu_share=0.1
         ),
@@ -97,7 +104,15 @@ def test_the_figures_are_those_of_the_status() -> None:
     assert seen["synguard_bans_total", ()] == 5
     assert seen["synguard_verdicts_total", (("kind", "ban"),)] == 7
     assert seen["synguard_dropped_packets_total", ()] == 10**12
+    assert seen["synguard_challenged_syns_total", (("outcome", "answered"),)] == 40
+    assert seen["synguard_challenged_syns_total", (("outcome", "passed"),)] == 3
+    assert seen["synguard_challenged_syns_total", (("outcome", "limited"),)] == 0
     assert seen["synguard_sensor_up", (("sensor", "half_open"),)] == 0
+    assert {key: value for key, value in seen.items() if key[0].startswith("synguard_peer")} == {
+        ("synguard_peer_up", (("peer", "gobgp"),)): 0,
+        ("synguard_peer_since_timestamp_seconds", (("peer", "gobgp"),)): AT.timestamp(),
+        ("synguard_peer_items", (("kind", "announced"), ("peer", "gobgp"))): 3,
+    }
     assert seen["synguard_ceiling_ratio", (("key", "ceilings.members"),)] == 0.99
     assert seen["synguard_tick_seconds_max", ()] == 0.004
     assert seen["synguard_last_reading_timestamp_seconds", ()] == AT.timestamp() + 5

@@ -41,7 +41,7 @@ class Maps:  # wide: one attribute a map of the program
         )
         self.headers = table("headers", layout.HEADER, layout.BAN_LIST, layout.HEADERS)
         self.proven = table("proven", layout.PEER, number, layout.PROVEN)
-        self.proven_bits = SharedArray(descriptors["perhaps_proven"], (1 << layout.PROVEN_BITS) // 64, np.uint64).values
+        self.proven_bits = array("perhaps_proven", np.dtype((np.uint64, (1 << layout.PROVEN_BITS) // 64)), 1)
         self.links = table("links", np.dtype(np.uint32), layout.LINK, 1024)
         self.sources = table("sources", layout.SOURCE, layout.SIGHTING, layout.SOURCES)
         self.slot_of_port = SharedArray(descriptors["slots"], layout.PORTS, np.uint8).values

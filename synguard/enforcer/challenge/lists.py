@@ -19,6 +19,7 @@ _STEPS: Final = {
     Action.CHALLENGE: ProgramStep.CHALLENGE,
     Action.LIMIT: ProgramStep.LIMIT,
     Action.DROP: ProgramStep.DROP,
+    Action.REJECT: ProgramStep.LEAVE,
 }
 
 
@@ -41,6 +42,11 @@ def step_of(ban: Ban | KernelBan) -> ProgramStep:
 def family_of(network: Network) -> Family:
     """Return the family of a network."""
     return Family.V4 if network.version == 4 else Family.V6
+
+
+def is_one_source(network: Network) -> bool:
+    """Return whether a network is one source: an IPv4 address, or what one IPv6 subscriber holds."""
+    return network.prefixlen >= (32 if network.version == 4 else 64)
 
 
 def header_key(header: SynHeader, family: Family) -> HeaderKey:

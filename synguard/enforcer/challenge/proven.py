@@ -29,13 +29,13 @@ class ProvenTable:
         if not (add or remove):
             return
         bits = self._maps.proven_bits
-        bits |= proven_bits(add)
+        bits[0] = bits[0] | proven_bits(add)
         for address in remove:
             self._maps.proven.remove((np.frombuffer(address, np.uint8),))
         for address in add:
             self._maps.proven.put((np.frombuffer(address, np.uint8),), 0)
         if remove:
-            bits[:] = proven_bits(self.read())
+            bits[0] = proven_bits(self.read())
 
 
 def proven_bits(addresses: Collection[bytes]) -> layout.Words:

@@ -40,7 +40,7 @@ class SynFlood(Program):
         return float(self.wait_line("started")["first_at"])
 
     def report(self, timeout: float = 130.0) -> dict[str, Any]:
-        """Wait for the end and return the report: ``sent``, ``forgiven``, ``first_at``, ``last_at``, ``cpu_s``."""
+        """Wait for the end and return the report: times, ``sent``, ``forgiven``, ``cpu_s``, ``packet_ns``."""
         return self.wait_line("finished", timeout)
 
 

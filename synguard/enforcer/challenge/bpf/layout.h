@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
  * What the program and the agent share: the values of the maps. layout.py is the same in Python; a unit test compares
- * the two by way of the object's type information. All times are CLOCK_MONOTONIC nanoseconds.
+ * the two by way of the object's type information. All times are CLOCK_MONOTONIC nanoseconds, and the program's clock is
+ * the coarse one, which goes by ticks of the kernel (1 to 10 ms).
  */
 #ifndef SYNGUARD_LAYOUT_H
 #define SYNGUARD_LAYOUT_H
@@ -15,13 +16,13 @@
 #define NETWORKS 16384   /* of each family: targets, and protected networks */
 #define HEADERS 1024
 #define PROVEN 65536
-#define PROVEN_BITS 19   /* of an address's mixed bits: its place in proven_bits */
+#define PROVEN_BITS 17   /* of an address's mixed bits: its place in proven_bits */
 #define SOURCES 65536
 #define LISTENERS 64     /* listening addresses that each CPU remembers */
 #define WAKES_BYTES 4096
 
 enum family { V4, V6, FAMILIES };
-enum step { CHALLENGE = 1, LIMIT = 2, DROP = 3 };
+enum step { CHALLENGE = 1, LIMIT = 2, DROP = 3, LEAVE = 4 };    /* LEAVE: to the firewall, which refuses it */
 
 /* An address as on the wire; IPv4 is ::ffff:a.b.c.d. */
 struct address {
@@ -53,7 +54,10 @@ struct slots {
 	__u8 of_port[PORTS];
 };
 
-/* Has the bit of each proven peer, so that for nearly all others the table, a cache miss, need not be asked. */
+/*
+ * Has the bit of each proven peer, so that for nearly all others the table, a cache miss, need not be asked. 16 KiB: up
+ * to 32 KiB the kernel gives an array memory in huge pages, beyond them each look is a miss of the TLB, 90 ns.
+ */
 struct proven_bits {
 	__u64 word[(1 << PROVEN_BITS) / 64];
 };
@@ -74,7 +78,7 @@ struct ban {
 	__u32 step;
 	__u8 ttl_low;           /* by header only */
 	__u8 ttl_high;
-	__u16 pad;
+	__u16 one_source;       /* proven or not, no SYN of it passes a challenge */
 };
 
 struct network {
@@ -108,6 +112,8 @@ struct sighting {               /* of one source on one port since it was last r
 
 struct port_count {
 	__u64 syns, answered, passed, dropped;
+	__u64 returned;         /* ACKs that bring a cookie to a listener, of challenged sources */
+	__u64 others;           /* and of all others */
 };
 
 struct ban_count {

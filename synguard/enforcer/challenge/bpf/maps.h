@@ -41,7 +41,7 @@ HASH(networks4, BPF_MAP_TYPE_LPM_TRIE, struct network, struct ban_list, NETWORKS
 HASH(networks6, BPF_MAP_TYPE_LPM_TRIE, struct network, struct ban_list, NETWORKS, BPF_F_NO_PREALLOC);
 HASH(headers, BPF_MAP_TYPE_HASH, struct header, struct ban_list, HEADERS, BPF_F_NO_PREALLOC);
 HASH(proven, BPF_MAP_TYPE_HASH, struct address, __u64, PROVEN, BPF_F_NO_PREALLOC);
-ARRAY(perhaps_proven, struct proven_bits, 1, BPF_F_MMAPABLE);
+ARRAY(perhaps_proven, struct proven_bits, 1, 0);
 
 /* The agent's own notes, which the program does not read: the next agent finds them here. */
 ARRAY(notes, struct note, BANS, 0);
