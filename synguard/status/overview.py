@@ -83,6 +83,7 @@ def _without_agent(
         "sampling_one_in": 0,
         "ledger_bytes": 0,
         "sensors": {},
+        "peers": [],
         "agent": None,
         "running": alive,
         "stale": not alive and last is not None,
@@ -110,6 +111,7 @@ def overview_lines(seen: Mapping[str, Any]) -> list[str]:
     lines += _challenges(seen["challenges"], seen["totals"])
     lines += [f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})" for one in seen["ceilings"]]
     lines += [f"sensor {name}: {one['detail'] or 'ok'}" for name, one in seen["sensors"].items() if not one["ok"]]
+    lines += [_peer(one) for one in seen["peers"]]
     if seen["agent"]:
         lines.append(_agent(seen["agent"]))
     if seen["show_command"]:
@@ -140,6 +142,12 @@ def _agent(cost: Mapping[str, Any]) -> str:
         f"the agent itself: {cost['ticks']} ticks of {cost['tick_ms_p50']:.1f} ms, {cost['tick_ms_max']:.1f} at most, "
         f"up to {cost['late_ms_max']:.1f} ms late, {cost['cpu_share']:.0%} of a core, {cost['rss_bytes'] / 1e6:.0f} MB"
     )
+
+
+def _peer(one: Mapping[str, Any]) -> str:
+    state = {True: "reachable", False: "NOT REACHABLE", None: "not asked yet"}[one["reachable"]]
+    counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in one["counts"].items())
+    return f"peer {one['name']} at {one['place']}: {state}{f'; {counts}' if counts else ''}"
 
 
 def _incident(one: Mapping[str, Any]) -> str:
