@@ -12,6 +12,7 @@ from synguard.addresses import Network
 from synguard.clock import Clock
 from synguard.fleet.decisions import parse_stream
 from synguard.fleet.known import KnownDecisions
+from synguard.fleet.outgoing import shareable
 from synguard.fleet.peer import PeerRecord
 from synguard.fleet.plan import Plan, plan
 from synguard.ledger import Ledger
@@ -150,9 +151,16 @@ class DecisionFollower:
 
 
 def _overruled(ledger: Ledger, now: datetime) -> frozenset[Network]:
-    """Return the targets whose ban a person ended although the decision lasts: she knows better."""
-    ended = ledger.ended_early(Origin.CROWDSEC, _EVER, now)
-    return frozenset(record.ban.target for record in ended if record.ended_why != ENDED)
+    """Return the targets whose ban a person ended although the decision lasts: she knows better.
+
+    Also a ban of this host's own: its decision may come back before it is withdrawn.
+    """
+    followed = ledger.ended_early(Origin.CROWDSEC, _EVER, now)
+    own = ledger.ended_early(Origin.AUTO, _EVER, now)
+    return frozenset(
+        [record.ban.target for record in followed if record.ended_why != ENDED]
+        + [record.ban.target for record in own if shareable(record.ban)]
+    )
 
 
 def _batches(bans: tuple[Ban, ...]) -> list[tuple[Ban, ...]]:

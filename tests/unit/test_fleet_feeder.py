@@ -80,12 +80,12 @@ def test_what_a_feeder_announced_before_it_was_killed_is_withdrawn_by_the_next(m
 
 def test_feeders_that_are_killed_again_and_again_announce_no_more_than_one_would(memory: Path) -> None:
     upstream = Upstream()
-    for round_ in range(30):
-        upstream.die_after = 70 + round_
+    for round_ in range(8):
+        upstream.die_after = 190 + round_
         feeder = started(upstream, memory)
         want(feeder, routes(1000))
         try:
-            work(feeder, 20)
+            work(feeder, 3)
         except Killed:
             continue
     assert upstream.announced <= PER_MINUTE
