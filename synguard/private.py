@@ -22,6 +22,7 @@ _DIRECTORY: Final = 0o700
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS: Final = 0o077
 _ROOT: Final = 0
+_LINK: Final = "it is a symbolic link, which is not followed; remove it"
 LARGEST_SECRET: Final = 64 * 1024
 """Bytes of a file that holds secrets."""
 
@@ -70,7 +71,7 @@ def open_private(path: Path, flags: int) -> int:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, _FILE)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise NotOursError("it is a symbolic link, which is not followed; remove it") from error
+            raise NotOursError(_LINK) from error
         raise
     try:
         found = os.fstat(descriptor)
@@ -81,6 +82,30 @@ def open_private(path: Path, flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def ensure_private(path: Path, *, make: bool) -> None:
+    """Set the mode of a file that is ours alone right, and ``make`` it where there is none; it is not opened.
+
+    Whoever closes a descriptor of a file gives up every POSIX lock that its whole process holds on it: opening and
+    closing a database that another thread has open would take that thread's locks away.
+
+    Raises:
+        NotOursError: As for ``open_private``.
+        OSError: It cannot be made; ``FileNotFoundError`` where there is none and none is made.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        if not make:
+            raise
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT))
+        return
+    if stat.S_ISLNK(found.st_mode):
+        raise NotOursError(_LINK)
+    check_private(found)
+    if stat.S_IMODE(found.st_mode) != _FILE:
+        path.chmod(_FILE)
 
 
 def check_private(found: os.stat_result) -> None:

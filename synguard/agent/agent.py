@@ -236,7 +236,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         if challenged and not self._cookies.always:
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
         challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
-        challenging.compare(now, challenged=challenged)
+        challenging.compare(now, challenged=challenged, many=state.active_bans.challenges_of_many > 0)
         here = challenging.state
         if challenged and not here.works and here.known:
             decision = self._stop_challenges(decision, here.why_not, utc)

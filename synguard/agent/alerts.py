@@ -39,6 +39,7 @@ ABOUTS: Final = {
     Code.BANS_REFUSED: About.BUDGET,
     Code.PLANE_FAILED: About.PLANE,
     Code.LEAK: About.LEAK,
+    Code.FLEET_FAILED: About.PEER,
 }
 """Conditions that have messages of their own; any other problem is told as ``unhealthy``."""
 

@@ -29,6 +29,7 @@ from synguard.agent.systemd import ServiceManager
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.dry_run import DryRunPlane
+from synguard.enforcer.glance import glance
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import split_plane
@@ -147,7 +148,7 @@ def parts_for(config: Config, ledger: Ledger, clock: Clock, challenging: Challen
     plane = plane_for(config, clock)
     if config.mode is Mode.ENFORCE:
         plane = _with_challenges(plane, ledger, clock, challenging)
-    reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK)
+    reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK, glance=glance)
     enforcement = Enforcement(ledger, plane, reconciler, dry_run=config.mode is Mode.DRY_RUN)
     return ModeParts(enforcement, cookies_for(config, ledger))
 

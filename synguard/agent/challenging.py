@@ -215,7 +215,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
                 program.watch(dict.fromkeys(sorted(ports)[:MOST_PORTS], ONSET_SYNS))
             if used and now >= self._proven_due_at:
                 self._proven_due_at = now + PROVEN_EVERY_S
-                program.set_proven(proven())
+                program.set_proven(self._unchallenged(proven))
                 program.configure(self._settings())
         except SynguardError as error:
             if str(error) != self._told:
@@ -224,13 +224,18 @@ class Challenging:  # wide: one part for each thing that the program depends on
         else:
             self._told = ""
 
-    def compare(self, now: float, *, challenged: bool) -> None:
-        """Compare handshakes with and without challenges; in each tick, since a pause is short."""
+    def _unchallenged(self, proven: Callable[[], Iterable[Network]]) -> set[Network]:
+        """Return who passes: proven peers, and those that keep a way through the firewall's own drops."""
+        peers = proven() if self._config.proven_per_second else ()
+        return {*peers, *self.plane.exceptions}
+
+    def compare(self, now: float, *, challenged: bool, many: bool = True) -> None:
+        """See whether challenged clients get in, ``many`` or single sources; in each tick, since a pause is short."""
         program = self.plane.program
         if program is None:
             return
         try:
-            if self._handshakes.follow(program, now, challenged=challenged):
+            if self._handshakes.follow(program, now, challenged=challenged, many=many):
                 program.configure(self._settings())
                 if self._handshakes.reason:
                     log.error("challenges stop: %s", self._handshakes.reason, extra=event("challenge"))

@@ -23,7 +23,7 @@ from synguard.model import Ban, Hits, Origin, Scope
 
 log: Final = logging.getLogger(__name__)
 
-AT_ONCE: Final = 4_096
+AT_ONCE: Final = 1_024
 """Bans that one tick takes over from another process, brings to the plane, or lets lapse; the rest is for the next
 ticks. The plane has them already, or has ended them by itself: only our view of them is a few seconds late, where
 100,000 at once would hold up a tick by seconds."""
@@ -152,11 +152,15 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             if anyway:
                 self.adopt(now)
             elif self._behind:
-                some = AT_ONCE
-                desired = self._ledger.active_bans_in_pieces(now, some, self._dry_run)
-                by_hand = self._ledger.active_bans_in_pieces(now, some) if self._dry_run else {}
-                if desired is not None and by_hand is not None:
-                    self._take_over(desired, by_hand, some)
+                some = self._ledger.some_active_bans(now, AT_ONCE, self._dry_run)
+                by_hand = self._ledger.some_active_bans(now, AT_ONCE) if self._dry_run else []
+                if some or by_hand:
+                    with many_objects():
+                        self._tracked.take_in(some, by_hand)
+                    keep()
+                else:
+                    standing = self._ledger.active_bans(now) if self._dry_run else {}
+                    self._take_over(self._ledger.active_bans(now, dry_run=self._dry_run), standing, AT_ONCE)
         except LedgerError as error:
             self.writer.failed(error)
         self._tell(now)

@@ -12,8 +12,11 @@ from urllib.parse import urlsplit
 from synguard.agent.agent import Agent, Tick
 from synguard.clock import Clock
 from synguard.errors import ConfigError
+from synguard.fleet.follower import HostView
+from synguard.fleet.following import NAME
+from synguard.fleet.link import FollowerLink
 from synguard.fleet.peer import PeerRecord
-from synguard.fleet.secrets import secret_from
+from synguard.fleet.secrets import API_KEY, PASSWORD, secret_from
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
 from synguard.model import Mode
@@ -22,14 +25,12 @@ from synguard.status.conditions import Code
 from synguard.status.model import PeerStatus
 
 if TYPE_CHECKING:
-    from synguard.fleet.follower import HostView
     from synguard.fleet.reporter import Outbox
 
 log: Final = logging.getLogger(__name__)
 
-API_KEY: Final = "crowdsec-api-key"
-PASSWORD: Final = "crowdsec-password"  # noqa: S105  # the name of a credential, not one
-"""Names of systemd credentials that serve where the config names no secret."""
+SHOW_EVERY_S: Final = 1.0
+"""How often what the process that follows decisions must know of this host is looked at, and what it said."""
 
 
 @contextmanager
@@ -54,8 +55,7 @@ def in_fleet(agent: Agent, config: Config, clock: Clock, host: str) -> Iterator[
 
 
 def _crowdsec(agent: Agent, config: Config, clock: Clock, host: str, held: ExitStack) -> Iterator[PeerRecord]:
-    from synguard.fleet.follower import DecisionFollower
-    from synguard.fleet.lapi import AlertSink, DecisionSource
+    from synguard.fleet.lapi import AlertSink
     from synguard.fleet.reporter import LOOK_EVERY_S, AlertReporter, Outbox
 
     settings = config.crowdsec
@@ -65,24 +65,28 @@ def _crowdsec(agent: Agent, config: Config, clock: Clock, host: str, held: ExitS
     if api_key is None and password is None:
         raise ConfigError("crowdsec: neither an API key nor a password was found: give api_key_file or password_file")
     if api_key is not None:
-        record = PeerRecord("crowdsec decisions", place)
-        follower = DecisionFollower(
-            source := DecisionSource(settings.url, api_key, settings.ca_file),
-            _view_of(agent),
-            clock,
-            record,
-            kinds=frozenset(settings.types),
-            at_most=settings.at_most,
-            poll_s=settings.poll,
-        )
-        _work(held, config, clock, record, follower.poll, source.close, settings.poll)
+        record = PeerRecord(NAME, place)
+        given = {
+            "url": settings.url,
+            "api_key": api_key,
+            "ca_file": None if settings.ca_file is None else str(settings.ca_file),
+            "types": settings.types,
+            "at_most": settings.at_most,
+            "poll": settings.poll,
+            "ledger": str(config.state_dir / LEDGER_FILE),
+            "limits": config.ledger.model_dump(mode="json"),
+            "place": place,
+        }
+        link = FollowerLink(given, record)
+        held.callback(link.close)
+        agent.observers.append(_showing(agent, link))
         yield record
     if password is not None:
         record, outbox = PeerRecord("crowdsec alerts", place), Outbox()
         sink = AlertSink(settings.url, settings.machine_id, password, settings.ca_file)
         agent.observers.append(_filling(outbox, agent))
         reporter = AlertReporter(sink, outbox, clock, record, host)
-        _work(held, config, clock, record, reporter.work, sink.close, LOOK_EVERY_S)
+        _work(held, agent, config, clock, record, reporter.work, sink.close, LOOK_EVERY_S)
         yield record
 
 
@@ -113,6 +117,7 @@ def peer_status(record: PeerRecord) -> PeerStatus:
 
 def _work(
     held: ExitStack,
+    agent: Agent,
     config: Config,
     clock: Clock,
     record: PeerRecord,
@@ -120,25 +125,30 @@ def _work(
     close: Callable[[], None],
     every_s: float,
 ) -> None:
-    """Let a peer's work be done in a thread until the agent ends."""
+    """Let a peer's work be done in a thread from the first tick, which reads who must be protected, to the end."""
     from synguard.fleet.worker import PeerWorker
 
     def open_ledger() -> Ledger:
         return Ledger.open(config.state_dir / LEDGER_FILE, config.ledger)
 
     worker = PeerWorker(record.state.name, work, close, open_ledger, clock, record, every_s)
-    worker.start()
+    agent.observers.append(lambda _tick, _now, _utc: worker.start())
     held.callback(worker.stop)
 
 
-def _view_of(agent: Agent) -> Callable[[], HostView]:
-    from synguard.fleet.follower import HostView
+def _showing(agent: Agent, link: FollowerLink) -> Callable[[Tick, float, datetime], None]:
+    """Return what shows the host to the process that follows decisions, about once a second."""
+    due_at = float("-inf")
 
-    def view() -> HostView:
-        protected = agent.protected
-        return HostView(agent.mode is Mode.DRY_RUN, protected.networks, suspended=bool(protected.problems))
+    def look(_tick: Tick, now: float, utc: datetime) -> None:
+        nonlocal due_at
+        if now >= due_at:
+            due_at = now + SHOW_EVERY_S
+            protected = agent.protected
+            known = frozenset(protected.networks)
+            link.show(HostView(agent.mode is Mode.DRY_RUN, known, suspended=bool(protected.problems)), now, utc)
 
-    return view
+    return look
 
 
 def _filling(outbox: Outbox, agent: Agent) -> Callable[[Tick, float, datetime], None]:

@@ -12,6 +12,7 @@ from synguard.readings import CounterReading
 from synguard.sensors.counters import read_counters
 
 ACCEPTED: Final = "PassiveOpens"
+TAKEN: Final = "SyncookiesRecv"
 
 
 class HandshakeWatch:
@@ -27,13 +28,18 @@ class HandshakeWatch:
         """Why challenges have stopped; empty while they have not."""
         return self._watch.reason
 
-    def follow(self, program: Program, now: float, *, challenged: bool) -> bool:
+    def follow(self, program: Program, now: float, *, challenged: bool, many: bool = True) -> bool:
         """Return whether the advice has changed; it stays as it is in a tick in which the counters cannot be read."""
+        before = self.advice
         try:
-            accepted = self._read(now).values[ACCEPTED] if challenged else 0
+            handshakes = self._count(program, now) if challenged else HandshakeCount(now, 0, 0)
         except SensorError:
             return False
-        before = self.advice
-        handshakes = HandshakeCount(now, program.answered() if challenged else 0, accepted)
-        self.advice = self._watch.follow(handshakes, challenging=challenged)
+        self.advice = self._watch.follow(handshakes, challenging=challenged, many=many)
         return self.advice is not before
+
+    def _count(self, program: Program, now: float) -> HandshakeCount:
+        cookies, counters = program.cookies(), self._read(now).values
+        return HandshakeCount(
+            now, cookies.answered, counters[ACCEPTED], cookies.returned, counters.get(TAKEN, 0) - cookies.others
+        )

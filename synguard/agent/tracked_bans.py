@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -76,6 +76,15 @@ class TrackedBans:
                 self._depart(self.by_hand[ban.id])
             self.by_hand[ban.id] = self._arrived[ban.id] = ban
         return left or more
+
+    def take_in(self, bans: Iterable[Ban], by_hand: Iterable[Ban]) -> None:
+        """Take in a piece of a long list, as far as it is not known; ``become`` must follow when all of it is there."""
+        for ban in bans:
+            if ban.id not in self.bans:
+                self.put(ban)
+        for ban in by_hand:
+            if ban.id not in self.by_hand:
+                self.by_hand[ban.id] = self._arrived[ban.id] = ban
 
     @property
     def arrivals(self) -> int:

@@ -11,8 +11,8 @@ from synguard.errors import SynguardError
 from synguard.fleet.link import FeederLink
 from synguard.fleet.orders import Blackholes, routes_of
 from synguard.fleet.peer import PeerRecord
-from synguard.fleet.upstream import wanted_routes
-from synguard.model import Mode
+from synguard.fleet.upstream import FloodedPorts, wanted_routes
+from synguard.model import Mode, Phase
 from synguard.policy.models import Config
 
 EVERY_S: Final = 1.0
@@ -29,6 +29,7 @@ class UpstreamFeed:
         self._record = record
         self._blackholes = Blackholes(config.state_dir)
         self._link = FeederLink(config.bgp, config.state_dir, record)
+        self._flooded = FloodedPorts(config.bgp.flood_above)
         self._due_at = float("-inf")
         self.problem = ""
 
@@ -46,14 +47,17 @@ class UpstreamFeed:
         routes = wanted_routes(
             self._settings,
             bans=self._agent.bans.values(),
-            flooded=_attacked(tick.assessment),
-            syn_pps=max(flood.syn_pps, flood.cookies_sent_pps + flood.dropped_pps),
+            flooded=self._flooded.follow(
+                _attacked(tick.assessment),
+                max(flood.syn_pps, flood.cookies_sent_pps + flood.dropped_pps),
+                calm=self._agent.phase is Phase.CALM,
+            ),
             blackholes=holes,
             now=utc,
         )
         if self._agent.mode is Mode.DRY_RUN:
             self._link.want({route: left for route, left in routes.items() if route.next_hop}, now, utc)
-            self._record.would(sum(not route.next_hop for route in routes))
+            self._record.would([str(route) for route in routes if not route.next_hop])
         else:
             self._link.want(routes, now, utc)
 

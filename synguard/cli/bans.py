@@ -82,7 +82,8 @@ def bans(
         if json:
             _print_json(page_of, held, now)
         else:
-            _print_text(list(page_of), held, of, now, rows, page)
+            standing = of or ledger.count_bans(Choice(), now)
+            _print_text(list(page_of), held, of, now, rows, page, standing)
             if missing:
                 print(f"rules are missing or changed, without which no ban stops a packet: {missing}")
 
@@ -121,13 +122,27 @@ def _print_json(records: Iterable[BanRecord], held: frozenset[Network] | None, n
     print_json_list(record_shape(record, now) | {"in_kernel": _in_kernel(record, held, now)} for record in records)
 
 
+def _nothing(of: int, standing: int) -> str:
+    if of:
+        return f"no such page: there are {of:,} bans"
+    if standing:
+        return f"{standing:,} bans stand, and none of them is what was asked for; all of them: synguard bans"
+    return "no bans stand"
+
+
 def _print_text(
-    records: list[BanRecord], held: frozenset[Network] | None, of: int, now: datetime, rows: int, page: int
+    records: list[BanRecord],
+    held: frozenset[Network] | None,
+    of: int,
+    now: datetime,
+    rows: int,
+    page: int,
+    standing: int,
 ) -> None:
     from synguard.report.ban_table import print_bans
 
     if not records:
-        print(f"no such page: there are {of:,} bans" if of else "no bans stand")
+        print(_nothing(of, standing))
         return
     absent = {
         record.ban.id

@@ -18,6 +18,7 @@ from synguard.doctor.coverage import read_coverage
 from synguard.doctor.coverage_table import coverage_shape, print_coverage
 from synguard.doctor.drift_checks import REPAIRS_SINCE, drift_findings
 from synguard.doctor.findings import Finding, Level, findings_shape, is_exposed, print_findings
+from synguard.doctor.fleet_checks import fleet_findings
 from synguard.doctor.host_checks import kernel_findings, listener_findings, read_listeners
 from synguard.doctor.integration_checks import integration_findings
 from synguard.enforcer.plane import Plane
@@ -33,7 +34,7 @@ from synguard.policy.warnings import policy_warnings
 from synguard.readings import Listener, Protected
 from synguard.status.agent_commands import commands_for
 from synguard.status.freshness import agent_runs, is_stale
-from synguard.status.model import read_status
+from synguard.status.model import PeerStatus, read_status
 
 
 def doctor(config: ConfigFile = None, json: Json = False) -> None:
@@ -57,6 +58,7 @@ def doctor(config: ConfigFile = None, json: Json = False) -> None:
     if not findings or findings[0].name != "config":
         findings += _policies(config, settings, listeners)
     findings += [*_allow_list(settings), *_ledger(settings), _agent(settings), *integration_findings(settings)]
+    findings += fleet_findings(settings, _peers(settings))
     coverage = read_coverage(settings, listeners, time.monotonic())
     findings += coverage.findings
     if json:
@@ -162,6 +164,15 @@ def _ceiling(plane: Plane, bans: Iterable[KernelBan]) -> Iterator[Finding]:
         yield Finding("ceiling", bad, level.warning, f"{ADVICE}; or raise {level.key} and restart the agent")
     else:
         yield Finding("ceiling", Level.OK, f"fullest: {level}")
+
+
+def _peers(config: Config) -> tuple[PeerStatus, ...]:
+    """Return the peers of a running agent; none where none runs, or its status cannot be read."""
+    with suppress(SynguardError):  # told by the agent's own finding
+        status = read_status(config.runtime_dir) if agent_runs(config.runtime_dir) else None
+        if status is not None and not is_stale(status, utcnow()):
+            return status.peers
+    return ()
 
 
 def _agent(config: Config) -> Finding:

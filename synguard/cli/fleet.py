@@ -20,10 +20,11 @@ def fleet(config: ConfigFile = None, json: Json = False) -> None:
       synguard fleet
       synguard fleet --json | jq '.[] | select(.reachable == false)'
 
-    Exit code 1 where a peer does not answer, or no agent runs.
+    Exit code 1 where a peer does not answer, is not configured right, or no agent runs.
     """
     from synguard.cli.context import utcnow
     from synguard.output.tables import print_json, printable
+    from synguard.status.conditions import Code
     from synguard.status.freshness import agent_runs
     from synguard.status.model import read_status
 
@@ -31,15 +32,19 @@ def fleet(config: ConfigFile = None, json: Json = False) -> None:
     status = read_status(settings.runtime_dir)
     if status is None or agent_runs(settings.runtime_dir) is False:
         raise SynguardError("no agent runs, so its peers are not known: start it with synguard run")
+    names = {peer.name for peer in status.peers}
+    faults = [one.text for one in status.conditions if one.code is Code.FLEET_FAILED and one.subject not in names]
     if json:
         print_json([peer.model_dump(mode="json") for peer in status.peers])
-    elif not status.peers:
+    elif not status.peers and not faults:
         print("no peer is configured: see [crowdsec] and [bgp] in docs/fleet.md")
     now = utcnow()
     for peer in () if json else status.peers:
         for line in _lines(peer, (now - peer.since).total_seconds() if peer.since else None):
             print(printable(line))
-    if any(peer.reachable is False for peer in status.peers):
+    for fault in () if json else faults:
+        print(printable(f"error: {fault}"))
+    if faults or any(peer.reachable is False for peer in status.peers):
         raise typer.Exit(SynguardError.exit_code)
 
 

@@ -9,10 +9,12 @@ from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
 from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
 from synguard.errors import ConfigError
+from synguard.model import Mode
 from synguard.operator.flush import put_back_all
 from synguard.output.tables import print_json
 from synguard.policy.models import Config
 from synguard.status.freshness import agent_runs
+from synguard.status.model import read_status
 
 
 def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
@@ -38,6 +40,8 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     finally:  # whatever one of the two meets, the other is tried
         put_back_all(settings, put_back)
     running = bool(agent_runs(settings.runtime_dir))
+    told = read_status(settings.runtime_dir) if running else None
+    dry_run = told is not None and told.mode is Mode.DRY_RUN
     if json:
         print_json(
             {
@@ -51,8 +55,10 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     print("nothing of synguard's is in the kernel now; the ledger keeps its bans")
     for name, value in put_back.items():
         print(f"{name} is {value} again, as it was before the incident")
-    if running:
-        print("a running agent that enforces will put them back within seconds; to stop it for good: synguard panic")
+    if running and dry_run:
+        print("the running agent is in dry-run and puts none back; the next ban by hand does. Of all: synguard panic")
+    elif running:
+        print("the running agent puts them back within seconds; to stop it for good: synguard panic")
 
 
 def config_or_defaults(config: Path | None) -> Config:

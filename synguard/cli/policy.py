@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.resources import files as shipped
 from pathlib import Path
@@ -13,10 +15,10 @@ from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.cli.policy_replay import replay
 from synguard.cli.policy_suggest import suggest
-from synguard.errors import ConfigError, UsageError
+from synguard.errors import ConfigError, SensorError, UsageError
 
 if TYPE_CHECKING:
-    from synguard.policy.models import Policy
+    from synguard.policy.models import Config, Policy
 
 _HELP = """\
 Check policy files before the agent reads them, see which limits apply, and try limits on recorded traffic.
@@ -32,31 +34,38 @@ Examples:
 
 
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Policy files (TOML).")], json: Json = False
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Policy or config files (TOML).")],
+    json: Json = False,
 ) -> None:
-    """Check policy files and tell every fault at once, each with its path.
+    """Check policy and config files and tell every fault at once, each with its path.
 
     Examples:
       synguard policy check mine.toml
+      synguard policy check /etc/synguard/synguard.toml
       synguard policy check rules/*.toml
 
     Exit code 0 where all are good, 2 where any is not.
     """
     from synguard.output.tables import print_json, printable
-    from synguard.policy.load import load_pack
+    from synguard.policy.load import load_file, load_policies
+    from synguard.policy.models import Config
     from synguard.report.policy_view import pack_line
 
     problems: list[str] = []
     good: dict[str, list[str]] = {}
     for path in files:
         try:
-            pack = load_pack(path)
+            found = load_file(path)
+            is_config = isinstance(found, Config)
+            policies = load_policies(found, path.parent) if isinstance(found, Config) else found.policy
+            if isinstance(found, Config) and (faults := allow_list_faults(found)):
+                raise ConfigError(*faults)
         except ConfigError as error:
             problems.extend(error.problems)
         else:
-            good[str(path)] = [one.name for one in pack.policy]
+            good[str(path)] = [one.name for one in policies]
             if not json:
-                print(printable(f"{path}: ok, {pack_line(pack.policy)}"))
+                print(printable(f"{path}: ok, {'a config with ' if is_config else ''}{pack_line(policies)}"))
     if json:
         print_json({"ok": not problems, "files": good, "problems": problems})
     if problems and json:
@@ -77,7 +86,9 @@ def show(
       synguard policy show --policy web
       synguard --config /etc/synguard/other.toml policy show --json
 
-    For a port, the first policy that names it judges.
+    For a port, the first policy that names it judges. A shipped policy that
+    is not in effect is shown if it is named. Exit code 2 where the config, a
+    policy or an allow-list file has faults.
     """
     from synguard.output.tables import print_json, printable
     from synguard.report.policy_view import judged_ports, policy_lines, policy_shape
@@ -85,16 +96,52 @@ def show(
     policies = policies_in_effect(config)
     chosen = [pair for pair in zip(policies, judged_ports(policies), strict=True) if name in (None, pair[0].name)]
     if not chosen:
-        names = ", ".join(one.name for one in policies)
-        near = get_close_matches(str(name), [one.name for one in policies], n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f'no policy "{str(name)[:60]}" is in effect; there are: {names}{hint}')
+        policies = _shipped(str(name), policies)
+        chosen = [pair for pair in zip(policies, judged_ports(policies), strict=True) if pair[0].name == name]
+        print(f"{name} is not in effect here; the pack that has it is shipped", file=sys.stderr)
     if json:
         print_json([policy_shape(one, ports) for one, ports in chosen])
-        return
-    for one, ports in chosen:
-        for line in policy_lines(one, ports):
-            print(printable(line))
+    else:
+        for one, ports in chosen:
+            for line in policy_lines(one, ports):
+                print(printable(line))
+    faults = allow_list_faults(loaded(config))
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _shipped(name: str, in_effect: Sequence[Policy]) -> tuple[Policy, ...]:
+    """Return the policies of the shipped pack that has one of a name.
+
+    Raises:
+        UsageError: There is none; names those that are in effect.
+    """
+    from synguard.policy.load import load_pack, pack_names, packs_directory
+
+    packs = [load_pack(packs_directory() / f"{one}.toml").policy for one in pack_names()]
+    found = next((pack for pack in packs if any(one.name == name for one in pack)), None)
+    if found is not None:
+        return found
+    near = get_close_matches(
+        name, [*(one.name for pack in packs for one in pack), *(one.name for one in in_effect)], n=1
+    )
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise UsageError(
+        f'no policy "{name[:60]}" is in effect; there are: {", ".join(one.name for one in in_effect)}{hint}'
+    )
+
+
+def allow_list_faults(config: Config) -> tuple[str, ...]:
+    """Return a sentence for each fault of the allow-list files that a configuration names."""
+    from synguard.sensors.allow_list import read_allow_networks
+
+    faults: list[str] = []
+    for path in config.allow.files:
+        try:
+            read_allow_networks(path)
+        except (ConfigError, SensorError) as error:
+            faults += getattr(error, "problems", (str(error),))
+    return tuple(faults)
 
 
 def policies_in_effect(config: Path | None) -> tuple[Policy, ...]:

@@ -23,18 +23,19 @@ def status(config: ConfigFile = None, json: Json = False) -> None:
     Exit code 0 also where no agent runs; --json says so under "running".
     """
     settings = loaded(config)
+    standing = _bans_in_ledger(settings)
     seen = overview(
         running=agent_runs(settings.runtime_dir),
         status=read_status(settings.runtime_dir),
         mode=settings.mode,
         policies=settings.policies,
-        bans_active=_bans_in_ledger(settings),
+        bans_active=standing,
         now=utcnow(),
     )
     if json:
         print_json(seen)
         return
-    for line in overview_lines(seen):
+    for line in overview_lines(seen, standing):
         print(printable(line))
 
 

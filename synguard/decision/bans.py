@@ -49,7 +49,9 @@ class ActiveBans:
         self.automatic_by_kind: Counter[bool] = Counter()
         """Automatic bans on forgeable evidence (True) and on proven evidence (False)."""
         self.challenges = 0
-        """How many bans challenge their target."""
+        """How many bans challenge their target,"""
+        self.challenges_of_many = 0
+        """and how many of them more than one source: an IPv4 address, an IPv6 /64."""
         for ban in bans:
             self.add(ban)
 
@@ -68,7 +70,7 @@ class ActiveBans:
             self._lengths[ban.target.version, ban.target.prefixlen] += 1
         self._by_target[ban.target] = (*bans, ban)
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
-        self.challenges += ban.action.challenges
+        self._count_challenges(ban, 1)
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
@@ -98,13 +100,18 @@ class ActiveBans:
             del self._by_target[ban.target]
             self._forget_width(ban.target)
         self.automatic_by_kind[ban.forgeable] -= ban.origin is Origin.AUTO
-        self.challenges -= ban.action.challenges
+        self._count_challenges(ban, -1)
         if now is not None and not ban.active(now):
             return
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
             self._rows[reach].end(place, until)
+
+    def _count_challenges(self, ban: Ban, by: int) -> None:
+        if ban.action.challenges:
+            self.challenges += by
+            self.challenges_of_many += by * (ban.target.prefixlen < (32 if ban.target.version == 4 else 64))
 
     def _forget_width(self, target: Network) -> None:
         width = (target.version, target.prefixlen)

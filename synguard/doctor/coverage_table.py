@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from synguard.doctor.findings import print_more, shown
 from synguard.jsonable import fields_of
 from synguard.output.tables import Column, print_table
 from synguard.units import format_ports
@@ -64,7 +65,9 @@ def print_coverage(rows: Sequence[ListenerCoverage]) -> None:
     """Print the map where there is anything on it."""
     if rows:
         print()
-        print_table(_COLUMNS, [_cells(row) for row in rows])
+        first, more = shown(rows, "listeners")
+        print_table(_COLUMNS, [_cells(row) for row in first])
+        print_more(more)
 
 
 def _cells(row: ListenerCoverage) -> list[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from synguard.jsonable import fields_of, jsonable
 from synguard.output.tables import Column, print_table, printable
 from synguard.readings import Listener
+
+T = TypeVar("T")
 
 
 class Level(StrEnum):
@@ -60,6 +62,24 @@ def findings_shape(findings: Sequence[Finding], listeners: Sequence[Listener]) -
     }
 
 
+MOST: Final = 50
+"""Lines of one kind that are printed, listeners or what is said of each; the rest is a number, and JSON has all."""
+PORTS_NAMED: Final = 20
+
+
+def shown(lines: Sequence[T], what: str) -> tuple[Sequence[T], str]:
+    """Return the first of some lines, and how many more there are in words; no words where that is all."""
+    more = len(lines) - MOST
+    return lines[:MOST], f"… and {more:,} more {what}: synguard doctor --json" if more > 0 else ""
+
+
+def ports_text(ports: Iterable[int]) -> str:
+    """Return ports in ascending order, of many the first and how many more."""
+    each = sorted(set(ports))
+    more = len(each) - PORTS_NAMED
+    return ", ".join(map(str, each[:PORTS_NAMED])) + (f" and {more:,} more" if more > 0 else "")
+
+
 def print_findings(findings: Sequence[Finding], listeners: Sequence[Listener]) -> None:
     """Print the worst first, each with its fix, then who listens."""
     for one in sorted(findings, key=lambda one: _GRAVITY[one.level]):
@@ -68,7 +88,15 @@ def print_findings(findings: Sequence[Finding], listeners: Sequence[Listener]) -
             print(f"      fix: {printable(one.fix)}")
     if listeners:
         print()
-        print_table(_LISTENERS, [_row(one) for one in listeners])
+        first, more = shown(listeners, "listeners")
+        print_table(_LISTENERS, [_row(one) for one in first])
+        print_more(more)
+
+
+def print_more(words: str) -> None:
+    """Print what is left out, if anything is."""
+    if words:
+        print(words)
 
 
 def _row(one: Listener) -> list[str]:

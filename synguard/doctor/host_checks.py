@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.capabilities import how_to_get, missing_capabilities
-from synguard.doctor.findings import Finding, Level, is_exposed
+from synguard.doctor.findings import Finding, Level, is_exposed, ports_text
 from synguard.doctor.queue_checks import longer_queue, queue_findings
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
 from synguard.policy.models import Config
@@ -33,6 +33,7 @@ def kernel_findings(config: Config, listeners: Iterable[Listener] = (), sysctls:
 
 def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
     """Return who listens, and what is to be said of how sockets are read."""
+    from synguard.enforcer.iptables.xtables import loading
     from synguard.sensors.sockets import SocketTables
 
     sensor = SocketTables()
@@ -46,23 +47,26 @@ def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
     if source == "sock_diag":
         return listeners, Finding("sockets", Level.OK, f"read by sock_diag, {len(listeners)} listeners")
     reason = f"read by {source}, which costs 15 times more: sock_diag is refused here"
-    return listeners, Finding("sockets", Level.WARN, reason, "load the module: modprobe tcp_diag inet_diag")
+    return listeners, Finding("sockets", Level.WARN, reason, loading("tcp_diag inet_diag", "psutil is what there is"))
 
 
 def listener_findings(listeners: Iterable[Listener]) -> Iterator[Finding]:
     """Yield what is to be said of each listener that others can reach."""
     exposed = [one for one in listeners if is_exposed(one)]
-    ports = ", ".join(str(port) for port in sorted({one.port for one in exposed})) or "none"
-    yield Finding("exposed ports", Level.OK, ports)
+    yield Finding("exposed ports", Level.OK, ports_text(one.port for one in exposed) or "none")
+    short: dict[tuple[str, int], list[Listener]] = {}
     for one in exposed:
         if one.backlog < SMALL_BACKLOG:
-            who = one.process or "the process"
-            yield Finding(
-                f"backlog of port {one.port}",
-                Level.WARN,
-                f"{who} at {one.address} takes {one.backlog} half-open connections: a small flood fills that",
-                longer_queue(one),
-            )
+            short.setdefault((one.process, one.backlog), []).append(one)
+    for (process, backlog), alike in short.items():
+        ports = ports_text(one.port for one in alike)
+        where = f"at {alike[0].address}" if len(alike) == 1 else f"with {len(alike):,} listeners"
+        yield Finding(
+            f"backlog of port {ports}",
+            Level.WARN,
+            f"{process or 'the process'} {where} takes {backlog} half-open connections: a small flood fills that",
+            longer_queue(alike[0]),
+        )
 
 
 def _permissions() -> Finding:
@@ -125,6 +129,7 @@ def _visibility(plane: str, show_command: str) -> Finding:
 
 def _ipset(config: Config) -> Finding:
     from synguard.enforcer.iptables import ipset
+    from synguard.enforcer.iptables.xtables import loading
 
     if config.members == "rules":
         return Finding("ipset", Level.OK, "not needed: members = rules")
@@ -138,7 +143,8 @@ def _ipset(config: Config) -> Finding:
         return Finding("ipset", Level.OK, "works")
     level = Level.BAD if config.members == "sets" else Level.WARN
     reason = "does not work here; one rule per ban is slow beyond some thousand bans"
-    return Finding("ipset", level, reason, "apt-get install ipset; modprobe ip_set_hash_net xt_set")
+    fix = loading("ip_set_hash_net xt_set", 'set members and plane to "auto"')
+    return Finding("ipset", level, reason, f"apt-get install ipset; {fix}")
 
 
 def _output(tool: str, *arguments: str, which: Callable[[str], str | None] = find_tool) -> str:

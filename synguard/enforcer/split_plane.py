@@ -1,7 +1,8 @@
 """Two planes as one: the firewall holds drops and rejects, the challenge program what happens at the interface.
 
 The program comes before the firewall. A SYN that it answered would never meet a drop, and the client's ACK is no new
-connection: so the program is given copies of the firewall's drops too, as many as it has room for.
+connection: so the program is given copies of the firewall's bans too, as many as it has room for. It drops what is
+dropped, and leaves to the firewall what is rejected.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from itertools import islice
 from typing import Final
 
 from synguard.enforcer.plane import Actual, Delta, PatientPlane, Plane
-from synguard.model import Action, Ban, KernelBan, Origin
+from synguard.model import Ban, KernelBan, Origin
 
 COPIES: Final = 4_096
-"""Drops of the firewall that the program holds as well: half of its places."""
+"""Bans of the firewall that the program holds as well: half of its places. Beyond, a banned source that is challenged
+with everyone else on a port, and holds its address, connects; a ban of scope all stops it all the same."""
 
 
 class SplitPlane:
@@ -28,7 +30,7 @@ class SplitPlane:
         self._most_copies = most_copies
         self._copied: set[str] = set()
         self._lacking: tuple[KernelBan, ...] = ()
-        """Drops that the program had no copy of when it was last read, as many as it has room for."""
+        """Bans that the program had no copy of when it was last read, as many as it has room for."""
 
     @property
     def name(self) -> str:
@@ -88,7 +90,7 @@ class SplitPlane:
         removed = {held.ban_id for held in change.remove}
         lacking = [_as_ban(held) for held in self._lacking if change.frame and held.ban_id not in removed]
         room = max(self._most_copies - len(self._copied), 0)
-        copies = [*lacking, *(ban for ban in change.add if _is_copied(ban))][:room]
+        copies = [*lacking, *(ban for ban in change.add if not ban.at_interface)][:room]
         self.program.apply(
             replace(
                 change,
@@ -101,7 +103,7 @@ class SplitPlane:
         self._copied |= {ban.id for ban in copies}
 
     def _joined(self, firewall: Actual, program: Actual) -> Actual:
-        """Return what both hold; drops of which the program has no copy, though there is room, are a missing part."""
+        """Return what both hold; bans of which the program has no copy, though there is room, are a missing part."""
         known = program.bans
         if not self._most_copies:  # no program: its half is in memory, and says nothing of the kernel
             return replace(
@@ -109,9 +111,9 @@ class SplitPlane:
             )
         self._copied = {ban_id for ban_id in firewall.bans if ban_id in known}
         room = max(self._most_copies - len(self._copied), 0)
-        drops = (held for held in firewall.bans.values() if _is_copied(held) and held.ban_id not in known)
+        drops = (held for held in firewall.bans.values() if held.ban_id not in known)
         self._lacking = tuple(islice(drops, room))
-        lacking = (f"{len(self._lacking)} drops in the challenge program",) if self._lacking else ()
+        lacking = (f"{len(self._lacking)} bans in the challenge program",) if self._lacking else ()
         return Actual(
             bans={
                 ban_id: replace(held, hits=held.hits + known[ban_id].hits) if ban_id in known else held
@@ -161,7 +163,3 @@ def _as_ban(held: KernelBan) -> Ban:
     return Ban(
         held.ban_id, held.target, held.scope, held.action, Origin.MANUAL, "", "", began, held.expires_at, held.ports
     )
-
-
-def _is_copied(ban: Ban | KernelBan) -> bool:
-    return ban.action is Action.DROP and not ban.at_interface

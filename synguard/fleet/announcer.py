@@ -33,7 +33,8 @@ class Announcer:
     """Route as told → when it was last told."""
     refused: int = 0
     """Routes that are wanted beyond ``most_routes``."""
-    _spent: list[float] = field(default_factory=list)
+    spent: list[float] = field(default_factory=list)
+    """When each announcement of the last minute was made."""
 
     def want(self, routes: Mapping[Route, float]) -> None:
         """Take in what is wanted from now on: route → deadline, the most important first."""
@@ -55,14 +56,14 @@ class Announcer:
             for route in self.wanted
             if route in current and now - self.announced.get(route, float("-inf")) >= self.refresh_s
         ]
-        self._spent = [at for at in self._spent if at > now - 60.0]
-        return going + coming[: PER_MINUTE - len(self._spent)]
+        self.spent = [at for at in self.spent if at > now - 60.0]
+        return going + coming[: PER_MINUTE - len(self.spent)]
 
     def done(self, step: RouteStep, now: float) -> None:
         """Note that a speaker took a step."""
         if step.announce:
             self.announced[step.route] = now
-            self._spent.append(now)
+            self.spent.append(now)
         else:
             self.announced.pop(step.route, None)
 

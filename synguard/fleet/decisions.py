@@ -10,11 +10,13 @@ A sample, as CrowdSec 1.4.6 sends it (an empty list is ``null``)::
 from __future__ import annotations
 
 import json
+import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import ip_network
+from functools import lru_cache
+from ipaddress import IPv4Network, ip_network
 from typing import Any, Final
 
 from synguard.addresses import WIDEST_BY_VERSION, Network, unmapped_network
@@ -23,6 +25,10 @@ from synguard.fleet.durations import parse_go_duration
 from synguard.plain import clipped, printable
 
 SCOPES: Final = frozenset({"ip", "range"})
+_LISTS: Final = ("deleted", "new")
+_BLANKS: Final = frozenset(" \t\r\n")
+_READ: Final = json.JSONDecoder().raw_decode
+_URL: Final = "is this its URL?"
 _WORDS: Final = ("value", "scope", "type", "duration", "scenario", "origin")
 LONGEST_WORD: Final = 120
 """Characters that are kept of a scenario or an origin."""
@@ -52,6 +58,9 @@ class StreamAnswer:
     unusable: Mapping[str, int] = field(default_factory=dict)
     """Why a decision is not used → how many; reasons with none are absent."""
 
+    def __bool__(self) -> bool:
+        return bool(self.deleted or self.new)
+
 
 def parse_stream(data: bytes, now: datetime) -> StreamAnswer:
     """Return what one answer says at ``now``.
@@ -61,31 +70,73 @@ def parse_stream(data: bytes, now: datetime) -> StreamAnswer:
     Raises:
         FleetError: The answer as a whole is not one of this interface.
     """
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise FleetError("the answer of the CrowdSec local API is not JSON; is this its URL?") from error
-    if not isinstance(document, dict):
-        raise FleetError("the answer of the CrowdSec local API is not an object; is this its URL?")
     unusable: Counter[str] = Counter()
-    deleted = frozenset((one.target, one.kind) for one in _decisions(document, "deleted", now, unusable))
-    new = tuple(one for one in _decisions(document, "new", now, unusable) if one.ends_at > now)
-    return StreamAnswer(deleted, new, dict(unusable))
+    deleted: list[CrowdSecDecision] = []
+    new: list[CrowdSecDecision] = []
+    lists = {"deleted": deleted, "new": new}
+    try:
+        for name, item in _items(data.decode()):
+            try:
+                lists[name].append(_decision(item, now))
+            except _UnusableError as error:
+                unusable[str(error)] += 1
+    except (ValueError, RecursionError) as error:
+        raise FleetError(f"the answer of the CrowdSec local API is not a list of decisions: {_URL}") from error
+    usable = tuple(one for one in new if one.ends_at > now)
+    return StreamAnswer(frozenset((one.target, one.kind) for one in deleted), usable, dict(unusable))
 
 
-def _decisions(
-    document: Mapping[str, Any], name: str, now: datetime, unusable: Counter[str]
-) -> Iterable[CrowdSecDecision]:
-    items = document.get(name)
-    if items is None:
-        return
-    if not isinstance(items, list):
-        raise FleetError(f'the answer of the CrowdSec local API has no list named "{name}"; is this its URL?')
-    for item in items:
-        try:
-            yield _decision(item, now)
-        except _UnusableError as error:
-            unusable[str(error)] += 1
+def _items(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield each decision with the name of its list, taken apart one by one.
+
+    Read as a whole, 50,000 of them would hold the interpreter, and the tick with it, for a tenth of a second.
+
+    Raises:
+        ValueError: The text is no object, or one of the two is no list.
+    """
+    at = _after("{", text, 0)
+    while text[at : at + 1] != "}":
+        name, at = _READ(text, _blank(text, at))
+        at = _after(":", text, at)
+        if name in _LISTS and text[at : at + 1] == "[":
+            at = _after("[", text, at)
+            while text[at : at + 1] != "]":
+                item, at = _READ(text, at)
+                yield name, item
+                at = _next(text, at, "]")
+            at += 1
+        else:
+            value, at = _READ(text, at)
+            if name in _LISTS and value is not None:
+                raise ValueError(f"{name} is no list")
+        at = _next(text, at, "}")
+    if _blank(text, at + 1) != len(text):
+        raise ValueError("more follows")
+
+
+def _next(text: str, at: int, end: str) -> int:
+    """Return where the next item begins, or where ``end`` stands."""
+    at = _blank(text, at)
+    if text[at : at + 1] == end:
+        return at
+    at = _after(",", text, at)
+    if text[at : at + 1] == end:
+        raise ValueError("a comma before the end")
+    return at
+
+
+def _after(mark: str, text: str, at: int) -> int:
+    """Return where the text goes on after a mark and the blanks around it."""
+    at = _blank(text, at)
+    if text[at : at + 1] != mark:
+        raise ValueError(f"no {mark} at {at}")
+    return _blank(text, at + 1)
+
+
+def _blank(text: str, at: int) -> int:
+    while text[at : at + 1] in _BLANKS:
+        at += 1
+    return at
 
 
 class _UnusableError(Exception):
@@ -101,7 +152,7 @@ def _decision(item: Any, now: datetime) -> CrowdSecDecision:
     if words["scope"].lower() not in SCOPES:
         raise _UnusableError(f"scope {clipped(printable(words['scope']), 20)} is not Ip or Range")
     try:
-        target = unmapped_network(ip_network(words["value"].strip(), strict=False))
+        target = _target(words["value"].strip())
     except ValueError:
         raise _UnusableError("the value is not an address or prefix") from None
     if target.prefixlen < WIDEST_BY_VERSION[target.version]:
@@ -112,12 +163,21 @@ def _decision(item: Any, now: datetime) -> CrowdSecDecision:
         raise _UnusableError("the duration cannot be read") from None
     return CrowdSecDecision(
         target=target,
-        kind=words["type"].lower(),
+        kind=_word(words["type"].lower()),
         ends_at=now + timedelta(seconds=max(min(seconds, LONGEST_S), -LONGEST_S)),
         scenario=_word(words["scenario"]),
         origin=_word(words["origin"]),
     )
 
 
+def _target(text: str) -> Network:
+    """Return the network of an address or prefix; an IPv4 address, as nearly all are, in a fifth of the time."""
+    try:
+        return IPv4Network((int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big"), 32))
+    except (OSError, ValueError):  # an embedded null is a ValueError
+        return unmapped_network(ip_network(text, strict=False))
+
+
+@lru_cache(maxsize=1024)
 def _word(text: str) -> str:
     return clipped(printable(text), LONGEST_WORD)

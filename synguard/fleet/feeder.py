@@ -20,7 +20,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -72,13 +72,15 @@ class Feeder:
         """Say what is to be said; return the seconds until something is due again."""
         steps = self._announcer.steps(now)
         wait = RETRY_S
+        if steps:
+            self._remember(steps[:AT_ONCE], now)
         for step in steps[:AT_ONCE]:
             if not self._step(step, now):
                 break
         else:
             wait = 0.0 if len(steps) > AT_ONCE else max(min(self._announcer.next_at() - now, 60.0), 0.05)
         if steps:
-            self._remember()
+            self._remember((), now)
         self._tell(len(self._announcer.steps(now)))
         return wait
 
@@ -116,15 +118,23 @@ class Feeder:
             self._said = said
             self._say(said)
 
-    def _remember(self) -> None:
+    def _remember(self, ahead: Sequence[RouteStep], now: float) -> None:
+        """Write down what is announced, and what is about to be: killed in between, the next process must know it."""
+        coming = [step.route for step in ahead if step.announce]
+        routes = [to_json(route) for route in dict.fromkeys((*self._announcer.announced, *coming))]
         with suppress(OSError):
-            replace_private(self._memory, json.dumps([to_json(route) for route in self._announcer.announced]))
+            replace_private(
+                self._memory, json.dumps({"routes": routes, "spent": [*self._announcer.spent, *[now] * len(coming)]})
+            )
 
     def _recall(self) -> None:
-        """Take over what an earlier process announced and could not withdraw."""
-        with suppress(OSError, ValueError, TypeError):
-            routes = [from_json(item) for item in json.loads(read_private(self._memory, MOST_LINE))]
+        """Take over what an earlier process announced and could not withdraw, and how many announcements it made."""
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            known = json.loads(read_private(self._memory, MOST_LINE))
+            routes = [from_json(item) for item in known["routes"]]
+            now = time.monotonic()
             self._announcer.announced = dict.fromkeys(routes, float("-inf"))
+            self._announcer.spent = [float(at) for at in known["spent"] if at <= now]  # later: of before a reboot
 
 
 def run(feeder: Feeder, source: int) -> None:

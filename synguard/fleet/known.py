@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from synguard.addresses import Network
 from synguard.fleet.decisions import CrowdSecDecision, StreamAnswer
+
+MOST_REASONS: Final = 16
+"""Reasons told apart: a local API can make up any number of types and scopes."""
+OTHERS: Final = "other reasons"
 
 
 @dataclass(slots=True)
@@ -53,7 +58,8 @@ class KnownDecisions:
 
     def _count(self, reasons: Iterable[tuple[str, int]]) -> None:
         for reason, count in reasons:
-            self.ignored[reason] = self.ignored.get(reason, 0) + count
+            known = reason if reason in self.ignored or len(self.ignored) < MOST_REASONS else OTHERS
+            self.ignored[known] = self.ignored.get(known, 0) + count
 
     def _bound(self) -> None:
         self.left_out = max(len(self._by_target) - self.at_most, 0)

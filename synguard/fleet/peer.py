@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -11,6 +11,9 @@ from typing import Final
 from synguard.logs import event
 
 log: Final = logging.getLogger(__name__)
+
+MOST_SHOWN: Final = 8
+"""Routes that a dry-run names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,13 @@ class PeerRecord:
         merged = {**before.counts, **counts}
         self.state = replace(before, reachable=True, since=since, counts=merged, notes=notes)
 
-    def would(self, routes: int) -> None:
-        """Note how many routes would be announced, were this not a dry-run."""
-        note = f"dry-run: {routes} routes would be announced"
-        if self.state.notes != (note,):
-            self.state = replace(self.state, notes=(note,))
+    def would(self, routes: Sequence[str]) -> None:
+        """Note which routes would be announced, were this not a dry-run: the first of them, and how many more."""
+        more = len(routes) - MOST_SHOWN
+        notes = (f"dry-run: {len(routes)} routes would be announced", *routes[:MOST_SHOWN])
+        notes += (f"and {more} more",) if more > 0 else ()
+        if self.state.notes != notes:
+            self.state = replace(self.state, notes=notes)
 
     def failed(self, now: datetime, error: str) -> None:
         """Note that the peer is away or answers nonsense."""

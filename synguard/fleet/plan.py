@@ -49,7 +49,8 @@ def plan(
 
     ``standing`` are all bans that stand, ``overruled`` the targets whose ban of this origin a person has ended by hand
     while the decision lasts. A ban of this host that outlasts ``gap`` is left alone: nothing that came in replaces
-    local evidence, nor lengthens it; its decision is followed when that ban is about to end.
+    local evidence, nor lengthens it; a decision that outlasts that ban is followed when it is about to end. One that
+    does not is mostly this host's own, come back: in place of the ban it would keep the agent from renewing it.
     """
     ours: dict[Network, Ban] = {}
     local: dict[Network, Ban] = {}
@@ -70,7 +71,7 @@ def plan(
             spared += 1
             continue
         there = local.get(target)
-        if there is not None and (there.expires_at is None or there.expires_at > now + gap):
+        if there is not None and _stands_by_itself(there, decision, now + gap):
             held += 1
             continue
         followed.add(target)
@@ -81,6 +82,12 @@ def plan(
             move.append(replace(mine, expires_at=decision.ends_at))
     end = tuple(ban for target, ban in ours.items() if target not in followed)
     return Plan(tuple(add), tuple(move), end, spared, held)
+
+
+def _stands_by_itself(local: Ban, decision: CrowdSecDecision, soon: datetime) -> bool:
+    if local.expires_at is None or local.expires_at > soon:
+        return True
+    return decision.ends_at <= local.expires_at + timedelta(seconds=SAME_S)
 
 
 def _ban(decision: CrowdSecDecision, now: datetime, dry_run: bool, ban_id: str) -> Ban:

@@ -20,7 +20,7 @@ WAITING: Final = 1_000
 """Bans and incidents that wait to be sent; of more, the oldest are dropped and counted."""
 AT_ONCE: Final = 100
 """Alerts in one request."""
-LOOK_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 0.25
 """How often the queue, and the ledger for bans that a person ended, are looked at."""
 REMEMBERED_S: Final = 86_400.0
 """How far back bans that a person ended are looked for when the agent starts."""

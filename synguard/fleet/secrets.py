@@ -12,6 +12,9 @@ from pydantic import SecretStr
 from synguard.errors import ConfigError
 from synguard.private import read_secret
 
+API_KEY: Final = "crowdsec-api-key"
+PASSWORD: Final = "crowdsec-password"  # noqa: S105  # the name of a credential, not one
+"""Names of systemd credentials that serve where the config names no secret."""
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 """Where systemd puts what ``LoadCredential=`` names; set for the service alone."""
 

@@ -7,6 +7,7 @@ whole network. A flood of forged sources is met by its destination: SYNs to the 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from synguard.addresses import Network
@@ -16,26 +17,44 @@ from synguard.model import Ban
 from synguard.policy.fleet import Bgp
 
 
+@dataclass(slots=True)
+class FloodedPorts:
+    """The ports whose SYNs are to be limited upstream: from ``above`` SYN/s on, until calm.
+
+    The limit itself lowers what arrives here. If a lower rate ended it, it would be announced and withdrawn in turns.
+    """
+
+    above: float
+    """0: never."""
+    _ports: frozenset[int] = frozenset()
+
+    def follow(self, attacked: Collection[int], syn_pps: float, *, calm: bool) -> frozenset[int]:
+        """Take in the ports under attack and the rate of SYNs at this moment; return the ports to limit."""
+        if self.above and syn_pps >= self.above:
+            self._ports |= frozenset(attacked)
+        elif calm:
+            self._ports = frozenset()
+        return self._ports
+
+
 def wanted_routes(
     settings: Bgp,
     *,
     bans: Iterable[Ban],
     flooded: Collection[int],
-    syn_pps: float,
     blackholes: Mapping[Route, datetime],
     now: datetime,
 ) -> dict[Route, float]:
     """Return route → seconds that it may stand from now on without a new word.
 
-    ``flooded`` are the ports under attack, ``syn_pps`` the rate of SYNs at this host. Blackholes, which a person
-    ordered, come first, then the flood, then sources, the highest score first.
+    ``flooded`` are the ports whose SYNs are to be limited. Blackholes, which a person ordered, come first, then the
+    flood, then sources, the highest score first.
     """
     wanted = {route: (ends_at - now).total_seconds() for route, ends_at in blackholes.items() if ends_at > now}
-    if settings.flood_above and syn_pps >= settings.flood_above:
-        for destination in settings.destinations:
-            for port in sorted(flooded):
-                route = Route(None, destination, port, syns_only=True, rate_bytes=settings.rate_bytes)
-                wanted[route] = settings.lifetime
+    for destination in settings.destinations:
+        for port in sorted(flooded):
+            route = Route(None, destination, port, syns_only=True, rate_bytes=settings.rate_bytes)
+            wanted[route] = settings.lifetime
     if settings.sources != "off":
         rate = settings.rate_bytes if settings.sources == "rate-limit" else 0
         proven = sorted((ban for ban in bans if shareable(ban)), key=lambda ban: -ban.score)

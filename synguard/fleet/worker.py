@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -19,6 +20,8 @@ log: Final = logging.getLogger(__name__)
 
 FIRST_RETRY_S: Final = 1.0
 LAST_RETRY_S: Final = 60.0
+EARLIEST: Final = 0.9
+"""Share of the time between two pieces of work after which the next may begin: hosts started together drift apart."""
 
 
 class PeerWorker:
@@ -48,13 +51,17 @@ class PeerWorker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin in a thread of its own."""
-        self._thread.start()
+        """Begin in a thread of its own, unless it has begun."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self, patience_s: float = 2.0) -> None:
         """End after the present piece of work, for which it is waited no longer than this."""
         self._ended.set()
-        self._thread.join(patience_s)
+        if self._thread.ident is None:
+            self._close()
+        else:
+            self._thread.join(patience_s)
 
     def _run(self) -> None:
         retrying = Retrying(
@@ -70,7 +77,7 @@ class PeerWorker:
                 with retrying(self._open_ledger) as ledger:
                     while not self._ended.is_set():
                         retrying(self._work, ledger)
-                        self._ended.wait(self._every_s)
+                        self._ended.wait(self._every_s * random.uniform(EARLIEST, 1.0))  # noqa: S311  # no secret
             except (FleetError, LedgerError) as error:
                 self._record.failed(self._clock.utcnow(), str(error))
             except Exception as error:  # a fault beside the tick must neither end in silence nor reach the tick

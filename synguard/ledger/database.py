@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sqlite3
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from synguard.errors import LedgerError, NotPermittedError
 from synguard.ledger.schema import APPLICATION_ID, MIGRATIONS, VERSION
-from synguard.private import NotOursError, check_private, open_private, private_directory
+from synguard.private import NotOursError, check_private, ensure_private, private_directory
 
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 """Bytes the write-ahead log is cut back to after a burst."""
@@ -192,13 +191,13 @@ class Database:
 def _connected(path: Path, patience_s: float, read_only: bool) -> sqlite3.Connection:
     if not read_only:
         return sqlite3.connect(path, timeout=patience_s, isolation_level=None)
-    os.close(open_private(path, os.O_RDONLY))  # SQLite has one word for every reason why not
+    ensure_private(path, make=False)  # SQLite has one word for every reason why not
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=patience_s, isolation_level=None)
 
 
 def _make_private(path: Path) -> None:
     """Make the file (0600) where it is missing; what SQLite keeps beside it takes its mode and must be ours as well."""
-    os.close(open_private(path, os.O_RDWR | os.O_CREAT))
+    ensure_private(path, make=True)
     for suffix in ("-wal", "-shm", "-journal"):
         beside = path.with_name(path.name + suffix)
         with suppress(FileNotFoundError):

@@ -149,16 +149,16 @@ class Ledger:  # wide: the one door to the ledger: a method a question
     def active_bans(self, now: datetime, dry_run: bool = False) -> dict[str, Ban]:
         """Return id → ban of those that stand at ``now``, oldest first: the real ones, or the would-be ones."""
         with many_objects(), self._database.snapshot() as db:
-            return self._active_bans.read(db, now, dry_run) or {}
+            return self._active_bans.read(db, now, dry_run)
 
-    def active_bans_in_pieces(self, now: datetime, at_most: int, dry_run: bool = False) -> dict[str, Ban] | None:
-        """Return the same, having read no more than ``at_most`` bans that are new to this connection.
+    def some_active_bans(self, now: datetime, at_most: int, dry_run: bool = False) -> list[Ban]:
+        """Return ``at_most`` standing bans that are new to this connection, where there are more than that; else none.
 
-        None where that was not all of them: each call reads some more. A hundred thousand bans that another process
-        wrote take a second to read; so they need not be one second.
+        A hundred thousand bans that another process wrote take a second to read; so they need not be one second.
+        ``active_bans`` afterwards finds what has ended meanwhile.
         """
         with many_objects(), self._database.snapshot() as db:
-            return self._active_bans.read(db, now, dry_run, at_most)
+            return self._active_bans.read_some(db, now, dry_run, at_most)
 
     def active_records(self, now: datetime) -> list[BanRecord]:
         """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""

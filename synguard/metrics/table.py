@@ -14,7 +14,7 @@ from synguard import __version__
 from synguard.metrics.series import Delivery, MetricSpec, MetricsSource, Sample
 from synguard.model import FloodKind, Mode, Origin, Scope, VerdictKind
 from synguard.status.conditions import KINDS, Code, Severity
-from synguard.status.model import AgentStatus, ListenerStatus, Status
+from synguard.status.model import AgentStatus, ListenerStatus, PeerStatus, Status
 
 _KIND_OF: Final = {
     Code.PROTECTED_UNKNOWN: "suspended",
@@ -56,6 +56,10 @@ def _problems(snapshot: MetricsSource) -> Iterator[Sample]:
 def _conditions(snapshot: MetricsSource) -> Iterator[Sample]:
     counts = Counter(one.code for one in snapshot.status.conditions)
     return (((code.value, KINDS[code].severity.value), float(counts[code])) for code in Code)
+
+
+def _peers(read: Callable[[PeerStatus], list[Sample]]) -> Callable[[MetricsSource], Iterable[Sample]]:
+    return lambda snapshot: [sample for one in snapshot.status.peers for sample in read(one)]
 
 
 def _bans(snapshot: MetricsSource) -> Iterator[Sample]:
@@ -212,6 +216,24 @@ SERIES: Final = (
         "1 while a sensor can read",
         lambda snapshot: [((name,), float(one.ok)) for name, one in snapshot.status.sensors.items()],
         ("sensor",),
+    ),
+    MetricSpec(
+        "synguard_peer_up",
+        "1 while a peer of the fleet answers; absent until it was asked",
+        _peers(lambda one: [] if one.reachable is None else [((one.name,), float(one.reachable))]),
+        ("peer",),
+    ),
+    MetricSpec(
+        "synguard_peer_since_timestamp_seconds",
+        "since when it answers, or does not",
+        _peers(lambda one: [] if one.since is None else [((one.name,), one.since.timestamp())]),
+        ("peer",),
+    ),
+    MetricSpec(
+        "synguard_peer_items",
+        "decisions followed and left out, alerts sent, routes announced: now, or since the agent started",
+        _peers(lambda one: [((one.name, kind), float(count)) for kind, count in one.counts.items()]),
+        ("peer", "kind"),
     ),
     MetricSpec(
         "synguard_sampler_one_in",

@@ -30,9 +30,9 @@ ELSEWHERE_S: Final = 60.0
 AFTER_RESTART_S: Final = 60.0
 """How long a new agent waits for the attack that the last one told, at least."""
 
-PATIENCE_S: Final[Mapping[About, float]] = {About.SUSPENDED: 10.0, About.PLANE: 10.0}
+PATIENCE_S: Final[Mapping[About, float]] = {About.SUSPENDED: 10.0, About.PLANE: 10.0, About.PEER: 300.0}
 """How long a state must last to be told; others at once, ``unhealthy`` as the config says."""
-LASTING: Final = (About.SUSPENDED, About.PLANE, About.UNHEALTHY)
+LASTING: Final = (About.SUSPENDED, About.PLANE, About.UNHEALTHY, About.PEER)
 """States whose end is told as well."""
 
 

@@ -34,6 +34,8 @@ class About(StrEnum):
     """Somebody is banned but still arrives."""
     UNHEALTHY = "unhealthy"
     """The agent has not been healthy for a while."""
+    PEER = "peer"
+    """A peer of the fleet has not answered for a while."""
     COOKIES = "cookies"
     """SYN cookies were turned on for an attack."""
     OVER = "over"

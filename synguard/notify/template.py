@@ -23,6 +23,7 @@ HEADINGS: Final = {
     About.REPAIRS: "another tool keeps removing our rules",
     About.LEAK: "banned, but still arriving",
     About.UNHEALTHY: "synguard is not healthy",
+    About.PEER: "a peer of the fleet does not answer",
     About.COOKIES: "SYN cookies are on",
 }
 """State → how a message about it is headed."""
@@ -33,6 +34,7 @@ ADVICE: Final = {
     About.REPAIRS: "find the firewall script that flushes our chains. Look: synguard report --since 1h",
     About.LEAK: "move the rule it names behind our jump. Look: synguard status",
     About.UNHEALTHY: "look: synguard status",
+    About.PEER: "what is known stands until its end. Look: synguard fleet",
     About.COOKIES: "nothing; your value comes back at calm. Look: synguard status",
 }
 

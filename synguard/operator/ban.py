@@ -25,7 +25,7 @@ from synguard.addresses import (
 )
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
-from synguard.operator.impact import Targets, by_target, too_wide
+from synguard.operator.impact import Targets, by_target, link_local, too_wide
 
 if TYPE_CHECKING:
     from synguard.detector.peers import Presence
@@ -236,7 +236,7 @@ def describe(ban: Ban) -> str:
 
 def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
     """Return what a ban of one target would hit, a sentence a line, for the person who orders it."""
-    lines = [connections_of(impact, order)]
+    lines = [connections_of(impact, order), *link_local(impact.target)]
     protected = list(impact.protected.items())
     lines += [f"  protected: {format_network(party)} ({why})" for party, why in protected[:5]]
     if len(protected) > 5:
@@ -251,7 +251,8 @@ def connections_of(impact: Impact, order: BanRequest) -> str:
     """Return which connections a target holds, and what becomes of them."""
     target = format_network(impact.target)
     if not impact.sockets:
-        return f"{target} holds no connections now"
+        unseen = "; UDP is not looked at" if order.scope is Scope.ALL else ""
+        return f"{target} holds no TCP connections now{unseen}"
     states = ", ".join(f"{count} {state}" for state, count in impact.sockets.items())
     fate = "are cut off" if order.scope is Scope.ALL else "go on, new connections are stopped"
     whom = f"; connected peers: {impact.peers}, which {fate}" if impact.peers else ""

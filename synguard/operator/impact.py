@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from synguard.readings import SocketTable
 
 T = TypeVar("T")
+
+LINK_LOCAL: Final = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
 
 
 class Targets:
@@ -75,6 +78,12 @@ def by_target(targets: Targets, parties: Iterable[T], network_of: Callable[[T], 
         for target in targets.overlapping(network_of(party)):
             found.setdefault(target, []).append(party)
     return found
+
+
+def link_local(target: Network) -> Iterator[str]:
+    """Yield what a ban of link-local addresses stops."""
+    if any(overlaps(one, target) for one in LINK_LOCAL):
+        yield "  link-local: a cloud's metadata and name servers (169.254.169.254), neighbours and routers (fe80::)"
 
 
 def too_wide(target: Network) -> Iterator[str]:

@@ -16,7 +16,9 @@ _LONGEST_URL: Final = 2048
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}", re.ASCII)
 _LISTEN: Final = re.compile(r"(?:(?P<four>[0-9.]+)|\[(?P<six>[0-9A-Fa-f:.]+)\]):(?P<port>\d{1,5})", re.ASCII)
 
-EventWord = Literal["incident", "digest", "suspended", "budget", "plane", "repairs", "leak", "unhealthy", "cookies"]
+EventWord = Literal[
+    "incident", "digest", "suspended", "budget", "plane", "repairs", "leak", "unhealthy", "peer", "cookies"
+]
 
 
 def url_fault(url: str) -> str:
@@ -108,7 +110,7 @@ class Notify(Base):
     )
     name: str = Field("", max_length=64, description="how messages call this host; empty for its host name")
     events: tuple[EventWord, ...] = Field(
-        ("incident", "digest", "suspended", "budget", "plane", "repairs", "leak", "unhealthy", "cookies"),
+        ("incident", "digest", "suspended", "budget", "plane", "repairs", "leak", "unhealthy", "peer", "cookies"),
         description="what is told",
     )
     digest: Duration = Field(1800.0, ge=60, le=7 * 86400.0, description="time between messages while an attack lasts")

@@ -54,6 +54,13 @@ class Allow(Base):
         """The file that ``synguard allow`` keeps; None where no config was loaded."""
         return self._added
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are written alike; where a config lies is no key of it."""
+        return isinstance(other, Allow) and (self.addresses, self.files) == (other.addresses, other.files)
+
+    def __hash__(self) -> int:
+        return hash((self.addresses, self.files))
+
     def with_added(self, path: Path) -> Allow:
         """Return the same with the file that ``synguard allow`` keeps."""
         copy = self.model_copy()
@@ -175,9 +182,12 @@ class Challenge(Base):
         100, ge=1, le=1_000_000, description="SYNs a second that the step `limit` answers for one target"
     )
     proven_per_second: Whole = Field(
-        8, ge=0, le=10_000, description="SYNs a second of one proven peer that pass unchallenged"
+        1,
+        ge=0,
+        le=10_000,
+        description="SYNs a second of one proven peer that pass while everybody is challenged",
     )
-    proven_burst: Whole = Field(16, ge=1, le=10_000, description="SYNs of one proven peer that pass at once")
+    proven_burst: Whole = Field(2, ge=1, le=10_000, description="SYNs of one proven peer that pass at once")
 
 
 class ContainerWatch(Base):

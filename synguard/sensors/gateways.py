@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import Final
 
@@ -19,6 +19,14 @@ RTA_OIF: Final = 4
 _RTA_GATEWAY: Final = 5
 _RTA_MULTIPATH: Final = 9
 _RTA_VIA: Final = 18  # an IPv4 route whose next hop is an IPv6 address (RFC 5549)
+_RTA_NH_ID: Final = 30
+RTM_GETNEXTHOP: Final = 106
+_NHMSG_BYTES: Final = 8  # struct nhmsg
+_NHA_ID: Final = 1
+_NHA_GROUP: Final = 2
+_NHA_OIF: Final = 5
+_NHA_GATEWAY: Final = 6
+_GROUP_ENTRY: Final = struct.Struct("=IBBH")
 _RTNEXTHOP: Final = struct.Struct("=HBBi")
 _WIDEST_HALF: Final = 3
 """Routes to 0.0.0.0/1 (as VPN clients set) or 2000::/3 are default routes in all but name."""
@@ -44,16 +52,56 @@ def default_hops() -> Iterator[tuple[Address | None, int]]:
     Source: rtnetlink(7). The kernel has no filter for default routes, so a host with a full internet table pays
     about a microsecond a route.
     """
+    objects: set[int] = set()
     for family in (socket.AF_INET, socket.AF_INET6):
         request = struct.pack("=B11x", family)
         for body in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables"):
             yield from hops_in(body)
+            objects.update(objects_in(body))
+    if objects:
+        hops = hops_of_objects(dump(NETLINK_ROUTE, RTM_GETNEXTHOP, bytes(_NHMSG_BYTES), "the nexthop objects"))
+        yield from (hop for number in sorted(objects) for hop in hops.get(number, ()))
 
 
 def hops_in(body: bytes) -> Iterator[tuple[Address | None, int]]:
     """Yield (gateway or None, interface, 0 where none is named) of an RTM_NEWROUTE message that is a default route."""
-    if len(body) >= RTMSG_BYTES and body[1] <= _WIDEST_HALF and body[7] == _RTN_UNICAST:
+    if _is_default(body):
         yield from _next_hops(body[RTMSG_BYTES:], 0)
+
+
+def objects_in(body: bytes) -> Iterator[int]:
+    """Yield the number of the nexthop object that a default route names, if it does.
+
+    Where ``net.ipv4.nexthop_compat_mode`` is 0 the route says no more than that.
+    """
+    for kind, value in attributes(body, RTMSG_BYTES) if _is_default(body) else ():
+        if kind == _RTA_NH_ID and len(value) == 4:
+            yield struct.unpack("=I", value)[0]
+
+
+def hops_of_objects(bodies: Iterable[bytes]) -> dict[int, tuple[tuple[Address | None, int], ...]]:
+    """Return number → (gateway or None, interface) of each RTM_NEWNEXTHOP message; a group has those of its members."""
+    hops: dict[int, tuple[tuple[Address | None, int], ...]] = {}
+    groups: dict[int, list[int]] = {}
+    for body in bodies:
+        number, interface, gateway = 0, 0, None
+        for kind, value in attributes(body, _NHMSG_BYTES):
+            if kind == _NHA_ID and len(value) == 4:
+                number = struct.unpack("=I", value)[0]
+            elif kind == _NHA_OIF and len(value) == 4:
+                interface = struct.unpack("=i", value)[0]
+            elif kind == _NHA_GATEWAY and len(value) in (4, 16):
+                gateway = unmapped(ip_address(value))
+            elif kind == _NHA_GROUP and len(value) % _GROUP_ENTRY.size == 0:
+                groups[number] = [member for member, *_ in _GROUP_ENTRY.iter_unpack(value)]
+        hops[number] = ((gateway, interface),)
+    return hops | {
+        number: tuple(hop for member in members for hop in hops.get(member, ())) for number, members in groups.items()
+    }
+
+
+def _is_default(body: bytes) -> bool:
+    return len(body) >= RTMSG_BYTES and body[1] <= _WIDEST_HALF and body[7] == _RTN_UNICAST
 
 
 def _next_hops(described: bytes, interface: int, *, within: bool = False) -> Iterator[tuple[Address | None, int]]:

@@ -55,8 +55,13 @@ _ADDRESS_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 class Places:
     """Where the parts are read; tests put others here."""
 
-    resolv_conf: tuple[Path, ...] = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
-    """A missing one names no resolvers; the second holds the servers behind systemd-resolved's 127.0.0.53."""
+    resolv_conf: tuple[Path, ...] = (
+        Path("/etc/resolv.conf"),
+        Path("/run/systemd/resolve/resolv.conf"),
+        Path("/run/NetworkManager/no-stub-resolv.conf"),
+    )
+    """A missing one names no resolvers; the others hold the servers behind the 127.0.0.53 of systemd-resolved, and
+    behind the 127.0.0.1 of NetworkManager's dnsmasq."""
     ssh_peers: Callable[[], Mapping[Address, str]] = read_ssh_peers
     gaps: Callable[[], tuple[str, ...]] = read_login_gaps
     gateways: Callable[[], Mapping[Address, str]] = read_default_gateways
@@ -94,7 +99,8 @@ def read_protected(allow: Allow, places: Places = DEFAULT_PLACES, known: KnownPa
     networks: dict[Network, str] = {}
     for part in parts.values():
         networks.update(part)
-    return Protected(networks, tuple(problems), places.gaps(), parts=parts)
+    gaps = (*places.gaps(), *_hidden_resolvers(parts, places))
+    return Protected(networks, tuple(problems), gaps, parts=parts)
 
 
 def _kept(networks: Mapping[Network, str]) -> str:
@@ -112,6 +118,17 @@ def _keep_resolvers(parts: dict[str, Mapping[Network, str]], paths: Sequence[str
         return
     for path in paths:
         parts[path] = {**known.get(path, {}), **parts[path]}
+
+
+def _hidden_resolvers(parts: Mapping[str, Mapping[Network, str]], places: Places) -> Iterator[str]:
+    """Yield that upstream resolvers cannot be known, where all that files name is a server on this host."""
+    named = {network: path for path in places.resolv_conf for network in parts[str(path)]}
+    if named and all(network.is_loopback for network in named):
+        network, path = next(iter(named.items()))
+        yield (
+            f"the resolvers that this host asks cannot be known: {path} names {format_network(network)}, "
+            "a server on this host; put those that it asks into [allow] addresses"
+        )
 
 
 def _parts(allow: Allow, places: Places, known: KnownParts) -> list[tuple[str, Callable[[], Mapping[Network, str]]]]:

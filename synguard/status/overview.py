@@ -83,14 +83,15 @@ def _without_agent(
         "sampling_one_in": 0,
         "ledger_bytes": 0,
         "sensors": {},
+        "peers": [],
         "agent": None,
         "running": alive,
         "stale": not alive and last is not None,
     }
 
 
-def overview_lines(seen: Mapping[str, Any]) -> list[str]:
-    """Return the same for people, the most important first."""
+def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list[str]:
+    """Return the same for people, the most important first; ``standing`` bans are real, whatever a dry-run decides."""
     lines = [_head(seen)]
     if seen["mode_story"]:
         lines.append(f"  mode {seen['mode']}: {seen['mode_story']}")
@@ -105,11 +106,18 @@ def overview_lines(seen: Mapping[str, Any]) -> list[str]:
         lines.append(_flood(seen["flood"]))
     lines += [f"{one['kind']} {one['target']}: score {one['score']:.0f}, {one['reason']}" for one in seen["targets"]]
     bans = "not known, the ledger needs root" if seen["bans_active"] is None else str(seen["bans_active"])
-    word = "would-be bans" if seen["mode"] == Mode.DRY_RUN.value and seen["running"] else "bans"
-    lines.append(f"{word}: {bans}, proven peers: {seen['proven_peers']}")
+    rehearses = seen["mode"] == Mode.DRY_RUN.value and seen["running"]
+    lines.append(f"{'would-be bans' if rehearses else 'bans'}: {bans}, proven peers: {seen['proven_peers']}")
+    if rehearses and standing:
+        lines.append(f"bans that stand for real, made by hand or before the dry-run: {standing}")
     lines += _challenges(seen["challenges"], seen["totals"])
-    lines += [f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})" for one in seen["ceilings"]]
+    lines += [
+        f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})"
+        for one in seen["ceilings"]
+        if not rehearses or one["key"].startswith("budget")  # a dry-run fills no set
+    ]
     lines += [f"sensor {name}: {one['detail'] or 'ok'}" for name, one in seen["sensors"].items() if not one["ok"]]
+    lines += [_peer(one) for one in seen["peers"]]
     if seen["agent"]:
         lines.append(_agent(seen["agent"]))
     if seen["show_command"]:
@@ -140,6 +148,12 @@ def _agent(cost: Mapping[str, Any]) -> str:
         f"the agent itself: {cost['ticks']} ticks of {cost['tick_ms_p50']:.1f} ms, {cost['tick_ms_max']:.1f} at most, "
         f"up to {cost['late_ms_max']:.1f} ms late, {cost['cpu_share']:.0%} of a core, {cost['rss_bytes'] / 1e6:.0f} MB"
     )
+
+
+def _peer(one: Mapping[str, Any]) -> str:
+    state = {True: "reachable", False: "NOT REACHABLE", None: "not asked yet"}[one["reachable"]]
+    counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in one["counts"].items())
+    return f"peer {one['name']} at {one['place']}: {state}{f'; {counts}' if counts else ''}"
 
 
 def _incident(one: Mapping[str, Any]) -> str:

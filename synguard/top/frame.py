@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from synguard.model import Scope
 from synguard.top.ban_rows import rows_of
@@ -137,15 +138,17 @@ def _wrapped(span: Span, width: int, most: int = 3) -> list[Line]:
     return [(Span(piece, span.style),) for piece in pieces]
 
 
+_EXPLAINED: Final = (
+    "Listeners: half-open sockets of how many fit; + and FULL: the queue is full and hides the true count. ACCEPT: "
+    "connections that wait for the application; many of them are no flood.",
+    "Sources: a score of 100 acts. Evidence reads: signal value / limit.",
+    "Bans: PACKETS stopped so far, PER S since the last look. NOT IN KERNEL stops nobody.",
+    "More: synguard why ADDRESS, synguard bans, synguard review.",
+)
+
+
 def _help(width: int) -> list[Line]:
     lines = [line(Span("synguard top: keys", Style.STRONG)), ()]
     lines += [line(Span(f"{keys:<12}", Style.STRONG), text) for keys, text in HELP]
-    lines += [
-        (),
-        line("Listeners: half-open sockets of how many fit; + and FULL: the queue is full and hides the"),
-        line("true count. ACCEPT: connections that wait for the application; many of them are no flood."),
-        line("Sources: a score of 100 acts. Evidence reads: signal value / limit."),
-        line("Bans: PACKETS stopped so far, PER S since the last look. NOT IN KERNEL stops nobody."),
-        line("More: synguard why ADDRESS, synguard bans, synguard review."),
-    ]
-    return [fitted(one, width) for one in lines]
+    explained = [piece for text in _EXPLAINED for piece in _wrapped(Span(text), width)]
+    return [fitted(one, width) for one in (*lines, (), *explained)]

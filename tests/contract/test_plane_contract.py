@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from synguard.addresses import parse_network
+from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
@@ -16,20 +18,30 @@ from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Desired, Plane
 from synguard.enforcer.reconcile.delta import delta
 from synguard.enforcer.reconcile.reconciler import Reconciler
-from synguard.enforcer.split_plane import split_plane
+from synguard.enforcer.split_plane import SplitPlane, split_plane
 from synguard.errors import PlaneError
-from synguard.model import Action, Ban, Scope
+from synguard.model import Action, Ban, Scope, SynHeader
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane, FaultyFake
+from tests.support.lab.programs import wait_for
 from tests.support.network_thread import NetworkThread, PlaneThere
 
-IN_KERNEL = {"iptables-sets": IptablesSetsPlane, "iptables-rules": IptablesRulesPlane, "nftables": NftablesPlane}
+IN_KERNEL: dict[str, Callable[[], Plane]] = {
+    "iptables-sets": lambda: IptablesSetsPlane(now),
+    "iptables-rules": lambda: IptablesRulesPlane(now),
+    "nftables": lambda: NftablesPlane(now),
+}
 FAULTY = ("faulty read", "faulty apply", "faulty flush")
 """Fakes of which the named step fails at every first try."""
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def challenges(plane: Plane) -> bool:
+    """Return whether a plane holds what happens at the interface."""
+    return isinstance(plane, DryRunPlane | SplitPlane) or isinstance(getattr(plane, "program", None), ChallengePlane)
 
 
 @pytest.fixture(
@@ -53,7 +65,7 @@ def plane(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     else:
         monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
         thread = NetworkThread()
-        yield PlaneThere(thread, lambda: IN_KERNEL[request.param](now))
+        yield PlaneThere(thread, IN_KERNEL[request.param])
         thread.close()
 
 
@@ -72,7 +84,21 @@ EVERY_SHAPE = (
     ban("months", "203.0.113.64/26", Scope.ALL, seconds=90 * 86400),
     ban("b" * 32, "2001:db8:ffff:ffff:ffff:ffff:ffff:fff0/124", ports=tuple(range(65000, 65015))),
 )
-EVERYTHING = wanted(*EVERY_SHAPE, allow=("127.0.0.1", "::1", "10.0.0.0/8"), proven=("192.0.2.5", "2001:db8:1::5"))
+AT_INTERFACE = (
+    ban("challenge-4", "192.0.2.0/24", action=Action.CHALLENGE, ports=(80, 443)),
+    ban("challenge-6", "2001:db8:1::/64", action=Action.CHALLENGE),
+    ban("limit-4", "198.51.100.7", action=Action.LIMIT, ports=(80,), seconds=None),
+    ban("everybody-4", "0.0.0.0/0", action=Action.CHALLENGE, ports=(80,)),
+    ban("everybody-6", "::/0", action=Action.LIMIT, ports=(443,)),
+    replace(ban("header-4", "0.0.0.0/0", ports=(80,)), header=SynHeader((1, 64), 512, 1460, 7, 60)),
+)
+LET_THROUGH = {"allow": ("127.0.0.1", "::1", "10.0.0.0/8"), "proven": ("192.0.2.5", "2001:db8:1::5")}
+EVERYTHING = wanted(*EVERY_SHAPE, **LET_THROUGH)
+
+
+def everything(plane: Plane) -> Desired:
+    """Return bans of every shape that the plane holds."""
+    return wanted(*EVERY_SHAPE, *AT_INTERFACE, **LET_THROUGH) if challenges(plane) else EVERYTHING
 
 
 def bring(plane: Plane, goal: Desired) -> None:
@@ -90,17 +116,46 @@ def test_at_first_it_holds_nothing_and_its_frame_is_missing(plane: Plane) -> Non
 
 
 def test_every_shape_of_ban_reads_back_as_it_was_applied(plane: Plane) -> None:
-    bring(plane, EVERYTHING)
+    bring(plane, everything(plane))
     actual = plane.read()
-    assert delta(EVERYTHING, actual, now()) == Delta()
-    assert set(actual.bans) == set(EVERYTHING.bans)
+    assert delta(everything(plane), actual, now()) == Delta()
+    assert set(actual.bans) == set(everything(plane).bans)
     assert actual.intact
     assert not actual.missing
     assert not actual.foreign
 
 
+def test_another_process_finds_what_is_held_with_its_deadlines(plane: Plane) -> None:
+    if not isinstance(plane, PlaneThere):
+        return  # no one else sees it
+    bring(plane, everything(plane))
+    another = plane.of_another_process()
+    assert delta(everything(plane), another.read(), now()) == Delta()
+    fewer = wanted(*EVERY_SHAPE[:4], *(AT_INTERFACE[:1] if challenges(plane) else ()), **LET_THROUGH)
+    bring(another, fewer)
+    assert delta(fewer, another.read(), now()) == Delta()
+    another.flush()
+    assert not plane.of_another_process().read().bans
+
+
+def test_a_ban_ends_by_itself_at_its_deadline(plane: Plane) -> None:
+    kept = ban("kept", "192.0.2.77", seconds=600)
+    bring(plane, wanted(kept))
+    short = [ban("short", "192.0.2.0/24", seconds=2), ban("all", "203.0.113.9", Scope.ALL, seconds=2)]
+    if challenges(plane):
+        short.append(ban("challenge", "198.51.100.0/24", action=Action.CHALLENGE, seconds=2))
+    bring(plane, wanted(*short, kept))
+    assert set(plane.read().bans) == {"kept", *(one.id for one in short)}
+    wait_for(lambda: in_force(plane) == {"kept"}, "the end of the others", 5.0)
+
+
+def in_force(plane: Plane) -> set[str]:
+    """Return the ids of what is held and acts; a rule whose time is over stays until it is removed."""
+    return {ban_id for ban_id, held in plane.read().bans.items() if held.active(now())}
+
+
 def test_applying_twice_leaves_it_as_once(plane: Plane) -> None:
-    change = delta(EVERYTHING, plane.read(), now())
+    change = delta(everything(plane), plane.read(), now())
     plane.apply(change)
     once = plane.read()
     plane.apply(change)
@@ -113,14 +168,14 @@ def test_an_empty_change_builds_nothing(plane: Plane) -> None:
 
 
 def test_what_is_removed_is_gone_and_the_rest_stays(plane: Plane) -> None:
-    bring(plane, EVERYTHING)
+    bring(plane, everything(plane))
     fewer = wanted(*EVERY_SHAPE[:4], allow=("::1",), proven=("192.0.2.5",))
     bring(plane, fewer)
     assert delta(fewer, plane.read(), now()) == Delta()
 
 
 def test_removing_what_is_not_there_is_no_error(plane: Plane) -> None:
-    bring(plane, EVERYTHING)
+    bring(plane, everything(plane))
     removal = delta(Desired(), plane.read(), now())
     plane.apply(removal)
     plane.apply(removal)
@@ -152,7 +207,7 @@ def test_a_ban_that_changes_is_held_as_it_is_now(plane: Plane, later: Ban) -> No
 
 @pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
 def test_a_network_of_everybody_is_refused_and_nothing_is_changed(plane: Plane, everybody: str) -> None:
-    bring(plane, EVERYTHING)
+    bring(plane, everything(plane))
     before = plane.read()
     with pytest.raises(PlaneError, match="length 0"):
         plane.apply(Delta(add=(ban("fine", "192.0.2.200"), ban("wide", everybody, Scope.ALL))))
@@ -175,7 +230,7 @@ def test_a_ban_that_has_lapsed_is_not_put_in(plane: Plane) -> None:
 
 
 def test_flush_leaves_nothing_and_may_be_repeated(plane: Plane) -> None:
-    bring(plane, EVERYTHING)
+    bring(plane, everything(plane))
     plane.flush()
     plane.flush()
     actual = plane.read()
@@ -188,12 +243,12 @@ def test_flush_with_nothing_there_is_no_error(plane: Plane) -> None:
 
 def test_a_reconciled_plane_has_no_difference_and_no_drift_left(plane: Plane, tmp_path: Path) -> None:
     reconciler = Reconciler(plane, tmp_path / "lock")
-    first = reconciler.reconcile(EVERYTHING, now())
-    again = reconciler.reconcile(EVERYTHING, now(), full=True)
-    assert set(first.held) == set(EVERYTHING.bans)
+    first = reconciler.reconcile(everything(plane), now())
+    again = reconciler.reconcile(everything(plane), now(), full=True)
+    assert set(first.held) == set(everything(plane).bans)
     assert not again.change
     assert again.drift == ()
-    assert set(reconciler.hits()) == set(EVERYTHING.bans)
+    assert set(reconciler.hits()) == set(everything(plane).bans)
 
 
 def test_two_bans_that_want_the_same_member_do_not_take_it_from_each_other(plane: Plane, tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,6 +26,7 @@ from synguard.fleet.peer import PeerRecord
 from synguard.fleet.reporter import AlertReporter, Outbox
 from synguard.ledger import Ledger
 from synguard.model import Action, Ban, Evidence, Incident, Origin, Phase, Scope, Signal
+from tests.support.lab.agent import SYNGUARD
 from tests.support.lab.crowdsec import LocalApi
 from tests.support.lab.namespaces import Namespace, new_prefix, new_workdir
 from tests.support.network_thread import NetworkThread
@@ -319,3 +324,120 @@ def test_a_scope_in_lower_case_is_taken_and_never_streamed(hosts: tuple[Host, Ho
     one.reporter._sink.send([alert])
     other.poll()
     assert not other.bans()
+
+
+def raw(api: LocalApi, name: str) -> Callable[[bool], dict[str, Any]]:
+    """A bouncer of its own that returns what the stream says, as it stands there."""
+    source = There(api, partial(DecisionSource, api.url, api.key(f"{name}-{os.urandom(3).hex()}")))
+    return lambda complete: dict(json.loads(source.stream(complete=complete)))
+
+
+def test_what_its_stream_says_is_written_as_expected(api: LocalApi, hosts: tuple[Host, Host]) -> None:
+    """Version 1.4.6: an empty list is ``null``, durations are Go's with fractions, host bits stand in prefixes."""
+    ask = raw(api, "words")
+    ask(True)
+    assert ask(False)["new"] is None
+    api.decide("203.0.113.77/24", "1h")
+    [one] = ask(False)["new"]
+    assert (one["scope"], one["value"]) == ("Range", "203.0.113.77/24")
+    assert re.fullmatch(r"59m\d+\.\d+s", one["duration"])
+
+
+def test_deletions_repeat_and_a_start_lists_all_that_ever_ended(api: LocalApi, hosts: tuple[Host, Host]) -> None:
+    """Why deletions come first and the same answer twice changes nothing; their time is over, with a minus sign."""
+    host, _ = hosts
+    ask = raw(api, "deletions")
+    ask(True)
+    api.decide("203.0.113.50", "1h")
+    api.undo("203.0.113.50")
+    for _ in range(2):
+        [ended] = [one for one in ask(True)["deleted"] if one["value"] == "203.0.113.50"]
+        assert ended["duration"].startswith("-")
+    for _ in range(2):
+        api.decide("203.0.113.50", "2h")
+        host.poll()
+        assert set(host.bans()) == {"203.0.113.50/32"}
+        host.poll()
+        assert set(host.bans()) == {"203.0.113.50/32"}
+        api.undo("203.0.113.50")
+        host.poll()
+        assert not host.bans()
+
+
+def test_an_alert_that_lacks_a_field_is_refused_with_500(hosts: tuple[Host, Host]) -> None:
+    from synguard.fleet.outgoing import ban_alert
+
+    one, other = hosts
+    alert = ban_alert(one.ban("203.0.113.51/32"), datetime.now(UTC))
+    assert alert is not None
+    with pytest.raises(FleetError, match="does not take alerts: 500"):
+        one.reporter._sink.send([{name: value for name, value in alert.items() if name != "scenario_hash"}])
+    one.reporter._sink.send([alert])
+    other.poll()
+    assert set(other.bans()) == {"203.0.113.51/32"}
+
+
+def test_a_decision_counts_from_the_stop_of_its_alert_so_late_reports_are_told_as_of_now(
+    hosts: tuple[Host, Host],
+) -> None:
+    """1.4.6 answers 201 to an alert of an hour ago with a decision of ten minutes, which no one is ever told of."""
+    from synguard.fleet.outgoing import ban_alert
+
+    one, other = hosts
+    other.poll()
+    ban = one.ban("203.0.113.52/32", lasts_s=600)
+    alert = ban_alert(ban, datetime.now(UTC))
+    assert alert is not None
+    hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat().replace("+00:00", "Z")
+    one.reporter._sink.send([alert | {"stop_at": hour_ago, "start_at": hour_ago}])
+    other.poll()
+    assert not other.bans()
+    one.outbox.put([replace(ban, created_at=datetime.now(UTC) - timedelta(hours=1))])
+    one.tell()
+    other.poll()
+    assert set(other.bans()) == {"203.0.113.52/32"}
+
+
+def test_two_hosts_with_one_key_miss_what_the_other_was_told(api: LocalApi, hosts: tuple[Host, Host]) -> None:
+    """Why each host needs a key of its own."""
+    ask = raw(api, "shared")
+    ask(True)
+    time.sleep(1.1)  # it tells changes by the second
+    api.decide("203.0.113.53")
+    assert [one["value"] for one in ask(False)["new"]] == ["203.0.113.53"]
+    time.sleep(1.1)
+    assert ask(False)["new"] is None
+
+
+def test_what_the_doctor_asks_takes_nothing_from_the_agent_with_the_same_key(
+    api: LocalApi, hosts: tuple[Host, Host]
+) -> None:
+    key = api.key(f"doctor-{os.urandom(3).hex()}")
+    agent, doctor = (There(api, partial(DecisionSource, api.url, key)) for _ in range(2))
+    agent.stream(complete=True)
+    api.decide("203.0.113.54")
+    doctor.check()
+    assert "203.0.113.54" in agent.stream(complete=False).decode()
+    with pytest.raises(FleetError, match="cscli bouncers add"):
+        There(api, partial(DecisionSource, api.url, "wrong")).check()
+    with pytest.raises(FleetError, match="cscli machines add"):
+        There(api, partial(AlertSink, api.url, "admin", "wrong")).check()
+    There(api, partial(AlertSink, api.url, "admin", "admin-password")).check()
+
+
+def test_bans_say_where_they_come_from_in_every_view(api: LocalApi, hosts: tuple[Host, Host], tmp_path: Path) -> None:
+    host, _ = hosts
+    api.decide("203.0.113.55", "2h")
+    host.poll()
+    config = tmp_path / "synguard.toml"
+    state = host.ledger.path.parent
+    state.chmod(0o700)
+    config.write_text(f'state_dir = "{state}"\nruntime_dir = "{tmp_path}/run"\n')
+    for verb in (["why", "203.0.113.55"], ["report"], ["bans", "--json"]):
+        done = subprocess.run(
+            [SYNGUARD, "--config", str(config), *verb], capture_output=True, text=True, check=False, timeout=60,
+            env={**os.environ, "COLUMNS": "250"},
+        )  # fmt: skip
+        assert "203.0.113.55" in done.stdout, done.stderr
+        assert "crowdsec" in done.stdout
+        assert "manual 'ban' from" in done.stdout

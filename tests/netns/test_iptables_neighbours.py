@@ -14,6 +14,7 @@ import pytest
 from synguard.enforcer import locks
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.flush import flush_kernel
+from synguard.enforcer.glance import glance
 from synguard.enforcer.iptables import chains
 from synguard.enforcer.iptables.rules import Rule, tables
 from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
@@ -345,3 +346,13 @@ def test_a_look_that_is_given_up_leaves_no_process(host: NetworkThread, tmp_path
 
 def children() -> set[int]:
     return {int(word) for task in Path("/proc/self/task").glob("*/children") for word in task.read_text().split()}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_glance_tells_a_flushed_table_from_one_that_is_as_it_was(host: NetworkThread, family: int) -> None:
+    command = "iptables-legacy" if family == 4 else "ip6tables-legacy"
+    host.sh(f"{command} -t raw -A PREROUTING -p tcp --dport 81 -j DROP")
+    before = host.call(glance, "iptables-sets")
+    assert before == host.call(glance, "iptables-sets") != ()
+    host.sh(f"{command} -t raw -F")
+    assert host.call(glance, "iptables-sets") != before

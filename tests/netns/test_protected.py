@@ -19,7 +19,7 @@ from synguard.sensors.gateways import read_default_gateways
 from synguard.sensors.local_routes import read_local_routes
 from synguard.sensors.logged_in import read_ssh_peers
 from synguard.sensors.protected import Places, own_addresses, read_protected
-from tests.support.own_network import HOST4, HOST6, in_own_network, wait_until
+from tests.support.own_network import HOST4, HOST6, in_own_network, set_sysctls, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -78,6 +78,28 @@ def test_gateways_of_every_table_metric_family_and_next_hop_are_found() -> None:
 def test_a_gateway_behind_a_nexthop_object_is_found() -> None:
     ip("nexthop add id 5 via 10.9.0.250 dev wire0", "route add default nhid 5 table 90")
     assert gateways()["10.9.0.250"] == "wire0"
+
+
+@in_own_network
+def test_gateways_behind_nexthop_objects_are_found_where_routes_name_no_more_than_their_numbers() -> None:
+    set_sysctls({"net.ipv4.nexthop_compat_mode": 0})
+    ip(
+        "nexthop add id 5 via 10.9.0.250 dev wire0",
+        "nexthop add id 6 via fd08::66 dev sink",
+        "nexthop add id 7 via 10.8.0.77 dev sink",
+        "nexthop add id 8 via 10.8.0.88 dev sink",
+        "nexthop add id 9 group 5/7",
+        "route add default nhid 9 table 90",
+        "route add ::/0 nhid 6 table 90",
+        "route add 198.51.100.0/24 nhid 8",
+    )
+    assert gateways() == {
+        "10.8.0.254": "sink",
+        "fd08::fe": "sink",
+        "10.9.0.250": "wire0",
+        "10.8.0.77": "sink",
+        "fd08::66": "sink",
+    }
 
 
 @in_own_network

@@ -32,7 +32,7 @@ def test_a_person_watches_a_flood_bans_and_unbans_and_sees_the_agent_die(lab: La
         assert "? help" in shown.splitlines()[-1]
 
         screen.press("B", *BY_HAND, "enter")
-        screen.wait_for(f"{BY_HAND} holds no connections now")
+        screen.wait_for(f"{BY_HAND} holds no TCP connections now")
         assert BY_HAND not in banned(agent), "nothing is done before a yes"
         screen.press("y")
         screen.wait_for(f"banned {BY_HAND}")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 import subprocess
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from tests.support.lab.snapshot import differences, firewall_snapshot
 
 pytestmark = [pytest.mark.deb, pytest.mark.timeout(600)]
 
+RELEASE = platform.freedesktop_os_release()["VERSION_ID"]
+VERSION = f"{__version__}~deb{RELEASE}"
 NEXT = f"{__version__}+next"
 BANNED = "203.0.113.7"
 FOR_GOOD = "2001:db8:7::/48"
@@ -31,7 +34,7 @@ SHIPPED, EDITED = "#bans_per_minute = 600", "bans_per_minute = 599  # ours"
 @pytest.fixture(scope="module")
 def package() -> Path:
     """What ``make deb`` built."""
-    [built] = (REPOSITORY / "dist").glob(f"synguard_{__version__}_*.deb")
+    [built] = (REPOSITORY / "dist").glob(f"synguard_{VERSION}_*.deb")
     return built
 
 
@@ -86,6 +89,14 @@ def test_the_package_is_what_lintian_expects(package: Path) -> None:
         ["lintian", "--allow-root", "--fail-on", "error,warning", package], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_it_says_for_which_debian_it_is_and_the_next_debian_takes_its_own(package: Path) -> None:
+    """Packages for two releases had one name and one version: a repository could hold only one of them."""
+    field = ["dpkg-deb", "--field", package, "Version"]
+    assert subprocess.run(field, capture_output=True, text=True, check=True).stdout.strip() == VERSION
+    for later in (f"{__version__}~deb{int(RELEASE) + 1}", __version__, f"{NEXT}~deb{RELEASE}"):
+        subprocess.run(["dpkg", "--compare-versions", VERSION, "lt", later], check=True)
 
 
 def test_it_needs_no_more_than_it_declares(host: Debian) -> None:

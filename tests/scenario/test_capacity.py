@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from synguard.addresses import format_network
+from synguard.agent import enforcement
+from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Ban
 from tests.scenario.test_faults import status
 from tests.scenario.test_floods import ENFORCE, POLICY
@@ -89,3 +92,26 @@ def test_a_restart_at_the_ceiling_leaves_the_kernel_as_it_is(scene: Scene) -> No
     scene.lasts(20)
     assert scene.held() == held
     assert scene.fake.calls.count("apply") == applied
+
+
+def test_a_long_list_comes_in_pieces_and_what_changes_meanwhile_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enforcement, "AT_ONCE", 10)
+    scene = Scene(tmp_path, POLICY, config=ENFORCE, plane=FakePlane())
+    scene.fake.utcnow = scene.clock.utcnow
+    scene.lasts(1)
+    start = scene.clock.utcnow()
+    listed = [ban(f"l{n}", f"198.51.100.{n}", start=start) for n in range(35)]
+    with Ledger.open(tmp_path / LEDGER_FILE) as other:
+        other.add_bans(listed)
+        scene.lasts(0.2)
+        assert len(scene.held()) == 10
+        scene.agent._enforcement.add([ban("own", "203.0.113.1", start=start)])
+        other.end_bans(["l1", "l34"], start, "by hand")
+        scene.lasts(0.2)
+        assert {"198.51.100.1", "203.0.113.1"} < scene.held()
+        scene.lasts(2)
+    left = {format_network(one.target) for one in listed if one.id not in ("l1", "l34")}
+    assert scene.held() == left | {"203.0.113.1"}
+    assert scene.agent._enforcement.bans.keys() == {one.id for one in listed} - {"l1", "l34"} | {"own"}

@@ -51,3 +51,13 @@ def test_whom_a_broken_allow_file_named_passes_on_also_after_a_restart_and_nobod
     rain(scene, {ATTACKER: 10_000.0}, 8)
     assert scene.held() == {ATTACKER}
     assert "203.0.113.20/32" not in allowed(scene)
+
+
+def test_an_attacker_in_the_own_64_of_somebody_protected_is_judged_by_its_own_address(tmp_path: Path) -> None:
+    """`spare 2001:db8:1:1::/64: it holds …, protected`, for ever: who had an address beside ours was never banned."""
+    scene = Scene(tmp_path, POLICY, config=ENFORCE)
+    scene.weather.protected = {"2001:db8:1:1::1/128": "own address of eth0"}
+    scene.lasts(6)
+    scene.weather.connections = {"2001:db8:1:1::bad": 2000, "2001:db8:1:1::c": 3}
+    scene.lasts(8)
+    assert scene.banned() == {"2001:db8:1:1::bad"}

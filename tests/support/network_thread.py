@@ -59,8 +59,12 @@ class PlaneThere:
     """A plane in a `NetworkThread`."""
 
     def __init__(self, thread: NetworkThread, make: Callable[[], Plane]) -> None:
-        self.thread = thread
+        self.thread, self._make = thread, make
         self._plane = thread.call(make)
+
+    def of_another_process(self) -> PlaneThere:
+        """Return a plane that knows nothing but what the kernel holds."""
+        return PlaneThere(self.thread, self._make)
 
     @property
     def name(self) -> str:

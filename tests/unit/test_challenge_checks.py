@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 
 from synguard.doctor.challenge_checks import challenge_findings
@@ -19,11 +19,12 @@ WEB = Listener(ip_address("0.0.0.0"), 80, 511, 0, "nginx[1]")
 LOCAL = Listener(ip_address("127.0.0.1"), 6379, 511, 0, "redis[2]")
 UPLINK = AttachPoints((AttachPoint(2, "eth0"), AttachPoint(3, "wg0")), (), (ip_network("192.0.2.2/32"),))
 RULE = Obstacle("new-must-be-syn", "the ACK is refused: rule 7", "nft delete rule inet fw in handle 7", (80,))
+NOTHING: Mapping[int, list[str]] = {}
 KERNEL = Obstacle("helpers", "the kernel lacks bpf_loop", "boot Linux 6.0 or later")
 
 
 def findings(
-    *obstacles: Obstacle, config: Config = ON, points: AttachPoints = UPLINK
+    *obstacles: Obstacle, config: Config = ON, points: AttachPoints = UPLINK, ahead: Mapping[int, list[str]] = NOTHING
 ) -> tuple[list[Finding], list[tuple[list[int], list[Entrance]]]]:
     asked = []
 
@@ -31,7 +32,9 @@ def findings(
         asked.append((list(ports), list(entrances)))
         return obstacles
 
-    return list(challenge_findings(config, [WEB, LOCAL], lambda: points, look)), asked
+    return list(
+        challenge_findings(config, [WEB, LOCAL], lambda: points, look, lambda index: ahead.get(index, []))
+    ), asked
 
 
 def test_exposed_ports_are_judged_at_each_interface_and_family() -> None:
@@ -56,6 +59,14 @@ def test_an_obstacle_is_a_warning_with_its_ports_and_its_fix() -> None:
     assert (found[0].level, found[0].fix) == (Level.WARN, RULE.fix)
     assert found[0].reason == f"clients of port 80 are not challenged: {RULE.text}"
     assert found[1].level is Level.OK, "other ports are"
+
+
+def test_programs_of_others_that_see_packets_first_are_said_and_warn_of_nothing() -> None:
+    found, _ = findings(ahead={3: ["XDP program 12", "the tc filter of pref 7 (bpf)"]})
+    assert [one.level for one in found] == [Level.OK] * 3
+    assert found[0].reason.startswith("XDP program 12 at wg0 sees packets first")
+    assert found[1].reason.startswith("the tc filter of pref 7 (bpf) at wg0 sees packets first")
+    assert "bpftool net show dev wg0" in found[0].fix
 
 
 def test_an_obstacle_for_all_ports_leaves_nothing_that_works() -> None:

@@ -171,7 +171,7 @@ def test_a_person_bans_looks_and_unbans(host: CliHost, orders: Actions) -> None:
         ("no bans stand", "B"),
         ("ban which", "203.0.113.7"),
         ("203.0.113.7", "enter"),
-        ("holds no connections now", "y"),
+        ("holds no TCP connections now", "y"),
         ("banned 203.0.113.7 (all, drop)", " "),
         ("BANS 1", "u"),
         ("it was banned because: by hand in synguard top", "y"),

@@ -132,7 +132,7 @@ def test_every_metric_is_in_the_dashboard_or_there_for_joins() -> None:
     left_out = {"synguard_info", "synguard_start_timestamp_seconds", "synguard_listener_info"}
     left_out |= {"synguard_bans_total", "synguard_incidents_total", "synguard_dropped_bytes_total"}
     left_out |= {"synguard_flood_verdict", "synguard_listener_half_open_sockets", "synguard_listener_backlog"}
-    left_out |= {"synguard_listener_censored", "synguard_conditions"}
+    left_out |= {"synguard_listener_censored", "synguard_conditions", "synguard_peer_since_timestamp_seconds"}
     left_out |= {"synguard_challenges_possible", "synguard_challenged_targets"}
     assert {one.name for one in SERIES} - shown == left_out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from synguard.fleet.announcer import PER_MINUTE, Announcer
 from synguard.fleet.routes import Route, exabgp_command, from_json, gobgp_arguments, to_json
-from synguard.fleet.upstream import wanted_routes
+from synguard.fleet.upstream import FloodedPorts, wanted_routes
 from synguard.model import Action, Ban, Evidence, Origin, Scope, Signal
 from synguard.policy.fleet import Bgp
 
@@ -124,8 +125,8 @@ SETTINGS = Bgp.model_validate(
 )
 
 
-def wanted(bans: list[Ban], syn_pps: float = 0.0) -> dict[Route, float]:
-    return wanted_routes(SETTINGS, bans=bans, flooded=[80], syn_pps=syn_pps, blackholes={}, now=NOW)
+def wanted(bans: list[Ban], flooded: Collection[int] = ()) -> dict[Route, float]:
+    return wanted_routes(SETTINGS, bans=bans, flooded=flooded, blackholes={}, now=NOW)
 
 
 def test_only_sources_on_handshake_proven_evidence_are_announced() -> None:
@@ -135,11 +136,25 @@ def test_only_sources_on_handshake_proven_evidence_are_announced() -> None:
 
 
 def test_a_flood_past_the_configured_rate_limits_syns_to_each_destination() -> None:
-    assert not wanted([], 9_999)
-    assert [str(route) for route in wanted([], 10_000)] == [
+    ports = FloodedPorts(SETTINGS.flood_above)
+    assert not ports.follow([80], 9_999, calm=False)
+    assert [str(route) for route in wanted([], ports.follow([80], 10_000, calm=False))] == [
         "to 192.0.2.2/32 port 80 SYN and not ACK: at most 1000000 bytes/s",
         "to 2001:db8::2/128 port 80 SYN and not ACK: at most 1000000 bytes/s",
     ]
+
+
+def test_a_limit_upstream_that_works_does_not_end_itself() -> None:
+    """Once limited, fewer SYNs arrive and no queue is full: the route went, the flood and the route came back."""
+    ports = FloodedPorts(10_000)
+    assert ports.follow([80], 50_000, calm=False) == {80}
+    assert ports.follow([], 400, calm=False) == {80}
+    assert ports.follow([443], 20_000, calm=False) == {80, 443}
+    assert not ports.follow([], 400, calm=True)
+
+
+def test_no_flood_is_limited_where_no_rate_is_configured() -> None:
+    assert not FloodedPorts(0).follow([80], 1e9, calm=False)
 
 
 def test_blackholes_come_first() -> None:
@@ -148,7 +163,6 @@ def test_blackholes_come_first() -> None:
         SETTINGS,
         bans=[ban(Signal.CONNECTIONS)],
         flooded=[80],
-        syn_pps=1e6,
         blackholes={hole: NOW + timedelta(hours=1)},
         now=NOW,
     )

@@ -89,7 +89,7 @@ def link(tmp_path: Path) -> Iterator[tuple[FeederLink, PeerRecord, Path]]:
     settings = Bgp.model_validate({"speaker": "gobgp", "destinations": ["192.0.2.2"], "most_routes": 1000})
     record = PeerRecord("gobgp", "here")
     made = FeederLink(settings, tmp_path, record)
-    made._command = ["/bin/sh", "-c", f"sleep 0.3; exec cat > {got}"]
+    made.child.command = ["/bin/sh", "-c", f"sleep 0.3; exec cat > {got}"]
     yield made, record, got
     made.close()
 
@@ -115,7 +115,7 @@ def test_a_feeder_that_cannot_be_started_is_said_and_does_not_reach_the_tick(
     link: tuple[FeederLink, PeerRecord, Path],
 ) -> None:
     feeder, record, _ = link
-    feeder._command = ["/nowhere/at/all"]
+    feeder.child.command = ["/nowhere/at/all"]
     feeder.want({}, 0.0, NOW)
     assert record.state.reachable is False
     assert "cannot be started" in record.state.error

@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fleet": {*LOW, "ledger", "logs", "synguard"},  # the version
     "status": {*LOW, "logs", "output", "detector", "decision", "enforcer"},
     "metrics": {*LOW, "logs", "status", "synguard"},  # the version
-    "doctor": {*LOW, *HOST, "output", "notify"},
+    "doctor": {*LOW, *HOST, "output", "notify", "fleet", "status"},
     "report": {*LOW, "output", "status", "doctor", "detector", "decision", "recording", "replay", "synguard"},
     "operator": {*LOW, *HOST, "output", "detector"},
     "agent": {
@@ -76,7 +76,7 @@ ONLY_THERE = {
     "apprise": {"synguard.notify.deliver"},
     "rich": {"synguard.output", "synguard.report", "synguard.cli"},
     "jinja2": {"synguard.report.html"},
-    "urllib3": {"synguard.fleet.lapi"},
+    "urllib3": {"synguard.fleet.http"},
 }
 """A library → the packages or modules that may know of it."""
 

@@ -343,3 +343,15 @@ def test_a_directory_where_the_file_should_be_is_told(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(LedgerError, match=r"cannot open .*ledger\.db"):
         Ledger.open(path)
+
+
+def test_a_second_connection_in_one_process_keeps_the_locks_of_the_first(path: Path) -> None:
+    """Opening the file to look at it gave up the first one's locks: the next verb to end deleted the agent's log.
+
+    From then on agent and verbs had a ledger each: an unban was never seen, and what the agent wrote was lost.
+    """
+    with Ledger.open(path) as ledger, Ledger.open(path), Ledger.open_for_reading(path):
+        assert start_writer(path, "verb", 1, 80).wait() == 0
+        ledger.record_action(NOW, "x", "y")
+        with Ledger.open_for_reading(path) as other:
+            assert "y" in [action.text for action in other.actions_since(NOW)]

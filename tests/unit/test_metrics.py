@@ -33,6 +33,7 @@ from synguard.status.model import (
     CapacityStatus,
     FloodStatus,
     ListenerStatus,
+    PeerStatus,
     SensorStatus,
     Status,
     TotalsStatus,
@@ -63,6 +64,10 @@ def status(*listeners: ListenerStatus, **more: object) -> Status:
         ),
         "ceilings": (CapacityStatus(name="set synguard-new-drop-4", used=99, ceiling=100, key="ceilings.members"),),
         "sensors": {"counters": SensorStatus(ok=True), "half_open": SensorStatus(ok=False, detail="x")},
+        "peers": (
+            PeerStatus(name="crowdsec alerts", place="lapi", reachable=None, since=None),
+            PeerStatus(name="gobgp", place="here", reachable=False, since=AT, counts={"announced": 3}),
+        ),
         "agent": AgentStatus(
             ticks=9, tick_ms_p50=1.5, tick_ms_max=4.0, late_ms_max=0.2, rss_bytes=10**8, cpu_share=0.1
         ),
@@ -103,6 +108,11 @@ def test_the_figures_are_those_of_the_status() -> None:
     assert seen["synguard_challenged_syns_total", (("outcome", "passed"),)] == 3
     assert seen["synguard_challenged_syns_total", (("outcome", "limited"),)] == 0
     assert seen["synguard_sensor_up", (("sensor", "half_open"),)] == 0
+    assert {key: value for key, value in seen.items() if key[0].startswith("synguard_peer")} == {
+        ("synguard_peer_up", (("peer", "gobgp"),)): 0,
+        ("synguard_peer_since_timestamp_seconds", (("peer", "gobgp"),)): AT.timestamp(),
+        ("synguard_peer_items", (("kind", "announced"), ("peer", "gobgp"))): 3,
+    }
     assert seen["synguard_ceiling_ratio", (("key", "ceilings.members"),)] == 0.99
     assert seen["synguard_tick_seconds_max", ()] == 0.004
     assert seen["synguard_last_reading_timestamp_seconds", ()] == AT.timestamp() + 5

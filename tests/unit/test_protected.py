@@ -167,6 +167,20 @@ def test_a_host_without_resolv_conf_has_no_resolvers(tmp_path: Path) -> None:
     assert protected.problems == ()
 
 
+def test_resolvers_behind_a_server_on_this_host_are_known_or_said_not_to_be(tmp_path: Path) -> None:
+    """NetworkManager's dnsmasq and unbound put 127.0.0.1 into resolv.conf; those that they ask were not protected."""
+    stub, behind = tmp_path / "resolv.conf", tmp_path / "no-stub-resolv.conf"
+    stub.write_text("nameserver 127.0.0.1\n")
+    [gap] = read_protected(Allow(), places(resolv_conf=(stub, behind))).gaps
+    assert "cannot be known" in gap
+    assert "127.0.0.1" in gap
+    behind.write_text("nameserver 192.0.2.53\n")
+    protected = read_protected(Allow(), places(resolv_conf=(stub, behind)))
+    assert protected.gaps == protected.problems == ()
+    assert ip_network("192.0.2.53") in protected.networks
+    assert Path("/run/NetworkManager/no-stub-resolv.conf") in Places().resolv_conf
+
+
 def test_a_resolv_conf_without_end_stays_bounded(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text("".join(f"nameserver 10.0.{n >> 8}.{n & 255}\n" for n in range(60_000)))

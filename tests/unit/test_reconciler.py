@@ -292,3 +292,30 @@ def test_what_another_process_banned_while_we_waited_for_its_lock_is_no_orphan(
     outcome = agent.reconcile(wanted(ONE), START, full=True, latest=lambda: wanted(ONE, TWO))
     assert set(outcome.held) == {"one", "two"}
     assert plane.changes == []
+
+
+def test_a_change_by_others_is_noticed_before_the_regular_look(plane: FakePlane, tmp_path: Path) -> None:
+    """firewalld reloads where `iptables` is the legacy one, and flushes ours: bans stopped nothing for five seconds."""
+    rules = {"count": 7}
+    reconciler = Reconciler(plane, tmp_path / "apply.lock", glance=lambda _: rules["count"])
+    reconciler.reconcile(GOAL, START)
+    plane.calls.clear()
+    reconciler.reconcile(GOAL, START + timedelta(seconds=0.6))
+    assert plane.calls == []
+    plane.damage("raw: the jump to SYNGUARD")
+    rules["count"] = 3
+    outcome = reconciler.reconcile(GOAL, START + timedelta(seconds=1.2))
+    assert plane.actual.intact
+    assert outcome.drift
+    plane.calls.clear()
+    reconciler.reconcile(GOAL, START + timedelta(seconds=1.8))
+    assert plane.calls == [], "what it left itself is no change by others"
+
+
+def test_a_fight_over_the_rules_is_not_quickened_by_noticing(plane: FakePlane, tmp_path: Path) -> None:
+    changes = iter(range(10_000))
+    reconciler = Reconciler(plane, tmp_path / "apply.lock", glance=lambda _: next(changes))
+    for tenth in range(600):
+        plane.damage("raw: the jump to SYNGUARD")
+        reconciler.reconcile(GOAL, START + timedelta(seconds=tenth / 10))
+    assert plane.calls.count("read") < 12

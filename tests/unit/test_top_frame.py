@@ -143,3 +143,12 @@ def test_a_snapshot_holds_every_listener_and_bans_up_to_a_number() -> None:
     lines = [as_text(line) for line in plain_lines(BUSY, 5, 200)]
     assert sum("nginx[7]" in line for line in lines) == 20
     assert lines[-1] == "and 56 more bans, see synguard bans"
+
+
+def test_the_help_fits_eighty_columns() -> None:
+    """Its explanations were cut off at the right edge."""
+    shown = " ".join(
+        as_text(one).strip() for one in frame(BUSY, ViewState(dialog=Help()), tables_of(BUSY, ViewState()), 80, 40)
+    )
+    assert "the queue is full and hides the true count. ACCEPT: connections that wait for the application;" in shown
+    assert "PER S since the last look. NOT IN KERNEL stops nobody." in shown

@@ -14,7 +14,15 @@ from synguard.addresses import Network, host_network, unmapped
 from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.every_map import Maps
 from synguard.enforcer.challenge.layout import Family
-from synguard.enforcer.challenge.lists import HeaderKey, Lists, Places, family_of, header_key, lists, step_of
+from synguard.enforcer.challenge.lists import (
+    HeaderKey,
+    Lists,
+    Places,
+    family_of,
+    header_key,
+    lists,
+    step_of,
+)
 from synguard.enforcer.challenge.proven import ProvenTable
 from synguard.enforcer.challenge.slots import Slots
 from synguard.enforcer.plane import Delta
@@ -26,6 +34,7 @@ _ACTIONS: Final = {
     layout.ProgramStep.CHALLENGE: Action.CHALLENGE,
     layout.ProgramStep.LIMIT: Action.LIMIT,
     layout.ProgramStep.DROP: Action.DROP,
+    layout.ProgramStep.LEAVE: Action.REJECT,
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
@@ -51,6 +60,9 @@ class Book:
         self.protected: frozenset[Network] = frozenset()
         """Networks no ban concerns."""
         self.proven: frozenset[Network] = frozenset()
+        """Peers that pass,"""
+        self.exceptions: frozenset[Network] = frozenset()
+        """and those of them that no drop stops."""
         self._follow()
 
     def read(self) -> dict[str, KernelBan]:
@@ -116,6 +128,7 @@ class Book:
         burst = max(_LEAST_BURST, round(self._limit_per_second * _BURST_S))
         record["burst"] = (burst - 1) * int(record["interval"])
         record["step"] = step_of(ban)
+        record["targeted"] = ban.target.prefixlen > 0
         note["expires_us"] = _FOREVER_US if ban.expires_at is None else (ban.expires_at - _EPOCH) // _US
         note["target"] = _key(ban.target)
         note["family"] = family_of(ban.target)
@@ -178,10 +191,11 @@ class Book:
                 self._maps.ports[slot] = value
 
     def _change_proven(self, change: Delta) -> None:
-        add = [layout.packed(peer) for peer in change.proven_add - self.proven]
+        add = [layout.packed(peer) for peer in change.proven_add]
         remove = [layout.packed(peer) for peer in change.proven_remove & self.proven]
         ProvenTable(self._maps).change(add, remove)
         self.proven = (self.proven - change.proven_remove) | change.proven_add
+        self.exceptions = (self.exceptions - change.proven_remove) | change.proven_add
 
     def _networks(self, network: Network) -> Any:
         return self._maps.networks[family_of(network)]

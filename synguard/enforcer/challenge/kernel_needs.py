@@ -15,7 +15,10 @@ BTF: Final = Path("/sys/kernel/btf/vmlinux")
 LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 SELF: Final = Path("/proc/thread-self/status")
 
-_HELPERS: Final = ("bpf_tcp_raw_gen_syncookie_ipv4", "bpf_tcp_raw_gen_syncookie_ipv6", "bpf_loop")
+_HELPERS: Final = (
+    *(f"bpf_tcp_raw_{does}_syncookie_ipv{version}" for does in ("gen", "check") for version in (4, 6)),
+    "bpf_loop",
+)
 _LARGEST: Final = 1 << 26
 """Bytes of BTF that are read; kernels have 5 to 10 MiB."""
 _CAPABILITIES: Final = {"CAP_NET_ADMIN": 12, "CAP_BPF": 39}

@@ -46,6 +46,8 @@ class ProgramStep(IntEnum):
     CHALLENGE = 1
     LIMIT = 2
     DROP = 3
+    LEAVE = 4
+    """To the firewall, which refuses it."""
 
 
 class Manner(IntEnum):
@@ -90,7 +92,7 @@ BAN: Final = _record(
     ("step", np.uint32),
     ("ttl_low", np.uint8),
     ("ttl_high", np.uint8),
-    ("pad", np.uint16),
+    ("targeted", np.uint16),
 )
 NETWORK: Final = _record(("length", np.uint32), ("address", ADDRESS))
 HEADER: Final = _record(
@@ -107,7 +109,9 @@ SIGHTING: Final = _record(
     ("family", np.uint8),
 )
 PEER: Final = np.dtype([("address", ADDRESS)])
-PORT_COUNT: Final = _record(*((name, np.uint64) for name in ("syns", "answered", "passed", "dropped")))
+PORT_COUNT: Final = _record(
+    *((name, np.uint64) for name in ("syns", "answered", "passed", "dropped", "returned", "others"))
+)
 BAN_COUNT: Final = _record(*((name, np.uint64) for name in ("answered", "passed", "dropped", "bytes")))
 MANNER: Final = _record(
     ("mss", np.uint16),

@@ -19,6 +19,7 @@ _STEPS: Final = {
     Action.CHALLENGE: ProgramStep.CHALLENGE,
     Action.LIMIT: ProgramStep.LIMIT,
     Action.DROP: ProgramStep.DROP,
+    Action.REJECT: ProgramStep.LEAVE,
 }
 
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import ClassVar, Final
 
+from synguard.addresses import Network
 from synguard.enforcer.challenge import layout, program
 from synguard.enforcer.challenge.book import Book
 from synguard.enforcer.challenge.program import Program
 from synguard.enforcer.plane import Actual, Delta
 from synguard.errors import PlaneError
-from synguard.model import Action, Ban, KernelBan
+from synguard.model import Ban, KernelBan
 
 _BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 _NOT_LOADED: Final = "the challenge program is not loaded"
@@ -77,6 +78,11 @@ class ChallengePlane:
             missing=missing,
         )
 
+    @property
+    def exceptions(self) -> frozenset[Network]:
+        """Proven peers that no drop of the firewall stops, and no copy of one here."""
+        return frozenset() if self._desired_state is None else self._desired_state.exceptions
+
     def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """Return the program's place for bans, of which each takes one."""
         return "challenge", 1
@@ -137,11 +143,11 @@ def ensure_possible(change: Delta) -> None:
     """Return if every added ban and exception can be held by the program.
 
     Raises:
-        PlaneError: A ban that is the firewall's alone, an exception of length 0, a proven peer that is no single
+        PlaneError: A ban of everybody that is the firewall's, an exception of length 0, a proven peer that is no single
             address, or an id that does not fit. Nothing has been changed.
     """
     for ban in change.add:
-        if ban.action is Action.REJECT or (ban.target.prefixlen == 0 and not ban.at_interface):
+        if ban.target.prefixlen == 0 and not ban.at_interface:
             raise PlaneError(f"adding {ban.target}", f'the action "{ban.action}" is the firewall\'s')
         if not _BAN_ID.fullmatch(ban.id):
             raise PlaneError(f'adding the ban "{ban.id[:40]}"', "its id is not 1 to 32 of a-z, 0-9 and -")

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -63,6 +63,16 @@ class ProgramSettings:
     """Between two wakes for one port."""
 
 
+class Cookies(NamedTuple):
+    """SYN cookies since the program was loaded."""
+
+    answered: int = 0
+    returned: int = 0
+    """ACKs that brought a cookie, a listener's own or one from here, to a listener's port, of challenged sources"""
+    others: int = 0
+    """and from all others."""
+
+
 class Program:
     """The loaded program and its maps; ``load`` and ``find`` make it."""
 
@@ -82,9 +92,10 @@ class Program:
         """
         return {int(wake["port"]): int(wake["syns"]) for wake in self.maps.wakes.read()}
 
-    def answered(self) -> int:
-        """Return how many SYNs were answered so far, on all ports."""
-        return int(self.maps.port_counts.read()["answered"].sum())
+    def cookies(self) -> Cookies:
+        """Return how many SYNs were answered so far, and how many cookies came back, on all ports."""
+        counts = self.maps.port_counts.read()
+        return Cookies(*(int(counts[name].sum()) for name in ("answered", "returned", "others")))
 
     def configure(self, settings: ProgramSettings) -> None:
         """Make the settings hold from the next packet on."""

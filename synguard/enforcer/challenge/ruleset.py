@@ -16,6 +16,7 @@ from typing import Final
 
 from synguard.enforcer.challenge import nf_rules
 from synguard.enforcer.challenge.nft_rules import Key, read_ruleset
+from synguard.enforcer.challenge.nft_sets import contents_of, short_sets, with_contents
 from synguard.enforcer.challenge.packet_filter import Table
 from synguard.enforcer.challenge.saved_rules import read_saved
 from synguard.enforcer.iptables.xtables import existing_tables, families_here
@@ -29,6 +30,9 @@ MOST_BYTES: Final = 1 << 24
 """Of one listing."""
 MOST_TABLES: Final = 64
 """Of nf_tables."""
+
+MOST_SETS: Final = 64
+"""Sets and maps without addresses of one table; of further ones it is not known what they hold."""
 
 _LOOSE: Final = "netfilter/nf_conntrack_tcp_loose"
 OURS: Final[Key] = ("inet", "synguard")
@@ -95,6 +99,10 @@ def _listed(key: Key) -> tuple[list[Table], bool]:
     """Return one table, and whether it is to be asked of ``iptables-nft-save``, which shows all its rules."""
     text = _output(["nft", "--json", "--terse", "list", "table", *key], "nftables")
     try:
+        named = short_sets(text)[:MOST_SETS]
+        if named:
+            lists = [_output(["nft", "--json", "list", kind, *key, name], "nftables") for kind, name in named]
+            text = with_contents(text, contents_of(lists))
         tables, foreign = read_ruleset(text, OURS)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise PlaneError("reading nf_tables", f"the listing of table {' '.join(key)} is not understood") from error

@@ -1,9 +1,9 @@
 """Whether challenged clients get in: handshakes accepted while SYNs are answered here, and while they are not; no I/O.
 
-Most answers in a flood never return, since forged sources do not ACK, and anyone can send bad ACKs. So neither missing
-nor wrong ACKs are evidence. The evidence is handshakes that the listeners accept (``PassiveOpens``), compared with
-themselves: challenges pause for a moment, in which listeners answer with their own cookies. Where challenges refuse
-clients, more clients get in then.
+Where the cookies that challenged clients bring back are accepted by the listeners, clients get in, and there is nothing
+to compare. Where they are not, or none comes back, that proves nothing: forged sources do not ACK, and anyone can send
+bad ACKs. The evidence is handshakes that the listeners accept (``PassiveOpens``), compared with themselves: challenges
+pause for a moment, in which listeners answer with their own cookies. Where challenges refuse clients, more get in then.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ SETTLES_S: Final = 0.1
 """After challenges begin: handshakes of SYNs from before still end."""
 WITH_S: Final = 0.45
 """Handshakes are counted so long while challenges go on."""
+SOME: Final = 2
+"""Cookies that come back, from which on they are compared with those that were accepted; one may be under way."""
+SILENT_S: Final = 1.5
+"""So long where none come back, before challenges pause to see whether clients are there at all."""
 PAUSE_S: Final = 0.3
 WITHOUT_S: Final = 0.35
 """Handshakes are counted so long from the begin of the pause on; at its end, ACKs are still on their way."""
 FIRST_AGAIN_S: Final = 2.0
 SELDOM_S: Final = 32.0
-"""From the end of one comparison to the next: the first, and doubled each time up to the second."""
+"""From the end of one comparison to the next: the first, and doubled with each pause up to the second.
+
+So seldom, too, where no cookie comes back and that is no wonder: clients got in before, or only single sources are
+challenged."""
 STOPPED_S: Final = 30.0
 LONGEST_STOP_S: Final = 960.0
 """How long no one is challenged after a refusal: the first, and doubled each time up to the second."""
@@ -59,6 +66,10 @@ class HandshakeCount:
     """SYNs that the challenge program has answered."""
     accepted: int
     """``Tcp: PassiveOpens``."""
+    returned: int = 0
+    """Cookies that challenged sources brought back to a listener's port,"""
+    taken: int = 0
+    """and of them, those that listeners accepted."""
 
 
 _Count = tuple[int, float]
@@ -67,7 +78,7 @@ _NOTHING: Final[tuple[_Count, _Count]] = (0, 0.0), (0, 0.0)
 
 
 class ChallengeWatch:
-    """Compares handshakes with and without challenges, at the begin of each attack and ever more rarely during it."""
+    """Sees that cookies are accepted; where that is in doubt, compares handshakes with challenges and without."""
 
     def __init__(self) -> None:
         self.reason = ""
@@ -77,12 +88,17 @@ class ChallengeWatch:
         self._with: _Count = 0, 0.0
         self._before: tuple[_Count, _Count] = _NOTHING
         self._again_s, self._stop_s = FIRST_AGAIN_S, STOPPED_S
-        self._active = False
+        self._silent_s = SILENT_S
+        self._get_in = self._active = False
 
-    def follow(self, now: HandshakeCount, *, challenging: bool) -> ChallengeAdvice:
-        """Return what to do until the next call, within 0.1 s; ``challenging`` is whether any target is challenged."""
+    def follow(self, now: HandshakeCount, *, challenging: bool, many: bool = True) -> ChallengeAdvice:
+        """Return what to do until the next call, within 0.1 s.
+
+        ``challenging`` is whether any target is challenged; ``many``, whether one of them is more than one source.
+        """
         if not challenging:
             return self._calm(now)
+        self._silent_s = SILENT_S if many and not self._get_in else SELDOM_S
         if not self._active:
             self._active = True
             if self._phase is not _Phase.STOPPED:
@@ -93,7 +109,7 @@ class ChallengeWatch:
     def _calm(self, now: HandshakeCount) -> ChallengeAdvice:
         if self._active and self._phase is not _Phase.STOPPED:
             self._again_s, self._before = FIRST_AGAIN_S, _NOTHING
-        self._active = False
+        self._active = self._get_in = False
         return self._stopped(now) if self._phase is _Phase.STOPPED else ChallengeAdvice.CHALLENGE
 
     def _settles(self, now: HandshakeCount) -> ChallengeAdvice:
@@ -102,7 +118,12 @@ class ChallengeWatch:
         return ChallengeAdvice.CHALLENGE
 
     def _with_challenges(self, now: HandshakeCount) -> ChallengeAdvice:
-        if now.at - self._since.at < WITH_S:
+        returned, taken = now.returned - self._since.returned, now.taken - self._since.taken
+        if now.at - self._since.at < (WITH_S if returned >= SOME else self._silent_s):
+            return ChallengeAdvice.CHALLENGE
+        if returned >= SOME and taken >= returned / 2:
+            self._get_in = True
+            self._enter(_Phase.WITH, now)
             return ChallengeAdvice.CHALLENGE
         if now.answered == self._since.answered:  # nothing was answered: nothing to compare
             self._enter(_Phase.WITH, now)
@@ -125,6 +146,7 @@ class ChallengeWatch:
 
     def _stop(self, now: HandshakeCount) -> ChallengeAdvice:
         count = now.accepted - self._since.accepted
+        self._get_in = False
         self.reason = (
             f"challenged clients do not get in: {self._with[0]} handshakes were accepted in {self._with[1]:.1f} s of "
             f"challenges, and {count} in {now.at - self._since.at:.1f} s after they paused; see synguard doctor"

@@ -22,6 +22,8 @@ from synguard.model import Hits, KernelBan
 
 READ_EVERY: Final = timedelta(seconds=5)
 """Longest time for which somebody else's change to our rules goes unnoticed, while one read stays cheap."""
+GLANCE_EVERY_S: Final = 0.5
+"""How often it is asked whether others changed the rules, which costs some microseconds."""
 READ_SHARE: Final = 0.02
 """Share of one core that reading back may cost; a read of 100,000 members takes seconds, so it comes more rarely."""
 PATIENCE: Final = 3
@@ -63,8 +65,19 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     Where ``patient_from`` bans or more are there, and the plane can, such a regular look goes on in pieces, one a pass.
     """
 
-    def __init__(self, plane: Plane, lock: Path, read_every: timedelta = READ_EVERY, patient_from: int = MANY) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        lock: Path,
+        read_every: timedelta = READ_EVERY,
+        patient_from: int = MANY,
+        glance: Callable[[str], object] | None = None,
+    ) -> None:
         self.plane: Final = plane
+        self._glance = glance
+        """Gives another value once the rules around the plane have changed; None where it cannot tell."""
+        self._glimpsed: object = None
+        self._glance_due = _NEVER
         self._lock = lock
         self._read_every = read_every
         self._patient_from = patient_from
@@ -104,7 +117,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """
         if full or self._known is None:
             return self._full_pass(desired, now, latest, adapt)
-        if look and (self._look is not None or self._is_read_due(now)):
+        if look and (self._look is not None or self._is_read_due(now) or self._has_noticed(now)):
             plane = self.plane
             few = self._look is None and len(self._known.bans) < self._patient_from
             if few or not isinstance(plane, PatientPlane):
@@ -202,6 +215,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     def _has_read(self, now: datetime, took_s: float) -> None:
         self._read_at = now
         self._read_due = now + max(self._read_every, timedelta(seconds=took_s / READ_SHARE))
+        self._glance_due = now + timedelta(seconds=max(GLANCE_EVERY_S, took_s / READ_SHARE))
 
     def _apply(self, change: Delta, actual: Actual) -> None:
         self._known = self._settled = None  # until it has succeeded
@@ -212,9 +226,18 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             self.plane.apply(change)
         self._failed = False
         self._known = after(actual, change) if change else actual
+        self._glimpsed = self._glance(self.plane.name) if self._glance else None
 
     def _is_read_due(self, now: datetime) -> bool:
         return now >= self._read_due or now < self._read_at  # the second: the clock was set back
+
+    def _has_noticed(self, now: datetime) -> bool:
+        """Return whether somebody has changed the rules since they were last read or changed here."""
+        if self._glance is None or now < self._glance_due or self._repairs > PATIENCE:
+            return False
+        self._glance_due = now + timedelta(seconds=GLANCE_EVERY_S)
+        seen, before = self._glance(self.plane.name), self._glimpsed
+        return None not in (seen, before) and seen != before
 
     def _slow_down(self, repaired: bool, now: datetime) -> None:
         """Put off the next read after several repairs in a row: repairing is ours, fighting is not."""

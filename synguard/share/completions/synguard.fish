@@ -161,7 +161,7 @@ complete -c synguard -n '__synguard_at connections' -l watch -r -x -a '30s 10m 1
 complete -c synguard -n '__synguard_at connections' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at connections' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at connections' -s h -l help -d 'Show the help'
-complete -c synguard -n '__synguard_at policy' -a check -d 'Check policy files and tell every fault at once'
+complete -c synguard -n '__synguard_at policy' -a check -d 'Check policy and config files and tell every fault at once'
 complete -c synguard -n '__synguard_at policy' -a show -d 'Show the policies in effect with every value'
 complete -c synguard -n '__synguard_at policy' -a replay -d 'Play a recording through the policies and show what they would have done'
 complete -c synguard -n '__synguard_at policy' -a suggest -d 'Suggest limits for the policies in effect from recorded traffic'

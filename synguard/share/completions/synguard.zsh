@@ -284,7 +284,7 @@ _synguard_policy() {
   local curcontext=$curcontext state line
   local -a verbs
   verbs=(
-    'check:Check policy files and tell every fault at once'
+    'check:Check policy and config files and tell every fault at once'
     'show:Show the policies in effect with every value'
     'replay:Play a recording through the policies and show what they would have done'
     'suggest:Suggest limits for the policies in effect from recorded traffic'

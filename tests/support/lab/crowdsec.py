@@ -72,6 +72,18 @@ class LocalApi:
         """Where it answers."""
         return f"http://{self._address}:{PORT}"
 
+    @property
+    def database(self) -> Path:
+        """Its SQLite file."""
+        return self._home / "data/crowdsec.db"
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        if self._program is None:
+            raise LabError("the local API was never started")
+        return self._program.process.pid
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [program("crowdsec"), "-c", str(self._home / "config.yaml"), "-no-cs"]

@@ -35,11 +35,11 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 JSON_KEYS: Final[Mapping[str, str]] = {
     "synguard status": "mode mode_by mode_story confirm_by plane show_command healthy conditions problems "
     "plane_problem notes pid started_at last_reading_at policies pressure flood verdict verdict_kind targets incidents "
-    "countermeasures leaks ceilings bans_active "
+    "countermeasures leaks ceilings bans_active peers "
     "bans_by challenges proven_peers totals sampling_one_in ledger_bytes sensors running stale agent",
     "synguard top": "at mode mode_by mode_story confirm_by plane show_command healthy conditions problems "
     "plane_problem notes pid started_at last_reading_at policies pressure flood verdict verdict_kind targets incidents "
-    "countermeasures leaks ceilings bans_active "
+    "countermeasures leaks ceilings bans_active peers "
     "bans_by challenges proven_peers totals sampling_one_in ledger_bytes sensors running stale agent "
     "bans_left_out bans kernel_bans",
     "synguard bans": "id target scope action ports origin policy reason score times created_at expires_at left_s "

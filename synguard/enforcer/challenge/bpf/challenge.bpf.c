@@ -142,6 +142,14 @@ static __always_inline struct ban_list *by_source(const struct syn *syn)
 	return bpf_map_lookup_elem(&networks6, &key);
 }
 
+static __always_inline __u32 by_address(const struct syn *syn, const struct ban_list *of_source, const struct port *port,
+					__u32 slot, __u64 now)
+{
+	__u32 number = first_of(of_source, slot, now);
+
+	return number ? number : first_of(&port->everybody[syn->family == V4 ? V4 : V6], slot, now);
+}
+
 /* Return the ban that a SYN is under: one of its header, else of its source, else of everybody on its port; 0: none. */
 static __always_inline __u32 ban_of(const struct syn *syn, const struct port *port, __u32 slot,
 				    const struct settings *settings, __u64 now)
@@ -156,11 +164,7 @@ static __always_inline __u32 ban_of(const struct syn *syn, const struct port *po
 		return 0;
 	if (settings->headers)
 		number = by_header(syn, slot, now);
-	if (!number)
-		number = first_of(of_source, slot, now);
-	if (!number)
-		number = first_of(&port->everybody[syn->family == V4 ? V4 : V6], slot, now);
-	return number;
+	return number ? number : by_address(syn, of_source, port, slot, now);
 }
 
 /* Return what the socket table has for a SYN; ELSEWHERE: nothing. */
@@ -282,8 +286,11 @@ static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u
 
 	if (!ban || !of_ban || !tokens_of || !manner || !listener)
 		return TC_ACT_UNSPEC;
-	of_peer = proven_peer(syn);
-	if (of_peer && take(of_peer, now, settings->proven_interval, settings->proven_burst))
+	if (ban->step == LEAVE)
+		return TC_ACT_UNSPEC;
+	of_peer = ban->targeted && ban->step != DROP ? NULL : proven_peer(syn);
+	if (of_peer && ((ban->step == DROP && !ban->ttl_high) ||        /* the firewall has its own list of exceptions */
+			take(of_peer, now, settings->proven_interval, settings->proven_burst)))
 		goto pass;
 	drop = ban->step == DROP || (ban->step == LIMIT && !take(tokens_of, now, ban->interval, ban->burst));
 	if (drop && is_of(listener, syn, skb->ifindex) && now - listener->checked_at <= PLACE_KEPT) {
@@ -319,6 +326,73 @@ pass:
 	return TC_ACT_UNSPEC;
 }
 
+static __always_inline bool find_ack(struct __sk_buff *skb, __u32 link, struct syn *ack)
+{
+	if (skb->vlan_present || skb->pkt_type != PACKET_HOST)
+		return false;
+	ack->link = link;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (!find_tcp4(skb, TH_ACK, ack))
+			return false;
+	} else if (skb->protocol != bpf_htons(ETH_P_IPV6) || !find_tcp6(skb, TH_ACK, ack)) {
+		return false;
+	}
+	return true;
+}
+
+/* Whether the ACK brings back a cookie of this host, its own or one of ours: they are alike. */
+static __always_inline bool is_cookie(struct __sk_buff *skb, const struct syn *ack)
+{
+	struct tcphdr tcp;
+
+	if (bpf_skb_load_bytes(skb, ack->link + ack->ip, &tcp, sizeof(tcp)))
+		return false;
+	if (ack->family == V4) {
+		struct iphdr ip = { .saddr = ack->source.word[3], .daddr = ack->target.word[3] };
+
+		return !bpf_tcp_raw_check_syncookie_ipv4(&ip, &tcp);
+	} else {
+		struct ipv6hdr ip = {};
+
+		__builtin_memcpy(&ip.saddr, &ack->source, sizeof(ip.saddr));
+		__builtin_memcpy(&ip.daddr, &ack->target, sizeof(ip.daddr));
+		return !bpf_tcp_raw_check_syncookie_ipv6(&ip, &tcp);
+	}
+}
+
+/*
+ * While there are bans, count the ACKs that listeners should accept; how many they do accept is the kernel's to count.
+ * One with a bad checksum counts here all the same, so the counts are a reason to look, and no proof.
+ */
+static __always_inline void count_cookie(struct __sk_buff *skb, __u32 link, struct syn *ack)
+{
+	struct settings *now_set = at(&settings, 0);
+	struct slots *all = at(&slots, 0);
+	struct ban_list *of_source;
+	struct port_count *count;
+	struct port *port;
+	struct ban *ban;
+	__u32 slot, number = 0;
+
+	if (!now_set || !all || !now_set->bans || !find_ack(skb, link, ack) || !is_cookie(skb, ack))
+		return;
+	if (socket_of(skb, ack) != LISTENS)
+		return;
+	slot = all->of_port[bounded(ack->port)];
+	port = at(&ports, slot);
+	count = at(&port_counts, slot);
+	if (!port || !count)
+		return;
+	of_source = by_source(ack);
+	if (!of_source || of_source->ban[0] != BANS)
+		number = by_address(ack, of_source, port, slot, bpf_ktime_get_ns());
+	ban = number ? at(&bans, number) : NULL;
+	if (ban && ban->step < DROP)
+		count->returned++;
+	else
+		count->others++;
+}
+
 static __always_inline int on_ingress(struct __sk_buff *skb, __u32 link)
 {
 	struct settings *now_set;
@@ -329,8 +403,10 @@ static __always_inline int on_ingress(struct __sk_buff *skb, __u32 link)
 	__u32 slot, number;
 	__u64 now;
 
-	if (!is_syn(skb, link, &syn))
+	if (!is_syn(skb, link, &syn)) {
+		count_cookie(skb, link, &syn);
 		return TC_ACT_UNSPEC;
+	}
 	now_set = at(&settings, 0);
 	all = at(&slots, 0);
 	if (!now_set || !all)

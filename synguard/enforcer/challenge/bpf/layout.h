@@ -22,7 +22,7 @@
 #define WAKES_BYTES 4096
 
 enum family { V4, V6, FAMILIES };
-enum step { CHALLENGE = 1, LIMIT = 2, DROP = 3 };
+enum step { CHALLENGE = 1, LIMIT = 2, DROP = 3, LEAVE = 4 };    /* LEAVE: to the firewall, which refuses it */
 
 /* An address as on the wire; IPv4 is ::ffff:a.b.c.d. */
 struct address {
@@ -78,7 +78,7 @@ struct ban {
 	__u32 step;
 	__u8 ttl_low;           /* by header only */
 	__u8 ttl_high;
-	__u16 pad;
+	__u16 targeted;         /* not everybody: proven or not, no SYN of it passes a challenge */
 };
 
 struct network {
@@ -112,6 +112,8 @@ struct sighting {               /* of one source on one port since it was last r
 
 struct port_count {
 	__u64 syns, answered, passed, dropped;
+	__u64 returned;         /* ACKs that bring a cookie to a listener, of challenged sources */
+	__u64 others;           /* and of all others */
 };
 
 struct ban_count {

@@ -1,0 +1,145 @@
+"""Many decisions at once: how soon the kernel holds them, beside ``ipset restore``, and what ticks pay meanwhile.
+
+Prints only. The server here gives a list as CrowdSec writes it, at the moment that the bench chooses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Final
+
+import pytest
+
+from synguard.fleet.decisions import parse_stream
+from synguard.ledger import LEDGER_FILE
+from synguard.model import Action, Ban, Origin, Scope
+from synguard.status.model import AgentStatus
+from tests.bench.test_bench_planes import raw_ipset
+from tests.support.lab.agent import Agent
+from tests.support.lab.lab import Lab
+from tests.support.lab.programs import wait_for
+from tests.support.network_thread import NetworkThread
+
+pytestmark = [pytest.mark.bench, pytest.mark.kernel, pytest.mark.timeout(600)]
+
+SHORT: Final = bool(os.environ.get("SHORT"))
+DECISIONS: Final = 10_000 if SHORT else 50_000
+USUAL_S: Final = 5.0 if SHORT else 15.0
+EMPTY: Final = b'{"deleted":null,"new":null}'
+
+
+def many(count: int) -> bytes:
+    new = [
+        {
+            "duration": f"3h{n % 60}m{n % 59}.{n:09d}s",
+            "id": n,
+            "origin": "CAPI",
+            "scenario": "crowdsecurity/http-probing",
+            "scope": "Ip",
+            "type": "ban",
+            "value": f"{20 + n % 80}.{n >> 8 & 255}.{n & 255}.{1 + n % 250}",
+        }
+        for n in range(count)
+    ]
+    return json.dumps({"deleted": None, "new": new}, separators=(",", ":")).encode()
+
+
+class Answers(ThreadingHTTPServer):
+    """A decision stream that is empty but for one answer."""
+
+    next = EMPTY
+    sent_at = 0.0
+
+    def take(self) -> bytes:
+        body, self.next = self.next, EMPTY
+        return body
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, Answers)
+        body = server.take()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        if body is not EMPTY:
+            server.sent_at = time.monotonic()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def members(there: NetworkThread) -> int:
+    """Return how many members the kernel's sets hold."""
+    listed = there.sh("ipset list -t | grep 'Number of entries' | cut -d: -f2")
+    return sum(map(int, listed.split()))
+
+
+def worst(agent: Agent, until: Callable[[], bool]) -> tuple[float, float]:
+    """Return the longest tick and the latest one, in milliseconds, until something is so."""
+    seen: list[AgentStatus] = []
+    while not until():
+        status = agent.status().agent
+        assert status is not None
+        seen.append(status)
+        time.sleep(0.05)
+    return max(one.tick_ms_max for one in seen), max(one.late_ms_max for one in seen)
+
+
+def in_kernel_after(there: NetworkThread, server: Answers) -> float:
+    wait_for(lambda: members(there) >= DECISIONS, "the kernel to hold every decision", 300, every=0.05)
+    return time.monotonic() - server.sent_at
+
+
+def test_many_decisions_at_once(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = many(DECISIONS)
+    there, raw = NetworkThread(lab.victim), NetworkThread()
+    now = datetime.now(UTC)
+    bans = {
+        str(n): Ban(str(n), one.target, Scope.ALL, Action.DROP, Origin.CROWDSEC, "crowdsec", "", now, one.ends_at)
+        for n, one in enumerate(parse_stream(body, now + timedelta(0)).new)
+    }
+    assert len(bans) == DECISIONS
+    base = raw.call(raw_ipset, bans)
+    raw.close()
+    server = there.call(Answers, ("127.0.0.1", 8080), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    lab.serve()
+    config = '[crowdsec]\nurl = "http://127.0.0.1:8080"\napi_key = "bench"\npoll = "1s"\n'
+    agent = lab.agent(f'plane = "iptables"\n{config}')
+    agent.start("--enforce")
+    try:
+        ends = time.monotonic() + USUAL_S
+        usual = worst(agent, lambda: time.monotonic() > ends)
+        server.next = body
+        waiter = NetworkThread(lab.victim)
+        done = waiter._pool.submit(in_kernel_after, waiter_there := NetworkThread(lab.victim), server)
+        during = worst(agent, done.done)
+        took = done.result()
+        for one in (waiter, waiter_there):
+            one.close()
+        settles = time.monotonic() + USUAL_S
+        after = worst(agent, lambda: time.monotonic() > settles)
+        size = (agent.state_dir / LEDGER_FILE).stat().st_size
+    finally:
+        server.shutdown()
+        there.close()
+    with capsys.disabled():
+        print(
+            f"\n{DECISIONS} decisions, {len(body) / 1e6:.1f} MB: in the kernel after {took:.2f} s, "
+            f"{took / base:.1f} x ipset restore of the same ({base:.2f} s); ledger {size / 1e6:.0f} MB\n"
+            f"{'':10}{'longest tick':>14}{'latest tick':>14}"
+        )
+        for name, (longest, latest) in {"before": usual, "meanwhile": during, "after": after}.items():
+            print(f"{name:10}{longest:>11.1f} ms{latest:>11.1f} ms")

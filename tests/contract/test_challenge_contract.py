@@ -1,0 +1,71 @@
+"""What every plane promises, of a firewall's plane with the challenge program beside it, both in the kernel.
+
+Not all of the suite: the kernel checks the program anew for each test, which takes the better part of a second.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from synguard.enforcer.challenge.plane import ChallengePlane
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Plane
+from synguard.enforcer.split_plane import split_plane
+from synguard.model import Action
+from tests.contract.test_plane_contract import (
+    bring,
+    challenges,
+    delta,
+    everything,
+    now,
+    test_a_ban_ends_by_itself_at_its_deadline,
+    test_a_reconciled_plane_has_no_difference_and_no_drift_left,
+    test_another_process_finds_what_is_held_with_its_deadlines,
+    test_applying_twice_leaves_it_as_once,
+    test_at_first_it_holds_nothing_and_its_frame_is_missing,
+    test_flush_leaves_nothing_and_may_be_repeated,
+    test_what_is_removed_is_gone_and_the_rest_stays,
+)
+from tests.support.bans import ban, wanted
+from tests.support.network_thread import NetworkThread, PlaneThere
+
+pytestmark = pytest.mark.kernel
+
+__all__: Final = (
+    "test_a_ban_ends_by_itself_at_its_deadline",
+    "test_a_reconciled_plane_has_no_difference_and_no_drift_left",
+    "test_another_process_finds_what_is_held_with_its_deadlines",
+    "test_applying_twice_leaves_it_as_once",
+    "test_at_first_it_holds_nothing_and_its_frame_is_missing",
+    "test_flush_leaves_nothing_and_may_be_repeated",
+    "test_what_is_removed_is_gone_and_the_rest_stays",
+)
+
+
+@pytest.fixture
+def plane() -> Iterator[Plane]:
+    thread = NetworkThread()
+    thread.sh("ip link add uplink type veth peer name other && ip link set uplink up")
+    uplink = thread.call(socket.if_nametoindex, "uplink")
+    yield PlaneThere(thread, lambda: split_plane(NftablesPlane(now), ChallengePlane(now, lambda: {uplink})))
+    thread.close()
+
+
+def test_every_shape_of_ban_is_held_and_a_ban_that_changes_is_held_as_it_is_now(plane: Plane) -> None:
+    assert challenges(plane)
+    bring(plane, everything(plane))
+    assert not delta(everything(plane), plane.read(), now())
+    for later in (
+        ban("challenge-4", "192.0.2.0/24", action=Action.CHALLENGE, ports=(80,)),
+        ban("challenge-4", "192.0.2.0/24", action=Action.LIMIT, seconds=1200),
+        ban("challenge-4", "192.0.2.0/24", action=Action.DROP, ports=(80, 443)),
+        ban("challenge-4", "192.0.2.0/24", action=Action.REJECT, ports=(80, 443)),
+        ban("challenge-4", "198.51.100.0/24", action=Action.CHALLENGE, seconds=None),
+        ban("another", "198.51.100.0/24", action=Action.CHALLENGE),
+    ):
+        bring(plane, wanted(later, allow=("127.0.0.1",)))
+        assert not delta(wanted(later, allow=("127.0.0.1",)), plane.read(), now()), later
