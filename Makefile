@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
-IN_TEST := not bench and not soak and not pages and not deb and not debians and not kernels
+IN_TEST := not bench and not soak and not adversary and not pages and not deb and not debians and not kernels
 TWICE := tests/package/test_deb.py::test_two_builds_give_the_same_bytes
 WHEEL_ON_NEWEST := what_must_work and trixie
 FUZZ := 10m
@@ -38,7 +38,7 @@ lint: setup ## ruff and mypy --strict
 
 test: lint ## set up everything, then lint and run every test, those in the kernel too
 	$(PY) -m pytest -m 'not flood and $(IN_TEST)' --numprocesses 2 --dist loadfile
-	$(PY) -m pytest -m 'flood and $(IN_TEST)' tests/netns
+	$(PY) -m pytest -m 'flood and $(IN_TEST)'
 
 docs: setup ## work through every page of the documentation on a host under a flood, a minute or two
 	$(PY) -m pytest -m pages tests/netns
@@ -55,6 +55,13 @@ screenshots: setup ## make the pictures of the documentation under a real flood 
 fuzz: setup ## every reader of hostile bytes, guided by coverage, for FUZZ=10m (SHORT=1: half a minute)
 	$(INSTALL) '.[fuzz]'
 	$(PY) -m tests.fuzz.run $(if $(SHORT),34s,$(FUZZ))
+
+attackers: setup ## the attackers of docs/threat-model.md: what each came to before, now, and without the agent
+	$(PY) -m tests.support.attackers
+
+adversary: setup ## random mixes of clients and attackers, in memory and in the kernel, for an hour (ADVERSARY=10m, SHORT=1 for CI)
+	$(if $(SHORT),,ADVERSARY_EXAMPLES=1500 $(PY) -m pytest --timeout 5400 tests/property/test_adversary.py)
+	ADVERSARY='$(ADVERSARY)' $(PY) -m pytest -m adversary -s tests/adversary
 
 demo: setup ## a flood, the agent, who gets through: before and after, in under a minute
 	$(PY) -m tests.support.demo

@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "make_lab" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("calm"):
             item.add_marker(pytest.mark.flood)
-        once = item.get_closest_marker("bench") or item.get_closest_marker("soak")
+        once = any(item.get_closest_marker(name) for name in ("bench", "soak", "adversary"))
         if item.get_closest_marker("kernel") and not once:
             item.add_marker(pytest.mark.flaky(reruns=1))
 

@@ -48,6 +48,7 @@ class ShortLived:
         self._until = float("-inf")
         self._not_before = float("-inf")
         self._kept: list[SocketTable] = []
+        self._told = ""
 
     def want(self, unseen_pps: float, now: float) -> None:
         """Listen for as long as handshakes complete that the table does not show."""
@@ -90,4 +91,6 @@ class ShortLived:
     def _failed(self, error: SensorError, now: float) -> None:
         self.close()
         self._not_before = now + AGAIN_S
-        log.warning("short connections are not counted: %s", error, extra=event("sensor"))
+        if str(error) != self._told:
+            log.warning("short connections are not counted: %s", error, extra=event("sensor"))
+        self._told = str(error)

@@ -33,6 +33,7 @@ def kernel_findings(config: Config, listeners: Iterable[Listener] = (), sysctls:
 
 def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
     """Return who listens, and what is to be said of how sockets are read."""
+    from synguard.enforcer.iptables.xtables import loading
     from synguard.sensors.sockets import SocketTables
 
     sensor = SocketTables()
@@ -46,7 +47,7 @@ def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
     if source == "sock_diag":
         return listeners, Finding("sockets", Level.OK, f"read by sock_diag, {len(listeners)} listeners")
     reason = f"read by {source}, which costs 15 times more: sock_diag is refused here"
-    return listeners, Finding("sockets", Level.WARN, reason, "load the module: modprobe tcp_diag inet_diag")
+    return listeners, Finding("sockets", Level.WARN, reason, loading("tcp_diag inet_diag", "psutil is what there is"))
 
 
 def listener_findings(listeners: Iterable[Listener]) -> Iterator[Finding]:
@@ -128,6 +129,7 @@ def _visibility(plane: str, show_command: str) -> Finding:
 
 def _ipset(config: Config) -> Finding:
     from synguard.enforcer.iptables import ipset
+    from synguard.enforcer.iptables.xtables import loading
 
     if config.members == "rules":
         return Finding("ipset", Level.OK, "not needed: members = rules")
@@ -141,7 +143,8 @@ def _ipset(config: Config) -> Finding:
         return Finding("ipset", Level.OK, "works")
     level = Level.BAD if config.members == "sets" else Level.WARN
     reason = "does not work here; one rule per ban is slow beyond some thousand bans"
-    return Finding("ipset", level, reason, "apt-get install ipset; modprobe ip_set_hash_net xt_set")
+    fix = loading("ip_set_hash_net xt_set", 'set members and plane to "auto"')
+    return Finding("ipset", level, reason, f"apt-get install ipset; {fix}")
 
 
 def _output(tool: str, *arguments: str, which: Callable[[str], str | None] = find_tool) -> str:

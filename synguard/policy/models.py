@@ -54,6 +54,13 @@ class Allow(Base):
         """The file that ``synguard allow`` keeps; None where no config was loaded."""
         return self._added
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are written alike; where a config lies is no key of it."""
+        return isinstance(other, Allow) and (self.addresses, self.files) == (other.addresses, other.files)
+
+    def __hash__(self) -> int:
+        return hash((self.addresses, self.files))
+
     def with_added(self, path: Path) -> Allow:
         """Return the same with the file that ``synguard allow`` keeps."""
         copy = self.model_copy()
@@ -178,7 +185,7 @@ class Challenge(Base):
         1,
         ge=0,
         le=10_000,
-        description="SYNs a second of one proven peer that pass unchallenged, unless it is challenged itself",
+        description="SYNs a second of one proven peer that pass while everybody is challenged",
     )
     proven_burst: Whole = Field(2, ge=1, le=10_000, description="SYNs of one proven peer that pass at once")
 

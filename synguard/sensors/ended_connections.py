@@ -9,6 +9,7 @@ Source: net/core/sock_diag.c ``sock_diag_broadcast_destroy``; Linux 4.2 and late
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from typing import Final
@@ -60,7 +61,8 @@ class EndedConnections:
             raise SensorError(f"ended connections cannot be listened to: {error.strerror or error}") from error
         try:
             opened.setblocking(False)
-            opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            with contextlib.suppress(PermissionError):  # then it is as large as anyone's
+                opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
             opened.bind((0, 0))
             for group in _TCP_DESTROYED:
                 opened.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)

@@ -237,7 +237,7 @@ def order(data: bytes, home: Path) -> None:
 def cookie_note(data: bytes, home: Path) -> None:
     """The note of the operator's SYN cookies; one that cannot be read is none."""
     _written(home, NOTE_FILES[SYN_COOKIES], data)
-    SysctlNoteFile([home], lambda: "boot 1").read()
+    SysctlNoteFile([home], kernel=lambda: "boot 1").read()
 
 
 def ledger(data: bytes, home: Path) -> None:

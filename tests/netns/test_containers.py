@@ -222,6 +222,8 @@ def test_a_container_that_only_connects_is_never_cut_off_and_is_named_as_the_loa
             return next((one.reason for one in agent.status().targets if one.target == INNER4), "")
 
         wait_for(lambda: "never cut off: the load comes from there" in reason(), "the container to be named")
+        held = ["ss", "-Htn", "state", "established", "sport", "=", ":80"]
+        wait_for(lambda: len(lab.victim.run(held).splitlines()) <= 400, "what it holds beyond its limit to be closed")
         assert banned(agent) == {}
         probe = "import socket, sys; socket.create_connection((sys.argv[1], 80), 5)"
         container.namespace.run([sys.executable, "-c", probe, GATEWAY4])

@@ -98,7 +98,12 @@ def test_a_proven_peer_inside_a_banned_prefix_gets_through_unless_everything_is_
 
 @pytest.mark.parametrize(("family", "first"), [(4, 8), (4, 16), (6, 24)])
 def test_a_ban_stops_what_comes_in_fragments_too(
-    net: FirewallNet, plane: PlaneThere, enforce: Enforce, family: int, first: int
+    net: FirewallNet,
+    plane: PlaneThere,
+    enforce: Enforce,
+    family: int,
+    first: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """With 8 bytes of TCP in the first fragment every SYN passed the nftables plane: its flags are in the second.
 
@@ -115,6 +120,7 @@ def test_a_ban_stops_what_comes_in_fragments_too(
         assert not net.answers_in_fragments(family, number, first, PATIENCE_S)
     if plane.name == NftablesPlane.name or first >= 20:  # the tcp match of xtables drops shorter ones of everybody
         assert net.answers_in_fragments(family, 5, first, LONG_PATIENCE_S)
+    record_property("now", "0 of 3 banned sources pass, a neighbour does")
 
 
 def test_short_fragments_of_ipv6_are_stopped_and_counted(net: FirewallNet, enforce: Enforce, plane: PlaneThere) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,7 +117,11 @@ def test_rows_without_a_cookie_are_left_alone() -> None:
 )
 @in_own_network
 def test_who_is_banned_whole_keeps_no_place_in_a_service_without_a_time_out(
-    attacker: str, client: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    attacker: str,
+    client: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """One host opened 1,100 connections to a service that takes 1,000, was banned, and went away.
 
@@ -131,12 +135,13 @@ def test_who_is_banned_whole_keeps_no_place_in_a_service_without_a_time_out(
         for place in held.places[attacker]:
             with pytest.raises(ConnectionAbortedError):
                 place.recv(1)
+        record_property("now", f"{len(held.sockets.connections(9.5).table) - 2} of 60 places kept")
 
 
 @pytest.mark.parametrize("serves", [True, False], ids=["serving", "client"])
 @in_own_network
 def test_a_container_of_this_host_keeps_what_it_may_hold_and_is_not_banned(
-    serves: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serves: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
     """One that listened was spared as an own address, and held 1,529 of the 1,536 places of the host's web server."""
     with held_by({"127.0.0.9": 2, "127.0.0.2": 60}) as held:
@@ -146,6 +151,7 @@ def test_a_container_of_this_host_keeps_what_it_may_hold_and_is_not_banned(
         scene.lasts(12.0)
         assert scene.banned() == set()
         assert len(held.sockets.connections(9.0).table) == 2 + int(LOW_LIMIT.limits.connections or 0)
+        record_property("now", f"{len(held.sockets.connections(9.5).table) - 2} of 60 kept, limit 20, not banned")
 
 
 @in_own_network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,9 @@ def trickle(scene: Scene, seconds: float) -> None:
     scene.lasts(seconds, every=0.5)
 
 
-def test_a_real_attack_inside_a_small_one_is_told(scene: Scene, phone: Phone) -> None:
+def test_a_real_attack_inside_a_small_one_is_told(
+    scene: Scene, phone: Phone, record_property: Callable[[str, object], None]
+) -> None:
     """A few SYNs to a listener with a backlog of one kept an incident open for ever; the real one sent no message."""
     tell(scene, phone)
     trickle(scene, 60)
@@ -128,6 +131,7 @@ def test_a_real_attack_inside_a_small_one_is_told(scene: Scene, phone: Phone) ->
     calm(scene, 300)
     assert phone.abouts == [About.START, About.GROWN, About.END]
     assert phone.messages[1].title == "web1: SYN flood has grown tenfold"
+    record_property("now", "messages: " + ", ".join(phone.abouts))
 
 
 def test_many_small_attacks_leave_room_to_tell_a_real_one(scene: Scene, phone: Phone) -> None:

@@ -6,6 +6,7 @@ The numbers are those of docs/threat-model.md. The weather is what sensors read;
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Collection
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -25,6 +26,7 @@ POLICY = Policy(
     limits=Limits(half_open=64, syn_rate=100, connections=400, connection_rate=50),
     prefix_limits=Limits(half_open=256, syn_rate=1000, connections=6000, connection_rate=300),
 )
+Record = Callable[[str, object], None]
 ENFORCE = Config(mode=Mode.ENFORCE)
 PEOPLE = {f"192.0.2.{i}": 1 for i in range(200, 240)}
 
@@ -53,6 +55,11 @@ def strikes(scene: Scene, weather: Weather, seconds: float = 3.0) -> None:
     scene.lasts(seconds)
 
 
+def turned_away(scene: Scene, people: Collection[str]) -> str:
+    """Return how many of some hosts are refused, as the table of ``make attackers`` says it."""
+    return f"{sum(refused(scene, one) for one in people)} of {len(people)}"
+
+
 def refused(scene: Scene, address: str) -> bool:
     """Return whether a new connection from an address is refused in the kernel now."""
     held = scene.plane.read()
@@ -61,7 +68,7 @@ def refused(scene: Scene, address: str) -> bool:
     return any(one.scope is Scope.ALL or not through for one in stopping)
 
 
-def test_forged_decoys_do_not_spend_the_budget_that_stops_real_hosts(tmp_path: Path) -> None:
+def test_forged_decoys_do_not_spend_the_budget_that_stops_real_hosts(tmp_path: Path, record_property: Record) -> None:
     """700 forged addresses spent budget.bans_per_minute; six hosts with 4,000 connections each were never banned."""
     scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"budget": Budget(bans_per_minute=60)}))
     decoys = {str(ip_address(random.Random(i).randrange(1 << 24, 223 << 24))): 200.0 for i in range(70)}
@@ -69,18 +76,20 @@ def test_forged_decoys_do_not_spend_the_budget_that_stops_real_hosts(tmp_path: P
     real = {f"198.51.{i}.7": 4000 for i in range(6)}
     strikes(scene, flood(decoys, connections=real), 8.0)
     assert scene.banned() >= set(real)
+    record_property("now", f"{len(scene.banned() & set(real))} of 6 hosts banned")
 
 
-def test_heavy_hosts_among_people_are_banned_and_the_people_are_not(scene: Scene) -> None:
+def test_heavy_hosts_among_people_are_banned_and_the_people_are_not(scene: Scene, record_property: Record) -> None:
     """Eight hosts with 1,000 connections each hid behind 40 people of their /24: refusing the prefix spared them."""
     heavy = hosts(8)
     others = {f"203.0.113.{i}": 1 for i in range(60)}
     strikes(scene, Weather(connections=PEOPLE | others), 3.0)
     strikes(scene, Weather(connections=PEOPLE | others | dict.fromkeys(heavy, 1000)), 8.0)
     assert scene.banned() == set(heavy)
+    record_property("now", f"{len(scene.banned())} of 8 hosts banned, {turned_away(scene, PEOPLE)} people")
 
 
-def test_a_crowd_of_hosts_below_the_limit_is_cut_without_its_neighbours(scene: Scene) -> None:
+def test_a_crowd_of_hosts_below_the_limit_is_cut_without_its_neighbours(scene: Scene, record_property: Record) -> None:
     """Sixteen hosts with 395 connections, below 400, had their /24 banned whole: 40 people were cut off with them."""
     heavy = hosts(16)
     strikes(scene, Weather(connections=PEOPLE), 3.0)
@@ -90,6 +99,7 @@ def test_a_crowd_of_hosts_below_the_limit_is_cut_without_its_neighbours(scene: S
     left = sum(395 for one in heavy if one not in scene.banned()) + len(PEOPLE)
     assert left <= 6000
     assert not any(refused(scene, one) for one in PEOPLE)
+    record_property("now", f"{len(scene.banned())} of 16 hosts banned, {turned_away(scene, PEOPLE)} people")
 
 
 def test_one_light_connection_buys_no_immunity_for_a_prefix_of_middling_ones(scene: Scene) -> None:
@@ -101,21 +111,27 @@ def test_one_light_connection_buys_no_immunity_for_a_prefix_of_middling_ones(sce
 
 
 @pytest.mark.parametrize("flooders", [1, 20])
-def test_a_handshake_of_one_address_spares_no_other_address_of_its_64(scene: Scene, flooders: int) -> None:
+def test_a_handshake_of_one_address_spares_no_other_address_of_its_64(
+    scene: Scene, flooders: int, record_property: Record
+) -> None:
     primed = {f"2001:db8:1:2::{i:x}": 1 for i in range(1, flooders + 1)}
     strikes(scene, Weather(connections=primed), 3.0)
     loud = {f"2001:db8:1:2::dead:{i:x}": 10_000.0 / flooders for i in range(flooders)}
     strikes(scene, flood(loud, connections=primed), 1.0)
     assert scene.banned() == {"2001:db8:1:2::/64"}
     assert not any(refused(scene, one) for one in primed)
+    record_property("now", f"banned: {', '.join(scene.banned())}; {turned_away(scene, primed)} primed refused")
 
 
 @pytest.mark.parametrize("reason", ["resolver in /etc/resolv.conf", "default gateway via eth0", "own address of eth0"])
-def test_hosts_beside_a_protected_address_are_banned_one_by_one(scene: Scene, reason: str) -> None:
+def test_hosts_beside_a_protected_address_are_banned_one_by_one(
+    scene: Scene, reason: str, record_property: Record
+) -> None:
     """Eight hosts in the /24 of a resolver were never banned, since their /24 would have been: it held the resolver."""
     weather = flood(dict.fromkeys(hosts(8), 1900.0), protected={"192.0.2.53/32": reason})
     strikes(scene, weather, 2.0)
     assert scene.banned() == set(hosts(8))
+    record_property("now", f"{len(scene.banned())} of 8 hosts banned")
 
 
 def test_quiet_sources_beside_a_protected_address_are_banned_one_by_one(scene: Scene) -> None:
@@ -133,7 +149,9 @@ def test_a_neighbour_in_the_hosts_own_64_is_banned_by_its_address(scene: Scene) 
     assert scene.banned() == {"2001:db8:1:2::bad"}
 
 
-def test_handshakes_from_one_network_do_not_push_out_the_served_clients(tmp_path: Path) -> None:
+def test_handshakes_from_one_network_do_not_push_out_the_served_clients(
+    tmp_path: Path, record_property: Record
+) -> None:
     """From addresses of one /48, 1,400 handshakes/s took all 65,536 places; then the served clients were forged."""
     scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"proven": Proven(at_most=300)}))
     strikes(scene, Weather(connections=PEOPLE), 2.0)
@@ -143,16 +161,20 @@ def test_handshakes_from_one_network_do_not_push_out_the_served_clients(tmp_path
         scene.lasts(1, every=0.5)
     strikes(scene, flood(dict.fromkeys(PEOPLE, 250.0)), 3.0)
     assert not any(refused(scene, one) for one in PEOPLE)
+    record_property("now", f"{turned_away(scene, PEOPLE)} served clients refused")
 
 
 @pytest.mark.parametrize(("count", "pps", "network"), [(240, 24.0, "10.9.0.0/16"), (60, 23.0, "10.9.16.0/20")])
-def test_a_few_forged_addresses_close_no_wide_prefix(scene: Scene, count: int, pps: float, network: str) -> None:
+def test_a_few_forged_addresses_close_no_wide_prefix(
+    scene: Scene, count: int, pps: float, network: str, record_property: Record
+) -> None:
     """240 addresses, one in each /24 of fifteen /20s, had the whole /16 refused: 0 of 180 newcomers got in."""
     few = [str(ip_network(network)[256 * i % ip_network(network).num_addresses + 7 + i]) for i in range(count)]
     strikes(scene, flood(dict.fromkeys(few, pps)), 4.0)
     newcomers = [str(ip_network(network)[j * 17 + 251]) for j in range(180)]
     assert not any(refused(scene, one) for one in set(newcomers) - set(few))
     assert all(ban.target.prefixlen >= 24 for ban in scene.plane.read().bans.values())
+    record_property("now", f"{turned_away(scene, set(newcomers) - set(few))} newcomers refused")
 
 
 def test_a_few_forged_64s_close_no_48(scene: Scene) -> None:
@@ -170,7 +192,7 @@ def test_a_16_that_floods_from_everywhere_in_it_is_still_one_ban(scene: Scene) -
     assert "10.9.0.0/16" in scene.banned()
 
 
-def test_random_cover_does_not_hide_prefixes_that_flood(scene: Scene) -> None:
+def test_random_cover_does_not_hide_prefixes_that_flood(scene: Scene, record_property: Record) -> None:
     """500 hosts in twenty /24s went on behind 5,000 SYN/s of random cover: each /24 looked small beside all of it."""
     chance = random.Random(9)
     networks = [f"203.{i}.113.0/24" for i in range(20)]
@@ -184,9 +206,10 @@ def test_random_cover_does_not_hide_prefixes_that_flood(scene: Scene) -> None:
         scene.sensors.weather = flood(pps, header_of=forged)
         scene.lasts(0.1)
     assert set(networks) <= scene.banned()
+    record_property("now", f"{len(set(networks) & scene.banned())} of 20 networks banned")
 
 
-def test_handshakes_that_are_over_at_once_are_counted_where_they_end(scene: Scene) -> None:
+def test_handshakes_that_are_over_at_once_are_counted_where_they_end(scene: Scene, record_property: Record) -> None:
     """8,000 handshakes a second from one source, each over within milliseconds, stood in no look at the table.
 
     People whose connections are as short are not banned with it.
@@ -197,6 +220,7 @@ def test_handshakes_that_are_over_at_once_are_counted_where_they_end(scene: Scen
     strikes(scene, Weather(connections=PEOPLE, short_pps=people | {"203.0.113.7": 8000}), 10.0)
     assert scene.banned() == {"203.0.113.7"}
     assert all(ban.scope is Scope.ALL for ban in scene.plane.read().bans.values())
+    record_property("now", f"banned: {', '.join(scene.banned())}; {turned_away(scene, people)} people")
 
 
 ADMIN = "203.0.113.22"
@@ -215,12 +239,13 @@ def forging(address: str, pps: float, held: int) -> Weather:
 
 @pytest.mark.parametrize(("pps", "held"), [(22.0, 40), (35.0, 128)])
 def test_a_trickle_in_the_name_of_an_absent_admin_does_not_close_ssh_to_her(
-    tmp_path: Path, pps: float, held: int
+    tmp_path: Path, pps: float, held: int, record_property: Record
 ) -> None:
     """22 SYNs a second, 1.2 kB, forged from an address that no one was logged in from closed SSH to it for 126 s."""
     scene = Scene(tmp_path, BASTION, config=ENFORCE, port=22)
     strikes(scene, forging(ADMIN, pps, held), 60.0)
     assert not refused(scene, ADMIN)
+    record_property("now", f"SSH open to her after 60 s: {not refused(scene, ADMIN)}")
 
 
 def test_where_challenges_work_the_admin_is_challenged_whatever_is_forged(tmp_path: Path) -> None:
@@ -241,6 +266,7 @@ def test_a_sampler_that_does_not_see_what_floods_says_so(scene: Scene) -> None:
     unseen = {f"2001:db8:9:{i:x}::1": 1 for i in range(129)}
     strikes(scene, Weather(half_open=unseen, dropped_pps=12_000.0), 5.0)
     assert Code.SAMPLER_BLIND in codes(scene)
+    assert "2001:db8:9::/56" in scene.banned(), "half-open sockets are judged all the same"
     strikes(scene, Weather(), 5.0)
     assert Code.SAMPLER_BLIND not in codes(scene)
 
@@ -256,7 +282,9 @@ def subscriber(count: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("who", ["four hosts", "a subscriber's /56"])
-def test_hosts_below_every_limit_that_hold_a_stalled_service_are_banned(tmp_path: Path, who: str) -> None:
+def test_hosts_below_every_limit_that_hold_a_stalled_service_are_banned(
+    tmp_path: Path, who: str, record_property: Record
+) -> None:
     """A server with 1,536 places held by four hosts with 395 connections each served nobody, and nobody was banned.
 
     They opened them slowly: their rate is no evidence.
@@ -270,6 +298,7 @@ def test_hosts_below_every_limit_that_hold_a_stalled_service_are_banned(tmp_path
     strikes(scene, Weather(connections=PEOPLE), 3.0)
     strikes(scene, at_a_full_service(held), 15.0)
     assert scene.banned() == (set(held) if who == "four hosts" else {"2001:db8:5:700::/56"})
+    record_property("now", f"banned: {', '.join(sorted(scene.banned()))}")
 
 
 INNOCENT_HOLDERS = {

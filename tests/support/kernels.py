@@ -68,7 +68,10 @@ apt-get download -qq "$image" $rest 2>/dev/null
 for package in linux-*.deb; do dpkg-deb -x "$package" kernel; rm "$package"; done
 modules=$(echo kernel/usr/lib/modules kernel/lib/modules)
 for directory in $modules; do [ -d "$directory" ] && cp -r "$directory" /usr/lib/; done
-cp kernel/boot/vmlinuz-* /root/
+release=$(ls /usr/lib/modules)
+for image in kernel/boot/vmlinuz-* kernel/usr/lib/modules/*/vmlinuz; do  # the second: Debian's from 7.2 on
+  [ -f "$image" ] && cp "$image" "/root/vmlinuz-$release"
+done
 rm -r kernel
 for release in /usr/lib/modules/*; do depmod "${{release##*/}}"; done
 ls /usr/lib/modules

@@ -245,13 +245,12 @@ def _comment_of(entry: Any) -> str:
     return ""
 
 
-def loading(modules: str) -> str:
+def loading(modules: str, otherwise: str = "set plane to auto or nftables", root: Path = Path("/lib/modules")) -> str:
     """Return what an operator can do about missing modules: load them where this kernel comes with them."""
     first = modules.split()[0]
-    built = Path("/lib/modules", os.uname().release)
-    if any(built.rglob(f"{first}.ko*")):
+    if any((root / os.uname().release).rglob(f"{first}.ko*")):
         return f"load what is missing: modprobe {modules}"
-    return "this kernel was built without it: set plane to auto or nftables"
+    return f"this kernel was built without it: {otherwise}"
 
 
 def _translate(action: str, detail: str) -> Exception:

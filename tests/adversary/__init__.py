@@ -1,0 +1,1 @@
+"""Attackers of every kind at once, drawn at random: ``make adversary``."""
