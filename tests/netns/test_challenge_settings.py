@@ -50,6 +50,7 @@ def challenge_clients(lab: Lab, agent: Agent) -> None:
     ban = agent.verb("ban", *CLIENTS.values(), "--action", "challenge", "--ports", str(PORT), "--force", "--yes")
     assert ban.returncode == 0, ban.stderr
     wait_for(lambda: settings(lab) == ALWAYS, "cookies and timestamps at 2", 5.0)
+    wait_for(lambda: agent.status().challenges.targets == 2, "the agent to have seen the order", 5.0)
 
 
 @pytest.fixture
