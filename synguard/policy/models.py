@@ -185,7 +185,7 @@ class Challenge(Base):
         1,
         ge=0,
         le=10_000,
-        description="SYNs a second of one proven peer that pass unchallenged, unless it is challenged itself",
+        description="SYNs a second of one proven peer that pass while everybody is challenged",
     )
     proven_burst: Whole = Field(2, ge=1, le=10_000, description="SYNs of one proven peer that pass at once")
 

@@ -20,7 +20,6 @@ from synguard.enforcer.challenge.lists import (
     Places,
     family_of,
     header_key,
-    is_one_source,
     lists,
     step_of,
 )
@@ -129,7 +128,7 @@ class Book:
         burst = max(_LEAST_BURST, round(self._limit_per_second * _BURST_S))
         record["burst"] = (burst - 1) * int(record["interval"])
         record["step"] = step_of(ban)
-        record["one_source"] = ban.header is None and is_one_source(ban.target)
+        record["targeted"] = ban.target.prefixlen > 0
         note["expires_us"] = _FOREVER_US if ban.expires_at is None else (ban.expires_at - _EPOCH) // _US
         note["target"] = _key(ban.target)
         note["family"] = family_of(ban.target)

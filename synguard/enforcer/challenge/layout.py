@@ -92,7 +92,7 @@ BAN: Final = _record(
     ("step", np.uint32),
     ("ttl_low", np.uint8),
     ("ttl_high", np.uint8),
-    ("one_source", np.uint16),
+    ("targeted", np.uint16),
 )
 NETWORK: Final = _record(("length", np.uint32), ("address", ADDRESS))
 HEADER: Final = _record(

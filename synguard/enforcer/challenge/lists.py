@@ -44,11 +44,6 @@ def family_of(network: Network) -> Family:
     return Family.V4 if network.version == 4 else Family.V6
 
 
-def is_one_source(network: Network) -> bool:
-    """Return whether a network is one source: an IPv4 address, or what one IPv6 subscriber holds."""
-    return network.prefixlen >= (32 if network.version == 4 else 64)
-
-
 def header_key(header: SynHeader, family: Family) -> HeaderKey:
     """Return what a header is looked up by; its TTL band is compared afterwards."""
     return header.options, header.window, header.mss, header.length, family

@@ -78,7 +78,7 @@ struct ban {
 	__u32 step;
 	__u8 ttl_low;           /* by header only */
 	__u8 ttl_high;
-	__u16 one_source;       /* proven or not, no SYN of it passes a challenge */
+	__u16 targeted;         /* not everybody: proven or not, no SYN of it passes a challenge */
 };
 
 struct network {
