@@ -235,7 +235,8 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         challenging.carry_options(self._cookies.timestamps)
         if challenged and not self._cookies.always:
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
-        challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged)
+        calm = self.phase is Phase.CALM
+        challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged, calm=calm)
         challenging.compare(now, challenged=challenged, many=state.active_bans.challenges_of_many > 0)
         here = challenging.state
         if challenged and not here.works and here.known:

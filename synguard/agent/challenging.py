@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from synguard.addresses import Network
 from synguard.agent.handshake_watch import HandshakeWatch
+from synguard.agent.onset_thresholds import OnsetThresholds
 from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.challenge.counts import SynCounts
 from synguard.enforcer.challenge.handshakes import Entrance
@@ -28,8 +29,6 @@ log: Final = logging.getLogger(__name__)
 
 FOLLOW_EVERY_S: Final = 1.0
 """How soon new listeners, interfaces and proven peers are taken in."""
-ONSET_SYNS: Final = 20
-"""SYNs to one port within 20 ms, 1,000 a second, that wake the agent."""
 PASS_EVERY_S: Final = 0.1
 """Between two SYNs of challenged targets that reach one listener, on each CPU."""
 SURVEY_S: Final = 10.0
@@ -82,7 +81,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
         self._handshakes = handshakes or HandshakeWatch()
         self._at: dict[int, str] = {}
         self._entrances: tuple[Entrance, ...] = ()
-        self._ports: frozenset[int] = frozenset()
+        self._usual, self._onsets = OnsetThresholds(), dict[int, int]()
         self._due_at = self._proven_due_at = float("-inf")
         self._timestamps = False
         self._refused = ""
@@ -201,7 +200,15 @@ class Challenging:  # wide: one part for each thing that the program depends on
             self._told = str(error)
         self._due_at = float("inf")
 
-    def follow(self, ports: frozenset[int], proven: Callable[[], Iterable[Network]], now: float, *, used: bool) -> None:
+    def follow(
+        self,
+        ports: frozenset[int],
+        proven: Callable[[], Iterable[Network]],
+        now: float,
+        *,
+        used: bool,
+        calm: bool,
+    ) -> None:
         """Take in listening ports, interfaces and, while anyone is challenged, proven peers; once a second."""
         program = self.plane.program
         if program is None or now < self._due_at:
@@ -210,9 +217,11 @@ class Challenging:  # wide: one part for each thing that the program depends on
         try:
             self._follow_points(now)
             self._preflight.follow(ports, self._entrances, now)
-            if ports != self._ports:
-                self._ports = ports
-                program.watch(dict.fromkeys(sorted(ports)[:MOST_PORTS], ONSET_SYNS))
+            self._usual.learn(SynCounts(program.maps).by_port(), now, calm=calm)
+            onsets = self._usual.of(sorted(ports)[:MOST_PORTS])
+            if onsets != self._onsets:
+                program.watch(onsets)
+                self._onsets = onsets
             if used and now >= self._proven_due_at:
                 self._proven_due_at = now + PROVEN_EVERY_S
                 program.set_proven(self._unchallenged(proven))

@@ -6,7 +6,7 @@ them its newest peers. So a network that completes handshakes from very many add
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -22,6 +22,8 @@ from synguard.readings import U64
 _Floats = npt.NDArray[np.float64]
 _Rows = npt.NDArray[np.intp]
 
+NEIGHBOURS: Final = {4: 24, 6: 64}
+"""Prefix lengths within which peers are taken for neighbours."""
 SPARE_PLACES: Final = 16
 """One in so many places is freed where all are taken, so that not every new peer costs a look at all of them."""
 
@@ -185,16 +187,31 @@ class ProvenPeers:
 
 
 def _seniors(table: _Table, places: int) -> npt.NDArray[np.bool_]:
-    """Return which rows (bool, one per row) keep a place: the oldest of each network, then the second oldest, …"""
-    network = np.where(
-        is_ipv4(table.high, table.low),
-        table.low >> np.uint64(32 - SPREAD_PREFIX[4]) | np.uint64(1 << 63),
-        table.high >> np.uint64(64 - SPREAD_PREFIX[6]),
-    )
-    order = np.lexsort((table.since, network))
-    _, first, counts = np.unique(network[order], return_index=True, return_counts=True)
-    rank = np.empty(len(table), np.int64)
-    rank[order] = np.arange(len(table)) - np.repeat(first, counts)
+    """Return which rows (bool, one per row) keep a place: the oldest of each network, then the second oldest, …
+
+    Of peers that were first seen in the same moment, as all are when an agent starts, the first of each /24 or /64 are
+    taken for the oldest, then the second ones.
+    """
+    nth = _rank(_networks(table, NEIGHBOURS), table.since)
+    rank = _rank(_networks(table, SPREAD_PREFIX), table.since, nth)
     kept = np.zeros(len(table), np.bool_)
     kept[np.lexsort((table.since, rank))[:places]] = True
     return kept
+
+
+def _networks(table: _Table, lengths: Mapping[int, int]) -> U64:
+    """Return a number for each row's network, of a length by IP version, up to 64."""
+    return np.where(
+        is_ipv4(table.high, table.low),
+        table.low >> np.uint64(32 - lengths[4]) | np.uint64(1 << 63),
+        table.high >> np.uint64(64 - lengths[6]),
+    )
+
+
+def _rank(group: U64, *keys: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return each row's place in its group, from 0 on, in the order of the first key, then the next."""
+    order = np.lexsort((*reversed(keys), group))
+    _, first, counts = np.unique(group[order], return_index=True, return_counts=True)
+    rank = np.empty(len(group), np.int64)
+    rank[order] = np.arange(len(group)) - np.repeat(first, counts)
+    return rank

@@ -31,6 +31,9 @@ class Onset:
         self.woken_at = 0.0
         self.state = scene.challenge
 
+    def survey(self, ports: frozenset[int], now: float) -> None:
+        """Nothing stands in its way."""
+
     @property
     def onset_fd(self) -> int | None:
         return None if self.woken_at else self.reads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,3 +74,20 @@ def test_one_who_connects_again_stays_proven() -> None:
     assert proven.seen_at(ip_network("192.0.2.1")) == 95.0
     proven.add(peers("192.0.2.2"), 130.0)
     assert proven.seen_at(ip_network("192.0.2.1")) is None
+
+
+@pytest.mark.parametrize(
+    ("served", "primed"),
+    [
+        ("2001:db8:5:7ff::3", [f"2001:db8:1:2::{j:x}" for j in range(1, 3001)]),
+        ("10.9.200.3", [f"10.9.{j // 250 + 20}.{j % 250 + 1}" for j in range(3000)]),
+    ],
+)
+def test_many_handshakes_of_neighbours_do_not_push_out_who_is_first_seen_in_the_same_moment(
+    served: str, primed: list[str]
+) -> None:
+    """Found by tests/property/test_adversary.py: when an agent starts, all peers of one /16 or /32 are equally old."""
+    proven = ProvenPeers(600, 200)
+    proven.add(peers(*primed, served), 1.0)
+    assert proven.count(ip_network(served)) == 1
+    assert len(proven) <= 200
