@@ -9,6 +9,7 @@ pause for a moment, in which listeners answer with their own cookies. Where chal
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -35,6 +36,8 @@ LONGEST_STOP_S: Final = 960.0
 """How long no one is challenged after a refusal: the first, and doubled each time up to the second."""
 CHANCE: Final = 0.001
 """A difference that chance alone makes more often than this is none."""
+_REMEMBERED: Final = 400
+"""Readings, 20 s of an attack, that say how many connections clients open at once."""
 _EXACT: Final = 400
 """Up to so many handshakes the chance is summed up, beyond it is taken from the normal distribution."""
 
@@ -72,12 +75,51 @@ class HandshakeCount:
     """and of them, those that listeners accepted."""
 
 
-_Count = tuple[int, float]
-"""Handshakes, and the seconds in which they were counted."""
-_NOTHING: Final[tuple[_Count, _Count]] = (0, 0.0), (0, 0.0)
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Handshakes that were accepted in some seconds, and how unevenly they came."""
+
+    number: int = 0
+    seconds: float = 0.0
+    spread: float = 0.0
+    """The sum of squared differences between readings and their mean, over the mean; about ``freedom`` for clients
+    that come one by one, six times as much where each comes with six connections at once."""
+    freedom: int = 0
+
+    @classmethod
+    def of(cls, readings: Sequence[int], seconds: float) -> Accepted:
+        """Return what some readings one after another come to."""
+        number = sum(readings)
+        if not number:
+            return cls(0, seconds)
+        mean = number / len(readings)
+        return cls(number, seconds, sum((one - mean) ** 2 for one in readings) / mean, len(readings) - 1)
+
+    @property
+    def at_once(self) -> float:
+        """Return how many connections a client opens at once, at least: 1.0 where readings are too few to tell."""
+        if not self.freedom:
+            return 1.0
+        return max(1.0, self.spread / self.freedom * (1 - math.sqrt(2 / self.freedom)))
+
+    def no_older(self, freedom: int) -> Accepted:
+        """Return it with less weight where it has more than so much freedom."""
+        share = min(1.0, freedom / max(self.freedom, 1))
+        return Accepted(self.number, self.seconds, self.spread * share, round(self.freedom * share))
+
+    def __add__(self, other: Accepted) -> Accepted:
+        return Accepted(
+            self.number + other.number,
+            self.seconds + other.seconds,
+            self.spread + other.spread,
+            self.freedom + other.freedom,
+        )
 
 
-class ChallengeWatch:
+_NOTHING: Final = Accepted(), Accepted()
+
+
+class ChallengeWatch:  # wide: a small state machine whose states are read side by side
     """Sees that cookies are accepted; where that is in doubt, compares handshakes with challenges and without."""
 
     def __init__(self) -> None:
@@ -85,8 +127,13 @@ class ChallengeWatch:
         """Why challenges have stopped; empty while they have not."""
         self._phase = _Phase.RESTS
         self._since = HandshakeCount(float("-inf"), 0, 0)
-        self._with: _Count = 0, 0.0
-        self._before: tuple[_Count, _Count] = _NOTHING
+        self._readings: list[int] = []
+        """Handshakes since the reading before, of this phase."""
+        self._last = self._since
+        self._with = Accepted()
+        self._before = _NOTHING
+        self._earlier = Accepted()
+        """How unevenly handshakes came in the phases before this one."""
         self._again_s, self._stop_s = FIRST_AGAIN_S, STOPPED_S
         self._silent_s = SILENT_S
         self._get_in = self._active = False
@@ -103,8 +150,9 @@ class ChallengeWatch:
             self._active = True
             if self._phase is not _Phase.STOPPED:
                 self._enter(_Phase.SETTLES, now)
-        move = _MOVES[self._phase]
-        return move(self, now)
+        self._readings.append(now.accepted - self._last.accepted)
+        self._last = now
+        return _MOVES[self._phase](self, now)
 
     def _calm(self, now: HandshakeCount) -> ChallengeAdvice:
         if self._active and self._phase is not _Phase.STOPPED:
@@ -128,15 +176,16 @@ class ChallengeWatch:
         if now.answered == self._since.answered:  # nothing was answered: nothing to compare
             self._enter(_Phase.WITH, now)
             return ChallengeAdvice.CHALLENGE
-        self._with = now.accepted - self._since.accepted, now.at - self._since.at
+        self._with = Accepted.of(self._readings, now.at - self._since.at)
         self._enter(_Phase.WITHOUT, now)
         return ChallengeAdvice.PAUSE
 
     def _without(self, now: HandshakeCount) -> ChallengeAdvice:
         lasted = now.at - self._since.at
-        latest = self._with, (now.accepted - self._since.accepted, max(lasted, WITHOUT_S))
-        together = _summed(latest[0], self._before[0]), _summed(latest[1], self._before[1])
-        if is_refusal(*latest) or is_refusal(*together):
+        latest = self._with, Accepted.of(self._readings, max(lasted, WITHOUT_S))
+        together = latest[0] + self._before[0], latest[1] + self._before[1]
+        at_once = (self._earlier + latest[1]).at_once
+        if is_refusal(*latest, at_once) or is_refusal(*together, at_once):
             return self._stop(now)
         if lasted < WITHOUT_S:
             return ChallengeAdvice.PAUSE if lasted < PAUSE_S else ChallengeAdvice.CHALLENGE
@@ -147,9 +196,10 @@ class ChallengeWatch:
     def _stop(self, now: HandshakeCount) -> ChallengeAdvice:
         count = now.accepted - self._since.accepted
         self._get_in = False
+        few, seconds = self._with.number, self._with.seconds
         self.reason = (
-            f"challenged clients do not get in: {self._with[0]} handshakes were accepted in {self._with[1]:.1f} s of "
-            f"challenges, and {count} in {now.at - self._since.at:.1f} s after they paused; see synguard doctor"
+            f"challenged clients do not get in: {few} handshakes were accepted in {seconds:.1f} s of challenges, "
+            f"and {count} in {now.at - self._since.at:.1f} s after they paused; see synguard doctor"
         )
         self._enter(_Phase.STOPPED, now)
         return ChallengeAdvice.STOP
@@ -169,7 +219,8 @@ class ChallengeWatch:
         return ChallengeAdvice.CHALLENGE
 
     def _enter(self, phase: _Phase, now: HandshakeCount) -> None:
-        self._phase, self._since = phase, now
+        self._earlier = (self._earlier + Accepted.of(self._readings, now.at - self._since.at)).no_older(_REMEMBERED)
+        self._phase, self._since, self._last, self._readings = phase, now, now, []
 
 
 _MOVES: Final = {
@@ -181,19 +232,16 @@ _MOVES: Final = {
 }
 
 
-def is_refusal(challenged: _Count, paused: _Count) -> bool:
-    """Return whether handshakes (their number, in seconds) with challenges are less than half as many as without.
+def is_refusal(challenged: Accepted, paused: Accepted, at_once: float = 1.0) -> bool:
+    """Return whether handshakes with challenges are less than half as many as without, in the same time.
 
-    And whether chance alone would make such a difference less often than `CHANCE`.
+    And whether chance alone would make such a difference less often than `CHANCE`. Connections that come ``at_once``
+    count as one: a page opens six, and whether it falls into a pause is one chance.
     """
-    (few, few_s), (many, many_s) = challenged, paused
-    if few / few_s >= many / many_s / 2:
+    if challenged.number / challenged.seconds >= paused.number / paused.seconds / 2:
         return False
-    return chance_of(few, few + many, few_s / (few_s + many_s)) < CHANCE
-
-
-def _summed(one: _Count, other: _Count) -> _Count:
-    return one[0] + other[0], one[1] + other[1]
+    few, many = round(challenged.number / at_once), round(paused.number / at_once)
+    return chance_of(few, few + many, challenged.seconds / (challenged.seconds + paused.seconds)) < CHANCE
 
 
 def chance_of(at_most: int, among: int, share: float) -> float:
