@@ -131,7 +131,7 @@ class Objections:
         """Return whether the whole flood is so small that it harms no one; refusing an address would harm its owner."""
         flood = self._assessment.flood
         largest = max(flood.syn_pps, flood.cookies_sent_pps, flood.overflow_pps)
-        return largest < HARMLESS_PPS and not flood.dropped_pps and not self._assessment.bottleneck
+        return flood.counted and largest < HARMLESS_PPS and not flood.dropped_pps and not self._assessment.bottleneck
 
     def _proven_alone(self, item: Offender, inside: Inside, proven: int) -> bool:
         """Return whether the target is over its limits only through addresses that completed a handshake."""

@@ -89,6 +89,8 @@ class FloodFigures:
     dropped_pps: float = 0.0
     accept_overflows_pps: float = 0.0
 
+    counted: bool = False
+    """Whether the kernel's counters were ever read; where not, rates of 0 say nothing."""
     unseen_pps: float = 0.0
     """Handshakes a second that completed and that no look at the socket table has shown."""
     overflow_pps: float = 0.0

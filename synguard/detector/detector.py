@@ -142,6 +142,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         self._counters = after
         return replace(
             now_known,
+            counted=True,
             completed_pps=rate(before, after, ["PassiveOpens"]),
             cookies_sent_pps=rate(before, after, ["SyncookiesSent"]),
             cookies_received_pps=rate(before, after, ["SyncookiesRecv"]),

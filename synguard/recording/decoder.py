@@ -45,6 +45,7 @@ class Decoder:
         self._head = head
         sockets, self._syns = _kinds(head, "sockets"), _kinds(head, "syns")
         self._half_open, self._connections = Joiner(sockets, MOST_ROWS), Joiner(sockets, MOST_ROWS)
+        self._ended = Joiner(sockets, MOST_ROWS)
         self._proven = Joiner(_kinds(head, "addresses"), MOST_ROWS)
         self._counters: dict[str, int] = {}
         self._listeners: tuple[Listener, ...] = ()
@@ -69,6 +70,7 @@ class Decoder:
         data = Bytes(rows)
         half_open = self._sockets(head.half_open, self._half_open, head.at, data)
         connections = self._sockets(head.connections, self._connections, head.at, data)
+        ended = self._sockets(head.ended, self._ended, head.at, data)
         proven = self._peers(head.proven, data)
         syns = self._sample(head.syns, data)
         data.end()
@@ -76,6 +78,7 @@ class Decoder:
             at=head.at,
             half_open=half_open,
             connections=connections,
+            ended=None if ended is None else ended.table,
             listeners=self._listening(head.listeners),
             counters=self._counted(head.counters, head.at),
             syns=syns,
@@ -83,7 +86,7 @@ class Decoder:
             port_mapping=self._port_mapping,
             failures=head.failures,
         )
-        parts = (head.half_open, head.connections, head.proven, head.syns)
+        parts = (head.half_open, head.connections, head.ended, head.proven, head.syns)
         return Moment(
             self._utc(head.at), readings, self._protect(head.protected), sum(part.lost for part in parts if part)
         )

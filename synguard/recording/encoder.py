@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from synguard.readings import U32, CounterReading, Protected, Readings, SocketReading, SynSample
+from synguard.readings import U32, CounterReading, Protected, Readings, SocketReading, SocketTable, SynSample
 from synguard.recording.columns import Differ, pack
 from synguard.recording.heads import MOST_ROWS
 from synguard.recording.shape import LEFT_OUT, NAMESPACE, SOCKETS, columns_written, is_recorded
@@ -27,6 +27,7 @@ class Encoder:
         tables = columns_written()
         self._syns = tables["syns"]
         self._half_open, self._connections = Differ(tables["sockets"]), Differ(tables["sockets"])
+        self._ended = Differ(tables["sockets"])
         self._proven = Differ(tables["addresses"])
         self._counters: dict[str, int] = {}
         self._last: dict[str, Any] = {"listeners": (), "port_mapping": {}}
@@ -40,6 +41,7 @@ class Encoder:
             "at": readings.at,
             "half_open": self._sockets(readings.half_open, self._half_open, readings.at, body),
             "connections": self._sockets(readings.connections, self._connections, readings.at, body),
+            "ended": self._sockets(_as_reading(readings.ended, readings.at), self._ended, readings.at, body),
             "proven": self._peers(readings, body),
             "syns": self._sample(readings.syns, body),
             "counters": self._changed(readings.counters, readings.at),
@@ -120,3 +122,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return str(value) if isinstance(value, IPv4Address | IPv6Address) else asdict(value)
+
+
+def _as_reading(table: SocketTable | None, at: float) -> SocketReading | None:
+    return None if table is None else SocketReading(at, table, "sock_diag")

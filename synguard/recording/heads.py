@@ -99,6 +99,7 @@ class TickHead(_Head):
     at: Seconds
     half_open: TableHead | None = None
     connections: TableHead | None = None
+    ended: TableHead | None = None
     proven: TableHead | None = None
     syns: SynsHead | None = None
     counters: CountersHead | None = None

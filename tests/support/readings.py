@@ -97,6 +97,7 @@ def readings(draw: st.DrawFn, at: float) -> Readings:
         at=at,
         half_open=draw(st.none() | sockets(times)),
         connections=draw(st.none() | sockets(times)),
+        ended=draw(st.none() | tables()),
         listeners=draw(_LISTENERS),
         counters=draw(st.none() | st.builds(CounterReading, times, _COUNTERS)),
         syns=draw(st.none() | samples()),

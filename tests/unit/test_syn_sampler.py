@@ -64,7 +64,7 @@ def test_it_is_always_a_power_of_two_within_its_bounds(windows: list[tuple[int, 
 class FullRing(PacketRing):
     """A ring whose kernel takes no filter any more but the one that keeps nothing."""
 
-    def __init__(self, protocol: int, frames: int) -> None:
+    def __init__(self, protocol: int, frames: int, frame: int = 256) -> None:
         self.lost = 0
         self.refuses = False
 
@@ -94,7 +94,7 @@ def test_a_refused_filter_is_an_error_now_and_later_never_silence(monkeypatch: p
 
 
 def test_a_kernel_without_packet_sockets_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(protocol: int, frames: int) -> PacketRing:
+    def refuse(protocol: int, frames: int, frame: int) -> PacketRing:
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
     monkeypatch.setattr(syn_sampler, "PacketRing", refuse)
