@@ -47,13 +47,31 @@ class PanicFile:
         self.path: Final = state_dir / FILE
 
     def read(self) -> Panic | None:
-        """Return the order, or None where there is none; what cannot be read is an order of unknown time."""
+        """Return the order, or None where there is none; what cannot be read is an order of unknown time.
+
+        Raises:
+            NotPermittedError: This user may not look into the directory.
+        """
         try:
             return Panic.model_validate_json(read_private(self.path, MOST_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except PermissionError:
+            self._ensure_seen()
+            return Panic()
         except (OSError, UnicodeDecodeError, ValidationError):
             return Panic()
+
+    def _ensure_seen(self) -> None:
+        """Return if the file is there, whoever may read it.
+
+        Raises:
+            NotPermittedError: This user may not look into the directory.
+        """
+        try:
+            self.path.lstat()
+        except PermissionError as error:
+            raise NotPermittedError(f"{self.path.parent} may not be read by this user: run as root") from error
 
     def write(self, order: Panic) -> None:
         """Keep the order; it is on disk when this returns.

@@ -119,6 +119,10 @@ class CliHost:
         """Return the sockets in these states, as the sensor does."""
         return self.sockets.where(np.isin(self.sockets.state, [int(state) for state in states]))
 
+    def count_half_open(self) -> int:
+        """Return how many sockets are in ``SYN_RECV``."""
+        return int((self.sockets.state == TcpState.SYN_RECV).sum())
+
     def listeners(self, now: float) -> tuple[Listener, ...]:
         """Return who listens, as the sensor does."""
         return self.listening

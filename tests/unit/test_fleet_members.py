@@ -17,7 +17,7 @@ from synguard.model import Evidence, Scope, Signal
 from synguard.policy.models import Config
 from tests.support.bans import ban
 from tests.unit.test_fleet_hostile import KEY, Given, Server, followed, item, says
-from tests.unit.test_fleet_operator import lasts_until, member
+from tests.unit.test_fleet_operator import lasts_until, member, members
 
 EMPTY = says(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
 
@@ -26,7 +26,7 @@ def test_an_agent_that_is_no_member_has_no_peer_no_thread_and_no_process(tmp_pat
     threads = psutil.Process().num_threads()
     with member(tmp_path) as scene:
         assert psutil.Process().num_threads() == threads
-        assert not psutil.Process().children()
+        assert not members()
         assert not scene.agent.conditions.all
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from synguard.agent.handshake_watch import ACCEPTED, HandshakeWatch
+from synguard.enforcer.challenge.program import Cookies
 from synguard.enforcer.challenge.watch import ChallengeAdvice
 from synguard.errors import SensorError
 from synguard.readings import CounterReading
@@ -23,8 +24,9 @@ class BrokenHost:
             raise SensorError("/proc/net/snmp cannot be read")
         return CounterReading(now, {ACCEPTED: self._accepted})
 
-    def answered(self) -> int:
-        return self._answered
+    def cookies(self) -> Cookies:
+        """Cookies come back, as clients have them, and none is accepted."""
+        return Cookies(self._answered, self._answered // 5)
 
     def runs(self, ticks: int, *, challenged: bool = True) -> list[ChallengeAdvice]:
         """Let twentieths of a second pass; return each change of the advice."""
