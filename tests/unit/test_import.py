@@ -263,6 +263,12 @@ def test_what_is_something_else_is_refused_in_a_sentence(host: CliHost, tool: st
 
 
 @pytest.mark.parametrize("tool", READERS)
+def test_a_directory_that_is_not_there_is_said(tool: str, tmp_path: Path) -> None:
+    with pytest.raises(SynguardError, match="cannot be read: No such file"):
+        plan_of(tool, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("tool", READERS)
 def test_a_file_that_is_not_there_and_a_damaged_one_are_sentences(tmp_path: Path, tool: str) -> None:
     for make in (lambda path: None, lambda path: path.write_bytes(b"SQLite format 3\0garbage")):
         path = tmp_path / "csf.deny"

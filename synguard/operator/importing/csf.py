@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, Limit, lines_of, settings_of
+from synguard.operator.importing.plan import ImportPlan, Limit, lines_of, settings_of, text_of
 from synguard.units import parse_ports
 
 FILES: Final = ("csf.conf", "csf.allow", "csf.ignore", "csf.deny", "csf.tempban")
@@ -37,6 +37,8 @@ def read(path: Path, plan: ImportPlan, now: float) -> None:
         for one in there:
             read(one, plan, now)
         return
+    if not path.exists():
+        text_of(path)  # which says why
     kind = next((name for name in FILES if path.name.endswith(name.partition(".")[2])), None)
     if kind is None:
         raise UsageError(f"{path}: what is it? its name ends in none of {', '.join(FILES)}")
