@@ -56,7 +56,7 @@ def next_command(account: Account, judgement: Judgement) -> str:
         return f"synguard why {judgement.looks[0].target}"
     if account.mode is Mode.ENFORCE:
         return "synguard review" if account.real else "synguard status"
-    if account.timeline.watched_s < A_DAY_S and not account.dry_run_bans:
+    if account.timeline.watched_s < A_DAY_S:
         return "synguard status"
     return "synguard enable --confirm-within 5m"
 
@@ -99,8 +99,9 @@ def _people(account: Account) -> Iterator[NextStep]:
         chosen = list(found.items())[:CANDIDATES]
         why = "they look like people you serve: " + "; ".join(f"{target}, {reason}" for target, reason in chosen)
         more = f"; and {len(found) - len(chosen)} more" if len(found) > len(chosen) else ""
-        lines = ", ".join(f'"{target}"' for target, _ in chosen)
-        yield NextStep("Allow those you know", why + more, f"[allow]\naddresses = [{lines}]")
+        yield NextStep(
+            "Allow those you know", why + more, f"synguard allow add {' '.join(target for target, _ in chosen)}"
+        )
 
 
 def _limits(account: Account) -> Iterator[NextStep]:

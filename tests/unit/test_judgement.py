@@ -131,14 +131,16 @@ def test_people_behind_one_address_are_candidates_for_the_allow_list() -> None:
     )
     told = replace(flooded_day(), bans=(crowd, flood))
     step = next(one for one in advice(told, judged(told)) if one.what == "Allow those you know")
-    assert step.how == '[allow]\naddresses = ["198.51.100.20", "192.0.2.44"]'
+    assert step.how == "synguard allow add 198.51.100.20 192.0.2.44"
 
 
 def test_a_short_rehearsal_is_advised_to_go_on() -> None:
     told = account(timedelta(hours=1))
     steps = advice(told, judged(told))
     assert steps[-1].what == "Rehearse for a day"
-    assert next_command(told, judged(told)) == "synguard status"
+    for bans in ((), BANS):  # also where it has seen an attack: little was watched all the same
+        short = account(timedelta(hours=1), bans=bans)
+        assert next_command(short, judged(short)) != "synguard enable --confirm-within 5m"
 
 
 def test_every_advised_command_is_one_that_is_understood() -> None:
