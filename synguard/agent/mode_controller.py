@@ -33,7 +33,7 @@ RETRY_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ModeParts:
-    """What differs between enforcing and rehearsing."""
+    """What differs between enforcing and dry-run."""
 
     enforcement: Enforcement
     cookies: SynCookies

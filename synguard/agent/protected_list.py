@@ -48,7 +48,7 @@ class ProtectedList:
             seen = replace(self.known, problems=(failure.detail,))
         if self.known.problems and not seen.problems:
             known = len(seen.networks)
-            text = "who must be protected is known: %d addresses and networks"
+            text = "protected list loaded: %d networks"
             log.info(text, known, extra=event("protected", count=known))
         if seen != self.known or self._unwritten:
             self._keep(seen)

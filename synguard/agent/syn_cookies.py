@@ -42,7 +42,7 @@ class SynCookies:
     """Turns SYN cookies on while a SYN queue is overwhelmed and puts the operator's values back at calm.
 
     While SYNs are challenged both ``tcp_syncookies`` and ``tcp_timestamps`` are 2: listeners accept cookies that they
-    did not send, and read window scale and SACK from the timestamp. A rehearsal runs the same way on settings and
+    did not send, and read window scale and SACK from the timestamp. Dry-run goes the same way on settings and
     notes that change nothing.
     """
 
@@ -140,7 +140,7 @@ class SynCookies:
 
 
 def cookies_for(config: Config, ledger: Ledger, kernel: Settings | None = None) -> SynCookies:
-    """Return the counter measure as the mode has it: in this network namespace, or rehearsed."""
+    """Return the counter measure as the mode has it: in this network namespace, or in dry-run."""
     settings, directories = kernel or Sysctl(), note_directories(config)
 
     def kept(name: str) -> SysctlNoteFile:

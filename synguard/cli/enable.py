@@ -1,4 +1,4 @@
-"""``synguard enable``: from rehearsing to enforcing, with a way back that needs nobody."""
+"""``synguard enable``: from dry-run to enforcing, with a way back that needs nobody."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def enable(
     ] = None,
     confirm: Annotated[bool, typer.Option("--confirm", help="Keep what is on trial; from a new connection.")] = False,
     off: Annotated[bool, typer.Option("--off", help="Back to dry-run.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Although something speaks against it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Ignore failed preflight checks.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
     json: Json = False,
@@ -155,7 +155,7 @@ def _confirm(config: Config, orders: EnablementFile, login: Login, force: bool) 
         return _shape(order, "enforcement is enabled for good already")
     if not order.stands(boot_id(), time.monotonic()):
         raise RefusedError(
-            f"too late: the trial ended at {order.until:%H:%M:%S} UTC and the agent rehearses again; "
+            f"too late: the trial ended at {order.until:%H:%M:%S} UTC and the agent is in dry-run again; "
             "synguard enable --confirm-within begins another"
         )
     doubt = why_not_new(order, login)
@@ -183,7 +183,7 @@ def _off(config: Config, orders: EnablementFile) -> dict[str, Any]:
     if not agent_runs(config.runtime_dir):
         return _shape(None, "off: the next start is in dry-run; automatic bans end by themselves, see synguard bans")
     _await(config, Mode.DRY_RUN)
-    return _shape(None, "off: the agent rehearses again, and automatic bans made meanwhile were taken back")
+    return _shape(None, "off: the agent is in dry-run again, and automatic bans made meanwhile were lifted")
 
 
 def _running(config: Config) -> Status | None:
@@ -236,7 +236,7 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
 
 
 def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePositive, ...]]:
-    """Return whom the rehearsal would have banned in the last day, latest first, and which bans could hurt whom."""
+    """Return which targets dry-run would have banned in the last day, latest first, and which bans could hurt whom."""
     bans = account_of(config, 86400.0).dry_run_bans
     now = utcnow()
     hurt = possible_false_positives_in(bans, connected_peers(bans, now), protected_here(config), now, ended_too=True)
@@ -245,10 +245,10 @@ def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePosit
 
 def _show_dry_run_report(would: list[str], hurt: tuple[PossibleFalsePositive, ...]) -> None:
     if not would:
-        print("in the last 24 hours the rehearsal would have banned nobody")
+        print("in the last 24 hours no one would have been banned")
         return
     more = f" and {len(would) - _SHOWN} more" if len(would) > _SHOWN else ""
-    print(f"in the last 24 hours the rehearsal would have banned {', '.join(would[:_SHOWN])}{more}")
+    print(f"in the last 24 hours {', '.join(would[:_SHOWN])}{more} would have been banned")
     for one in hurt[:_SHOWN]:
         print(printable(f"  could hurt innocent people: {one.target}: {one.reason}"))
     if len(hurt) > _SHOWN:

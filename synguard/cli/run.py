@@ -38,10 +38,10 @@ def run(
     """The agent in the foreground: watch, decide and, if told to enforce, ban. Ctrl-C ends it.
 
     Examples:
-      synguard run                 rehearse: what would be banned is logged and reported, nothing is changed
+      synguard run                 dry-run: what would be banned is logged and reported, nothing is changed
       synguard run --for 10m       the same for ten minutes; then read: synguard report
       synguard run --enforce       protect
-      synguard run --record day.rec --for 1d    rehearse and record; then: synguard policy suggest day.rec
+      synguard run --record day.rec --for 1d    dry-run, recorded; then: synguard policy suggest day.rec
 
     Without either option "synguard enable" decides, then the config's mode, and without both it is dry-run. SIGHUP
     reads config and policies again. Bans outlive the agent and end by themselves at their expiry.

@@ -23,7 +23,7 @@ CLOSE: Final = 1.5
 RETURNS: Final = 3
 """A target banned this often within its policy's memory is worth a look: the cause may lie here."""
 A_DAY_S: Final = 86400.0
-"""A rehearsal shorter than this has not seen the host's usual peaks."""
+"""A dry-run shorter than this has not seen the host's usual peaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _false_positives(account: Account) -> int | None:
 def _sentences(account: Account) -> Iterator[str]:
     yield _incident_sentence(account)
     if account.real and not account.enforced:
-        yield f"{count(len(account.real), 'ban', 'bans')} made by hand, which a rehearsal carries out."
+        yield f"{count(len(account.real), 'ban', 'bans')} made by hand, which dry-run carries out."
     if not account.bans:
         yield "Nobody was banned or would have been."
     if account.spoofed:

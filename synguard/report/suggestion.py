@@ -71,7 +71,7 @@ def pack_text(suggestions: Sequence[Suggestion], basis: Basis) -> str:
 
 
 def _preface(basis: Basis) -> Iterator[str]:
-    yield "Limits suggested by synguard from recorded traffic. Read the arguments, then rehearse (synguard run)."
+    yield "Limits suggested by synguard from recorded traffic. Read the arguments, then try them with synguard run."
     yield f"Recorded: {format_duration(basis.recorded_s)} in {', '.join(basis.files)}."
     yield f"Margin {basis.margin.why}."
     yield (

@@ -137,7 +137,7 @@ def test_people_behind_one_address_are_candidates_for_the_allow_list() -> None:
 def test_a_short_rehearsal_is_advised_to_go_on() -> None:
     told = account(timedelta(hours=1))
     steps = advice(told, judged(told))
-    assert steps[-1].what == "Rehearse for a day"
+    assert steps[-1].what == "Run in dry-run for a day"
     for bans in ((), BANS):  # also where it has seen an attack: little was watched all the same
         short = account(timedelta(hours=1), bans=bans)
         assert next_command(short, judged(short)) != "synguard enable --confirm-within 5m"
@@ -160,7 +160,7 @@ def test_a_ban_by_hand_makes_no_enforcement_of_a_rehearsal() -> None:
     judgement = judged(account(bans=(BANS[0], by_hand)))
     assert judgement.headline.startswith("Had you enforced since")
     assert "1 ban, 0 served clients touched" in judgement.headline
-    assert "1 ban made by hand, which a rehearsal carries out." in judgement.sentences
+    assert "1 ban made by hand, which dry-run carries out." in judgement.sentences
 
 
 def test_that_there_were_too_many_clients_to_look_at_is_said() -> None:

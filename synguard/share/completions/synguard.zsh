@@ -258,7 +258,7 @@ _synguard_enable() {
     '--confirm-within[On trial\: back to dry-run unless confirmed by then]:TIME:(30s 10m 1h 2h 1d)' \
     '--confirm[Keep what is on trial; from a new connection]' \
     '--off[Back to dry-run]' \
-    '--force[Although something speaks against it]' \
+    '--force[Ignore failed preflight checks]' \
     '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \

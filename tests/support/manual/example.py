@@ -21,7 +21,7 @@ _HEAD: Final = """\
 #   synguard policy show            every value in effect, or every fault of this file
 #   systemctl reload synguard       a file with a fault changes nothing
 #
-# As it is, synguard rehearses: it tells whom it would ban, and bans nobody. Read `synguard report` for a day, then
+# As it is, synguard is in dry-run: it says whom it would ban, and bans nobody. Read `synguard report` for a day, then
 # `synguard enable --confirm-within 5m`. What every key means: synguard.toml(5).
 """
 
