@@ -117,7 +117,7 @@ def test_baseline_of_a_random_flood_without_the_agent(
     lab = make_lab(victim)
     lab.serve()
     kept = lab.start_clients(persistent(duration_s=4, interval_s=0.2), "kept")
-    kept.wait_line("attempt")
+    wait_for(lambda: len(kept.attempts().by_source()) == 10, "every kept connection to be there before the flood")
     flood = lab.start_flood(FloodPlan(groups=(anywhere(4),), pps=10_000, duration_s=8))
     wait_for(lambda: counter(lab.victim, "TcpInSegs") > 3000, "the queue to be full")
     clients = lab.start_clients(steady(duration_s=3))
