@@ -256,7 +256,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         """Wait until the next tick; return when it was due. While nothing stirs on a calm host, that is in a second."""
         glance, calm = self._sources.glance, self._config.cadence.calm
         quiet = self.phase is Phase.CALM and not (
-            self._sampling or self._sensors.alerted(began) or len(self._engine.scores)
+            self._sampling or self._sensors.alerted(began) or len(self._engine.scores) or self._enforcement.behind
         )
         if glance is None or self.record is not None or not quiet or self._sensors.failing:
             self._wait(next_at - self._clock.monotonic())

@@ -207,6 +207,11 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             self.writer.failed(error)
         self.writer.note(utc, "clock", text)
 
+    @property
+    def behind(self) -> bool:
+        """Whether what other processes wrote waits for the next ticks."""
+        return self._behind and not self.writer.problem
+
     def _is_up_to_date(self, utc: datetime) -> bool:
         """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""
         return (not self._behind or bool(self.writer.problem)) and self._tracked.desired.next_expiry > utc

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from synguard.agent.agent import Tick
+from synguard.agent.enforcement import AT_ONCE
+from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.policy.models import Config
 from synguard.readings import CounterReading
 from tests.scenario.test_forged import flood
 from tests.scenario.test_onset import ATTACKER, POLICY
+from tests.support.bans import ban
 from tests.support.scene import Scene, Weather
 
 Seen = list[tuple[float, Tick]]
@@ -100,3 +103,13 @@ def test_a_glance_asks_the_counters_and_not_for_resets_that_scanners_cause() -> 
     values["SyncookiesSent"] += 1
     assert glance.stirred(0.6)
     assert not glance.stirred(0.8)
+
+
+def test_an_agent_with_a_long_list_to_take_over_does_not_rest(tmp_path: Path) -> None:
+    scene, _ = watched(tmp_path)
+    scene.lives(2.0)
+    now = scene.clock.utcnow()
+    with Ledger.open(scene.config.state_dir / LEDGER_FILE) as other:
+        other.add_bans([ban(f"m{n}", f"10.0.{n >> 8}.{n & 255}", start=now) for n in range(4 * AT_ONCE)])
+    scene.lives(2.5)
+    assert len(scene.agent.by_hand) == 4 * AT_ONCE
