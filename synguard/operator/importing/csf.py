@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, Limit, lines_of, settings_of, text_of
+from synguard.operator.importing.plan import ImportPlan, Limit, files_of, lines_of, settings_of, text_of
 from synguard.units import parse_ports
 
 FILES: Final = ("csf.conf", "csf.allow", "csf.ignore", "csf.deny", "csf.tempban")
@@ -30,13 +30,11 @@ def read(path: Path, plan: ImportPlan, now: float) -> None:
         UsageError: It is none of them, or cannot be read.
         NotPermittedError: This user may not read it.
     """
-    if path.is_dir():
-        there = [path / name for name in FILES if (path / name).exists()]
-        if not there:
-            raise UsageError(f"{path} holds none of {', '.join(FILES)}")
-        for one in there:
-            read(one, plan, now)
-        return
+    for one in files_of(path, FILES):
+        _read(one, plan, now)
+
+
+def _read(path: Path, plan: ImportPlan, now: float) -> None:
     if not path.exists():
         text_of(path)  # which says why
     kind = next((name for name in FILES if path.name.endswith(name.partition(".")[2])), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, Limit, lines_of, settings_of
+from synguard.operator.importing.plan import ImportPlan, Limit, files_of, lines_of, settings_of
 
 FILES: Final = ("ddos.conf", "ignore.ip.list", "ignore.host.list")
 
@@ -21,13 +21,12 @@ def read(path: Path, plan: ImportPlan, _now: float) -> None:
         UsageError: It is none of them, or cannot be read.
         NotPermittedError: This user may not read it.
     """
-    if path.is_dir():
-        there = [path / name for name in FILES if (path / name).exists()]
-        if not there:
-            raise UsageError(f"{path} holds none of {', '.join(FILES)}")
-        for one in there:
-            read(one, plan, _now)
-    elif path.name.endswith("host.list"):
+    for one in files_of(path, FILES):
+        _read(one, plan)
+
+
+def _read(path: Path, plan: ImportPlan) -> None:
+    if path.name.endswith("host.list"):
         for where, line in lines_of(path):
             plan.leave(where, line, "a host name: name its addresses with synguard allow add")
     elif path.name.endswith("list"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -96,6 +96,20 @@ class ImportPlan:
 
 def _one_line(text: str) -> str:
     return "".join(filter(str.isprintable, text)).strip()
+
+
+def files_of(path: Path, names: Sequence[str]) -> list[Path]:
+    """Return a tool's files in a directory, or the file itself.
+
+    Raises:
+        UsageError: The directory holds none of them.
+    """
+    if not path.is_dir():
+        return [path]
+    there = [path / name for name in names if (path / name).exists()]
+    if not there:
+        raise UsageError(f"{path} holds none of {', '.join(names)}")
+    return there
 
 
 def lines_of(path: Path) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, text_of
+from synguard.operator.importing.plan import ImportPlan, files_of, text_of
 from synguard.units import parse_ports
 
 FILES: Final = ("user.rules", "user6.rules")
@@ -24,13 +24,11 @@ def read(path: Path, plan: ImportPlan, _now: float) -> None:
         UsageError: It has no rules of ufw, or cannot be read.
         NotPermittedError: This user may not read it.
     """
-    if path.is_dir():
-        there = [path / name for name in FILES if (path / name).exists()]
-        if not there:
-            raise UsageError(f"{path} holds none of {', '.join(FILES)}")
-        for one in there:
-            read(one, plan, _now)
-        return
+    for one in files_of(path, FILES):
+        _read(one, plan)
+
+
+def _read(path: Path, plan: ImportPlan) -> None:
     text = text_of(path)
     if "ufw" not in text:
         raise UsageError(f"{path} has no rules of ufw")
