@@ -40,7 +40,7 @@ class EndedConnections:
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
-        self._buffer = bytearray(MOST_AT_ONCE * _DATAGRAM)
+        self._buffer = bytearray()
 
     @property
     def running(self) -> bool:
@@ -69,7 +69,7 @@ class EndedConnections:
         except OSError as error:
             opened.close()
             raise SensorError(f"ended connections cannot be listened to: {error.strerror or error}") from error
-        self._socket = opened
+        self._socket, self._buffer = opened, bytearray(MOST_AT_ONCE * _DATAGRAM)
 
     def read(self) -> SocketTable:
         """Return the TCP sockets that were destroyed since the last read, at most ``MOST_AT_ONCE``.
@@ -98,4 +98,4 @@ class EndedConnections:
         """Stop listening; no effect while closed."""
         if self._socket is not None:
             self._socket.close()
-            self._socket = None
+            self._socket, self._buffer = None, bytearray()
