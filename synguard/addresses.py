@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+    summarize_address_range,
+)
 from typing import Final, TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -102,6 +110,19 @@ def covers(outer: Network, inner: Network) -> bool:
     if isinstance(outer, IPv4Network):
         return isinstance(inner, IPv4Network) and inner.subnet_of(outer)
     return isinstance(inner, IPv6Network) and inner.subnet_of(outer)
+
+
+def range_cover(first: Address, last: Address) -> Iterator[Network]:
+    """Yield the prefixes that cover a range of addresses and nothing else.
+
+    Raises:
+        ValueError: The ends are of two families, or in the wrong order.
+    """
+    if isinstance(first, IPv4Address) and isinstance(last, IPv4Address):
+        return summarize_address_range(first, last)
+    if isinstance(first, IPv6Address) and isinstance(last, IPv6Address):
+        return summarize_address_range(first, last)
+    raise ValueError("the ends of a range are of one family")
 
 
 def overlaps(one: Network, other: Network) -> bool:

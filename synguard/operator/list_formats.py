@@ -14,11 +14,11 @@ import shlex
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, summarize_address_range
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from itertools import islice
 from typing import Any, Final
 
-from synguard.addresses import Network, parse_network
+from synguard.addresses import Network, parse_network, range_cover
 
 PROBE_LINES: Final = 50
 """Lines that are looked at to find the format."""
@@ -113,20 +113,12 @@ def networks_of_word(word: str) -> list[Network]:
     except ValueError:
         return [network_of_word(word)]
     try:
-        cover = [*islice(_cover(*ends), MOST_OF_RANGE + 1)]
+        cover = [*islice(range_cover(*ends), MOST_OF_RANGE + 1)]
     except ValueError as error:
         raise ValueError(f'"{word[:90]}" is no range: {error}') from error
     if len(cover) > MOST_OF_RANGE:
         raise ValueError(f'"{word[:90]}" is a range of more than {MOST_OF_RANGE} prefixes: write a prefix around it')
     return cover
-
-
-def _cover(first: IPv4Address | IPv6Address, last: IPv4Address | IPv6Address) -> Iterator[Network]:
-    if isinstance(first, IPv4Address) and isinstance(last, IPv4Address):
-        return summarize_address_range(first, last)
-    if isinstance(first, IPv6Address) and isinstance(last, IPv6Address):
-        return summarize_address_range(first, last)
-    raise ValueError("the ends of a range are of one family")
 
 
 def _plain(line: str) -> list[Entry]:

@@ -6,15 +6,15 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, summarize_address_range
+from ipaddress import IPv4Network, ip_address
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from synguard.addresses import Address, Network, format_network, parse_network
+from synguard.addresses import Network, format_network, parse_network, range_cover
 from synguard.errors import ConfigError
 
 MAX_LINES: Final = 200_000
@@ -131,21 +131,12 @@ def _about_range(word: str) -> str:
     shown = word[:90]
     try:
         first, last = (ip_address(end.strip()) for end in word.split("-"))
-        cover = [format_network(network) for network in islice(_cover(first, last), 9)]
+        cover = [format_network(network) for network in islice(range_cover(first, last), 9)]
     except ValueError:
         return f'"{shown}" is not an address or prefix: ranges are not understood, write prefixes like 192.0.2.0/24'
     if len(cover) > 8:
         return f'"{shown}" is a range: write the prefixes that cover it, one a line, beginning with {cover[0]}'
     return f'"{shown}" is a range: write the prefixes that cover it, one a line: {", ".join(cover)}'
-
-
-def _cover(first: Address, last: Address) -> Iterator[Network]:
-    """Yield the prefixes that cover a range and nothing else."""
-    if isinstance(first, IPv4Address) and isinstance(last, IPv4Address):
-        return summarize_address_range(first, last)
-    if isinstance(first, IPv6Address) and isinstance(last, IPv6Address):
-        return summarize_address_range(first, last)
-    raise ValueError("the ends of a range are of one family")
 
 
 def _signature(path: Path) -> tuple[int, ...]:
