@@ -130,16 +130,27 @@ def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, list[Entry] | 
             yield number, error
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (number, line) of those that are not blank; numbers are those that an editor shows."""
+def text_of(path: Path) -> str:
+    """Return the text of a file or of standard input; it waits for no pipe for ever.
+
+    Raises:
+        UsageError: It cannot be read, is too large, or is no text.
+        NotPermittedError: This user may not read it.
+    """
     data = _whole(path)
     if (wide := _WIDE.get(data[:2])) is not None:
         raise UsageError(f"{_name(path)} is {wide}: turn it into UTF-8, with iconv -f {wide} -t UTF-8")
     if b"\0" in data:
         raise UsageError(f"{_name(path)} is no text: a list has one address or prefix a line")
-    if data.count(b"\n") > MOST_LINES:
+    return data.decode("utf-8-sig", errors="replace")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (number, line) of those that are not blank; numbers are those that an editor shows."""
+    text = text_of(path)
+    if text.count("\n") > MOST_LINES:
         raise UsageError(f"{_name(path)} has more than {MOST_LINES:,} lines: split it, or ban wider prefixes")
-    for number, line in enumerate(data.decode("utf-8-sig", errors="replace").split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line and not line.isspace():
             yield number, line
 

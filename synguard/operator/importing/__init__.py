@@ -2,5 +2,5 @@
 
 ``plan.py`` is what comes of it; each tool is one module with a ``read`` that fills a plan from its
 files and writes nothing.
-May import ``operator.list_formats``, ``units``, ``addresses`` and ``errors``.
+May import ``operator.lists``, ``operator.list_formats``, ``units``, ``addresses`` and ``errors``.
 """

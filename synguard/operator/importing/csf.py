@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, Limit, files_of, lines_of, settings_of, text_of
+from synguard.operator.importing.plan import ImportPlan, Limit, files_of, lines_of, settings_of
+from synguard.operator.lists import text_of
 from synguard.units import parse_ports
 
 FILES: Final = ("csf.conf", "csf.allow", "csf.ignore", "csf.deny", "csf.tempban")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, text_of
+from synguard.operator.importing.plan import ImportPlan
+from synguard.operator.lists import text_of
 
 _SQLITE: Final = b"SQLite format 3\0"
 MOST_BANS: Final = 200_000

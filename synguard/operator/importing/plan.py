@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.errors import NotPermittedError, UsageError
+from synguard.errors import UsageError
 from synguard.operator.list_formats import networks_of_word
+from synguard.operator.lists import text_of
 from synguard.units import exact_duration
 
-MOST_BYTES: Final = 32 * 1024 * 1024
 MOST_LEFT_OUT: Final = 10_000
 
 
@@ -122,27 +122,6 @@ def lines_of(path: Path) -> list[tuple[str, str]]:
     text = text_of(path)
     numbered = ((f"{path}:{number}", line.strip()) for number, line in enumerate(text.split("\n"), 1))
     return [(where, line) for where, line in numbered if line and not line.startswith(("#", ";"))]
-
-
-def text_of(path: Path) -> str:
-    """Return the text of a file.
-
-    Raises:
-        UsageError: The file cannot be read, is too large, or is no text.
-        NotPermittedError: This user may not read it.
-    """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except PermissionError as error:
-        raise NotPermittedError(f"{path} may not be read by this user; nothing was changed") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}; nothing was changed") from error
-    if len(data) > MOST_BYTES:
-        raise UsageError(f"{path} is larger than {MOST_BYTES >> 20} MiB; nothing was changed")
-    if b"\0" in data:
-        raise UsageError(f"{path} is no text; nothing was changed")
-    return data.decode("utf-8", "replace")
 
 
 def settings_of(lines: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, lines_of, text_of
+from synguard.operator.importing.plan import ImportPlan, lines_of
+from synguard.operator.lists import text_of
 from synguard.units import parse_duration
 
 _SET: Final = re.compile(r"\bset\s+(\S+)\s*\{(.*?)\belements\s*=\s*\{([^}]*)\}", re.DOTALL)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, files_of, text_of
+from synguard.operator.importing.plan import ImportPlan, files_of
+from synguard.operator.lists import text_of
 from synguard.units import parse_ports
 
 FILES: Final = ("user.rules", "user6.rules")
