@@ -73,9 +73,7 @@ def add(
         refuse_too_wide(networks)
     now = utcnow()
     until = None if seconds is None else (now + timedelta(seconds=seconds)).replace(microsecond=0)
-    added_list(settings).add([AddedEntry(one, comment, until) for one in networks], now)
-    followed = _followed(settings, networks, there=True)
-    lifted = _lift(settings, networks)
+    followed, lifted = allow_entries(settings, [AddedEntry(one, comment, until) for one in networks], now)
     what = "allowed" if until is None else f"allowed until {until:%Y-%m-%d %H:%M:%S} UTC"
     _tell(networks, what, followed, {"lifted": [ban.id for ban in lifted]} if json else None)
     if not json:
@@ -83,6 +81,16 @@ def add(
             print(f"lifted the {'would-be ban' if ban.dry_run else 'ban'} of {ban.target}, id {ban.id}")
         if len(lifted) > SHOWN:
             print(f"and {len(lifted) - SHOWN:,} more bans")
+
+
+def allow_entries(settings: Config, entries: Sequence[AddedEntry], now: datetime) -> tuple[bool | None, list[Ban]]:
+    """Add entries, wait for a running agent to take them in, and end the bans of what is allowed now.
+
+    Returns whether the agent has followed, None where none runs, and the bans that were lifted.
+    """
+    networks = [one.network for one in entries]
+    added_list(settings).add(entries, now)
+    return _followed(settings, networks, there=True), _lift(settings, networks)
 
 
 def remove(targets: Targets, config: ConfigFile = None, json: Json = False) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,14 +13,14 @@ import typer
 
 from synguard.addresses import Network, format_network
 from synguard.cli import parameter_types
-from synguard.cli.context import open_context, protected_here, utcnow
+from synguard.cli.context import open_context, protected_here, utcnow, working_plane
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
 from synguard.errors import RefusedError, UsageError
 from synguard.memory import many_objects
 from synguard.model import Ban, Scope
-from synguard.operator.allow import MOST, AddedAllowList, refuse_too_wide
-from synguard.operator.ban import BanRequest, assess, bans_for, read_host_context, unsafe
+from synguard.operator.allow import MOST, refuse_too_wide
+from synguard.operator.ban import BanRequest, Impact, assess, bans_for, read_host_context, unsafe
 from synguard.operator.importing.plan import ImportedBan, ImportPlan
 from synguard.operator.importing.tools import READERS
 from synguard.operator.panic import refuse_in_panic
@@ -102,7 +103,17 @@ def _leave_wide(plan: ImportPlan) -> None:
         )
 
 
-def _orders(plan: ImportPlan, for_s: float | None, protected: Protected) -> list[BanRequest]:
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Bans of one length and one set of ports, and what each would hit."""
+
+    request: BanRequest
+    impacts: Sequence[Impact]
+
+
+def _orders(
+    plan: ImportPlan, for_s: float | None, protected: Protected, standing: Collection[Ban] = ()
+) -> list[_Order]:
     """Return an order for each length and set of ports; what would be unsafe is left out of them, and of the plan."""
     groups: Mapping[tuple[float | None, tuple[int, ...]], dict[Network, ImportedBan]] = defaultdict(dict)
     for ban in plan.bans:
@@ -110,47 +121,49 @@ def _orders(plan: ImportPlan, for_s: float | None, protected: Protected) -> list
         if lasts is not None and lasts > LONGEST_BAN_S:
             lasts = None
         groups[lasts, ban.ports].setdefault(ban.target, ban)
-    around, trouble = read_host_context(protected, ())
+    around, trouble = read_host_context(protected, standing)
     if trouble:
         print(f"synguard: {printable(trouble)}", file=sys.stderr)
     orders = []
     for (lasts, ports), bans in groups.items():
         scope = Scope.NEW if ports else Scope.ALL
         reasons = {target: ban.reason for target, ban in bans.items() if ban.reason}
-        order = BanRequest(tuple(bans), lasts, scope, ports=ports, reason="imported", reasons=reasons)
-        refused = {one.target: one.refusals for one in unsafe(order, assess(order, around))}
-        for target, why in refused.items():
-            plan.leave("bans", format_network(target), ", ".join(why))
-        allowed = [target for target in bans if target not in refused and target not in plan.allow]
-        if allowed:
-            orders.append(BanRequest(tuple(allowed), lasts, scope, ports=ports, reason="imported", reasons=reasons))
+        targets = tuple(target for target in bans if target not in plan.allow)
+        request = BanRequest(targets, lasts, scope, ports=ports, reason="imported", reasons=reasons)
+        impacts = assess(request, around)
+        refused = {one.target for one in unsafe(request, impacts)}
+        for one in impacts:
+            if one.target in refused:
+                plan.leave("bans", format_network(one.target), ", ".join(one.refusals))
+        impacts = tuple(one for one in impacts if one.target not in refused)
+        if impacts:
+            orders.append(_Order(replace(request, targets=tuple(one.target for one in impacts)), impacts))
     return orders
 
 
 def _carry_out(plan: ImportPlan, for_s: float | None, settings: Config, json: bool) -> None:
-    from synguard.cli.allow import added_list
+    """Allow first, so that no ban covers whom the same files allow; nothing is begun that cannot be finished."""
+    from synguard.cli.allow import allow_entries
 
+    if plan.bans:
+        working_plane(settings)  # who may not touch the kernel does not touch the allow-list either
     if plan.allow:
         entries = [AddedEntry(network, comment) for network, comment in plan.allow.items()]
-        files: AddedAllowList = added_list(settings)
-        files.add(entries, utcnow())
-    bans: list[Ban] = []
-    orders: list[BanRequest] = []
+        allow_entries(settings, entries, utcnow())
+    orders: list[_Order] = []
     if plan.bans:
         with open_context(settings) as context:
-            protected = context.protected
-            orders = _orders(plan, for_s, protected)
-            standing = tuple(context.ledger.active_bans(utcnow()).values())
-            around, _ = read_host_context(protected, standing)
-            for order in orders:
-                bans += bans_for(order, assess(order, around), utcnow(), standing)
+            standing = context.ledger.active_bans(utcnow())
+            orders = _orders(plan, for_s, context.protected, standing.values())
+            now = utcnow()
+            bans = [ban for one in orders for ban in bans_for(one.request, one.impacts, now, standing.values())]
             if bans:
-                context.applier.ban(bans, renewed={ban.id for ban in standing})
+                context.applier.ban(bans, renewed=standing.keys())
     _show(plan, orders, json, changed=True)
 
 
-def _show(plan: ImportPlan, orders: Iterable[BanRequest], json: bool, *, changed: bool) -> None:
-    orders = list(orders)
+def _show(plan: ImportPlan, planned: Iterable[_Order], json: bool, *, changed: bool) -> None:
+    orders = [one.request for one in planned]
     count = sum(len(order.targets) for order in orders)
     if json:
         print_json(_shape(plan, orders, changed))

@@ -21,6 +21,7 @@ from synguard.ledger import LEDGER_FILE, BanRecord, Ledger
 from synguard.operator.enablement import Login
 from synguard.policy.models import Allow, Config
 from synguard.readings import Listener, Protected, SocketTable, TcpState, empty_table
+from synguard.sensors.added_allow import added_networks
 from tests.support.fake_plane import FakePlane
 
 OWN = "192.0.2.1"
@@ -140,4 +141,5 @@ class CliHost:
 
     def _read_protected(self, allow: Allow, *_: object, **__: object) -> Protected:
         listed = dict.fromkeys(allow.addresses, "allow-list of the configuration")
-        return Protected({**self.protected, **listed}, self.problems)
+        added = added_networks(allow.added, datetime.now(UTC), {}) if allow.added else {}
+        return Protected({**self.protected, **listed, **added}, self.problems)

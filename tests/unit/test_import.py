@@ -275,3 +275,21 @@ def test_a_file_that_is_not_there_and_a_damaged_one_are_sentences(tmp_path: Path
         make(path)
         with pytest.raises(SynguardError, match=str(path)):
             plan_of(tool, path)
+
+
+def test_no_ban_covers_whom_the_same_files_allow(host: CliHost) -> None:
+    (host.base / "csf.allow").write_text("203.0.113.20 # office\n")
+    (host.base / "csf.deny").write_text("203.0.113.0/24\n192.0.2.7\n")
+    host.run("ban", "203.0.113.20")
+    told = host.run("import", "csf", str(host.base), "--yes")
+    assert told.code == 0, told.err
+    assert host.active_bans() == {"192.0.2.7/32"}
+    assert "203.0.113.20 is protected" in told.out
+
+
+def test_nothing_is_allowed_where_the_bans_cannot_be_made(host: CliHost) -> None:
+    (host.base / "csf.allow").write_text("203.0.113.20 # office\n")
+    (host.base / "csf.deny").write_text("192.0.2.7\n")
+    host.plane.permitted = False
+    assert host.run("import", "csf", str(host.base), "--yes").code == 4
+    assert not (host.base / "allow.added.txt").exists()
