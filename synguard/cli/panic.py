@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import typer
 
@@ -54,19 +54,20 @@ def panic(
     failed: list[str] = []
     _try(failed, lambda: _write(settings))
     agent = _agent_follows(settings)
-    lifted = [0]
-    _try(failed, lambda: lifted.__setitem__(0, _lift(settings)))
+    lifted = _try(failed, lambda: _lift(settings)) or 0
     _try(failed, lambda: _release(settings))
     _try(failed, _flush)  # first: while SYNs are challenged, clients need what is put back
     _try(failed, lambda: _put_back(settings))
     if json:
-        print_json({"stopped": not failed, "agent": agent, "lifted": lifted[0], "problems": failed})
+        print_json({"stopped": not failed, "agent": agent, "lifted": lifted, "problems": failed})
     else:
         print(f"nothing is enforced now, and nothing of synguard's is in the kernel; {_SAID[agent]}")
-        print(f"bans lifted: {lifted[0]:,}; to come back: {OVER}")
+        print(f"bans lifted: {lifted:,}; to come back: {OVER}")
     if failed:
         raise SynguardError("\n".join(failed))
 
+
+_Result = TypeVar("_Result")
 
 _SAID: Final = {
     "none": "no agent runs",
@@ -75,12 +76,13 @@ _SAID: Final = {
 }
 
 
-def _try(failed: list[str], step: Callable[[], object]) -> None:
-    """Take a step; whatever it meets, the next one is taken too."""
+def _try(failed: list[str], step: Callable[[], _Result]) -> _Result | None:
+    """Take a step and return what it gives; whatever it meets is noted, and the next one is taken too."""
     try:
-        step()
+        return step()
     except SynguardError as error:
         failed.append(str(error))
+        return None
 
 
 def _write(settings: Config) -> None:
