@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,6 +188,30 @@ def test_a_table_that_others_change_under_each_of_our_commits_but_the_last_is_ch
     assert set(left.values()) == {0}, "each table was changed under us as often as was meant"
     assert delta(wanted(*GOAL), plane.read(), now()) == Delta()
     assert sum(line == "-A OUTPUT -p udp -j ACCEPT" for line in foreign(net)) == 4 * (ATTEMPTS - 1)
+
+
+@pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane], ids=lambda kind: kind.name)
+def test_a_rule_added_between_our_table_and_its_counters_fails_no_change(
+    net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Make
+) -> None:
+    """libiptc writes a table in two calls; the second, for the counters, is then refused with EINVAL."""
+    from iptc import ip4tc  # as late as the agent imports it
+
+    written: list[str] = []
+    commit = ip4tc.Table.commit
+
+    def disturbed(table: Any) -> None:
+        commit(table)
+        written.append(table.name)
+        rude = f"XTABLES_LOCKFILE=/dev/null iptables-legacy -t {table.name} -A OUTPUT -p udp -j ACCEPT"
+        subprocess.run(["sh", "-c", rude], check=True, timeout=20)
+        raise ip4tc.IPTCError(f"can't commit: {os.strerror(errno.EINVAL).encode()!r}")
+
+    monkeypatch.setattr(ip4tc.Table, "commit", disturbed)
+    plane = PlaneThere(net.host, lambda: kind(now))
+    Reconciler(plane, tmp_path / "lock").reconcile(wanted(*GOAL), now())
+    assert written == ["raw", "filter"] * 2, "each table was written once; what the second look found was right"
+    assert delta(wanted(*GOAL), plane.read(), now()) == Delta()
 
 
 @pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane], ids=lambda kind: kind.name)

@@ -182,10 +182,16 @@ class XTable:
         """Write the whole table back.
 
         Raises:
-            ChangedUnderneathError: It has another number of rules than at ``refresh``; nothing is written.
+            ChangedUnderneathError: It has another number of rules than at ``refresh`` and nothing is written, or
+                (EINVAL) it got another one after it was written and before the kernel was told its counters.
         """
-        with self._translated("committing"):
-            self._table.commit()
+        try:
+            with self._translated("committing"):
+                self._table.commit()
+        except PlaneError as error:
+            if "Invalid argument" not in str(error):
+                raise
+            raise ChangedUnderneathError(error.action, error.detail) from error
 
     def _walk(self, chain: str) -> Iterator[XtablesEntry]:
         entry = self._table.first_rule(chain)
