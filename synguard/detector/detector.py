@@ -295,6 +295,5 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
             return None
         table = self._half_open.table
-        rows = table.remote_high, table.remote_low, table.local_port
-        free = ~ban_filter.stops(*rows, forgeable=True)
-        return dispersion(*(column[free] for column in rows), embedding=self._embedding)
+        table = table.where(~ban_filter.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True))
+        return dispersion(table.remote_high, table.remote_low, table.local_port, embedding=self._embedding)
