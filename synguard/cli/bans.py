@@ -155,4 +155,4 @@ def _print_text(
         more = f"; the next with --page {page + 1}" if rows * page < of else ""
         print(f"{len(records):,} of {of:,} bans{more}, all with --limit 0")
     if absent:
-        print("bans that are not in the kernel stop nothing: start the agent, or see synguard doctor")
+        print("bans that are not in the kernel stop nothing: ban them again, or see synguard doctor")
