@@ -126,7 +126,8 @@ def _nothing(of: int, standing: int) -> str:
     if of:
         return f"no such page: there are {of:,} bans"
     if standing:
-        return f"{standing:,} bans stand, and none of them is what was asked for; all of them: synguard bans"
+        many = "1 ban stands and is not" if standing == 1 else f"{standing:,} bans stand, and none of them is"
+        return f"{many} what was asked for; all of them: synguard bans"
     return "no bans stand"
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable
+
 from synguard.addresses import Address, Network, parse_address, parse_network
 from synguard.errors import UsageError
+from synguard.plain import printable
 from synguard.units import parse_duration, parse_ports, parse_size
 
 
@@ -17,6 +21,37 @@ def network(word: str) -> Network:
         return parse_network(word)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def networks(words: Iterable[str], text_option: str = "", time_option: str = "") -> list[Network]:
+    """Return the addresses and prefixes an operator typed, once each.
+
+    Raises:
+        UsageError: A word is neither; one that belongs behind an option names it.
+    """
+    found: dict[Network, None] = {}
+    for word in words:
+        try:
+            found[parse_network(word)] = None
+        except ValueError as error:
+            raise UsageError(f"{error}{_meant(word, text_option if found else '', time_option)}") from error
+    return [*found]
+
+
+def _meant(word: str, text_option: str, time_option: str) -> str:
+    if time_option and (word == "permanent" or is_duration(word)):
+        return f"; for how long: {time_option} {word}"
+    if text_option and not set(word) & set(".:/"):
+        return f"; as a remark: {text_option} {shlex.quote(printable(word[:60]))}"
+    return ""
+
+
+def is_duration(word: str) -> bool:
+    """Return whether a word is a length of time."""
+    try:
+        return parse_duration(word) > 0
+    except ValueError:
+        return False
 
 
 def address(word: str) -> Address:
