@@ -116,10 +116,7 @@ def _answer(known: Knowledge, now: datetime) -> str:
         return f"is {'challenged' if ban.action.challenges else 'banned'}{by} {until}: {ban.reason}"
     absent = known.absent(now)
     if absent:
-        return (
-            f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; start the agent, or ban it again, and see "
-            "synguard doctor"
-        )
+        return f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; ban it again, or see synguard doctor"
     if any(one.stands(now) for one in known.bans):
         return "would be banned, were this no dry run"
     if known.protected:

@@ -27,14 +27,6 @@ def test_a_module_is_to_be_loaded_only_where_this_kernel_comes_with_it(tmp_path:
     )
 
 
-def test_the_doctor_names_no_module_that_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synguard.enforcer.iptables.ipset.available", lambda: False)
-    monkeypatch.setattr(xtables, "loading", lambda modules, otherwise: f"not built: {otherwise}")
-    fix = host_checks._ipset(Config(members="sets")).fix
-    assert "modprobe" not in fix
-    assert 'set members and plane to "auto"' in fix
-
-
 def test_a_root_that_was_given_less_is_not_sent_to_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert capabilities.how_to_get(["CAP_NET_ADMIN"]).startswith(
