@@ -36,7 +36,9 @@ def bans(
     target: Annotated[
         str | None, typer.Option("--target", metavar="TARGET", help="Only those that share an address with it.")
     ] = None,
-    origin: Annotated[Origin | None, typer.Option("--origin", help="Only those of the agent, or by hand.")] = None,
+    origin: Annotated[
+        Origin | None, typer.Option("--origin", help="Only those of the agent, or by hand (manual).")
+    ] = None,
     scope: Annotated[Scope | None, typer.Option("--scope", help="Only those of this scope.")] = None,
     sort: Annotated[BanOrder, typer.Option("--sort", help="Order of the rows; left is expires.")] = BanOrder.EXPIRES,
     limit: Annotated[
