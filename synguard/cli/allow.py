@@ -12,6 +12,7 @@ from synguard.cli import parameter_types
 from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError, UsageError
+from synguard.output.times import both_zones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,7 @@ def add(
     now = utcnow()
     until = None if seconds is None else (now + timedelta(seconds=seconds)).replace(microsecond=0)
     followed, lifted = allow_entries(settings, [AddedEntry(one, comment, until) for one in networks], now)
-    what = "allowed" if until is None else f"allowed until {until:%Y-%m-%d %H:%M:%S} UTC"
+    what = "allowed" if until is None else f"allowed until {both_zones(until)}"
     _tell(networks, what, followed, {"lifted": [ban.id for ban in lifted]} if json else None)
     if not json:
         for ban in lifted[:SHOWN]:
@@ -226,11 +227,7 @@ def _tell(networks: Sequence[Network], what: str, followed: bool | None, json: d
 def _end(entry: AddedEntry | None) -> str:
     if entry is None:
         return "-"
-    return _utc(entry.until) if entry.until else "permanent"
-
-
-def _utc(when: datetime) -> str:
-    return f"{when:%Y-%m-%d %H:%M:%S} UTC"
+    return both_zones(entry.until) if entry.until else "permanent"
 
 
 def _shape(entry: AddedEntry) -> dict[str, Any]:

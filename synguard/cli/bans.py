@@ -36,7 +36,9 @@ def bans(
     target: Annotated[
         str | None, typer.Option("--target", metavar="TARGET", help="Only those that share an address with it.")
     ] = None,
-    origin: Annotated[Origin | None, typer.Option("--origin", help="Only those of the agent, or by hand.")] = None,
+    origin: Annotated[
+        Origin | None, typer.Option("--origin", help="Only those of the agent, or by hand (manual).")
+    ] = None,
     scope: Annotated[Scope | None, typer.Option("--scope", help="Only those of this scope.")] = None,
     sort: Annotated[BanOrder, typer.Option("--sort", help="Order of the rows; left is expires.")] = BanOrder.EXPIRES,
     limit: Annotated[
@@ -126,7 +128,8 @@ def _nothing(of: int, standing: int) -> str:
     if of:
         return f"no such page: there are {of:,} bans"
     if standing:
-        return f"{standing:,} bans stand, and none of them is what was asked for; all of them: synguard bans"
+        many = "1 ban stands and is not" if standing == 1 else f"{standing:,} bans stand, and none of them is"
+        return f"{many} what was asked for; all of them: synguard bans"
     return "no bans stand"
 
 
@@ -154,4 +157,4 @@ def _print_text(
         more = f"; the next with --page {page + 1}" if rows * page < of else ""
         print(f"{len(records):,} of {of:,} bans{more}, all with --limit 0")
     if absent:
-        print("bans that are not in the kernel stop nothing: start the agent, or see synguard doctor")
+        print("bans that are not in the kernel stop nothing: ban them again, or see synguard doctor")

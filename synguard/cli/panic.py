@@ -147,7 +147,7 @@ def _lift(settings: Config) -> int:
         now = utcnow()
         standing, would_be = ledger.active_bans(now), ledger.active_bans(now, dry_run=True)
         ledger.end_bans([*standing, *would_be], now, "panic")
-        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing)} bans lifted")
+        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing):,} bans lifted")
     return len(standing)
 
 

@@ -142,6 +142,20 @@ def test_a_person_s_bans_and_those_from_before_stand_on(scene: Scene) -> None:
     assert status(scene).mode is Mode.DRY_RUN
 
 
+def test_what_a_dry_run_would_have_banned_is_over_when_enforcement_begins(scene: Scene) -> None:
+    flood(scene, 5)
+    with Ledger.open(scene.config.state_dir / LEDGER_FILE) as ledger:
+        assert ledger.active_bans(scene.clock.utcnow(), dry_run=True)
+    enable(scene)
+    flood(scene, 5)
+    with Ledger.open(scene.config.state_dir / LEDGER_FILE) as ledger:
+        now = scene.clock.utcnow()
+        assert ledger.active_bans(now, dry_run=True) == {}
+        ended = {one.ended_why for one in ledger.bans_since(now - timedelta(hours=1)) if one.ban.dry_run}
+    assert ended == {"dry-run is over"}
+    assert scene.held() == {ATTACKER}
+
+
 def test_switching_off_takes_back_what_was_banned_meanwhile(scene: Scene) -> None:
     enable(scene)
     flood(scene, 5)

@@ -60,7 +60,7 @@ complete -c synguard -n '__synguard_at bans' -l expiring -r -x -a '30s 10m 1h 2h
 complete -c synguard -n '__synguard_at bans' -l all-ended -d 'Also bans that have ended, see --since'
 complete -c synguard -n '__synguard_at bans' -l since -r -x -a '30s 10m 1h 2h 1d' -d 'With --all-ended: begun how long ago'
 complete -c synguard -n '__synguard_at bans' -l target -r -x -d 'Only those that share an address with it'
-complete -c synguard -n '__synguard_at bans' -l origin -r -x -a 'auto manual crowdsec' -d 'Only those of the agent, or by hand'
+complete -c synguard -n '__synguard_at bans' -l origin -r -x -a 'auto manual crowdsec' -d 'Only those of the agent, or by hand (manual)'
 complete -c synguard -n '__synguard_at bans' -l scope -r -x -a 'new all' -d 'Only those of this scope'
 complete -c synguard -n '__synguard_at bans' -l sort -r -x -a 'expires left created packets score target' -d 'Order of the rows; left is expires'
 complete -c synguard -n '__synguard_at bans' -l limit -r -x -d 'Rows a page; 0 for all. Default 50 at a terminal, else all'

@@ -103,7 +103,7 @@ _synguard_bans() {
     '--all-ended[Also bans that have ended, see --since]' \
     '--since[With --all-ended\: begun how long ago]:TIME:(30s 10m 1h 2h 1d)' \
     '--target[Only those that share an address with it]:TARGET: ' \
-    '--origin[Only those of the agent, or by hand]:auto|manual|crowdsec:(auto manual crowdsec)' \
+    '--origin[Only those of the agent, or by hand (manual)]:auto|manual|crowdsec:(auto manual crowdsec)' \
     '--scope[Only those of this scope]:new|all:(new all)' \
     '--sort[Order of the rows; left is expires]:expires|left|created|packets|score|target:(expires left created packets score target)' \
     '--limit[Rows a page; 0 for all. Default 50 at a terminal, else all]:N: ' \
