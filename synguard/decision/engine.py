@@ -13,7 +13,7 @@ from synguard.decision.bans import ActiveBans, RepeatOffenders
 from synguard.decision.budget import BudgetGate
 from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator
 from synguard.decision.evaluator_state import EvaluatorState
-from synguard.decision.everybody import everybody
+from synguard.decision.everybody import ChallengeOfEverybody, everybody
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
 from synguard.decision.objections import Excess
 from synguard.decision.prefix_aggregation import Offender, aggregated_prefixes
@@ -72,6 +72,7 @@ class Engine:
         offenders: Mapping[Network, tuple[int, datetime]] | None = None,
     ) -> None:
         self._sampling_until = float("-inf")
+        self._everybody = ChallengeOfEverybody()
         self._incidents = IncidentTracker(config.incident, new_id)
         self.evaluator_state = EvaluatorState(
             new_id=new_id,
@@ -114,9 +115,9 @@ class Engine:
             self.evaluator_state.asked_at = None
             self.evaluator_state.proved_at = assessment.at
         self.scores.advance(assessment.observations, assessment.elapsed)
-        spoofed = spoofed_reason(assessment)
-        evaluator = Evaluator(self.evaluator_state, assessment, now, spoofed)
         state = self.evaluator_state
+        spoofed = spoofed_reason(assessment, self._everybody.follow(state.active_bans, assessment, now))
+        evaluator = Evaluator(state, assessment, now, spoofed)
         everyone = everybody(assessment, spoofed, self._policies.values(), state.challenge)
         evaluator.evaluate([*everyone, *self._worst()])
         unqueued, tally = unqueued_flood(assessment), evaluator.tally()
