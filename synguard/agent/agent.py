@@ -20,6 +20,7 @@ from synguard.agent.challenging import MOST_PROVEN, Challenging
 from synguard.agent.config_reload import ConfigReload, Loader
 from synguard.agent.decision_log import DecisionLog
 from synguard.agent.enforcement import Enforcement
+from synguard.agent.header_looks import HeaderLooks
 from synguard.agent.ledger_maintenance import LedgerMaintenance
 from synguard.agent.mode_controller import ModeController, ModeParts
 from synguard.agent.protected_list import ProtectedList
@@ -35,6 +36,7 @@ from synguard.detector.assessment import Assessment
 from synguard.detector.detector import Detector
 from synguard.enforcer.reconcile.capacity import CapacityLevel
 from synguard.enforcer.sysctl import SYN_COOKIES
+from synguard.errors import LedgerError
 from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.model import Ban, Mode, Phase
@@ -119,6 +121,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         self._protected_list = ProtectedList(config.state_dir)
         self._ban_effect = BanEffect(ledger, enforcement, sources)
         self._short_lived = ShortLived(sources.ended)
+        self._header_looks = HeaderLooks()
         self._decision_log = DecisionLog(ledger, dry_run=config.mode is Mode.DRY_RUN)
         self._maintenance = LedgerMaintenance(ledger)
         self._use(config, policies)
@@ -200,6 +203,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         self._engine.evaluator_state.challenge = self.challenge()
         decision = self._follow_challenges(self._engine.decide(assessment, utc), assessment, now, utc)
         self._enforcement.add(decision.bans, decision.replaced)
+        self._end(decision.clients_headers, utc, "a served client sends this header")
         if decision.bans or assessment.completed is not None:
             self._exceptions = self._engine.proven_exceptions(utc)
         self._enforcement.bring(self._protected_list.known.networks, self._exceptions, now, utc)
@@ -237,6 +241,10 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
             challenging.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
         calm = self.phase is Phase.CALM
         challenging.follow(ports, lambda: state.proven.latest(MOST_PROVEN), now, used=challenged, calm=calm)
+        free = calm and not self._sensors.sampling_one_in
+        looked = self._header_looks.follow(challenging.counts(), now, free=free)
+        if looked is not None:
+            state.served_headers.look(looked, now)
         challenging.compare(now, challenged=challenged, many=state.active_bans.challenges_of_many > 0)
         here = challenging.state
         if challenged and not here.works and here.known:
@@ -246,11 +254,20 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
     def _stop_challenges(self, decision: Decision, why: str, utc: datetime) -> Decision:
         """End every challenge; the next tick does without."""
         ended = [ban.id for ban in self._enforcement.bans.values() if ban.action.challenges]
-        self._enforcement.add((), ended)
-        self._ledger.end_bans(ended, utc, f"challenges stop: {why}")
+        self._end(ended, utc, f"challenges stop: {why}")
         for ban in decision.bans:
             self._engine.evaluator_state.active_bans.remove(ban)
         return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
+
+    def _end(self, ids: Sequence[str], utc: datetime, why: str) -> None:
+        """End bans ahead of their time; where the ledger does not take it, they are taken over, and ended again."""
+        if not ids:
+            return
+        self._enforcement.add((), ids)
+        try:
+            self._ledger.end_bans(ids, utc, why)
+        except LedgerError as error:
+            log.error("%s", error, extra=event("ledger"))
 
     def _rest(self, began: float, next_at: float, ends_at: float) -> float:
         """Wait until the next tick; return when it was due. While nothing stirs on a calm host, that is in a second."""
@@ -410,7 +427,8 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
     def _challenge_status(self) -> ChallengeStatus:
         state = self._engine.evaluator_state
         here = state.challenge
-        return ChallengeStatus(works=here.works, why_not=here.why_not, targets=state.active_bans.challenges)
+        targets, headers = state.active_bans.challenges, len(state.active_bans.header_bans)
+        return ChallengeStatus(works=here.works, why_not=here.why_not, targets=targets, headers=headers)
 
     def _levels(self) -> tuple[CapacityLevel, ...]:
         """Return how full the kernel's fullest place is, and how much of the budget of standing bans is spent."""

@@ -63,7 +63,7 @@ def _row(one: Candidate, advice: Advice, now: datetime) -> list[str]:
     ban = one.record.ban
     return [
         format_network(ban.target),
-        "would ban" if ban.dry_run else "banned",
+        ban.standing,
         str(ban.scope),
         ban.policy,
         "never" if ban.expires_at is None else clock_time(ban.expires_at, now),
