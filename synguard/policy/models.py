@@ -161,7 +161,7 @@ class Countermeasure(Base):
     syn_cookies: Literal["auto", "never"] = Field(
         "auto",
         description="auto: net.ipv4.tcp_syncookies is turned on while a SYN queue overflows, and the old value put "
-        "back at calm; never: it is left alone",
+        "back at calm; never: it is left alone, and no SYNs are challenged unless it is 2",
     )
 
 
@@ -169,7 +169,7 @@ class Challenge(Base):
     """SYNs of a target over its limit are answered with cookies at the interface, ahead of firewall and listener."""
 
     enabled: Literal["auto", "off"] = Field(
-        "off", description="auto: where this kernel can and nothing on this host is in its way; off: never"
+        "auto", description="auto: where this kernel can and nothing on this host is in its way; off: never"
     )
     interfaces: tuple[str, ...] = Field(
         (), max_length=64, description="interfaces that client traffic enters; empty: found by themselves"

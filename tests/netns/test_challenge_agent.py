@@ -13,7 +13,7 @@ from tests.support.lab.flood_plan import SourceGroup, anywhere, hosts, prefix
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.lab.topology import UPLINK, Victim
-from tests.support.protection import besiege, flood_of
+from tests.support.protection import NO_CHALLENGES, besiege, flood_of
 
 pytestmark = pytest.mark.kernel
 
@@ -108,7 +108,7 @@ def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand
 @pytest.mark.calm
 def test_without_a_program_a_challenge_by_hand_is_refused(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
-    agent = lab.agent()
+    agent = lab.agent(NO_CHALLENGES)
     agent.start("--enforce")
     refused = agent.verb("ban", "198.18.0.9", "--action", "challenge", "--yes")
     assert (refused.returncode, "no challenge program runs here" in refused.stderr) == (3, True)

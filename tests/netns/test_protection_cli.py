@@ -52,7 +52,7 @@ def verbs_tell_of_the_flood(agent: Agent) -> None:
     why = agent.ask("why", QUIET)
     assert (why["banned"], why["bans"][0]["target"], why["bans"][0]["score"] >= 100) == (True, QUIET, True)
     assert why["bans"][0]["evidence"]
-    assert agent.verb("why", QUIET).stdout.startswith(f"{QUIET} is banned until")
+    assert agent.verb("why", QUIET).stdout.startswith(f"{QUIET} is challenged until")
     assert agent.verb("why", "198.18.77.1").stdout.startswith("198.18.77.1 is unknown")
     status = agent.ask("status")
     assert (status["running"], status["healthy"], status["mode"], status["bans_active"]) == (True, True, "enforce", 4)
@@ -77,7 +77,8 @@ def verbs_tell_of_what_was(agent: Agent) -> None:
     assert why["bans"][0]["ended_why"]
     report = agent.ask("report")
     assert [one for one in report["actions"] if one["kind"] == "repair"] == []
-    assert sorted(one["kind"] for one in report["actions"]) == ["ban", "unban", "unban"]
+    kinds = sorted(one["kind"] for one in report["actions"] if one["kind"] in ("ban", "unban"))
+    assert kinds == ["ban", "unban", "unban"]
     assert all(ban["packets"] for ban in report["bans"] if ban["target"] in {LIFTED, QUIET})
     assert agent.ask("status")["healthy"]
 
