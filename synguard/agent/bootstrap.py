@@ -43,7 +43,7 @@ from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
 from synguard.readings import CounterReading
-from synguard.sensors.counters import read_counters
+from synguard.sensors.counters import read_counters, read_segments
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
@@ -197,7 +197,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
-            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
+            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches, read_segments),
             ended=EndedConnections(),
             containers=everywhere,
         )
@@ -208,7 +208,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
-        glance=Glance(tables.count_half_open, read_counters),
+        glance=Glance(tables.count_half_open, read_counters, segments=read_segments),
         ended=EndedConnections(),
     )
 

@@ -215,6 +215,8 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         return AddressRows(table.remote_high, table.remote_low, table.local_port)
 
     def _observe(self, rows: AddressRows, signal: Signal, now: float, ban_filter: BanFilter) -> list[Observation]:
+        if not len(rows.low):
+            return []
         stopped = ban_filter.stops(rows.high, rows.low, rows.port, forgeable=signal.forgeable)
         if signal is Signal.SYN_RATE:
             self._held_pps = float(rows.count[stopped].sum()) * rows.weight

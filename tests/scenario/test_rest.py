@@ -105,6 +105,33 @@ def test_a_glance_asks_the_counters_and_not_for_resets_that_scanners_cause() -> 
     assert not glance.stirred(0.8)
 
 
+def test_a_glance_at_a_host_to_which_no_segment_came_is_one_small_file() -> None:
+    from synguard.agent.quiet import FEW, Glance
+
+    looks: list[str] = []
+    values = {"InSegs": 100, "SyncookiesSent": 0}
+
+    def noted(what: str) -> CounterReading:
+        looks.append(what)
+        return CounterReading(0.0, dict(values))
+
+    def half_open() -> int:
+        looks.append("sockets")
+        return 0
+
+    glance = Glance(half_open, lambda _: noted("all"), segments=lambda _: noted("segments"))
+    assert not glance.stirred(0.0)
+    looks.clear()
+    assert not glance.stirred(0.2)
+    assert looks == ["segments"]
+    values["InSegs"] += FEW
+    assert not glance.stirred(0.4)
+    assert looks == ["segments"] * 2 + ["all"], "so few segments leave no more sockets half-open than a calm host has"
+    values["InSegs"] += 1
+    assert not glance.stirred(0.6)
+    assert looks[-1] == "sockets"
+
+
 def test_an_agent_with_a_long_list_to_take_over_does_not_rest(tmp_path: Path) -> None:
     scene, _ = watched(tmp_path)
     scene.lives(2.0)
