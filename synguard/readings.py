@@ -172,7 +172,7 @@ class CpuReading:
 
 
 @dataclass(frozen=True, slots=True)
-class SynSample:
+class SynSample:  # wide: the columns of one reading, and what holds for all of them
     """SYNs kept by the in-kernel filter, or counted by the challenge program, since the last read.
 
     Each kept SYN stands for ``one_in`` on the wire. The filter gives a row for each, the program one for each source
@@ -197,6 +197,8 @@ class SynSample:
     """Kept by the filter but not read, because the ring was full."""
     lost_ipv6: int = 0
     """How many of ``lost`` were IPv6: each family has a ring of its own."""
+    of_banned: int = 1
+    """Kept SYNs that one look at a banned source is taken for: the program looks at fewer of them."""
 
     def __len__(self) -> int:
         return len(self.source_low)
@@ -283,4 +285,6 @@ def concatenated(tables: Sequence[SocketTable]) -> SocketTable:
     return SocketTable(*columns)
 
 
+BANNED_ONE_IN: Final = 16
+"""Of SYNs under a ban the challenge program counts at most one in so many by source; a new one costs most."""
 EVERY_PORT: Final = frozenset(range(1 << 16))

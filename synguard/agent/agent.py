@@ -26,6 +26,7 @@ from synguard.agent.protected_list import ProtectedList
 from synguard.agent.resource_usage import ResourceUsage
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
 from synguard.agent.short_lived import ShortLived
+from synguard.agent.standing import Standing
 from synguard.agent.syn_cookies import SynCookies
 from synguard.agent.totals import Totals, active_bans_by
 from synguard.clock import Clock
@@ -113,7 +114,8 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         """What the operator must know of; other parts of the process may have theirs asked for too."""
         self._refusal = ""
         self._totals = Totals()
-        self._sampling = self._wants_proof = False
+        self._sampling = self._wants_proof = self._stands = False
+        self._standing = Standing(sources.counters)
         self._unsampled_pps = 0.0
         self._exceptions: frozenset[Network] = frozenset()
         self._protected_list = ProtectedList(config.state_dir)
@@ -209,6 +211,9 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         if self._config.mode is Mode.ENFORCE:
             self._ban_effect.follow(readings, self._engine.evaluator_state.active_bans, now, utc)
             self._ban_effect.trim(readings, decision.excess, self._engine.evaluator_state.containers)
+        watched = self._short_lived.running or (self.challenging is not None and self.challenging.pausing)
+        unchanged = self._standing.unchanged(decision, now, rising=self._engine.scores.rising)
+        self._stands = unchanged and not watched
         self._decision_log.write(decision, now, utc)
         self._totals.ticked(decision)
         tick = Tick(assessment, decision, self._sensors.failing)
@@ -253,22 +258,31 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         return replace(decision, bans=tuple(ban for ban in decision.bans if not ban.action.challenges))
 
     def _rest(self, began: float, next_at: float, ends_at: float) -> float:
-        """Wait until the next tick; return when it was due. While nothing stirs on a calm host, that is in a second."""
-        glance, calm = self._sources.glance, self._config.cadence.calm
-        quiet = self.phase is Phase.CALM and not (
-            self._sampling or self._sensors.alerted(began) or len(self._engine.scores) or self._enforcement.behind
-        )
-        if glance is None or self.record is not None or not quiet or self._sensors.failing:
-            self._wait(next_at - self._clock.monotonic())
-            return next_at
-        rested_until = min(max(began + REST_S, next_at), ends_at)
-        while not (self._wait(next_at - self._clock.monotonic()) or self._stopping or next_at >= rested_until):
+        """Wait until the next tick; return when it was due.
+
+        While nothing stirs on a calm host, that is in a second; while an attack stands as it stood, as on a calm one.
+        """
+        glance, cadence = self._sources.glance, self._config.cadence
+        busy = self._sensors.alerted(began) or self._enforcement.behind or self._sensors.failing
+        looks = glance is not None and self.record is None and not busy
+        stirred, every, rest_s = self._stirred, cadence.calm, 0.0
+        if looks and self.phase is Phase.CALM and not (self._sampling or len(self._engine.scores)):
+            rest_s = REST_S
+        elif looks and self._stands:
+            stirred, every, rest_s = self._standing.surged, cadence.attack, cadence.calm
+        until = min(max(began + rest_s, next_at), ends_at)
+        while not (self._wait(next_at - self._clock.monotonic()) or self._stopping or next_at >= until):
             now = self._clock.monotonic()
-            if glance.stirred(now):
+            if stirred(now):
                 break
-            self._detector.rested(now)
-            next_at = min(now + calm, rested_until)
+            next_at = min(now + every, until)
         return next_at
+
+    def _stirred(self, now: float) -> bool:
+        if self._sources.glance is None or self._sources.glance.stirred(now):
+            return True
+        self._detector.rested(now)
+        return False
 
     def _wait(self, seconds: float) -> bool:
         """Wait for the next tick, or for the challenge program to see SYNs become many; by source they count then."""

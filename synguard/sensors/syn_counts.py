@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.errors import SensorError, SynguardError
-from synguard.readings import EVERY_PORT, CounterReading, SynSample
+from synguard.readings import BANNED_ONE_IN, EVERY_PORT, CounterReading, SynSample
 from synguard.sensors.syn_sampler import OneIn
 
 COUNTED_FOR_S: Final = 5.0
@@ -172,6 +172,7 @@ class CountedSyns:
             options=seen["options"].astype(np.uint32),
             more=(count - 1).astype(np.uint32),
             lost=max(pushed_out, 0) // one_in,
+            of_banned=max(BANNED_ONE_IN // one_in, 1),
         )
 
     def close(self) -> None:
