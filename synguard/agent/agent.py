@@ -27,6 +27,7 @@ from synguard.agent.resource_usage import ResourceUsage
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
 from synguard.agent.short_lived import ShortLived
 from synguard.agent.syn_cookies import SynCookies
+from synguard.agent.syn_sources import blind_to
 from synguard.agent.totals import Totals, active_bans_by
 from synguard.clock import Clock
 from synguard.decision.engine import Decision, Engine
@@ -195,7 +196,7 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         if self.record is not None:
             self.record(utc, readings, self._protected_list.known)
         assessment = self._detector.assess(readings, self._engine.evaluator_state.active_bans.ban_filter(utc))
-        self._unsampled_pps = assessment.unsampled_pps
+        self._unsampled_pps = blind_to(self._sources.syns, assessment.unsampled_pps, now)
         self._short_lived.want(assessment.flood.unseen_pps, now)
         self._engine.evaluator_state.challenge = self.challenge()
         decision = self._follow_challenges(self._engine.decide(assessment, utc), assessment, now, utc)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -24,7 +24,7 @@ from synguard.agent.mode_controller import ModeController, ModeParts
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.syn_cookies import cookies_for
-from synguard.agent.syn_sources import SynSensor, SynSources
+from synguard.agent.syn_sources import SynSources
 from synguard.agent.systemd import ServiceManager
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
@@ -42,7 +42,6 @@ from synguard.operator.enablement import EnablementFile
 from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
-from synguard.readings import CounterReading
 from synguard.sensors.counters import read_counters
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
@@ -183,16 +182,13 @@ def plane_for(config: Config, clock: Clock) -> Plane:
 def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
     most, tables = config.sampler.kept_per_second, SocketTables()
-
-    def syns(counters: Callable[[float], CounterReading]) -> SynSensor:
-        sampler = SynSampler(most)
-        return sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most, counters))
-
+    sampler = SynSampler(most)
+    syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))
     if config.containers.watch == "auto":
         everywhere = EveryNamespace(tables)
         return HostSensors(
             sockets=everywhere,
-            syns=syns(everywhere.counters),
+            syns=syns,
             counters=everywhere.counters,
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
@@ -203,7 +199,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
         )
     return HostSensors(
         sockets=tables,
-        syns=syns(read_counters),
+        syns=syns,
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
