@@ -194,7 +194,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
             protected=everywhere.protected,
             cpu=read_cpu,
             glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
-            ended=EndedConnections(),
+            ended=EndedConnections(everywhere.openers, everywhere.as_published),
             containers=everywhere,
         )
     return HostSensors(
