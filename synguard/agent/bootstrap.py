@@ -13,17 +13,16 @@ from synguard.agent.agent import Agent
 from synguard.agent.alerts import alerting
 from synguard.agent.challenging import Challenging
 from synguard.agent.config_reload import Loader
-from synguard.agent.enforcement import Enforcement
 from synguard.agent.false_positives import FalsePositiveWatch
 from synguard.agent.fleet import in_fleet
 from synguard.agent.history import History
 from synguard.agent.kernel_watch import KernelWatch
 from synguard.agent.lock import AgentLock
 from synguard.agent.metrics_endpoint import measuring
-from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.mode_controller import ModeController
+from synguard.agent.mode_parts import ModeParts, mode_parts
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
-from synguard.agent.syn_cookies import cookies_for
 from synguard.agent.syn_sources import SynSources
 from synguard.agent.systemd import ServiceManager
 from synguard.clock import Clock, SystemClock
@@ -89,12 +88,14 @@ def agent_for(
         ledger.hurry(LEDGER_WAIT_S)
 
         challenging = Challenging(config, clock.utcnow) if config.challenge.enabled == "auto" else None
+        sources = host_sources(config, challenging)
 
         def parts(mode: Mode) -> ModeParts:
-            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
+            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, sources, challenging)
 
         orders = None if insists else EnablementFile(config.state_dir)
-        mode_controller = ModeController(orders, parts, ledger, config.mode, panic=PanicFile(config.state_dir))
+        panic, by = PanicFile(config.state_dir), "option" if insists else "config"
+        mode_controller = ModeController(orders, parts, ledger, config.mode, panic=panic, otherwise=by)
         mode = mode_controller.wanted(clock.monotonic())
         made = parts(mode)
         if keep is not None:
@@ -105,18 +106,15 @@ def agent_for(
         agent = Agent(
             config.model_copy(update={"mode": mode}),
             policies,
-            sources=host_sources(config, challenging),
-            enforcement=made.enforcement,
-            cookies=made.cookies,
+            sources=sources,
+            parts=made,
             ledger=ledger,
             clock=clock,
             mode_controller=mode_controller,
-            mode_by="option" if insists else "config",
+            challenging=challenging,
         )
         if challenging is not None:
             held.callback(challenging.close)
-            agent.challenging = challenging
-            agent.challenge = lambda: challenging.state
             agent.conditions.ask(Code.CHALLENGES_OFF, lambda: challenging.trouble, fix="synguard doctor")
         held.callback(agent.close)
         for observer in (
@@ -137,7 +135,9 @@ def agent_for(
         yield agent
 
 
-def parts_for(config: Config, ledger: Ledger, clock: Clock, challenging: Challenging | None = None) -> ModeParts:
+def parts_for(
+    config: Config, ledger: Ledger, clock: Clock, sources: HostSensors, challenging: Challenging | None = None
+) -> ModeParts:
     """Return what the config's mode is made of: a plane that is checked, and SYN cookies.
 
     Raises:
@@ -148,8 +148,7 @@ def parts_for(config: Config, ledger: Ledger, clock: Clock, challenging: Challen
     if config.mode is Mode.ENFORCE:
         plane = _with_challenges(plane, ledger, clock, challenging)
     reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK, glance=glance)
-    enforcement = Enforcement(ledger, plane, reconciler, dry_run=config.mode is Mode.DRY_RUN)
-    return ModeParts(enforcement, cookies_for(config, ledger))
+    return mode_parts(config, ledger, plane, reconciler, sources)
 
 
 def _with_challenges(plane: Plane, ledger: Ledger, clock: Clock, challenging: Challenging | None) -> Plane:
@@ -182,6 +181,7 @@ def plane_for(config: Config, clock: Clock) -> Plane:
 def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
     most, tables = config.sampler.kept_per_second, SocketTables()
+
     sampler = SynSampler(most)
     syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))
     if config.containers.watch == "auto":

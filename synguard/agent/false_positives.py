@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from synguard.addresses import format_network, one_party
-from synguard.agent.agent import Tick
+from synguard.agent.tick import Tick
 from synguard.detector.columns import halves, network_at
 from synguard.errors import LedgerError
 from synguard.ledger import OVERLOOKED, FalsePositives, Ledger

@@ -155,7 +155,7 @@ def _order(
     if len(reason) > 200:
         raise UsageError("--reason is too long: 200 characters at most")
     return BanRequest(
-        targets=tuple(dict.fromkeys(parameter_types.network(word) for word in targets)),
+        targets=tuple(parameter_types.networks(targets, "--reason", "--for")),
         lasts_s=_lasts(lasts),
         scope=scope or (Scope.NEW if numbers or action.challenges else Scope.ALL),
         action=action,

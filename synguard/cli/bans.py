@@ -31,12 +31,14 @@ def bans(
     ] = None,
     all_ended: Annotated[bool, typer.Option("--all-ended", help="Also bans that have ended, see --since.")] = False,
     since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help="With --all-ended: begun how long ago.")
+        str, typer.Option("--since", metavar="WHEN", help="With --all-ended: begun since, 24h, 7d or yesterday.")
     ] = "24h",
     target: Annotated[
         str | None, typer.Option("--target", metavar="TARGET", help="Only those that share an address with it.")
     ] = None,
-    origin: Annotated[Origin | None, typer.Option("--origin", help="Only those of the agent, or by hand.")] = None,
+    origin: Annotated[
+        Origin | None, typer.Option("--origin", help="Only those of the agent, or by hand (manual).")
+    ] = None,
     scope: Annotated[Scope | None, typer.Option("--scope", help="Only those of this scope.")] = None,
     sort: Annotated[BanOrder, typer.Option("--sort", help="Order of the rows; left is expires.")] = BanOrder.EXPIRES,
     limit: Annotated[
@@ -58,7 +60,6 @@ def bans(
       synguard bans --json | jq -r '.[].target'
     """
     soon_s = None if expiring is None else parameter_types.duration(expiring)
-    since_s = parameter_types.duration(since)
     rows = limit if limit is not None else A_PAGE if sys.stdout.isatty() else 0
     if page > 1 and not rows:
         raise UsageError("--page needs --limit: how many rows a page has")
@@ -69,7 +70,7 @@ def bans(
 
     now = utcnow()
     choice = Choice(
-        begun_since=now - timedelta(seconds=since_s) if all_ended else None,
+        begun_since=parameter_types.past(since, now) if all_ended else None,
         ending_by=None if soon_s is None else now + timedelta(seconds=soon_s),
         near=near,
         origin=origin,
@@ -126,7 +127,8 @@ def _nothing(of: int, standing: int) -> str:
     if of:
         return f"no such page: there are {of:,} bans"
     if standing:
-        return f"{standing:,} bans stand, and none of them is what was asked for; all of them: synguard bans"
+        many = "1 ban stands and is not" if standing == 1 else f"{standing:,} bans stand, and none of them is"
+        return f"{many} what was asked for; all of them: synguard bans"
     return "no bans stand"
 
 
@@ -154,4 +156,4 @@ def _print_text(
         more = f"; the next with --page {page + 1}" if rows * page < of else ""
         print(f"{len(records):,} of {of:,} bans{more}, all with --limit 0")
     if absent:
-        print("bans that are not in the kernel stop nothing: start the agent, or see synguard doctor")
+        print("bans that are not in the kernel stop nothing: ban them again, or see synguard doctor")

@@ -136,7 +136,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
         yield Finding("ledger", Level.BAD, str(error), "see the sentence before")
         return
     size = path.stat().st_size / 1e6
-    yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, sound; {len(active_bans)} bans stand")
+    yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, sound; {len(active_bans):,} bans stand")
     yield from _held(config, active_bans, [one for one in recent if one.kind == "repair"])
 
 

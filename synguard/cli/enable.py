@@ -33,6 +33,7 @@ from synguard.operator.login import ssh_connection_of, why_not_new
 from synguard.operator.panic import refuse_in_panic
 from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks, operator_of
 from synguard.output.tables import print_json, printable
+from synguard.output.times import both_zones
 from synguard.policy.models import Config
 from synguard.report.account import PossibleFalsePositive, possible_false_positives_in
 from synguard.sensors.logged_in import read_ssh_peers
@@ -154,8 +155,9 @@ def _confirm(config: Config, orders: EnablementFile, login: Login, force: bool) 
     if order.confirmed_at is not None or not order.on_trial:
         return _shape(order, "enforcement is enabled for good already")
     if not order.stands(boot_id(), time.monotonic()):
+        ended = f" at {both_zones(order.until)}" if order.until else ""
         raise RefusedError(
-            f"too late: the trial ended at {order.until:%H:%M:%S} UTC and the agent is in dry-run again; "
+            f"too late: the trial ended{ended} and the agent is in dry-run again; "
             "synguard enable --confirm-within begins another"
         )
     doubt = why_not_new(order, login)
@@ -237,8 +239,8 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
 
 def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePositive, ...]]:
     """Return which targets dry-run would have banned in the last day, latest first, and which bans could hurt whom."""
-    bans = account_of(config, 86400.0).dry_run_bans
     now = utcnow()
+    bans = account_of(config, now - timedelta(days=1), now, now).dry_run_bans
     hurt = possible_false_positives_in(bans, connected_peers(bans, now), protected_here(config), now, ended_too=True)
     return list(dict.fromkeys(format_network(record.ban.target) for record in bans)), hurt
 

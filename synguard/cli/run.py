@@ -92,7 +92,7 @@ def run(
 
             recorder = Recorder(record, limit, agent.mode, force=force)
             capabilities.give_up_all_but(kept)
-            agent.record = held.enter_context(recorder).record
+            agent.sensing.record = held.enter_context(recorder).record
         _greet(agent.mode, policies, form)
         run_until_signalled(agent, clock, load, for_s)
 

@@ -81,16 +81,16 @@ def unban(
         _unban(wanted, settings, json, step)
 
 
-def ban_id_or_network(word: str) -> str | Network:
+def ban_id_or_network(word: str, time_option: str = "") -> str | Network:
     """Return the network that a word names, or the word where it is a ban's id.
 
     Raises:
         UsageError: It is neither.
     """
     try:
-        return parameter_types.network(word)
+        return parameter_types.networks([word], time_option=time_option)[0]
     except UsageError:
-        if _ID.fullmatch(word):
+        if _ID.fullmatch(word) and not (time_option and parameter_types.is_duration(word)):
             return word
         raise
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
-from synguard.addresses import Network
+from synguard.addresses import Network, one_party
 from synguard.decision.banned_networks import FOREVER, BannedNetworks, microseconds
 from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks
@@ -111,7 +111,7 @@ class ActiveBans:
     def _count_challenges(self, ban: Ban, by: int) -> None:
         if ban.action.challenges:
             self.challenges += by
-            self.challenges_of_many += by * (ban.target.prefixlen < (32 if ban.target.version == 4 else 64))
+            self.challenges_of_many += by * (not one_party(ban.target))
 
     def _forget_width(self, target: Network) -> None:
         width = (target.version, target.prefixlen)

@@ -81,7 +81,7 @@ class Engine:
             offenders=RepeatOffenders(offenders or {}),
             proven=ProvenPeers(config.proven.lifetime, config.proven.at_most, mix=chance.getrandbits(64) | 1),
         )
-        self._judge_by(config, policies)
+        self.use(config, policies)
 
     @property
     def phase(self) -> Phase:
@@ -91,7 +91,7 @@ class Engine:
     def use(self, config: Config, policies: Sequence[Policy]) -> None:
         """Judge by other policies from now on; what is known of peers, offenders and the incident stays known."""
         self.evaluator_state.budget.budget = config.budget
-        self.evaluator_state.proven.limit(config.proven.lifetime, config.proven.at_most)
+        self.evaluator_state.proven.limit(config.proven.lifetime, config.proven.at_most, config.pref64)
         self._incidents.levels = config.incident
         self._judge_by(config, policies)
 

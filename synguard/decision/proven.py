@@ -7,16 +7,17 @@ pushes out its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from ipaddress import IPv6Network
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import Network
+from synguard.addresses import EMBEDDING, Network
 from synguard.detector.ban_filter import Networks, within
-from synguard.detector.columns import halves, is_ipv4, masks, network_at
+from synguard.detector.columns import as_judged, halves, is_ipv4, masks, network_at
 from synguard.detector.dispersion import SPREAD_PREFIX
 from synguard.readings import U64
 
@@ -62,18 +63,18 @@ class ProvenPeers:
     """
 
     def __init__(self, lifetime_s: float, at_most: int, mix: int = 0x9E3779B97F4A7C15) -> None:
-        self._lifetime_s = lifetime_s
-        self._at_most = at_most
+        self.limit(lifetime_s, at_most)
         self._mix = np.uint64(mix)
         nothing, never = np.empty(0, np.uint64), np.empty(0, np.float64)
         self._table = _Table(nothing, nothing, nothing, never, never)
         self._by_high: tuple[_Rows, U64] | None = None
         self._cleared_at = float("-inf")
 
-    def limit(self, lifetime_s: float, at_most: int) -> None:
-        """Remember for this long and this many from now on."""
+    def limit(self, lifetime_s: float, at_most: int, embedding: Iterable[IPv6Network] = ()) -> None:
+        """Remember for this long and this many from now on; further prefixes (``pref64``) embed IPv4 addresses."""
         self._lifetime_s = lifetime_s
         self._at_most = at_most
+        self._embedding = (*EMBEDDING, *embedding)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -184,11 +185,11 @@ class ProvenPeers:
         self._cleared_at = now
         table = self._table.where(self._table.seen >= now - self._lifetime_s)
         if len(table) > self._at_most:
-            table = table.where(_seniors(table, self._at_most - self._at_most // SPARE_PLACES))
+            table = table.where(_seniors(table, self._at_most - self._at_most // SPARE_PLACES, self._embedding))
         self._replace(table)
 
 
-def _seniors(table: _Table, places: int) -> npt.NDArray[np.bool_]:
+def _seniors(table: _Table, places: int, embedding: Iterable[IPv6Network]) -> npt.NDArray[np.bool_]:
     """Return which rows (bool, one per row) keep a place.
 
     Half of the places go by age: the oldest of each /16 or /32, then the second oldest, … The other half go by network,
@@ -196,8 +197,9 @@ def _seniors(table: _Table, places: int) -> npt.NDArray[np.bool_]:
     the other. So neither new peers push out the old, nor old ones of one network those of its neighbours. Of peers that
     were first seen in the same moment, as all are when an agent starts, age says nothing.
     """
-    order, count = np.lexsort((table.low, table.high)), len(table)
-    networks = [_numbered(_networks(table, lengths)[order]) for lengths in LEVELS]
+    high, low = as_judged(table.high, table.low, embedding)
+    order, count = np.lexsort((low, high)), len(table)
+    networks = [_numbered(_networks(high, low, lengths)[order]) for lengths in LEVELS]
     age = _numbered_values(table.since[order])
     narrow = by_network = _places(networks[0], age)
     for network in networks[1:]:
@@ -210,12 +212,12 @@ def _seniors(table: _Table, places: int) -> npt.NDArray[np.bool_]:
     return kept
 
 
-def _networks(table: _Table, lengths: Mapping[int, int]) -> U64:
+def _networks(high: U64, low: U64, lengths: Mapping[int, int]) -> U64:
     """Return a number for each row's network, of a length by IP version, up to 64."""
     return np.where(
-        is_ipv4(table.high, table.low),
-        table.low >> np.uint64(32 - lengths[4]) | np.uint64(1 << 63),
-        table.high >> np.uint64(64 - lengths[6]),
+        is_ipv4(high, low),
+        low >> np.uint64(32 - lengths[4]) | np.uint64(1 << 63),
+        high >> np.uint64(64 - lengths[6]),
     )
 
 

@@ -59,6 +59,11 @@ class ListenerPressure:
     """The other network namespace that it lives in; empty for ours."""
 
     @property
+    def family(self) -> str:
+        """``ipv4`` or ``ipv6``."""
+        return f"ipv{self.version}"
+
+    @property
     def overwhelmed(self) -> bool:
         """Whether the SYN queue is full, and of more than what scans leave in the shortest one."""
         return self.censored and self.half_open >= FEW

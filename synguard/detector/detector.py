@@ -51,6 +51,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
 
     def __init__(self, policies: Sequence[Policy], seed: int) -> None:
         self.policies = tuple(policies)
+        self._embedding = sorted({prefix for policy in policies for prefix in policy.prefixes.embedding})
         self._arrivals = NewConnections(seed)
         self._recent_sources = RecentSources(seed)
         self._measured_at: dict[Signal, float] = {}
@@ -282,9 +283,17 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             count = np.concatenate([sample.count for sample in recent])
             free = ~ban_filter.stops(high, low, port, forgeable=True)
             pps = self._syn_pps() * float(count[free].sum() / max(count.sum(), 1))
-            return dispersion(high[free], low[free], port[free], headers=header[free], pps=pps, count=count[free])
+            return dispersion(
+                high[free],
+                low[free],
+                port[free],
+                headers=header[free],
+                pps=pps,
+                count=count[free],
+                embedding=self._embedding,
+            )
         if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
             return None
         table = self._half_open.table
-        free = ~ban_filter.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True)
-        return dispersion(table.remote_high[free], table.remote_low[free], table.local_port[free])
+        table = table.where(~ban_filter.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True))
+        return dispersion(table.remote_high, table.remote_low, table.local_port, embedding=self._embedding)

@@ -229,8 +229,8 @@ def new_id() -> str:
 
 
 def describe(ban: Ban) -> str:
-    """Return a ban in a few words: ``192.0.2.0/24 (all, drop) until 2026-03-01T12:00:00Z``."""
-    until = "for good" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    """Return a ban in a few words: ``192.0.2.0/24 (all, drop) until 2026-03-01 12:00:00 UTC``."""
+    until = "for good" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%d %H:%M:%S} UTC"
     return f"{format_network(ban.target)} ({ban.scope}, {ban.action}) {until}"
 
 

@@ -100,12 +100,8 @@ class Ceilings(Base):
         "length too), one for each port they name; about 200 bytes of kernel memory each, "
         "and 2 kB of the agent's for each ban",
     )
-    rules: Whole = Field(
-        10_000,
-        ge=64,
-        le=100_000,
-        description="where each ban is a rule (members = rules): rules of one table; every packet is compared with all",
-    )
+
+    retired = frozenset({"rules"})
 
 
 class IncidentLevels(Base):
@@ -216,12 +212,7 @@ class Config(Base):  # wide: one record, a field a key of the file
     plane: Literal["auto", "iptables", "nftables"] = Field(
         "auto",
         description="which part of the kernel holds rules; auto: legacy iptables with ipsets where that works, "
-        "else nftables, else one iptables rule per ban",
-    )
-    members: Literal["auto", "sets", "rules"] = Field(
-        "auto",
-        description="iptables: members in ipsets, or one rule per ban; auto prefers sets; where plane = auto, "
-        "rules are taken only if nftables does not work",
+        "else nftables",
     )
     policies: tuple[str, ...] = Field(("default",), min_length=1, description="packs by name, files by path")
     pref64: tuple[Pref64, ...] = Field(
@@ -247,3 +238,5 @@ class Config(Base):  # wide: one record, a field a key of the file
     notify: Notify = Field(Notify(), description="messages")
     metrics: Metrics = Field(Metrics(), description="figures for Prometheus")
     log: Log = Field(Log(), description="how log lines look")
+
+    retired = frozenset({"members"})

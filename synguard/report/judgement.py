@@ -42,8 +42,10 @@ class Judgement:
     """The verdict, one sentence with its numbers."""
     sentences: tuple[str, ...]
     """What else happened, the gravest first."""
-    bans: int
-    """Automatic bans of the span: those made, and those a dry run would have made."""
+    made: int
+    """Automatic bans of the span …"""
+    would_be: int
+    """… and those that a dry run would have made."""
     false_positives: int | None
     """Clients that were served although a would-be ban stood against them; None where nobody looked."""
     looks: tuple[NotableDecision, ...]
@@ -59,12 +61,14 @@ class Judgement:
 def judged(account: Account) -> Judgement:
     """Return the judgement on an account."""
     automatic = [record for record in account.bans if record.ban.origin is Origin.AUTO]
+    made = sum(not record.ban.dry_run for record in automatic)
     looks = tuple(_looks(account, automatic))
     false_positives = _false_positives(account)
     return Judgement(
-        headline=_headline(account, automatic, false_positives, looks),
+        headline=_headline(account, made, len(automatic) - made, false_positives, looks),
         sentences=tuple(_sentences(account)),
-        bans=len(automatic),
+        made=made,
+        would_be=len(automatic) - made,
         false_positives=false_positives,
         looks=looks,
         unknown=tuple(_unknown(account)),
@@ -88,23 +92,21 @@ def over_limit(evidence: Iterable[Evidence]) -> float:
 
 
 def _headline(
-    account: Account, automatic: Sequence[BanRecord], false_positives: int | None, looks: Sequence[NotableDecision]
+    account: Account, made: int, would_be: int, false_positives: int | None, looks: Sequence[NotableDecision]
 ) -> str:
     since = since_words(account.since, account.until)
     worth = f"{count(len(looks), 'decision', 'decisions')} worth a look"
-    bans = count(len(automatic), "ban", "bans")
-    if account.enforced and account.real:
-        by_hand = len(account.real) - sum(record.ban.origin is Origin.AUTO for record in account.real)
+    if account.enforced and (account.real or would_be):
+        by_hand = len(account.real) - made
         hand = f", {by_hand} more by hand" if by_hand else ""
         packets = sum(record.packets for record in account.real)
-        real = sum(not record.ban.dry_run for record in automatic)
-        rest = f" and {count(len(automatic) - real, 'would-be ban', 'would-be bans')}" if len(automatic) > real else ""
-        made = f"{count(real, 'automatic ban', 'automatic bans')}{rest}{hand}"
-        return f"Since {since}: {made}, {count(packets, 'packet', 'packets')} stopped, {worth}."
+        rest = f" and {count(would_be, 'would-be ban', 'would-be bans')}" if would_be else ""
+        bans = f"{count(made, 'automatic ban', 'automatic bans')}{rest}{hand}"
+        return f"Since {since}: {bans}, {count(packets, 'packet', 'packets')} stopped, {worth}."
     if account.mode is Mode.ENFORCE:
         return f"Enforcing since {since}: no ban was needed, {worth}."
     clients = "served clients touched: not known" if false_positives is None else _clients(false_positives)
-    return f"Had you enforced since {since}: {bans}, {clients}, {worth}."
+    return f"Had you enforced since {since}: {count(would_be, 'ban', 'bans')}, {clients}, {worth}."
 
 
 def _clients(false_positives: int) -> str:
@@ -210,7 +212,7 @@ def judgement_shape(judgement: Judgement) -> dict[str, Any]:
     """Return the judgement as JSON."""
     return {
         "verdict": judgement.paragraph,
-        "bans_automatic": judgement.bans,
+        "bans_automatic": judgement.made + judgement.would_be,
         "served_clients_touched": judgement.false_positives,
         "worth_a_look": [{"target": one.target, "reasons": list(one.reasons)} for one in judgement.looks],
         "not_known": list(judgement.unknown),

@@ -12,7 +12,7 @@ from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.model import Signal
 from synguard.output.times import both_zones, clock_time
 from synguard.policy.models import Policy
-from synguard.report.ban_table import counted, state
+from synguard.report.ban_table import by, counted, state
 from synguard.report.shapes import record_shape, verdict_shape
 from synguard.status.model import LeakStatus, TargetStatus
 
@@ -116,10 +116,7 @@ def _answer(known: Knowledge, now: datetime) -> str:
         return f"is {'challenged' if ban.action.challenges else 'banned'}{by} {until}: {ban.reason}"
     absent = known.absent(now)
     if absent:
-        return (
-            f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; start the agent, or ban it again, and see "
-            "synguard doctor"
-        )
+        return f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; ban it again, or see synguard doctor"
     if any(one.stands(now) for one in known.bans):
         return "would be banned, were this no dry run"
     if known.protected:
@@ -135,7 +132,7 @@ def _ban_lines(record: BanRecord, now: datetime, *, absent: bool) -> Iterator[st
         f"  ban {ban.id} of {format_network(ban.target)}, {there}: {ban.scope}, {ban.action}, "
         f"{clock_time(ban.created_at, now)} {until}, {counted(record, now)}"
     )
-    yield f"      {ban.origin}, {ban.policy}: {ban.reason}"
+    yield f"      by {by(ban)}: {ban.reason}"
     for one in ban.evidence:
         yield f"      evidence: {one}"
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from synguard.addresses import Network, format_network
-from synguard.model import Ban, KernelBan, Mode, Origin
+from synguard.model import Ban, KernelBan, Mode
 from synguard.output.times import ago, clock_time
+from synguard.report.ban_table import by
 from synguard.top.rows import Grade, ListenerRow, Pane, Row, TargetRow, network_rank
 from synguard.top.snapshot import Snapshot
 from synguard.top.text import figure, short_left
@@ -120,10 +121,6 @@ class BanRow:
         return _FOREVER if left is None else left.total_seconds()
 
     @property
-    def _by(self) -> str:
-        return "hand" if self.ban.origin is Origin.MANUAL else self.ban.policy
-
-    @property
     def _last(self) -> str:
         if self.rate:
             return "now"
@@ -140,7 +137,7 @@ class BanRow:
             self.target,
             self.state,
             scope,
-            self._by,
+            by(self.ban),
             *counts,
             self._last,
             ban.id,
@@ -156,7 +153,7 @@ class BanRow:
         counts = f"{figure(self.packets)} {done}, {figure(self.rate)} a second now, last {self._last}"
         return (
             f"{self.target}, {self.state}: {ban.scope}, {ban.action}{ports}, {clock_time(ban.created_at, at)} {ends}",
-            f"id {ban.id}, by {self._by}: {ban.reason}",
+            f"id {ban.id}, by {by(self.ban)}: {ban.reason}",
             *(f"evidence: {one}" for one in ban.evidence),
             *([f"banned {ban.times} times"] if ban.times > 1 else []),
             "nothing is counted in a dry run" if ban.dry_run else counts,

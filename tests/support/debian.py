@@ -101,6 +101,7 @@ def _base(suite: str, packages: tuple[str, ...]) -> Path:
             "--quiet",
             "--variant=minbase",
             "--mode=root",
+            '--aptopt=Acquire::Check-Valid-Until "false"',  # a mirror may be weeks behind
             *include,
             suite,
             made,

@@ -118,6 +118,23 @@ def test_a_hung_agent_is_killed(host: CliHost, hung: subprocess.Popen[str], monk
     assert hung.wait(5) == -signal.SIGKILL
 
 
+def test_an_agent_that_still_works_is_waited_for(
+    host: CliHost, hung: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synguard.cli.panic.PATIENCE_S", 0.3)
+
+    def work() -> None:
+        for _ in range(8):
+            tell(host, "config", hung.pid)
+            time.sleep(0.1)
+        tell(host, "panic", hung.pid)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert host.run("panic", "--yes", "--json").json["agent"] == "follows"
+    thread.join()
+
+
 def test_what_one_step_meets_keeps_no_other_from_being_taken(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
     host.run("ban", "203.0.113.7")
     ledger = host.state / "ledger.db"

@@ -11,6 +11,7 @@ from synguard.doctor.findings import Finding, Level
 from synguard.ledger import OVERLOOKED, ActionRecord, BanRecord, FalsePositives
 from synguard.model import Evidence, Mode, Origin, Scope, Signal
 from synguard.report.account import PossibleFalsePositive
+from synguard.report.html_rows import tiles
 from synguard.report.judgement import judged
 from synguard.report.next_steps import advice, next_command
 from synguard.report.timeline import Timeline
@@ -99,6 +100,20 @@ def test_enforcing_is_told_in_its_own_words() -> None:
     assert next_command(told, judgement) == "synguard review"
     quiet = judged(account(mode=Mode.ENFORCE))
     assert quiet.headline.startswith(f"Enforcing since {SINCE}: no ban was needed")
+
+
+def test_tiles_and_sentence_are_of_one_count() -> None:
+    """A tile said 10 automatic bans, the sentence below it 7 and 3 would-be bans."""
+    real = BanRecord(replace(BANS[0].ban, dry_run=False), packets=4)
+    told = account(bans=(real, *(would_ban(n, f"203.0.113.{n}", NOW - timedelta(hours=1)) for n in (2, 3))))
+    judgement = judged(told)
+    assert "1 automatic ban and 2 would-be bans, 4 packets stopped" in judgement.headline
+    assert [(tile["name"], tile["value"]) for tile in tiles(told, judgement)[:2]] == [
+        ("automatic bans", "1"),
+        ("would-be bans", "2"),
+    ]
+    trial = account(bans=told.bans[1:], mode=Mode.ENFORCE)
+    assert "0 automatic bans and 2 would-be bans" in judged(trial).headline
 
 
 def test_gaps_full_queues_and_what_was_cut_are_said_to_be_not_known() -> None:

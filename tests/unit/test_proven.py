@@ -100,3 +100,12 @@ def test_many_handshakes_of_neighbours_do_not_push_out_a_client(
     proven.add(peers(*primed[::-1]), 3.0)
     assert proven.count(ip_network(served)) == 1
     assert len(proven) <= 200
+
+
+def test_translated_peers_keep_their_places_as_ipv4_peers_do() -> None:
+    """Behind NAT64 all clients lie in one /32: they were one network, which gives way first."""
+    proven = ProvenPeers(600, 100)
+    served = [f"64:ff9b::198.{number}.100.1" for number in range(40)]
+    proven.add(peers(*served), 1.0)
+    proven.add(peers(*(f"2001:db8:9:{i:x}::1" for i in range(200))), 2.0)
+    assert all(proven.seen_at(ip_network(one)) == 1.0 for one in served)

@@ -101,9 +101,9 @@ _synguard_bans() {
   _arguments -s \
     '--expiring[Only those that end so soon]:TIME:(30s 10m 1h 2h 1d)' \
     '--all-ended[Also bans that have ended, see --since]' \
-    '--since[With --all-ended\: begun how long ago]:TIME:(30s 10m 1h 2h 1d)' \
+    '--since[With --all-ended\: begun since, 24h, 7d or yesterday]:WHEN: ' \
     '--target[Only those that share an address with it]:TARGET: ' \
-    '--origin[Only those of the agent, or by hand]:auto|manual|crowdsec:(auto manual crowdsec)' \
+    '--origin[Only those of the agent, or by hand (manual)]:auto|manual|crowdsec:(auto manual crowdsec)' \
     '--scope[Only those of this scope]:new|all:(new all)' \
     '--sort[Order of the rows; left is expires]:expires|left|created|packets|score|target:(expires left created packets score target)' \
     '--limit[Rows a page; 0 for all. Default 50 at a terminal, else all]:N: ' \
@@ -236,9 +236,11 @@ _synguard_review() {
 
 _synguard_report() {
   _arguments -s \
-    '--since[How far back]:TIME:(30s 10m 1h 2h 1d)' \
+    '--since[24h, 7d, yesterday, or a time like 2026-12-01.  \[default\: 24h\]]:WHEN: ' \
+    '--between[Until TO, not until now; written like --since]:FROM TO: ' \
     '--format[How it is written; else as FILE is called, else text]:text|json|html:(text json html)' \
     '(--output -o)--output[Write it here, not to the terminal; - for stdout]:FILE:_files' '(--output -o)-o[Write it here, not to the terminal; - for stdout]:FILE:_files' \
+    '--send[Send it to the services of \[notify\]\: in words, and as a page by mail]' \
     '--force[Write over a file that is no report]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
