@@ -46,19 +46,19 @@ class Format(StrEnum):
 
 
 def report(
-    since: Annotated[str, typer.Option("--since", metavar="TIME", help="How far back.")] = "24h",
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help="Report the last TIME.")] = "24h",
     form: Annotated[
-        Format | None, typer.Option("--format", help="How it is written; else as FILE is called, else text.")
+        Format | None, typer.Option("--format", help="Format; by default from the name of FILE, else text.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write it here, not to the terminal; - for stdout."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write to FILE; - for stdout."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is no report.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no report.")] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Tell what was banned, or would have been in a dry run, why, and who was spared.
+    """Report what was banned, or would have been in a dry run, why, and who was spared.
 
     Examples:
       synguard report

@@ -235,4 +235,4 @@ def _crowded(assessment: Assessment) -> str:
 def _slow_application(assessment: Assessment) -> str:
     slow = [pressure for pressure in assessment.pressure if not pressure.accepting]
     names = ", ".join(f"port {p.port}" + (f" ({p.process})" if p.process else "") for p in slow) or "a listener"
-    return f"slow application: the accept queue of {names} is full; that is no flood, and nobody is banned for it"
+    return f"slow application: the accept queue of {names} is full; this is no flood, and no one is banned for it"
