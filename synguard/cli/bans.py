@@ -31,7 +31,8 @@ def bans(
     ] = None,
     all_ended: Annotated[bool, typer.Option("--all-ended", help="Also bans that have ended; see --since.")] = False,
     since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help="With --all-ended: only bans of the last TIME.")
+        str,
+        typer.Option("--since", metavar="WHEN", help="With --all-ended: bans made since WHEN: 24h, 7d or yesterday."),
     ] = "24h",
     target: Annotated[
         str | None, typer.Option("--target", metavar="TARGET", help="Only bans that share an address with TARGET.")
@@ -66,7 +67,6 @@ def bans(
       synguard bans --json | jq -r '.[].target'
     """
     soon_s = None if expiring is None else parameter_types.duration(expiring)
-    since_s = parameter_types.duration(since)
     rows = limit if limit is not None else A_PAGE if sys.stdout.isatty() else 0
     if page > 1 and not rows:
         raise UsageError("--page needs --limit: how many rows a page has")
@@ -77,7 +77,7 @@ def bans(
 
     now = utcnow()
     choice = Choice(
-        begun_since=now - timedelta(seconds=since_s) if all_ended else None,
+        begun_since=parameter_types.past(since, now) if all_ended else None,
         ending_by=None if soon_s is None else now + timedelta(seconds=soon_s),
         near=near,
         origin=origin,

@@ -241,8 +241,8 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
 
 def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePositive, ...]]:
     """Return which targets dry-run would have banned in the last day, latest first, and which bans could hurt whom."""
-    bans = account_of(config, 86400.0).dry_run_bans
     now = utcnow()
+    bans = account_of(config, now - timedelta(days=1), now, now).dry_run_bans
     hurt = possible_false_positives_in(bans, connected_peers(bans, now), protected_here(config), now, ended_too=True)
     return list(dict.fromkeys(format_network(record.ban.target) for record in bans)), hurt
 

@@ -54,7 +54,7 @@ def extend(
     if sum((by is not None, until is not None, permanent)) != 1:
         raise UsageError("give a length: --for TIME, --until WHEN or --permanent")
     seconds = None if by is None else parameter_types.duration(by)
-    end = None if until is None else _moment(until)
+    end = None if until is None else parameter_types.moment(until)
     with open_context(loaded(config)) as context:
         now = utcnow()
         found = _found(wanted, context.ledger.active_bans(now))
@@ -112,10 +112,3 @@ def _changes(bans: Iterable[Ban], by_s: float | None, end: datetime | None, now:
     if refused:
         raise RefusedError("\n".join([*refused[:20], "nothing was changed"]))
     return changes
-
-
-def _moment(word: str) -> datetime:
-    try:
-        return datetime.fromisoformat(word.strip()).astimezone()
-    except ValueError as error:
-        raise UsageError(f'"{word[:40]}" is no time: write it like "2026-12-01 08:00", with Z for UTC') from error

@@ -188,6 +188,11 @@ SERIES: Final = (
         _one(lambda s: s.challenges.targets),
     ),
     MetricSpec(
+        "synguard_dropped_headers",
+        "headers of SYNs that are dropped at the interface",
+        _one(lambda s: s.challenges.headers),
+    ),
+    MetricSpec(
         "synguard_challenged_syns_total",
         "SYNs of challenged targets, by what became of them, read every 5 s",
         lambda snapshot: [

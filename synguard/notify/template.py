@@ -104,6 +104,11 @@ def over(host: str, utc: datetime, ended: tuple[tuple[About, str], ...]) -> Mess
     return made(About.OVER, utc, f"{host}: no longer: {HEADINGS[ended[0][0]]}", lines, None, ended)
 
 
+def report(host: str, utc: datetime, span: str, sentences: list[str]) -> Message:
+    """Return the message that a report comes with."""
+    return made(About.REPORT, utc, f"{host}: synguard report, {span}", sentences)
+
+
 def trial(host: str, utc: datetime) -> Message:
     """Return a message that says it is a test."""
     lines = ["This is a test: nothing is wrong.", "It was sent by: synguard notify test"]

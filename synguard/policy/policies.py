@@ -47,8 +47,8 @@ class Holds(Base):
         return hold
 
 
-StepName: TypeAlias = Literal["challenge", "limit", "drop"]
-MILD_TO_GRAVE: Final[tuple[StepName, ...]] = ("challenge", "limit", "drop")
+StepName: TypeAlias = Literal["challenge", "limit", "header", "drop"]
+MILD_TO_GRAVE: Final[tuple[StepName, ...]] = ("challenge", "limit", "header", "drop")
 
 
 class Steps(Base):
@@ -57,7 +57,8 @@ class Steps(Base):
     half_open: tuple[StepName, ...] = Field(
         MILD_TO_GRAVE,
         min_length=1,
-        description="steps on half_open: challenge (SYNs are answered with cookies), limit (a few of them), drop",
+        description="steps on half_open: challenge (SYNs are answered with cookies), limit (a few of them), header "
+        "(beside those, SYNs of one exact header that no served client sends are dropped), drop",
     )
     syn_rate: tuple[StepName, ...] = Field(MILD_TO_GRAVE, min_length=1, description="steps on syn_rate")
 
@@ -65,7 +66,7 @@ class Steps(Base):
     @classmethod
     def _in_order(cls, steps: tuple[StepName, ...]) -> tuple[StepName, ...]:
         if list(steps) != [step for step in MILD_TO_GRAVE if step in steps]:
-            raise ValueError('must go from mild to grave, each once, like ["challenge", "limit", "drop"]')
+            raise ValueError('must go from mild to grave, each once, like ["challenge", "limit", "header", "drop"]')
         return steps
 
     def of(self, signals: Iterable[Signal]) -> tuple[StepName, ...]:

@@ -139,7 +139,8 @@ def _challenges(here: Mapping[str, Any], totals: Mapping[str, Any]) -> list[str]
     """Return how many targets are challenged and what became of their SYNs; nothing where challenges are off."""
     counts = f"{totals['answered']:,} SYNs answered, {totals['passed']:,} passed, {totals['limited']:,} over a limit"
     if here["works"] or here["targets"] or totals["answered"]:
-        return [f"challenged targets: {here['targets']:,}, since the start {counts}"]
+        headers = f"; headers dropped: {here['headers']}" if here["headers"] else ""
+        return [f"challenged targets: {here['targets']:,}, since the start {counts}{headers}"]
     return [f"challenges: none, {here['why_not']}"] if here["why_not"] else []
 
 

@@ -101,7 +101,7 @@ _synguard_bans() {
   _arguments -s \
     '--expiring[Only bans that expire within TIME]:TIME:(30s 10m 1h 2h 1d)' \
     '--all-ended[Also bans that have ended; see --since]' \
-    '--since[With --all-ended\: only bans of the last TIME]:TIME:(30s 10m 1h 2h 1d)' \
+    '--since[With --all-ended\: bans made since WHEN\: 24h, 7d or yesterday]:WHEN: ' \
     '--target[Only bans that share an address with TARGET]:TARGET: ' \
     '--origin[Only bans of this origin; manual\: made by hand]:auto|manual|crowdsec:(auto manual crowdsec)' \
     '--scope[Only bans of this scope]:new|all:(new all)' \
@@ -236,9 +236,11 @@ _synguard_review() {
 
 _synguard_report() {
   _arguments -s \
-    '--since[Report the last TIME]:TIME:(30s 10m 1h 2h 1d)' \
+    '--since[Report since WHEN\: 24h, 7d, yesterday, 2026-12-01.  \[default\: 24h\]]:WHEN: ' \
+    '--between[Report from FROM to TO, each written like --since]:FROM TO: ' \
     '--format[Format; by default from the name of FILE, else text]:text|json|html:(text json html)' \
     '(--output -o)--output[Write to FILE; - for stdout]:FILE:_files' '(--output -o)-o[Write to FILE; - for stdout]:FILE:_files' \
+    '--send[Send the report to the services of \[notify\]; as a page by mail]' \
     '--force[Overwrite a file that is no report]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
