@@ -116,6 +116,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             pressed=self._pressed.at(readings.at),
             crowded=self._crowded & self._stalling,
             port_mapping=readings.port_mapping,
+            recent_syns=tuple(self._recent_syns),
             crowds={
                 signal: Crowd(rows, ban_filter, signal.forgeable)
                 for signal, rows in self._crowds.items()

@@ -112,21 +112,7 @@ class CountedSyns:
         if ports is not EVERY_PORT:
             mine = _among(sources["port"], ports)
             sources, seen = sources[mine], seen[mine]
-        words = np.ascontiguousarray(sources["address"]).view(">u8").astype(np.uint64).reshape(-1, 2)
-        count = np.maximum(np.rint(seen["syns"] / one_in), 1)
-        return SynSample(
-            at=now,
-            window_s=window_s,
-            one_in=one_in,
-            source_high=words[:, 0],
-            source_low=words[:, 1],
-            local_port=sources["port"].astype(np.uint16),
-            ttl=seen["ttl"].astype(np.uint8),
-            tcp_window=seen["window"].astype(np.uint16),
-            options=seen["options"].astype(np.uint32),
-            more=(count - 1).astype(np.uint32),
-            lost=max(pushed_out, 0) // one_in,
-        )
+        return sample_of(sources, seen, now, window_s, one_in, max(pushed_out, 0) // one_in)
 
     def close(self) -> None:
         """Count by source no more; ports go on being counted. No effect while closed."""
@@ -136,6 +122,28 @@ class CountedSyns:
                 counter.count(0.0, 1)
             except SynguardError:
                 return  # it ends by itself
+
+
+def sample_of(
+    sources: Records, seen: Records, now: float, window_s: float, one_in: int = 1, lost: int = 0
+) -> SynSample:
+    """Return what the program counted by source as SYNs with their whole headers, each source and port a row."""
+    words = np.ascontiguousarray(sources["address"]).view(">u8").astype(np.uint64).reshape(-1, 2)
+    count = np.maximum(np.rint(seen["syns"] / one_in), 1)
+    return SynSample(
+        at=now,
+        window_s=window_s,
+        one_in=one_in,
+        source_high=words[:, 0],
+        source_low=words[:, 1],
+        local_port=sources["port"].astype(np.uint16),
+        ttl=seen["ttl"].astype(np.uint8),
+        tcp_window=seen["window"].astype(np.uint16),
+        options=seen["options"].astype(np.uint32),
+        more=(count - 1).astype(np.uint32),
+        lost=lost,
+        rest=(seen["mss"].astype(np.uint16), seen["length"].astype(np.uint16)),
+    )
 
 
 def _among(port: npt.NDArray[np.uint16], ports: frozenset[int]) -> npt.NDArray[np.bool_]:
