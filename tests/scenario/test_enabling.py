@@ -222,13 +222,13 @@ def test_a_plane_that_does_not_work_leaves_the_agent_rehearsing_and_says_so(scen
     def refuse(mode: Mode) -> None:
         raise PlaneUnavailableError("choosing a plane", "this host has neither")
 
-    make = scene.agent._mode_controller._make  # type: ignore[union-attr]  # a host that changes under the agent
-    scene.agent._mode_controller._make = refuse  # type: ignore[union-attr,assignment]
+    make = scene.agent._mode_controller._make  # a host that changes under the agent
+    scene.agent._mode_controller._make = refuse  # type: ignore[assignment]
     enable(scene)
     flood(scene, 3)
     assert scene.agent.mode is Mode.DRY_RUN
     assert any("this host has neither" in problem for problem in status(scene).problems)
-    scene.agent._mode_controller._make = make  # type: ignore[union-attr]
+    scene.agent._mode_controller._make = make
     flood(scene, 10)
     assert scene.held() == {ATTACKER}
     assert status(scene).problems == ()
