@@ -131,7 +131,8 @@ class Agent:
         assessment = self.sensing.assess(readings, state.active_bans.ban_filter(utc), now)
         self.challenges.learn()
         decision = self._engine.decide(assessment, utc)
-        decision = self.challenges.follow(decision, assessment, self._parts, now, utc)
+        counting = self.sensing.scheduler.sampling_one_in > 0
+        decision = self.challenges.follow(decision, assessment, self._parts, now, utc, counting=counting)
         self._parts.enforcement.add(decision.bans, decision.replaced)
         if decision.bans or assessment.completed is not None:
             self._exceptions = self._engine.proven_exceptions(utc)

@@ -48,27 +48,29 @@ class Format(StrEnum):
 def report(
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="WHEN", help="24h, 7d, yesterday, or a time like 2026-12-01.  [default: 24h]"),
+        typer.Option(
+            "--since", metavar="WHEN", help="Report since WHEN: 24h, 7d, yesterday, 2026-12-01.  [default: 24h]"
+        ),
     ] = None,
     between: Annotated[
         tuple[str, str] | None,
-        typer.Option("--between", metavar="FROM TO", help="Until TO, not until now; written like --since."),
+        typer.Option("--between", metavar="FROM TO", help="Report from FROM to TO, each written like --since."),
     ] = None,
     form: Annotated[
-        Format | None, typer.Option("--format", help="How it is written; else as FILE is called, else text.")
+        Format | None, typer.Option("--format", help="Format; by default from the name of FILE, else text.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write it here, not to the terminal; - for stdout."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write to FILE; - for stdout."),
     ] = None,
     send: Annotated[
-        bool, typer.Option("--send", help="Send it to the services of [notify]: in words, and as a page by mail.")
+        bool, typer.Option("--send", help="Send the report to the services of [notify]; as a page by mail.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is no report.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no report.")] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Tell what was banned, or would have been in a dry run, why, and who was spared.
+    """Report what was banned, or would have been in a dry run, why, and who was spared.
 
     Examples:
       synguard report

@@ -241,9 +241,9 @@ def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
     lines += [f"  protected: {format_network(party)} ({why})" for party, why in protected[:5]]
     if len(protected) > 5:
         lines.append(f"  protected: {len(protected) - 5} more")
-    lines += [f"  stands already: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
+    lines += [f"  already banned: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
     if len(impact.overlapping) > 5:
-        lines.append(f"  stands already: {len(impact.overlapping) - 5} more bans, see synguard bans")
+        lines.append(f"  already banned: {len(impact.overlapping) - 5} more bans, see synguard bans")
     return lines
 
 

@@ -84,7 +84,7 @@ def _ban(record: BanRecord, now: datetime) -> list[str]:
     ports = f" ports {','.join(map(str, ban.ports))}" if ban.ports else ""
     again = f", time {ban.times} for it" if ban.times > 1 else ""
     return [
-        f"{format_network(ban.target)}  {state(record, now)}: {ban.scope}{ports}, {ban.action}, "
+        f"{format_network(ban.target)}  {state(record, now)}: {ban.scope}{ports}, {ban.effect}, "
         f"{clock_time(ban.created_at, now)} {until}, by {by(ban)}{again}, "
         f"{counted(record, now)}",
         ban.reason,

@@ -47,7 +47,7 @@ def _row(record: BanRecord, now: datetime, absent: Collection[str]) -> list[str]
         format_network(ban.target),
         "NOT IN KERNEL" if ban.id in absent else state(record, now),
         f"{ban.scope}:{','.join(map(str, ban.ports))}" if ban.ports else str(ban.scope),
-        str(ban.action),
+        ban.effect,
         by(ban),
         f"{ban.score:.0f}" if ban.score else "-",
         clock_time(ban.created_at, now),
@@ -82,10 +82,7 @@ def challenged(answered: int, passed: int, dropped: int) -> str:
 
 
 def state(record: BanRecord, now: datetime) -> str:
-    """Return ``banned`` or ``challenged``, ``would ban`` or ``would challenge`` in a dry run, or how it ended."""
+    """Return how its target fares while it stands, or how it ended."""
     if record.stands(now):
-        challenges = record.ban.action.challenges
-        if record.ban.dry_run:
-            return "would challenge" if challenges else "would ban"
-        return "challenged" if challenges else "banned"
+        return record.ban.standing
     return record.ended_why or "expired"

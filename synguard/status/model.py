@@ -170,6 +170,8 @@ class ChallengeStatus(_Part):
     """One clause; empty where they work, and where they are switched off."""
     targets: int = 0
     """Bans whose action is challenge or limit; in dry-run, those that would be."""
+    headers: int = 0
+    """Bans of one header each: SYNs that bear it are dropped at the interface."""
 
 
 class ActiveBansStatus(_Part):

@@ -47,7 +47,7 @@ def _condition(code: Code, text: str, since: datetime, fix: str = "") -> dict[st
 def _without_agent(
     alive: bool, last: Status | None, mode: Mode, policies: Sequence[str], bans_active: int | None, now: datetime
 ) -> dict[str, Any]:
-    shown = "the agent has started and told nothing yet" if alive else "no agent runs: nobody watches for floods"
+    shown = "the agent has started and reported nothing yet" if alive else "no agent runs: floods are not detected"
     if last is not None and not alive:
         shown += f"; the last one was seen {ago(last.last_reading_at or last.started_at, now)}"
     return {
@@ -109,7 +109,7 @@ def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list
     rehearses = seen["mode"] == Mode.DRY_RUN.value and seen["running"]
     lines.append(f"{'would-be bans' if rehearses else 'bans'}: {bans}, proven peers: {seen['proven_peers']:,}")
     if rehearses and standing:
-        lines.append(f"bans that stand for real, made by hand or before the dry-run: {standing:,}")
+        lines.append(f"active bans, made by hand or before the dry-run: {standing:,}")
     lines += _challenges(seen["challenges"], seen["totals"])
     lines += [
         f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})"
@@ -139,7 +139,8 @@ def _challenges(here: Mapping[str, Any], totals: Mapping[str, Any]) -> list[str]
     """Return how many targets are challenged and what became of their SYNs; nothing where challenges are off."""
     counts = f"{totals['answered']:,} SYNs answered, {totals['passed']:,} passed, {totals['limited']:,} over a limit"
     if here["works"] or here["targets"] or totals["answered"]:
-        return [f"challenged targets: {here['targets']:,}, since the start {counts}"]
+        headers = f"; headers dropped: {here['headers']}" if here["headers"] else ""
+        return [f"challenged targets: {here['targets']:,}, since the start {counts}{headers}"]
     return [f"challenges: none, {here['why_not']}"] if here["why_not"] else []
 
 

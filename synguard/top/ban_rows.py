@@ -100,14 +100,12 @@ class BanRow:
     @property
     def _standing(self) -> tuple[str, Grade]:
         if self.ban.dry_run:
-            would = "would challenge" if self.ban.action.challenges else "would ban"
-            return would, Grade.USUAL if self._enforcing else Grade.WATCH
+            return self.ban.standing, Grade.USUAL if self._enforcing else Grade.WATCH
         if self.held is not None and self.ban.target not in self.held:
             return "NOT IN KERNEL", Grade.BAD
         if self.leak:
             return "STILL ARRIVES", Grade.BAD
-        standing = "challenged" if self.ban.action.challenges else "banned"
-        return ("hitting", Grade.WATCH) if self.rate else (standing, Grade.USUAL)
+        return ("hitting", Grade.WATCH) if self.rate else (self.ban.standing, Grade.USUAL)
 
     @property
     def _enforcing(self) -> bool:
@@ -152,7 +150,7 @@ class BanRow:
         done = "SYNs answered or dropped" if ban.action.challenges else "packets stopped"
         counts = f"{figure(self.packets)} {done}, {figure(self.rate)} a second now, last {self._last}"
         return (
-            f"{self.target}, {self.state}: {ban.scope}, {ban.action}{ports}, {clock_time(ban.created_at, at)} {ends}",
+            f"{self.target}, {self.state}: {ban.scope}, {ban.effect}{ports}, {clock_time(ban.created_at, at)} {ends}",
             f"id {ban.id}, by {by(self.ban)}: {ban.reason}",
             *(f"evidence: {one}" for one in ban.evidence),
             *([f"banned {ban.times} times"] if ban.times > 1 else []),

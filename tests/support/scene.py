@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.tick import Tick
 from synguard.decision.ladder import ChallengeState
+from synguard.decision.syn_headers import LOOKS
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
@@ -62,6 +63,8 @@ class Weather:
     """Address → SYNs a second."""
     header_of: Callable[[str], Header] = natural
     """Address → what one SYN of it looks like; asked anew in every sample."""
+    whole_headers: bool = False
+    """Whether the program counts SYNs, and knows all of their headers."""
     cookies_pps: float = 0.0
     cookies_back_pps: float = 0.0
     dropped_pps: float = 0.0
@@ -182,7 +185,8 @@ class FakeSensors:
             self._owed[address] = owed % 1.0
             if owed >= 1:
                 counts[address] = int(owed)
-        return syns(now, counts, window, self.port, header_of=self.weather.header_of)
+        weather = self.weather
+        return syns(now, counts, window, self.port, header_of=weather.header_of, whole=weather.whole_headers)
 
     def close(self) -> None:
         """Stop."""
@@ -247,6 +251,12 @@ class Scene:
             cadence = self.config.cadence
             self.clock.advance(every or (cadence.attack if busy else cadence.calm))
         return ticks
+
+    def has_seen_served_clients(self, addresses: Sequence[str], looks: int = LOOKS) -> None:
+        """Let the program have looked at the SYNs of these clients so many times in calm."""
+        state, now = self.agent._engine.evaluator_state, self.clock.monotonic()
+        for _ in range(looks):
+            state.served_headers.look(syns(now, dict.fromkeys(addresses, 1), 1.0, whole=True), now)
 
     def lives(self, seconds: float) -> None:
         """Let the agent run its own loop, reloads and waits included."""
