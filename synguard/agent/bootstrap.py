@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -23,7 +23,7 @@ from synguard.agent.mode_controller import ModeController
 from synguard.agent.mode_parts import ModeParts, mode_parts
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
-from synguard.agent.syn_sources import SynSensor, SynSources
+from synguard.agent.syn_sources import SynSources
 from synguard.agent.systemd import ServiceManager
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
@@ -41,7 +41,6 @@ from synguard.operator.enablement import EnablementFile
 from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
-from synguard.readings import CounterReading
 from synguard.sensors.counters import read_counters
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
@@ -183,26 +182,24 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
     """Return this host's sensors, which see into containers unless the config says otherwise."""
     most, tables = config.sampler.kept_per_second, SocketTables()
 
-    def syns(counters: Callable[[float], CounterReading]) -> SynSensor:
-        sampler = SynSampler(most)
-        return sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most, counters))
-
+    sampler = SynSampler(most)
+    syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))
     if config.containers.watch == "auto":
         everywhere = EveryNamespace(tables)
         return HostSensors(
             sockets=everywhere,
-            syns=syns(everywhere.counters),
+            syns=syns,
             counters=everywhere.counters,
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
             glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
-            ended=EndedConnections(),
+            ended=EndedConnections(everywhere.openers, everywhere.as_published),
             containers=everywhere,
         )
     return HostSensors(
         sockets=tables,
-        syns=syns(read_counters),
+        syns=syns,
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
