@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from ipaddress import IPv6Network
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import Address, Network
+from synguard.addresses import EMBEDDING, Address, Network
 
 U64: TypeAlias = npt.NDArray[np.uint64]
 U32: TypeAlias = npt.NDArray[np.uint32]
@@ -231,6 +232,8 @@ class Protected:
     """Containers of this host: their SYNs may be limited, but no automatic ban stops everything of theirs."""
     parts: KnownParts = field(default_factory=dict, compare=False)
     """The same networks by source, ``/etc/resolv.conf``: what a source said last where it cannot be read now."""
+    embedding: tuple[IPv6Network, ...] = EMBEDDING
+    """Prefixes whose addresses embed IPv4 ones, which are protected there too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from synguard.addresses import EMBEDDING
 from synguard.errors import SensorError, SynguardError
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ def protected_here(config: Config) -> Protected:
     if known is not None and agent_runs(config.runtime_dir) is not False:
         from synguard.sensors.protected import differences
 
-        return replace(known, gaps=(*known.gaps, *differences(config.allow, known.parts)))
-    return _read_here(config, known.parts if known else {})
+        protected = replace(known, gaps=(*known.gaps, *differences(config.allow, known.parts)))
+    else:
+        protected = _read_here(config, known.parts if known else {})
+    return replace(protected, embedding=(*EMBEDDING, *config.pref64))
 
 
 def _read_here(config: Config, known: KnownParts) -> Protected:

@@ -27,7 +27,6 @@ from synguard.errors import ConfigError, LedgerError, NotPermittedError, PlaneEr
 from synguard.ledger import LEDGER_FILE
 from synguard.ledger.records import ActionRecord
 from synguard.model import Ban, KernelBan, Mode
-from synguard.operator.preflight import operator_of
 from synguard.output.tables import print_json
 from synguard.policy.models import Config
 from synguard.policy.warnings import policy_warnings
@@ -106,9 +105,9 @@ def _allow_list(config: Config) -> Iterator[Finding]:
 
 def _own_login(protected: Protected) -> Iterator[Finding]:
     """Yield that the address which the caller is logged in from is not protected, if so."""
-    from synguard.operator.login import login_here
+    from synguard.operator.login import login_here, operator_address
 
-    operator = operator_of(login_here().ssh)
+    operator = operator_address(login_here().ssh)
     if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
         reason = f"your own address {operator} is not protected: this host keeps no memory of your login"
         yield Finding("protected", Level.WARN, reason, f"synguard allow add {operator}")

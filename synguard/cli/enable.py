@@ -29,9 +29,9 @@ from synguard.errors import (
 from synguard.jsonable import fields_of
 from synguard.model import Mode
 from synguard.operator.enablement import Enablement, EnablementFile, Login, boot_id
-from synguard.operator.login import ssh_connection_of, why_not_new
+from synguard.operator.login import operator_address, ssh_connection_of, why_not_new
 from synguard.operator.panic import refuse_in_panic
-from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks, operator_of
+from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks
 from synguard.output.tables import print_json, printable
 from synguard.output.times import both_zones
 from synguard.policy.models import Config
@@ -236,7 +236,7 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
     now = read_protected(config.allow, Places(ssh_peers=as_the_agent))
     there = read_protected_file(config.state_dir)
     protected = replace(there, networks={**there.networks, **now.parts.get(LOGINS, {})}) if there else now
-    return list(failed_checks(plane, protected, operator_of(login.ssh)))
+    return list(failed_checks(plane, protected, operator_address(login.ssh)))
 
 
 def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePositive, ...]]:

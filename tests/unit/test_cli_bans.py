@@ -204,3 +204,6 @@ def test_a_ban_of_translated_addresses_is_refused_for_whom_they_embed(host: CliH
     assert ran.code == 3
     assert why in ran.err
     assert host.run("ban", "64:ff9b::203.0.113.7").code == 0
+    assert host.run("ban", named := f"2001:db8:64::{GATEWAY}", "--dry-run").code == 0
+    host.configure('pref64 = ["2001:db8:64::/96"]')
+    assert "protected" in host.run("ban", named, "--dry-run").err
