@@ -126,7 +126,7 @@ def test_what_python_finds_elsewhere_does_not_get_into_it(host: Debian) -> None:
     assert host.run("cd /tmp/trap && PYTHONPATH=/tmp/trap synguard --version").stdout == f"synguard {__version__}\n"
 
 
-def test_systemd_starts_it_at_boot_and_it_rehearses(host: Debian) -> None:
+def test_systemd_starts_it_at_boot_and_it_is_in_dry_run(host: Debian) -> None:
     wait_for(lambda: runs(host), "the agent", 30, every=0.5)
     assert state(host) == "active"
     told = status(host)
@@ -206,7 +206,7 @@ def test_purging_twice_or_without_what_it_needs_fails_nothing(host: Debian) -> N
     host.run("PATH=/usr/bin:/bin sh -e /root/tree/DEBIAN/postrm purge")
 
 
-def test_installed_anew_it_is_started_by_the_package_itself_and_rehearses(host: Debian) -> None:
+def test_installed_anew_it_is_started_by_the_package_itself_and_is_in_dry_run(host: Debian) -> None:
     host.run("dpkg -i /root/next.deb")
     wait_for(lambda: runs(host), "the agent", 30, every=0.5)
     assert status(host)["mode"] == "dry-run"

@@ -125,7 +125,7 @@ def test_a_story_of_nothing_is_empty() -> None:
 
 
 def test_whatever_recorded_the_replay_bans_what_the_agent_banned(tmp_path: Path) -> None:
-    """The agent in rehearsal and the replay of what it saw come to the same bans at the same times."""
+    """The agent in dry-run and the replay of what it saw come to the same bans at the same times."""
     from synguard.recording.reader import Recording
     from synguard.recording.recorder import Recorder
     from tests.support.scene import Scene
