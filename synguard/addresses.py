@@ -90,6 +90,13 @@ def first_found(look: Callable[[Network], Network | None], networks: Iterable[Ne
     return next((found for one in networks if (found := look(one)) is not None), None)
 
 
+def widest(network: Network) -> int:
+    """Return the prefix length below which a ban of this network is absurd: where IPv4 is embedded, that of IPv4."""
+    usual = WIDEST_BY_VERSION[network.version]
+    embeds = network.prefixlen >= usual and any(overlaps(one, network) for one in EMBEDDING)
+    return 96 + WIDEST_BY_VERSION[4] if embeds else usual
+
+
 def one_party(network: Network) -> bool:
     """Return whether a network is one holder's: an address, or an IPv6 /64, which is one network's choice of addresses.
 

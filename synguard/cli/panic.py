@@ -20,18 +20,20 @@ from synguard.output.tables import print_json
 from synguard.policy.models import Config
 
 PATIENCE_S: Final = 4.0
-"""How long a running agent may take to follow; it looks every second."""
+"""How long a running agent may do nothing before it is killed; it looks every second."""
+LONGEST_S: Final = 20.0
+"""How long one that still works may take to follow: amid challenges it has much to take back."""
 DEATH_S: Final = 5.0
 """How long a killed process may take to be gone."""
 
 
 def panic(
-    over: Annotated[bool, typer.Option("--over", help="End it: the config's mode holds again.")] = False,
+    over: Annotated[bool, typer.Option("--over", help="End the panic: go back to the mode of the config.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Stop enforcing, lift every ban, and take all of synguard's out of the kernel; it stays so.
+    """Stop enforcing, remove every ban and all rules, until "synguard panic --over".
 
     Examples:
       synguard panic
@@ -50,7 +52,7 @@ def panic(
     if over:
         _over(settings, order.remove(), json)
         return
-    confirmed("stop enforcing and lift every ban?", yes=yes, doing="panic")
+    confirmed("stop enforcing and remove every ban?", yes=yes, doing="panic")
     failed: list[str] = []
     _try(failed, lambda: _write(settings))
     agent = _agent_follows(settings)
@@ -61,8 +63,8 @@ def panic(
     if json:
         print_json({"stopped": not failed, "agent": agent, "lifted": lifted, "problems": failed})
     else:
-        print(f"nothing is enforced now, and nothing of synguard's is in the kernel; {_SAID[agent]}")
-        print(f"bans lifted: {lifted:,}; to come back: {OVER}")
+        print(f"nothing is enforced now, and nothing of synguard is in the kernel; {_SAID[agent]}")
+        print(f"bans removed: {lifted:,}; to come back: {OVER}")
     if failed:
         raise SynguardError("\n".join(failed))
 
@@ -105,13 +107,16 @@ def _agent_follows(settings: Config) -> str:
 
     if not agent_runs(settings.runtime_dir):
         return "none"
-    gives_up_at = time.monotonic() + PATIENCE_S
-    while time.monotonic() < gives_up_at:
+    began = moved = time.monotonic()
+    last = None
+    while (now := time.monotonic()) - moved < PATIENCE_S and now - began < LONGEST_S:
         status = None
         with suppress(SynguardError):  # what cannot be read says nothing of panic
             status = read_status(settings.runtime_dir)
         if status is not None and status.mode_by == "panic" and status.pid == agent_pid(settings.runtime_dir):
             return "follows"
+        if status is not None and status.last_reading_at != last:
+            last, moved = status.last_reading_at, now
         if not agent_runs(settings.runtime_dir):
             return "none"
         time.sleep(0.1)
@@ -142,7 +147,7 @@ def _lift(settings: Config) -> int:
         now = utcnow()
         standing, would_be = ledger.active_bans(now), ledger.active_bans(now, dry_run=True)
         ledger.end_bans([*standing, *would_be], now, "panic")
-        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing)} bans lifted")
+        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing):,} bans lifted")
     return len(standing)
 
 

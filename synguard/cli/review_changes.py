@@ -11,7 +11,7 @@ from typing import Final
 from synguard.addresses import format_network
 from synguard.cli.context import VerbContext, utcnow
 from synguard.errors import LedgerError
-from synguard.model import Ban
+from synguard.model import Ban, Origin
 from synguard.operator.ban import BanRequest, assess, bans_for, read_host_context, refuse_unsafe
 from synguard.output.tables import printable
 from synguard.output.times import both_zones, clock_time
@@ -131,16 +131,18 @@ def _still(changes: Changes, active_bans: dict[str, Ban]) -> Changes:
 
 
 def _without_end(ban: Ban, context: VerbContext) -> Ban:
-    """Replace an automatic ban by a person's order without end, weighed as ``synguard ban`` weighs it.
+    """Take the end off a ban by hand, or replace an automatic one by one by hand; checked as by ``synguard ban``.
 
     Raises:
         RefusedError: The target is protected.
     """
-    reason = f"made permanent in review, banned {ban.times} times: {ban.reason}"
+    reason = f"made permanent, banned {ban.times:,} times: {ban.reason}"
     order = BanRequest((ban.target,), None, ban.scope, ban.action, ban.ports, reason[:200])
     around, _ = read_host_context(context.protected, ())
     impacts = assess(order, around)
     refuse_unsafe(order, impacts)
+    if ban.origin is Origin.MANUAL:
+        return context.applier.ban([replace(ban, expires_at=None)], renewed={ban.id}).bans[0]
     made = [replace(one, evidence=ban.evidence, times=ban.times) for one in bans_for(order, impacts, utcnow())]
     context.applier.ban(made)
     return made[0]

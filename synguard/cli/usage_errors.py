@@ -49,6 +49,36 @@ OTHER_WORDS: Final[Mapping[str, str]] = {
 }
 """Words that other tools use → ours."""
 
+OTHER_OPTIONS: Final = (
+    ("--reason", "--comment", "--text", "--note", "--message", "--description", "--label"),
+    (
+        "--for",
+        "--extend",
+        "--until",
+        "--time",
+        "--duration",
+        "--ttl",
+        "--timeout",
+        "--expire",
+        "--expires",
+        "--bantime",
+        "--length",
+    ),
+    ("--for permanent", "--permanent", "--forever"),
+    ("--since", "--last", "--days", "--hours", "--from", "--after"),
+    ("--between", "--to", "--before"),
+    ("--ports", "--port", "--dport"),
+    ("--confirm-within", "--trial", "--within"),
+    ("--dry-run", "--preview", "--test", "--check", "--simulate"),
+    ("--yes", "--assume-yes", "--no-confirm", "--quiet"),
+    ("--output", "--out"),
+    ("--limit", "--count", "--max", "--lines"),
+    ("--sort", "--order", "--by"),
+    ("--every", "--interval", "--delay"),
+    ("--all-ended", "--all", "--ended", "--history"),
+)
+"""Options that mean the same, here or in other tools."""
+
 _NO_CHOICE: Final = re.compile(r"for '(?P<name>[^']*)': '(?P<given>.*?)' is not one of (?P<known>'.*')", re.DOTALL)
 _VALIDATION: Final = (
     (re.compile(r"Input should be a valid integer.*"), "it wants a whole number"),
@@ -84,7 +114,8 @@ def usage_sentence(error: typer.TyperException) -> str:
 
 def _no_such_option(option: str, context: Any, path: str) -> str:
     known = [name for param in context.command.params for name in param.opts] if context is not None else []
-    near = get_close_matches(option, known, n=1, cutoff=0.5)
+    near = [one for alike in OTHER_OPTIONS if option in alike for one in alike if one.split()[0] in known]
+    near += get_close_matches(option, known, n=1, cutoff=0.7)
     meant = f"did you mean {near[0]}?" if near else f'see "{path} --help"'
     return f"{path} has no option {option}; {meant}"
 

@@ -1,29 +1,32 @@
 """Peers that completed a handshake lately. Earned per address, never per prefix; bounded; gone after minutes.
 
 The places are shared: where they do not suffice, the networks that hold most of them give way first, and in each of
-them its newest peers. So a network that completes handshakes from very many addresses pushes out its own.
+them the networks inside it that do, and its newest peers. So one that completes handshakes from very many addresses
+pushes out its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from ipaddress import IPv6Network
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import Network
+from synguard.addresses import EMBEDDING, Network
 from synguard.detector.ban_filter import Networks, within
-from synguard.detector.columns import halves, is_ipv4, masks, network_at
+from synguard.detector.columns import as_judged, halves, is_ipv4, masks, network_at
 from synguard.detector.dispersion import SPREAD_PREFIX
 from synguard.readings import U64
 
 _Floats = npt.NDArray[np.float64]
 _Rows = npt.NDArray[np.intp]
+_Numbers = npt.NDArray[np.int64]
 
-NEIGHBOURS: Final = {4: 24, 6: 64}
-"""Prefix lengths within which peers are taken for neighbours."""
+LEVELS: Final = ({4: 24, 6: 64}, {4: 24, 6: 56}, {4: 20, 6: 48}, SPREAD_PREFIX)
+"""Prefix lengths by IP version, within which peers are taken for neighbours, narrow to wide."""
 SPARE_PLACES: Final = 16
 """One in so many places is freed where all are taken, so that not every new peer costs a look at all of them."""
 
@@ -60,18 +63,18 @@ class ProvenPeers:
     """
 
     def __init__(self, lifetime_s: float, at_most: int, mix: int = 0x9E3779B97F4A7C15) -> None:
-        self._lifetime_s = lifetime_s
-        self._at_most = at_most
+        self.limit(lifetime_s, at_most)
         self._mix = np.uint64(mix)
         nothing, never = np.empty(0, np.uint64), np.empty(0, np.float64)
         self._table = _Table(nothing, nothing, nothing, never, never)
         self._by_high: tuple[_Rows, U64] | None = None
         self._cleared_at = float("-inf")
 
-    def limit(self, lifetime_s: float, at_most: int) -> None:
-        """Remember for this long and this many from now on."""
+    def limit(self, lifetime_s: float, at_most: int, embedding: Iterable[IPv6Network] = ()) -> None:
+        """Remember for this long and this many from now on; further prefixes (``pref64``) embed IPv4 addresses."""
         self._lifetime_s = lifetime_s
         self._at_most = at_most
+        self._embedding = (*EMBEDDING, *embedding)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -182,36 +185,56 @@ class ProvenPeers:
         self._cleared_at = now
         table = self._table.where(self._table.seen >= now - self._lifetime_s)
         if len(table) > self._at_most:
-            table = table.where(_seniors(table, self._at_most - self._at_most // SPARE_PLACES))
+            table = table.where(_seniors(table, self._at_most - self._at_most // SPARE_PLACES, self._embedding))
         self._replace(table)
 
 
-def _seniors(table: _Table, places: int) -> npt.NDArray[np.bool_]:
-    """Return which rows (bool, one per row) keep a place: the oldest of each network, then the second oldest, …
+def _seniors(table: _Table, places: int, embedding: Iterable[IPv6Network]) -> npt.NDArray[np.bool_]:
+    """Return which rows (bool, one per row) keep a place.
 
-    Of peers that were first seen in the same moment, as all are when an agent starts, the first of each /24 or /64 are
-    taken for the oldest, then the second ones.
+    Half of the places go by age: the oldest of each /16 or /32, then the second oldest, … The other half go by network,
+    however old its peers are: of each /16 or /32, of each /20 or /48 in it, and so on down to a /24 or /64, one after
+    the other. So neither new peers push out the old, nor old ones of one network those of its neighbours. Of peers that
+    were first seen in the same moment, as all are when an agent starts, age says nothing.
     """
-    nth = _rank(_networks(table, NEIGHBOURS), table.since)
-    rank = _rank(_networks(table, SPREAD_PREFIX), table.since, nth)
-    kept = np.zeros(len(table), np.bool_)
-    kept[np.lexsort((table.since, rank))[:places]] = True
+    high, low = as_judged(table.high, table.low, embedding)
+    order, count = np.lexsort((low, high)), len(table)
+    networks = [_numbered(_networks(high, low, lengths)[order]) for lengths in LEVELS]
+    age = _numbered_values(table.since[order])
+    narrow = by_network = _places(networks[0], age)
+    for network in networks[1:]:
+        by_network = _places(network, by_network * count + age)
+    by_age = _places(networks[-1], age * count + narrow)
+    kept = np.zeros(count, np.bool_)
+    kept[order[np.argsort(by_age * count + age)[: places // 2]]] = True
+    others = np.argsort(by_network * count + age)
+    kept[order[others[~kept[order[others]]][: places - places // 2]]] = True
     return kept
 
 
-def _networks(table: _Table, lengths: Mapping[int, int]) -> U64:
+def _networks(high: U64, low: U64, lengths: Mapping[int, int]) -> U64:
     """Return a number for each row's network, of a length by IP version, up to 64."""
     return np.where(
-        is_ipv4(table.high, table.low),
-        table.low >> np.uint64(32 - lengths[4]) | np.uint64(1 << 63),
-        table.high >> np.uint64(64 - lengths[6]),
+        is_ipv4(high, low),
+        low >> np.uint64(32 - lengths[4]) | np.uint64(1 << 63),
+        high >> np.uint64(64 - lengths[6]),
     )
 
 
-def _rank(group: U64, *keys: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return each row's place in its group, from 0 on, in the order of the first key, then the next."""
-    order = np.lexsort((*reversed(keys), group))
-    _, first, counts = np.unique(group[order], return_index=True, return_counts=True)
-    rank = np.empty(len(group), np.int64)
-    rank[order] = np.arange(len(group)) - np.repeat(first, counts)
-    return rank
+def _numbered(ordered: U64) -> _Numbers:
+    """Return 0, 1, 2, … for each row's value, where equal ones stand together."""
+    return np.cumsum(np.concatenate(([False], ordered[1:] != ordered[:-1])))
+
+
+def _numbered_values(values: _Floats) -> _Numbers:
+    """Return 0, 1, 2, … for each row's value, the least first."""
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _places(group: _Numbers, key: _Numbers) -> _Numbers:
+    """Return each row's place in its group, from 0 on, by a key; groups stand together."""
+    order = np.argsort(group * len(group) ** 2 + key)
+    first = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
+    place = np.empty(len(group), np.int64)
+    place[order] = np.arange(len(group)) - np.repeat(first, np.diff(first, append=len(group)))
+    return place

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import EMBEDDED, Network, host_network
+from synguard.addresses import EMBEDDED, EMBEDDING, Network, host_network
 from synguard.readings import U64, V4_PREFIX
 
 _ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -44,17 +44,31 @@ def is_ipv4(high: U64, low: U64) -> npt.NDArray[np.bool_]:
     return np.asarray((high == 0) & (low >> np.uint64(32) == V4_PREFIX), np.bool_)
 
 
+def as_judged(high: U64, low: U64, embedding: Iterable[IPv6Network] = EMBEDDING) -> tuple[U64, U64]:
+    """Return the columns with the IPv4 address itself for each address that embeds one, for what is counted."""
+    ipv4 = is_ipv4(high, low)
+    if ipv4.all():
+        return high, low
+    inner = _translated(high, low, embedding)
+    mapped = low & np.uint64(0xFFFF_FFFF) | np.uint64(V4_PREFIX << 32)
+    return np.where(inner, np.uint64(0), high), np.where(inner, mapped, low)
+
+
 def families(high: U64, low: U64, embedding: Iterable[IPv6Network]) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
     """Yield (family, which rows are of it) of the families that there are: 4, 6, and ``EMBEDDED``."""
     ipv4 = is_ipv4(high, low)
-    translated = np.zeros(len(high), np.bool_)
-    if not ipv4.all():
-        for prefix in embedding:
-            (first, second), (high_mask, low_mask) = halves(prefix), masks(6, prefix.prefixlen)
-            translated |= (high & high_mask == np.uint64(first)) & (low & low_mask == np.uint64(second))
+    translated = np.zeros(len(high), np.bool_) if ipv4.all() else _translated(high, low, embedding)
     for family, chosen in ((4, ipv4), (6, ~(ipv4 | translated)), (EMBEDDED, translated)):
         if chosen.any():
             yield family, chosen
+
+
+def _translated(high: U64, low: U64, embedding: Iterable[IPv6Network]) -> npt.NDArray[np.bool_]:
+    found = np.zeros(len(high), np.bool_)
+    for prefix in embedding:
+        (first, second), (high_mask, low_mask) = halves(prefix), masks(6, prefix.prefixlen)
+        found |= (high & high_mask == np.uint64(first)) & (low & low_mask == np.uint64(second))
+    return found
 
 
 def sorting_order(high: U64, low: U64) -> npt.NDArray[np.intp]:

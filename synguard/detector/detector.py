@@ -51,6 +51,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
 
     def __init__(self, policies: Sequence[Policy], seed: int) -> None:
         self.policies = tuple(policies)
+        self._embedding = sorted({prefix for policy in policies for prefix in policy.prefixes.embedding})
         self._arrivals = NewConnections(seed)
         self._recent_sources = RecentSources(seed)
         self._measured_at: dict[Signal, float] = {}
@@ -96,7 +97,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             self._crowds[signal] = SortedRows(self._recent if signal is Signal.SYN_RATE else rows.weighted)
             if before is not None and at > before:
                 elapsed[signal] = at - before
-                observations.extend(self._observe(rows, signal, readings.at, ban_filter))
+                observations += self._observe(rows, signal, readings.at, ban_filter) if len(rows.low) else ()
         handshakes = self._handshakes.follow(readings.counters, readings.at, suffering=suffering)
         return Assessment(
             at=readings.at,
@@ -109,12 +110,13 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
                 unseen_pps=max(handshakes.completed_pps - self._shown_pps, 0.0),
             ),
             dispersion=spread,
-            unsampled_pps=self._unsampled.follow(self._flood, readings.syns, readings.at),
+            unsampled_pps=self._unsampled.follow(readings.counters, readings.syns),
             handshakes=handshakes,
             bottleneck=self._cpu.follow(readings.cpu),
             pressed=self._pressed.at(readings.at),
             crowded=self._crowded & self._stalling,
             port_mapping=readings.port_mapping,
+            recent_syns=tuple(self._recent_syns),
             crowds={
                 signal: Crowd(rows, ban_filter, signal.forgeable)
                 for signal, rows in self._crowds.items()
@@ -215,8 +217,6 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         return AddressRows(table.remote_high, table.remote_low, table.local_port)
 
     def _observe(self, rows: AddressRows, signal: Signal, now: float, ban_filter: BanFilter) -> list[Observation]:
-        if not len(rows.low):
-            return []
         stopped = ban_filter.stops(rows.high, rows.low, rows.port, forgeable=signal.forgeable)
         if signal is Signal.SYN_RATE:
             self._held_pps = float(rows.count[stopped].sum()) * rows.weight
@@ -284,9 +284,17 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             count = np.concatenate([sample.count for sample in recent])
             free = ~ban_filter.stops(high, low, port, forgeable=True)
             pps = self._syn_pps() * float(count[free].sum() / max(count.sum(), 1))
-            return dispersion(high[free], low[free], port[free], headers=header[free], pps=pps, count=count[free])
+            return dispersion(
+                high[free],
+                low[free],
+                port[free],
+                headers=header[free],
+                pps=pps,
+                count=count[free],
+                embedding=self._embedding,
+            )
         if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
             return None
         table = self._half_open.table
-        free = ~ban_filter.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True)
-        return dispersion(table.remote_high[free], table.remote_low[free], table.local_port[free])
+        table = table.where(~ban_filter.stops(table.remote_high, table.remote_low, table.local_port, forgeable=True))
+        return dispersion(table.remote_high, table.remote_low, table.local_port, embedding=self._embedding)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from synguard.addresses import EMBEDDING
 from synguard.detector.assessment import Dispersion
-from synguard.detector.columns import cut, is_ipv4, sorting_order
+from synguard.detector.columns import as_judged, cut, is_ipv4, sorting_order
 from synguard.detector.fingerprint import fingerprint
 from synguard.readings import U16, U64
 
@@ -33,17 +36,20 @@ def dispersion(
     headers: U64 | None = None,
     pps: float = 0.0,
     count: Counts | None = None,
+    embedding: Iterable[IPv6Network] = EMBEDDING,
 ) -> Dispersion | None:
     """Return how addresses, one row a SYN or half-open socket, spread, or None where there are none.
 
     ``headers`` is what ``fingerprint.headers`` made of each SYN, ``pps`` what all the rows stand for a second,
-    ``count`` how many SYNs each row is, where that is not one.
+    ``count`` how many SYNs each row is, where that is not one. Addresses that embed IPv4 (``embedding``) are counted as
+    the IPv4 addresses that they are; ``versions`` are those of the packets.
     """
     if not len(low):
         return None
     count = np.ones(len(low), np.int64) if count is None else count
-    ipv4 = is_ipv4(high, low)
-    families = [_family(high, low, np.flatnonzero(rows), version, count) for version, rows in ((4, ipv4), (6, ~ipv4))]
+    of_version = _by_version(high, low)
+    high, low = as_judged(high, low, embedding)
+    families = [_family(high, low, np.flatnonzero(rows), version, count) for version, rows in _by_version(high, low)]
     total = int(count.sum())
     few = max(2, total // LOUD_SHARE)
     first_rows = np.concatenate([one.first_rows for one in families])
@@ -55,8 +61,13 @@ def dispersion(
         pps=pps,
         fingerprint=None if headers is None else fingerprint(headers[first_rows]),
         ports=() if port is None else _carrying(port, count),
-        versions=tuple(version for version, rows in ((4, ipv4), (6, ~ipv4)) if count[rows].sum() >= CARRIES * total),
+        versions=tuple(version for version, rows in of_version if count[rows].sum() >= CARRIES * total),
     )
+
+
+def _by_version(high: U64, low: U64) -> tuple[tuple[int, npt.NDArray[np.bool_]], ...]:
+    ipv4 = is_ipv4(high, low)
+    return (4, ipv4), (6, ~ipv4)
 
 
 def _carrying(port: U16, count: Counts) -> tuple[int, ...]:

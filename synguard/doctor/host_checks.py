@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from synguard.capabilities import how_to_get, missing_capabilities
+from synguard.capabilities import how_to_get, missing_capabilities, permission_or
 from synguard.doctor.findings import Finding, Level, is_exposed, ports_text
 from synguard.doctor.queue_checks import longer_queue, queue_findings
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
@@ -41,7 +41,7 @@ def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
         listeners = sensor.listeners(now)
         source = sensor.source
     except SensorError as error:
-        return (), Finding("sockets", Level.BAD, str(error), "run as root, and see dmesg")
+        return (), Finding("sockets", Level.BAD, str(error), permission_or("see dmesg"))
     finally:
         sensor.close()
     if source == "sock_diag":
@@ -96,8 +96,8 @@ def _plane(config: Config) -> Iterator[Finding]:
     for stranger in actual.foreign[:3]:
         yield Finding("rules", Level.WARN, f"not ours, but in our chains: {stranger}", "move it to a chain of your own")
     yield _visibility(plane.name, plane.show_command)
-    if plane.name.startswith("iptables") or config.members == "sets":
-        yield _ipset(config)
+    if plane.name.startswith("iptables"):
+        yield Finding("ipset", Level.OK, "works")
 
 
 def _permit() -> str:
@@ -107,8 +107,8 @@ def _permit() -> str:
 
 def _plane_fix(config: Config) -> str:
     """Return what gives this host a plane: another one if the config names one, else the tools of all."""
-    if config.plane != "auto" or config.members != "auto":
-        return 'set plane = "auto" and members = "auto", which take what works here'
+    if config.plane != "auto":
+        return 'set plane = "auto", which takes what works here'
     return "apt-get install nftables; or iptables and ipset, where the kernel has legacy xtables"
 
 
@@ -125,26 +125,6 @@ def _visibility(plane: str, show_command: str) -> Finding:
             "visibility", Level.WARN, "there is no iptables command to look with", "apt-get install iptables"
         )
     return Finding("visibility", Level.OK, "`iptables -L` shows the tables that hold our rules")
-
-
-def _ipset(config: Config) -> Finding:
-    from synguard.enforcer.iptables import ipset
-    from synguard.enforcer.iptables.xtables import loading
-
-    if config.members == "rules":
-        return Finding("ipset", Level.OK, "not needed: members = rules")
-    try:
-        available = ipset.available()
-    except NotPermittedError:
-        return Finding("ipset", Level.WARN, "not known without permission", _permit())
-    except PlaneError as error:
-        return Finding("ipset", Level.WARN, str(error), "apt-get install ipset")
-    if available:
-        return Finding("ipset", Level.OK, "works")
-    level = Level.BAD if config.members == "sets" else Level.WARN
-    reason = "does not work here; one rule per ban is slow beyond some thousand bans"
-    fix = loading("ip_set_hash_net xt_set", 'set members and plane to "auto"')
-    return Finding("ipset", level, reason, f"apt-get install ipset; {fix}")
 
 
 def _output(tool: str, *arguments: str, which: Callable[[str], str | None] = find_tool) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from synguard.capabilities import require_capabilities
-from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Plane
@@ -22,7 +21,7 @@ def utcnow() -> datetime:
 def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
     """Return the first plane that the config allows and that works on this host, checked.
 
-    ``plane = auto`` takes legacy xtables with ipsets, else nf_tables, and one rule per ban only where neither works.
+    ``plane = auto`` takes legacy xtables with ipsets where that works, else nf_tables.
 
     Raises:
         PlaneUnavailableError: None works; the text has the reason of each.
@@ -45,9 +44,7 @@ def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
 
 def _allowed(config: Config, now: Callable[[], datetime]) -> Iterator[Plane]:
     """Yield the planes that the config allows, the best first."""
-    if config.plane != "nftables" and config.members != "rules":
+    if config.plane != "nftables":
         yield IptablesSetsPlane(now, config.ceilings.members)
     if config.plane != "iptables":
         yield NftablesPlane(now, config.ceilings.members)
-    if config.plane != "nftables" and config.members != "sets":
-        yield IptablesRulesPlane(now, config.ceilings.rules)

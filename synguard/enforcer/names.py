@@ -4,10 +4,14 @@ Chains and sets are ours by name. Rules and set members are ours by their commen
 the text of a rule is never compared, because the kernel's tools do not give back what was put in. The comments::
 
     synguard frame v1 all-drop                                         a fixed rule, or a jump into our chain
-    synguard allow 192.0.2.1                                           an exception checked before every drop
-    synguard proven 192.0.2.9                                          an exception checked before drops of SYNs
+    synguard allow                                                     an exception checked before every drop
+    synguard proven                                                    an exception checked before drops of SYNs
     synguard ban 7f3a-1 until 2026-03-01T12:00:00.250000Z              a member of a ban's set
-    synguard ban 7f3a-1 until never new drop 192.0.2.0/24 ports 80,443 a rule of a ban, or of 15 of its ports
+
+Early releases could hold each ban as a rule; what they left is recognised, so that it can be removed::
+
+    synguard ban 7f3a-1 until never new drop 192.0.2.0/24 ports 80,443
+    synguard allow 192.0.2.1
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
-from synguard.addresses import Network, format_network, parse_network
+from synguard.addresses import Network
 from synguard.model import FIREWALL_ACTIONS, Action, Ban, KernelBan, Scope
 
 Family: TypeAlias = Literal[4, 6]
@@ -126,20 +130,14 @@ def frame_comment(part: str) -> str:
     return f"synguard frame {FRAME_VERSION} {part}"
 
 
-def exception_comment(kind: Kind, network: Network | None = None) -> str:
-    """Return the comment of an exception; a rule's names its network, a set member's does not need to."""
-    return f"synguard {kind}" if network is None else f"synguard {kind} {format_network(network)}"
+def exception_comment(kind: Kind) -> str:
+    """Return the comment of an exception."""
+    return f"synguard {kind}"
 
 
 def member_comment(ban_id: str, expires_at: datetime | None) -> str:
     """Return the comment of one member of a ban's set."""
     return f"synguard ban {ban_id} until {_format_expiry(expires_at)}"
-
-
-def rule_comment(ban: Ban | KernelBan, ban_id: str, ports: tuple[int, ...]) -> str:
-    """Return the comment of a ban's rule for some of its ports; empty for all ports."""
-    text = f"{member_comment(ban_id, ban.expires_at)} {ban.scope} {ban.action} {format_network(ban.target)}"
-    return f"{text} ports {','.join(map(str, ports))}" if ports else text
 
 
 def is_ours(comment: str) -> bool:
@@ -148,37 +146,12 @@ def is_ours(comment: str) -> bool:
     return any(form.fullmatch(comment) for form in pattern)
 
 
-def parse_exception(comment: str) -> tuple[Kind, Network] | None:
-    """Return kind and network of an exception's rule, or None if it is not one."""
-    match = _EXCEPTION.fullmatch(comment)
-    network = _network_or_none(match[2]) if match and match[2] else None
-    return (Kind(match[1]), network) if match and network else None
-
-
 def parse_member(comment: str) -> tuple[str, datetime | None] | None:
     """Return ban id and expiry of a ban's set member, or None if it is not one."""
     match = _MEMBER.fullmatch(comment)
     try:
         return (match[1], _parse_expiry(match[2])) if match else None
     except ValueError:  # ours by form, but not a time that we wrote
-        return None
-
-
-def parse_rule(comment: str) -> KernelBan | None:
-    """Return what a ban's rule holds, or None if it is not one."""
-    match = _RULE.fullmatch(comment)
-    member = parse_member(" ".join(comment.split(" ")[:5])) if match else None
-    target = _network_or_none(match[5]) if match else None
-    if match is None or member is None or target is None:
-        return None
-    ports = tuple(int(port) for port in (match[6] or "").split(",") if port)
-    return KernelBan(member[0], target, Scope(match[3]), Action(match[4]), ports, member[1])
-
-
-def _network_or_none(text: str) -> Network | None:
-    try:
-        return parse_network(text)
-    except ValueError:
         return None
 
 

@@ -130,7 +130,7 @@ class Plane(Protocol):
 
     @property
     def name(self) -> str:
-        """``iptables-sets``, ``iptables-rules``, ``nftables``, ``dry-run``."""
+        """``iptables-sets``, ``nftables``, ``dry-run``."""
 
     @property
     def show_command(self) -> str:
@@ -138,7 +138,7 @@ class Plane(Protocol):
 
     @property
     def ceiling(self) -> int:
-        """How many members, or rules, one of its places may hold."""
+        """How many members one of its places may hold."""
 
     @property
     def ceiling_key(self) -> str:

@@ -19,7 +19,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, ip_network
 from typing import Any, Final
 
-from synguard.addresses import WIDEST_BY_VERSION, Network, unmapped_network
+from synguard.addresses import Network, unmapped_network, widest
 from synguard.errors import FleetError
 from synguard.fleet.durations import parse_go_duration
 from synguard.plain import clipped, printable
@@ -155,8 +155,8 @@ def _decision(item: Any, now: datetime) -> CrowdSecDecision:
         target = _target(words["value"].strip())
     except ValueError:
         raise _UnusableError("the value is not an address or prefix") from None
-    if target.prefixlen < WIDEST_BY_VERSION[target.version]:
-        raise _UnusableError(f"wider than /{WIDEST_BY_VERSION[target.version]}")
+    if target.prefixlen < widest(target):
+        raise _UnusableError(f"wider than /{widest(target)}")
     try:
         seconds = parse_go_duration(words["duration"])
     except ValueError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from synguard.addresses import Network, NetworkIndex
+from synguard.addresses import Network, NetworkIndex, first_found, forms
 from synguard.fleet.decisions import CrowdSecDecision
 from synguard.model import Action, Ban, Origin, Scope
 
@@ -67,7 +67,7 @@ def plan(
     for target, decision in decisions.items():
         if target in overruled:
             continue
-        if parties.covering(target) is not None or parties.inside(target) is not None:
+        if first_found(parties.overlapping, forms(target)) is not None:
             spared += 1
             continue
         there = local.get(target)

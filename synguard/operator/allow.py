@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from synguard.addresses import WIDEST_BY_VERSION, Network, covers, format_network
+from synguard.addresses import Network, covers, format_network, widest
 from synguard.errors import NotPermittedError, RefusedError, SynguardError
 from synguard.model import Ban
 from synguard.private import replace_private
@@ -81,12 +81,11 @@ def refuse_too_wide(networks: Iterable[Network]) -> None:
     Raises:
         RefusedError: One is: whoever attacks from it could not be stopped.
     """
-    wide = [one for one in networks if one.prefixlen < WIDEST_BY_VERSION[one.version]]
+    wide = [one for one in networks if one.prefixlen < widest(one)]
     if wide:
-        most = "/".join(("", str(WIDEST_BY_VERSION[wide[0].version])))
         raise RefusedError(
             "\n".join(
-                f"{format_network(one)} is wider than {most}: nobody in it could be stopped; --force insists"
+                f"{format_network(one)} is wider than /{widest(one)}: nobody in it could be stopped; --force insists"
                 for one in wide
             )
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
-from synguard.addresses import EMBEDDING, WIDEST_BY_VERSION, Network, overlaps
+from synguard.addresses import EMBEDDING, Network, overlaps, widest
 from synguard.detector.ban_filter import by_key, within
 from synguard.detector.columns import halves, masks, network_at
 
@@ -88,10 +88,7 @@ def link_local(target: Network) -> Iterator[str]:
 
 def too_wide(target: Network) -> Iterator[str]:
     """Yield why a target is too wide for a ban, if it is."""
-    widest = WIDEST_BY_VERSION[target.version]
-    if target.prefixlen < widest:
-        yield f"anything wider than /{widest} is absurd as a ban"
-    widest = 96 + WIDEST_BY_VERSION[4]
-    translated = next((one for one in EMBEDDING if overlaps(one, target)), None)
-    if translated is not None and target.prefixlen < widest:
-        yield f"anything wider than /{widest} is absurd as a ban in {translated}: IPv4 addresses are embedded there"
+    if target.prefixlen < (most := widest(target)):
+        translated = next((one for one in EMBEDDING if overlaps(one, target)), None) if most > 96 else None
+        where = f" in {translated}: IPv4 addresses are embedded there" if translated else ""
+        yield f"anything wider than /{most} is absurd as a ban{where}"

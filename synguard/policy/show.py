@@ -11,22 +11,23 @@ from synguard.policy.models import Config, Pack, Policy
 
 def show_config(config: Config) -> str:
     """Return every value of a config as TOML."""
-    return _table(config.model_dump(mode="json", exclude_none=True), ())
+    return toml_table(config.model_dump(mode="json", exclude_none=True), ())
 
 
 def show_policies(policies: Sequence[Policy]) -> str:
     """Return policies as one pack in TOML; signals without a limit are left out, which is how TOML says none."""
     dump = Pack.model_construct(policy=tuple(policies)).model_dump(mode="json", exclude_none=True)
-    return "\n".join(f"[[policy]]\n{_table(policy, ('policy',))}" for policy in dump["policy"])
+    return "\n".join(f"[[policy]]\n{toml_table(policy, ('policy',))}" for policy in dump["policy"])
 
 
-def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> str:
+def toml_table(values: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    """Return values as TOML, tables in them under their ``path``."""
     lines = [f"{key} = {toml_value(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
     text = "".join(f"{line}\n" for line in lines)
     for key, value in values.items():
         if isinstance(value, Mapping):
             inner = (*path, key)
-            text += f"\n[{'.'.join(inner)}]\n{_table(value, inner)}"
+            text += f"\n[{'.'.join(inner)}]\n{toml_table(value, inner)}"
     return text
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv6Network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, Strict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Strict,
+    model_validator,
+)
 
 from synguard.addresses import Network, parse_network
 from synguard.units import exact_duration, parse_duration, parse_ports
@@ -85,3 +95,13 @@ class Base(BaseModel):
     """A table of a file: nothing unknown in it, and nothing changes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    retired: ClassVar[frozenset[str]] = frozenset()
+    """Keys of earlier releases that are accepted and do nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_retired_keys(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or cls.retired.isdisjoint(given):
+            return given
+        return {key: value for key, value in given.items() if key not in cls.retired}

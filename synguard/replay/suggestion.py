@@ -164,7 +164,7 @@ def _line(
 
 
 def _seen(policy: Policy, signal: Signal, figures: PeakFigures, what: str) -> str:
-    hold_s, second = policy.hold.of(signal), policy.prefixes.lengths(figures.loudest.version)[1:2]
+    hold_s, second = policy.hold.of(signal), policy.prefixes.lengths(policy.prefixes.family_of(figures.loudest))[1:2]
     wider = what == "prefixes" and (figures.loudest.prefixlen,) != second
     as_if = f" (counted as its share for one /{second[0]})" if wider else ""
     return (

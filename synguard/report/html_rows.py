@@ -54,8 +54,10 @@ def tiles(account: Account, judgement: Judgement) -> list[dict[str, str]]:
     """Return the numbers at the head of the page."""
     enforced = account.enforced
     whole = account.timeline.share >= COMPLETE
+    counts = {"automatic bans": judgement.made} if enforced else {}
+    counts |= {"would-be bans": judgement.would_be} if judgement.would_be or not enforced else {}
     return [
-        {"name": "automatic bans" if enforced else "would-be bans", "value": f"{judgement.bans:,}", "style": ""},
+        *({"name": name, "value": f"{number:,}", "style": ""} for name, number in counts.items()),
         _stopped(account) if enforced else _false_positives(judgement),
         {"name": "worth a look", "value": f"{len(judgement.looks):,}", "style": "worry" if judgement.looks else ""},
         {"name": "attacks", "value": f"{len(account.incidents):,}", "style": ""},
@@ -101,7 +103,7 @@ def _ban_row(account: Account, target: str, group: Sequence[BanRecord]) -> dict[
         "times": len(group),
         "state": _state(latest, now),
         "dry": latest.ban.dry_run,
-        "what": f"{'new connections' if ban.scope.value == 'new' else 'everything'}{ports}, {ban.action}",
+        "what": f"{'new connections' if ban.scope.value == 'new' else 'everything'}{ports}, {ban.effect}",
         "by": "by hand" if ban.origin is Origin.MANUAL else f"policy {ban.policy}",
         "first": clock_time(min(one.ban.created_at for one in group), now),
         "last": clock_time(latest.ban.created_at, now),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import format_network
-from synguard.detector.columns import is_ipv4, network_at, sorting_order
+from synguard.detector.columns import as_judged, is_ipv4, network_at, sorting_order
 from synguard.readings import U64, Listener, SocketTable, TcpState
 from synguard.report.group_by import By
 
@@ -170,9 +170,9 @@ def _distinct_sources(seen: SocketView, ids: Ids, groups: int) -> npt.NDArray[np
 
 def _address_ids(high: U64, low: U64, lengths: Lengths) -> tuple[Ids, U64, U64]:
     """Return each row's network as a number counted in address order, and the networks' first addresses."""
-    v4 = is_ipv4(high, low)
+    short = _as_ipv4(high, low)
     (high4, low4), (high6, low6) = _masks(96 + lengths[0]), _masks(lengths[1])
-    high, low = high & np.where(v4, high4, high6), low & np.where(v4, low4, low6)
+    high, low = high & np.where(short, high4, high6), low & np.where(short, low4, low6)
     order = sorting_order(high, low)
     sorted_high, sorted_low = high[order], low[order]
     begins = np.ones(len(order), np.bool_)
@@ -182,6 +182,11 @@ def _address_ids(high: U64, low: U64, lengths: Lengths) -> tuple[Ids, U64, U64]:
     return ids, sorted_high[begins], sorted_low[begins]
 
 
+def _as_ipv4(high: U64, low: U64) -> Mask:
+    """Return which rows are grouped by the IPv4 length: IPv4, and IPv6 that embeds it."""
+    return is_ipv4(*as_judged(high, low))
+
+
 def _masks(bits: int) -> tuple[np.uint64, np.uint64]:
     mask = (1 << 128) - (1 << (128 - bits))
     return np.uint64(mask >> 64), np.uint64(mask & 0xFFFF_FFFF_FFFF_FFFF)
@@ -189,10 +194,10 @@ def _masks(bits: int) -> tuple[np.uint64, np.uint64]:
 
 def _by_network(seen: SocketView, lengths: Lengths) -> tuple[Ids, Callable[[int], str]]:
     ids, high, low = _address_ids(seen.table.remote_high, seen.table.remote_low, lengths)
-    v4 = is_ipv4(high, low)
+    v4, short = is_ipv4(high, low), _as_ipv4(high, low)
 
     def label(row: int) -> str:
-        version, length = (4, lengths[0]) if v4[row] else (6, lengths[1])
+        version, length = (4, lengths[0]) if v4[row] else (6, 96 + lengths[0] if short[row] else lengths[1])
         return format_network(network_at(int(high[row]), int(low[row]), version, length))
 
     return ids, label

@@ -9,7 +9,7 @@ from typing import Final
 from synguard.ledger.records import Figure, Stretch
 from synguard.output.times import clock_time
 from synguard.report.charts.scales import number_label
-from synguard.report.timeline import Health, Timeline, health_of
+from synguard.report.timeline import Health, Peak, Timeline, health_of
 from synguard.units import format_duration
 
 COLUMNS: Final = 60
@@ -58,12 +58,17 @@ def timeline_lines(timeline: Timeline, columns: int = COLUMNS) -> Iterator[str]:
             max((one.tracks[figure].most for one in cell if figure in one.tracks), default=None) for cell in cells
         ]
         higher = ", queue full: the true count was higher" if peak.censored else ""
-        at = f" at {clock_time(peak.at, timeline.until)}" if peak.value else ""
+        at = f" {_when(peak, timeline.until)}" if peak.value else ""
         yield f"  {name:<13}{sparkline(values)} peak {number_label(peak.value)}{at}{higher}"
     health = "".join(_LETTERS[_gravest(cell)] for cell in cells)
     yield f"  {'clients':<13}{health}"
     yield f"  {'':<13}{_axis(timeline.since, width_s, columns, timeline.until)}"
     yield "  clients: - every SYN answered, c by SYN cookies, X turned away, s slow application"
+
+
+def _when(peak: Peak, now: datetime) -> str:
+    first, last = clock_time(peak.at, now), clock_time(peak.until, now)
+    return f"between {first} and {last}" if last != first else f"at {first}"
 
 
 def _cells(timeline: Timeline, columns: int, width_s: float) -> list[list[Stretch]]:

@@ -55,7 +55,9 @@ class Peak:
 
     value: float
     at: datetime
-    """When the stretch that holds it began."""
+    """When the stretch that holds it began …"""
+    until: datetime
+    """… and ended: the peak lies in between, and no one kept when."""
     censored: bool
     """A SYN queue was full at the time: the true count of half-open sockets was higher."""
 
@@ -98,7 +100,7 @@ class Timeline:
         if highest is None:
             return None
         stretch, track = highest
-        return Peak(track.most, stretch.at, figure is Figure.HALF_OPEN and stretch.censored_s > 0)
+        return Peak(track.most, stretch.at, stretch.until, figure is Figure.HALF_OPEN and stretch.censored_s > 0)
 
     def mean(self, figure: Figure) -> float | None:
         """Return the mean of a figure while it was known; None where it never was."""

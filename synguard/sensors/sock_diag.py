@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from synguard.errors import SensorError
+from synguard.netlink import open_sock_diag
 from synguard.readings import TcpState
 from synguard.sensors.inet_diag import (
     AF_INET,
@@ -43,7 +44,6 @@ APART_S: Final = (0.001, 0.010)
 """Between two attempts, by chance."""
 ANSWER_WITHIN_S: Final = 2.0
 
-_NETLINK_SOCK_DIAG: Final = 4
 _SO_RCVBUFFORCE: Final = 33
 _RECEIVE_BUFFER: Final = 4 << 20
 _DATAGRAM: Final = 64 << 10
@@ -76,7 +76,7 @@ def open_socket() -> DiagSocket:
     Raises:
         OSError: Netlink or ``NETLINK_SOCK_DIAG`` is refused here.
     """
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+    opened = open_sock_diag()
     try:
         try:
             opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)

@@ -21,7 +21,6 @@ from typing import Final
 
 import pytest
 
-from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.set_members import frame_lines, member_lines
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.members import element_lines, sets_needed
@@ -42,8 +41,6 @@ pytestmark = [pytest.mark.bench, pytest.mark.kernel]
 SHORT: Final = bool(os.environ.get("SHORT"))
 SIZES: Final = (1_000, 10_000) if SHORT else (10_000, 100_000)
 PACKET_SIZES: Final = (1, 1_000) if SHORT else (1, 1_000, 10_000, 100_000)
-MOST_RULES: Final = 1_000 if SHORT else 10_000
-"""One rule per ban: beyond, a table takes minutes to fill and a packet a millisecond to pass."""
 ONE_BY_ONE: Final = 50 if SHORT else 200
 ROUNDS: Final = 9
 FRAMES: Final = 2048
@@ -60,7 +57,6 @@ Make = Callable[[Callable[[], datetime]], Plane]
 PLANES: Final[dict[str, Make]] = {
     "iptables-sets": IptablesSetsPlane,
     "nftables": NftablesPlane,
-    "iptables-rules": IptablesRulesPlane,
 }
 
 
@@ -171,9 +167,8 @@ def test_bans_put_in_read_back_and_one_more(
             of = f" ({min(size, ONE_BY_ONE)} of them)" if raw in (one_commit_each, one_iptables_each) else ""
             out.append(f"{name:28}{size:>8}{taken:>9.2f}s{size / taken:>10.0f}{taken / base:>9.1f}x{of}")
         for name, make in PLANES.items():
-            if size <= MOST_RULES or make is not IptablesRulesPlane:
-                with host(tmp_path, monkeypatch) as there:
-                    out.append(f"{name:28}{size:>8}" + there.call(by_plane, make(now), bans, base))
+            with host(tmp_path, monkeypatch) as there:
+                out.append(f"{name:28}{size:>8}" + there.call(by_plane, make(now), bans, base))
     with capsys.disabled():
         print("\n" + "\n".join(out))
 
@@ -231,9 +226,7 @@ def test_what_a_packet_pays(
     blasts: dict[tuple[str, int], Blast] = {}
     best: dict[tuple[str, int], float] = {}
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
-    wanted_cases = [("no rules", 0)] + [
-        (name, size) for name in PLANES for size in PACKET_SIZES if name != "iptables-rules" or size <= MOST_RULES
-    ]
+    wanted_cases = [("no rules", 0)] + [(name, size) for name in PLANES for size in PACKET_SIZES]
     try:
         for name, size in wanted_cases:
             thread = cases[name, size] = NetworkThread()

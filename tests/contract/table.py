@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 SUITE: Final = Path(__file__).with_name("test_plane_contract.py")
-PLANES: Final = ("fake", "faulty", "dry-run", "iptables-rules", "iptables-sets", "nftables")
+PLANES: Final = ("fake", "faulty", "dry-run", "iptables-sets", "nftables")
 
 _NODE: Final = re.compile(rf"::test_(\w+)\[({'|'.join(PLANES)})(?:[ -].*)?\]")
 

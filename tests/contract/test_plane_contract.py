@@ -1,4 +1,4 @@
-"""What every plane does alike: the fake, the rehearsal, and every way of holding bans in the kernel."""
+"""What every plane does alike: the fake, the dry-run, and every way of holding bans in the kernel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from synguard.addresses import parse_network
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.dry_run import DryRunPlane
-from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Desired, Plane
@@ -28,7 +27,6 @@ from tests.support.network_thread import NetworkThread, PlaneThere
 
 IN_KERNEL: dict[str, Callable[[], Plane]] = {
     "iptables-sets": lambda: IptablesSetsPlane(now),
-    "iptables-rules": lambda: IptablesRulesPlane(now),
     "nftables": lambda: NftablesPlane(now),
 }
 FAULTY = ("faulty read", "faulty apply", "faulty flush")

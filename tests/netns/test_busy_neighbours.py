@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from synguard.enforcer.iptables.chains import ATTEMPTS
-from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Plane
@@ -29,7 +28,7 @@ from tests.support.tool_steps import Steps
 pytestmark = pytest.mark.kernel
 
 Make = Callable[[Callable[[], datetime]], Plane]
-KINDS = (IptablesSetsPlane, IptablesRulesPlane, NftablesPlane)
+KINDS = (IptablesSetsPlane, NftablesPlane)
 GOAL = (
     *(ban(f"drop-{f}", source(f), Scope.ALL) for f in (4, 6)),
     *(ban(f"reject-{f}", source(f, 3), Scope.ALL, Action.REJECT) for f in (4, 6)),
@@ -167,9 +166,8 @@ def test_a_program_that_wipes_everything_whenever_it_sees_us_is_answered_ever_mo
     assert delta(goal, plane.read(), later) == Delta()
 
 
-@pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane], ids=lambda kind: kind.name)
 def test_a_table_that_others_change_under_each_of_our_commits_but_the_last_is_changed_all_the_same(
-    net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Make
+    net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing here is left to chance: between our read and our write somebody adds a rule, seven times of eight."""
     left = dict.fromkeys(("iptables raw", "iptables filter", "ip6tables raw", "ip6tables filter"), ATTEMPTS - 1)
@@ -182,7 +180,7 @@ def test_a_table_that_others_change_under_each_of_our_commits_but_the_last_is_ch
             subprocess.run(["sh", "-c", rude], check=True, timeout=20)
 
     steps = Steps(monkeypatch)
-    plane = PlaneThere(net.host, lambda: kind(now))
+    plane = PlaneThere(net.host, lambda: IptablesSetsPlane(now))
     steps.begin(interfere)
     Reconciler(plane, tmp_path / "lock").reconcile(wanted(*GOAL), now())
     assert set(left.values()) == {0}, "each table was changed under us as often as was meant"
@@ -190,9 +188,8 @@ def test_a_table_that_others_change_under_each_of_our_commits_but_the_last_is_ch
     assert sum(line == "-A OUTPUT -p udp -j ACCEPT" for line in foreign(net)) == 4 * (ATTEMPTS - 1)
 
 
-@pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane], ids=lambda kind: kind.name)
 def test_a_rule_added_between_our_table_and_its_counters_fails_no_change(
-    net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Make
+    net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """libiptc writes a table in two calls; the second, for the counters, is then refused with EINVAL."""
     from iptc import ip4tc  # as late as the agent imports it
@@ -208,18 +205,17 @@ def test_a_rule_added_between_our_table_and_its_counters_fails_no_change(
         raise ip4tc.IPTCError(f"can't commit: {os.strerror(errno.EINVAL).encode()!r}")
 
     monkeypatch.setattr(ip4tc.Table, "commit", disturbed)
-    plane = PlaneThere(net.host, lambda: kind(now))
+    plane = PlaneThere(net.host, lambda: IptablesSetsPlane(now))
     Reconciler(plane, tmp_path / "lock").reconcile(wanted(*GOAL), now())
     assert written == ["raw", "filter"] * 2, "each table was written once; what the second look found was right"
     assert delta(wanted(*GOAL), plane.read(), now()) == Delta()
 
 
-@pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane], ids=lambda kind: kind.name)
 def test_a_tool_in_a_tight_loop_that_takes_no_lock_delays_no_change_of_ours(
-    net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Make
+    net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = Steps(monkeypatch)
-    plane = PlaneThere(net.host, lambda: kind(now))
+    plane = PlaneThere(net.host, lambda: IptablesSetsPlane(now))
     reconciler = Reconciler(plane, tmp_path / "lock")
     stop = tmp_path / "stop"
     command = ["sh", "-c", IN_A_LOOP, "loop", "/dev/null", str(stop)]

@@ -28,11 +28,11 @@ def net() -> Iterator[FirewallNet]:
     hosts.close()
 
 
-@pytest.fixture(params=["sets", "rules"])
-def synguard(request: pytest.FixtureRequest, net: FirewallNet, tmp_path: Path) -> Iterator[Synguard]:
+@pytest.fixture
+def synguard(net: FirewallNet, tmp_path: Path) -> Iterator[Synguard]:
     config = tmp_path / "synguard.toml"
     config.write_text(
-        f'state_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\nmembers = "{request.param}"\n'
+        f'state_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\n'
         '[containers]\nwatch = "off"\n'  # the peer behind the veth pair is another host, no container of this one
     )
 

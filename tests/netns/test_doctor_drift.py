@@ -20,21 +20,18 @@ pytestmark = pytest.mark.kernel
 
 Doctor = Callable[[], list[dict[str, str]]]
 PLANES = {
-    "sets": 'plane = "iptables"\nmembers = "sets"\n',
-    "rules": 'plane = "iptables"\nmembers = "rules"\n',
+    "sets": 'plane = "iptables"\n',
     "nft": 'plane = "nftables"\n',
 }
 PUTS_BACK = "starting the agent, or any synguard ban or unban, puts this back"
 LEGACY_RESTORE = "printf '*raw\\nCOMMIT\\n*filter\\nCOMMIT\\n' | iptables-legacy-restore"
 DRIFTS = [
     ("sets", "iptables-legacy -t raw -F SYNGUARD", "rules", "missing or changed: iptables raw: the rules of SYNGUARD"),
-    ("rules", "iptables-legacy -t raw -F SYNGUARD", "bans", "not in the kernel: 192.0.2.1; they stop nothing"),
     ("nft", "nft flush chain inet synguard drop-4", "rules", "missing or changed: the rules of chain drop-4"),
     ("sets", "ipset flush synguard-all-drop-4", "bans", "1 of 2 bans that the ledger holds are not in the kernel: 192"),
     ("nft", "nft flush set inet synguard all-drop-4-32", "bans", "not in the kernel: 192.0.2.1; they stop nothing"),
     ("sets", "iptables-legacy -t raw -D PREROUTING 1", "rules", "the jump from PREROUTING to SYNGUARD"),
     ("sets", LEGACY_RESTORE, "rules", "iptables raw: the jump from PREROUTING"),
-    ("rules", LEGACY_RESTORE, "rules", "iptables raw: the jump from PREROUTING"),
     ("nft", "nft flush ruleset", "rules", "missing or changed: table inet synguard"),
     (
         "nft",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 
 from synguard import programs
 from synguard.enforcer.choose import choose_plane
-from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Plane
@@ -41,7 +39,7 @@ def net() -> Iterator[FirewallNet]:
 
 
 @pytest.mark.parametrize("wiped", [False, True], ids=["changing", "mending"])
-@pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane, NftablesPlane], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [IptablesSetsPlane, NftablesPlane], ids=lambda kind: kind.name)
 def test_a_tool_that_fails_at_any_step_stops_nobody_innocent_and_is_made_good_by_the_next_pass(
     net: FirewallNet,
     kind: Callable[[Callable[[], datetime]], Plane],
@@ -118,7 +116,7 @@ exit 1
 """
 
 
-def test_a_kernel_without_sets_is_given_nftables_or_one_rule_a_ban_unless_sets_were_asked_for(
+def test_a_kernel_without_sets_is_given_nftables_unless_iptables_was_asked_for(
     net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tool is there and the module is refused: blacklisted, not built, or locked down."""
@@ -128,15 +126,6 @@ def test_a_kernel_without_sets_is_given_nftables_or_one_rule_a_ban_unless_sets_w
     tool.chmod(0o755)
     monkeypatch.setattr(programs, "PLACES", f"{tmp_path}:{programs.PLACES}")
     assert net.host.call(choose_plane, Config()).name == "nftables"
-    assert net.host.call(choose_plane, Config(plane="iptables")).name == "iptables-rules"
-    with pytest.raises(PlaneUnavailableError, match=r"Cannot open session to kernel.*set members = rules") as refused:
-        net.host.call(choose_plane, Config(plane="iptables", members="sets"))
+    with pytest.raises(PlaneUnavailableError, match=r"Cannot open session to kernel.*set plane = nftables") as refused:
+        net.host.call(choose_plane, Config(plane="iptables"))
     assert refused.value.exit_code == 5
-    plane = PlaneThere(net.host, lambda: IptablesRulesPlane(now))
-    goal = crossing.after()
-    Reconciler(plane, tmp_path / "apply.lock").reconcile(goal, now())
-    crossing.assert_afterwards(net)
-    assert delta(goal, plane.read(), now()) == Delta()
-    with suppress(PlaneError):
-        plane.flush()  # which cannot ask for sets, and says so
-    assert "synguard" not in net.host.sh("iptables-legacy-save; ip6tables-legacy-save").lower()

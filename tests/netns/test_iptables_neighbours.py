@@ -17,7 +17,6 @@ from synguard.enforcer.flush import flush_kernel
 from synguard.enforcer.glance import glance
 from synguard.enforcer.iptables import chains
 from synguard.enforcer.iptables.rules import Rule, tables
-from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.iptables.xtables import XTable
 from synguard.enforcer.plane import Desired
@@ -64,9 +63,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NetworkThr
     thread.close()
 
 
-@pytest.fixture(params=[IptablesSetsPlane, IptablesRulesPlane], ids=lambda plane: plane.name)
-def plane(request: pytest.FixtureRequest, host: NetworkThread) -> PlaneThere:
-    return PlaneThere(host, lambda: request.param(now))
+@pytest.fixture
+def plane(host: NetworkThread) -> PlaneThere:
+    return PlaneThere(host, lambda: IptablesSetsPlane(now))
 
 
 @pytest.fixture
@@ -249,17 +248,6 @@ def test_a_full_set_is_an_error_that_names_the_ceiling(host: NetworkThread, tmp_
     assert set(reconciler.reconcile(fits, now()).held) == set(fits.bans)
 
 
-def test_lapsed_rules_are_swept_by_a_later_read(host: NetworkThread, tmp_path: Path) -> None:
-    plane = PlaneThere(host, lambda: IptablesRulesPlane(now))
-    reconciler = Reconciler(plane, tmp_path / "lock")
-    short = ban("short", "192.0.2.1", seconds=0.2)
-    reconciler.reconcile(wanted(short, ban("long", "192.0.2.2")), now())
-    assert short.expires_at is not None
-    outcome = reconciler.reconcile(wanted(ban("long", "192.0.2.2", start=now())), short.expires_at, full=True)
-    assert set(plane.read().bans) == {"long"}
-    assert outcome.drift == ()
-
-
 def test_the_plane_is_chosen_by_config_and_by_what_works_here(
     host: NetworkThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,21 +255,17 @@ def test_the_plane_is_chosen_by_config_and_by_what_works_here(
         return host.call(choose_plane, Config.model_validate(keys)).name
 
     assert chosen() == "iptables-sets"
-    assert chosen(plane="iptables", members="sets") == "iptables-sets"
-    assert chosen(plane="iptables", members="rules") == "iptables-rules"
-    assert chosen(members="rules") == "nftables"
-    monkeypatch.setattr("synguard.programs.PLACES", str(tmp_path))
-    assert chosen() == "iptables-rules"  # neither ipset nor nft is installed
+    assert chosen(plane="iptables", members="rules") == "iptables-sets"  # a key of earlier releases
+    assert chosen(plane="nftables") == "nftables"
+    monkeypatch.setattr("synguard.programs.PLACES", str(tmp_path))  # neither ipset nor nft is installed
     with pytest.raises(PlaneError, match="install the package ipset"):
-        chosen(plane="iptables", members="sets")
+        chosen()
 
 
 def test_removing_everything_works_without_the_ipset_tool(
-    host: NetworkThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: NetworkThread, reconciler: Reconciler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    PlaneThere(host, lambda: IptablesRulesPlane(now)).apply(
-        Reconciler(PlaneThere(host, lambda: IptablesRulesPlane(now)), tmp_path / "lock").reconcile(GOAL, now()).change
-    )
+    reconciler.reconcile(GOAL, now())
     with monkeypatch.context() as patch:
         patch.setattr("synguard.programs.PLACES", str(tmp_path))
         host.call(flush_kernel)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Desired, Plane
@@ -83,7 +82,7 @@ class Doomed:
 
 
 @pytest.mark.parametrize("wiped", [False, True], ids=["changing", "mending"])
-@pytest.mark.parametrize("kind", [IptablesSetsPlane, IptablesRulesPlane, NftablesPlane], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [IptablesSetsPlane, NftablesPlane], ids=lambda kind: kind.name)
 def test_an_agent_killed_before_any_change_stops_nobody_innocent_and_the_next_one_makes_good(
     net: FirewallNet,
     kind: Callable[[Callable[[], datetime]], Plane],

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Plane
@@ -26,8 +25,7 @@ from tests.support.network_thread import NetworkThread, PlaneThere
 pytestmark = pytest.mark.kernel
 
 KEYS = {
-    "iptables-sets": 'plane = "iptables"\nmembers = "sets"',
-    "iptables-rules": 'plane = "iptables"\nmembers = "rules"',
+    "iptables-sets": 'plane = "iptables"',
     "nftables": 'plane = "nftables"',
 }
 Synguard = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -48,7 +46,7 @@ def synguard(
     config = tmp_path / "synguard.toml"
     config.write_text(
         f'state_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\n{KEYS[request.param]}\n'
-        "[ceilings]\nmembers = 300\nrules = 300\n"
+        "[ceilings]\nmembers = 300\n"
         '[containers]\nwatch = "off"\n'  # the peer behind the veth pair is another host, no container of this one
     )
 
@@ -119,10 +117,3 @@ def test_sets_made_for_fewer_members_are_exchanged_full_and_larger_ones_left_alo
         assert "synguard-spare" not in thread.sh("ipset list -n")
     finally:
         thread.close()
-
-
-def test_rules_may_be_as_many_as_their_ceiling_says() -> None:
-    plane = IptablesRulesPlane(now, 64)
-    assert plane.place(ban("x", "192.0.2.1", ports=tuple(range(80, 112)))) == ("iptables raw SYNGUARD", 3)
-    assert plane.place(ban("y", "2001:db8::1"))[0] == "ip6tables raw SYNGUARD"
-    assert (plane.ceiling, plane.ceiling_key) == (64, "ceilings.rules")

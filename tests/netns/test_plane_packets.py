@@ -9,7 +9,6 @@ from typing import Final
 
 import pytest
 
-from synguard.enforcer.iptables.rules_plane import IptablesRulesPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Desired, Plane
@@ -22,7 +21,7 @@ from tests.support.network_thread import PlaneThere
 pytestmark = pytest.mark.kernel
 
 MakePlane = Callable[[Callable[[], datetime]], Plane]
-KINDS: Final = (IptablesSetsPlane, IptablesRulesPlane, NftablesPlane)
+KINDS: Final = (IptablesSetsPlane, NftablesPlane)
 BOTH = pytest.mark.parametrize("family", [4, 6])
 Enforce = Callable[[Desired], Outcome]
 

@@ -74,13 +74,13 @@ class Life:
     ends_by: signal.Signals
 
 
-SETS, RULES, NFT = 'plane = "iptables"\n', 'plane = "iptables"\nmembers = "rules"\n', 'plane = "nftables"\n'
+SETS, NFT = 'plane = "iptables"\n', 'plane = "nftables"\n'
 LIVES: Final = (
     Life(NFT, 0.07, signal.SIGKILL),
-    Life(RULES, 0.07, signal.SIGTERM),
+    Life(SETS, 0.07, signal.SIGTERM),
     Life(SETS, 0.06, signal.SIGKILL),
     Life(SETS, 0.6, signal.SIGTERM),
-    Life(RULES, 0.07, signal.SIGKILL),
+    Life(SETS, 0.07, signal.SIGKILL),
     Life(NFT, 0.07, signal.SIGKILL),
     Life(SETS, 0.06, signal.SIGTERM),
 )
@@ -92,7 +92,6 @@ WIPES: Final = {
         "for s in $(ipset list -n | grep ^synguard); do ipset flush $s; done",
         "iptables-legacy -t raw -D PREROUTING 1; ip6tables-legacy -F; ip6tables-legacy -X",
     ),
-    RULES: ("iptables-legacy -t raw -F SYNGUARD", "iptables-legacy -t raw -F; iptables-legacy -t raw -X"),
     NFT: ("nft flush ruleset", "nft flush table inet synguard", "nft flush chain inet synguard drop-4"),
 }
 

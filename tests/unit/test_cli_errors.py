@@ -46,7 +46,7 @@ USAGE = [
     ("review", "--still-hitting"),
     ("review", "--quiet", "1h"),
     ("report", "--json", "--format", "html"),
-    ("report", "--since", "yesterday"),
+    ("report", "--since", "tomorrow"),
     ("why", "nobody"),
     ("policy", "check", "/nowhere/web.toml"),
     ("policy", "show", "--policy", "nothing"),
@@ -78,6 +78,11 @@ def test_a_word_that_cannot_be_read_is_told_in_one_sentence_and_changes_nothing(
         ("connections --by sorce", "source"),
         ("connections --state SYN_RECIVED", "SYN_RECV"),
         ("policy shwo", "show"),
+        ("ban 203.0.113.7 --comment x", "--reason"),
+        ("ban 203.0.113.7 --permanent", "--for permanent"),
+        ("ban 203.0.113.7 --duration 2h", "--for"),
+        ("allow add 203.0.113.7 --reason x", "--comment"),
+        ("report --last 2h", "--since"),
         ("policy show --policy defualt", "default"),
         ("completion bsh", "bash"),
         ("block 203.0.113.7", "ban"),
@@ -91,6 +96,20 @@ def test_a_mistyped_word_is_answered_with_the_nearest(host: CliHost, words: str,
     ran = host.run(*words.split())
     assert ran.code == 2
     assert f"did you mean {meant}?" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("ban 203.0.113.7 2h", "for how long: --for 2h"),
+        ("ban 203.0.113.7 permanent", "for how long: --for permanent"),
+        ("ban 203.0.113.7 scanner", "as a remark: --reason scanner"),
+        ("allow add 203.0.113.7 office", "as a remark: --comment office"),
+    ],
+)
+def test_a_word_that_belongs_behind_an_option_names_it(host: CliHost, words: str, meant: str) -> None:
+    told = host.run(*words.split())
+    assert (told.code, meant in told.err, host.records()) == (2, True, [])
 
 
 def test_a_word_that_is_near_nothing_is_answered_with_all_there_are(host: CliHost) -> None:

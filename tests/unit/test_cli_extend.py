@@ -60,7 +60,10 @@ def test_until_a_moment_and_by_id(host: CliHost) -> None:
 
 
 def test_for_good(host: CliHost) -> None:
-    assert f"made permanent {TARGET}" in host.run("extend", TARGET, "--permanent").out
+    (before,) = [one.ban for one in host.records() if str(one.ban.target) == f"{TARGET}/32"]
+    assert f"made permanent {TARGET}, id {before.id}" in host.run("extend", TARGET, "--permanent").out
+    (after,) = [one.ban for one in host.records() if str(one.ban.target) == f"{TARGET}/32"]
+    assert (after.id, after.reason) == (before.id, before.reason)  # the same ban, not one in its place
     assert ends_in(host) is None
     again = host.run("extend", TARGET, "--for", "1h")
     assert (again.code, "has no end already" in again.err) == (3, True)
@@ -69,8 +72,9 @@ def test_for_good(host: CliHost) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ((), 2, "say how long: --for TIME, --until WHEN or --permanent"),
-        (("--for", "1h", "--permanent"), 2, "say how long"),
+        (("2h",), 2, "for how long: --for 2h"),
+        ((), 2, "give a length: --for TIME, --until WHEN or --permanent"),
+        (("--for", "1h", "--permanent"), 2, "give a length"),
         (("--until", "tomorrow"), 2, '"tomorrow" is no time'),
         (("--until", "2026-01-01T00:00Z"), 3, "ends later already"),
         (("--for", "30d"), 3, "say --permanent"),

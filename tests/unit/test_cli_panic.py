@@ -72,8 +72,8 @@ def test_everything_is_taken_back_and_it_stands(host: CliHost) -> None:
     told = host.run("panic", "--yes")
     assert told.code == 0
     assert told.out.splitlines() == [
-        "nothing is enforced now, and nothing of synguard's is in the kernel; no agent runs",
-        "bans lifted: 1; to come back: synguard panic --over",
+        "nothing is enforced now, and nothing of synguard is in the kernel; no agent runs",
+        "bans removed: 1; to come back: synguard panic --over",
     ]
     assert (host.active_bans(), host.held()) == (set(), set())
     assert Blackholes(host.state).standing(datetime.now(UTC)) == {}
@@ -116,6 +116,23 @@ def test_a_hung_agent_is_killed(host: CliHost, hung: subprocess.Popen[str], monk
     tell(host, "config", hung.pid)
     assert host.run("panic", "--yes", "--json").json["agent"] == "killed"
     assert hung.wait(5) == -signal.SIGKILL
+
+
+def test_an_agent_that_still_works_is_waited_for(
+    host: CliHost, hung: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synguard.cli.panic.PATIENCE_S", 0.3)
+
+    def work() -> None:
+        for _ in range(8):
+            tell(host, "config", hung.pid)
+            time.sleep(0.1)
+        tell(host, "panic", hung.pid)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert host.run("panic", "--yes", "--json").json["agent"] == "follows"
+    thread.join()
 
 
 def test_what_one_step_meets_keeps_no_other_from_being_taken(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ def test_applied_suggestions_are_told_one_by_one(host: CliHost) -> None:
     assert host.held() == after.keys() - {f"{WOULD}/32"}
     (made,) = [one.ban for one in host.records() if one.ban.expires_at is None]
     assert (made.origin, made.scope, made.evidence) == ("manual", Scope.ALL, (HANDSHAKES,))
-    assert "made permanent in review" in made.reason
+    assert "made permanent, banned" in made.reason
 
 
 def test_make_permanent_takes_only_those(host: CliHost) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv6Network
 
 import numpy as np
 import pytest
 
+from synguard.addresses import EMBEDDING
 from synguard.detector.detector import Detector
 from synguard.detector.dispersion import dispersion
 from synguard.detector.fingerprint import fingerprint, headers
@@ -133,3 +135,14 @@ def test_a_source_is_told_by_how_many_of_its_syns_bear_the_floods_header() -> No
     seen = detector.assess(Readings(at=1.0, syns=sample)).observations
     found = {str(one.target): one.alike for one in seen if one.signal is Signal.SYN_RATE}
     assert found == {"198.51.100.7/32": 1.0, "198.51.100.8/32": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "embedding"), [("64:ff9b::", ()), ("64:ff9b:1:7::", ()), ("2001:db8:64::", ("2001:db8:64::/96",))]
+)
+def test_a_translated_flood_spreads_as_the_ipv4_addresses_in_it(prefix: str, embedding: tuple[str, ...]) -> None:
+    """All of IPv4 lies in one /32 behind NAT64: such a flood came from one network, never from everywhere."""
+    rows = columns([f"{prefix}{address}" for address in EVERYWHERE])
+    found = dispersion(*rows, embedding=(*EMBEDDING, *map(IPv6Network, embedding)))
+    assert found is not None
+    assert (found.sources, found.networks, found.versions) == (200, 200, (6,))

@@ -153,6 +153,18 @@ def test_fail2ban_jails_and_database(tmp_path: Path) -> None:
     assert "it has ended" in plan.left_out[0]
 
 
+def test_a_limit_that_no_policy_can_have_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "csf.conf").write_text(
+        'CT_LIMIT = "300"\nCT_PORTS = "80,99999"\nCT_BLOCK_TIME = "172800"\nCONNLIMIT = "0;5,80;20"\n'
+    )
+    plan = plan_of("csf", tmp_path)
+    for said, port in zip(plan.left_out, ("99999", "0"), strict=True):
+        assert f'ports: "{port}" is not a port' in said
+    (tmp_path / "pack.toml").write_text("\n".join(plan.pack()))
+    (policy,) = load_pack(tmp_path / "pack.toml").policy
+    assert (policy.ports, policy.bans.first, policy.bans.cap) == ("80", 172800.0, 172800.0)
+
+
 def test_ddos_deflate(tmp_path: Path) -> None:
     (tmp_path / "ddos.conf").write_text(
         'PROGDIR="/usr/local/ddos"\nNO_OF_CONNECTIONS=150\nBAN_PERIOD=600\nPORT_CONNECTIONS="80:100:900 443:100:900"\n'

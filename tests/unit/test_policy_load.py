@@ -297,3 +297,8 @@ def test_every_documented_example_loads(tmp_path: Path) -> None:
         if isinstance(loaded, Config):
             packs = tuple(entry for entry in loaded.policies if not entry.endswith(".toml"))
             assert load_policies(Config(policies=packs or ("default",)))
+
+
+def test_keys_of_earlier_releases_are_accepted_and_do_nothing() -> None:
+    config = Config.model_validate({"members": "rules", "ceilings": {"rules": 64, "members": 300}})
+    assert config == Config.model_validate({"ceilings": {"members": 300}})

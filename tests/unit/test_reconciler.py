@@ -275,7 +275,7 @@ def test_a_lock_file_that_cannot_be_made_says_where(plane: FakePlane, tmp_path: 
         Reconciler(plane, tmp_path / "file" / "apply.lock").reconcile(GOAL, START)
 
 
-def test_bans_of_a_rehearsal_never_reach_the_plane(reconciler: Reconciler, plane: FakePlane) -> None:
+def test_bans_of_a_dry_run_never_reach_the_plane(reconciler: Reconciler, plane: FakePlane) -> None:
     reconciler.reconcile(wanted(ban("would-be", "192.0.2.1", start=START, dry_run=True)), START)
     assert not plane.actual.bans
 

@@ -128,7 +128,7 @@ def test_the_page_says_what_the_text_says() -> None:
     assert "198.51.100.20" in words
 
 
-def test_a_rehearsal_and_enforcing_have_words_of_their_own() -> None:
+def test_dry_run_and_enforcing_have_words_of_their_own() -> None:
     dry = Parsed(page(flooded_day())).text
     real = replace(flooded_day(), mode=Mode.ENFORCE)
     real = replace(real, bans=tuple(replace(one, ban=replace(one.ban, dry_run=False), packets=77) for one in real.bans))

@@ -97,14 +97,19 @@ def test_prefixes_of_both_families_have_their_own_length() -> None:
         *to_web("203.0.112.1"),
         *to_web("2001:db8:7:1::1"),
         *to_web("2001:db8:7:2::1"),
+        *to_web("64:ff9b::203.0.113.9"),
+        *to_web("64:ff9b::198.51.100.9"),
     )
     groups = ask(seen, By.PREFIX)
-    assert counted(groups) == {"203.0.113.0/24": 3, "2001:db8:7::/48": 2, "203.0.112.0/24": 1}
+    translated = {"64:ff9b::c633:6400/120": 1, "64:ff9b::cb00:7100/120": 1}
+    assert counted(groups) == {"203.0.113.0/24": 3, "2001:db8:7::/48": 2, "203.0.112.0/24": 1} | translated
     assert {row.key: row.sources for row in groups.rows}["203.0.113.0/24"] == 2
     assert counted(ask(seen, By.PREFIX, lengths=(16, 64))) == {
         "203.0.0.0/16": 4,
         "2001:db8:7:1::/64": 1,
         "2001:db8:7:2::/64": 1,
+        "64:ff9b::c633:0/112": 1,
+        "64:ff9b::cb00:0/112": 1,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import tenacity
 
-from synguard.enforcer.iptables.rules import Rule, XtablesTable, jump_rule, reject_rules
+from synguard.enforcer.iptables.rules import Rule, XtablesTable, jump_rule, reject_rules, set_rules
 from synguard.enforcer.iptables.xtables import XTable, XtablesEntry
 from synguard.enforcer.locks import xtables_lock
 from synguard.enforcer.names import CHAIN, REJECT_CHAIN, is_ours
@@ -38,8 +38,8 @@ def edit(table: XtablesTable, change: Callable[[XTable], bool]) -> bool:
     return changed
 
 
-def hooks_missing(table: XTable) -> Iterator[str]:
-    """Yield what is missing of jumps and of the chain that answers, one phrase each."""
+def frame_missing(table: XTable) -> Iterator[str]:
+    """Yield what is missing of our jumps, chains and rules, one phrase each."""
     for hook in table.table.hooks:
         if jump_rule(hook).comment not in _comments(table, hook):
             yield f"{table.table}: the jump from {hook} to {CHAIN}"
@@ -47,37 +47,39 @@ def hooks_missing(table: XTable) -> Iterator[str]:
         yield f"{table.table}: the chain {CHAIN}"
     if _has_reject(table.table) and _comments(table, REJECT_CHAIN) != _wanted_reject(table.table):
         yield f"{table.table}: the chain {REJECT_CHAIN}"
+    if _comments(table, CHAIN) != [rule.comment for rule in set_rules(table.table)] and table.has_chain(CHAIN):
+        yield f"{table.table}: the rules of {CHAIN} or their order"
 
 
-def ensure_chains(table: XTable) -> None:
-    """Create our chains where missing and fill the one that answers."""
-    if not table.has_chain(CHAIN):
-        table.create_chain(CHAIN)
-    if not _has_reject(table.table):
-        return
-    if not table.has_chain(REJECT_CHAIN):
-        table.create_chain(REJECT_CHAIN)
-    if _comments(table, REJECT_CHAIN) != _wanted_reject(table.table):
-        replace_ours(table, REJECT_CHAIN, reject_rules(table.table.family))
+def mend(table: XTable) -> bool:
+    """Put back what is missing of the frame; return whether anything was.
 
-
-def ensure_jumps(table: XTable) -> None:
-    """Put one jump at the head of each hook that has none; one that is there stays where it is."""
+    A jump that is there stays where it is; one that is put back comes first.
+    """
+    if not any(frame_missing(table)):
+        return False
+    if _has_reject(table.table):
+        _ensure_chain(table, REJECT_CHAIN, reject_rules(table.table.family))
+    _ensure_chain(table, CHAIN, set_rules(table.table))
     for hook in table.table.hooks:
         jump = jump_rule(hook)
         if jump.comment not in _comments(table, hook):
-            remove_ours(table, hook)
+            _remove_ours(table, hook)
             table.insert(hook, 0, jump)
+    return True
 
 
-def replace_ours(table: XTable, chain: str, rules: Sequence[Rule]) -> None:
-    """Put these rules at the head of the chain in place of all of ours; foreign ones follow."""
-    remove_ours(table, chain)
-    for position, rule in enumerate(rules):
-        table.insert(chain, position, rule)
+def _ensure_chain(table: XTable, chain: str, rules: Sequence[Rule]) -> None:
+    """Have the chain begin with these rules in place of all of ours; foreign ones follow."""
+    if not table.has_chain(chain):
+        table.create_chain(chain)
+    if _comments(table, chain) != [rule.comment for rule in rules]:
+        _remove_ours(table, chain)
+        for position, rule in enumerate(rules):
+            table.insert(chain, position, rule)
 
 
-def remove_ours(table: XTable, chain: str) -> bool:
+def _remove_ours(table: XTable, chain: str) -> bool:
     """Remove all our rules from a chain, those of other releases too; return whether there were any."""
     entries = table.entries(chain)
     ours = [position for position, entry in enumerate(entries) if is_ours(entry.comment)]
@@ -108,11 +110,11 @@ def dismantle(table: XTable, left: list[str]) -> bool:
     """
     changed = False
     for hook in table.table.hooks:
-        changed |= remove_ours(table, hook)
+        changed |= _remove_ours(table, hook)
     for chain in (CHAIN, REJECT_CHAIN):
         if not table.has_chain(chain):
             continue
-        changed |= remove_ours(table, chain)
+        changed |= _remove_ours(table, chain)
         foreign = table.entries(chain)
         if foreign:
             left.append(f"{table.table}: {chain} holds {len(foreign)} rules that are not synguard's")

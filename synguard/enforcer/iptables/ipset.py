@@ -34,15 +34,6 @@ class IpsetFailedError(Exception):
         self.line = line
 
 
-def available() -> bool:
-    """Return whether tool and kernel can work with sets here, without changing anything."""
-    try:
-        check()
-    except PlaneError:
-        return False
-    return True
-
-
 def check() -> None:
     """Return if tool and kernel can work with sets here.
 
@@ -54,7 +45,7 @@ def check() -> None:
         _run(["list", "-n"])
     except IpsetFailedError as error:
         raise PlaneUnavailableError(
-            "asking the kernel for its ipsets", f"{error.detail}; or set members = rules"
+            "asking the kernel for its ipsets", f"{error.detail}; or set plane = nftables"
         ) from error
 
 
@@ -178,7 +169,7 @@ def _tool() -> str:
     tool = find_tool("ipset")
     if tool is None:
         raise PlaneUnavailableError(
-            "looking for ipset", "it is not installed: install the package ipset, or set members = rules"
+            "looking for ipset", "it is not installed: install the package ipset, or set plane = nftables"
         )
     return tool
 

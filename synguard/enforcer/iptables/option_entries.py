@@ -20,7 +20,7 @@ _MOST: Final = 128
 _NEAR: Final = 1 << 16
 """Names of one table's options are constants of one library, this close to one another."""
 _MEASURED: Final = "time"
-"""A match that we need, with many options."""
+"""A match with many options that every libxtables has."""
 
 
 def adapt(xtables: Any) -> None:

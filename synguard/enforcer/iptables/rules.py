@@ -1,47 +1,17 @@
-"""Rules of our chains as values: the fixed ones of the frame, and one per ban where there are no sets.
+"""Rules of our chains as values: each asks one set, and none names a ban.
 
-The order in a chain is that of `Stage`: exceptions for everybody who is protected, drops of everything, exceptions
+The order in a chain is that of `Kind`: exceptions for everybody who is protected, drops of everything, exceptions
 for proven peers, drops of SYNs. So a proven peer survives a prefix ban of scope ``new``, and a connection flooder
 cannot hide behind having connected.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import IntEnum
 from typing import Final
 
-from synguard.addresses import Network
-from synguard.enforcer.names import (
-    CHAIN,
-    REJECT_CHAIN,
-    Family,
-    Kind,
-    exception_comment,
-    frame_comment,
-    parse_exception,
-    parse_rule,
-    rule_comment,
-    set_name,
-)
-from synguard.model import Action, Ban, KernelBan, Scope
-
-PORTS_PER_RULE: Final = 15
-"""``XT_MULTI_PORTS``: the most that one ``-m multiport`` takes."""
-_LAST_DATESTOP: Final = datetime(2038, 1, 19, 3, 14, 7, tzinfo=UTC)
-"""``-m time`` knows nothing later; a ban beyond it is renewed by the agent, if there still is one."""
-
-
-class Stage(IntEnum):
-    """Where in a chain a rule stands."""
-
-    ALLOW = 0
-    ALL = 1
-    PROVEN = 2
-    NEW = 3
+from synguard.enforcer.names import CHAIN, REJECT_CHAIN, Family, Kind, frame_comment, set_name
+from synguard.model import Action, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +36,9 @@ class Rule:
     tcp: bool = False
     syn: bool = False
     """TCP SYNs that open a connection: SYN set; ACK, RST and FIN not."""
-    source: Network | None = None
-    ports: tuple[int, ...] = ()
     match_set: tuple[str, str] | None = None
     """Set name and directions, ``src`` or ``src,dst``. Asked last, so that it counts only what the rule stops."""
-    datestop: str | None = None
-    """``2026-03-01T12:00:00``, UTC: the last second in which the rule matches."""
     reject_with: str | None = None
-    packets: int = 0
-    bytes: int = 0
 
 
 def tables(families: tuple[Family, ...]) -> tuple[XtablesTable, ...]:
@@ -126,51 +90,3 @@ def _set_rule(kind: Kind, table: XtablesTable) -> Rule:
     target = "RETURN" if kind.action is None else verdict_of(kind.action)
     match_set = (set_name(kind, table.family), directions)
     return Rule(frame_comment(str(kind)), target, tcp=syn, syn=syn, match_set=match_set)
-
-
-def exception_rule(kind: Kind, network: Network) -> Rule:
-    """Return the rule that lets one network through."""
-    return Rule(exception_comment(kind, network), "RETURN", source=network)
-
-
-def ban_rules(ban: Ban | KernelBan) -> Iterator[Rule]:
-    """Yield the rules of one ban: one, or one per fifteen ports. A kept count stands in the first."""
-    packets, octets = (ban.hits.packets, ban.hits.bytes) if isinstance(ban, KernelBan) else (0, 0)
-    ban_id = ban.ban_id if isinstance(ban, KernelBan) else ban.id
-    syn = ban.scope is Scope.NEW
-    for start in range(0, max(len(ban.ports), 1), PORTS_PER_RULE):
-        ports = ban.ports[start : start + PORTS_PER_RULE]
-        yield Rule(
-            rule_comment(ban, ban_id, ports),
-            verdict_of(ban.action),
-            tcp=syn,
-            syn=syn,
-            source=ban.target,
-            ports=ports,
-            datestop=datestop(ban.expires_at),
-            packets=packets,
-            bytes=octets,
-        )
-        packets = octets = 0
-
-
-def datestop(expires_at: datetime | None) -> str | None:
-    """Return the last whole second before the expiry, as ``-m time`` takes it, in UTC; None for never.
-
-    The kernel compares whole seconds and still matches in the last one, so a ban ends at most a second late.
-    """
-    if expires_at is None:
-        return None
-    last = datetime.fromtimestamp(math.ceil(expires_at.timestamp()) - 1, UTC)
-    return min(last, _LAST_DATESTOP).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def stage_of(comment: str) -> Stage | None:
-    """Return where a rule of ours without sets belongs, by its comment; None if it is no such rule."""
-    exception = parse_exception(comment)
-    if exception is not None:
-        return Stage.ALLOW if exception[0] is Kind.ALLOW else Stage.PROVEN
-    held = parse_rule(comment)
-    if held is None:
-        return None
-    return Stage.ALL if held.scope is Scope.ALL else Stage.NEW

@@ -9,20 +9,12 @@ from typing import ClassVar, Final
 from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush
 from synguard.enforcer.iptables import ipset, set_members
-from synguard.enforcer.iptables.chains import (
-    edit,
-    ensure_chains,
-    ensure_jumps,
-    foreign_rules,
-    hooks_missing,
-    replace_ours,
-)
-from synguard.enforcer.iptables.rules import Rule, set_rules, tables
+from synguard.enforcer.iptables.chains import edit, mend
+from synguard.enforcer.iptables.rules import Rule, tables
 from synguard.enforcer.iptables.set_members import frame_lines, lines_by_set, member_lines
 from synguard.enforcer.iptables.tables import check_tables, look_over, show_chains
-from synguard.enforcer.iptables.xtables import XTable, families_here
+from synguard.enforcer.iptables.xtables import families_here
 from synguard.enforcer.limits import ensure_possible
-from synguard.enforcer.names import CHAIN, is_ours
 from synguard.enforcer.plane import Actual, Delta
 from synguard.memory import many_objects
 from synguard.model import Ban, KernelBan
@@ -57,13 +49,13 @@ class IptablesSetsPlane:
     def read(self) -> Actual:
         """Read back sets and chains."""
         saved = ipset.save(self.ceiling)
-        missing, foreign = look_over(self._tables, _missing)
+        missing, foreign = look_over(self._tables)
         return saved.actual(missing, foreign)
 
     def read_in_pieces(self) -> Generator[None, None, Actual]:
         """Read back the same, a piece each time it is asked."""
         saved = yield from ipset.save_in_pieces(self.ceiling)
-        missing, foreign = look_over(self._tables, _missing)
+        missing, foreign = look_over(self._tables)
         return saved.actual(missing, foreign)
 
     def apply(self, change: Delta) -> None:
@@ -79,7 +71,7 @@ class IptablesSetsPlane:
         ipset.restore([*frame, *lines])
         if change.frame:
             for table in self._tables:
-                edit(table, _mend)
+                edit(table, mend)
             flush.remove_nftables_leftovers()
 
     def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
@@ -89,29 +81,3 @@ class IptablesSetsPlane:
     def flush(self) -> None:
         """Remove everything of ours, of every plane and release."""
         flush.flush_kernel()
-
-
-def _missing(table: XTable) -> tuple[list[str], list[str]]:
-    missing = list(hooks_missing(table))
-    if _found(table) != _wanted(table) and table.has_chain(CHAIN):
-        missing.append(f"{table.table}: the rules of {CHAIN} or their order")
-    return missing, list(foreign_rules(table))
-
-
-def _mend(table: XTable) -> bool:
-    missing, _ = _missing(table)
-    if not missing:
-        return False
-    ensure_chains(table)
-    if _found(table) != _wanted(table):
-        replace_ours(table, CHAIN, set_rules(table.table))
-    ensure_jumps(table)
-    return True
-
-
-def _found(table: XTable) -> list[str]:
-    return [entry.comment for entry in table.entries(CHAIN) if is_ours(entry.comment)]
-
-
-def _wanted(table: XTable) -> list[str]:
-    return [rule.comment for rule in set_rules(table.table)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tenacity
 
-from synguard.enforcer.iptables.chains import ATTEMPTS
+from synguard.enforcer.iptables.chains import ATTEMPTS, foreign_rules, frame_missing
 from synguard.enforcer.iptables.revisions import missing_extensions
 from synguard.enforcer.iptables.rules import Rule, XtablesTable, reject_rules
 from synguard.enforcer.iptables.xtables import XTable, existing_tables, loading
@@ -37,9 +35,7 @@ def check_tables(tables: tuple[XtablesTable, ...], trials: tuple[Rule, ...], mat
             )
 
 
-def look_over(
-    tables: tuple[XtablesTable, ...], look: Callable[[XTable], tuple[list[str], list[str]]]
-) -> tuple[list[str], list[str]]:
+def look_over(tables: tuple[XtablesTable, ...]) -> tuple[list[str], list[str]]:
     """Return what is missing and what is foreign in all tables; one that does not exist is not opened."""
     missing: list[str] = []
     foreign: list[str] = []
@@ -48,9 +44,9 @@ def look_over(
         if table.name not in existing[table.family]:
             missing.append(f"{table}: the jump to {CHAIN}")
             continue
-        gone, strange = look(open_table(table))
-        missing += gone
-        foreign += strange
+        opened = open_table(table)
+        missing += frame_missing(opened)
+        foreign += foreign_rules(opened)
     return missing, foreign
 
 

@@ -2,7 +2,8 @@
 
 What to know of python-iptables 1.x:
 
-- Importing it loads C libraries and takes 0.3 s or more; where they are missing it fails in many ways.
+- Importing it loads C libraries, which it has ``ctypes`` look for by running ldconfig, gcc and ld: see `c_libraries`.
+  Where they are missing it fails in many ways.
 - ``XtablesTable`` objects are cached per process and hold a copy of the table: every use here begins with ``refresh``.
 - ``Rule.tables``, asked for each target, opens *every* table, which makes the kernel create ``nat`` and with it
   connection tracking. Our rules know one table only.
@@ -21,8 +22,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from synguard.capabilities import FOR_RULES, how_to_get
+from synguard.enforcer.iptables.c_libraries import found_by_loader
 from synguard.enforcer.iptables.option_entries import adapt
 from synguard.enforcer.iptables.rules import Rule, XtablesTable
 from synguard.enforcer.names import CHAIN_LIMIT, COMMENT_LIMIT, Family
@@ -33,16 +36,11 @@ _MATCH_HEADER: Final = 32
 """``struct xt_entry_match``: u16 size, 29 bytes of name, u8 revision."""
 
 
-class XtablesEntry:
-    """One rule as read back: its comment, its target and its counters."""
+class XtablesEntry(NamedTuple):
+    """One rule as read back."""
 
-    __slots__ = ("bytes", "comment", "packets", "target")
-
-    def __init__(self, comment: str, target: str, packets: int, octets: int) -> None:
-        self.comment = comment
-        self.target = target
-        self.packets = packets
-        self.bytes = octets
+    comment: str
+    target: str
 
 
 def existing_tables(family: Family) -> frozenset[str]:
@@ -56,7 +54,7 @@ def existing_tables(family: Family) -> frozenset[str]:
     except FileNotFoundError:
         return frozenset()
     except PermissionError as error:
-        raise NotPermittedError(f"Reading /proc/net/{name} is not permitted: run as root.") from error
+        raise NotPermittedError(f"Reading /proc/net/{name} is not permitted: {how_to_get(FOR_RULES)}.") from error
     except OSError as error:
         raise PlaneError(f"reading /proc/net/{name}", error.strerror or str(error)) from error
 
@@ -73,9 +71,9 @@ def _iptc() -> Any:
     Raises:
         PlaneUnavailableError: It or the C libraries that it loads are missing.
     """
-    os.environ["PATH"] = PLACES  # it looks for C libraries by running gcc and ld, as root, from the caller's PATH
+    os.environ["PATH"] = PLACES  # what it runs all the same, it runs as root, from the caller's PATH
     try:
-        with _no_distutils():
+        with _no_distutils(), found_by_loader():
             import iptc
             import iptc.xtables
 
@@ -197,7 +195,7 @@ class XTable:
         entry = self._table.first_rule(chain)
         while entry:
             target = (self._table.get_target(entry) or b"").decode(errors="replace")
-            yield XtablesEntry(_comment_of(entry), target, entry.counters.pcnt, entry.counters.bcnt)
+            yield XtablesEntry(_comment_of(entry), target)
             entry = self._table.next_rule(entry)
 
     def _buffer(self, rule: Rule) -> Any:
@@ -205,23 +203,16 @@ class XTable:
             raise ValueError(f"comment longer than {COMMENT_LIMIT}: {rule.comment}")
         built = _rule_class(self.table.family)()
         built.tables = (self._table,)
-        if rule.source is not None:
-            built.src = str(rule.source)
         if rule.tcp:
             built.protocol = "tcp"
         if rule.syn:
             built.create_match("tcp").set_parameter("tcp-flags", ["SYN,RST,ACK,FIN", "SYN"])
-        if rule.ports:
-            built.create_match("multiport").set_parameter("dports", ",".join(map(str, rule.ports)))
-        if rule.datestop is not None:
-            built.create_match("time").set_parameter("datestop", rule.datestop)
         built.create_match("comment").set_parameter("comment", rule.comment)
         if rule.match_set is not None:
             built.create_match("set").set_parameter("match-set", list(rule.match_set))
         target = built.create_target(rule.target)
         if rule.reject_with is not None:
             target.set_parameter("reject-with", rule.reject_with)
-        built.counters = (rule.packets, rule.bytes)
         return built.rule
 
     @contextmanager

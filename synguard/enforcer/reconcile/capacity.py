@@ -47,7 +47,7 @@ ADVICE: Final = "ban wider prefixes, or release bans"
 
 
 def used(plane: Plane, bans: Iterable[Ban | KernelBan]) -> Counter[str]:
-    """Return place → members or rules that these bans take there."""
+    """Return place → members that these bans take there."""
     counts: Counter[str] = Counter()
     for ban in bans:
         place, members = plane.place(ban)

@@ -48,11 +48,12 @@ def _settings(path: Path, plan: ImportPlan) -> None:
         limit, _, seconds = rest.partition(":")
         if limit.isdecimal() and int(limit):
             first_s = float(seconds) if seconds.isdecimal() else None
-            plan.limits.append(Limit(port, int(limit), f"{found['PORT_CONNECTIONS'][0]}: {triple}", first_s or None))
+            there = found["PORT_CONNECTIONS"][0]
+            plan.limit(there, Limit(port, int(limit), f"{there}: {triple}", first_s or None))
         else:
             plan.leave(found["PORT_CONNECTIONS"][0], triple, "it is no PORT:LIMIT:SECONDS")
     if most.isdecimal() and int(most):
         first_s = float(period) if period.isdecimal() else None
-        plan.limits.append(Limit("any", int(most), f"{where}: NO_OF_CONNECTIONS = {most}", first_s or None))
+        plan.limit(where, Limit("any", int(most), f"{where}: NO_OF_CONNECTIONS = {most}", first_s or None))
     else:
         plan.leave(where, most, "it is no number of connections")

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from synguard.addresses import Network
 from synguard.errors import UsageError
 from synguard.operator.list_formats import networks_of_word
 from synguard.operator.lists import text_of
+from synguard.policy.policies import BanTimes, Policy
+from synguard.policy.show import toml_table
+from synguard.policy.validation_errors import validation_errors
 from synguard.units import exact_duration
 
 MOST_LEFT_OUT: Final = 10_000
+MOST_LIMITS: Final = 64
+"""Policies of one pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,14 @@ class Limit:
     """The setting it comes from."""
     first_s: float | None = None
     """Length of a first ban; None for the usual one."""
+
+    def policy(self, name: str) -> dict[str, Any]:
+        """Return it as a policy of a pack, to be validated and written."""
+        policy = {"name": name, "ports": self.ports, "limits": {"connections": self.connections}}
+        if not self.first_s:
+            return policy
+        first = exact_duration(self.first_s)
+        return policy | {"bans": {"first": first} | ({"cap": first} if self.first_s > BanTimes().cap else {})}
 
 
 @dataclass(slots=True)
@@ -79,18 +94,26 @@ class ImportPlan:
         said = _one_line(reason)[:200]
         self.take(where, word, lambda network: self.bans.append(ImportedBan(network, lasts_s, ports, said)))
 
+    def limit(self, where: str, limit: Limit, *, first: bool = False) -> None:
+        """Take a limit over, before the others where it is the narrower one; or note why no policy can have it."""
+        try:
+            Policy.model_validate(limit.policy("imported"))
+            if len(self.limits) >= MOST_LIMITS:
+                raise ValueError(f"a pack has {MOST_LIMITS} policies at most")
+        except ValidationError as error:
+            faults = validation_errors(error, Policy, limit.policy("imported"))
+            self.leave(where, limit.source.rpartition(": ")[2], "; ".join(faults))
+        except ValueError as error:
+            self.leave(where, limit.source.rpartition(": ")[2], str(error))
+        else:
+            self.limits.insert(0 if first else len(self.limits), limit)
+
     def pack(self) -> Iterator[str]:
         """Yield the lines of a policy pack with the limits; nothing where there are none."""
         for number, limit in enumerate(self.limits, 1):
             yield f"# {limit.source}"
             yield "[[policy]]"
-            yield f'name = "imported-{number}"'
-            yield f'ports = "{limit.ports}"'
-            yield "[policy.limits]"
-            yield f"connections = {limit.connections}"
-            if limit.first_s:
-                yield "[policy.bans]"
-                yield f'first = "{exact_duration(limit.first_s)}"'
+            yield from toml_table(limit.policy(f"imported-{number}"), ("policy",)).splitlines()
             yield ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 
 from synguard.addresses import format_network
 from synguard.ledger.records import Figure, Stretch
@@ -12,7 +12,7 @@ from synguard.report.account import Account
 from synguard.report.charts.panel import Chart, ChartFrame, ChartSeries, ChartSpan, Mark
 from synguard.report.charts.points import GAP_S, Point
 from synguard.report.charts.scales import number_label
-from synguard.report.timeline import HEALTH_WORDS, Health, Timeline, health_of, health_seconds
+from synguard.report.timeline import HEALTH_WORDS, Health, Peak, Timeline, health_of, health_seconds
 from synguard.units import format_duration
 
 MOST_MARKS = 2000
@@ -48,7 +48,7 @@ def frame_of(account: Account, zone: tzinfo | None = None) -> ChartFrame:
         bans=tuple(
             Mark(
                 record.ban.created_at.timestamp(),
-                f"{'would ban' if record.ban.dry_run else 'banned'} {format_network(record.ban.target)} at "
+                f"{record.ban.standing} {format_network(record.ban.target)} at "
                 f"{clock_time(record.ban.created_at, until)}",
             )
             for record in account.bans[:MOST_MARKS]
@@ -104,7 +104,7 @@ def summary(line: Timeline, figure: Figure, what: str, unit: str = "") -> str:
     if peak is None or mean is None:
         return f"Not known: no agent kept {what}."
     more = ", or more: a SYN queue was full" if peak.censored else ""
-    when = f" at {_local(peak.at)}" if peak.value else ""
+    when = f" {_when(peak)}" if peak.value else ""
     text = f"Mean {number_label(mean)}{unit}, highest {number_label(peak.value)}{unit}{when}{more}."
     missing = (line.until - line.since).total_seconds() - line.known_s(figure)
     return f"{text} Not known for {format_duration(missing)}." if missing > 60 else text
@@ -115,7 +115,7 @@ def _syns_summary(line: Timeline) -> str:
     parts = [
         "SYNs were never sampled: that is done under pressure only."
         if peak is None
-        else f"Highest {number_label(peak.value)}/s at {_local(peak.at)}; sampled for "
+        else f"Highest {number_label(peak.value)}/s {_when(peak)}; sampled for "
         f"{format_duration(line.known_s(Figure.SYNS))}, under pressure only."
     ]
     for figure, words in ((Figure.COOKIES_SENT, "answered by a SYN cookie"), (Figure.DROPPED, "turned away")):
@@ -173,5 +173,5 @@ def _joined(stretches: Iterable[Stretch], shown: Callable[[Stretch], tuple[str, 
         yield span
 
 
-def _local(moment: datetime) -> str:
-    return f"{moment.astimezone():%a %H:%M:%S}"
+def _when(peak: Peak) -> str:
+    return f"between {peak.at.astimezone():%a %H:%M:%S} and {peak.until.astimezone():%H:%M:%S}"
