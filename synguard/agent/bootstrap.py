@@ -41,6 +41,7 @@ from synguard.operator.enablement import EnablementFile
 from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
+from synguard.readers import share
 from synguard.sensors.counters import read_counters
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
@@ -82,6 +83,7 @@ def agent_for(
     """
     private_directory(config.runtime_dir, "runtime_dir")
     private_directory(config.state_dir, "state_dir")
+    _let_read(config)
     with ExitStack() as held:
         held.enter_context(AgentLock(config.runtime_dir))
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
@@ -133,6 +135,21 @@ def agent_for(
         agent.adopt()
         give_back()
         yield agent
+
+
+def _let_read(config: Config) -> None:
+    """Let the members of the group read; where that cannot be, nobody but root may, and it is said."""
+    try:
+        for directory in (config.runtime_dir, config.state_dir):
+            share(directory, config.read_group)
+    except OSError as error:
+        log.warning(
+            "the group %s cannot be let read (%s): run the agent with Group=%s",
+            config.read_group,
+            error.strerror,
+            config.read_group,
+            extra=event("readers"),
+        )
 
 
 def parts_for(

@@ -83,7 +83,7 @@ def bans(
         origin=origin,
         scope=scope,
     )
-    with many_objects(), opened_ledger(settings) as ledger:
+    with many_objects(), opened_ledger(settings, reading=True) as ledger:
         held, missing = _held(ledger, settings, now)
         of = ledger.count_bans(choice, now)
         page_of = ledger.list_bans(choice, sort, now, rows or None, rows * (page - 1))

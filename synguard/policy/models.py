@@ -209,6 +209,12 @@ class Config(Base):  # wide: one record, a field a key of the file
     mode: Mode = Field(Mode.DRY_RUN, description="dry-run reports what would be banned; enforce bans")
     state_dir: FilePath = Field(Path("/var/lib/synguard"), description="where the ledger lives")
     runtime_dir: FilePath = Field(Path("/run/synguard"), description="where locks and the status file live")
+    read_group: str = Field(
+        "synguard",
+        max_length=32,
+        description="members of this group may read without root: status, top, report, bans, why; nobody where there "
+        "is no such group",
+    )
     plane: Literal["auto", "iptables", "nftables"] = Field(
         "auto",
         description="which part of the kernel holds rules; auto: legacy iptables with ipsets where that works, "
