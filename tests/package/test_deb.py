@@ -43,6 +43,7 @@ def built(root: Path) -> Path:
     if not SUITE:
         said = subprocess.run([REPOSITORY / ".ci/deb/build"], check=True, capture_output=True, text=True).stdout
         return REPOSITORY / said.split()[-1]
+    into.mkdir(exist_ok=True)
     with Debian(root, SUITE, ("ca-certificates", "git")) as debian:
         subprocess.run(["git", "clone", "-q", REPOSITORY, debian.root / "root/synguard"], check=True)
         said = debian.run("cd synguard && .ci/system-packages --for-deb && .ci/deb/build", timeout=1200).stdout
