@@ -271,7 +271,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
 
     def _own_as_published(self, table: SocketTable, now: float) -> SocketTable:
         """Return the host's own sockets with the ports that clients write, where rules redirect others to them."""
-        if now - self._asked_own_at >= ASK_UNKNOWN_S and is_tracking():
+        if len(table) and now - self._asked_own_at >= ASK_UNKNOWN_S and is_tracking():
             self._asked_own_at = now
             self._published.learn(OWN, table, now)
         translated = any(self._door(OWN, port) != port for port in self._published.ports_of(OWN))
