@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -23,7 +23,7 @@ from synguard.agent.mode_controller import ModeController
 from synguard.agent.mode_parts import ModeParts, mode_parts
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
-from synguard.agent.syn_sources import SynSensor, SynSources
+from synguard.agent.syn_sources import SynSources
 from synguard.agent.systemd import ServiceManager
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
@@ -41,8 +41,8 @@ from synguard.operator.enablement import EnablementFile
 from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
-from synguard.readings import CounterReading
-from synguard.sensors.counters import read_counters
+from synguard.readers import share
+from synguard.sensors.counters import read_counters, read_segments
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
@@ -83,6 +83,7 @@ def agent_for(
     """
     private_directory(config.runtime_dir, "runtime_dir")
     private_directory(config.state_dir, "state_dir")
+    _let_read(config)
     with ExitStack() as held:
         held.enter_context(AgentLock(config.runtime_dir))
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
@@ -136,6 +137,21 @@ def agent_for(
         yield agent
 
 
+def _let_read(config: Config) -> None:
+    """Let the members of the group read; where that cannot be, nobody but root may, and it is said."""
+    try:
+        for directory in (config.runtime_dir, config.state_dir):
+            share(directory, config.read_group)
+    except OSError as error:
+        log.warning(
+            "the group %s cannot be let read (%s): run the agent with Group=%s",
+            config.read_group,
+            error.strerror,
+            config.read_group,
+            extra=event("readers"),
+        )
+
+
 def parts_for(
     config: Config, ledger: Ledger, clock: Clock, sources: HostSensors, challenging: Challenging | None = None
 ) -> ModeParts:
@@ -183,31 +199,29 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
     """Return this host's sensors, which see into containers unless the config says otherwise."""
     most, tables = config.sampler.kept_per_second, SocketTables()
 
-    def syns(counters: Callable[[float], CounterReading]) -> SynSensor:
-        sampler = SynSampler(most)
-        return sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most, counters))
-
+    sampler = SynSampler(most)
+    syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))
     if config.containers.watch == "auto":
         everywhere = EveryNamespace(tables)
         return HostSensors(
             sockets=everywhere,
-            syns=syns(everywhere.counters),
+            syns=syns,
             counters=everywhere.counters,
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
-            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
-            ended=EndedConnections(),
+            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches, read_segments),
+            ended=EndedConnections(everywhere.openers, everywhere.as_published),
             containers=everywhere,
         )
     return HostSensors(
         sockets=tables,
-        syns=syns(read_counters),
+        syns=syns,
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
-        glance=Glance(tables.count_half_open, read_counters),
+        glance=Glance(tables.count_half_open, read_counters, segments=read_segments),
         ended=EndedConnections(),
     )
 

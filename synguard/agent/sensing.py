@@ -9,6 +9,7 @@ from typing import Final
 from synguard.agent.protected_list import ProtectedList
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
 from synguard.agent.short_lived import ShortLived
+from synguard.agent.syn_sources import blind_to
 from synguard.decision.engine import Decision
 from synguard.detector.assessment import Assessment
 from synguard.detector.ban_filter import BanFilter
@@ -49,6 +50,11 @@ class Sensing:
         """Who may never be banned, as of the last read."""
         return self._protected_list.known
 
+    @property
+    def listens(self) -> bool:
+        """Whether connections are heard of as they end: what ends between two ticks is bounded then."""
+        return self._short_lived.running
+
     def follow_protected(self, now: float) -> bool:
         """Read who is protected anew if that is due; return whether it was."""
         return self._protected_list.follow(self.scheduler, now)
@@ -64,7 +70,7 @@ class Sensing:
     def assess(self, readings: Readings, ban_filter: BanFilter, now: float) -> Assessment:
         """Return what the readings come to."""
         assessment = self.detector.assess(readings, ban_filter)
-        self._unsampled_pps = assessment.unsampled_pps
+        self._unsampled_pps = blind_to(self.sources.syns, assessment.unsampled_pps, now)
         self._short_lived.want(assessment.flood.unseen_pps, now)
         return assessment
 

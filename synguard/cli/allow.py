@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from synguard.sensors.added_allow import AddedEntry
 
 _HELP = """\
-Say who is never banned nor challenged, without editing the config or a reload.
+Manage the allow-list: what is never banned nor challenged. Needs no reload.
 
 Examples:
   synguard allow add 203.0.113.0/24 --comment office
@@ -44,11 +44,13 @@ Targets = Annotated[list[str], typer.Argument(metavar="TARGET", help="Addresses 
 
 def add(
     targets: Targets,
-    comment: Annotated[str, typer.Option("--comment", metavar="TEXT", help="Who that is, for those who read on.")] = "",
+    comment: Annotated[
+        str, typer.Option("--comment", metavar="TEXT", help="Whose address it is, shown in lists.")
+    ] = "",
     lasts: Annotated[
-        str, typer.Option("--for", metavar="TIME", help="Time until it ends: 30m, 8h, 7d, or permanent.")
+        str, typer.Option("--for", metavar="TIME", help="Length of the entry: 30m, 8h, 7d, or permanent.")
     ] = "permanent",
-    force: Annotated[bool, typer.Option("--force", help="Also prefixes wider than /8, or /32 for IPv6.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Allow prefixes wider than /8, or /32 for IPv6, too.")] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
@@ -80,7 +82,9 @@ def add(
     _tell(networks, what, followed, {"lifted": [ban.id for ban in lifted]} if json else None)
     if not json:
         for ban in lifted[:SHOWN]:
-            print(f"lifted the {'would-be ban' if ban.dry_run else 'ban'} of {format_network(ban.target)}, id {ban.id}")
+            print(
+                f"removed the {'would-be ban' if ban.dry_run else 'ban'} of {format_network(ban.target)}, id {ban.id}"
+            )
         if len(lifted) > SHOWN:
             print(f"and {len(lifted) - SHOWN:,} more bans")
 

@@ -28,17 +28,17 @@ Examples:
   synguard notify test
 """
 
-NOBODY = "no service is configured, so nobody is told: put urls or urls_file into [notify]"
+NOBODY = "no service is configured, so no messages are sent: put urls or urls_file into [notify]"
 
 
 def test(config: ConfigFile = None, json: Json = False) -> None:  # noqa: PT028  # a verb, no test
-    """Send a message that says it is a test to each service, and tell what each answered.
+    """Send a test message to each service, and show what each answered.
 
     Examples:
       synguard notify test
       synguard notify test --json | jq '.[] | select(.ok | not)'
 
-    Each service is tried once, for 20 s at most. Exit code 1 where one did not take it, or there is none.
+    Each service is tried once, for 20 s at most. Exit code 1 if one did not accept it, or if there is none.
     """
     settings = loaded(config).notify
     _send(settings, trial(host_name(settings), utcnow()), None, json=json)
@@ -72,7 +72,7 @@ def _send(settings: Notify, message: Message, page: tuple[str, str] | None, *, j
 
 
 def show(config: ConfigFile = None, json: Json = False) -> None:
-    """Show where messages go, what is told, and how often; nothing secret is shown.
+    """Show where messages go, which events are sent, and how often. Secrets are not shown.
 
     Examples:
       synguard notify show

@@ -33,7 +33,7 @@ from synguard.report.account_json import account_shape
 from synguard.report.account_text import account_text
 from synguard.report.html import page
 from synguard.report.timeline import Timeline, grain_for
-from synguard.status.freshness import agent_runs
+from synguard.status.freshness import agent_runs, is_stale
 from synguard.status.model import read_status
 
 
@@ -48,27 +48,29 @@ class Format(StrEnum):
 def report(
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="WHEN", help="24h, 7d, yesterday, or a time like 2026-12-01.  [default: 24h]"),
+        typer.Option(
+            "--since", metavar="WHEN", help="Report since WHEN: 24h, 7d, yesterday, 2026-12-01.  [default: 24h]"
+        ),
     ] = None,
     between: Annotated[
         tuple[str, str] | None,
-        typer.Option("--between", metavar="FROM TO", help="Until TO, not until now; written like --since."),
+        typer.Option("--between", metavar="FROM TO", help="Report from FROM to TO, each written like --since."),
     ] = None,
     form: Annotated[
-        Format | None, typer.Option("--format", help="How it is written; else as FILE is called, else text.")
+        Format | None, typer.Option("--format", help="Format; by default from the name of FILE, else text.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write it here, not to the terminal; - for stdout."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write to FILE; - for stdout."),
     ] = None,
     send: Annotated[
-        bool, typer.Option("--send", help="Send it to the services of [notify]: in words, and as a page by mail.")
+        bool, typer.Option("--send", help="Send the report to the services of [notify]; as a page by mail.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is no report.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no report.")] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Tell what was banned, or would have been in a dry run, why, and who was spared.
+    """Report what was banned, or would have been in a dry run, why, and who was spared.
 
     Examples:
       synguard report
@@ -136,7 +138,7 @@ def _span(since: str | None, between: tuple[str, str] | None, now: datetime) -> 
 def account_of(config: Config, begin: datetime, end: datetime, now: datetime) -> Account:
     """Gather the report from the ledger, from who is connected now, and from how the host is set."""
     grain_s = grain_for((end - begin).total_seconds())
-    with opened_ledger(config) as ledger:
+    with opened_ledger(config, reading=True) as ledger:
         latest = ledger.bans_since(begin, limit=MOST_BANS, until=end)
         bans = {record.ban.id: record for record in latest}
         standing = (record for record in ledger.active_records(now) if record.ban.created_at < end)
@@ -146,13 +148,19 @@ def account_of(config: Config, begin: datetime, end: datetime, now: datetime) ->
         actions = tuple(one for one in ledger.actions_since(begin) if one.at < end)
         false_positives = ledger.false_positives_since(begin)
         timeline = Timeline(begin, end, grain_s, tuple(ledger.history(begin, end, grain_s)))
-    running = bool(agent_runs(config.runtime_dir))
-    status = read_status(config.runtime_dir) if running else None
+        first, last = timeline.shown
+        closer_s = grain_for((last - first).total_seconds())
+        if closer_s < grain_s:
+            timeline = Timeline(begin, end, closer_s, tuple(ledger.history(first, last, closer_s)))
+    runs = agent_runs(config.runtime_dir)
+    status = read_status(config.runtime_dir) if runs is not False else None
+    if runs is None:  # not for this user to ask
+        runs = status is not None and not is_stale(status, now)
     return Account(
         since=begin,
         until=end,
         mode=status.mode if status else config.mode,
-        running=running,
+        running=runs,
         bans=tuple(bans.values()),
         spared=of_kind(verdicts, VerdictKind.SPARE),
         spoofed=of_kind(verdicts, VerdictKind.SPOOFED),

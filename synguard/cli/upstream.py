@@ -33,7 +33,7 @@ LONGEST_S = 86_400.0
 
 def blackhole(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="One of [bgp] destinations.")],
-    for_: Annotated[str, typer.Option("--for", metavar="TIME", help="Time until it ends, at most 1d.")],
+    for_: Annotated[str, typer.Option("--for", metavar="TIME", help="Length of the blackhole, at most 1d.")],
     yes: Yes = False,
     config: ConfigFile = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Everybody on a port as one target: for floods that come from everywhere, whose sources mean nothing."""
+"""Every source on a port as one target: for floods that come from everywhere, whose sources mean nothing."""
 
 from __future__ import annotations
 

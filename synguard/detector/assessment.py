@@ -179,7 +179,7 @@ class Assessment:  # wide: all that one tick measured, a record of parts
     flood: FloodFigures = FloodFigures()
     dispersion: Dispersion | None = None
     unsampled_pps: float = 0.0
-    """SYNs a second that the kernel turns away and that sampling has not shown for a while; else 0."""
+    """SYNs a second that the kernel turns away and that sampling does not show; 0 where it shows them."""
     handshakes: Handshakes = Handshakes()
     bottleneck: str = ""
     """Why a CPU is the bottleneck of receiving packets, one clause; empty while none is."""

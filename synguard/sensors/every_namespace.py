@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from synguard.errors import SensorError
+from synguard.netlink import open_sock_diag
 from synguard.policy.models import Allow
 from synguard.readings import (
     U64,
@@ -124,10 +125,10 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
             SensorError: No whole table of the host itself could be had.
         """
         served, known = self._host.served_ports(now), self._published.ports_of(OWN)
-        doors = {self._door(OWN, port) for port in served.intersection(known)}
+        written = {self._written(OWN, port) for port in served.intersection(known)}
         for reader, rows in self._each(now, lambda reader: reader.listening(now)):
-            doors |= {self._door(reader.label, port) for port in local_ports(rows.table)}
-        return served if doors <= served else served | doors
+            written |= {self._written(reader.label, port) for port in local_ports(rows.table)}
+        return served if written <= served else served | written
 
     def half_open(self, now: float) -> SocketReading:
         """Return sockets in ``SYN_RECV`` whose local port listens.
@@ -198,8 +199,8 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
                 known[owner, port] = tuple(sorted({*leading, port}))
         found: dict[int, tuple[int, ...]] = {}
         for leading in known.values():
-            for door in leading if len(leading) > 1 else ():
-                found[door] = tuple(sorted({*leading, *found.get(door, ())}))
+            for port_written in leading if len(leading) > 1 else ():
+                found[port_written] = tuple(sorted({*leading, *found.get(port_written, ())}))
         unknown = {port for (_, port), leading in known.items() if not leading}
         return found | dict.fromkeys(unknown, ())
 
@@ -216,10 +217,21 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         reader = next((one for one in self.containers.readers if one.label == namespace), None)
         return None if reader is None else reader.open_kernel
 
+    def openers(self) -> dict[str, Callable[[], socket.socket]]:
+        """Return namespace → what opens a socket-diagnosis socket in it; our own first."""
+        return {OWN: open_sock_diag} | {reader.label: reader.open_kernel for reader in self.containers.readers}
+
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
         """Return those sockets of the last reading, all half-open or none, with their ports as they are there."""
         last = self._as_read.get((namespace, bool((rows.state == TcpState.SYN_RECV).any())), rows)
         return last.where(np.isin(last.cookie, rows.cookie))
+
+    def as_published(self, namespace: str, table: SocketTable) -> SocketTable:
+        """Return sockets of a namespace with the ports that clients write, as far as these are known."""
+        ports = table.local_port.copy()
+        for port in self._published.ports_of(namespace):
+            ports[table.local_port == port] = self._written(namespace, port)
+        return replace(table, local_port=ports)
 
     def close(self) -> None:
         """Give back all that is held open."""
@@ -250,7 +262,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         for reader, table in others:
             if len(table):
                 self._published.learn(reader.label, table, now)
-                tables.append(self._as_published(reader.label, table))
+                tables.append(self.as_published(reader.label, table))
                 spans.append(NamespaceSpan(reader.label, start, start + len(table)))
                 start += len(table)
         if len(tables) == 1:
@@ -259,32 +271,26 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
 
     def _own_as_published(self, table: SocketTable, now: float) -> SocketTable:
         """Return the host's own sockets with the ports that clients write, where rules redirect others to them."""
-        if now - self._asked_own_at >= ASK_UNKNOWN_S and is_tracking():
+        if len(table) and now - self._asked_own_at >= ASK_UNKNOWN_S and is_tracking():
             self._asked_own_at = now
             self._published.learn(OWN, table, now)
-        translated = any(self._door(OWN, port) != port for port in self._published.ports_of(OWN))
-        return self._as_published(OWN, table) if translated else table
+        translated = any(self._written(OWN, port) != port for port in self._published.ports_of(OWN))
+        return self.as_published(OWN, table) if translated else table
 
-    def _as_published(self, label: str, table: SocketTable) -> SocketTable:
-        ports = table.local_port.copy()
-        for port in np.unique(ports).tolist():
-            ports[table.local_port == port] = self._door(label, port)
-        return replace(table, local_port=ports)
-
-    def _door(self, label: str, port: int) -> int:
+    def _written(self, label: str, port: int) -> int:
         """Return the port that clients write for a port of a namespace; that port itself until it is known."""
         return next(iter(self._published.of(label, port)), port)
 
     def _own_listener(self, one: Listener) -> Listener:
-        door = self._door(OWN, one.port)
-        return one if door == one.port else replace(one, port=door, inner_port=one.port)
+        port_written = self._written(OWN, one.port)
+        return one if port_written == one.port else replace(one, port=port_written, inner_port=one.port)
 
     def _listener(self, label: str, rows: SocketRows, row: int, process: str) -> Listener:
         table = rows.table
         port = int(table.local_port[row])
         return Listener(
             address=address_of(int(table.local_high[row]), int(table.local_low[row])),
-            port=self._door(label, port),
+            port=self._written(label, port),
             backlog=int(table.send_queue[row]),
             accept_queue=int(table.recv_queue[row]),
             process=process,

@@ -47,7 +47,7 @@ def _condition(code: Code, text: str, since: datetime, fix: str = "") -> dict[st
 def _without_agent(
     alive: bool, last: Status | None, mode: Mode, policies: Sequence[str], bans_active: int | None, now: datetime
 ) -> dict[str, Any]:
-    shown = "the agent has started and told nothing yet" if alive else "no agent runs: nobody watches for floods"
+    shown = "the agent has started and reported nothing yet" if alive else "no agent runs: floods are not detected"
     if last is not None and not alive:
         shown += f"; the last one was seen {ago(last.last_reading_at or last.started_at, now)}"
     return {
@@ -106,15 +106,15 @@ def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list
         lines.append(_flood(seen["flood"]))
     lines += [f"{one['kind']} {one['target']}: score {one['score']:.0f}, {one['reason']}" for one in seen["targets"]]
     bans = "not known, the ledger needs root" if seen["bans_active"] is None else f"{seen['bans_active']:,}"
-    rehearses = seen["mode"] == Mode.DRY_RUN.value and seen["running"]
-    lines.append(f"{'would-be bans' if rehearses else 'bans'}: {bans}, proven peers: {seen['proven_peers']:,}")
-    if rehearses and standing:
-        lines.append(f"bans that stand for real, made by hand or before the dry-run: {standing:,}")
+    dry_run = seen["mode"] == Mode.DRY_RUN.value and seen["running"]
+    lines.append(f"{'would-be bans' if dry_run else 'bans'}: {bans}, proven peers: {seen['proven_peers']:,}")
+    if dry_run and standing:
+        lines.append(f"active bans, made by hand or before the dry-run: {standing:,}")
     lines += _challenges(seen["challenges"], seen["totals"])
     lines += [
         f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})"
         for one in seen["ceilings"]
-        if not rehearses or one["key"].startswith("budget")  # a dry-run fills no set
+        if not dry_run or one["key"].startswith("budget")  # a dry-run fills no set
     ]
     lines += [f"sensor {name}: {one['detail'] or 'ok'}" for name, one in seen["sensors"].items() if not one["ok"]]
     lines += [_peer(one) for one in seen["peers"]]

@@ -77,7 +77,7 @@ def test_a_ban_that_ends_while_it_waits_never_comes_in(scene: Scene) -> None:
     order(scene, range(CEILING))
     order(scene, range(CEILING, CEILING + 5), seconds=30)
     scene.lasts(40)
-    scene.ledger.end_bans([f"b{number}" for number in range(50)], scene.clock.utcnow(), "lifted by hand")
+    scene.ledger.end_bans([f"b{number}" for number in range(50)], scene.clock.utcnow(), "unbanned by hand")
     scene.agent.adopt()
     scene.lasts(2)
     assert len(scene.held()) == 50
