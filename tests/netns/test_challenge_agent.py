@@ -95,9 +95,9 @@ def test_a_killed_agent_s_challenge_is_adopted_new_interfaces_are_followed_and_f
 ) -> None:
     lab = make_lab(Victim())
     lab.serve()
-    foreign = "tc filter add dev {} ingress pref 60000 matchall action ok"
+    foreign = ["protocol", "ip", "pref", "60000", "bpf", "da", "bytecode", "1,6 0 0 4294967295"]
     lab.victim.run(["tc", "qdisc", "add", "dev", UPLINK, "clsact"])
-    lab.victim.run(foreign.format(UPLINK).split())
+    lab.victim.run(["tc", "filter", "add", "dev", UPLINK, "ingress", *foreign])
     agent = lab.agent()
     agent.start("--enforce")
     assert agent.verb("ban", "198.18.0.0/16", "--action", "challenge", "--ports", "80", "--yes").returncode == 0
@@ -118,7 +118,7 @@ def test_a_killed_agent_s_challenge_is_adopted_new_interfaces_are_followed_and_f
     assert all("synguard_in" in filters(lab, name) for name in (UPLINK, "later"))
     assert agent.stop() == 0
     assert agent.verb("flush", "--yes").returncode == 0
-    assert [("synguard" in filters(lab, name), "matchall" in filters(lab, name)) for name in (UPLINK, "later")] == [
+    assert [("synguard" in filters(lab, name), "pref 60000" in filters(lab, name)) for name in (UPLINK, "later")] == [
         (False, True),
         (False, False),
     ]
