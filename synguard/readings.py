@@ -198,6 +198,8 @@ class SynSample:  # wide: one record, a column each
     """Kept by the filter but not read, because the ring was full."""
     lost_ipv6: int = 0
     """How many of ``lost`` were IPv6: each family has a ring of its own."""
+    of_banned: int = 1
+    """Kept SYNs that one look at a banned source is taken for: the program looks at fewer of them."""
     rest: tuple[U16, U16] | None = None
     """MSS and bytes of the IP packet of each, which with the other columns are a whole header; None where sampled. Not
     recorded."""
@@ -289,4 +291,6 @@ def concatenated(tables: Sequence[SocketTable]) -> SocketTable:
     return SocketTable(*columns)
 
 
+BANNED_ONE_IN: Final = 16
+"""Of SYNs under a ban the challenge program counts at most one in so many by source; a new one costs most."""
 EVERY_PORT: Final = frozenset(range(1 << 16))

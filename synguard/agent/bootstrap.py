@@ -42,7 +42,7 @@ from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
 from synguard.readers import share
-from synguard.sensors.counters import read_counters
+from synguard.sensors.counters import read_counters, read_segments
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
@@ -210,7 +210,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
-            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
+            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches, read_segments),
             ended=EndedConnections(everywhere.openers, everywhere.as_published),
             containers=everywhere,
         )
@@ -221,7 +221,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
-        glance=Glance(tables.count_half_open, read_counters),
+        glance=Glance(tables.count_half_open, read_counters, segments=read_segments),
         ended=EndedConnections(),
     )
 

@@ -15,7 +15,7 @@ from synguard.addresses import format_network
 from synguard.cli import parameter_types
 from synguard.cli.ban_preview import BanResult, preview, printed, shape, shown
 from synguard.cli.context import VerbContext, open_context, opened_ledger, protected_here, utcnow
-from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.cli.options import ConfigFile, Json, Lists, SkipFaulty, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.errors import RefusedError, UsageError
 from synguard.ledger import LEDGER_FILE
@@ -39,10 +39,7 @@ def ban(
             metavar="TARGET", help="Addresses or prefixes, IPv4 or IPv6; - reads a list from standard input."
         ),
     ] = None,
-    file: Annotated[
-        list[Path] | None,
-        typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
-    ] = None,
+    file: Lists = None,
     lasts: Annotated[
         str, typer.Option("--for", metavar="TIME", help="Length of the ban: 30s, 10m, 1h30m, 7d, or permanent.")
     ] = "1h",
@@ -63,9 +60,7 @@ def ban(
     skip_refused: Annotated[
         bool, typer.Option("--skip-refused", help="Leave out refused targets, and name them.")
     ] = False,
-    skip_faulty: Annotated[
-        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and name them.")
-    ] = False,
+    skip_faulty: SkipFaulty = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be affected; change nothing.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -12,7 +11,7 @@ import typer
 from synguard.addresses import Network, covers, format_network, overlaps
 from synguard.cli import parameter_types
 from synguard.cli.context import open_context, utcnow
-from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.cli.options import ConfigFile, Json, Lists, SkipFaulty, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.cli.prompt import confirmed
 from synguard.enforcer.plane import Plane
@@ -42,13 +41,8 @@ def unban(
             show_default=False,
         ),
     ] = None,
-    file: Annotated[
-        list[Path] | None,
-        typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
-    ] = None,
-    skip_faulty: Annotated[
-        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and name them.")
-    ] = False,
+    file: Lists = None,
+    skip_faulty: SkipFaulty = False,
     everything: Annotated[bool, typer.Option("--all", help="Remove every ban, automatic ones too.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,

@@ -47,7 +47,8 @@ def timeline_lines(timeline: Timeline, columns: int = COLUMNS) -> Iterator[str]:
     """Yield the timeline as lines of text; nothing where nothing was kept."""
     if not timeline.stretches:
         return
-    width_s = (timeline.until - timeline.since).total_seconds() / columns
+    since, until = timeline.shown
+    width_s = (until - since).total_seconds() / columns
     cells = _cells(timeline, columns, width_s)
     yield f"Timeline, a column is {format_duration(width_s)}; {_GAP} is not known"
     for figure, name in _ROWS:
@@ -62,7 +63,7 @@ def timeline_lines(timeline: Timeline, columns: int = COLUMNS) -> Iterator[str]:
         yield f"  {name:<13}{sparkline(values)} peak {number_label(peak.value)}{at}{higher}"
     health = "".join(_LETTERS[_gravest(cell)] for cell in cells)
     yield f"  {'clients':<13}{health}"
-    yield f"  {'':<13}{_axis(timeline.since, width_s, columns, timeline.until)}"
+    yield f"  {'':<13}{_axis(since, width_s, columns, timeline.until)}"
     yield "  clients: - every SYN answered, c by SYN cookies, X turned away, s slow application"
 
 
@@ -74,9 +75,10 @@ def _when(peak: Peak, now: datetime) -> str:
 def _cells(timeline: Timeline, columns: int, width_s: float) -> list[list[Stretch]]:
     """Return for each column the stretches that share a moment with it."""
     cells: list[list[Stretch]] = [[] for _ in range(columns)]
+    since, _ = timeline.shown
     for one in timeline.stretches:
-        first = int((one.at - timeline.since).total_seconds() / width_s)
-        last = int(((one.until - timeline.since).total_seconds() - 1e-6) / width_s)
+        first = int((one.at - since).total_seconds() / width_s)
+        last = int(((one.until - since).total_seconds() - 1e-6) / width_s)
         for index in range(max(first, 0), min(last, columns - 1) + 1):
             cells[index].append(one)
     return cells
