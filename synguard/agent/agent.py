@@ -163,6 +163,11 @@ class Agent:  # wide: the loop holds one of each part that a tick goes through
         return self._config.mode
 
     @property
+    def plane(self) -> str:
+        """The name of the plane that bans are brought to; empty while it does not hold what is wanted."""
+        return "" if self._enforcement.problem else self._enforcement.plane.name
+
+    @property
     def by_hand(self) -> Mapping[str, Ban]:
         """In dry-run, the bans that stand for real; none while the agent enforces."""
         return self._enforcement.by_hand

@@ -9,8 +9,9 @@ import json
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from pathlib import Path
 from threading import Thread
 from typing import Final
@@ -107,8 +108,18 @@ def test_many_decisions_at_once(lab: Lab, tmp_path: Path, capsys: pytest.Capture
     there, raw = NetworkThread(lab.victim), NetworkThread()
     now = datetime.now(UTC)
     bans = {
-        str(n): Ban(str(n), one.target, Scope.ALL, Action.DROP, Origin.CROWDSEC, "crowdsec", "", now, one.ends_at)
-        for n, one in enumerate(parse_stream(body, now + timedelta(0)).new)
+        str(n): Ban(
+            id=str(n),
+            target=ip_network(one.target),
+            scope=Scope.ALL,
+            action=Action.DROP,
+            origin=Origin.CROWDSEC,
+            policy="crowdsec",
+            reason="",
+            created_at=now,
+            expires_at=datetime.fromtimestamp(one.ends_at, UTC),
+        )
+        for n, one in enumerate(parse_stream(body, now).new)
     }
     assert len(bans) == DECISIONS
     base = raw.call(raw_ipset, bans)
