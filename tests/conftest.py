@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from functools import cache
 
 import pytest
+from hypothesis import settings
 
 from synguard import capabilities
 from tests.support.lab.lab import Lab
@@ -21,6 +22,9 @@ REQUIRED = os.environ.get("SYNGUARD_KERNEL_TESTS") == "required" or bool(os.envi
 """Whether this run counts: then a skipped test is a failed one."""
 
 _lab_trouble = cache(why_unavailable)
+
+settings.register_profile("here", deadline=None)  # a busy machine is no fault
+settings.load_profile("here")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would each compile the package anew
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -13,18 +13,17 @@ from synguard.agent.agent import Agent
 from synguard.agent.alerts import alerting
 from synguard.agent.challenging import Challenging
 from synguard.agent.config_reload import Loader
-from synguard.agent.enforcement import Enforcement
 from synguard.agent.false_positives import FalsePositiveWatch
 from synguard.agent.fleet import in_fleet
 from synguard.agent.history import History
 from synguard.agent.kernel_watch import KernelWatch
 from synguard.agent.lock import AgentLock
 from synguard.agent.metrics_endpoint import measuring
-from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.mode_controller import ModeController
+from synguard.agent.mode_parts import ModeParts, mode_parts
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
-from synguard.agent.syn_cookies import cookies_for
-from synguard.agent.syn_sources import SynSensor, SynSources
+from synguard.agent.syn_sources import SynSources
 from synguard.agent.systemd import ServiceManager
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
@@ -43,8 +42,8 @@ from synguard.operator.enablement import EnablementFile
 from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
-from synguard.readings import CounterReading
-from synguard.sensors.counters import read_counters
+from synguard.readers import share
+from synguard.sensors.counters import read_counters, read_segments
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
@@ -84,18 +83,21 @@ def agent_for(
     """
     private_directory(config.runtime_dir, "runtime_dir")
     private_directory(config.state_dir, "state_dir")
+    _let_read(config)
     with ExitStack() as held:
         held.enter_context(AgentLock(config.runtime_dir))
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
         ledger.hurry(LEDGER_WAIT_S)
 
         challenging = Challenging(config, clock.utcnow) if config.challenge.enabled == "auto" else None
+        sources = host_sources(config, challenging)
 
         def parts(mode: Mode) -> ModeParts:
-            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
+            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, sources, challenging)
 
         orders = None if insists else EnablementFile(config.state_dir)
-        mode_controller = ModeController(orders, parts, ledger, config.mode, panic=PanicFile(config.state_dir))
+        panic, by = PanicFile(config.state_dir), "option" if insists else "config"
+        mode_controller = ModeController(orders, parts, ledger, config.mode, panic=panic, otherwise=by)
         mode = mode_controller.wanted(clock.monotonic())
         made = parts(mode)
         if keep is not None:
@@ -106,18 +108,15 @@ def agent_for(
         agent = Agent(
             config.model_copy(update={"mode": mode}),
             policies,
-            sources=host_sources(config, challenging),
-            enforcement=made.enforcement,
-            cookies=made.cookies,
+            sources=sources,
+            parts=made,
             ledger=ledger,
             clock=clock,
             mode_controller=mode_controller,
-            mode_by="option" if insists else "config",
+            challenging=challenging,
         )
         if challenging is not None:
             held.callback(challenging.close)
-            agent.challenging = challenging
-            agent.challenge = lambda: challenging.state
             agent.conditions.ask(Code.CHALLENGES_OFF, lambda: challenging.trouble, fix="synguard doctor")
         held.callback(agent.close)
         for observer in (
@@ -138,7 +137,24 @@ def agent_for(
         yield agent
 
 
-def parts_for(config: Config, ledger: Ledger, clock: Clock, challenging: Challenging | None = None) -> ModeParts:
+def _let_read(config: Config) -> None:
+    """Let the members of the group read; where that cannot be, nobody but root may, and it is said."""
+    try:
+        for directory in (config.runtime_dir, config.state_dir):
+            share(directory, config.read_group)
+    except OSError as error:
+        log.warning(
+            "the group %s cannot be let read (%s): run the agent with Group=%s",
+            config.read_group,
+            error.strerror,
+            config.read_group,
+            extra=event("readers"),
+        )
+
+
+def parts_for(
+    config: Config, ledger: Ledger, clock: Clock, sources: HostSensors, challenging: Challenging | None = None
+) -> ModeParts:
     """Return what the config's mode is made of: a plane that is checked, and SYN cookies.
 
     Raises:
@@ -149,8 +165,7 @@ def parts_for(config: Config, ledger: Ledger, clock: Clock, challenging: Challen
     if config.mode is Mode.ENFORCE:
         plane = _with_challenges(plane, ledger, clock, challenging)
     reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK, glance=glance)
-    enforcement = Enforcement(ledger, plane, reconciler, dry_run=config.mode is Mode.DRY_RUN)
-    return ModeParts(enforcement, cookies_for(config, ledger))
+    return mode_parts(config, ledger, plane, reconciler, sources)
 
 
 def _with_challenges(plane: Plane, ledger: Ledger, clock: Clock, challenging: Challenging | None) -> Plane:
@@ -184,31 +199,29 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
     """Return this host's sensors, which see into containers unless the config says otherwise."""
     most, tables = config.sampler.kept_per_second, SocketTables()
 
-    def syns(counters: Callable[[float], CounterReading]) -> SynSensor:
-        sampler = SynSampler(most)
-        return sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most, counters))
-
+    sampler = SynSampler(most)
+    syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))
     if config.containers.watch == "auto":
         everywhere = EveryNamespace(tables)
         return HostSensors(
             sockets=everywhere,
-            syns=syns(everywhere.counters),
+            syns=syns,
             counters=everywhere.counters,
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
-            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
-            ended=EndedConnections(),
+            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches, read_segments),
+            ended=EndedConnections(everywhere.openers, everywhere.as_published),
             containers=everywhere,
         )
     return HostSensors(
         sockets=tables,
-        syns=syns(read_counters),
+        syns=syns,
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
-        glance=Glance(tables.count_half_open, read_counters),
+        glance=Glance(tables.count_half_open, read_counters, segments=read_segments),
         ended=EndedConnections(),
     )
 

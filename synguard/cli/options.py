@@ -11,10 +11,18 @@ if TYPE_CHECKING:
     from synguard.policy.models import Config
 
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Config file; else SYNGUARD_CONFIG, else the default.")
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Config file; else SYNGUARD_CONFIG, else the default."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Lists = Annotated[
+    list[Path] | None,
+    typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
+]
+SkipFaulty = Annotated[
+    bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and name them.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def loaded(config: Path | None) -> Config:

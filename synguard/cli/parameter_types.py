@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime, time, timedelta
+from typing import TypeVar
 
 from synguard.addresses import Address, Network, parse_address, parse_network
 from synguard.errors import UsageError
 from synguard.plain import printable
 from synguard.units import parse_duration, parse_ports, parse_size
 
+_Value = TypeVar("_Value")
 
-def network(word: str) -> Network:
-    """Return the address or prefix an operator typed.
 
-    Raises:
-        UsageError: It is neither.
-    """
+def _parsed(parse: Callable[[str], _Value], word: str) -> _Value:
     try:
-        return parse_network(word)
+        return parse(word)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def network(word: str) -> Network:
+    """Return the address or prefix an operator typed; a UsageError says why it is neither."""
+    return _parsed(parse_network, word)
 
 
 def networks(words: Iterable[str], text_option: str = "", time_option: str = "") -> list[Network]:
@@ -72,25 +76,53 @@ def duration(word: str) -> float:
     Raises:
         UsageError: It is no duration, or no time at all.
     """
-    try:
-        seconds = parse_duration(word)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    seconds = _parsed(parse_duration, word)
     if seconds <= 0:
         raise UsageError(f'"{word}" is no time at all: write a duration like 30s, 10m, 1h30m')
     return seconds
 
 
-def size(word: str) -> int:
-    """Return the bytes of a size an operator typed.
+def moment(word: str) -> datetime:
+    """Return the moment an operator typed, like ``2026-12-01 08:00``, aware.
 
     Raises:
-        UsageError: It is no size.
+        UsageError: It is none.
     """
     try:
-        return parse_size(word)
+        return datetime.fromisoformat(word.strip()).astimezone()
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f'"{word[:40]}" is no time: write it like "2026-12-01 08:00", with Z for UTC') from error
+
+
+def past(word: str, now: datetime) -> datetime:
+    """Return a moment that is over: a time ago, ``now``, ``today``, ``yesterday`` (their midnight here), or a moment.
+
+    Raises:
+        UsageError: It is none of these, or yet to come.
+    """
+    days = {"today": 0, "yesterday": 1}.get(word.strip())
+    if word.strip() == "now":
+        return now
+    if days is not None:
+        day = now.astimezone().date() - timedelta(days=days)
+        return datetime.combine(day, time()).astimezone()
+    try:
+        ago_s = parse_duration(word)
+    except ValueError:
+        try:
+            when = moment(word)
+        except UsageError as error:
+            raise UsageError(f"{error}; or 24h, 7d, today, yesterday") from error
+    else:
+        when = now - timedelta(seconds=ago_s)
+    if when > now:
+        raise UsageError(f'"{word[:40]}" is yet to come')
+    return when
+
+
+def size(word: str) -> int:
+    """Return the bytes of a size an operator typed; a UsageError says why it is none."""
+    return _parsed(parse_size, word)
 
 
 def ports(word: str, at_most: int) -> tuple[int, ...]:
@@ -101,10 +133,7 @@ def ports(word: str, at_most: int) -> tuple[int, ...]:
     """
     if word.strip() == "any":
         return ()
-    try:
-        found = sorted({port for ports in parse_ports(word) for port in ports})
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    found = sorted({port for ports in _parsed(parse_ports, word) for port in ports})
     if len(found) > at_most:
         raise UsageError(f'"{word[:40]}" names {len(found)} ports: name at most {at_most}, or any')
     return tuple(found)

@@ -6,6 +6,7 @@ from synguard.cli.context import opened_ledger, utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import LedgerError
 from synguard.ledger import LEDGER_FILE
+from synguard.ledger.listing import Choice
 from synguard.output.tables import print_json, printable
 from synguard.policy.models import Config
 from synguard.status.freshness import agent_runs
@@ -44,7 +45,7 @@ def _bans_in_ledger(config: Config) -> int | None:
     try:
         if not (config.state_dir / LEDGER_FILE).exists():
             return 0
-        with opened_ledger(config) as ledger:
-            return len(ledger.active_bans(utcnow()))
+        with opened_ledger(config, reading=True) as ledger:
+            return ledger.count_bans(Choice(dry_run=False), utcnow())
     except (LedgerError, PermissionError):
         return None

@@ -25,7 +25,7 @@ def why(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Tell everything known about an address: bans, verdicts, evidence, protection.
+    """Show everything known about an address: bans, verdicts, evidence, protection.
 
     Examples:
       synguard why 203.0.113.7
@@ -47,7 +47,7 @@ def _known(network: Network, config: Path | None) -> Knowledge:
     """Gather what ledger, agent, sockets and protection know of a network."""
     settings = loaded(config)
     warnings: list[str] = []
-    with opened_ledger(settings) as ledger:
+    with opened_ledger(settings, reading=True) as ledger:
         bans, verdicts = tuple(ledger.bans_of(network)), tuple(ledger.verdicts_of(network))
     protected = protected_here(settings)
     around, trouble = read_host_context(protected, ())

@@ -97,7 +97,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             self._crowds[signal] = SortedRows(self._recent if signal is Signal.SYN_RATE else rows.weighted)
             if before is not None and at > before:
                 elapsed[signal] = at - before
-                observations.extend(self._observe(rows, signal, readings.at, ban_filter))
+                observations += self._observe(rows, signal, readings.at, ban_filter) if len(rows.low) else ()
         handshakes = self._handshakes.follow(readings.counters, readings.at, suffering=suffering)
         return Assessment(
             at=readings.at,
@@ -110,12 +110,13 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
                 unseen_pps=max(handshakes.completed_pps - self._shown_pps, 0.0),
             ),
             dispersion=spread,
-            unsampled_pps=self._unsampled.follow(self._flood, readings.syns, readings.at),
+            unsampled_pps=self._unsampled.follow(readings.counters, readings.syns),
             handshakes=handshakes,
             bottleneck=self._cpu.follow(readings.cpu),
             pressed=self._pressed.at(readings.at),
             crowded=self._crowded & self._stalling,
             port_mapping=readings.port_mapping,
+            recent_syns=tuple(self._recent_syns),
             crowds={
                 signal: Crowd(rows, ban_filter, signal.forgeable)
                 for signal, rows in self._crowds.items()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from synguard.enforcer.challenge.plane import ChallengePlane
+from synguard.enforcer.challenge.filters import any_clsact
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.split_plane import SplitPlane, split_plane
 from synguard.errors import NotPermittedError, PlaneError
+
+if TYPE_CHECKING:
+    from synguard.enforcer.challenge.plane import ChallengePlane
 
 
 def with_running_program(firewall: Plane, utcnow: Callable[[], datetime], limit_per_second: float) -> SplitPlane:
@@ -17,18 +21,29 @@ def with_running_program(firewall: Plane, utcnow: Callable[[], datetime], limit_
 
     Where none runs, bans that need it are held in memory: they stay in the ledger, for the agent to decide.
     """
-    program = ChallengePlane(utcnow, lambda: _attached(program), limit_per_second)
-    try:
-        program.read()
-    except (PlaneError, NotPermittedError):  # no libbpf, or no right to ask: then no program of ours was loaded either
-        return split_plane(firewall, DryRunPlane(utcnow), 0)
-    if program.program is None:
+    program = _running_program(utcnow, limit_per_second)
+    if program is None:
         return split_plane(firewall, DryRunPlane(utcnow), 0)
     return split_plane(firewall, program)
 
 
+def _running_program(utcnow: Callable[[], datetime], limit_per_second: float) -> ChallengePlane | None:
+    if not any_clsact():  # it hangs there or nowhere; what reads its maps takes 0.1 s to import
+        return None
+    from synguard.enforcer.challenge.plane import ChallengePlane
+
+    program = ChallengePlane(utcnow, lambda: _attached(program), limit_per_second)
+    try:
+        program.read()
+    except (PlaneError, NotPermittedError):  # no libbpf, or no right to ask: then no program of ours was loaded either
+        return None
+    return None if program.program is None else program
+
+
 def runs_program(plane: Plane) -> bool:
     """Return whether the challenge program runs beside the firewall's plane."""
+    from synguard.enforcer.challenge.plane import ChallengePlane
+
     return isinstance(plane, SplitPlane) and isinstance(plane.program, ChallengePlane)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 
-from synguard.enforcer.challenge.program import remove_all
 from synguard.enforcer.iptables import ipset
 from synguard.enforcer.iptables.chains import dismantle, edit
 from synguard.enforcer.iptables.rules import tables
@@ -46,6 +45,8 @@ def remove_nftables_leftovers() -> None:
 
 
 def _remove_program() -> list[str]:
+    from synguard.enforcer.challenge.program import remove_all  # what handles its maps takes 0.1 s to import
+
     try:
         remove_all()
     except PlaneUnavailableError:  # no libbpf, so no program of ours

@@ -20,7 +20,7 @@ from synguard.enforcer.iptables.drop_lines import drop_lines
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Delta
 from synguard.errors import NotPermittedError, PlaneError
-from synguard.ledger.arrivals import Arrival, Standing
+from synguard.ledger.arrivals import Arrival, StandingBan
 from synguard.memory import in_parts
 from synguard.model import Action, Ban, Origin, Scope
 
@@ -40,7 +40,7 @@ class PlaneFiller:
         self,
         plane: str,
         bans: Sequence[Arrival],
-        standing: Iterable[Standing],
+        standing: Iterable[StandingBan],
         unsettled: Callable[[], bool],
     ) -> None:
         """Bring bans to the plane as long as they are ``unsettled`` and there is room for all of them."""
@@ -55,7 +55,7 @@ class PlaneFiller:
                         return
                     apply()
 
-    def _have_room(self, bans: Iterable[Arrival], standing: Iterable[Standing]) -> bool:
+    def _have_room(self, bans: Iterable[Arrival], standing: Iterable[StandingBan]) -> bool:
         """Return whether all of them may be held; which of them may wait is the agent's to say, and to tell."""
         there = Counter(":" in ban.target for ban in standing)
         there.update(":" in ban.target for ban in bans)

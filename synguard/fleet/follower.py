@@ -15,7 +15,7 @@ from synguard.fleet.outgoing import shareable
 from synguard.fleet.peer import PeerRecord
 from synguard.fleet.plan import POLICY, Plan, plan
 from synguard.ledger import Ledger
-from synguard.ledger.arrivals import PIECE, Arrival, Arrivals, Standing
+from synguard.ledger.arrivals import PIECE, Arrival, Arrivals, StandingBan
 from synguard.memory import in_parts, many_objects
 from synguard.model import Origin
 
@@ -62,7 +62,7 @@ class KernelFiller(Protocol):
         self,
         plane: str,
         bans: Sequence[Arrival],
-        standing: Iterable[Standing],
+        standing: Iterable[StandingBan],
         unsettled: Callable[[], bool],
     ) -> None:
         """Bring bans to the plane as long as they are ``unsettled``; what it does not take, the agent brings."""
@@ -156,7 +156,7 @@ class DecisionFollower:
         return change
 
     def _bring_many(
-        self, filler: KernelFiller, ledger: Ledger, bans: Arrivals, plane: str, standing: Sequence[Standing]
+        self, filler: KernelFiller, ledger: Ledger, bans: Arrivals, plane: str, standing: Sequence[StandingBan]
     ) -> None:
         """Note a long list, fill the kernel, and write the list down piece by piece.
 

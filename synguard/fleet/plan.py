@@ -14,7 +14,7 @@ from typing import Final
 
 from synguard.addresses import Network, NetworkIndex, first_found, forms
 from synguard.fleet.decisions import CrowdSecDecision
-from synguard.ledger.arrivals import Arrival, Standing
+from synguard.ledger.arrivals import Arrival, StandingBan
 from synguard.model import Origin, Scope
 
 POLICY: Final = "crowdsec"
@@ -45,7 +45,7 @@ class Plan:
 
 def plan(
     decisions: Mapping[str, CrowdSecDecision],
-    standing: Iterable[Standing],
+    standing: Iterable[StandingBan],
     *,
     protected: Collection[Network],
     overruled: AbstractSet[str],
@@ -59,8 +59,8 @@ def plan(
     local evidence, nor lengthens it; a decision that outlasts that ban is followed when it is about to end. One that
     does not is mostly this host's own, come back: in place of the ban it would keep the agent from renewing it.
     """
-    ours: dict[str, Standing] = {}
-    local: dict[str, Standing] = {}
+    ours: dict[str, StandingBan] = {}
+    local: dict[str, StandingBan] = {}
     for ban in standing:
         if ban.origin == Origin.CROWDSEC:
             ours[ban.target] = ban
@@ -114,7 +114,7 @@ def _ranges(networks: Iterable[Network]) -> tuple[list[bytes], list[bytes]]:
     return starts, ends
 
 
-def _stands_by_itself(local: Standing, decision: CrowdSecDecision, soon_us: float) -> bool:
+def _stands_by_itself(local: StandingBan, decision: CrowdSecDecision, soon_us: float) -> bool:
     if local.expires_at is None or local.expires_at > soon_us:
         return True
     return decision.ends_at * _US <= local.expires_at + SAME_S * _US

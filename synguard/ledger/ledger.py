@@ -15,7 +15,7 @@ from synguard.addresses import Network
 from synguard.errors import LedgerError
 from synguard.ledger import arrivals, bans, ended, false_positives, history, listing, pruning, verdicts
 from synguard.ledger.active_bans import ActiveBanCache
-from synguard.ledger.arrivals import Arrivals, Standing
+from synguard.ledger.arrivals import Arrivals, StandingBan
 from synguard.ledger.database import Database
 from synguard.ledger.records import (
     ActionRecord,
@@ -26,7 +26,7 @@ from synguard.ledger.records import (
     Stretch,
     VerdictRecord,
 )
-from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
+from synguard.ledger.rows import END_OF_TIME, INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.memory import many_objects
 from synguard.model import Ban, BanOrder, Hits, Incident, Origin, Verdict
 from synguard.policy.models import LedgerLimits
@@ -159,7 +159,7 @@ class Ledger:  # wide: the one door to the ledger: a method a question
         with self._database.write() as db:
             return arrivals.settle(db)
 
-    def standing(self, now: datetime, dry_run: bool = False) -> list[Standing]:
+    def standing(self, now: datetime, dry_run: bool = False) -> list[StandingBan]:
         """Return the bans that stand at ``now``, oldest first, a few words of each: a tenth of ``active_bans``."""
         with self._database.read() as db:
             return arrivals.standing(db, now, dry_run)
@@ -235,10 +235,12 @@ class Ledger:  # wide: the one door to the ledger: a method a question
         with self._database.read() as db:
             yield from listing.rows(db, choice, order, now, limit, offset)
 
-    def bans_since(self, since: datetime, limit: int = 1000, offset: int = 0) -> list[BanRecord]:
-        """Return bans that began at ``since`` or later, newest first, the would-be ones too."""
+    def bans_since(
+        self, since: datetime, limit: int = 1000, offset: int = 0, until: datetime = END_OF_TIME
+    ) -> list[BanRecord]:
+        """Return bans that began at ``since`` or later and before ``until``, newest first, the would-be ones too."""
         with self._database.read() as db:
-            return bans.bans_since(db, since, limit, offset)
+            return bans.bans_since(db, since, limit, offset, until)
 
     def bans_of(self, network: Network, limit: int = 1000) -> list[BanRecord]:
         """Return bans whose target shares an address with ``network``, newest first, the would-be ones too."""
@@ -268,10 +270,12 @@ class Ledger:  # wide: the one door to the ledger: a method a question
         with self._database.write() as db:
             verdicts.record_verdicts(db, verdicts_, at, incident)
 
-    def verdicts_since(self, since: datetime, limit: int = 20_000) -> list[VerdictRecord]:
-        """Return verdicts last given at ``since`` or later, latest first."""
+    def verdicts_since(
+        self, since: datetime, limit: int = 20_000, until: datetime = END_OF_TIME
+    ) -> list[VerdictRecord]:
+        """Return verdicts last given at ``since`` or later and first before ``until``, latest first."""
         with self._database.read() as db:
-            return verdicts.verdicts_since(db, since, limit)
+            return verdicts.verdicts_since(db, since, limit, until)
 
     def verdicts_of(self, network: Network, limit: int = 1000) -> list[VerdictRecord]:
         """Return verdicts about targets that share an address with ``network``, latest first."""
@@ -344,7 +348,7 @@ class Ledger:  # wide: the one door to the ledger: a method a question
     def prune(self, now: datetime) -> int:
         """Drop what is older or more than the limits allow, a bounded piece a call; return how many rows went.
 
-        Standing bans stay whatever the limits say. History is made coarser with age before it goes.
+        StandingBan bans stay whatever the limits say. History is made coarser with age before it goes.
         """
         with self._database.write() as db:
             return history.thin(db, now) + pruning.prune(db, self._limits, now)

@@ -41,6 +41,8 @@ class Choice:
     near: Network | None = None
     """Only those whose target shares an address with this network."""
     origin: Origin | None = None
+    dry_run: bool | None = None
+    """Only would-be bans, or only real ones."""
     scope: Scope | None = None
 
 
@@ -79,6 +81,9 @@ def _where(choice: Choice, now: datetime) -> tuple[str, dict[str, Any]]:
     if choice.origin is not None:
         parts.append("origin = :origin")
         values["origin"] = choice.origin.value
+    if choice.dry_run is not None:
+        parts.append("dry_run = :dry_run")
+        values["dry_run"] = int(choice.dry_run)
     if choice.scope is not None:
         parts.append("scope = :scope")
         values["scope"] = choice.scope.value

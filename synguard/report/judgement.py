@@ -42,8 +42,10 @@ class Judgement:
     """The verdict, one sentence with its numbers."""
     sentences: tuple[str, ...]
     """What else happened, the gravest first."""
-    bans: int
-    """Automatic bans of the span: those made, and those a dry run would have made."""
+    made: int
+    """Automatic bans of the span …"""
+    would_be: int
+    """… and those that a dry run would have made."""
     false_positives: int | None
     """Clients that were served although a would-be ban stood against them; None where nobody looked."""
     looks: tuple[NotableDecision, ...]
@@ -59,12 +61,14 @@ class Judgement:
 def judged(account: Account) -> Judgement:
     """Return the judgement on an account."""
     automatic = [record for record in account.bans if record.ban.origin is Origin.AUTO]
+    made = sum(not record.ban.dry_run for record in automatic)
     looks = tuple(_looks(account, automatic))
     false_positives = _false_positives(account)
     return Judgement(
-        headline=_headline(account, automatic, false_positives, looks),
+        headline=_headline(account, made, len(automatic) - made, false_positives, looks),
         sentences=tuple(_sentences(account)),
-        bans=len(automatic),
+        made=made,
+        would_be=len(automatic) - made,
         false_positives=false_positives,
         looks=looks,
         unknown=tuple(_unknown(account)),
@@ -88,23 +92,21 @@ def over_limit(evidence: Iterable[Evidence]) -> float:
 
 
 def _headline(
-    account: Account, automatic: Sequence[BanRecord], false_positives: int | None, looks: Sequence[NotableDecision]
+    account: Account, made: int, would_be: int, false_positives: int | None, looks: Sequence[NotableDecision]
 ) -> str:
     since = since_words(account.since, account.until)
     worth = f"{count(len(looks), 'decision', 'decisions')} worth a look"
-    bans = count(len(automatic), "ban", "bans")
-    if account.enforced and account.real:
-        by_hand = len(account.real) - sum(record.ban.origin is Origin.AUTO for record in account.real)
+    if account.enforced and (account.real or would_be):
+        by_hand = len(account.real) - made
         hand = f", {by_hand} more by hand" if by_hand else ""
         packets = sum(record.packets for record in account.real)
-        real = sum(not record.ban.dry_run for record in automatic)
-        rest = f" and {count(len(automatic) - real, 'would-be ban', 'would-be bans')}" if len(automatic) > real else ""
-        made = f"{count(real, 'automatic ban', 'automatic bans')}{rest}{hand}"
-        return f"Since {since}: {made}, {count(packets, 'packet', 'packets')} stopped, {worth}."
+        rest = f" and {count(would_be, 'would-be ban', 'would-be bans')}" if would_be else ""
+        bans = f"{count(made, 'automatic ban', 'automatic bans')}{rest}{hand}"
+        return f"Since {since}: {bans}, {count(packets, 'packet', 'packets')} stopped, {worth}."
     if account.mode is Mode.ENFORCE:
         return f"Enforcing since {since}: no ban was needed, {worth}."
     clients = "served clients touched: not known" if false_positives is None else _clients(false_positives)
-    return f"Had you enforced since {since}: {bans}, {clients}, {worth}."
+    return f"Had you enforced since {since}: {count(would_be, 'ban', 'bans')}, {clients}, {worth}."
 
 
 def _clients(false_positives: int) -> str:
@@ -123,7 +125,7 @@ def _sentences(account: Account) -> Iterator[str]:
     if account.real and not account.enforced:
         yield f"{count(len(account.real), 'ban', 'bans')} made by hand, which dry-run carries out."
     if not account.bans:
-        yield "Nobody was banned or would have been."
+        yield "No target was banned or would have been."
     if account.spoofed:
         yield ("A flood came from forged addresses: banning those would only hurt others; SYN cookies are what helps.")
     health = health_seconds(account.timeline.stretches)
@@ -184,7 +186,7 @@ def _unknown(account: Account) -> Iterator[str]:
         longest = max(gaps, key=lambda gap: gap[1] - gap[0], default=None)
         which = ", the longest" if len(gaps) > 1 else ""
         where = f"{which} from {both_zones(longest[0])} to {both_zones(longest[1])}" if longest else ""
-        yield f"What came while nobody watched: {count(len(gaps), 'gap', 'gaps')}{where}."
+        yield f"What came while no agent ran: {count(len(gaps), 'gap', 'gaps')}{where}."
     blind_s = timeline.watched_s - timeline.known_s(Figure.HALF_OPEN)
     if blind_s > 1 and timeline.stretches:
         yield f"How many sockets were half-open for {format_duration(blind_s)}: that sensor could not read."
@@ -210,7 +212,7 @@ def judgement_shape(judgement: Judgement) -> dict[str, Any]:
     """Return the judgement as JSON."""
     return {
         "verdict": judgement.paragraph,
-        "bans_automatic": judgement.bans,
+        "bans_automatic": judgement.made + judgement.would_be,
         "served_clients_touched": judgement.false_positives,
         "worth_a_look": [{"target": one.target, "reasons": list(one.reasons)} for one in judgement.looks],
         "not_known": list(judgement.unknown),

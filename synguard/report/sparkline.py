@@ -9,7 +9,7 @@ from typing import Final
 from synguard.ledger.records import Figure, Stretch
 from synguard.output.times import clock_time
 from synguard.report.charts.scales import number_label
-from synguard.report.timeline import Health, Timeline, health_of
+from synguard.report.timeline import Health, Peak, Timeline, health_of
 from synguard.units import format_duration
 
 COLUMNS: Final = 60
@@ -47,7 +47,8 @@ def timeline_lines(timeline: Timeline, columns: int = COLUMNS) -> Iterator[str]:
     """Yield the timeline as lines of text; nothing where nothing was kept."""
     if not timeline.stretches:
         return
-    width_s = (timeline.until - timeline.since).total_seconds() / columns
+    since, until = timeline.shown
+    width_s = (until - since).total_seconds() / columns
     cells = _cells(timeline, columns, width_s)
     yield f"Timeline, a column is {format_duration(width_s)}; {_GAP} is not known"
     for figure, name in _ROWS:
@@ -58,20 +59,26 @@ def timeline_lines(timeline: Timeline, columns: int = COLUMNS) -> Iterator[str]:
             max((one.tracks[figure].most for one in cell if figure in one.tracks), default=None) for cell in cells
         ]
         higher = ", queue full: the true count was higher" if peak.censored else ""
-        at = f" at {clock_time(peak.at, timeline.until)}" if peak.value else ""
+        at = f" {_when(peak, timeline.until)}" if peak.value else ""
         yield f"  {name:<13}{sparkline(values)} peak {number_label(peak.value)}{at}{higher}"
     health = "".join(_LETTERS[_gravest(cell)] for cell in cells)
     yield f"  {'clients':<13}{health}"
-    yield f"  {'':<13}{_axis(timeline.since, width_s, columns, timeline.until)}"
+    yield f"  {'':<13}{_axis(since, width_s, columns, timeline.until)}"
     yield "  clients: - every SYN answered, c by SYN cookies, X turned away, s slow application"
+
+
+def _when(peak: Peak, now: datetime) -> str:
+    first, last = clock_time(peak.at, now), clock_time(peak.until, now)
+    return f"between {first} and {last}" if last != first else f"at {first}"
 
 
 def _cells(timeline: Timeline, columns: int, width_s: float) -> list[list[Stretch]]:
     """Return for each column the stretches that share a moment with it."""
     cells: list[list[Stretch]] = [[] for _ in range(columns)]
+    since, _ = timeline.shown
     for one in timeline.stretches:
-        first = int((one.at - timeline.since).total_seconds() / width_s)
-        last = int(((one.until - timeline.since).total_seconds() - 1e-6) / width_s)
+        first = int((one.at - since).total_seconds() / width_s)
+        last = int(((one.until - since).total_seconds() - 1e-6) / width_s)
         for index in range(max(first, 0), min(last, columns - 1) + 1):
             cells[index].append(one)
     return cells

@@ -19,7 +19,7 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class ListenerStatus(_Part):
@@ -170,6 +170,8 @@ class ChallengeStatus(_Part):
     """One clause; empty where they work, and where they are switched off."""
     targets: int = 0
     """Bans whose action is challenge or limit; in dry-run, those that would be."""
+    headers: int = 0
+    """Bans of one header each: SYNs that bear it are dropped at the interface."""
 
 
 class ActiveBansStatus(_Part):
@@ -207,7 +209,7 @@ class Status(_Part):  # wide: one record, a field a key of the JSON
     """One line on that order and what came of it; empty where there is none."""
     confirm_by: datetime | None = None
     """When a trial of enforcement ends by itself."""
-    healthy: bool
+    healthy: bool = True
     conditions: tuple[Condition, ...] = ()
     """What the operator must know of, by code; the next three are their sentences."""
     problems: tuple[str, ...] = ()
@@ -255,7 +257,7 @@ def write_status(runtime_dir: Path, status: Status) -> None:
     Raises:
         OSError: The directory cannot be written.
     """
-    replace_private(runtime_dir / STATUS_FILE, status.model_dump_json(), alone=True)
+    replace_private(runtime_dir / STATUS_FILE, status.model_dump_json(), alone=True, shared=True)
 
 
 def read_status(runtime_dir: Path) -> Status | None:
@@ -267,11 +269,13 @@ def read_status(runtime_dir: Path) -> Status | None:
     """
     path = runtime_dir / STATUS_FILE
     try:
-        return Status.model_validate_json(read_private(path, MOST_BYTES))
+        return Status.model_validate_json(read_private(path, MOST_BYTES, shared=True))
     except FileNotFoundError:
         return None
     except PermissionError as error:
-        raise NotPermittedError(f"{path} may not be read by this user: run as root") from error
+        raise NotPermittedError(
+            f"{path} may not be read by this user: run as root, or join the group of read_group"
+        ) from error
     except NotOursError as error:
         raise SynguardError(f"{path} cannot be read as a status: {error.strerror}") from error
     except (OSError, UnicodeDecodeError, ValidationError) as error:

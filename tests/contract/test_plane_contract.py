@@ -1,4 +1,4 @@
-"""What every plane does alike: the fake, the rehearsal, and every way of holding bans in the kernel."""
+"""What every plane does alike: the fake, the dry-run, and every way of holding bans in the kernel."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.addresses import Network, NetworkIndex, covers, format_network, overlaps, parse_network
@@ -25,14 +25,12 @@ NETWORKS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(NETWORKS)
 def test_a_network_is_read_back_from_what_people_are_told(network: Network) -> None:
     assert parse_network(format_network(network)) == network
     assert parse_network(str(network)) == network
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 32))
 def test_a_mapped_network_is_its_ipv4_network(value: int, length: int) -> None:
     network = v4(value, length)
@@ -40,7 +38,6 @@ def test_a_mapped_network_is_its_ipv4_network(value: int, length: int) -> None:
     assert parse_network(str(mapped)) == network
 
 
-@settings(deadline=None)
 @given(st.lists(NETWORKS, max_size=20), NETWORKS)
 def test_the_index_answers_as_a_plain_search_does(networks: list[Network], asked: Network) -> None:
     index = NetworkIndex(networks)
@@ -52,7 +49,6 @@ def test_the_index_answers_as_a_plain_search_does(networks: list[Network], asked
     assert (index.overlapping(asked) is not None) == any(overlaps(network, asked) for network in networks)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30) | st.from_regex(r"[0-9a-f:.]{1,20}(/[0-9]{1,3})?", fullmatch=True))
 def test_any_text_is_a_network_or_a_value_error(text: str) -> None:
     try:

@@ -18,7 +18,6 @@ from tests.support.duel import POLICY, Attacker, Duel, Story
 EXAMPLES = int(os.environ.get("ADVERSARY_EXAMPLES", "10"))
 SEARCH = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     derandomize="ADVERSARY_EXAMPLES" not in os.environ,
     suppress_health_check=list(HealthCheck),
     print_blob=True,

@@ -16,7 +16,7 @@ from synguard.notify.message import LONGEST_LINE, MOST_LINES, About, Message
 
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
 OF_ATTACKS = (About.START, About.GROWN, About.DIGEST, About.END)
-STATES = [about for about in About if about not in (*OF_ATTACKS, About.OVER, About.TEST)]
+STATES = [about for about in About if about not in (*OF_ATTACKS, About.OVER, About.REPORT, About.TEST)]
 MEMORY = TypeAdapter(Memory)
 
 Step = tuple[str, float, object]
@@ -119,7 +119,7 @@ def lived(settings: AlertSettings, told: list[Step]) -> World:
 
 
 @given(settings=manners, told=steps)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_no_hour_sees_more_messages_than_allowed(settings: AlertSettings, told: list[Step]) -> None:
     times = [at for at, _ in lived(settings, told).told]
     for at in times:
@@ -127,7 +127,7 @@ def test_no_hour_sees_more_messages_than_allowed(settings: AlertSettings, told: 
 
 
 @given(settings=manners, told=steps)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_an_attack_has_at_most_one_start_and_one_end_and_an_end_follows_its_start(
     settings: AlertSettings, told: list[Step]
 ) -> None:
@@ -151,7 +151,7 @@ def test_an_attack_has_at_most_one_start_and_one_end_and_an_end_follows_its_star
 
 
 @given(settings=manners, told=steps)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_every_attack_is_told_or_counted(settings: AlertSettings, told: list[Step]) -> None:
     """A restart may lose the one that was under way and not told yet: its agent has died with it."""
     world = lived(settings, [step for step in told if step[0] != "restart"])
@@ -166,7 +166,7 @@ def test_every_attack_is_told_or_counted(settings: AlertSettings, told: list[Ste
 
 
 @given(settings=manners, told=steps)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_a_message_is_short_and_plain(settings: AlertSettings, told: list[Step]) -> None:
     for _, message in lived(settings, told).told:
         lines = (message.title, *message.lines)

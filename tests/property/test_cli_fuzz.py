@@ -50,7 +50,7 @@ def host() -> Iterator[tuple[CliHost, Guard]]:
         yield CliHost(home, patch), Guard(home, lenient=True)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(first=FIRST | WORDS, rest=st.lists(WORDS, max_size=6), stdin=st.text(max_size=40))
 @example(first="report", rest=["-o", "/etc/passwd"], stdin="")
 @example(first="ban", rest=["192.0.2.9", "--reason", "\x1b]0;owned\x07"], stdin="")

@@ -85,7 +85,6 @@ def assert_loads_or_tells(load: Callable[[Path], Any], path: Path) -> Any:
     return loaded
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300) | st.text(string.printable, max_size=300).map(str.encode))
 def test_any_bytes_load_or_are_told(directory: Path, data: bytes) -> None:
     path = directory / "bytes.toml"
@@ -93,7 +92,7 @@ def test_any_bytes_load_or_are_told(directory: Path, data: bytes) -> None:
     assert_loads_or_tells(load_file, path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(DOCUMENTS)
 def test_any_config_loads_or_every_fault_is_told_and_what_loads_is_shown_to_load_back(
     directory: Path, document: dict[str, Any]
@@ -108,7 +107,7 @@ def test_any_config_loads_or_every_fault_is_told_and_what_loads_is_shown_to_load
             load_policies(config, directory)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(DOCUMENTS, max_size=3))
 def test_any_pack_loads_or_every_fault_is_told_and_what_loads_is_shown_to_load_back(
     directory: Path, documents: list[dict[str, Any]]
@@ -126,7 +125,7 @@ def test_any_pack_loads_or_every_fault_is_told_and_what_loads_is_shown_to_load_b
 PACKS = [path.read_text(encoding="utf-8") for path in sorted(packs_directory().glob("*.toml"))]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(PACKS), st.data())
 def test_a_pack_with_one_slip_of_the_hand_loads_or_is_told(directory: Path, text: str, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(text)))

@@ -54,7 +54,7 @@ def test_what_is_well_formed_is_read_without_a_complaint(name: str, guard: Guard
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_slips_of_what_is_well_formed_get_a_documented_answer(
     name: str, guard: Guard, home: Path, data: st.DataObject

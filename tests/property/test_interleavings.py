@@ -141,7 +141,7 @@ class PatientLife(Life):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestLife.settings = settings(max_examples=60, stateful_step_count=25)
 
 TestPatientLife = PatientLife.TestCase
-TestPatientLife.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestPatientLife.settings = settings(max_examples=60, stateful_step_count=25)

@@ -154,7 +154,7 @@ def test_many_bans_lifted_at_once_are_as_gone_as_a_few() -> None:
     assert as_sets(active_bans.ban_filter(START)) == as_sets(ActiveBans(bans[210:]).ban_filter(START))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(wishes(), st.booleans(), st.floats(0, 30)), max_size=6), wishes(), st.integers(1, 2))
 def test_a_plane_brought_there_in_pieces_gets_there(
     steps: list[tuple[Desired, bool, float]], last: Desired, at_most: int

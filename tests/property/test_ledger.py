@@ -51,7 +51,7 @@ def test_a_network_comes_back(v4: int, v4_length: int, v6: int, v6_length: int) 
         assert last == network.broadcast_address.packed
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(EVIDENCE, max_size=3).map(tuple), st.text(st.characters(exclude_categories=["Cs"])), st.floats(0, 1e12))
 def test_any_evidence_and_reason_comes_back(evidence: tuple[Evidence, ...], reason: str, score: float) -> None:
     with tempfile.TemporaryDirectory() as made, Ledger.open(Path(made) / "l.db") as ledger:
@@ -198,4 +198,4 @@ class LedgerAgainstPlainList(RuleBasedStateMachine):
 
 
 TestLedgerAgainstPlainList = LedgerAgainstPlainList.TestCase
-TestLedgerAgainstPlainList.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestLedgerAgainstPlainList.settings = settings(max_examples=40, stateful_step_count=25)

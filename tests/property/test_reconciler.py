@@ -87,7 +87,7 @@ def test_a_protected_party_is_let_through_before_every_drop(bans: list[Ban], pro
         assert not stopped or any(covers(let_through, party) for let_through in change.allow_add)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(wishes(), st.sampled_from(["calm", "fail", "wipe", "lose", "restart", "verb"]), st.floats(0, 30)),

@@ -67,7 +67,7 @@ def replayed_or_told(data: bytes) -> list[Moment]:
     return []
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ticks())
 def test_what_was_recorded_is_read_back(told: Ticks) -> None:
     moments, cut_short = replayed(recorded(told))
@@ -80,7 +80,7 @@ def test_what_was_recorded_is_read_back(told: Ticks) -> None:
         assert moment.lost == 0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ticks(), st.data())
 def test_a_recording_cut_anywhere_reads_fine_up_to_the_cut(told: Ticks, data: st.DataObject) -> None:
     whole = recorded(told)
@@ -93,7 +93,7 @@ def test_a_recording_cut_anywhere_reads_fine_up_to_the_cut(told: Ticks, data: st
     assert cut_short == (cut not in ends)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(ticks(), st.data())
 def test_a_changed_byte_is_one_sentence_or_changes_nothing(told: Ticks, data: st.DataObject) -> None:
     whole = bytearray(recorded(told))
@@ -103,7 +103,7 @@ def test_a_changed_byte_is_one_sentence_or_changes_nothing(told: Ticks, data: st
     assert all(same(moment.readings, seen) for moment, (seen, _) in zip(moments, told, strict=False))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.binary(max_size=200))
 def test_any_file_is_a_recording_or_one_sentence(data: bytes) -> None:
     for start in (b"", FIRST, recorded([])):
@@ -126,7 +126,7 @@ HEADS = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(HEADS | st.fixed_dictionaries({"at": st.floats()}), st.binary(max_size=60)), max_size=3))
 def test_content_with_a_right_checksum_is_a_tick_or_damaged(told: list[tuple[object, bytes]]) -> None:
     import json
@@ -139,14 +139,14 @@ def test_content_with_a_right_checksum_is_a_tick_or_damaged(told: list[tuple[obj
             return
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.binary(max_size=60) | st.text(max_size=30).map(str.encode))
 def test_any_head_of_a_file_is_a_head_or_damaged(line: bytes) -> None:
     with pytest.raises(DamagedError):
         Decoder(validated(FileHead, line))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.binary(max_size=100))
 def test_any_bytes_are_frames_or_damaged(data: bytes) -> None:
     frames = FrameReader(io.BytesIO(data))
@@ -158,7 +158,7 @@ def test_any_bytes_are_frames_or_damaged(data: bytes) -> None:
     assert frames.offset <= len(data)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(readings(1.0))
 def test_a_tick_that_says_what_the_last_one_said_costs_less_than_a_packet(seen: Readings) -> None:
     frames, encoder, protected = FrameWriter(), Encoder(), Protected({})
@@ -193,7 +193,7 @@ def test_a_port_mapping_under_its_older_name_is_read() -> None:
     assert moment.readings.port_mapping == {80: (8080,)}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ticks())
 def test_whatever_a_file_says_can_be_replayed_and_measured(told: Ticks) -> None:
     """A recording comes from somebody else's host, or from nobody's: odd numbers must not stop a replay."""

@@ -81,7 +81,7 @@ def test_settings_that_challenged_clients_need_are_set_with_the_first_challenge_
     assert not any((scene.config.state_dir / note).exists() for note in NOTE_FILES.values())
 
 
-def test_a_rehearsed_challenge_touches_no_setting_and_says_what_it_would_set(tmp_path: Path) -> None:
+def test_a_dry_run_challenge_touches_no_setting_and_says_what_it_would_set(tmp_path: Path) -> None:
     scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"mode": Mode.DRY_RUN}), challenge=WORKS)
     scene.lasts(6)
     scene.sensors.weather = flood(HEAVY)
@@ -171,6 +171,20 @@ def test_everybody_on_a_port_is_challenged_in_a_flood_from_everywhere_and_no_one
     assert ban.reason.startswith("everybody on port 80: 9,968 SYN/s from 2,492 addresses in 2,442 networks; challenged")
     assert {one.action for tick in ticks for one in tick.decision.bans} == {Action.CHALLENGE}
     assert ticks[-1].decision.flood_verdict.startswith("spoofed")
+
+
+def test_a_forged_flood_that_the_program_answers_is_called_so_though_no_queue_suffers(tmp_path: Path) -> None:
+    """The verdict came from queues alone: with challenges a flood from everywhere was an unnamed SYN flood."""
+    scene = new_scene(tmp_path)
+    pps = dict.fromkeys(addresses(4000), 2.5)
+    scene.sensors.weather = by_cookies(pps, completed_pps=40)
+    scene.lasts(0.3)
+    scene.sensors.weather = Weather(syn_pps=pps, header_of=natural, completed_pps=40)
+    ticks = scene.lasts(3)
+    assert "0.0.0.0/0" in active_bans(scene)
+    assert ticks[-1].decision.flood_verdict.startswith("spoofed")
+    assert ticks[-1].decision.incident is not None
+    assert ticks[-1].decision.incident.kind == "spoofed-flood"
 
 
 def test_everybody_is_challenged_for_as_long_as_the_flood_lasts_and_minutes_longer(tmp_path: Path) -> None:

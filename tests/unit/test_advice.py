@@ -187,7 +187,7 @@ CANDIDATES = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     found=st.lists(CANDIDATES, max_size=6),
     parties=st.dictionaries(st.sampled_from(WORDS).map(parse_network), st.just("allow-list"), max_size=3),

@@ -27,9 +27,9 @@ def test_bans_that_stand_are_not_denied_where_none_is_what_was_asked_for(
     host: CliHost, choice: tuple[str, str]
 ) -> None:
     host.run("ban", "203.0.113.7", "--for", "1h")
-    assert "1 bans stand, and none of them is what was asked for" in host.run("bans", *choice).out
+    assert "no active ban matches" in host.run("bans", *choice).out
     host.run("unban", "203.0.113.7")
-    assert host.run("bans", *choice).out == "no bans stand\n"
+    assert host.run("bans", *choice).out == "no active bans\n"
 
 
 def test_a_shipped_policy_that_is_not_in_effect_is_shown_and_said_not_to_be(host: CliHost) -> None:
@@ -72,7 +72,9 @@ def test_five_thousand_listeners_do_not_make_a_doctor_of_twenty_thousand_lines(h
 
 def test_a_ban_says_what_it_cannot_see_and_what_link_local_addresses_are(host: CliHost) -> None:
     """UDP has no connections: a ban of everything cut a VPN whose preview had said that nothing was connected."""
-    assert "holds no TCP connections now; UDP is not looked at" in host.run("ban", "203.0.113.7", "--dry-run").out
+    assert "no TCP connections now; UDP is seen where" in host.run("ban", "203.0.113.7", "--dry-run").out
+    host.connect_udp("203.0.113.7")
+    assert "; 1 UDP socket is connected to it and cut off" in host.run("ban", "203.0.113.7", "--dry-run").out
     assert "UDP" not in host.run("ban", "203.0.113.7", "--scope", "new", "--dry-run").out
     assert "169.254.169.254" in host.run("ban", "169.254.0.0/16", "--dry-run").out
 
@@ -97,7 +99,7 @@ def test_status_beside_a_dry_run_shows_bans_that_stand_for_real_and_no_sets_that
     monkeypatch.setattr("synguard.cli.status.agent_runs", lambda _: True)
     told_by_an_agent(host, Mode.DRY_RUN)
     shown = host.run("status").out
-    assert "bans that stand for real, made by hand or before the dry-run: 1" in shown
+    assert "active bans, made by hand or before the dry-run: 1" in shown
     assert "sg-v4-new" not in shown
     told_by_an_agent(host, Mode.ENFORCE)
     assert "sg-v4-new: 7 of 100" in host.run("status").out

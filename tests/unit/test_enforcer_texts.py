@@ -41,16 +41,25 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 EXTRA = "hashsize 1024 maxelem 131072 timeout 0 counters comment bucketsize 12 initval 0xddde7ecb"
 
 
-def test_nothing_loads_python_iptables_before_it_is_used() -> None:
-    """It costs 0.3 s and loads C libraries, which ``synguard bans`` should not have to wait for."""
-    code = "import sys, synguard.enforcer.choose, synguard.enforcer.flush; sys.exit('iptc' in sys.modules)"
+def test_nothing_loads_python_iptables_or_numpy_before_it_is_used() -> None:
+    """Either costs a third of ``synguard bans``."""
+    code = (
+        "import sys, synguard.enforcer.choose, synguard.enforcer.flush, synguard.enforcer.beside;"
+        "sys.exit(bool({'iptc', 'numpy'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
-def test_python_iptables_is_loaded_without_setuptools() -> None:
-    """It asks distutils for one path; where setuptools stands in for that, each verb took half as long again."""
+def test_python_iptables_is_loaded_without_setuptools_or_a_compiler() -> None:
+    """It asks distutils for one path; where setuptools stands in for that, each verb took half as long again.
+
+    And it has ``ctypes`` look for C libraries by running ldconfig, gcc and ld, which took as long once more.
+    """
     code = (
-        "import sys; from synguard.enforcer.iptables import xtables; xtables._iptc();"
+        "import os, sys, subprocess; from synguard.enforcer.iptables import xtables;"
+        "subprocess.Popen = lambda *a, **k: sys.exit(3);"
+        "before = dict(os.environ, PATH=''); xtables._iptc();"
+        "assert dict(os.environ, PATH='') == before;"
         "sys.exit(bool({'setuptools', 'pkg_resources'} & set(sys.modules)) or 'distutils' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

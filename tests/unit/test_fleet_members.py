@@ -12,7 +12,7 @@ import pytest
 from synguard.fleet.decisions import CrowdSecDecision
 from synguard.fleet.plan import Plan, plan
 from synguard.ledger import Ledger
-from synguard.ledger.arrivals import Standing
+from synguard.ledger.arrivals import StandingBan
 from synguard.model import Evidence, Origin, Scope, Signal
 from synguard.policy.models import Config
 from tests.support.bans import ban
@@ -72,7 +72,7 @@ def planned(local_s: float, decision_s: float) -> Plan:
     decision = CrowdSecDecision(TARGET, "ban", now_s + round(decision_s), "s", "synguard")
     return plan(
         {TARGET: decision},
-        [Standing("a1", TARGET, Origin.AUTO, Scope.ALL, round((now_s + local_s) * 1e6))],
+        [StandingBan("a1", TARGET, Origin.AUTO, Scope.ALL, round((now_s + local_s) * 1e6))],
         protected=(),
         overruled=frozenset(),
         now=NOW,
@@ -99,7 +99,7 @@ def test_an_unban_by_hand_is_not_undone_by_this_hosts_own_decision_that_is_not_w
     own = replace(ban("a1", "203.0.113.9", Scope.ALL, start=now, seconds=600), evidence=evidence)
     with Ledger.open(tmp_path / "l.db") as ledger:
         ledger.add_bans([own])
-        ledger.end_bans(["a1"], now + timedelta(seconds=1), "lifted by hand")
+        ledger.end_bans(["a1"], now + timedelta(seconds=1), "unbanned by hand")
     answer = {"new": [item("203.0.113.9", "599s", origin="synguard"), item("203.0.113.8", "599s")]}
     bans, _ = followed(Given(answer), tmp_path)
     assert set(bans) == {"203.0.113.8/32"}

@@ -70,7 +70,7 @@ def test_two_rates_of_one_match_are_one_route() -> None:
     assert [step.route for step in announcer.steps(0.0)] == [FLOOD]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 1500)), max_size=30))
 def test_announcements_of_any_minute_are_bounded_whatever_is_wanted(turns: list[tuple[int, int]]) -> None:
     announcer, now, told = Announcer(most_routes=1000, refresh_s=10), 0.0, []

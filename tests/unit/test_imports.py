@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[2] / "synguard"
 LEAVES: dict[str, set[str]] = {
     "errors": set(), "units": set(), "clock": set(), "addresses": set(), "plain": set(), "memory": set(),
     "netlink": {"errors"}, "jsonable": {"addresses", "clock"},
-    "private": {"errors"}, "programs": set(), "capabilities": {"errors", "logs"},
+    "private": {"errors", "readers"}, "readers": set(), "programs": set(), "capabilities": {"errors", "logs"},
 }  # fmt: skip
 WORDS = {"model": {"addresses"}, "readings": {"addresses"}}
 LOW = {*LEAVES, *WORDS, "policy"}

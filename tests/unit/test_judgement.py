@@ -11,6 +11,7 @@ from synguard.doctor.findings import Finding, Level
 from synguard.ledger import OVERLOOKED, ActionRecord, BanRecord, FalsePositives
 from synguard.model import Evidence, Mode, Origin, Scope, Signal
 from synguard.report.account import PossibleFalsePositive
+from synguard.report.html_rows import tiles
 from synguard.report.judgement import judged
 from synguard.report.next_steps import advice, next_command
 from synguard.report.timeline import Timeline
@@ -28,7 +29,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
-def test_a_clean_rehearsal_says_so_and_leads_to_a_trial() -> None:
+def test_a_clean_dry_run_says_so_and_leads_to_a_trial() -> None:
     told = account(bans=BANS)
     judgement = judged(told)
     assert judgement.headline == (
@@ -101,6 +102,20 @@ def test_enforcing_is_told_in_its_own_words() -> None:
     assert quiet.headline.startswith(f"Enforcing since {SINCE}: no ban was needed")
 
 
+def test_tiles_and_sentence_are_of_one_count() -> None:
+    """A tile said 10 automatic bans, the sentence below it 7 and 3 would-be bans."""
+    real = BanRecord(replace(BANS[0].ban, dry_run=False), packets=4)
+    told = account(bans=(real, *(would_ban(n, f"203.0.113.{n}", NOW - timedelta(hours=1)) for n in (2, 3))))
+    judgement = judged(told)
+    assert "1 automatic ban and 2 would-be bans, 4 packets stopped" in judgement.headline
+    assert [(tile["name"], tile["value"]) for tile in tiles(told, judgement)[:2]] == [
+        ("automatic bans", "1"),
+        ("would-be bans", "2"),
+    ]
+    trial = account(bans=told.bans[1:], mode=Mode.ENFORCE)
+    assert "0 automatic bans and 2 would-be bans" in judged(trial).headline
+
+
 def test_gaps_full_queues_and_what_was_cut_are_said_to_be_not_known() -> None:
     judgement = judged(replace(flooded_day(), cut=("What the bans before the latest 20,000 were.",)))
     gap, full, kept_out, cut = judgement.unknown
@@ -134,7 +149,7 @@ def test_people_behind_one_address_are_candidates_for_the_allow_list() -> None:
     assert step.how == "synguard allow add 198.51.100.20 192.0.2.44"
 
 
-def test_a_short_rehearsal_is_advised_to_go_on() -> None:
+def test_a_short_dry_run_is_advised_to_go_on() -> None:
     told = account(timedelta(hours=1))
     steps = advice(told, judged(told))
     assert steps[-1].what == "Run in dry-run for a day"
@@ -155,7 +170,7 @@ def test_every_advised_command_is_one_that_is_understood() -> None:
                 parse(line.split()[1:])
 
 
-def test_a_ban_by_hand_makes_no_enforcement_of_a_rehearsal() -> None:
+def test_a_ban_by_hand_makes_no_enforcement_of_a_dry_run() -> None:
     by_hand = BanRecord(replace(BANS[1].ban, dry_run=False, origin=Origin.MANUAL), packets=9)
     judgement = judged(account(bans=(BANS[0], by_hand)))
     assert judgement.headline.startswith("Had you enforced since")

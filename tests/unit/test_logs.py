@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.agent.decision_log import DecisionLog
@@ -105,7 +105,6 @@ def test_a_failure_is_told_with_its_traceback_on_the_same_line() -> None:
 @pytest.mark.parametrize("journald", [False, True])
 @pytest.mark.parametrize("form", ["text", "json"])
 @given(name=st.text(st.characters(codec=None), max_size=50))
-@settings(deadline=None)
 def test_whatever_a_process_is_called_a_line_is_one_line_and_says_nothing_twice(
     form: Any, journald: bool, name: str
 ) -> None:

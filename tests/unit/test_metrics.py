@@ -148,7 +148,7 @@ def test_each_problem_is_counted_under_its_kind_and_each_condition_under_its_cod
 
 
 @given(names=st.lists(st.text(max_size=300), max_size=5), namespace=st.text(max_size=100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_processes_are_called_the_exposition_stays_sound(names: list[str], namespace: str) -> None:
     listeners = [listener(80 + number % 2, name, namespace) for number, name in enumerate(names)]
     text = exposed(status(*listeners))

@@ -125,14 +125,14 @@ def test_a_story_of_nothing_is_empty() -> None:
 
 
 def test_whatever_recorded_the_replay_bans_what_the_agent_banned(tmp_path: Path) -> None:
-    """The agent in rehearsal and the replay of what it saw come to the same bans at the same times."""
+    """The agent in dry-run and the replay of what it saw come to the same bans at the same times."""
     from synguard.recording.reader import Recording
     from synguard.recording.recorder import Recorder
     from tests.support.scene import Scene
 
     scene = Scene(tmp_path, POLICY)
     with Recorder(tmp_path / "x.rec", 1 << 24, "dry-run") as recorder:
-        scene.agent.record = recorder.record
+        scene.agent.sensing.record = recorder.record
         scene.lasts(2)
         scene.weather.half_open = {ATTACKER: 129}
         scene.weather.syn_pps = {ATTACKER: 5000, "203.0.113.9": 400}

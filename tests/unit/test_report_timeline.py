@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 
 from synguard.ledger import Figure, Stretch, Track
+from synguard.output.times import clock_time
+from synguard.report.charts.host import summary
 from synguard.report.sparkline import sparkline, timeline_lines
 from synguard.report.timeline import MOST_POINTS, Health, Timeline, grain_for, health_of, watched_words
 from tests.support.accounts import NOW, flooded_day, timeline
@@ -73,6 +75,16 @@ def test_the_timeline_in_text_shows_flood_and_gap_in_their_columns() -> None:
     assert bars[22:23] == "█"
     assert bars[37:41].count("·") >= 2
     assert "c" not in clients.removeprefix("  clients")
+
+
+def test_a_peak_is_never_before_its_attack() -> None:
+    """Over a day a row stands for five minutes: a flood of 14:03 peaked at 14:00, before it had begun."""
+    row = Stretch(NOW - HOUR, 300, 300, tracks={Figure.HALF_OPEN: Track(300, 900, 0, 129)})
+    line = Timeline(NOW - timedelta(days=1), NOW, 300, (row,))
+    assert next(text for text in timeline_lines(line) if "half-open" in text).endswith(
+        f"peak 129 between {clock_time(row.at, NOW)} and {clock_time(row.until, NOW)}"
+    )
+    assert " and " in summary(line, Figure.HALF_OPEN, "half-open sockets").partition("highest 129 between")[2]
 
 
 def test_nothing_kept_is_no_timeline() -> None:

@@ -55,7 +55,7 @@ def without_sentences(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_a_report_judges_and_advises_by_codes(told: Account, words: str) -> None:
     other = reworded(told, words)
     before, after = judged(told), judged(other)
-    assert (before.bans, before.false_positives) == (after.bans, after.false_positives)
+    assert (before.made, before.would_be, before.false_positives) == (after.made, after.would_be, after.false_positives)
     assert [one.target for one in before.looks] == [one.target for one in after.looks]
     assert next_command(told, before) == next_command(other, after)
     steps = [[(one.what, one.how) for one in advice(*pair)] for pair in ((told, before), (other, after))]

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.addresses import Network, parse_network
@@ -60,7 +60,6 @@ def test_a_peak_is_the_mean_over_the_hold() -> None:
     assert loudest == (pytest.approx(20.0), parse_network(BUSY))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([0.05, 0.2, 1.0]), st.floats(0, 1000)), min_size=1, max_size=40),
     st.sampled_from([0.4, 1.0, 5.0]),

@@ -50,7 +50,7 @@ def text(seen: Snapshot, view_state: ViewState = ViewState(), width: int = 80, h
     return "\n".join(as_text(line) for line in frame(seen, view_state, tables_of(seen, view_state), width, height))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     width=st.integers(0, 300),
     height=st.integers(0, 100),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.units import (
@@ -68,13 +68,11 @@ def test_durations_are_told_in_their_two_largest_units(seconds: float, text: str
     assert format_duration(seconds) == text
 
 
-@settings(deadline=None)
 @given(st.floats(0, 4e8) | st.integers(0, 10**9).map(float))
 def test_an_exact_duration_reads_back_to_the_same_value(seconds: float) -> None:
     assert parse_duration(exact_duration(max(seconds, 0.001))) == max(seconds, 0.001)
 
 
-@settings(deadline=None)
 @given(st.floats(1e-3, 4e8))
 def test_what_people_are_told_can_be_typed_back_to_nearly_the_same(seconds: float) -> None:
     assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=0.12, abs=0.0006)

@@ -32,6 +32,14 @@ def ingress_qdisc(ifindex: int) -> str:
     return ""
 
 
+def any_clsact() -> bool:
+    """Return whether any interface has a clsact qdisc; True where the kernel does not say."""
+    try:
+        return any(kind == "clsact" for _, _, kind in _dump(_RTM_GETQDISC, 0, 0))
+    except (PlaneError, OSError):
+        return True
+
+
 def has_filters(ifindex: int) -> bool:
     """Return whether any filter hangs at the interface's clsact qdisc."""
     return any(True for parent in _PARENTS for _ in _dump(_RTM_GETTFILTER, ifindex, parent))

@@ -2,7 +2,8 @@
 
 What to know of python-iptables 1.x:
 
-- Importing it loads C libraries and takes 0.3 s or more; where they are missing it fails in many ways.
+- Importing it loads C libraries, which it has ``ctypes`` look for by running ldconfig, gcc and ld: see `c_libraries`.
+  Where they are missing it fails in many ways.
 - ``XtablesTable`` objects are cached per process and hold a copy of the table: every use here begins with ``refresh``.
 - ``Rule.tables``, asked for each target, opens *every* table, which makes the kernel create ``nat`` and with it
   connection tracking. Our rules know one table only.
@@ -23,6 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from synguard.capabilities import FOR_RULES, how_to_get
+from synguard.enforcer.iptables.c_libraries import found_by_loader
 from synguard.enforcer.iptables.option_entries import adapt
 from synguard.enforcer.iptables.rules import Rule, XtablesTable
 from synguard.enforcer.names import CHAIN_LIMIT, COMMENT_LIMIT, Family
@@ -51,7 +54,7 @@ def existing_tables(family: Family) -> frozenset[str]:
     except FileNotFoundError:
         return frozenset()
     except PermissionError as error:
-        raise NotPermittedError(f"Reading /proc/net/{name} is not permitted: run as root.") from error
+        raise NotPermittedError(f"Reading /proc/net/{name} is not permitted: {how_to_get(FOR_RULES)}.") from error
     except OSError as error:
         raise PlaneError(f"reading /proc/net/{name}", error.strerror or str(error)) from error
 
@@ -68,9 +71,9 @@ def _iptc() -> Any:
     Raises:
         PlaneUnavailableError: It or the C libraries that it loads are missing.
     """
-    os.environ["PATH"] = PLACES  # it looks for C libraries by running gcc and ld, as root, from the caller's PATH
+    os.environ["PATH"] = PLACES  # what it runs all the same, it runs as root, from the caller's PATH
     try:
-        with _no_distutils():
+        with _no_distutils(), found_by_loader():
             import iptc
             import iptc.xtables
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 
 from synguard.addresses import format_network
 from synguard.ledger.records import Figure, Stretch
@@ -12,11 +12,13 @@ from synguard.report.account import Account
 from synguard.report.charts.panel import Chart, ChartFrame, ChartSeries, ChartSpan, Mark
 from synguard.report.charts.points import GAP_S, Point
 from synguard.report.charts.scales import number_label
-from synguard.report.timeline import HEALTH_WORDS, Health, Timeline, health_of, health_seconds
+from synguard.report.timeline import HEALTH_WORDS, Health, Peak, Timeline, health_of, health_seconds
 from synguard.units import format_duration
 
 MOST_MARKS = 2000
 """Bans marked along the axis of time, the latest; their marks cannot be told apart long before."""
+MOST_LINKED = 60
+"""Attacks of which each chart has a bar that leads to them, the latest."""
 
 STYLES = {
     Health.GOOD: "good",
@@ -31,28 +33,35 @@ STYLES = {
 def frame_of(account: Account, zone: tzinfo | None = None) -> ChartFrame:
     """Return what all charts of an account share."""
     line, until = account.timeline, account.until
+    first, last = line.shown
     return ChartFrame(
-        since=line.since,
-        until=until,
+        since=first,
+        until=last,
         zone=zone,
-        gaps=tuple(ChartSpan(start.timestamp(), end.timestamp(), "not watched") for start, end in line.gaps()),
+        gaps=tuple(
+            ChartSpan(max(start, first).timestamp(), min(end, last).timestamp(), "not watched")
+            for start, end in line.gaps()
+            if start < last and end > first
+        ),
         attacks=tuple(
             ChartSpan(
-                max(one.started_at, line.since).timestamp(),
-                (one.ended_at or until).timestamp(),
+                max(one.started_at, first).timestamp(),
+                min(one.ended_at or until, last).timestamp(),
                 f"{one.kind}, {clock_time(one.started_at, until)} to "
                 + ("now" if one.ended_at is None else clock_time(one.ended_at, until)),
+                link=f"#attack-{one.id}" if number < MOST_LINKED else "",
             )
-            for one in account.incidents
+            for number, one in enumerate(account.incidents)
+            if one.started_at < last and (one.ended_at or until) > first
         ),
         bans=tuple(
             Mark(
                 record.ban.created_at.timestamp(),
-                f"{'would ban' if record.ban.dry_run else 'banned'} {format_network(record.ban.target)} at "
+                f"{record.ban.standing} {format_network(record.ban.target)} at "
                 f"{clock_time(record.ban.created_at, until)}",
             )
             for record in account.bans[:MOST_MARKS]
-            if record.ban.created_at >= line.since
+            if first <= record.ban.created_at <= last
         ),
     )
 
@@ -104,7 +113,7 @@ def summary(line: Timeline, figure: Figure, what: str, unit: str = "") -> str:
     if peak is None or mean is None:
         return f"Not known: no agent kept {what}."
     more = ", or more: a SYN queue was full" if peak.censored else ""
-    when = f" at {_local(peak.at)}" if peak.value else ""
+    when = f" {_when(peak)}" if peak.value else ""
     text = f"Mean {number_label(mean)}{unit}, highest {number_label(peak.value)}{unit}{when}{more}."
     missing = (line.until - line.since).total_seconds() - line.known_s(figure)
     return f"{text} Not known for {format_duration(missing)}." if missing > 60 else text
@@ -115,7 +124,7 @@ def _syns_summary(line: Timeline) -> str:
     parts = [
         "SYNs were never sampled: that is done under pressure only."
         if peak is None
-        else f"Highest {number_label(peak.value)}/s at {_local(peak.at)}; sampled for "
+        else f"Highest {number_label(peak.value)}/s {_when(peak)}; sampled for "
         f"{format_duration(line.known_s(Figure.SYNS))}, under pressure only."
     ]
     for figure, words in ((Figure.COOKIES_SENT, "answered by a SYN cookie"), (Figure.DROPPED, "turned away")):
@@ -173,5 +182,5 @@ def _joined(stretches: Iterable[Stretch], shown: Callable[[Stretch], tuple[str, 
         yield span
 
 
-def _local(moment: datetime) -> str:
-    return f"{moment.astimezone():%a %H:%M:%S}"
+def _when(peak: Peak) -> str:
+    return f"between {peak.at.astimezone():%a %H:%M:%S} and {peak.until.astimezone():%H:%M:%S}"
