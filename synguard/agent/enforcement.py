@@ -24,7 +24,7 @@ from synguard.model import Ban, Hits, Origin, Scope
 log: Final = logging.getLogger(__name__)
 
 AT_ONCE: Final = 1_024
-"""Bans that one tick takes over from another process, brings to the plane, or lets lapse; the rest is for the next
+"""Bans that one tick takes over from another process, brings to the plane, or lets expire; the rest is for the next
 ticks. The plane has them already, or has ended them by itself: only our view of them is a few seconds late, where
 100,000 at once would hold up a tick by seconds."""
 LEFT_LYING: Final = timedelta(seconds=15)

@@ -130,7 +130,7 @@ def _with_lists(order: BanRequest, paths: Sequence[Path], step: Step, skip_fault
 def _again(named: Sequence[str], paths: Sequence[Path]) -> str:
     """Return the words that name the same targets again."""
     files = [f"--file {shlex.quote(str(path))}" for path in paths if path != STANDARD_INPUT]
-    targets = [shlex.quote(format_network(parameter_types.network(word))) for word in named]
+    targets = [shlex.quote(format_network(one)) for one in parameter_types.networks(named)]
     return " ".join([*targets, *files, *(["- < the same list"] if STANDARD_INPUT in paths else [])])
 
 

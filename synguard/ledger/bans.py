@@ -1,7 +1,7 @@
 """The ban table: who is to be stopped, until when, and what became of it.
 
 A row without ``ended_at`` is open. At most one row is open per target, scope, ports, header and dry-run,
-which the database itself enforces. An open row whose expiry has passed has lapsed; it is marked only when something
+which the database itself enforces. An open row whose expiry has passed has expired; it is marked only when something
 takes its place, so that a clock which jumps ahead and back ends nothing for good.
 """
 

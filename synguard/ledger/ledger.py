@@ -43,7 +43,7 @@ _SAVE_INCIDENT: Final = (
 )
 
 
-class Ledger:  # wide: the one door to the ledger: a method a question
+class Ledger:  # wide: the only entry to the ledger: a method a question
     """One connection to the ledger; every method that writes is one transaction: all of it happens, or none.
 
     Every method raises ``LedgerError`` where the file is locked for longer than patience lasts, full, read-only

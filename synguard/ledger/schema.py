@@ -48,7 +48,7 @@ _BAN: Final = """
 
 _V1: Final = (
     _BAN,
-    # Lapsed bans are not marked as ended: a clock that jumps ahead and back must not end them for good.
+    # Expired bans are not marked as ended: a clock that jumps ahead and back must not end them for good.
     "CREATE UNIQUE INDEX ban_open ON ban (target, scope, ports, dry_run) WHERE ended_at IS NULL",
     "CREATE INDEX ban_standing ON ban (dry_run, expires_at) WHERE ended_at IS NULL",
     "CREATE INDEX ban_created ON ban (created_at)",
