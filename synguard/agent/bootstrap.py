@@ -29,6 +29,7 @@ from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.glance import glance
+from synguard.enforcer.locks import APPLY_LOCK
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import split_plane
@@ -55,7 +56,6 @@ from synguard.status.conditions import Code
 
 log: Final = logging.getLogger(__name__)
 
-APPLY_LOCK: Final = "apply.lock"
 LEDGER_WAIT_S: Final = 0.5
 """How long one tick may wait for another process's write; a verb's takes milliseconds."""
 

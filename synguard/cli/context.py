@@ -110,6 +110,7 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     Raises:
         NotPermittedError: This user may not; nothing was changed.
     """
+    from synguard.enforcer.locks import APPLY_LOCK
     from synguard.enforcer.reconcile.reconciler import Reconciler
     from synguard.operator.apply import BanApplier
     from synguard.private import private_directory
@@ -118,7 +119,7 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     private_directory(config.runtime_dir, "runtime_dir")
     protected = protected_here(config)
     with opened_ledger(config) as ledger:
-        reconciler = Reconciler(plane, config.runtime_dir / "apply.lock")
+        reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK)
         yield VerbContext(ledger, plane, protected, BanApplier(ledger, plane, reconciler, protected, utcnow))
 
 

@@ -130,11 +130,11 @@ class Scores:
 
     @property
     def rising(self) -> bool:
-        """Whether somebody is over a limit for certain and not condemned yet."""
+        """Whether somebody is over a limit for certain and no offender yet."""
         return any(score.points < ACT and score.certain for score in self._scores.values())
 
     def any_forgeable_above(self, points: float) -> bool:
-        """Return whether somebody has this score on forgeable evidence and is not condemned yet."""
+        """Return whether somebody has this score on forgeable evidence and is no offender yet."""
         return any(key.signal.forgeable and points <= score.points < ACT for key, score in self._scores.items())
 
     def inside(self, parents: Iterable[ScoreKey]) -> dict[ScoreKey, list[Score]]:

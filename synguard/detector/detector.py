@@ -1,4 +1,4 @@
-"""Readings to an assessment: the one door of this package."""
+"""Readings to an assessment: the entry of this package."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which sampled sources were met before, within the last seconds: a sketch of fixed size.
 
 In a flood of forged sources nearly every sampled SYN is the only one its source ever sends. Such a SYN stands for
-``N / dt`` SYN/s, which is near a limit or over it, and yet says nothing: nobody can be condemned on one. Without this
+``N / dt`` SYN/s, which is near a limit or over it, and yet says nothing: one alone proves nothing. Without this
 each of them would be reported and scored at every tick, which is most of what a tick then costs.
 """
 

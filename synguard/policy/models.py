@@ -1,4 +1,4 @@
-"""The config as pydantic models, and the door to those of policies; descriptions become the reference page."""
+"""The config as pydantic models, and the entry to those of policies; descriptions become the reference page."""
 
 from __future__ import annotations
 

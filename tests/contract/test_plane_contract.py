@@ -221,7 +221,7 @@ def test_an_id_that_does_not_fit_a_comment_is_refused(plane: Plane, ban_id: str)
     assert not plane.read().bans
 
 
-def test_a_ban_that_has_lapsed_is_not_put_in(plane: Plane) -> None:
+def test_a_ban_that_has_expired_is_not_put_in(plane: Plane) -> None:
     bring(plane, Desired())
     plane.apply(Delta(add=(ban("late", "192.0.2.1", seconds=-0.001),)))
     assert not plane.read().bans

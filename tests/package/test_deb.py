@@ -181,7 +181,7 @@ def test_pages_and_completions_lie_where_debian_looks(host: Debian) -> None:
     assert host.run("synguard completion --targets").stdout.split() == [FOR_GOOD, BANNED]
 
 
-def test_removal_stops_the_agent_and_lets_bans_lapse(host: Debian) -> None:
+def test_removal_stops_the_agent_and_lets_bans_expire(host: Debian) -> None:
     said = host.run("dpkg -r synguard").stdout
     assert "permanent ones stay until a reboot" in said
     assert state(host) in ("inactive", "")

@@ -185,7 +185,7 @@ def test_it_shows_whom_the_dry_run_would_have_banned_and_who_could_be_hurt(host:
 
 
 @pytest.mark.usefixtures("agent")
-def test_a_second_order_while_one_stands_is_refused_and_a_lapsed_one_is_replaced(host: CliHost) -> None:
+def test_a_second_order_while_one_stands_is_refused_and_a_expired_one_is_replaced(host: CliHost) -> None:
     host.run("enable", "--confirm-within", "5m", "--yes")
     refused(host.run("enable", "--yes"), "enabled already")
     written = order(host)

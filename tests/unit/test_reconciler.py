@@ -78,7 +78,7 @@ def test_a_restart_adopts_what_is_held(reconciler: Reconciler, plane: FakePlane,
     assert outcome.drift == ()
 
 
-def test_bans_that_lapse_need_no_call(reconciler: Reconciler, plane: FakePlane, clock: ManualClock) -> None:
+def test_bans_that_expire_need_no_call(reconciler: Reconciler, plane: FakePlane, clock: ManualClock) -> None:
     short = ban("short", "192.0.2.5", start=START, seconds=2)
     reconciler.reconcile(wanted(ONE, short), START)
     plane.calls.clear()

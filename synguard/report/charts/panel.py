@@ -130,7 +130,7 @@ class _Paper:
             *self._times(),
             class_=f"chart {size.name}",
             viewBox=f"0 0 {size.width} {size.height}",
-            role="img",
+            role="group" if any(one.link for one in self.frame.attacks) else "img",  # a picture has no links
             aria_labelledby=f"{self.id}-title {self.id}-desc",
         )
 
