@@ -6,10 +6,9 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, TypeAlias
 
-from synguard.addresses import Network, format_network
+from synguard.addresses import Network, compact_network, format_network
 from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.model import (
     Action,
@@ -90,8 +89,7 @@ def network_columns(network: Network) -> tuple[int, int, bytes, bytes]:
 
 def network_of(version: int, prefixlen: int, first: bytes) -> Network:
     """Return the network that ``network_columns`` took apart."""
-    start = int.from_bytes(first, "big")
-    return IPv4Network((start, prefixlen)) if version == 4 else IPv6Network((start, prefixlen))
+    return compact_network(version, int.from_bytes(first, "big"), prefixlen)
 
 
 def ports_text(ports: Sequence[int]) -> str:
