@@ -56,8 +56,8 @@ fuzz: setup ## every reader of hostile bytes, guided by coverage, for FUZZ=10m (
 	$(INSTALL) '.[fuzz]'
 	$(PY) -m tests.fuzz.run $(if $(SHORT),34s,$(FUZZ))
 
-attackers: setup ## the attackers of docs/threat-model.md: what each came to before, now, and without the agent
-	$(PY) -m tests.support.attackers
+attackers: setup ## the attackers of docs/threat-model.md: before, now, and beside the host without the agent (ROWS="4 14")
+	$(PY) -m tests.support.attackers $(ROWS)
 
 adversary: setup ## random mixes of clients and attackers, in memory and in the kernel, for an hour (ADVERSARY=10m, SHORT=1 for CI)
 	$(if $(SHORT),,ADVERSARY_EXAMPLES=1500 $(PY) -m pytest --timeout 5400 tests/property/test_adversary.py)

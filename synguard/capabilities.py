@@ -67,11 +67,17 @@ def require_capabilities(*needed: str) -> None:
 def how_to_get(capabilities: Sequence[str]) -> str:
     """Return what an operator does about missing capabilities: who is root already gains nothing by ``sudo``."""
     if os.geteuid() != 0:
-        return "run as root, or grant it"
+        return f"run as root, or give the service AmbientCapabilities={' '.join(capabilities)}"
     options = " ".join(f"--cap-add={name.removeprefix('CAP_')}" for name in capabilities)
     return (
         f"this root has been given less; add it to the container ({options}) or to the service's CapabilityBoundingSet"
     )
+
+
+def permission_or(otherwise: str) -> str:
+    """Return how to get what changing firewall rules needs, and where nothing of it is missing other advice."""
+    missing = missing_capabilities()
+    return how_to_get(missing) if missing else otherwise
 
 
 def needed(*, enforces: bool, enters_containers: bool, challenges: bool = False) -> frozenset[str]:

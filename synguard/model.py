@@ -257,6 +257,22 @@ class Ban:  # wide: one record, a field a column of the ledger
         return self.action.challenges or self.header is not None
 
     @property
+    def effect(self) -> str:
+        """What is done to a packet, in a word or two."""
+        return str(self.action) if self.header is None else "drop header"
+
+    @property
+    def standing(self) -> str:
+        """How the target fares while the ban stands: ``banned``, ``challenged``, or ``would ban`` in a dry run."""
+        if self.header is not None:
+            done, would = "header dropped", "would drop header"
+        elif self.action.challenges:
+            done, would = "challenged", "would challenge"
+        else:
+            done, would = "banned", "would ban"
+        return would if self.dry_run else done
+
+    @property
     def forgeable(self) -> bool:
         """Whether everything that speaks for the ban could be forged; False where no evidence is kept."""
         return bool(self.evidence) and all(item.signal.forgeable for item in self.evidence)

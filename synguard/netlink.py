@@ -28,6 +28,7 @@ NO_ERRNO: Final = 4096
 """The kernel's errors are below it (``MAX_ERRNO``); what is not has no words, and may not even fit a C int."""
 
 _REQUEST: Final = 0x01
+_SOCK_DIAG: Final = 4  # NETLINK_SOCK_DIAG
 _TYPE_MASK: Final = 0x3FFF  # the upper bits are NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port (struct nlmsghdr)
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length, type (struct nlattr)
@@ -178,3 +179,12 @@ def _errno(body: bytes) -> int:
     """Return the positive errno that an answer ends with, 0 where it ends well; EPROTO for a number that is none."""
     number: int = -_ERRNO.unpack_from(body)[0] if len(body) >= _ERRNO.size else 0
     return number if 0 <= number < NO_ERRNO else errno.EPROTO
+
+
+def open_sock_diag() -> socket.socket:
+    """Return a socket-diagnosis socket of the calling thread's network namespace.
+
+    Raises:
+        OSError: The kernel has none.
+    """
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG)

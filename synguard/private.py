@@ -48,7 +48,7 @@ def private_directory(directory: Path, name: str) -> None:
     try:
         _make(directory)
         if why := why_untrusted(directory):
-            raise RefusedError(f"{name} {directory} is not safe: {why}; look at what is in it, mend that, or {own}")
+            raise RefusedError(f"{name} {directory} is not safe: {why}; look at what is in it, fix that, or {own}")
         if directory.stat().st_uid != os.geteuid():
             raise NotPermittedError(f"{name} {directory} belongs to root: run as root, or {own}")
         _probe(directory)

@@ -172,7 +172,7 @@ class CpuReading:
 
 
 @dataclass(frozen=True, slots=True)
-class SynSample:
+class SynSample:  # wide: one record, a column each
     """SYNs kept by the in-kernel filter, or counted by the challenge program, since the last read.
 
     Each kept SYN stands for ``one_in`` on the wire. The filter gives a row for each, the program one for each source
@@ -197,6 +197,9 @@ class SynSample:
     """Kept by the filter but not read, because the ring was full."""
     lost_ipv6: int = 0
     """How many of ``lost`` were IPv6: each family has a ring of its own."""
+    rest: tuple[U16, U16] | None = None
+    """MSS and bytes of the IP packet of each, which with the other columns are a whole header; None where sampled. Not
+    recorded."""
 
     def __len__(self) -> int:
         return len(self.source_low)

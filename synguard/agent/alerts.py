@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
-from synguard.agent.agent import Agent, Tick
+from synguard.agent.agent import Agent
+from synguard.agent.tick import Tick
 from synguard.clock import Clock
 from synguard.detector.assessment import ListenerPressure
 from synguard.errors import ConfigError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
@@ -13,18 +13,17 @@ from synguard.agent.agent import Agent
 from synguard.agent.alerts import alerting
 from synguard.agent.challenging import Challenging
 from synguard.agent.config_reload import Loader
-from synguard.agent.enforcement import Enforcement
 from synguard.agent.false_positives import FalsePositiveWatch
 from synguard.agent.fleet import in_fleet
 from synguard.agent.history import History
 from synguard.agent.kernel_watch import KernelWatch
 from synguard.agent.lock import AgentLock
 from synguard.agent.metrics_endpoint import measuring
-from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.mode_controller import ModeController
+from synguard.agent.mode_parts import ModeParts, mode_parts
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
-from synguard.agent.syn_cookies import cookies_for
-from synguard.agent.syn_sources import SynSensor, SynSources
+from synguard.agent.syn_sources import SynSources
 from synguard.agent.systemd import ServiceManager
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
@@ -42,7 +41,6 @@ from synguard.operator.enablement import EnablementFile
 from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
-from synguard.readings import CounterReading
 from synguard.sensors.counters import read_counters
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
@@ -90,12 +88,14 @@ def agent_for(
         ledger.hurry(LEDGER_WAIT_S)
 
         challenging = Challenging(config, clock.utcnow) if config.challenge.enabled == "auto" else None
+        sources = host_sources(config, challenging)
 
         def parts(mode: Mode) -> ModeParts:
-            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, challenging)
+            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, sources, challenging)
 
         orders = None if insists else EnablementFile(config.state_dir)
-        mode_controller = ModeController(orders, parts, ledger, config.mode, panic=PanicFile(config.state_dir))
+        panic, by = PanicFile(config.state_dir), "option" if insists else "config"
+        mode_controller = ModeController(orders, parts, ledger, config.mode, panic=panic, otherwise=by)
         mode = mode_controller.wanted(clock.monotonic())
         made = parts(mode)
         if keep is not None:
@@ -106,18 +106,15 @@ def agent_for(
         agent = Agent(
             config.model_copy(update={"mode": mode}),
             policies,
-            sources=host_sources(config, challenging),
-            enforcement=made.enforcement,
-            cookies=made.cookies,
+            sources=sources,
+            parts=made,
             ledger=ledger,
             clock=clock,
             mode_controller=mode_controller,
-            mode_by="option" if insists else "config",
+            challenging=challenging,
         )
         if challenging is not None:
             held.callback(challenging.close)
-            agent.challenging = challenging
-            agent.challenge = lambda: challenging.state
             agent.conditions.ask(Code.CHALLENGES_OFF, lambda: challenging.trouble, fix="synguard doctor")
         held.callback(agent.close)
         for observer in (
@@ -138,7 +135,9 @@ def agent_for(
         yield agent
 
 
-def parts_for(config: Config, ledger: Ledger, clock: Clock, challenging: Challenging | None = None) -> ModeParts:
+def parts_for(
+    config: Config, ledger: Ledger, clock: Clock, sources: HostSensors, challenging: Challenging | None = None
+) -> ModeParts:
     """Return what the config's mode is made of: a plane that is checked, and SYN cookies.
 
     Raises:
@@ -149,8 +148,7 @@ def parts_for(config: Config, ledger: Ledger, clock: Clock, challenging: Challen
     if config.mode is Mode.ENFORCE:
         plane = _with_challenges(plane, ledger, clock, challenging)
     reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK, glance=glance)
-    enforcement = Enforcement(ledger, plane, reconciler, dry_run=config.mode is Mode.DRY_RUN)
-    return ModeParts(enforcement, cookies_for(config, ledger))
+    return mode_parts(config, ledger, plane, reconciler, sources)
 
 
 def _with_challenges(plane: Plane, ledger: Ledger, clock: Clock, challenging: Challenging | None) -> Plane:
@@ -184,26 +182,24 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
     """Return this host's sensors, which see into containers unless the config says otherwise."""
     most, tables = config.sampler.kept_per_second, SocketTables()
 
-    def syns(counters: Callable[[float], CounterReading]) -> SynSensor:
-        sampler = SynSampler(most)
-        return sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most, counters))
-
+    sampler = SynSampler(most)
+    syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))
     if config.containers.watch == "auto":
         everywhere = EveryNamespace(tables)
         return HostSensors(
             sockets=everywhere,
-            syns=syns(everywhere.counters),
+            syns=syns,
             counters=everywhere.counters,
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
             glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
-            ended=EndedConnections(),
+            ended=EndedConnections(everywhere.openers, everywhere.as_published),
             containers=everywhere,
         )
     return HostSensors(
         sockets=tables,
-        syns=syns(read_counters),
+        syns=syns,
         counters=read_counters,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),

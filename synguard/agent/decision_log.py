@@ -134,7 +134,7 @@ class DecisionLog:
             ports = f" to port {format_ports(ban.ports)}" if ban.ports else ""
             log.warning(
                 "%s %s (scope %s%s) for %s: %s [%s, policy %s]",
-                self._would, format_network(ban.target), ban.scope, ports, lasts, ban.reason, ban.id, ban.policy,
+                ban.standing, format_network(ban.target), ban.scope, ports, lasts, ban.reason, ban.id, ban.policy,
                 extra=event(
                     "ban", target=format_network(ban.target), ban=ban.id, scope=ban.scope.value, seconds=seconds,
                     ports=format_ports(ban.ports) if ban.ports else "any", policy=ban.policy, reason=ban.reason,

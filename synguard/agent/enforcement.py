@@ -116,12 +116,15 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         return self._tracked.admission
 
     def adopt(self, now: datetime) -> None:
-        """Take over the bans that stand in the ledger.
+        """Take over the bans that stand in the ledger; where they are enforced, those of a dry-run are over.
 
         Raises:
-            LedgerError: The ledger cannot be read.
+            LedgerError: The ledger cannot be read or written.
         """
         self._behind = False
+        would_be = () if self._dry_run else self._ledger.active_bans(now, dry_run=True)
+        if would_be:
+            self._ledger.end_bans(list(would_be), now, "dry-run is over")
         by_hand = self._ledger.active_bans(now) if self._dry_run else {}
         self._take_over(self._ledger.active_bans(now, dry_run=self._dry_run), by_hand, None)
 

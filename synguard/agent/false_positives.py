@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from synguard.addresses import format_network, one_party
-from synguard.agent.agent import Tick
+from synguard.agent.tick import Tick
 from synguard.detector.columns import halves, network_at
 from synguard.errors import LedgerError
 from synguard.ledger import OVERLOOKED, FalsePositives, Ledger
@@ -165,11 +165,13 @@ class FalsePositiveWatch:
 
 
 def _may_touch(ban: Ban) -> bool:
-    """Return whether the ban may refuse others than its target; a challenge refuses no one.
+    """Return whether the ban may refuse others than its target; a challenge refuses no one, and neither does the drop
+    of a header that no served client sends.
 
     A source that is banned for its connections is refused itself, and no one else.
     """
-    return ban.action is not Action.CHALLENGE and (ban.scope is Scope.NEW or not one_party(ban.target))
+    harmless = ban.action is Action.CHALLENGE or ban.header is not None
+    return not harmless and (ban.scope is Scope.NEW or not one_party(ban.target))
 
 
 def _joined(pair: _Halves) -> int:

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from synguard.agent.agent import Agent, Tick
+from synguard.agent.agent import Agent
+from synguard.agent.tick import Tick
 from synguard.clock import Clock
 from synguard.errors import ConfigError
 from synguard.fleet.follower import HostView
@@ -50,7 +51,9 @@ def in_fleet(agent: Agent, config: Config, clock: Clock, host: str) -> Iterator[
         agent.conditions.ask(
             Code.FLEET_FAILED, lambda: {peer.state.name: _away(peer) for peer in peers}, fix="synguard fleet"
         )
-        agent.amendments.append(lambda status: status.model_copy(update={"peers": tuple(map(peer_status, peers))}))
+        agent.publisher.amendments.append(
+            lambda status: status.model_copy(update={"peers": tuple(map(peer_status, peers))})
+        )
         yield peers
 
 
@@ -103,16 +106,7 @@ def _upstream(agent: Agent, config: Config, held: ExitStack) -> PeerRecord:
 
 def peer_status(record: PeerRecord) -> PeerStatus:
     """Return a peer's state as the status tells it."""
-    state = record.state
-    return PeerStatus(
-        name=state.name,
-        place=state.place,
-        reachable=state.reachable,
-        since=state.since,
-        counts=dict(state.counts),
-        error=state.error,
-        notes=state.notes,
-    )
+    return PeerStatus.model_validate(record.state)
 
 
 def _work(
@@ -144,7 +138,7 @@ def _showing(agent: Agent, link: FollowerLink) -> Callable[[Tick, float, datetim
         nonlocal due_at
         if now >= due_at:
             due_at = now + SHOW_EVERY_S
-            protected = agent.protected
+            protected = agent.sensing.protected
             known = frozenset(protected.networks)
             link.show(HostView(agent.mode is Mode.DRY_RUN, known, suspended=bool(protected.problems)), now, utc)
 

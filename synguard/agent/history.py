@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from synguard.agent.agent import Tick
+from synguard.agent.tick import Tick
 from synguard.errors import LedgerError
 from synguard.ledger import Figure, Ledger, Stretch, Track
 from synguard.logs import event

@@ -51,7 +51,7 @@ class KernelWatch:
             actual = self._step()
         except (PlaneError, NotPermittedError) as error:
             self._reading = self._plane = None
-            self.note = f"whether the kernel holds the bans that stand is not known: {error}"
+            self.note = f"whether the kernel holds the active bans is not known: {error}"
             self._due_at = now + LOOK_EVERY_S
             return
         self._cost_s += time.thread_time() - began
@@ -90,5 +90,5 @@ class KernelWatch:
             names = ", ".join(format_network(ban.target) for ban in absent[:NAMED])
             more = f" and {len(absent) - NAMED:,} more" if len(absent) > NAMED else ""
             missing = f" ({', '.join(actual.missing[:NAMED])})" if actual.missing else ""
-            problem = f"bans that stand are NOT IN KERNEL and stop nothing: {names}{more}{missing}; see synguard doctor"
+            problem = f"active bans are NOT IN KERNEL and stop nothing: {names}{more}{missing}; see synguard doctor"
         self.problem = problem

@@ -46,7 +46,7 @@ class LedgerWriter:
     def took(self) -> None:
         """Know that the ledger has just taken something."""
         if self.problem and not self.unwritten:
-            log.warning("the ledger takes entries again", extra=event("ledger"))
+            log.warning("the ledger can be written again", extra=event("ledger"))
             self.problem = ""
 
     def failed(self, error: SynguardError) -> None:

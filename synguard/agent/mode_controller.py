@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.agent.enforcement import Enforcement
-from synguard.agent.syn_cookies import SynCookies
+from synguard.agent.mode_parts import ModeParts
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import LedgerError, SynguardError
 from synguard.ledger import Ledger
@@ -31,14 +29,6 @@ RETRY_S: Final = 5.0
 """After what failed, the plane or the ledger, this long passes before the next try."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModeParts:
-    """What differs between enforcing and dry-run."""
-
-    enforcement: Enforcement
-    cookies: SynCookies
-
-
 class ModeController:  # wide: a small state machine whose states are read side by side
     """Follows what was ordered: nothing is enforced while ``synguard panic`` stands; else as ``enable`` says.
 
@@ -53,12 +43,15 @@ class ModeController:  # wide: a small state machine whose states are read side 
         configured: Mode,
         boot: Callable[[], str] = boot_id,
         panic: PanicFile | None = None,
+        *,
+        otherwise: str = "config",
     ) -> None:
         self._orders = orders
         self._panic_file = panic
         self.panic: Panic | None = panic.read() if panic else None
         """The order to stop that stands; it outranks the config, options and ``synguard enable``."""
         self._make = make
+        self._otherwise = otherwise
         self._ledger = ledger
         self.configured: Final = configured
         self._boot = boot()
@@ -89,11 +82,12 @@ class ModeController:  # wide: a small state machine whose states are read side 
         """One line on the order to stop; empty where none stands."""
         return self.panic.story if self.panic else ""
 
-    def by(self, otherwise: str) -> str:
-        """Return what gave the mode: ``panic``, ``order``, or ``otherwise``."""
+    @property
+    def by(self) -> str:
+        """What gave the mode: ``panic``, ``order``, else ``config`` or ``option``."""
         if self.panic is not None:
             return "panic"
-        return "order" if self.by_order else otherwise
+        return "order" if self.by_order else self._otherwise
 
     def wanted(self, now: float) -> Mode:
         """Return the mode that holds at ``now``; the file is looked at now and then, and always when a trial ends."""

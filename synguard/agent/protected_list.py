@@ -24,7 +24,7 @@ class ProtectedList:
 
     def __init__(self, state_dir: Path) -> None:
         before = read_protected_file(state_dir)
-        unread = ("who must be protected has not been read yet",)
+        unread = ("the protected list has not been read yet",)
         self.known = replace(before, problems=unread, gaps=()) if before else Protected({}, unread)
         self._file = ProtectedFile(state_dir)
         self._unwritten = ""
@@ -59,6 +59,6 @@ class ProtectedList:
         try:
             self._file.write(seen)
         except OSError as error:
-            self._unwritten = f"who is protected cannot be kept for verbs and the next agent: {error.strerror}"
+            self._unwritten = f"the protected list cannot be kept for verbs and the next agent: {error.strerror}"
         else:
             self._unwritten = ""

@@ -14,9 +14,9 @@ from synguard.agent.quiet import Glance
 from synguard.agent.sensor_pace import SensorPace
 from synguard.agent.short_lived import Ended
 from synguard.agent.syn_sources import ALERT_S, SynSensor, how_sampled
-from synguard.enforcer.socket_destroy import open_here
 from synguard.errors import SynguardError
 from synguard.logs import event
+from synguard.netlink import open_sock_diag
 from synguard.policy.models import Allow, Config
 from synguard.readings import (
     EVERY_PORT,
@@ -89,7 +89,7 @@ class HostSensors:
     def opener(self, namespace: str) -> Callable[[], socket.socket] | None:
         """Return what opens a socket-diagnosis socket in a network namespace; None where that is gone."""
         if not namespace:
-            return open_here
+            return open_sock_diag
         return self.containers.opener(namespace) if self.containers else None
 
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:

@@ -84,7 +84,7 @@ class SynSources:
                 self._counts.open(now)
                 return
             except SensorError as error:
-                self._fall_back(str(error), now)
+                self.fall_back(str(error), now)
         self._sampler.open(now)
 
     def read(self, now: float, ports: frozenset[int]) -> SynSample | None:
@@ -98,7 +98,7 @@ class SynSources:
         try:
             sample = self._counts.read(now, ports)
         except SensorError as error:
-            self._fall_back(str(error), now)
+            self.fall_back(str(error), now)
             self._sampler.open(now)
             return None
         self._told = ""
@@ -109,8 +109,18 @@ class SynSources:
         self._counts.close()
         self._sampler.close()
 
-    def _fall_back(self, why: str, now: float) -> None:
+    def fall_back(self, why: str, now: float) -> None:
+        """Count no more; the sampler has its turn from the next ``open`` or ``read`` on."""
+        self._counts.close()
         self._count_again_at = now + COUNT_AGAIN_S
         if not self._told:
             log.warning("SYNs are sampled, not counted: %s", why, extra=event("sensor", sensor="syn_counts", ok=False))
         self._told = why
+
+
+def blind_to(syns: SynSensor, unsampled_pps: float, now: float) -> float:
+    """Return the SYNs a second that are not seen; 0 where the program does not see them and the sampler may."""
+    if unsampled_pps and isinstance(syns, SynSources) and syns.counting:
+        syns.fall_back(f"{unsampled_pps:,.0f} SYNs a second were turned away that did not pass by the program", now)
+        return 0.0
+    return unsampled_pps

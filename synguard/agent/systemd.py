@@ -19,8 +19,8 @@ from synguard.model import Mode
 from synguard.output.tables import printable
 
 if TYPE_CHECKING:
-    from synguard.agent.agent import Tick
     from synguard.agent.config_reload import Loader
+    from synguard.agent.tick import Tick
     from synguard.policy.models import Config, Policy
     from synguard.status.model import Status
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from synguard.agent.agent import Agent, Tick
+from synguard.agent.agent import Agent
+from synguard.agent.tick import Tick
 from synguard.detector.assessment import Assessment
 from synguard.errors import SynguardError
 from synguard.fleet.link import FeederLink

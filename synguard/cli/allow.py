@@ -12,6 +12,7 @@ from synguard.cli import parameter_types
 from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError, UsageError
+from synguard.output.times import both_zones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from synguard.sensors.added_allow import AddedEntry
 
 _HELP = """\
-Say who is never banned nor challenged, without editing the config or a reload.
+Manage the allow-list: what is never banned nor challenged. Needs no reload.
 
 Examples:
   synguard allow add 203.0.113.0/24 --comment office
@@ -43,11 +44,13 @@ Targets = Annotated[list[str], typer.Argument(metavar="TARGET", help="Addresses 
 
 def add(
     targets: Targets,
-    comment: Annotated[str, typer.Option("--comment", metavar="TEXT", help="Who that is, for those who read on.")] = "",
+    comment: Annotated[
+        str, typer.Option("--comment", metavar="TEXT", help="Whose address it is, shown in lists.")
+    ] = "",
     lasts: Annotated[
-        str, typer.Option("--for", metavar="TIME", help="Time until it ends: 30m, 8h, 7d, or permanent.")
+        str, typer.Option("--for", metavar="TIME", help="Length of the entry: 30m, 8h, 7d, or permanent.")
     ] = "permanent",
-    force: Annotated[bool, typer.Option("--force", help="Also prefixes wider than /8, or /32 for IPv6.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Allow prefixes wider than /8, or /32 for IPv6, too.")] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
@@ -75,11 +78,13 @@ def add(
     now = utcnow()
     until = None if seconds is None else (now + timedelta(seconds=seconds)).replace(microsecond=0)
     followed, lifted = allow_entries(settings, [AddedEntry(one, comment, until) for one in networks], now)
-    what = "allowed" if until is None else f"allowed until {until:%Y-%m-%d %H:%M:%S} UTC"
+    what = "allowed" if until is None else f"allowed until {both_zones(until)}"
     _tell(networks, what, followed, {"lifted": [ban.id for ban in lifted]} if json else None)
     if not json:
         for ban in lifted[:SHOWN]:
-            print(f"lifted the {'would-be ban' if ban.dry_run else 'ban'} of {format_network(ban.target)}, id {ban.id}")
+            print(
+                f"removed the {'would-be ban' if ban.dry_run else 'ban'} of {format_network(ban.target)}, id {ban.id}"
+            )
         if len(lifted) > SHOWN:
             print(f"and {len(lifted) - SHOWN:,} more bans")
 
@@ -226,11 +231,7 @@ def _tell(networks: Sequence[Network], what: str, followed: bool | None, json: d
 def _end(entry: AddedEntry | None) -> str:
     if entry is None:
         return "-"
-    return _utc(entry.until) if entry.until else "permanent"
-
-
-def _utc(when: datetime) -> str:
-    return f"{when:%Y-%m-%d %H:%M:%S} UTC"
+    return both_zones(entry.until) if entry.until else "permanent"
 
 
 def _shape(entry: AddedEntry) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def ban(
         typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
     ] = None,
     lasts: Annotated[
-        str, typer.Option("--for", metavar="TIME", help="How long: 30s, 10m, 1h30m, 7d, or permanent.")
+        str, typer.Option("--for", metavar="TIME", help="Length of the ban: 30s, 10m, 1h30m, 7d, or permanent.")
     ] = "1h",
     scope: Annotated[
         Scope | None,
@@ -57,21 +57,21 @@ def ban(
             help="drop in silence; reject with a TCP reset; challenge: answer SYNs with cookies; limit: a few of them.",
         ),
     ] = Action.DROP,
-    ports: Annotated[str, typer.Option("--ports", metavar="80,443", help="Close only these local TCP ports.")] = "any",
-    reason: Annotated[str, typer.Option("--reason", help="Why, for those who read the report.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Also protected targets and very wide prefixes.")] = False,
+    ports: Annotated[str, typer.Option("--ports", metavar="80,443", help="Only these local TCP ports.")] = "any",
+    reason: Annotated[str, typer.Option("--reason", help="Reason, shown in lists and reports.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Ban protected targets and very wide prefixes too.")] = False,
     skip_refused: Annotated[
-        bool, typer.Option("--skip-refused", help="Leave out targets that are refused, and say which.")
+        bool, typer.Option("--skip-refused", help="Leave out refused targets, and name them.")
     ] = False,
     skip_faulty: Annotated[
-        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and say which.")
+        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and name them.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would hit, change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be affected; change nothing.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Ban addresses or prefixes by hand. The kernel ends the ban in time, agent or no agent.
+    """Ban addresses or prefixes by hand. Each ban ends in the kernel, by itself.
 
     Examples:
       synguard ban 203.0.113.7                          one hour, every packet
@@ -82,7 +82,7 @@ def ban(
       synguard ban --file drop.txt --for 7d             every line of a list
       cut -d, -f1 bad.csv | synguard ban - --dry-run    the same from standard input
 
-    Shows live connections of the target first. Refuses (exit code 3) protected
+    Shows the connections of the target first. Refuses (exit code 3) protected
     targets (gateways, resolvers, the allow-list, people logged in over SSH) and
     prefixes wider than /8 or, for IPv6, /32, unless --force; this host's own
     addresses always. Of several targets all are banned, or none. A comment in
@@ -90,7 +90,7 @@ def ban(
     """
     paths = lists_of(targets or (), file or ())
     if not targets and not paths:
-        raise UsageError("say what to ban: a TARGET, --file LIST, or - for standard input")
+        raise UsageError("name what to ban: a TARGET, --file LIST, or - for standard input")
     named = [word for word in targets or () if word != "-"]
     order = _order(named, lasts, scope, action, ports, reason, force)
     settings = loaded(config)
@@ -177,7 +177,7 @@ def _lasts(word: str) -> float | None:
 
 
 def _show_dry_run(prepared: _Prepared, config: Config, json: bool) -> None:
-    prepared.step("looking who would be hit")
+    prepared.step("reading connections of the targets")
     protected = protected_here(config)
     active_bans: Sequence[Ban] = ()
     if (config.state_dir / LEDGER_FILE).exists():
@@ -188,7 +188,7 @@ def _show_dry_run(prepared: _Prepared, config: Config, json: bool) -> None:
 
 
 def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo: str) -> None:
-    prepared.step("looking who is hit")
+    prepared.step("reading connections of the targets")
     with open_context(config) as context:
         if prepared.order.action.challenges:
             _refuse_without_program(context)
@@ -246,7 +246,7 @@ def _show(impacts: Sequence[Impact], prepared: _Prepared, warnings: Sequence[str
 
 
 def _warnings(protected: Protected, trouble: str) -> tuple[str, ...]:
-    unknown = tuple(f"who must be protected is not fully known: {problem}" for problem in protected.problems)
+    unknown = tuple(f"the protected list is incomplete: {problem}" for problem in protected.problems)
     return (*unknown, *protected.gaps, *([trouble] if trouble else []))
 
 

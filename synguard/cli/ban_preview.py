@@ -78,7 +78,7 @@ def _standing(impacts: Sequence[Impact], order: BanRequest) -> list[str]:
     if near:
         lines.append(f"{len(near):,} of them overlap bans of other targets:")
         pairs = ((one, ban) for one in near for ban in one.overlapping if ban.target != one.target)
-        shown = (f"  {format_network(one.target)}: stands already: {describe(ban)}" for one, ban in pairs)
+        shown = (f"  {format_network(one.target)}: already banned: {describe(ban)}" for one, ban in pairs)
         lines += some(shown, NAMED)
     return lines
 
@@ -89,7 +89,7 @@ def shown(came: BanResult, order: BanRequest, undo: str) -> list[str]:
     if not came.bans:
         return [*lines, "dry run: nothing was banned"]
     first = came.bans[0]
-    until = "until it is lifted" if first.expires_at is None else f"until {both_zones(first.expires_at)}"
+    until = "until it is removed" if first.expires_at is None else f"until {both_zones(first.expires_at)}"
     how = f"{first.scope}, {first.action}" + (f", ports {','.join(map(str, first.ports))}" if first.ports else "")
     if len(came.bans) <= FEW:
         lines += [f"banned {format_network(one.target)} ({how}) {until}, id {one.id}" for one in came.bans]

@@ -27,27 +27,36 @@ A_PAGE: Final = 50
 
 def bans(
     expiring: Annotated[
-        str | None, typer.Option("--expiring", metavar="TIME", help="Only those that end so soon.")
+        str | None, typer.Option("--expiring", metavar="TIME", help="Only bans that expire within TIME.")
     ] = None,
-    all_ended: Annotated[bool, typer.Option("--all-ended", help="Also bans that have ended, see --since.")] = False,
+    all_ended: Annotated[bool, typer.Option("--all-ended", help="Also bans that have ended; see --since.")] = False,
     since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help="With --all-ended: begun how long ago.")
+        str,
+        typer.Option("--since", metavar="WHEN", help="With --all-ended: bans made since WHEN: 24h, 7d or yesterday."),
     ] = "24h",
     target: Annotated[
-        str | None, typer.Option("--target", metavar="TARGET", help="Only those that share an address with it.")
+        str | None, typer.Option("--target", metavar="TARGET", help="Only bans that share an address with TARGET.")
     ] = None,
-    origin: Annotated[Origin | None, typer.Option("--origin", help="Only those of the agent, or by hand.")] = None,
-    scope: Annotated[Scope | None, typer.Option("--scope", help="Only those of this scope.")] = None,
-    sort: Annotated[BanOrder, typer.Option("--sort", help="Order of the rows; left is expires.")] = BanOrder.EXPIRES,
+    origin: Annotated[
+        Origin | None, typer.Option("--origin", help="Only bans of this origin; manual: made by hand.")
+    ] = None,
+    scope: Annotated[Scope | None, typer.Option("--scope", help="Only bans of this scope.")] = None,
+    sort: Annotated[
+        BanOrder, typer.Option("--sort", help="Order of the rows; left is the same as expires.")
+    ] = BanOrder.EXPIRES,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", help="Rows a page; 0 for all. Default 50 at a terminal, else all.", min=0),
+        typer.Option(
+            "--limit", metavar="N", help="Rows on a page; 0 for all. Default 50 at a terminal, else all.", min=0
+        ),
     ] = None,
-    page: Annotated[int, typer.Option("--page", metavar="K", help="Which page of --limit rows.", min=1)] = 1,
+    page: Annotated[
+        int, typer.Option("--page", metavar="K", help="Number of the page, of --limit rows each.", min=1)
+    ] = 1,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """List the bans that stand, would-be bans of a dry run too.
+    """List the active bans, and the would-be bans of a dry run.
 
     Examples:
       synguard bans
@@ -58,7 +67,6 @@ def bans(
       synguard bans --json | jq -r '.[].target'
     """
     soon_s = None if expiring is None else parameter_types.duration(expiring)
-    since_s = parameter_types.duration(since)
     rows = limit if limit is not None else A_PAGE if sys.stdout.isatty() else 0
     if page > 1 and not rows:
         raise UsageError("--page needs --limit: how many rows a page has")
@@ -69,7 +77,7 @@ def bans(
 
     now = utcnow()
     choice = Choice(
-        begun_since=now - timedelta(seconds=since_s) if all_ended else None,
+        begun_since=parameter_types.past(since, now) if all_ended else None,
         ending_by=None if soon_s is None else now + timedelta(seconds=soon_s),
         near=near,
         origin=origin,
@@ -126,9 +134,8 @@ def _nothing(of: int, standing: int) -> str:
     if of:
         return f"no such page: there are {of:,} bans"
     if standing:
-        many = "1 ban stands and is not" if standing == 1 else f"{standing:,} bans stand, and none of them is"
-        return f"{many} what was asked for; all of them: synguard bans"
-    return "no bans stand"
+        return f"no active ban matches; all {standing:,} active bans: synguard bans"
+    return "no active bans"
 
 
 def _print_text(
@@ -155,4 +162,4 @@ def _print_text(
         more = f"; the next with --page {page + 1}" if rows * page < of else ""
         print(f"{len(records):,} of {of:,} bans{more}, all with --limit 0")
     if absent:
-        print("bans that are not in the kernel stop nothing: start the agent, or see synguard doctor")
+        print("bans that are not in the kernel stop nothing: ban them again, or see synguard doctor")

@@ -22,9 +22,11 @@ class Shell(StrEnum):
 
 def completion(
     shell: Annotated[Shell | None, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")] = None,
-    targets: Annotated[bool, typer.Option("--targets", hidden=True, help="What unban may be told.")] = False,
+    targets: Annotated[
+        bool, typer.Option("--targets", hidden=True, help="Print the targets that unban completes.")
+    ] = False,
 ) -> None:
-    """Print what makes the Tab key complete verbs, options, their values, and the targets that unban may be told.
+    """Print the script that completes verbs, options, their values, and targets of bans.
 
     Examples:
       source <(synguard completion bash)                            this shell only
@@ -37,7 +39,7 @@ def completion(
     if targets:
         print_targets()
     elif shell is None:
-        raise UsageError("say for which shell: bash, zsh or fish")
+        raise UsageError("name a shell: bash, zsh or fish")
     else:
         print(
             files("synguard").joinpath("share", "completions", f"synguard.{shell}").read_text(encoding="utf-8"), end=""

@@ -1,4 +1,4 @@
-"""``synguard connections``: who is connected, in which state, to what; one read of the kernel's table."""
+"""``synguard connections``: connections by state, source or port; one read of the kernel's table."""
 
 from __future__ import annotations
 
@@ -32,26 +32,30 @@ SHORTEST_WATCH_S = 0.1
 
 
 def connections(
-    by: Annotated[By | None, typer.Option("--by", help="Count sockets by this.")] = None,
+    by: Annotated[By | None, typer.Option("--by", help="Group sockets by this.")] = None,
     states: Annotated[
-        list[str] | None, typer.Option("--state", metavar="STATE", help="Only this TCP state; may be repeated.")
+        list[str] | None, typer.Option("--state", metavar="STATE", help="Count only this TCP state; may be repeated.")
     ] = None,
     ports: Annotated[
-        list[str] | None, typer.Option("--port", metavar="PORT", help="Only these local ports: 80,8000-8100.")
+        list[str] | None, typer.Option("--port", metavar="PORT", help="Count only these local ports: 80,8000-8100.")
     ] = None,
     prefix_length: Annotated[
-        str | None, typer.Option("--prefix-length", metavar="N[,M]", help="Of --by prefix; default 24,48.")
+        str | None,
+        typer.Option("--prefix-length", metavar="N[,M]", help="Prefix lengths for --by prefix; default 24,48."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=0, help="Rows; 0 for all. Default 20, without --by 5.")
+        int | None,
+        typer.Option("--limit", metavar="N", min=0, help="Number of rows; 0 for all. Default 20; without --by 5."),
     ] = None,
-    listening: Annotated[bool, typer.Option("--listening", help="What listens, and how full its queues are.")] = False,
+    listening: Annotated[
+        bool, typer.Option("--listening", help="Show listeners, and how full their queues are.")
+    ] = False,
     udp: Annotated[bool, typer.Option("--udp", help="Count UDP sockets too.")] = False,
-    watch: Annotated[str | None, typer.Option("--watch", metavar="TIME", help="Read again so often: 1s.")] = None,
+    watch: Annotated[str | None, typer.Option("--watch", metavar="TIME", help="Refresh interval: 1s.")] = None,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Show who is connected, in which state, to what: one read of the kernel's table.
+    """Show connections by state, source or port: one read of the kernel's table.
 
     Examples:
       synguard connections                         states, top sources, listeners

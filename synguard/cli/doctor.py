@@ -38,13 +38,13 @@ from synguard.status.model import PeerStatus, read_status
 
 
 def doctor(config: ConfigFile = None, json: Json = False) -> None:
-    """Look at everything synguard needs here; say what is wrong and how to mend it.
+    """Check everything synguard needs on this host; report what is wrong and how to fix it.
 
     Examples:
       synguard doctor
       synguard doctor --json | jq '.findings[] | select(.level != "ok")'
 
-    Exit code 1 where something is bad, 0 where there is nothing worse than a warning.
+    Exit code 1 if a check failed, 0 if there are only warnings.
     """
     findings: list[Finding] = []
     try:
@@ -99,7 +99,7 @@ def _allow_list(config: Config) -> Iterator[Finding]:
         yield Finding(
             "protected",
             Level.OK,
-            f"{len(protected.networks)} parties are never banned, {listed} of them configured by address, "
+            f"{len(protected.networks)} addresses and networks are never banned; {listed} of them are configured; "
             f"{len(config.allow.files)} allow-list files",
         )
 
@@ -136,7 +136,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
         yield Finding("ledger", Level.BAD, str(error), "see the sentence before")
         return
     size = path.stat().st_size / 1e6
-    yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, sound; {len(active_bans)} bans stand")
+    yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, sound; {len(active_bans):,} bans stand")
     yield from _held(config, active_bans, [one for one in recent if one.kind == "repair"])
 
 
@@ -180,15 +180,15 @@ def _agent(config: Config) -> Finding:
     if running is None:
         return Finding("agent", Level.WARN, "whether it runs is not known without permission", "sudo synguard doctor")
     if not running:
-        reason = "none runs: nobody watches for floods; bans by hand work all the same"
+        reason = "no agent runs: floods are not detected; bans by hand still work"
         return Finding("agent", Level.WARN, reason, commands.start)
     try:
         status = read_status(config.runtime_dir)
     except SynguardError as error:
         return Finding("agent", Level.BAD, str(error), commands.restart)
     if status is None or is_stale(status, utcnow()):
-        return Finding("agent", Level.BAD, "it runs but tells nothing: it may be stuck", commands.restart)
+        return Finding("agent", Level.BAD, "it runs but reports nothing: it may be stuck", commands.restart)
     if not status.healthy:
-        reason = "; ".join(status.problems) or "it says that it is not healthy"
+        reason = "; ".join(status.problems) or "it reports that it is not healthy"
         return Finding("agent", Level.BAD, reason, "synguard status")
     return Finding("agent", Level.OK, f"runs, mode {status.mode}, healthy")

@@ -33,6 +33,7 @@ from synguard.operator.login import ssh_connection_of, why_not_new
 from synguard.operator.panic import refuse_in_panic
 from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks, operator_of
 from synguard.output.tables import print_json, printable
+from synguard.output.times import both_zones
 from synguard.policy.models import Config
 from synguard.report.account import PossibleFalsePositive, possible_false_positives_in
 from synguard.sensors.logged_in import read_ssh_peers
@@ -52,27 +53,31 @@ _SHOWN: Final = 10
 def enable(
     confirm_within: Annotated[
         str | None,
-        typer.Option("--confirm-within", metavar="TIME", help="On trial: back to dry-run unless confirmed by then."),
+        typer.Option(
+            "--confirm-within",
+            metavar="TIME",
+            help="Enforce on trial: go back to dry-run unless confirmed within TIME.",
+        ),
     ] = None,
-    confirm: Annotated[bool, typer.Option("--confirm", help="Keep what is on trial; from a new connection.")] = False,
-    off: Annotated[bool, typer.Option("--off", help="Back to dry-run.")] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Confirm the trial, from a new SSH connection.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Go back to dry-run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Ignore failed preflight checks.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Let a running agent enforce although its config says dry-run; for good, or on trial first.
+    """Have a running agent enforce, permanently or on trial, whatever its config says.
 
     Examples:
-      synguard enable --confirm-within 5m     on trial; now open a new SSH connection, and there:
-      synguard enable --confirm               keep it, since new connections evidently get in
+      synguard enable --confirm-within 5m     on trial; then, from a new SSH connection:
+      synguard enable --confirm               keep it: new connections get in
       synguard enable --off                   back to dry-run
 
-    A trial that nobody confirms ends by itself, and what was banned in it is
-    taken back; should the agent die, the kernel ends those bans at the same time.
-    Refused (exit code 3), unless --force: where no plane works, it is not known
-    whom to protect, or your own address is not protected. The config file is not
-    touched; an order outranks it, and an option of "synguard run" outranks both.
+    A trial that is not confirmed ends by itself, and its bans are removed; if the
+    agent dies, the kernel ends those bans at the same time. Refused (exit code 3),
+    unless --force: where no plane works, where it is not known which addresses to
+    protect, or where your own address is not protected. The config file is not
+    changed; this order outranks it, and an option of "synguard run" outranks both.
     """
     if sum((confirm_within is not None, confirm, off)) > 1:
         raise UsageError("--confirm-within, --confirm and --off exclude each other: give one of them")
@@ -103,7 +108,7 @@ def _enable(
     config: Config, orders: EnablementFile, login: Login, within_s: float | None, force: bool, yes: bool, json: bool
 ) -> dict[str, Any]:
     if config.mode is Mode.ENFORCE:
-        return _shape(None, "the config says enforce already: nothing was changed")
+        return _shape(None, "the config already says enforce: nothing was changed")
     pid = _listening_agent(config)
     order = orders.read()
     if order is not None and order.stands(boot_id(), time.monotonic()):
@@ -152,10 +157,11 @@ def _confirm(config: Config, orders: EnablementFile, login: Login, force: bool) 
     if order is None:
         raise SynguardError("nothing is on trial: synguard enable --confirm-within 5m begins a trial")
     if order.confirmed_at is not None or not order.on_trial:
-        return _shape(order, "enforcement is enabled for good already")
+        return _shape(order, "enforcement is enabled permanently already")
     if not order.stands(boot_id(), time.monotonic()):
+        ended = f" at {both_zones(order.until)}" if order.until else ""
         raise RefusedError(
-            f"too late: the trial ended at {order.until:%H:%M:%S} UTC and the agent is in dry-run again; "
+            f"too late: the trial ended{ended} and the agent is in dry-run again; "
             "synguard enable --confirm-within begins another"
         )
     doubt = why_not_new(order, login)
@@ -175,7 +181,7 @@ def _off(config: Config, orders: EnablementFile) -> dict[str, Any]:
     orders.remove()
     if config.mode is Mode.ENFORCE:
         raise RefusedError(
-            'it is the config that says enforce: set mode = "dry-run" there and restart the agent; in a hurry, stop '
+            'the config says enforce: set mode = "dry-run" there and restart the agent; in a hurry, stop '
             "the agent and synguard flush"
         )
     if not there:
@@ -183,7 +189,7 @@ def _off(config: Config, orders: EnablementFile) -> dict[str, Any]:
     if not agent_runs(config.runtime_dir):
         return _shape(None, "off: the next start is in dry-run; automatic bans end by themselves, see synguard bans")
     _await(config, Mode.DRY_RUN)
-    return _shape(None, "off: the agent is in dry-run again, and automatic bans made meanwhile were lifted")
+    return _shape(None, "off: the agent is in dry-run again, and automatic bans made meanwhile were removed")
 
 
 def _running(config: Config) -> Status | None:
@@ -196,7 +202,7 @@ def _running(config: Config) -> Status | None:
     if running is None:
         raise NotPermittedError(f"{config.runtime_dir} may not be read by this user: run as root")
     if not running:
-        raise SynguardError(f"no agent runs, so there is nothing to enable: start one: {start_command()}")
+        raise SynguardError(f"no agent runs, so it cannot enforce: start one: {start_command()}")
     return read_status(config.runtime_dir)
 
 
@@ -209,9 +215,7 @@ def _listening_agent(config: Config) -> int:
     """
     status = _running(config)
     if status is None or is_stale(status, utcnow()):
-        raise SynguardError(
-            "the agent tells nothing of itself, it may be stuck: see synguard status; nothing was changed"
-        )
+        raise SynguardError("the agent reports nothing: it may be stuck: see synguard status; nothing was changed")
     if status.mode_by == "option":
         raise RefusedError(
             f"the agent was started with an option for mode {status.mode}, which outranks synguard enable: "
@@ -237,15 +241,15 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
 
 def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePositive, ...]]:
     """Return which targets dry-run would have banned in the last day, latest first, and which bans could hurt whom."""
-    bans = account_of(config, 86400.0).dry_run_bans
     now = utcnow()
+    bans = account_of(config, now - timedelta(days=1), now, now).dry_run_bans
     hurt = possible_false_positives_in(bans, connected_peers(bans, now), protected_here(config), now, ended_too=True)
     return list(dict.fromkeys(format_network(record.ban.target) for record in bans)), hurt
 
 
 def _show_dry_run_report(would: list[str], hurt: tuple[PossibleFalsePositive, ...]) -> None:
     if not would:
-        print("in the last 24 hours no one would have been banned")
+        print("in the last 24 hours no target would have been banned")
         return
     more = f" and {len(would) - _SHOWN} more" if len(would) > _SHOWN else ""
     print(f"in the last 24 hours {', '.join(would[:_SHOWN])}{more} would have been banned")
@@ -270,7 +274,7 @@ def _await(config: Config, mode: Mode) -> None:
         if trouble:
             raise PlaneUnavailableError("enforcing", trouble)
         if time.monotonic() >= gives_up_at:
-            raise SynguardError("the agent has not followed yet; what was ordered stands: see synguard status")
+            raise SynguardError("the agent has not followed yet; the order stays in force: see synguard status")
         time.sleep(0.2)
 
 

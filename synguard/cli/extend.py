@@ -27,33 +27,34 @@ def extend(
     targets: Annotated[
         list[str], typer.Argument(metavar="TARGET", help="Addresses, prefixes or ban ids, as `synguard bans` lists.")
     ],
-    by: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Time to add: 30m, 2h, 7d.")] = None,
+    by: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Extend by TIME: 30m, 2h, 7d.")] = None,
     until: Annotated[
-        str | None, typer.Option("--until", metavar="WHEN", help='The new end: "2026-12-01 08:00", or with Z for UTC.')
+        str | None,
+        typer.Option("--until", metavar="WHEN", help='New end: "2026-12-01 08:00" in local time, or with Z for UTC.'),
     ] = None,
-    permanent: Annotated[bool, typer.Option("--permanent", help="No end.")] = False,
+    permanent: Annotated[bool, typer.Option("--permanent", help="Remove the end.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="No end also where the evidence against the target can be forged.")
+        bool, typer.Option("--force", help="Allow --permanent although the evidence can be forged.")
     ] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Let bans last longer.
+    """Extend bans.
 
     Examples:
       synguard extend 203.0.113.0/24 --for 2h
       synguard extend 203.0.113.7 --until "2026-12-01 08:00"
       synguard extend m1f8c22d0 --permanent
 
-    The targets must be banned as they are named. Refused (exit code 3): no end
+    Name each target as it was banned. Refused (exit code 3): no end
     for an automatic ban whose evidence can be forged, unless --force, and for
     protected targets.
     """
     wanted = [*dict.fromkeys(ban_id_or_network(word, "--for") for word in targets)]
     if sum((by is not None, until is not None, permanent)) != 1:
-        raise UsageError("say how long: --for TIME, --until WHEN or --permanent")
+        raise UsageError("give a length: --for TIME, --until WHEN or --permanent")
     seconds = None if by is None else parameter_types.duration(by)
-    end = None if until is None else _moment(until)
+    end = None if until is None else parameter_types.moment(until)
     with open_context(loaded(config)) as context:
         now = utcnow()
         found = _found(wanted, context.ledger.active_bans(now))
@@ -111,10 +112,3 @@ def _changes(bans: Iterable[Ban], by_s: float | None, end: datetime | None, now:
     if refused:
         raise RefusedError("\n".join([*refused[:20], "nothing was changed"]))
     return changes
-
-
-def _moment(word: str) -> datetime:
-    try:
-        return datetime.fromisoformat(word.strip()).astimezone()
-    except ValueError as error:
-        raise UsageError(f'"{word[:40]}" is no time: write it like "2026-12-01 08:00", with Z for UTC') from error

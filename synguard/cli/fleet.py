@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def fleet(config: ConfigFile = None, json: Json = False) -> None:
-    """Show the peers: whether they answer, since when, what came in and went out, the last error.
+    """Show the peers: whether they answer, since when, what was received and sent, and the last error.
 
     Examples:
       synguard fleet

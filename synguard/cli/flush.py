@@ -18,7 +18,7 @@ from synguard.status.model import read_status
 
 
 def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
-    """Take every rule, set and table of synguard's out of the kernel, and nothing else.
+    """Remove every rule, set and table of synguard from the kernel, and nothing else.
 
     Sysctls that synguard changed for an incident go back to the value that was set before.
 
@@ -33,7 +33,7 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     from synguard.enforcer.flush import flush_kernel
 
     settings = config_or_defaults(config)
-    confirmed("take all of synguard's rules out of the kernel?", yes=yes, doing="flushing the kernel")
+    confirmed("remove all rules of synguard from the kernel?", yes=yes, doing="flushing the kernel")
     put_back: dict[str, int] = {}
     try:
         flush_kernel()  # first: while SYNs are challenged, clients need what is put back
@@ -52,7 +52,7 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
             }
         )
         return
-    print("nothing of synguard's is in the kernel now; the ledger keeps its bans")
+    print("nothing of synguard is in the kernel now; the ledger keeps its bans")
     for name, value in put_back.items():
         print(f"{name} is {value} again, as it was before the incident")
     if running and dry_run:

@@ -36,12 +36,16 @@ SHOWN: Final = 20
 
 def import_(
     tool: Annotated[str, typer.Argument(metavar="TOOL", help=f"One of {', '.join(READERS)}.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Its file, or the directory that holds its files.")],
-    allow: Annotated[bool, typer.Option("--allow", help="Allow what the file names, instead of banning it.")] = False,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File of that tool, or the directory that holds its files.")
+    ],
+    allow: Annotated[
+        bool, typer.Option("--allow", help="Add the addresses to the allow-list instead of banning them.")
+    ] = False,
     lasts: Annotated[
-        str | None, typer.Option("--for", metavar="TIME", help="Length of bans that have no end there.")
+        str | None, typer.Option("--for", metavar="TIME", help="Length of bans that have no end in that tool.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be taken over, change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be imported; change nothing.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
     json: Json = False,

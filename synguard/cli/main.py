@@ -15,32 +15,34 @@ from synguard import __version__
 from synguard.cli.groups import Verb, VerbGroup
 
 VERBS: Final = (
-    Verb("run", "The agent in the foreground; dry-run unless told to enforce"),
-    Verb("status", "Health, mode, pressure, incidents"),
-    Verb("top", "All of it live: pressure, sources, bans; ban and unban by key"),
-    Verb("bans", "What is banned now, until when, and what it stopped"),
+    Verb("run", "Run the agent in the foreground; dry-run by default"),
+    Verb("status", "Show health, mode, pressure, incidents"),
+    Verb("top", "Watch pressure, sources and bans live; ban and unban by key"),
+    Verb("bans", "List active bans, their expiry, and what they stopped"),
     Verb("ban", "Ban an address or prefix by hand"),
-    Verb("unban", "Lift a ban"),
-    Verb("extend", "Let bans last longer: by a time, until a time, for good"),
-    Verb("allow", "Who is never banned: add, remove, list", parts=("add", "remove", "list")),
-    Verb("import", "Move in from csf, fail2ban, ddos-deflate, ufw, an ipset or nft"),
-    Verb("review", "What ends soon: still hitting or quiet, and what to do about it"),
-    Verb("report", "What was banned or would have been, why, who was spared"),
-    Verb("why", "Everything known about one address"),
-    Verb("enable", "From dry-run to enforcing: on trial, confirmed, or off"),
-    Verb("connections", "Who is connected, in which state, to what"),
+    Verb("unban", "Remove a ban"),
+    Verb("extend", "Extend bans: by a time, until a time, or without end"),
+    Verb("allow", "Manage the allow-list: add, remove, list", parts=("add", "remove", "list")),
+    Verb("import", "Import allow-lists and bans from csf, fail2ban, ufw and others"),
+    Verb("review", "Review bans that expire soon: extend or remove each"),
+    Verb("report", "Report what was banned or would have been, and why"),
+    Verb("why", "Show everything known about one address"),
+    Verb("enable", "Switch from dry-run to enforcing: on trial, confirmed, or off"),
+    Verb("connections", "Show connections by state, source or port"),
     Verb(
         "policy",
         "Check, show, replay and suggest policies",
         parts=("check", "show", "replay", "suggest", "example"),
     ),
-    Verb("notify", "Messages: where they go, and a test of each", parts=("test", "show")),
-    Verb("fleet", "The peers this host learns from and tells: CrowdSec, BGP speakers"),
-    Verb("upstream", "Blackhole an own address upstream, and release it", parts=("blackhole", "release", "show")),
-    Verb("doctor", "Whether this host can protect itself, and the fix where not"),
-    Verb("panic", "Stop enforcing and lift every ban, until you say it is over"),
-    Verb("flush", "Take everything of synguard's out of the kernel; bans stay in the ledger"),
-    Verb("completion", "What makes the Tab key complete, for bash, zsh and fish"),
+    Verb("notify", "Show where messages go; send a test", parts=("test", "show")),
+    Verb("fleet", "Show the peers of the fleet: CrowdSec, BGP speakers"),
+    Verb(
+        "upstream", "Blackhole an address of this host upstream, or release it", parts=("blackhole", "release", "show")
+    ),
+    Verb("doctor", "Check whether this host can protect itself; name each fix"),
+    Verb("panic", "Stop enforcing and remove every ban, until you end it"),
+    Verb("flush", "Remove everything of synguard from the kernel; bans stay in the ledger"),
+    Verb("completion", "Print the completion script for bash, zsh or fish"),
 )
 
 EXAMPLES: Final = """\
@@ -49,19 +51,19 @@ without shutting innocent people out.
 
 Examples:
   synguard doctor                       can this host protect itself?
-  synguard run                          watch, tell what it would ban, touch nothing
-  synguard report                       whom it would have banned, why, who could be hurt
+  synguard run                          watch and log what it would ban; change nothing
+  synguard report                       what it would have banned, why, and who could be hurt
   synguard enable --confirm-within 5m   enforce on trial: it ends unless you confirm
 
-  synguard top                          what goes on now, live; ? shows the keys
-  synguard connections                  who is connected, in which state, to what
+  synguard top                          what happens now, live; ? shows the keys
+  synguard connections                  connections by state, source or port
   synguard why 203.0.113.7              everything known about one address
 
   synguard ban 203.0.113.0/24 --for 2h  ban by hand; it ends by itself
-  synguard unban 203.0.113.0/24         lift a ban
+  synguard unban 203.0.113.0/24         remove a ban
   synguard allow add 203.0.113.0/24     never ban these
-  synguard review                       what ends soon, and what to do about it
-  synguard panic                        stop enforcing, lift every ban; it stays so
+  synguard review                       bans that expire soon, and what to do
+  synguard panic                        stop enforcing, remove every ban
 """
 
 EPILOG: Final = """\

@@ -10,12 +10,15 @@ from synguard.cli.context import utcnow
 from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError
+from synguard.notify.message import Message
 from synguard.notify.sender import Sender
 from synguard.notify.services import Service, host_name, load_key, load_services
-from synguard.notify.template import trial
+from synguard.notify.template import report, trial
 from synguard.notify.webhook import Refused
 from synguard.output.tables import print_json, printable
+from synguard.output.times import both_zones
 from synguard.policy.integrations import Notify
+from synguard.report.account import Account
 
 _HELP = """\
 See where messages about attacks go, without their secrets, and send each service a test.
@@ -25,20 +28,41 @@ Examples:
   synguard notify test
 """
 
-NOBODY = "no service is configured, so nobody is told: put urls or urls_file into [notify]"
+NOBODY = "no service is configured, so no messages are sent: put urls or urls_file into [notify]"
 
 
 def test(config: ConfigFile = None, json: Json = False) -> None:  # noqa: PT028  # a verb, no test
-    """Send a message that says it is a test to each service, and tell what each answered.
+    """Send a test message to each service, and show what each answered.
 
     Examples:
       synguard notify test
       synguard notify test --json | jq '.[] | select(.ok | not)'
 
-    Each service is tried once, for 20 s at most. Exit code 1 where one did not take it, or there is none.
+    Each service is tried once, for 20 s at most. Exit code 1 if one did not accept it, or if there is none.
     """
     settings = loaded(config).notify
-    answers = [{"service": one.name, **_tried(one, settings)} for one in _services(settings)]
+    _send(settings, trial(host_name(settings), utcnow()), None, json=json)
+
+
+def send_report(settings: Notify, account: Account, *, json: bool) -> None:
+    """Send a report to each service, as a page where it takes files, and tell what each answered."""
+    from synguard.report.html import page
+    from synguard.report.judgement import judged
+
+    host, judgement = host_name(settings), judged(account)
+    span = f"{both_zones(account.since)} to {both_zones(account.until)}"
+    message = report(host, account.until, span, [judgement.headline, *judgement.sentences, *judgement.unknown])
+    name = f"synguard-{host}-{account.since.astimezone():%Y-%m-%d}.html"
+    _send(settings, message, (name, page(account)), json=json)
+
+
+def _send(settings: Notify, message: Message, page: tuple[str, str] | None, *, json: bool) -> None:
+    """Send a message to each service once, and tell what each answered.
+
+    Raises:
+        Exit: One of them did not take it.
+    """
+    answers = [{"service": one.name, **_tried(one, settings, message, page)} for one in _services(settings)]
     if json:
         print_json(answers)
     for one in [] if json else answers:
@@ -48,7 +72,7 @@ def test(config: ConfigFile = None, json: Json = False) -> None:  # noqa: PT028 
 
 
 def show(config: ConfigFile = None, json: Json = False) -> None:
-    """Show where messages go, what is told, and how often; nothing secret is shown.
+    """Show where messages go, which events are sent, and how often. Secrets are not shown.
 
     Examples:
       synguard notify show
@@ -76,10 +100,10 @@ def _services(settings: Notify) -> tuple[Service, ...]:
     return services
 
 
-def _tried(service: Service, settings: Notify) -> dict[str, object]:
-    host = host_name(settings)
+def _tried(service: Service, settings: Notify, message: Message, page: tuple[str, str] | None) -> dict[str, object]:
+    sender = Sender(host_name(settings), load_key(settings))
     try:
-        answer = asyncio.run(Sender(host, load_key(settings)).send(service, trial(host, utcnow())))
+        answer = asyncio.run(sender.send(service, message, page))
     except Refused as refused:
         return {"ok": False, "answer": refused.answer}
     return {"ok": True, "answer": answer}

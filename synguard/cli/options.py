@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from synguard.policy.models import Config
 
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Config file; else SYNGUARD_CONFIG, else the default.")
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Config file; else SYNGUARD_CONFIG, else the default."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 def loaded(config: Path | None) -> Config:

@@ -28,12 +28,12 @@ DEATH_S: Final = 5.0
 
 
 def panic(
-    over: Annotated[bool, typer.Option("--over", help="End it: the config's mode holds again.")] = False,
+    over: Annotated[bool, typer.Option("--over", help="End the panic: go back to the mode of the config.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Stop enforcing, lift every ban, and take all of synguard's out of the kernel; it stays so.
+    """Stop enforcing, remove every ban and all rules, until "synguard panic --over".
 
     Examples:
       synguard panic
@@ -52,7 +52,7 @@ def panic(
     if over:
         _over(settings, order.remove(), json)
         return
-    confirmed("stop enforcing and lift every ban?", yes=yes, doing="panic")
+    confirmed("stop enforcing and remove every ban?", yes=yes, doing="panic")
     failed: list[str] = []
     _try(failed, lambda: _write(settings))
     agent = _agent_follows(settings)
@@ -63,8 +63,8 @@ def panic(
     if json:
         print_json({"stopped": not failed, "agent": agent, "lifted": lifted, "problems": failed})
     else:
-        print(f"nothing is enforced now, and nothing of synguard's is in the kernel; {_SAID[agent]}")
-        print(f"bans lifted: {lifted:,}; to come back: {OVER}")
+        print(f"nothing is enforced now, and nothing of synguard is in the kernel; {_SAID[agent]}")
+        print(f"bans removed: {lifted:,}; to come back: {OVER}")
     if failed:
         raise SynguardError("\n".join(failed))
 
@@ -147,7 +147,7 @@ def _lift(settings: Config) -> int:
         now = utcnow()
         standing, would_be = ledger.active_bans(now), ledger.active_bans(now, dry_run=True)
         ledger.end_bans([*standing, *would_be], now, "panic")
-        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing)} bans lifted")
+        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing):,} bans lifted")
     return len(standing)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from datetime import datetime, time, timedelta
 
 from synguard.addresses import Address, Network, parse_address, parse_network
 from synguard.errors import UsageError
@@ -79,6 +80,44 @@ def duration(word: str) -> float:
     if seconds <= 0:
         raise UsageError(f'"{word}" is no time at all: write a duration like 30s, 10m, 1h30m')
     return seconds
+
+
+def moment(word: str) -> datetime:
+    """Return the moment an operator typed, like ``2026-12-01 08:00``, aware.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return datetime.fromisoformat(word.strip()).astimezone()
+    except ValueError as error:
+        raise UsageError(f'"{word[:40]}" is no time: write it like "2026-12-01 08:00", with Z for UTC') from error
+
+
+def past(word: str, now: datetime) -> datetime:
+    """Return a moment that is over: a time ago, ``now``, ``today``, ``yesterday`` (their midnight here), or a moment.
+
+    Raises:
+        UsageError: It is none of these, or yet to come.
+    """
+    days = {"today": 0, "yesterday": 1}.get(word.strip())
+    if word.strip() == "now":
+        return now
+    if days is not None:
+        day = now.astimezone().date() - timedelta(days=days)
+        return datetime.combine(day, time()).astimezone()
+    try:
+        ago_s = parse_duration(word)
+    except ValueError:
+        try:
+            when = moment(word)
+        except UsageError as error:
+            raise UsageError(f"{error}; or 24h, 7d, today, yesterday") from error
+    else:
+        when = now - timedelta(seconds=ago_s)
+    if when > now:
+        raise UsageError(f'"{word[:40]}" is yet to come')
+    return when
 
 
 def size(word: str) -> int:

@@ -37,7 +37,7 @@ def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Policy or config files (TOML).")],
     json: Json = False,
 ) -> None:
-    """Check policy and config files and tell every fault at once, each with its path.
+    """Check policy and config files; report every fault at once, each with its path.
 
     Examples:
       synguard policy check mine.toml
@@ -157,7 +157,9 @@ def policies_in_effect(config: Path | None) -> tuple[Policy, ...]:
 
 
 def example(
-    allow_list: Annotated[bool, typer.Option("--allow-list", help="An example of an allow-list file instead.")] = False,
+    allow_list: Annotated[
+        bool, typer.Option("--allow-list", help="Print an example of an allow-list file instead.")
+    ] = False,
 ) -> None:
     """Print an example config: every key with what it is, its bounds, and its default, commented out.
 

@@ -14,9 +14,9 @@ def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording of synguard run --record.")],
     policy: Annotated[
         list[str] | None,
-        typer.Option("--policy", metavar="PACK|FILE", help="Judge by this pack or policy file; may be given again."),
+        typer.Option("--policy", metavar="PACK|FILE", help="Replay with this pack or policy file; may be repeated."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what is random, such as jitter.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of random values, such as jitter.")] = 0,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:

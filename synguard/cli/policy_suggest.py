@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 def suggest(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Recordings of synguard run --record.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the pack here, not to stdout.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the pack to FILE instead of stdout.")
     ] = None,
     margin: Annotated[
-        float | None, typer.Option("--margin", min=1.5, max=100, help="Stand this many times above what was seen.")
+        float | None, typer.Option("--margin", min=1.5, max=100, help="Set limits to NUMBER times what was seen.")
     ] = None,
     keep_incidents: Annotated[
-        bool, typer.Option("--keep-incidents", help="Measure what looks like an attack too: it was none.")
+        bool, typer.Option("--keep-incidents", help="Measure incidents too: they were no attacks.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there already.")] = False,
     config: ConfigFile = None,

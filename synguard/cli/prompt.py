@@ -33,7 +33,7 @@ def confirmed(question: str, *, yes: bool, doing: str) -> None:
     if yes:
         return
     if not can_prompt():
-        raise UsageError(f"{doing} asks first, and here nobody can be asked: say --yes if you mean it")
+        raise UsageError(f"{doing} asks first, and there is no terminal to ask on: add --yes")
     typer.confirm(question, abort=True, err=True)
 
 

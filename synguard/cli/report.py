@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from json import dumps
 from pathlib import Path
@@ -46,33 +46,55 @@ class Format(StrEnum):
 
 
 def report(
-    since: Annotated[str, typer.Option("--since", metavar="TIME", help="How far back.")] = "24h",
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="WHEN", help="Report since WHEN: 24h, 7d, yesterday, 2026-12-01.  [default: 24h]"
+        ),
+    ] = None,
+    between: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--between", metavar="FROM TO", help="Report from FROM to TO, each written like --since."),
+    ] = None,
     form: Annotated[
-        Format | None, typer.Option("--format", help="How it is written; else as FILE is called, else text.")
+        Format | None, typer.Option("--format", help="Format; by default from the name of FILE, else text.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write it here, not to the terminal; - for stdout."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write to FILE; - for stdout."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is no report.")] = False,
+    send: Annotated[
+        bool, typer.Option("--send", help="Send the report to the services of [notify]; as a page by mail.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is no report.")] = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Tell what was banned, or would have been in a dry run, why, and who was spared.
+    """Report what was banned, or would have been in a dry run, why, and who was spared.
 
     Examples:
       synguard report
       synguard report --since 7d -o report.html
+      synguard report --between yesterday today --send
+      synguard report --between "2026-11-28 14:00" "2026-11-28 15:30"
       synguard report --json | jq '.bans[] | {target, reason}'
 
     A page in HTML is one file that loads nothing; open it, print it, send it. A report may be written over another one.
     """
-    since_s = parameter_types.duration(since)
+    now = utcnow()
+    begin, end = _span(since, between, now)
     to_stdout = output is None or str(output) == "-"
     wanted = _form(form, output, json)
+    if send and (output is not None or form is not None):
+        raise UsageError("--send sends the report and writes no file: leave out --output and --format")
     if wanted is Format.HTML and to_stdout and sys.stdout.isatty():
         raise UsageError("a page is nothing for a terminal: name a file, -o report.html")
-    account = account_of(loaded(config), since_s)
+    account = account_of(loaded(config), begin, end, now)
+    if send:
+        from synguard.cli.notify import send_report
+
+        send_report(loaded(config).notify, account, json=json)
+        return
     text = _text(account, wanted)
     if output is None or to_stdout:
         print(text, end="")
@@ -97,25 +119,40 @@ def _form(form: Format | None, output: Path | None, json: bool) -> Format:
 _BY_SUFFIX: Final = {".html": Format.HTML, ".htm": Format.HTML, ".json": Format.JSON}
 
 
-def account_of(config: Config, since_s: float) -> Account:
+def _span(since: str | None, between: tuple[str, str] | None, now: datetime) -> tuple[datetime, datetime]:
+    """Return from when to when a report is.
+
+    Raises:
+        UsageError: A word is no time, both options are given, or the end is not after the beginning.
+    """
+    if between is None:
+        return parameter_types.past(since or "24h", now), now
+    if since is not None:
+        raise UsageError("--since and --between exclude each other: give one of them")
+    begin, end = (parameter_types.past(word, now) for word in between)
+    if begin >= end:
+        raise UsageError("--between FROM TO: FROM is the earlier of the two")
+    return begin, end
+
+
+def account_of(config: Config, begin: datetime, end: datetime, now: datetime) -> Account:
     """Gather the report from the ledger, from who is connected now, and from how the host is set."""
-    now = utcnow()
-    begin = now - timedelta(seconds=since_s)
-    grain_s = grain_for(since_s)
+    grain_s = grain_for((end - begin).total_seconds())
     with opened_ledger(config) as ledger:
-        latest = ledger.bans_since(begin, limit=MOST_BANS)
+        latest = ledger.bans_since(begin, limit=MOST_BANS, until=end)
         bans = {record.ban.id: record for record in latest}
-        bans |= {record.ban.id: record for record in ledger.active_records(now) if record.ban.id not in bans}
-        verdicts = ledger.verdicts_since(begin, limit=MOST_VERDICTS)
-        incidents = tuple(ledger.incidents_since(begin))
-        actions = tuple(ledger.actions_since(begin))
+        standing = (record for record in ledger.active_records(now) if record.ban.created_at < end)
+        bans |= {record.ban.id: record for record in standing if record.ban.id not in bans}
+        verdicts = ledger.verdicts_since(begin, limit=MOST_VERDICTS, until=end)
+        incidents = tuple(one for one in ledger.incidents_since(begin) if one.started_at < end)
+        actions = tuple(one for one in ledger.actions_since(begin) if one.at < end)
         false_positives = ledger.false_positives_since(begin)
-        timeline = Timeline(begin, now, grain_s, tuple(ledger.history(begin, now, grain_s)))
+        timeline = Timeline(begin, end, grain_s, tuple(ledger.history(begin, end, grain_s)))
     running = bool(agent_runs(config.runtime_dir))
     status = read_status(config.runtime_dir) if running else None
     return Account(
         since=begin,
-        until=now,
+        until=end,
         mode=status.mode if status else config.mode,
         running=running,
         bans=tuple(bans.values()),

@@ -64,32 +64,33 @@ class ReviewRequest:
 def review(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TARGET", help="Only these: addresses, prefixes or ban ids.", show_default=False),
+        typer.Argument(metavar="TARGET", help="Review only these: addresses, prefixes or ban ids.", show_default=False),
     ] = None,
     within: Annotated[
-        str, typer.Option("--within", metavar="TIME", help="Bans that expire within TIME; any for all.")
+        str, typer.Option("--within", metavar="TIME", help="Review bans that expire within TIME; any for all.")
     ] = "10m",
     extend: Annotated[
         str | None, typer.Option("--extend", metavar="TIME", help="Extend the selected bans by TIME.")
     ] = None,
     still_hitting: Annotated[
-        bool, typer.Option("--still-hitting", help="With --extend: only those that still hit.")
+        bool, typer.Option("--still-hitting", help="With --extend: only bans whose targets still hit.")
     ] = False,
-    release: Annotated[bool, typer.Option("--release", help="Lift them now.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="Remove the selected bans now.")] = False,
     quiet: Annotated[
-        str | None, typer.Option("--quiet", metavar="TIME", help="With --release: only those unseen for so long.")
+        str | None,
+        typer.Option("--quiet", metavar="TIME", help="With --release: only bans whose targets were quiet for TIME."),
     ] = None,
     apply_suggestions: Annotated[
-        bool, typer.Option("--apply-suggestions", help="Do what is suggested for each, after a yes.")
+        bool, typer.Option("--apply-suggestions", help="Apply what is suggested for each ban; asks first.")
     ] = False,
     make_permanent: Annotated[
-        bool, typer.Option("--make-permanent", help="Only what is suggested to have no end, after a yes.")
+        bool, typer.Option("--make-permanent", help="Apply only the suggestions to remove the end; asks first.")
     ] = False,
     yes: Yes = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Show which bans end soon, whether their targets still hit, and what to do about each, with the reason.
+    """Show the bans that expire soon, whether their targets still hit, and what is suggested for each, with the reason.
 
     Examples:
       synguard review                                     at a terminal: decide with one key a ban
@@ -98,7 +99,7 @@ def review(
       synguard review --within any --release --quiet 30m
       synguard review --within any --apply-suggestions    see what it would change, then say yes
 
-    Nothing changes without being told. Suggestions never make a ban longer
+    Nothing changes unless you ask for it. Suggestions never make a ban longer
     than its policy does, and never suggest a ban without end on evidence that
     can be forged. Would-be bans of a dry run are shown as such and not changed.
     """
@@ -198,8 +199,8 @@ def _tell(found: ReviewedBans, wanted: ReviewRequest, done: Changes, json: bool)
         )
         return
     if not found.bans:
-        soon = "no bans end soon; --within 1h looks further, --within any at all"
-        print("no bans stand" if wanted.within_s is None else soon)
+        soon = "no bans expire soon; see more with --within 1h, or all with --within any"
+        print("no active bans" if wanted.within_s is None else soon)
         return
     print_candidates(found.bans, found.advised, now)
     for line in done.shown():

@@ -22,20 +22,21 @@ def run(
     config: ConfigFile = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be banned; change nothing.")] = False,
     enforce: Annotated[bool, typer.Option("--enforce", help="Ban.")] = False,
-    for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Stop by itself after this long.")] = None,
+    for_: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Stop after TIME.")] = None,
     record: Annotated[
-        Path | None, typer.Option("--record", metavar="FILE", help="Write what sensors read, for policy replay.")
+        Path | None, typer.Option("--record", metavar="FILE", help="Record what sensors read, for policy replay.")
     ] = None,
     record_limit: Annotated[
         str, typer.Option("--record-limit", metavar="SIZE", help="Stop recording at this size.")
     ] = "256MiB",
     force: Annotated[bool, typer.Option("--force", help="Replace the recording if it is there already.")] = False,
     log_format: Annotated[
-        str | None, typer.Option("--log-format", metavar="FORM", help="text, or json: one object a line.")
+        str | None,
+        typer.Option("--log-format", metavar="FORM", help="Log format: text, or json with one object a line."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """The agent in the foreground: watch, decide and, if told to enforce, ban. Ctrl-C ends it.
+    """Run the agent in the foreground: watch, decide and, in mode enforce, ban. Ctrl-C ends it.
 
     Examples:
       synguard run                 dry-run: what would be banned is logged and reported, nothing is changed
@@ -92,7 +93,7 @@ def run(
 
             recorder = Recorder(record, limit, agent.mode, force=force)
             capabilities.give_up_all_but(kept)
-            agent.record = held.enter_context(recorder).record
+            agent.sensing.record = held.enter_context(recorder).record
         _greet(agent.mode, policies, form)
         run_until_signalled(agent, clock, load, for_s)
 

@@ -100,11 +100,12 @@ class _Eyes:
         Raises:
             NotPermittedError: The kernel does not answer this user either.
         """
-        from synguard.capabilities import missing_capabilities
+        from synguard.capabilities import how_to_get, missing_capabilities
 
         if "CAP_NET_ADMIN" in missing_capabilities():
             raise NotPermittedError(
-                "no agent tells this user anything, and to ask the kernel for its bans needs CAP_NET_ADMIN: run as root"
+                "no agent tells this user anything, and to ask the kernel for its bans needs CAP_NET_ADMIN: "
+                + how_to_get(["CAP_NET_ADMIN"])
             )
 
     def kernel(self) -> Mapping[str, KernelBan]:

@@ -47,14 +47,14 @@ def unban(
         typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
     ] = None,
     skip_faulty: Annotated[
-        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and say which.")
+        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and name them.")
     ] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Lift every ban, automatic ones too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Remove every ban, automatic ones too.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Lift bans; the target must be the one that was banned, or the ban's id.
+    """Remove bans. The target must be the one that was banned, or the id of the ban.
 
     Examples:
       synguard unban 203.0.113.7
@@ -62,16 +62,16 @@ def unban(
       synguard unban --file drop.txt                    every line of a list
       synguard unban --all
 
-    An address inside a banned prefix is not lifted alone: the answer names the
+    An address inside a banned prefix is not unbanned alone: the answer names the
     ban that covers it. Exit code 1 where nothing matched.
     """
     paths = lists_of(targets or (), file or ())
     if (bool(targets) or bool(paths)) == everything:
-        raise UsageError("say what to lift: a TARGET as `synguard bans` lists it, --file LIST, - or --all")
+        raise UsageError("name what to unban: a TARGET as `synguard bans` lists it, --file LIST, - or --all")
     settings = loaded(config)
     wanted: dict[str | Network, None] = {ban_id_or_network(word): None for word in targets or () if word != "-"}
     if everything:
-        confirmed("lift every ban?", yes=yes, doing="lifting every ban")
+        confirmed("remove every ban?", yes=yes, doing="removing every ban")
     with many_objects(), steps(4, LONG if paths else len(wanted)) as step:
         if paths:
             step("reading the list")
@@ -101,7 +101,7 @@ def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, ste
     Raises:
         SynguardError: Something asked for did not match any standing ban.
     """
-    step("looking at what stands")
+    step("reading the active bans")
     with open_context(config) as context:
         now = utcnow()
         active_bans = context.ledger.active_bans(now) | context.ledger.active_bans(now, dry_run=True)
@@ -110,7 +110,7 @@ def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, ste
         missing = [one for one in wanted if one not in matched]
         orphans = _orphans(context.plane, active_bans) if missing or not wanted else set()
         if found or orphans.intersection(missing) or (not wanted and orphans):
-            context.applier.unban(tuple(found.values()), "lifted by hand", step)
+            context.applier.unban(tuple(found.values()), "unbanned by hand", step)
     step("done")
     _tell(found, orphans if not wanted else orphans.intersection(missing), json)
     missing = [one for one in missing if one not in orphans]
@@ -119,7 +119,7 @@ def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, ste
         more = len(missing) - FEW
         raise SynguardError("\n".join([*said, *([f"and {more:,} more are not banned"] if more > 0 else [])]))
     if not wanted and not found and not json:
-        print("no bans stand")
+        print("no active bans")
 
 
 def _orphans(plane: Plane, active_bans: Mapping[str, Ban]) -> set[Network]:
@@ -134,10 +134,10 @@ def _tell(found: Mapping[str, Ban], orphans: Collection[Network], json: bool) ->
         return
     if len(bans) > FEW:
         would_be = sum(ban.dry_run for ban in bans)
-        print(f"lifted {len(bans):,} bans" + (f", {would_be:,} of them would-be bans" if would_be else ""))
+        print(f"removed {len(bans):,} bans" + (f", {would_be:,} of them would-be bans" if would_be else ""))
     for ban in bans if len(bans) <= FEW else ():
         what = "would-be ban of" if ban.dry_run else "ban of"
-        print(printable(f"lifted the {what} {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}"))
+        print(printable(f"removed the {what} {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}"))
     for line in some(sorted(map(format_network, orphans)), FEW):
         print(f"took {line} out of the kernel; the ledger did not know of it")
     if any(ban.origin is Origin.AUTO for ban in bans):
@@ -153,9 +153,9 @@ def nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
     around = [ban for ban in bans if covers(ban.target, wanted)]
     if around:
         outer = format_network(around[0].target)
-        return f"{word} is not banned by itself: the ban of {outer} covers it; to lift that, synguard unban {outer}"
+        return f"{word} is not banned by itself: the ban of {outer} covers it; to unban that: synguard unban {outer}"
     inside = sorted({format_network(ban.target) for ban in bans if overlaps(ban.target, wanted)})
     if inside:
         rest = f" and {len(inside) - 5} more" if len(inside) > 5 else ""
-        return f"{word} is not banned, but these inside it are: {', '.join(inside[:5])}{rest}; lift each by its name"
+        return f"{word} is not banned, but these inside it are: {', '.join(inside[:5])}{rest}; unban each by its name"
     return f"{word} is not banned; see synguard bans"

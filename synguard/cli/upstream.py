@@ -33,7 +33,7 @@ LONGEST_S = 86_400.0
 
 def blackhole(
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="One of [bgp] destinations.")],
-    for_: Annotated[str, typer.Option("--for", metavar="TIME", help="Time until it ends, at most 1d.")],
+    for_: Annotated[str, typer.Option("--for", metavar="TIME", help="Length of the blackhole, at most 1d.")],
     yes: Yes = False,
     config: ConfigFile = None,
 ) -> None:
@@ -88,6 +88,7 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
     """
     from synguard.cli.context import utcnow
     from synguard.output.tables import print_json
+    from synguard.output.times import both_zones
 
     standing = _blackholes(loaded(config)).standing(utcnow())
     if json:
@@ -96,7 +97,7 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
         )
         return
     for one, ends in standing.items():
-        print(f"{one.network_address} until {ends:%Y-%m-%d %H:%M:%S} UTC")
+        print(f"{one.network_address} until {both_zones(ends)}")
     if not standing:
         print("no blackhole is ordered")
 

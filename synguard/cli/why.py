@@ -25,7 +25,7 @@ def why(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Tell everything known about an address: bans, verdicts, evidence, protection.
+    """Show everything known about an address: bans, verdicts, evidence, protection.
 
     Examples:
       synguard why 203.0.113.7

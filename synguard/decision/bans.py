@@ -52,6 +52,7 @@ class ActiveBans:
         """How many bans challenge their target,"""
         self.challenges_of_many = 0
         """and how many of them more than one source: an IPv4 address, an IPv6 /64."""
+        self._of_header: dict[str, Ban] = {}
         for ban in bans:
             self.add(ban)
 
@@ -71,6 +72,8 @@ class ActiveBans:
         self._by_target[ban.target] = (*bans, ban)
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
         self._count_challenges(ban, 1)
+        if ban.header is not None:
+            self._of_header[ban.id] = ban
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
@@ -88,6 +91,11 @@ class ActiveBans:
             None,
         )
 
+    @property
+    def header_bans(self) -> list[Ban]:
+        """The bans of one header each."""
+        return list(self._of_header.values())
+
     def remove(self, ban: Ban, now: datetime | None = None) -> None:
         """Let go of a ban, if it is known; the rows of one that has lapsed at ``now`` have ended by themselves."""
         bans = self._by_target.get(ban.target, ())
@@ -101,6 +109,7 @@ class ActiveBans:
             self._forget_width(ban.target)
         self.automatic_by_kind[ban.forgeable] -= ban.origin is Origin.AUTO
         self._count_challenges(ban, -1)
+        self._of_header.pop(ban.id, None)
         if now is not None and not ban.active(now):
             return
         self._filter = None

@@ -13,7 +13,8 @@ from synguard.decision.bans import ActiveBans, RepeatOffenders
 from synguard.decision.budget import BudgetGate
 from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator
 from synguard.decision.evaluator_state import EvaluatorState
-from synguard.decision.everybody import everybody
+from synguard.decision.everybody import ChallengeOfEverybody, everybody
+from synguard.decision.header_drops import HeaderDrops
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
 from synguard.decision.objections import Excess
 from synguard.decision.prefix_aggregation import Offender, aggregated_prefixes
@@ -55,6 +56,8 @@ class Decision:
     """Somebody is about to be banned on evidence that may be forged: completed handshakes should be read now."""
     excess: tuple[Excess, ...] = ()
     """Connections beyond a limit, of sources that are never cut off: they are closed."""
+    clients_headers: tuple[str, ...] = ()
+    """Ids of standing bans of one header that a served client turns out to send."""
     refusals: tuple[str, ...] = ()
     """Why offenders were not banned although nothing spares them: suspension, budget."""
 
@@ -72,6 +75,7 @@ class Engine:
         offenders: Mapping[Network, tuple[int, datetime]] | None = None,
     ) -> None:
         self._sampling_until = float("-inf")
+        self._everybody = ChallengeOfEverybody()
         self._incidents = IncidentTracker(config.incident, new_id)
         self.evaluator_state = EvaluatorState(
             new_id=new_id,
@@ -114,9 +118,13 @@ class Engine:
             self.evaluator_state.asked_at = None
             self.evaluator_state.proved_at = assessment.at
         self.scores.advance(assessment.observations, assessment.elapsed)
-        spoofed = spoofed_reason(assessment)
-        evaluator = Evaluator(self.evaluator_state, assessment, now, spoofed)
         state = self.evaluator_state
+        state.served_headers.settle(state.proven, assessment.at)
+        clients_headers = HeaderDrops(state, assessment, now).sent_by_clients()
+        for ban in clients_headers:
+            state.active_bans.remove(ban)
+        spoofed = spoofed_reason(assessment, self._everybody.follow(state.active_bans, assessment, now))
+        evaluator = Evaluator(state, assessment, now, spoofed)
         everyone = everybody(assessment, spoofed, self._policies.values(), state.challenge)
         evaluator.evaluate([*everyone, *self._worst()])
         unqueued, tally = unqueued_flood(assessment), evaluator.tally()
@@ -141,6 +149,7 @@ class Engine:
             wants_sampler=self._wants_sampler(assessment),
             wants_proof=self._wants_proof(assessment.at),
             excess=tuple(evaluator.excess),
+            clients_headers=tuple(ban.id for ban in clients_headers),
             refusals=tuple(evaluator.refusals),
         )
 
@@ -235,4 +244,4 @@ def _crowded(assessment: Assessment) -> str:
 def _slow_application(assessment: Assessment) -> str:
     slow = [pressure for pressure in assessment.pressure if not pressure.accepting]
     names = ", ".join(f"port {p.port}" + (f" ({p.process})" if p.process else "") for p in slow) or "a listener"
-    return f"slow application: the accept queue of {names} is full; that is no flood, and nobody is banned for it"
+    return f"slow application: the accept queue of {names} is full; this is no flood, and no one is banned for it"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from synguard.decision.bans import ban_seconds
 from synguard.decision.budget import Request
 from synguard.decision.evaluator_state import EvaluatorState
+from synguard.decision.header_drops import HeaderDrops
 from synguard.decision.incident import Tally
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step, gravity, next_step, steps_here
@@ -44,6 +46,7 @@ class Evaluator:
         self._spoofed = spoofed
         self._sources = 0
         self._objections = Objections(evaluator_state, assessment, spoofed)
+        self._headers = HeaderDrops(evaluator_state, assessment, now)
         self.bans: list[Ban] = []
         self.replaced: list[str] = []
         """Ids of standing bans whose target gets another step of the ladder."""
@@ -93,10 +96,26 @@ class Evaluator:
             actions = tuple(action for action in actions if action is Action.CHALLENGE)
         if not actions:
             return []
-        active_ban = self._gravest(item, scope, ports)
-        step = next_step(actions, active_ban, self._now, self._assessment.bottleneck, challenge)
+        active_ban, bottleneck = self._gravest(item, scope, ports), self._assessment.bottleneck
+        if self._header_needs_time(item, actions, active_ban, policy, ports):
+            bottleneck = ""
+        step = next_step(actions, active_ban, self._now, bottleneck, challenge)
+        if self._headers.why_not and not step.action.challenges:
+            step = replace(step, why=f"{step.why}; no header is dropped: {self._headers.why_not}")
         milder = [Step(one) for one in reversed(actions) if gravity(one) < gravity(step.action)]
         return [step, *milder]
+
+    def _header_needs_time(
+        self, item: Offender, actions: Sequence[Action], active_ban: Ban | None, policy: Policy, ports: tuple[int, ...]
+    ) -> bool:
+        """Drop headers of the target's SYNs where it is their turn; return whether that needs time to bring relief."""
+        wanted = "header" in policy.steps.of(e.signal for e in item.evidence)
+        steps, needs_time = self._headers.steps(item.target, ports, actions if wanted else (), active_ban)
+        for step in steps:
+            if self._why_refused(Request(item.forgeable, _excess(item))):
+                return False
+            self._ban(step, item, policy, Scope.NEW, ports)
+        return needs_time
 
     def _gravest(self, item: Offender, scope: Scope, ports: tuple[int, ...]) -> Ban | None:
         """Return the active ban that does most to the target, or None."""
@@ -124,7 +143,7 @@ class Evaluator:
     def _take(
         self, step: Step, item: Offender, policy: Policy, inside: Inside, scope: Scope, ports: tuple[int, ...]
     ) -> None:
-        refusal = self._why_refused(item, inside)
+        refusal = self._why_refused(self._request(item, inside))
         if refusal:
             self.refusals.append(refusal)
             self._say(VerdictKind.WATCH, item, policy, f"not banned: {refusal}")
@@ -183,12 +202,12 @@ class Evaluator:
         spared = sum(verdict.kind is VerdictKind.SPARE for verdict in self.verdicts)
         return Tally(kind, self._sources, len(self.bans), spared, self._spoofed or "")
 
-    def _why_refused(self, item: Offender, inside: Inside) -> str | None:
+    def _why_refused(self, request: Request) -> str | None:
         evaluator_state = self._state
         if evaluator_state.protected.problems:
             return f"automatic bans are suspended: {evaluator_state.protected.problems[0]}"
         return evaluator_state.budget.refusal(
-            self._request(item, inside), self._assessment.at, evaluator_state.active_bans.automatic_by_kind
+            request, self._assessment.at, evaluator_state.active_bans.automatic_by_kind
         )
 
     def _request(self, item: Offender, inside: Inside) -> Request:
@@ -199,8 +218,9 @@ class Evaluator:
 
     def _ban(self, step: Step, item: Offender, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> None:
         evaluator_state = self._state
-        framed = "" if item.everybody else self._may_be_framed(item)
-        nth = 1 if framed else evaluator_state.offenders.next_time(item.target, policy.bans.memory, self._now)
+        framed = "" if item.everybody or step.header else self._may_be_framed(item)
+        once = bool(framed or step.header)
+        nth = 1 if once else evaluator_state.offenders.next_time(item.target, policy.bans.memory, self._now)
         seconds = ban_seconds(policy.bans, nth, forgeable=item.forgeable, chance=evaluator_state.chance)
         words = (_reason(item, ports), step.why, self._let_through(item, scope, step.action), framed)
         reason = "; ".join(word for word in words if word)
@@ -219,9 +239,10 @@ class Evaluator:
             times=nth,
             evidence=item.evidence,
             dry_run=evaluator_state.dry_run,
+            header=step.header,
         )
         evaluator_state.budget.grant(Request(item.forgeable, _excess(item)), self._assessment.at)
-        if not framed:
+        if not once:
             evaluator_state.offenders.note(ban)
         before = evaluator_state.active_bans.same(ban)
         if before is not None and before.action is not ban.action and before.origin is Origin.AUTO:

@@ -13,6 +13,7 @@ from synguard.decision.bans import ActiveBans, RepeatOffenders
 from synguard.decision.budget import BudgetGate
 from synguard.decision.ladder import ChallengeState
 from synguard.decision.proven import ProvenPeers
+from synguard.decision.syn_headers import ServedHeaders
 from synguard.model import Ban
 from synguard.readings import CONTAINERS, Protected
 
@@ -45,6 +46,7 @@ class EvaluatorState:  # wide: one record of all that outlives a tick
     """Containers of this host → reason, those that serve something and those that only connect."""
     containers_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
     challenge: ChallengeState = field(default_factory=ChallengeState)
+    served_headers: ServedHeaders = field(default_factory=ServedHeaders)
     ends_by: datetime | None = None
     """No automatic ban lasts beyond this: the end of a trial of enforcement. None without one."""
 

@@ -1,18 +1,20 @@
-"""Everybody on a port as one target: for floods that come from everywhere, whose sources mean nothing."""
+"""Every source on a port as one target: for floods that come from everywhere, whose sources mean nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.decision.bans import ActiveBans
 from synguard.decision.ladder import ChallengeState
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.scores import ACT
 from synguard.detector.assessment import Assessment, Dispersion
 from synguard.detector.dispersion import EVERYWHERE
-from synguard.model import Evidence, Signal
+from synguard.model import Evidence, Scope, Signal
 from synguard.policy.models import Policy
 
 ALL_SOURCES: Final[dict[int, Network]] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
@@ -40,6 +42,22 @@ def everybody(
         if ports and limit is not None and "challenge" in policy.steps.of((Signal.SYN_RATE,)):
             for version in spread.versions:
                 yield _all_of(version, ports, limit, spread), policy
+
+
+class ChallengeOfEverybody:
+    """For how long everybody has been challenged: ahead of a queue that would suffer, the program answers."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def follow(self, active_bans: ActiveBans, assessment: Assessment, now: datetime) -> float:
+        """Take in one tick; return for how many seconds everybody on the attacked ports has been challenged."""
+        spread = assessment.dispersion
+        stands = spread is not None and any(
+            active_bans.covering(ALL_SOURCES[version], Scope.NEW, spread.ports, now) for version in spread.versions
+        )
+        self._since = (assessment.at if self._since is None else self._since) if stands else None
+        return 0.0 if self._since is None else assessment.at - self._since
 
 
 def _suffers(assessment: Assessment) -> bool:

@@ -1,4 +1,4 @@
-"""The mildest effect that works on a target over its limit: challenge, limit, drop; each step with its reason.
+"""The mildest effect that works on a target over its limit: challenge, limit, header, drop; each with its reason.
 
 A challenge refuses no one: a source that holds its address connects. So forgeable evidence suffices for it. Steps that
 refuse are taken on forgeable evidence only while packets arrive faster than a CPU takes them, or where no challenge
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from synguard.model import Action, Ban
+from synguard.model import Action, Ban, SynHeader
 
 ESCALATE_AFTER: Final = timedelta(seconds=2)
 """A step has so long to bring relief before the next one is taken."""
@@ -44,6 +44,8 @@ class Step:
 
     action: Action
     why: str = ""
+    header: SynHeader | None = None
+    """Only SYNs with this header are dropped, and the milder step stays beside it; None for all of them."""
 
 
 def gravity(action: Action) -> int:
@@ -56,7 +58,7 @@ def steps_here(
 ) -> tuple[Action, ...]:
     """Return the steps of a policy that work here, mildest first; ``refusal`` is what its last step does."""
     able = challenge.on(ports)
-    actions = (refusal if step == "drop" else Action(step) for step in steps)
+    actions = (refusal if step == "drop" else Action(step) for step in steps if step != "header")
     return tuple(action for action in actions if able or not action.challenges)
 
 
@@ -75,6 +77,18 @@ def next_step(
     return Step(
         actions[taken + 1], f"{actions[taken + 1]} after {actions[taken]}, which brought no relief: {bottleneck}"
     )
+
+
+def is_turn_of_header(actions: Sequence[Action], active_ban: Ban | None, now: datetime, bottleneck: str) -> bool:
+    """Return whether what is milder than a drop has had its time and a CPU is still the bottleneck.
+
+    It is never the first step: a challenge or a limit stands beside it, for the SYNs with other headers. Where
+    something stands against the limit, its time passes all the same.
+    """
+    milder = [action for action in actions if action.challenges]
+    if not bottleneck or active_ban is None or active_ban.action not in milder:
+        return False
+    return now - active_ban.created_at >= ESCALATE_AFTER * (len(milder) - milder.index(active_ban.action))
 
 
 def _place(actions: Sequence[Action], action: Action) -> int:

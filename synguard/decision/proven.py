@@ -1,7 +1,8 @@
 """Peers that completed a handshake lately. Earned per address, never per prefix; bounded; gone after minutes.
 
 The places are shared: where they do not suffice, the networks that hold most of them give way first, and in each of
-them its newest peers. So a network that completes handshakes from very many addresses pushes out its own.
+them the networks inside it that do, and its newest peers. So one that completes handshakes from very many addresses
+pushes out its own.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from synguard.readings import U64
 
 _Floats = npt.NDArray[np.float64]
 _Rows = npt.NDArray[np.intp]
+_Numbers = npt.NDArray[np.int64]
 
-NEIGHBOURS: Final = {4: 24, 6: 64}
-"""Prefix lengths within which peers are taken for neighbours."""
+LEVELS: Final = ({4: 24, 6: 64}, {4: 24, 6: 56}, {4: 20, 6: 48}, SPREAD_PREFIX)
+"""Prefix lengths by IP version, within which peers are taken for neighbours, narrow to wide."""
 SPARE_PLACES: Final = 16
 """One in so many places is freed where all are taken, so that not every new peer costs a look at all of them."""
 
@@ -188,16 +190,25 @@ class ProvenPeers:
 
 
 def _seniors(table: _Table, places: int, embedding: Iterable[IPv6Network]) -> npt.NDArray[np.bool_]:
-    """Return which rows (bool, one per row) keep a place: the oldest of each network, then the second oldest, …
+    """Return which rows (bool, one per row) keep a place.
 
-    Of peers that were first seen in the same moment, as all are when an agent starts, the first of each /24 or /64 are
-    taken for the oldest, then the second ones.
+    Half of the places go by age: the oldest of each /16 or /32, then the second oldest, … The other half go by network,
+    however old its peers are: of each /16 or /32, of each /20 or /48 in it, and so on down to a /24 or /64, one after
+    the other. So neither new peers push out the old, nor old ones of one network those of its neighbours. Of peers that
+    were first seen in the same moment, as all are when an agent starts, age says nothing.
     """
-    columns = as_judged(table.high, table.low, embedding)
-    nth = _rank(_networks(*columns, NEIGHBOURS), table.since)
-    rank = _rank(_networks(*columns, SPREAD_PREFIX), table.since, nth)
-    kept = np.zeros(len(table), np.bool_)
-    kept[np.lexsort((table.since, rank))[:places]] = True
+    high, low = as_judged(table.high, table.low, embedding)
+    order, count = np.lexsort((low, high)), len(table)
+    networks = [_numbered(_networks(high, low, lengths)[order]) for lengths in LEVELS]
+    age = _numbered_values(table.since[order])
+    narrow = by_network = _places(networks[0], age)
+    for network in networks[1:]:
+        by_network = _places(network, by_network * count + age)
+    by_age = _places(networks[-1], age * count + narrow)
+    kept = np.zeros(count, np.bool_)
+    kept[order[np.argsort(by_age * count + age)[: places // 2]]] = True
+    others = np.argsort(by_network * count + age)
+    kept[order[others[~kept[order[others]]][: places - places // 2]]] = True
     return kept
 
 
@@ -210,10 +221,20 @@ def _networks(high: U64, low: U64, lengths: Mapping[int, int]) -> U64:
     )
 
 
-def _rank(group: U64, *keys: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return each row's place in its group, from 0 on, in the order of the first key, then the next."""
-    order = np.lexsort((*reversed(keys), group))
-    _, first, counts = np.unique(group[order], return_index=True, return_counts=True)
-    rank = np.empty(len(group), np.int64)
-    rank[order] = np.arange(len(group)) - np.repeat(first, counts)
-    return rank
+def _numbered(ordered: U64) -> _Numbers:
+    """Return 0, 1, 2, … for each row's value, where equal ones stand together."""
+    return np.cumsum(np.concatenate(([False], ordered[1:] != ordered[:-1])))
+
+
+def _numbered_values(values: _Floats) -> _Numbers:
+    """Return 0, 1, 2, … for each row's value, the least first."""
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _places(group: _Numbers, key: _Numbers) -> _Numbers:
+    """Return each row's place in its group, from 0 on, by a key; groups stand together."""
+    order = np.argsort(group * len(group) ** 2 + key)
+    first = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
+    place = np.empty(len(group), np.int64)
+    place[order] = np.arange(len(group)) - np.repeat(first, np.diff(first, append=len(group)))
+    return place

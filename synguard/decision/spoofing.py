@@ -29,14 +29,15 @@ MEANINGFUL_SHARE: Final = 0.1
 """Under a forged flood a prefix is stopped only if it carries this much of it; less buys nothing."""
 
 
-def spoofed_reason(assessment: Assessment) -> str | None:
+def spoofed_reason(assessment: Assessment, challenged_s: float = 0.0) -> str | None:
     """Return why the flood's sources look forged, in one sentence with the numbers, or None where they do not.
 
     Four things together: a queue has suffered for a while, the sources are everywhere, handshakes complete for almost
     none although the application accepts, and either the addresses or the headers are such as only a liar sends.
+    ``challenged_s`` is for how many seconds everybody has been challenged: no queue suffers then.
     """
     spread, handshakes = assessment.dispersion, assessment.handshakes
-    if spread is None or spread.networks < EVERYWHERE or handshakes.suffering_s < JUDGED_AFTER_S:
+    if spread is None or spread.networks < EVERYWHERE or max(handshakes.suffering_s, challenged_s) < JUDGED_AFTER_S:
         return None
     offered = max(spread.pps, handshakes.cookies_sent_pps + handshakes.dropped_pps)
     if not offered or _answered(assessment, offered):

@@ -9,7 +9,7 @@ from typing import Final
 from synguard.addresses import Network
 from synguard.detector.members import Crowd
 from synguard.model import Signal
-from synguard.readings import U64
+from synguard.readings import U64, SynSample
 
 SHORT: Final = 64
 """Places of a SYN queue below which shares say little: three single SYNs of a scan are half of ``listen(5)``."""
@@ -57,6 +57,11 @@ class ListenerPressure:
     """The SYN queue is full: the count no longer grows with the flood."""
     namespace: str = ""
     """The other network namespace that it lives in; empty for ours."""
+
+    @property
+    def family(self) -> str:
+        """``ipv4`` or ``ipv6``."""
+        return f"ipv{self.version}"
 
     @property
     def overwhelmed(self) -> bool:
@@ -174,7 +179,7 @@ class Assessment:  # wide: all that one tick measured, a record of parts
     flood: FloodFigures = FloodFigures()
     dispersion: Dispersion | None = None
     unsampled_pps: float = 0.0
-    """SYNs a second that the kernel turns away and that sampling has not shown for a while; else 0."""
+    """SYNs a second that the kernel turns away and that sampling does not show; 0 where it shows them."""
     handshakes: Handshakes = Handshakes()
     bottleneck: str = ""
     """Why a CPU is the bottleneck of receiving packets, one clause; empty while none is."""
@@ -184,6 +189,8 @@ class Assessment:  # wide: all that one tick measured, a record of parts
     """Local ports that have stopped accepting while few sources hold most of their connections."""
     port_mapping: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Local port → the ports that a ban must close for it, where that is more than itself; empty for all ports."""
+    recent_syns: tuple[SynSample, ...] = ()
+    """The samples of the last second."""
     crowds: Mapping[Signal, Crowd] = field(default_factory=dict)
     """Signal → all that it counts at the moment, to ask who is behind a sum; SYNs are those of the last second."""
     completed: tuple[U64, U64] | None = None

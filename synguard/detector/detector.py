@@ -110,12 +110,13 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
                 unseen_pps=max(handshakes.completed_pps - self._shown_pps, 0.0),
             ),
             dispersion=spread,
-            unsampled_pps=self._unsampled.follow(self._flood, readings.syns, readings.at),
+            unsampled_pps=self._unsampled.follow(readings.counters, readings.syns),
             handshakes=handshakes,
             bottleneck=self._cpu.follow(readings.cpu),
             pressed=self._pressed.at(readings.at),
             crowded=self._crowded & self._stalling,
             port_mapping=readings.port_mapping,
+            recent_syns=tuple(self._recent_syns),
             crowds={
                 signal: Crowd(rows, ban_filter, signal.forgeable)
                 for signal, rows in self._crowds.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
+from synguard.capabilities import permission_or
 from synguard.doctor.findings import Finding, Level, is_exposed
 from synguard.enforcer.challenge.handshakes import Entrance
 from synguard.enforcer.challenge.neighbours import programs_ahead
@@ -37,7 +38,7 @@ def challenge_findings(
     try:
         found = points()
     except SensorError as error:
-        yield Finding(NAME, level, f"{before}{error}", "run as root")
+        yield Finding(NAME, level, f"{before}{error}", permission_or("see dmesg"))
         return
     wanted = config.challenge.interfaces
     points_here = [one for one in found.points if not wanted or one.name in wanted]

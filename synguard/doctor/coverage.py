@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
+from synguard.capabilities import how_to_get, permission_or
 from synguard.doctor.coverage_table import FORWARDED, OWN, PAST, Guard, ListenerCoverage
 from synguard.doctor.findings import Finding, Level, is_exposed
 from synguard.errors import SensorError
@@ -50,7 +51,7 @@ def read_coverage(config: Config, own: Sequence[Listener], now: float) -> Covera
             rows += _unread(everywhere.containers)
             findings.append(_containers(everywhere))
     except SensorError as error:
-        findings.append(Finding("containers", Level.WARN, str(error), "sudo synguard doctor"))
+        findings.append(Finding("containers", Level.WARN, str(error), permission_or("see dmesg")))
     past = list(past_us())
     rows += past
     if past:
@@ -116,7 +117,7 @@ def _containers(everywhere: EveryNamespace) -> Finding:
         fix = "sysctl -w net.bridge.bridge-nf-call-iptables=1, or run synguard in those namespaces"
         return Finding("containers", Level.WARN, reason, fix)
     if containers.unread:
-        fix = "run as root, or AmbientCapabilities=CAP_SYS_ADMIN CAP_SYS_PTRACE; else connection floods go unseen there"
+        fix = f"{how_to_get(['CAP_SYS_ADMIN', 'CAP_SYS_PTRACE'])}; else connection floods go unseen there"
         return Finding("containers", Level.WARN, reason, fix)
     return Finding("containers", Level.OK, reason)
 

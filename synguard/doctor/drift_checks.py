@@ -39,7 +39,7 @@ def drift_findings(
     gone = [ban for ban in missing if ban.id not in actual.bans]
     if gone:
         names = _listed([format_network(ban.target) for ban in gone])
-        reason = f"{len(gone)} of {len(members.bans)} bans that the ledger holds are not in the kernel: {names}"
+        reason = f"{len(gone):,} of {len(members.bans):,} bans that the ledger holds are not in the kernel: {names}"
         yield Finding("bans", Level.BAD, f"{reason}; they stop nothing", mend)
     bent = [ban for ban in missing if ban.id in actual.bans]
     if bent:

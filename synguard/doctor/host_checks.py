@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from synguard.capabilities import how_to_get, missing_capabilities
+from synguard.capabilities import how_to_get, missing_capabilities, permission_or
 from synguard.doctor.findings import Finding, Level, is_exposed, ports_text
 from synguard.doctor.queue_checks import longer_queue, queue_findings
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
@@ -41,7 +41,7 @@ def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
         listeners = sensor.listeners(now)
         source = sensor.source
     except SensorError as error:
-        return (), Finding("sockets", Level.BAD, str(error), "run as root, and see dmesg")
+        return (), Finding("sockets", Level.BAD, str(error), permission_or("see dmesg"))
     finally:
         sensor.close()
     if source == "sock_diag":

@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.errors import PlaneError
+from synguard.netlink import open_sock_diag
 from synguard.readings import CONNECTED, V4_PREFIX, SocketTable, TcpState
 
 MOST_AT_ONCE: Final = 8192
 """Sockets destroyed in one call; the rest are still there at the next."""
 
-_NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DESTROY: Final = 21
 _REQUEST: Final = 1
 _BATCH: Final = 256
@@ -46,16 +46,7 @@ _SETTLED: Final = frozenset({0, errno.ENOENT, errno.ESTALE})
 """Destroyed, or gone by itself in the meantime."""
 
 
-def open_here() -> socket.socket:
-    """Return a socket-diagnosis socket of the calling thread's network namespace.
-
-    Raises:
-        OSError: The kernel has none.
-    """
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
-
-
-def destroy_sockets(sockets: SocketTable, opener: Callable[[], socket.socket] = open_here) -> int:
+def destroy_sockets(sockets: SocketTable, opener: Callable[[], socket.socket] = open_sock_diag) -> int:
     """Destroy these sockets, at most ``MOST_AT_ONCE``; return how many were asked for.
 
     ``opener`` opens a socket in the network namespace that they live in.

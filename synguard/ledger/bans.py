@@ -176,11 +176,12 @@ def counted(db: sqlite3.Connection, now: datetime) -> dict[str, Counted]:
     }
 
 
-def bans_since(db: sqlite3.Connection, since: datetime, limit: int, offset: int) -> list[BanRecord]:
-    """Return bans that began at ``since`` or later, newest first."""
+def bans_since(db: sqlite3.Connection, since: datetime, limit: int, offset: int, until: datetime) -> list[BanRecord]:
+    """Return bans that began at ``since`` or later and before ``until``, newest first."""
     rows = db.execute(
-        f"SELECT {BAN_READ} FROM ban WHERE created_at >= ? ORDER BY created_at DESC, seq DESC LIMIT ? OFFSET ?",  # noqa: S608  # constants only
-        (to_us(since), limit, offset),
+        f"SELECT {BAN_READ} FROM ban WHERE created_at >= ? AND created_at < ? "  # noqa: S608  # constants only
+        "ORDER BY created_at DESC, seq DESC LIMIT ? OFFSET ?",
+        (to_us(since), to_us(until), limit, offset),
     )
     return [ban_record(row) for row in rows]
 

@@ -23,7 +23,7 @@ from synguard.ledger.records import (
     Stretch,
     VerdictRecord,
 )
-from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
+from synguard.ledger.rows import END_OF_TIME, INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.memory import many_objects
 from synguard.model import Ban, BanOrder, Hits, Incident, Origin, Verdict
 from synguard.policy.models import LedgerLimits
@@ -187,10 +187,12 @@ class Ledger:  # wide: the one door to the ledger: a method a question
         with self._database.read() as db:
             yield from listing.rows(db, choice, order, now, limit, offset)
 
-    def bans_since(self, since: datetime, limit: int = 1000, offset: int = 0) -> list[BanRecord]:
-        """Return bans that began at ``since`` or later, newest first, the would-be ones too."""
+    def bans_since(
+        self, since: datetime, limit: int = 1000, offset: int = 0, until: datetime = END_OF_TIME
+    ) -> list[BanRecord]:
+        """Return bans that began at ``since`` or later and before ``until``, newest first, the would-be ones too."""
         with self._database.read() as db:
-            return bans.bans_since(db, since, limit, offset)
+            return bans.bans_since(db, since, limit, offset, until)
 
     def bans_of(self, network: Network, limit: int = 1000) -> list[BanRecord]:
         """Return bans whose target shares an address with ``network``, newest first, the would-be ones too."""
@@ -220,10 +222,12 @@ class Ledger:  # wide: the one door to the ledger: a method a question
         with self._database.write() as db:
             verdicts.record_verdicts(db, verdicts_, at, incident)
 
-    def verdicts_since(self, since: datetime, limit: int = 20_000) -> list[VerdictRecord]:
-        """Return verdicts last given at ``since`` or later, latest first."""
+    def verdicts_since(
+        self, since: datetime, limit: int = 20_000, until: datetime = END_OF_TIME
+    ) -> list[VerdictRecord]:
+        """Return verdicts last given at ``since`` or later and first before ``until``, latest first."""
         with self._database.read() as db:
-            return verdicts.verdicts_since(db, since, limit)
+            return verdicts.verdicts_since(db, since, limit, until)
 
     def verdicts_of(self, network: Network, limit: int = 1000) -> list[VerdictRecord]:
         """Return verdicts about targets that share an address with ``network``, latest first."""

@@ -86,11 +86,12 @@ def _rows_of(db: sqlite3.Connection, period: str, kind: str) -> int:
     return int(found[0])
 
 
-def verdicts_since(db: sqlite3.Connection, since: datetime, limit: int) -> list[VerdictRecord]:
-    """Return verdicts last given at ``since`` or later, latest first."""
+def verdicts_since(db: sqlite3.Connection, since: datetime, limit: int, until: datetime) -> list[VerdictRecord]:
+    """Return verdicts last given at ``since`` or later and first before ``until``, latest first."""
     rows = db.execute(
-        f"SELECT {VERDICT_READ} FROM verdict WHERE last_at >= ? ORDER BY last_at DESC, seq DESC LIMIT ?",  # noqa: S608  # constants only
-        (to_us(since), limit),
+        f"SELECT {VERDICT_READ} FROM verdict WHERE last_at >= ? AND first_at < ? "  # noqa: S608  # constants only
+        "ORDER BY last_at DESC, seq DESC LIMIT ?",
+        (to_us(since), to_us(until), limit),
     )
     return [verdict_record(row) for row in rows]
 

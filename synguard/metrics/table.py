@@ -157,17 +157,17 @@ SERIES: Final = (
         _each(lambda one: one.accept_queue),
         _LISTENER,
     ),
-    MetricSpec("synguard_bans", "bans that stand; in dry-run, would-be ones", _bans, ("origin", "scope")),
+    MetricSpec("synguard_bans", "active bans; in dry-run, would-be ones", _bans, ("origin", "scope")),
     MetricSpec(
         "synguard_ceiling_ratio",
-        "how full the fullest place that this key bounds is; at 1 bans have to wait",
+        "how full the fullest place with this bound is; at 1, bans wait",
         lambda snapshot: [((one.key,), one.used / one.ceiling) for one in snapshot.status.ceilings],
         ("key",),
     ),
     MetricSpec("synguard_bans_total", "automatic bans made; in dry-run, would-be ones", _one(lambda s: s.totals.bans)),
     MetricSpec(
         "synguard_verdicts_total",
-        "verdicts written down; an unchanged one again after 10 s",
+        "verdicts recorded; an unchanged one again after 10 s",
         lambda snapshot: [((kind.value,), float(snapshot.status.totals.verdicts.get(kind, 0))) for kind in VerdictKind],
         ("kind",),
     ),
@@ -188,6 +188,11 @@ SERIES: Final = (
         _one(lambda s: s.challenges.targets),
     ),
     MetricSpec(
+        "synguard_dropped_headers",
+        "headers of SYNs that are dropped at the interface",
+        _one(lambda s: s.challenges.headers),
+    ),
+    MetricSpec(
         "synguard_challenged_syns_total",
         "SYNs of challenged targets, by what became of them, read every 5 s",
         lambda snapshot: [
@@ -201,7 +206,7 @@ SERIES: Final = (
     ),
     MetricSpec(
         "synguard_repairs_total",
-        "rules or members of ours that another tool took away, put back",
+        "rules or members of ours that another tool removed, put back",
         _one(lambda s: s.totals.repairs),
     ),
     MetricSpec("synguard_leaks", "bans whose target still arrives", _one(lambda s: len(s.leaks))),
@@ -257,7 +262,7 @@ SERIES: Final = (
     MetricSpec("synguard_resident_memory_bytes", "memory of the agent", _cost(lambda a: a.rss_bytes)),
     MetricSpec("synguard_ledger_size_bytes", "the ledger and its write-ahead log", _one(lambda s: s.ledger_bytes)),
     MetricSpec("synguard_notify_waiting", "messages that wait for a service", _delivery(lambda d: d.waiting)),
-    MetricSpec("synguard_notify_sent_total", "messages that services took", _delivery(lambda d: d.sent)),
+    MetricSpec("synguard_notify_sent_total", "messages that services accepted", _delivery(lambda d: d.sent)),
     MetricSpec("synguard_notify_given_up_total", "messages given up after every try", _delivery(lambda d: d.given_up)),
     MetricSpec(
         "synguard_notify_overflowed_total",

@@ -13,6 +13,8 @@ import signal
 import sys
 from base64 import b64decode
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from synguard.capabilities import give_up_all_but
@@ -76,8 +78,21 @@ def _library(errand: dict[str, Any]) -> str:
     body = errand["body"]
     kind = apprise.NotifyType(body["level"])
     text = body["text"].removeprefix(body["title"]).lstrip("\n")
-    if service.notify(body=text, title=body["title"], notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
-        return "taken"
+    with TemporaryDirectory(prefix="synguard-") as directory:
+        files = []
+        if errand.get("page") and any(one.attachment_support for one in service):
+            name, page = errand["page"]
+            file = Path(directory, Path(name).name)
+            file.write_text(page, "utf-8")
+            files.append(str(file))
+        if service.notify(
+            body=text,
+            title=body["title"],
+            notify_type=kind,
+            body_format=apprise.NotifyFormat.TEXT,
+            attach=files or None,
+        ):
+            return "taken, with the page" if files else "taken"
     raise Refused(heard.said or "not taken, and it does not say why", later=True)
 
 

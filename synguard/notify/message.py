@@ -40,6 +40,8 @@ class About(StrEnum):
     """SYN cookies were turned on for an attack."""
     OVER = "over"
     """One of these states is over."""
+    REPORT = "report"
+    """The report of a day, as ``synguard report --send`` sends it."""
     TEST = "test"
 
 

@@ -43,8 +43,10 @@ class Sender:
         self._deadline_s = deadline_s
         self._wall_clock = wall_clock
 
-    async def send(self, service: Service, message: Message) -> str:
+    async def send(self, service: Service, message: Message, page: tuple[str, str] | None = None) -> str:
         """Return what the service answered; a cancelled try is killed.
+
+        ``page`` is the name and the text of a file that goes with the message, where the service takes files.
 
         Raises:
             Refused: It did not take the message, or said nothing in time.
@@ -53,6 +55,7 @@ class Sender:
             "url": service.url,
             "body": body(message, self._host),
             "key": None if self._key is None else b64encode(self._key).decode(),
+            "page": page,
             "timestamp": str(int(self._wall_clock())),
         }
         environment = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}

@@ -34,7 +34,7 @@ ADVICE: Final = {
     About.REPAIRS: "find the firewall script that flushes our chains. Look: synguard report --since 1h",
     About.LEAK: "move the rule it names behind our jump. Look: synguard status",
     About.UNHEALTHY: "look: synguard status",
-    About.PEER: "what is known stands until its end. Look: synguard fleet",
+    About.PEER: "known decisions stay until their end. Look: synguard fleet",
     About.COOKIES: "nothing; your value comes back at calm. Look: synguard status",
 }
 
@@ -84,7 +84,7 @@ def end(host: str, attack: AttackFigures, more: More) -> Message:
 def summary(host: str, utc: datetime, untold: int) -> Message:
     """Return the message that tells of attacks which there was no room to tell one by one."""
     lines = [
-        f"{untold} since the last message, each over by now; they came too often to be told one by one",
+        f"{untold} since the last message, each over by now; too many for a message each",
         "look: synguard report --since 24h",
     ]
     return made(About.DIGEST, utc, f"{host}: {untold} short attacks", lines)
@@ -102,6 +102,11 @@ def over(host: str, utc: datetime, ended: tuple[tuple[About, str], ...]) -> Mess
     """Return the message that states are over."""
     lines = [f"over: {HEADINGS[about]} ({text})" for about, text in ended]
     return made(About.OVER, utc, f"{host}: no longer: {HEADINGS[ended[0][0]]}", lines, None, ended)
+
+
+def report(host: str, utc: datetime, span: str, sentences: list[str]) -> Message:
+    """Return the message that a report comes with."""
+    return made(About.REPORT, utc, f"{host}: synguard report, {span}", sentences)
 
 
 def trial(host: str, utc: datetime) -> Message:
@@ -126,7 +131,7 @@ def _facts(attack: AttackFigures, more: More) -> list[str]:
 
 def _to_do(attack: AttackFigures) -> str:
     if attack.kind == "spoofed-flood":
-        return "what to do: nothing; sources are forged, so nobody is banned for it and SYN cookies carry it"
+        return "what to do: nothing; sources are forged, so no source is banned; SYN cookies carry it"
     if attack.dry_run:
         return "what to do: read the report; to stop such attacks: synguard enable --confirm-within 5m"
     return "what to do: nothing, bans end by themselves"

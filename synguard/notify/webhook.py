@@ -28,6 +28,7 @@ _LEVELS: Final = {
     About.END: "info",
     About.OVER: "info",
     About.TEST: "info",
+    About.REPORT: "info",
     About.START: "warning",
     About.GROWN: "warning",
 }

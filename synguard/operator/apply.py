@@ -62,7 +62,7 @@ class BanApplier:
         """
         self._plane.check()
         now = self._utcnow()
-        step("looking at what stands")
+        step("reading the active bans")
         before = self._ledger.active_bans(now)
         ensure_capacity(self._plane, before.values(), [ban for ban in bans if ban.id not in before])
         step("writing the ledger")

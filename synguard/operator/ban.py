@@ -229,8 +229,8 @@ def new_id() -> str:
 
 
 def describe(ban: Ban) -> str:
-    """Return a ban in a few words: ``192.0.2.0/24 (all, drop) until 2026-03-01T12:00:00Z``."""
-    until = "for good" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    """Return a ban in a few words: ``192.0.2.0/24 (all, drop) until 2026-03-01 12:00:00 UTC``."""
+    until = "for good" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%d %H:%M:%S} UTC"
     return f"{format_network(ban.target)} ({ban.scope}, {ban.action}) {until}"
 
 
@@ -241,9 +241,9 @@ def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
     lines += [f"  protected: {format_network(party)} ({why})" for party, why in protected[:5]]
     if len(protected) > 5:
         lines.append(f"  protected: {len(protected) - 5} more")
-    lines += [f"  stands already: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
+    lines += [f"  already banned: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
     if len(impact.overlapping) > 5:
-        lines.append(f"  stands already: {len(impact.overlapping) - 5} more bans, see synguard bans")
+        lines.append(f"  already banned: {len(impact.overlapping) - 5} more bans, see synguard bans")
     return lines
 
 

@@ -29,7 +29,7 @@ def failed_checks(plane: Plane | PlaneError, protected: Protected, operator: Add
     if isinstance(plane, PlaneError):
         yield f"there is no plane to enforce with: {plane}"
     for problem in protected.problems:
-        yield f"it is not known whom to protect: {problem}"
+        yield f"it is not known which addresses to protect: {problem}"
     if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
         yield (
             f"your own address {operator} is not protected: this host keeps no memory of your login; "

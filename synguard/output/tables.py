@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any, Final, Literal
 
 from synguard.plain import printable as printable  # for those who print tables
@@ -46,7 +47,7 @@ def print_json_list(values: Iterable[Any]) -> None:
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None = None) -> None:
-    """Print rows under titles; a terminal too narrow for all columns goes without the least needed ones.
+    """Print rows under titles; a terminal too narrow for all columns goes without the least needed ones, and says so.
 
     ``width`` is the terminal's, or without an edge in a pipe.
     """
@@ -68,6 +69,9 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width:
     with console.capture() as capture:
         console.print(table)
     print("\n".join(line.rstrip() for line in capture.get().rstrip("\n").splitlines()))
+    left_out = [column.title for index, column in enumerate(columns) if index not in kept]
+    if left_out:
+        print(fill(f"not shown in {at_most} columns: {', '.join(left_out)}; all with | less -S", at_most))
 
 
 def terminal_width() -> int:

@@ -1,4 +1,4 @@
-"""The config of the fleet: a CrowdSec local API to learn from and to tell, BGP speakers to announce to."""
+"""The config of the fleet: a CrowdSec local API, BGP speakers to announce to."""
 
 from __future__ import annotations
 
@@ -45,17 +45,19 @@ class CrowdSec(Base):
     """A CrowdSec local API: decisions in with an API key, alerts out as a machine; see docs/fleet.md."""
 
     url: Annotated[str, BeforeValidator(_base_url), Field(json_schema_extra={"form": "URL"})] = Field(
-        "", description="where the local API answers, like http://127.0.0.1:8080; empty for none"
+        "", description="URL of the local API, like http://127.0.0.1:8080; empty: none"
     )
     api_key: Secret | None = Field(None, description="the key that reads decisions; better in api_key_file")
     api_key_file: FilePath | None = Field(None, description="a file with the key, that others may not read")
-    machine_id: str = Field("", max_length=64, description="the name that this host sends alerts under; empty for none")
+    machine_id: str = Field(
+        "", max_length=64, description="machine name under which this host sends alerts; empty: none"
+    )
     password: Secret | None = Field(None, description="the password of machine_id; better in password_file")
     password_file: FilePath | None = Field(None, description="a file with the password, that others may not read")
     ca_file: FilePath | None = Field(None, description="certificates that the local API's is checked against")
-    poll: Duration = Field(10.0, ge=1, le=3600, description="time between two questions for decisions")
+    poll: Duration = Field(10.0, ge=1, le=3600, description="time between two requests for decisions")
     types: tuple[str, ...] = Field(("ban",), min_length=1, description="types of decisions that become bans here")
-    at_most: Whole = Field(65_536, ge=1, le=1_000_000, description="decisions followed; of more, the longest")
+    at_most: Whole = Field(65_536, ge=1, le=1_000_000, description="most decisions to follow; of more, the longest")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> CrowdSec:

@@ -108,24 +108,29 @@ class Notify(Base):
     webhook_key_file: FilePath | None = Field(
         None, description="a file with the key that JSON webhooks are signed with, that others may not read"
     )
-    name: str = Field("", max_length=64, description="how messages call this host; empty for its host name")
+    name: str = Field("", max_length=64, description="name of this host in messages; empty: its host name")
     events: tuple[EventWord, ...] = Field(
         ("incident", "digest", "suspended", "budget", "plane", "repairs", "leak", "unhealthy", "peer", "cookies"),
-        description="what is told",
+        description="events that are sent",
     )
     digest: Duration = Field(1800.0, ge=60, le=7 * 86400.0, description="time between messages while an attack lasts")
     quiet: Duration = Field(
-        60.0, ge=0, le=86400, description="how long it must be quiet for an end to be told; until then it is one attack"
+        60.0,
+        ge=0,
+        le=86400,
+        description="pause after which an attack is over; shorter pauses belong to the same attack",
     )
-    per_hour: Whole = Field(12, ge=3, le=60, description="messages in any hour, to each service; the rest is folded")
-    unhealthy_for: Duration = Field(60.0, ge=5, le=86400, description="how long the agent must be unwell to be told of")
+    per_hour: Whole = Field(12, ge=3, le=60, description="messages in any hour, to each service; the rest is summed up")
+    unhealthy_for: Duration = Field(
+        60.0, ge=5, le=86400, description="how long the agent must be unhealthy before a message is sent"
+    )
 
 
 class Metrics(Base):
     """Figures for Prometheus; see docs/metrics.md."""
 
-    listen: Listen = Field("off", description="where they are served, like 127.0.0.1:9877")
-    allow_remote: bool = Field(False, description="whether listen may be an address that other hosts can reach")
+    listen: Listen = Field("off", description="address and port to serve metrics at, like 127.0.0.1:9877")
+    allow_remote: bool = Field(False, description="allow an address in listen that other hosts can reach")
 
     @model_validator(mode="after")
     def _remote_is_meant(self) -> Metrics:

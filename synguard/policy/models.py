@@ -69,7 +69,7 @@ class Allow(Base):
 
 
 class Budget(Base):
-    """Bounds on what the agent may do by itself; past them it stops adding, keeps reporting, and alarms once."""
+    """Bounds on automatic bans; at a bound the agent adds no more, goes on reporting, and alerts once."""
 
     bans_per_minute: Whole = Field(
         600,
@@ -82,7 +82,7 @@ class Budget(Base):
         20_000,
         ge=1,
         le=1_000_000,
-        description="automatic bans standing at once; a quarter is kept free for bans on proven evidence",
+        description="active automatic bans; a quarter is kept free for bans on proven evidence",
     )
     proven_share: Number = Field(
         0.05, ge=0, le=1, description="share of recently served clients that automatic bans may touch"
@@ -90,7 +90,7 @@ class Budget(Base):
 
 
 class Ceilings(Base):
-    """How much the kernel may hold for us; told of from 80 % on, and nothing beyond is dropped in silence."""
+    """How much the kernel may hold; reported from 80 % on. Bans beyond wait for room, and are reported."""
 
     members: Whole = Field(
         131_072,
@@ -105,7 +105,7 @@ class Ceilings(Base):
 
 
 class IncidentLevels(Base):
-    """When an attack is called one, and when it is over."""
+    """When an incident begins and ends."""
 
     attack_above: Number = Field(
         0.5,
@@ -150,9 +150,9 @@ class Proven(Base):
 class Sampler(Base):
     """The SYN sampler, which runs while a listener is under pressure."""
 
-    enabled: bool = Field(True, description="whether SYNs may be sampled on the wire")
+    enabled: bool = Field(True, description="sample SYNs on the wire")
     kept_per_second: Whole = Field(20_000, ge=100, le=200_000, description="samples read a second; 1 in N adapts to it")
-    linger: Duration = Field(10.0, ge=1, le=3600, description="how long it runs on after pressure has gone")
+    linger: Duration = Field(10.0, ge=1, le=3600, description="how long it goes on after the pressure has ended")
 
 
 class Countermeasure(Base):
@@ -169,10 +169,10 @@ class Challenge(Base):
     """SYNs of a target over its limit are answered with cookies at the interface, ahead of firewall and listener."""
 
     enabled: Literal["auto", "off"] = Field(
-        "off", description="auto: where this kernel can and nothing on this host is in its way; off: never"
+        "off", description="auto: where the kernel can and nothing on this host prevents it; off: never"
     )
     interfaces: tuple[str, ...] = Field(
-        (), max_length=64, description="interfaces that client traffic enters; empty: found by themselves"
+        (), max_length=64, description="interfaces of client traffic; empty: found automatically"
     )
     limit_per_second: Whole = Field(
         100, ge=1, le=1_000_000, description="SYNs a second that the step `limit` answers for one target"
@@ -181,7 +181,7 @@ class Challenge(Base):
         1,
         ge=0,
         le=10_000,
-        description="SYNs a second of one proven peer that pass while everybody is challenged",
+        description="SYNs a second of one proven peer that pass while every source is challenged",
     )
     proven_burst: Whole = Field(2, ge=1, le=10_000, description="SYNs of one proven peer that pass at once")
 
@@ -225,7 +225,7 @@ class Config(Base):  # wide: one record, a field a key of the file
     allow: Allow = Field(Allow(), description="who is never banned")
     budget: Budget = Field(Budget(), description="bounds on automatic bans")
     ceilings: Ceilings = Field(Ceilings(), description="bounds on what the kernel holds")
-    incident: IncidentLevels = Field(IncidentLevels(), description="when an attack is called one")
+    incident: IncidentLevels = Field(IncidentLevels(), description="when an incident begins and ends")
     cadence: Cadence = Field(Cadence(), description="how often sensors are read")
     proven: Proven = Field(Proven(), description="peers that completed handshakes")
     sampler: Sampler = Field(Sampler(), description="the SYN sampler")
@@ -233,10 +233,10 @@ class Config(Base):  # wide: one record, a field a key of the file
     challenge: Challenge = Field(Challenge(), description="challenges: SYN cookies at the interface")
     containers: ContainerWatch = Field(ContainerWatch(), description="listeners in other network namespaces")
     ledger: LedgerLimits = Field(LedgerLimits(), description="bounds on the state database")
-    crowdsec: CrowdSec = Field(CrowdSec(), description="a CrowdSec local API to learn from and to tell")
+    crowdsec: CrowdSec = Field(CrowdSec(), description="a CrowdSec local API")
     bgp: Bgp = Field(Bgp(), description="a BGP speaker that announces routes upstream")
     notify: Notify = Field(Notify(), description="messages")
-    metrics: Metrics = Field(Metrics(), description="figures for Prometheus")
+    metrics: Metrics = Field(Metrics(), description="metrics for Prometheus")
     log: Log = Field(Log(), description="how log lines look")
 
     retired = frozenset({"members"})

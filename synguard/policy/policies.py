@@ -34,7 +34,7 @@ class Limits(Base):
 
 
 class Holds(Base):
-    """How long twice the limit is borne before action; ten times the limit is borne a ninth of it."""
+    """How long a source may stay at twice its limit before action; at ten times the limit, a ninth of that."""
 
     half_open: Duration = Field(1.0, ge=0.01, le=3600, description="hold of half_open")
     syn_rate: Duration = Field(0.4, ge=0.01, le=3600, description="hold of syn_rate")
@@ -47,8 +47,8 @@ class Holds(Base):
         return hold
 
 
-StepName: TypeAlias = Literal["challenge", "limit", "drop"]
-MILD_TO_GRAVE: Final[tuple[StepName, ...]] = ("challenge", "limit", "drop")
+StepName: TypeAlias = Literal["challenge", "limit", "header", "drop"]
+MILD_TO_GRAVE: Final[tuple[StepName, ...]] = ("challenge", "limit", "header", "drop")
 
 
 class Steps(Base):
@@ -57,7 +57,8 @@ class Steps(Base):
     half_open: tuple[StepName, ...] = Field(
         MILD_TO_GRAVE,
         min_length=1,
-        description="steps on half_open: challenge (SYNs are answered with cookies), limit (a few of them), drop",
+        description="steps on half_open: challenge (SYNs are answered with cookies), limit (a few of them), header "
+        "(beside those, SYNs of one exact header that no served client sends are dropped), drop",
     )
     syn_rate: tuple[StepName, ...] = Field(MILD_TO_GRAVE, min_length=1, description="steps on syn_rate")
 
@@ -65,7 +66,7 @@ class Steps(Base):
     @classmethod
     def _in_order(cls, steps: tuple[StepName, ...]) -> tuple[StepName, ...]:
         if list(steps) != [step for step in MILD_TO_GRAVE if step in steps]:
-            raise ValueError('must go from mild to grave, each once, like ["challenge", "limit", "drop"]')
+            raise ValueError('must go from mild to grave, each once, like ["challenge", "limit", "header", "drop"]')
         return steps
 
     def of(self, signals: Iterable[Signal]) -> tuple[StepName, ...]:
@@ -75,7 +76,7 @@ class Steps(Base):
 
 
 class BanTimes(Base):
-    """How long bans last and how they grow for those who come back."""
+    """How long bans last, and how they grow for repeat offenders."""
 
     first: Duration = Field(600.0, ge=5, le=LONGEST_BAN_S, description="first ban on evidence that needs a handshake")
     first_forgeable: Duration = Field(
@@ -110,7 +111,7 @@ class PrefixRules(Base):
         8,
         ge=2,
         le=65536,
-        description="fewest distinct offending sources that condemn a prefix; twice as many for each two bits wider",
+        description="fewest distinct offenders for which a prefix is banned; twice as many for each two bits wider",
     )
     min_share: Number = Field(
         0.5,
@@ -166,8 +167,8 @@ class PrefixRules(Base):
 class Policy(Base):
     """Limits, scope, action and ban times for some local ports."""
 
-    name: Name = Field(description="how reports call it")
-    about: str = Field("", max_length=400, description="for whom it is")
+    name: Name = Field(description="name of the policy in reports")
+    about: str = Field("", max_length=400, description="what the policy is for")
     ports: Ports = Field("any", description='local TCP ports: "any", "22", "80,443" or "8000-8100"')
     action: Literal["drop", "reject"] = Field("drop", description="drop, or reject with a TCP reset")
     scope: Literal["auto", "new"] = Field(
@@ -185,7 +186,7 @@ class Policy(Base):
         le=1,
         description="half_open and syn_rate limits are multiplied by this while a listener's SYN queue overflows",
     )
-    hold: Holds = Field(Holds(), description="how long twice a limit is borne")
+    hold: Holds = Field(Holds(), description="how long twice a limit is tolerated")
     steps: Steps = Field(Steps(), description="what is done on evidence that can be forged")
     bans: BanTimes = Field(BanTimes(), description="how long bans last")
     prefixes: PrefixRules = Field(PrefixRules(), description="which prefixes may be judged")

@@ -15,7 +15,7 @@ import numpy as np
 from synguard.readings import U32, CounterReading, Protected, Readings, SocketReading, SocketTable, SynSample
 from synguard.recording.columns import Differ, pack
 from synguard.recording.heads import MOST_ROWS
-from synguard.recording.shape import LEFT_OUT, NAMESPACE, SOCKETS, columns_written, is_recorded
+from synguard.recording.shape import LEFT_OUT, NAMESPACE, SOCKETS, SYNS_LEFT_OUT, columns_written, is_recorded
 
 Head = dict[str, Any] | None
 
@@ -85,7 +85,8 @@ class Encoder:
         order = np.lexsort((sample.local_port, sample.source_low, sample.source_high))  # like stands by like
         order = np.sort(order[:MOST_ROWS]) if len(order) > MOST_ROWS else order
         body.append(pack({name: getattr(sample, name)[order] for name in self._syns}, self._syns))
-        plain = {item.name: getattr(sample, item.name) for item in fields(SynSample) if item.name not in self._syns}
+        left = {*self._syns, SYNS_LEFT_OUT}
+        plain = {item.name: getattr(sample, item.name) for item in fields(SynSample) if item.name not in left}
         return {"rows": len(order), "plain": plain} | _unless(lost=(len(sample) - len(order), 0))
 
     def _changed(self, reading: CounterReading | None, at: float) -> Head:

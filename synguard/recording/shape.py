@@ -15,6 +15,9 @@ from synguard.readings import Listener, Protected, Readings, SocketTable, SynSam
 LEFT_OUT: Final = frozenset({"recv_queue", "send_queue", "cookie"})
 """Columns of sockets that are not recorded and come back as zeros."""
 
+SYNS_LEFT_OUT: Final = "rest"
+"""What is not recorded of SYNs: only the running challenge program, which a replay has not, has a use for it."""
+
 NAMESPACE: Final = "namespace"
 """Column of the number of the network namespace that a socket lives in, 0 for ours."""
 

@@ -13,7 +13,7 @@ from synguard.model import Incident
 from synguard.output.tables import printable
 from synguard.output.times import both_zones, clock_time
 from synguard.report.account import Account
-from synguard.report.ban_table import counted, state
+from synguard.report.ban_table import by, counted, state
 from synguard.report.judgement import NotableDecision, judged
 from synguard.report.next_steps import NextStep, advice, next_command
 from synguard.report.sparkline import timeline_lines
@@ -84,8 +84,8 @@ def _ban(record: BanRecord, now: datetime) -> list[str]:
     ports = f" ports {','.join(map(str, ban.ports))}" if ban.ports else ""
     again = f", time {ban.times} for it" if ban.times > 1 else ""
     return [
-        f"{format_network(ban.target)}  {state(record, now)}: {ban.scope}{ports}, {ban.action}, "
-        f"{clock_time(ban.created_at, now)} {until}, by {ban.policy}{again}, "
+        f"{format_network(ban.target)}  {state(record, now)}: {ban.scope}{ports}, {ban.effect}, "
+        f"{clock_time(ban.created_at, now)} {until}, by {by(ban)}{again}, "
         f"{counted(record, now)}",
         ban.reason,
         "evidence: " + "; ".join(map(str, ban.evidence)) if ban.evidence else "",
@@ -108,14 +108,14 @@ def _verdict(record: VerdictRecord, now: datetime) -> list[str]:
 def _incident(incident: Incident, now: datetime) -> list[str]:
     end = "under way" if incident.ended_at is None else f"to {clock_time(incident.ended_at, now)}"
     peaks = [
-        f"{incident.peak_half_open} half-open" if incident.peak_half_open else "",
-        f"{incident.peak_syn_pps:.0f} SYN/s" if incident.peak_syn_pps else "",
-        f"{incident.peak_connections} connections" if incident.peak_connections else "",
-        f"{incident.sources} sources over a limit" if incident.sources else "",
+        f"{incident.peak_half_open:,} half-open" if incident.peak_half_open else "",
+        f"{incident.peak_syn_pps:,.0f} SYN/s" if incident.peak_syn_pps else "",
+        f"{incident.peak_connections:,} connections" if incident.peak_connections else "",
+        f"{incident.sources:,} sources over a limit" if incident.sources else "",
     ]
     return [
         f"{incident.kind} {incident.id}, {clock_time(incident.started_at, now)} {end}: "
-        f"{incident.bans} bans, {incident.spared} spared",
+        f"{incident.bans:,} bans, {incident.spared:,} spared",
         "at its peak " + ", ".join(filter(None, peaks)) if any(peaks) else "",
         incident.note,
     ]

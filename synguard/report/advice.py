@@ -180,5 +180,5 @@ def _for_quiet(one: Candidate, now: datetime) -> Advice:
     if not one.record.packets and stood_s >= IDLE_S:
         return Advice(AdvisedStep.RELEASE, f"it has stopped nothing in the {format_duration(stood_s)} that it stands")
     if one.quiet_s >= QUIET_S:
-        return Advice(AdvisedStep.RELEASE, f"{quiet}, after {one.record.packets} packets")
+        return Advice(AdvisedStep.RELEASE, f"{quiet}, after {one.record.packets:,} packets")
     return Advice(AdvisedStep.KEEP, f"{quiet} only; it {ends}")

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from synguard.addresses import format_network
 from synguard.ledger.records import BanRecord
-from synguard.model import Origin
+from synguard.model import Ban, Origin
 from synguard.output.tables import Column, print_table
 from synguard.output.times import ago, clock_time, left
 
 _COLUMNS: Final = (
     Column("TARGET"),
-    Column("STATE", spare=1),
-    Column("SCOPE"),
-    Column("ACTION", spare=2),
-    Column("BY", spare=1),
-    Column("SCORE", "right", spare=5),
-    Column("CREATED", "right", spare=4),
-    Column("EXPIRES", "right", spare=3),
+    Column("STATE", spare=2),
+    Column("SCOPE", spare=3),
+    Column("ACTION", spare=5),
+    Column("BY", spare=4),
+    Column("SCORE", "right", spare=9),
+    Column("CREATED", "right", spare=8),
+    Column("EXPIRES", "right", spare=6),
     Column("LEFT", "right"),
-    Column("PACKETS", "right"),
-    Column("LAST HIT", "right", spare=3),
-    Column("ID", spare=6),
-    Column("REASON", spare=7, fold=True),
+    Column("PACKETS", "right", spare=1),
+    Column("LAST HIT", "right", spare=7),
+    Column("ID", spare=1),
+    Column("REASON", fold=True),
 )
 
 
@@ -34,7 +35,10 @@ def print_bans(records: Iterable[BanRecord], now: datetime, absent: Collection[s
 
     ``absent`` are ids of standing bans that the kernel does not hold.
     """
-    print_table(_COLUMNS, [_row(record, now, absent) for record in records])
+    rows = [_row(record, now, absent) for record in records]
+    usual = all(row[1] in ("banned", "challenged") for row in rows)
+    columns = [replace(one, spare=0) if one.title == "STATE" and not usual else one for one in _COLUMNS]
+    print_table(columns, rows)
 
 
 def _row(record: BanRecord, now: datetime, absent: Collection[str]) -> list[str]:
@@ -43,17 +47,22 @@ def _row(record: BanRecord, now: datetime, absent: Collection[str]) -> list[str]
         format_network(ban.target),
         "NOT IN KERNEL" if ban.id in absent else state(record, now),
         f"{ban.scope}:{','.join(map(str, ban.ports))}" if ban.ports else str(ban.scope),
-        str(ban.action),
-        "hand" if ban.origin is Origin.MANUAL else ban.policy,
+        ban.effect,
+        by(ban),
         f"{ban.score:.0f}" if ban.score else "-",
         clock_time(ban.created_at, now),
         "never" if ban.expires_at is None else clock_time(ban.expires_at, now),
         left(ban.left(now)) if record.stands(now) else "-",
-        "-" if ban.dry_run else str(record.packets),
+        "-" if ban.dry_run else f"{record.packets:,}",
         "-" if record.last_hit_at is None else clock_time(record.last_hit_at, now),
         ban.id,
         ban.reason,
     ]
+
+
+def by(ban: Ban) -> str:
+    """Return who banned: ``hand``, or the policy."""
+    return "hand" if ban.origin is Origin.MANUAL else ban.policy
 
 
 def counted(record: BanRecord, now: datetime) -> str:
@@ -63,20 +72,17 @@ def counted(record: BanRecord, now: datetime) -> str:
     last = f", last {ago(record.last_hit_at, now)}" if record.last_hit_at else ""
     if record.ban.action.challenges:
         return f"{challenged(record.answered, record.passed, record.dropped)}{last}"
-    return f"{record.packets} packets{last}"
+    return f"{record.packets:,} packets{last}"
 
 
 def challenged(answered: int, passed: int, dropped: int) -> str:
     """Return what became of the SYNs of a challenged target; only one that is limited has any dropped."""
-    beyond = f", {dropped} dropped" if dropped else ""
-    return f"{answered} SYNs answered, {passed} passed{beyond}"
+    beyond = f", {dropped:,} dropped" if dropped else ""
+    return f"{answered:,} SYNs answered, {passed:,} passed{beyond}"
 
 
 def state(record: BanRecord, now: datetime) -> str:
-    """Return ``banned`` or ``challenged``, ``would ban`` or ``would challenge`` in a dry run, or how it ended."""
+    """Return how its target fares while it stands, or how it ended."""
     if record.stands(now):
-        challenges = record.ban.action.challenges
-        if record.ban.dry_run:
-            return "would challenge" if challenges else "would ban"
-        return "challenged" if challenges else "banned"
+        return record.ban.standing
     return record.ended_why or "expired"

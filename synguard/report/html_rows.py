@@ -103,7 +103,7 @@ def _ban_row(account: Account, target: str, group: Sequence[BanRecord]) -> dict[
         "times": len(group),
         "state": _state(latest, now),
         "dry": latest.ban.dry_run,
-        "what": f"{'new connections' if ban.scope.value == 'new' else 'everything'}{ports}, {ban.action}",
+        "what": f"{'new connections' if ban.scope.value == 'new' else 'everything'}{ports}, {ban.effect}",
         "by": "by hand" if ban.origin is Origin.MANUAL else f"policy {ban.policy}",
         "first": clock_time(min(one.ban.created_at for one in group), now),
         "last": clock_time(latest.ban.created_at, now),

@@ -125,7 +125,7 @@ def _sentences(account: Account) -> Iterator[str]:
     if account.real and not account.enforced:
         yield f"{count(len(account.real), 'ban', 'bans')} made by hand, which dry-run carries out."
     if not account.bans:
-        yield "Nobody was banned or would have been."
+        yield "No target was banned or would have been."
     if account.spoofed:
         yield ("A flood came from forged addresses: banning those would only hurt others; SYN cookies are what helps.")
     health = health_seconds(account.timeline.stretches)
@@ -186,7 +186,7 @@ def _unknown(account: Account) -> Iterator[str]:
         longest = max(gaps, key=lambda gap: gap[1] - gap[0], default=None)
         which = ", the longest" if len(gaps) > 1 else ""
         where = f"{which} from {both_zones(longest[0])} to {both_zones(longest[1])}" if longest else ""
-        yield f"What came while nobody watched: {count(len(gaps), 'gap', 'gaps')}{where}."
+        yield f"What came while no agent ran: {count(len(gaps), 'gap', 'gaps')}{where}."
     blind_s = timeline.watched_s - timeline.known_s(Figure.HALF_OPEN)
     if blind_s > 1 and timeline.stretches:
         yield f"How many sockets were half-open for {format_duration(blind_s)}: that sensor could not read."

@@ -12,7 +12,7 @@ from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.model import Signal
 from synguard.output.times import both_zones, clock_time
 from synguard.policy.models import Policy
-from synguard.report.ban_table import counted, state
+from synguard.report.ban_table import by, counted, state
 from synguard.report.shapes import record_shape, verdict_shape
 from synguard.status.model import LeakStatus, TargetStatus
 
@@ -46,9 +46,13 @@ class Knowledge:
         return bool(self.targets or self.bans or self.verdicts or self.protected or self.sockets)
 
     def banned(self, now: datetime) -> tuple[BanRecord, ...]:
-        """Return the bans that stop it now; would-be bans stop nobody, nor does what is not in the kernel."""
+        """Return the bans that stop it now, those of one header last.
+
+        Would-be bans stop nobody, nor does what is not in the kernel.
+        """
         real = (one for one in self.bans if one.stands(now) and not one.ban.dry_run)
-        return tuple(one for one in real if self.stopped is None or one.ban.target in self.stopped)
+        held = (one for one in real if self.stopped is None or one.ban.target in self.stopped)
+        return tuple(sorted(held, key=lambda one: one.ban.header is not None))
 
     def absent(self, now: datetime) -> tuple[BanRecord, ...]:
         """Return the bans that stand and that the kernel does not hold."""
@@ -113,13 +117,10 @@ def _answer(known: Knowledge, now: datetime) -> str:
         ban = active_bans[0].ban
         until = "for good" if ban.expires_at is None else f"until {both_zones(ban.expires_at)}"
         by = "" if ban.target == known.network else f" by the ban of {format_network(ban.target)}"
-        return f"is {'challenged' if ban.action.challenges else 'banned'}{by} {until}: {ban.reason}"
+        return f"is {ban.standing}{by} {until}: {ban.reason}"
     absent = known.absent(now)
     if absent:
-        return (
-            f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; start the agent, or ban it again, and see "
-            "synguard doctor"
-        )
+        return f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; ban it again, or see synguard doctor"
     if any(one.stands(now) for one in known.bans):
         return "would be banned, were this no dry run"
     if known.protected:
@@ -132,10 +133,10 @@ def _ban_lines(record: BanRecord, now: datetime, *, absent: bool) -> Iterator[st
     until = "for good" if ban.expires_at is None else f"until {clock_time(ban.expires_at, now)}"
     there = "NOT IN KERNEL" if absent and record.stands(now) and not ban.dry_run else state(record, now)
     yield (
-        f"  ban {ban.id} of {format_network(ban.target)}, {there}: {ban.scope}, {ban.action}, "
+        f"  ban {ban.id} of {format_network(ban.target)}, {there}: {ban.scope}, {ban.effect}, "
         f"{clock_time(ban.created_at, now)} {until}, {counted(record, now)}"
     )
-    yield f"      {ban.origin}, {ban.policy}: {ban.reason}"
+    yield f"      by {by(ban)}: {ban.reason}"
     for one in ban.evidence:
         yield f"      evidence: {one}"
 

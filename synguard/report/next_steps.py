@@ -63,7 +63,7 @@ def next_command(account: Account, judgement: Judgement) -> str:
 
 def _watching(account: Account) -> Iterator[NextStep]:
     if not account.running:
-        yield NextStep("Start the agent", "none runs: nobody watches for floods", start_command())
+        yield NextStep("Start the agent", "no agent runs: floods are not detected", start_command())
     blind_s = account.timeline.watched_s - account.timeline.known_s(Figure.HALF_OPEN)
     if account.timeline.stretches and blind_s > 60:
         why = f"half-open sockets could not be read for {format_duration(blind_s)}"

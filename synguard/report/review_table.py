@@ -10,24 +10,25 @@ from synguard.addresses import format_network
 from synguard.output.tables import Column, print_table
 from synguard.output.times import ago, clock_time, left
 from synguard.report.advice import Advice, AdvisedStep
+from synguard.report.ban_table import by, state
 from synguard.report.review import Candidate
 from synguard.report.shapes import record_shape
 from synguard.units import format_duration
 
 _COLUMNS: Final = (
     Column("TARGET"),
-    Column("STATE", spare=3),
-    Column("SCOPE", spare=2),
-    Column("BY", spare=1),
+    Column("STATE", spare=2),
+    Column("SCOPE", spare=3),
+    Column("BY", spare=3),
     Column("EXPIRES", "right", spare=9),
     Column("LEFT", "right"),
-    Column("HITTING"),
+    Column("HITTING", spare=1),
     Column("PACKETS", "right", spare=4),
     Column("LAST SEEN", "right", spare=5),
     Column("TIMES", "right", spare=6),
     Column("SUGGESTED"),
-    Column("ID", spare=7),
-    Column("WHY", spare=8, fold=True),
+    Column("ID", spare=1),
+    Column("WHY", spare=1, fold=True),
 )
 
 
@@ -55,7 +56,7 @@ def candidate_line(one: Candidate, now: datetime) -> str:
     ban = one.record.ban
     again = f", banned {one.times} times" if one.times > 1 else ""
     ends = "is permanent" if ban.expires_at is None else f"ends in {left(ban.left(now))}"
-    what = f"{format_network(ban.target)} ({ban.scope}, {ban.policy})"
+    what = f"{format_network(ban.target)} ({ban.scope}, by {by(ban)})"
     return f"{what} {ends}: {one.record.packets:,} packets stopped{again}"
 
 
@@ -63,13 +64,13 @@ def _row(one: Candidate, advice: Advice, now: datetime) -> list[str]:
     ban = one.record.ban
     return [
         format_network(ban.target),
-        "would ban" if ban.dry_run else "banned",
+        state(one.record, now),
         str(ban.scope),
-        ban.policy,
+        by(ban),
         "never" if ban.expires_at is None else clock_time(ban.expires_at, now),
         left(ban.left(now)),
         "yes" if one.hitting else "quiet",
-        "-" if ban.dry_run else str(one.record.packets),
+        "-" if ban.dry_run else f"{one.record.packets:,}",
         ago(one.record.last_hit_at, now),
         str(one.times),
         suggested(advice),

@@ -28,6 +28,7 @@ def ban_shape(ban: Ban, now: datetime) -> dict[str, Any]:
         **fields_of(ban, "id target scope action ports origin policy reason score times created_at expires_at"),
         "left_s": None if remaining is None else round(remaining.total_seconds(), 3),
         **fields_of(ban, "dry_run forced"),
+        "header": None if ban.header is None else str(ban.header),
         "evidence": [evidence_shape(one) for one in ban.evidence],
     }
 

@@ -59,7 +59,7 @@ def read_added(path: Path) -> tuple[AddedEntry, ...]:
         return ()
     except OSError as error:
         raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); mend that, or put an empty file in its place"
+            f"{path}: cannot be read ({error.strerror}); fix that, or put an empty file in its place"
         ) from error
     return _entries(path, (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
 

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from synguard.errors import SensorError
+from synguard.netlink import open_sock_diag
 from synguard.policy.models import Allow
 from synguard.readings import (
     U64,
@@ -216,10 +217,21 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         reader = next((one for one in self.containers.readers if one.label == namespace), None)
         return None if reader is None else reader.open_kernel
 
+    def openers(self) -> dict[str, Callable[[], socket.socket]]:
+        """Return namespace → what opens a socket-diagnosis socket in it; our own first."""
+        return {OWN: open_sock_diag} | {reader.label: reader.open_kernel for reader in self.containers.readers}
+
     def as_there(self, namespace: str, rows: SocketTable) -> SocketTable:
         """Return those sockets of the last reading, all half-open or none, with their ports as they are there."""
         last = self._as_read.get((namespace, bool((rows.state == TcpState.SYN_RECV).any())), rows)
         return last.where(np.isin(last.cookie, rows.cookie))
+
+    def as_published(self, namespace: str, table: SocketTable) -> SocketTable:
+        """Return sockets of a namespace with the ports that clients write, as far as these are known."""
+        ports = table.local_port.copy()
+        for port in self._published.ports_of(namespace):
+            ports[table.local_port == port] = self._door(namespace, port)
+        return replace(table, local_port=ports)
 
     def close(self) -> None:
         """Give back all that is held open."""
@@ -250,7 +262,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         for reader, table in others:
             if len(table):
                 self._published.learn(reader.label, table, now)
-                tables.append(self._as_published(reader.label, table))
+                tables.append(self.as_published(reader.label, table))
                 spans.append(NamespaceSpan(reader.label, start, start + len(table)))
                 start += len(table)
         if len(tables) == 1:
@@ -263,13 +275,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
             self._asked_own_at = now
             self._published.learn(OWN, table, now)
         translated = any(self._door(OWN, port) != port for port in self._published.ports_of(OWN))
-        return self._as_published(OWN, table) if translated else table
-
-    def _as_published(self, label: str, table: SocketTable) -> SocketTable:
-        ports = table.local_port.copy()
-        for port in np.unique(ports).tolist():
-            ports[table.local_port == port] = self._door(label, port)
-        return replace(table, local_port=ports)
+        return self.as_published(OWN, table) if translated else table
 
     def _door(self, label: str, port: int) -> int:
         """Return the port that clients write for a port of a namespace; that port itself until it is known."""

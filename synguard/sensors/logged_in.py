@@ -31,7 +31,7 @@ _SCREEN: Final = re.compile(r":S\.\d+$")
 _SESSION_TITLE: Final = re.compile(r"^sshd(?:-session)?: ([^\s@\[]+)(?:@(\S+))?\s*$")
 """Before authentication, since OpenSSH 7.5, there are brackets: ``sshd: [accepted]``, ``sshd: alice [priv]``."""
 _SSHD_NAMES: Final = frozenset({"sshd", "sshd-session"})
-_OTHER_DAEMONS: Final = frozenset({"dropbear", "tinysshd", "in.telnetd", "telnetd"})
+_OTHER_DAEMONS: Final = frozenset({"dropbear", "tinysshd", "in.telnetd", "telnetd", "mosh-server"})
 """Serve logins without showing which of their connections are any."""
 _PIDFD_GETFD: Final = 438  # the same number on every architecture
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from synguard.errors import SensorError
+from synguard.netlink import open_sock_diag
 from synguard.readings import CONNECTED, SocketTable, TcpState
 from synguard.sensors.busiest import busiest
 from synguard.sensors.counters import GROUPS, parse_group
@@ -118,9 +119,7 @@ class NamespaceReader:
             SensorError: It may not be entered any more.
             OSError: No such socket is to be had.
         """
-        return inside(
-            self.descriptor, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 4)
-        )
+        return inside(self.descriptor, open_sock_diag)
 
     def _open_socket(self) -> DiagSocket:
         return inside(self.descriptor, open_socket)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ FILE: Final = "[allow] file "
 """What the name of a part begins with that an allow-list file names."""
 OWN: Final = "this host's own addresses"
 LOGINS: Final = "who is logged in over SSH"
+SETTLED_S: Final = 5.0
+"""For so long an allow-list file must have been left alone before whom it no longer names loses protection."""
 NAMED: Final = 3
 """Networks of an unreadable part that its sentence names; the rest is a number."""
 
@@ -95,6 +98,11 @@ def read_protected(allow: Allow, places: Places = DEFAULT_PLACES, known: KnownPa
             faults = (f"cannot read {what}: {getattr(error, 'strerror', None) or error}",)
         parts[what] = {**known.get(what, {}), **usable}
         problems += [f"{faults[0]}; {_kept(parts[what])}", *faults[1:]]
+    for path in allow.files:
+        name = f"{FILE}{path}"
+        before, now = known.get(name, {}), parts[name]
+        if before is not now and before.keys() - now.keys() and _being_written(path):
+            parts[name] = {**before, **now}
     _keep_resolvers(parts, [str(path) for path in places.resolv_conf], known)
     networks: dict[Network, str] = {}
     for part in parts.values():
@@ -110,6 +118,14 @@ def _kept(networks: Mapping[Network, str]) -> str:
     named = ", ".join(format_network(network) for network in islice(networks, NAMED))
     more = f" and {len(networks) - NAMED:,} more" if len(networks) > NAMED else ""
     return f"still protected: {named}{more}"
+
+
+def _being_written(path: Path) -> bool:
+    """Return whether a file changed a moment ago: one that is written in place is empty, then half there."""
+    try:
+        return 0 <= time.time() - path.stat().st_mtime < SETTLED_S
+    except OSError:
+        return True
 
 
 def _keep_resolvers(parts: dict[str, Mapping[Network, str]], paths: Sequence[str], known: KnownParts) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from synguard.errors import SensorError
+from synguard.netlink import open_sock_diag
 from synguard.readings import TcpState
 from synguard.sensors.inet_diag import (
     AF_INET,
@@ -42,7 +43,6 @@ MOST_SOCKETS: Final = 2_000_000
 ATTEMPTS: Final = 4
 ANSWER_WITHIN_S: Final = 2.0
 
-_NETLINK_SOCK_DIAG: Final = 4
 _SO_RCVBUFFORCE: Final = 33
 _RECEIVE_BUFFER: Final = 4 << 20
 _DATAGRAM: Final = 64 << 10
@@ -75,7 +75,7 @@ def open_socket() -> DiagSocket:
     Raises:
         OSError: Netlink or ``NETLINK_SOCK_DIAG`` is refused here.
     """
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_SOCK_DIAG)
+    opened = open_sock_diag()
     try:
         try:
             opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.errors import SensorError, SynguardError
-from synguard.readings import EVERY_PORT, CounterReading, SynSample
+from synguard.readings import EVERY_PORT, SynSample
 from synguard.sensors.syn_sampler import OneIn
 
 COUNTED_FOR_S: Final = 5.0
@@ -18,13 +18,6 @@ COUNTED_FOR_S: Final = 5.0
 ASK_EVERY_S: Final = 1.0
 CROWDED: Final = 32_768
 """Rows in one reading from which some may have been pushed out of the program's map, which holds twice as many."""
-JUDGED_OVER_S: Final = 0.5
-UNSEEN: Final = 2.0
-"""Times as many SYNs as were counted that the kernel answered by a cookie or dropped, from which many do not pass by
-the program: with IP options, in fragments, over another interface. Those are sampled."""
-UNSEEN_AT_LEAST: Final = 200.0
-"""SYNs a second."""
-_HANDLED: Final = ("SyncookiesSent", "TCPReqQFullDrop")
 
 Records = npt.NDArray[Any]
 
@@ -42,46 +35,11 @@ class SynCounter(Protocol):
         """Return how many SYNs have arrived so far."""
 
 
-class Unseen:
-    """Compares the SYNs that the program saw with those that the kernel had to deal with."""
-
-    def __init__(self, counters: Callable[[float], CounterReading]) -> None:
-        self._counters = counters
-        self._at, self._arrived, self._handled = 0.0, 0, 0
-
-    def begin(self, arrived: int, now: float, at: float) -> None:
-        """Begin with ``arrived`` SYNs seen so far, ``at`` this moment."""
-        self._at, self._arrived, self._handled = at, arrived, self._dealt_with(now)
-
-    def judge(self, arrived: int, now: float, at: float) -> None:
-        """Return if the program sees what comes in; looks no more than twice a second.
-
-        Raises:
-            SensorError: Far more SYNs were answered by a cookie or dropped than it saw.
-        """
-        passed = at - self._at
-        if passed < JUDGED_OVER_S:
-            return
-        before, handled = self._arrived, self._handled
-        self.begin(arrived, now, at)
-        counted, more = self._arrived - before, self._handled - handled
-        if more > UNSEEN * counted + UNSEEN_AT_LEAST * passed:
-            raise SensorError(
-                f"{more / passed:,.0f} SYNs a second were answered by a cookie or dropped here, and "
-                f"{counted / passed:,.0f} passed by the program"
-            )
-
-    def _dealt_with(self, now: float) -> int:
-        values = self._counters(now).values
-        return sum(values.get(name, 0) for name in _HANDLED)
-
-
 class CountedSyns:
     """SYNs that the program has counted since the last read, one in one while the sources are few.
 
     ``one_in`` follows the number of sources, not of SYNs: a loud source is one row. Seen is what arrives at the
-    interfaces of the program; what it does not take for a SYN, with IP options for one, is not. Where the kernel had to
-    deal with far more SYNs than that, reading fails, and the sampler has its turn.
+    interfaces of the program; what it does not take for a SYN, with IP options for one, is not.
     """
 
     counting: ClassVar[bool] = True
@@ -90,11 +48,10 @@ class CountedSyns:
         self,
         counter: Callable[[], SynCounter | None],
         kept_per_second: int,
-        counters: Callable[[float], CounterReading],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._find, self._kept_per_second = counter, kept_per_second
-        self._unseen, self._monotonic = Unseen(counters), monotonic
+        self._monotonic = monotonic
         self._counter: SynCounter | None = None
         self._one_in = OneIn(kept_per_second)
         self._since = self._asked_at = 0.0
@@ -126,7 +83,6 @@ class CountedSyns:
             counter.count(COUNTED_FOR_S, 1)
             self._since = self._asked_at = self._monotonic()
             self._arrived = counter.total()
-            self._unseen.begin(self._arrived, now, self._since)
         except SynguardError as error:
             raise SensorError(f"SYNs cannot be counted: {error}") from error
         self._counter, self._one_in = counter, OneIn(self._kept_per_second)
@@ -135,8 +91,7 @@ class CountedSyns:
         """Return the SYNs to ``ports`` since the last read; ``window_s`` is measured at the program, not by ``now``.
 
         Raises:
-            SensorError: Not open, the program is gone, its maps cannot be read, or it does not see most SYNs; it is
-                closed then.
+            SensorError: Not open, the program is gone, or its maps cannot be read; it is closed then.
         """
         counter, one_in = self._counter, self._one_in.value
         if counter is None or self._find() is not counter:
@@ -147,7 +102,6 @@ class CountedSyns:
             at = self._monotonic()
             before, self._arrived = self._arrived, counter.total()
             pushed_out = self._arrived - before - int(seen["syns"].sum()) if len(sources) >= CROWDED else 0
-            self._unseen.judge(self._arrived, now, at)
             if self._one_in.follow(len(sources), at - self._since) or at - self._asked_at >= ASK_EVERY_S:
                 counter.count(COUNTED_FOR_S, self._one_in.value)
                 self._asked_at = at
@@ -158,21 +112,7 @@ class CountedSyns:
         if ports is not EVERY_PORT:
             mine = _among(sources["port"], ports)
             sources, seen = sources[mine], seen[mine]
-        words = np.ascontiguousarray(sources["address"]).view(">u8").astype(np.uint64).reshape(-1, 2)
-        count = np.maximum(np.rint(seen["syns"] / one_in), 1)
-        return SynSample(
-            at=now,
-            window_s=window_s,
-            one_in=one_in,
-            source_high=words[:, 0],
-            source_low=words[:, 1],
-            local_port=sources["port"].astype(np.uint16),
-            ttl=seen["ttl"].astype(np.uint8),
-            tcp_window=seen["window"].astype(np.uint16),
-            options=seen["options"].astype(np.uint32),
-            more=(count - 1).astype(np.uint32),
-            lost=max(pushed_out, 0) // one_in,
-        )
+        return sample_of(sources, seen, now, window_s, one_in, max(pushed_out, 0) // one_in)
 
     def close(self) -> None:
         """Count by source no more; ports go on being counted. No effect while closed."""
@@ -182,6 +122,28 @@ class CountedSyns:
                 counter.count(0.0, 1)
             except SynguardError:
                 return  # it ends by itself
+
+
+def sample_of(
+    sources: Records, seen: Records, now: float, window_s: float, one_in: int = 1, lost: int = 0
+) -> SynSample:
+    """Return what the program counted by source as SYNs with their whole headers, each source and port a row."""
+    words = np.ascontiguousarray(sources["address"]).view(">u8").astype(np.uint64).reshape(-1, 2)
+    count = np.maximum(np.rint(seen["syns"] / one_in), 1)
+    return SynSample(
+        at=now,
+        window_s=window_s,
+        one_in=one_in,
+        source_high=words[:, 0],
+        source_low=words[:, 1],
+        local_port=sources["port"].astype(np.uint16),
+        ttl=seen["ttl"].astype(np.uint8),
+        tcp_window=seen["window"].astype(np.uint16),
+        options=seen["options"].astype(np.uint32),
+        more=(count - 1).astype(np.uint32),
+        lost=lost,
+        rest=(seen["mss"].astype(np.uint16), seen["length"].astype(np.uint16)),
+    )
 
 
 def _among(port: npt.NDArray[np.uint16], ports: frozenset[int]) -> npt.NDArray[np.bool_]:

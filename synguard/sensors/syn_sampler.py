@@ -12,6 +12,7 @@ from typing import ClassVar, Final, TypeAlias
 
 import numpy as np
 
+from synguard.capabilities import how_to_get
 from synguard.errors import SensorError
 from synguard.readings import EVERY_PORT, U8, U32, SynSample
 from synguard.sensors.bpf import nothing, syns
@@ -216,10 +217,7 @@ def _to_ports(columns: SynColumns, ports: frozenset[int]) -> SynColumns:
 
 def _refused(error: OSError) -> str:
     if error.errno in (errno.EPERM, errno.EACCES):
-        return (
-            "cannot sample SYNs: a packet socket needs the capability CAP_NET_RAW; run as root, "
-            "or give it to the service (AmbientCapabilities=CAP_NET_RAW)"
-        )
+        return f"cannot sample SYNs: a packet socket needs the capability CAP_NET_RAW; {how_to_get(['CAP_NET_RAW'])}"
     if error.errno in (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT):
         return "cannot sample SYNs: this kernel has no packet sockets (CONFIG_PACKET)"
     return f"cannot sample SYNs: {error.strerror or error}"

@@ -89,10 +89,10 @@ KINDS: Final[Mapping[Code, ConditionKind]] = {
         "another tool removes our rules again and again; repairs are put off", Severity.PROBLEM, "repair"
     ),
     Code.BANS_NOT_IN_KERNEL: ConditionKind(
-        "bans that stand are not in the kernel, while the agent is in dry-run",
+        "active bans are not in the kernel, while the agent is in dry-run",
         Severity.PROBLEM,
         "not-in-kernel",
-        "the kernel holds every ban that stands again",
+        "the kernel holds every active ban again",
     ),
     Code.CAPACITY_FULL: ConditionKind(
         "the kernel has no room for more bans", Severity.PROBLEM, "ceiling", "the kernel holds all bans again", False
@@ -100,7 +100,7 @@ KINDS: Final[Mapping[Code, ConditionKind]] = {
     Code.MODE_CHANGE_FAILED: ConditionKind("the mode is not what synguard enable asked for", Severity.PROBLEM, "mode"),
     Code.LEAK: ConditionKind("a banned target still arrives", Severity.PROBLEM),
     Code.SYN_COOKIES_FAILED: ConditionKind("SYN cookies cannot be set", Severity.PROBLEM, "cookies"),
-    Code.LEDGER_FAILED: ConditionKind("the ledger takes no entries", Severity.PROBLEM),
+    Code.LEDGER_FAILED: ConditionKind("the ledger cannot be written", Severity.PROBLEM),
     Code.RELOAD_REFUSED: ConditionKind("the new configuration was refused", Severity.PROBLEM),
     Code.BANS_REFUSED: ConditionKind("a budget forbids further automatic bans", Severity.PROBLEM),
     Code.SENSOR_FAILED: ConditionKind("a sensor cannot read", Severity.PROBLEM),

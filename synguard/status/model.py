@@ -19,7 +19,7 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class ListenerStatus(_Part):
@@ -170,6 +170,8 @@ class ChallengeStatus(_Part):
     """One clause; empty where they work, and where they are switched off."""
     targets: int = 0
     """Bans whose action is challenge or limit; in dry-run, those that would be."""
+    headers: int = 0
+    """Bans of one header each: SYNs that bear it are dropped at the interface."""
 
 
 class ActiveBansStatus(_Part):
@@ -207,7 +209,7 @@ class Status(_Part):  # wide: one record, a field a key of the JSON
     """One line on that order and what came of it; empty where there is none."""
     confirm_by: datetime | None = None
     """When a trial of enforcement ends by itself."""
-    healthy: bool
+    healthy: bool = True
     conditions: tuple[Condition, ...] = ()
     """What the operator must know of, by code; the next three are their sentences."""
     problems: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from synguard.model import Mode
-from synguard.output.times import ago
+from synguard.output.times import ago, both_zones
 from synguard.status.agent_commands import start_command
 from synguard.status.conditions import KINDS, Code, Condition
 from synguard.status.freshness import is_stale
@@ -47,7 +47,7 @@ def _condition(code: Code, text: str, since: datetime, fix: str = "") -> dict[st
 def _without_agent(
     alive: bool, last: Status | None, mode: Mode, policies: Sequence[str], bans_active: int | None, now: datetime
 ) -> dict[str, Any]:
-    shown = "the agent has started and told nothing yet" if alive else "no agent runs: nobody watches for floods"
+    shown = "the agent has started and reported nothing yet" if alive else "no agent runs: floods are not detected"
     if last is not None and not alive:
         shown += f"; the last one was seen {ago(last.last_reading_at or last.started_at, now)}"
     return {
@@ -105,11 +105,11 @@ def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list
     if seen["running"] and seen["plane"]:
         lines.append(_flood(seen["flood"]))
     lines += [f"{one['kind']} {one['target']}: score {one['score']:.0f}, {one['reason']}" for one in seen["targets"]]
-    bans = "not known, the ledger needs root" if seen["bans_active"] is None else str(seen["bans_active"])
+    bans = "not known, the ledger needs root" if seen["bans_active"] is None else f"{seen['bans_active']:,}"
     rehearses = seen["mode"] == Mode.DRY_RUN.value and seen["running"]
-    lines.append(f"{'would-be bans' if rehearses else 'bans'}: {bans}, proven peers: {seen['proven_peers']}")
+    lines.append(f"{'would-be bans' if rehearses else 'bans'}: {bans}, proven peers: {seen['proven_peers']:,}")
     if rehearses and standing:
-        lines.append(f"bans that stand for real, made by hand or before the dry-run: {standing}")
+        lines.append(f"active bans, made by hand or before the dry-run: {standing:,}")
     lines += _challenges(seen["challenges"], seen["totals"])
     lines += [
         f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})"
@@ -139,13 +139,15 @@ def _challenges(here: Mapping[str, Any], totals: Mapping[str, Any]) -> list[str]
     """Return how many targets are challenged and what became of their SYNs; nothing where challenges are off."""
     counts = f"{totals['answered']:,} SYNs answered, {totals['passed']:,} passed, {totals['limited']:,} over a limit"
     if here["works"] or here["targets"] or totals["answered"]:
-        return [f"challenged targets: {here['targets']:,}, since the start {counts}"]
+        headers = f"; headers dropped: {here['headers']}" if here["headers"] else ""
+        return [f"challenged targets: {here['targets']:,}, since the start {counts}{headers}"]
     return [f"challenges: none, {here['why_not']}"] if here["why_not"] else []
 
 
 def _agent(cost: Mapping[str, Any]) -> str:
     return (
-        f"the agent itself: {cost['ticks']} ticks of {cost['tick_ms_p50']:.1f} ms, {cost['tick_ms_max']:.1f} at most, "
+        f"the agent itself: {cost['ticks']:,} ticks of {cost['tick_ms_p50']:.1f} ms, "
+        f"{cost['tick_ms_max']:.1f} at most, "
         f"up to {cost['late_ms_max']:.1f} ms late, {cost['cpu_share']:.0%} of a core, {cost['rss_bytes'] / 1e6:.0f} MB"
     )
 
@@ -158,9 +160,10 @@ def _peer(one: Mapping[str, Any]) -> str:
 
 def _incident(one: Mapping[str, Any]) -> str:
     note = f"; {one['note']}" if one["note"] else ""
+    since = both_zones(datetime.fromisoformat(one["started_at"]))
     return (
-        f"incident {one['id']}: {one['kind']}, {one['phase']} since {one['started_at']}, "
-        f"{one['bans']} bans, {one['spared']} spared{note}"
+        f"incident {one['id']}: {one['kind']}, {one['phase']} since {since}, "
+        f"{one['bans']:,} bans, {one['spared']:,} spared{note}"
     )
 
 
@@ -168,14 +171,13 @@ def _pressure(one: Mapping[str, Any]) -> str:
     process = f" {one['process']}" if one["process"] else ""
     process += f" in {one['namespace']}" if one["namespace"] else ""
     full = ", queue full: the true count is higher" if one["censored"] else ""
-    waiting = f", {one['accept_queue']} wait for the application" if one["accept_queue"] else ""
-    return (
-        f"port {one['port']}{process}: {one['half_open']}/{one['backlog']} half-open ({one['fill']:.0%}){full}{waiting}"
-    )
+    waiting = f", {one['accept_queue']:,} wait for the application" if one["accept_queue"] else ""
+    queue = f"{one['half_open']:,}/{one['backlog']:,} half-open ({one['fill']:.0%})"
+    return f"port {one['port']}{process}: {queue}{full}{waiting}"
 
 
 def _flood(flood: Mapping[str, Any]) -> str:
-    parts = [f"half-open {flood['half_open']}", f"connections {flood['connections']}"]
+    parts = [f"half-open {flood['half_open']:,}", f"connections {flood['connections']:,}"]
     rates = (
         ("syn_pps", "SYN/s"),
         ("completed_pps", "handshakes/s"),
@@ -184,5 +186,5 @@ def _flood(flood: Mapping[str, Any]) -> str:
         ("dropped_pps", "SYNs dropped/s"),
         ("accept_overflows_pps", "accept overflows/s"),
     )
-    parts += [f"{flood[key]:.0f} {unit}" for key, unit in rates if flood[key] >= 0.5]
+    parts += [f"{flood[key]:,.0f} {unit}" for key, unit in rates if flood[key] >= 0.5]
     return ", ".join(parts)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from synguard.addresses import Network, format_network
-from synguard.model import Ban, KernelBan, Mode, Origin
+from synguard.model import Ban, KernelBan, Mode
 from synguard.output.times import ago, clock_time
+from synguard.report.ban_table import by
 from synguard.top.rows import Grade, ListenerRow, Pane, Row, TargetRow, network_rank
 from synguard.top.snapshot import Snapshot
 from synguard.top.text import figure, short_left
@@ -99,14 +100,12 @@ class BanRow:
     @property
     def _standing(self) -> tuple[str, Grade]:
         if self.ban.dry_run:
-            would = "would challenge" if self.ban.action.challenges else "would ban"
-            return would, Grade.USUAL if self._enforcing else Grade.WATCH
+            return self.ban.standing, Grade.USUAL if self._enforcing else Grade.WATCH
         if self.held is not None and self.ban.target not in self.held:
             return "NOT IN KERNEL", Grade.BAD
         if self.leak:
             return "STILL ARRIVES", Grade.BAD
-        standing = "challenged" if self.ban.action.challenges else "banned"
-        return ("hitting", Grade.WATCH) if self.rate else (standing, Grade.USUAL)
+        return ("hitting", Grade.WATCH) if self.rate else (self.ban.standing, Grade.USUAL)
 
     @property
     def _enforcing(self) -> bool:
@@ -118,10 +117,6 @@ class BanRow:
     def _left_s(self) -> float:
         left = self.ban.left(self.snapshot.at)
         return _FOREVER if left is None else left.total_seconds()
-
-    @property
-    def _by(self) -> str:
-        return "hand" if self.ban.origin is Origin.MANUAL else self.ban.policy
 
     @property
     def _last(self) -> str:
@@ -140,7 +135,7 @@ class BanRow:
             self.target,
             self.state,
             scope,
-            self._by,
+            by(self.ban),
             *counts,
             self._last,
             ban.id,
@@ -155,8 +150,8 @@ class BanRow:
         done = "SYNs answered or dropped" if ban.action.challenges else "packets stopped"
         counts = f"{figure(self.packets)} {done}, {figure(self.rate)} a second now, last {self._last}"
         return (
-            f"{self.target}, {self.state}: {ban.scope}, {ban.action}{ports}, {clock_time(ban.created_at, at)} {ends}",
-            f"id {ban.id}, by {self._by}: {ban.reason}",
+            f"{self.target}, {self.state}: {ban.scope}, {ban.effect}{ports}, {clock_time(ban.created_at, at)} {ends}",
+            f"id {ban.id}, by {by(self.ban)}: {ban.reason}",
             *(f"evidence: {one}" for one in ban.evidence),
             *([f"banned {ban.times} times"] if ban.times > 1 else []),
             "nothing is counted in a dry run" if ban.dry_run else counts,

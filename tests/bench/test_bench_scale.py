@@ -77,7 +77,9 @@ class Crowded:
 
     def settles(self, bans: int) -> tuple[float, int]:
         """Return the same until agent and plane hold so many bans."""
-        return self.worst_until(lambda: len(self.plane.actual.bans) == len(self.scene.agent._enforcement.bans) == bans)
+        return self.worst_until(
+            lambda: len(self.plane.actual.bans) == len(self.scene.agent._parts.enforcement.bans) == bans
+        )
 
     def one_more(self) -> None:
         self.count += 1

@@ -7,9 +7,12 @@ from typing import Any, Literal
 
 import pytest
 
+from synguard.decision.syn_headers import Sightings
+from synguard.enforcer.challenge.counts import SynCounts
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.reconcile.delta import delta
 from synguard.model import SynHeader
+from synguard.sensors.syn_counts import sample_of
 from tests.conftest import MakeLab
 from tests.support.bans import wanted
 from tests.support.challenge import Challenge, challenge, header_drop, limit, now
@@ -64,10 +67,18 @@ def test_a_limited_prefix_is_answered_at_its_rate_and_the_rest_is_dropped(begin:
 
 
 def test_syns_of_one_exact_header_are_dropped_and_those_of_clients_are_not(begin: Begin) -> None:
+    """The header is the one that the program counted: what it tells of SYNs is what it drops them by."""
     lab, held = begin()
-    header = SynHeader(ttl=(62, 64), window=512, mss=0, options=0, length=40)
-    held.hold(header_drop("tool", "0.0.0.0/0", header, 80))
     look = Look(ttl=(64, 64), windows=(512,), options="none")
+    counts = SynCounts(held.program.maps)
+    held.thread.call(lambda: counts.count(5.0, 1))
+    lab.start_flood(FloodPlan(groups=(anywhere(4, look=look),), pps=2_000, duration_s=0.5)).report()
+    seen = Sightings.of((sample_of(*held.thread.call(counts.take), 0.0, 1.0),))
+    assert seen is not None
+    key = seen.commonest()
+    assert key == (4, 0, 512, 0, 40)
+    header = SynHeader((62, 64), key.window, key.mss, key.options, key.length)
+    held.hold(header_drop("tool", "0.0.0.0/0", header, 80))
     flood = lab.start_flood(FloodPlan(groups=(anywhere(4, look=look),), pps=20_000, duration_s=4))
     clients = lab.start_clients(steady(duration_s=2))
     clients.wait(20)

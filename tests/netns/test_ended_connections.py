@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from synguard.sensors.ended_connections import EndedConnections
+from synguard.netlink import open_sock_diag
+from synguard.sensors.ended_connections import EndedConnections, Opener
+from synguard.sensors.namespaces import inside
 from synguard.sensors.sockets import address_of
 from tests.netns.test_sockets import listening
 from tests.support.lab.flood_plan import hosts
@@ -52,3 +56,45 @@ def test_each_connection_that_ended_is_told_and_no_syn_is() -> None:
         throw_syns(hosts("198.51.100.7"), 20, (80,))
         wait_until(lambda: told() == {"127.0.0.2": 300, "::1": 5})
         ended.close()
+
+
+@in_own_network
+def other_namespace(found: list[tuple[int, socket.socket]]) -> None:
+    """Add a namespace with a service on port 80."""
+    found.append((os.open("/proc/thread-self/ns/net", os.O_RDONLY), socket.create_server(("127.0.0.1", 80))))
+
+
+@in_own_network
+def test_connections_that_end_in_a_container_are_told_with_the_port_that_leads_there() -> None:
+    """There they were counted by looks at its table alone, which show none that is over at once."""
+    found: list[tuple[int, socket.socket]] = []
+    other_namespace(found)
+    ((there, service),) = found
+
+    def connect_there() -> None:
+        inside(there, lambda: connect_and_leave(service, "127.0.0.1", "127.0.0.2", reset=True))
+
+    namespaces: dict[str, Opener] = {"": open_sock_diag, "gone": refuses}
+    ended = EndedConnections(
+        lambda: namespaces,
+        lambda namespace, table: replace(table, local_port=table.local_port + 8000) if namespace else table,
+    )
+    ended.open()
+    namespaces["web"] = lambda: inside(there, open_sock_diag)
+    assert len(ended.read()) == 0
+    for _ in range(30):
+        connect_there()
+    seen: list[int] = []
+    wait_until(lambda: bool(seen.extend(ended.read().local_port.tolist())) or seen.count(8080) == 30)
+    del namespaces["web"]
+    ended.read()
+    connect_there()
+    assert len(ended.read()) == 0, "a container that is gone is listened to no more"
+    ended.close()
+    assert not ended.running
+    service.close()
+    os.close(there)
+
+
+def refuses() -> socket.socket:
+    raise PermissionError(1, "Operation not permitted")

@@ -199,7 +199,7 @@ def test_an_unban_by_hand_withdraws_our_decision_and_leaves_those_of_others(
     other.poll()
     assert set(other.bans()) == {"203.0.113.9/32"}
     api.decide("203.0.113.20")
-    one.ledger.end_bans([mine.id], datetime.now(UTC), "lifted by hand")
+    one.ledger.end_bans([mine.id], datetime.now(UTC), "unbanned by hand")
     one.tell()
     other.poll()
     assert set(other.bans()) == {"203.0.113.20/32"}
@@ -211,7 +211,7 @@ def test_an_unban_by_hand_of_a_followed_decision_is_not_undone_by_the_next_poll(
     host, _ = hosts
     api.decide("203.0.113.9")
     host.poll()
-    host.ledger.end_bans([ban.id for ban in host.bans().values()], datetime.now(UTC), "lifted by hand")
+    host.ledger.end_bans([ban.id for ban in host.bans().values()], datetime.now(UTC), "unbanned by hand")
     host.poll()
     host.follower._complete_at = float("-inf")
     host.poll()
@@ -227,7 +227,7 @@ def test_an_unban_while_the_local_api_is_away_is_withdrawn_when_it_is_back(
     one.tell()
     other.poll()
     api.kill()
-    one.ledger.end_bans([mine.id], datetime.now(UTC), "lifted by hand")
+    one.ledger.end_bans([mine.id], datetime.now(UTC), "unbanned by hand")
     with pytest.raises(FleetError, match="does not answer"):
         one.tell()
     api.start()
@@ -241,7 +241,7 @@ def test_a_target_that_is_banned_again_keeps_its_new_decision(hosts: tuple[Host,
     one, other = hosts
     mine = one.ban("203.0.113.9/32")
     one.tell()
-    one.ledger.end_bans([mine.id], datetime.now(UTC), "lifted by hand")
+    one.ledger.end_bans([mine.id], datetime.now(UTC), "unbanned by hand")
     one.ban("203.0.113.9/32")
     one.tell()
     other.poll()

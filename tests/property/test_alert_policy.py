@@ -16,7 +16,7 @@ from synguard.notify.message import LONGEST_LINE, MOST_LINES, About, Message
 
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
 OF_ATTACKS = (About.START, About.GROWN, About.DIGEST, About.END)
-STATES = [about for about in About if about not in (*OF_ATTACKS, About.OVER, About.TEST)]
+STATES = [about for about in About if about not in (*OF_ATTACKS, About.OVER, About.REPORT, About.TEST)]
 MEMORY = TypeAdapter(Memory)
 
 Step = tuple[str, float, object]

@@ -164,6 +164,19 @@ def test_handshakes_from_one_network_do_not_push_out_the_served_clients(
     record_property("now", f"{turned_away(scene, PEOPLE)} served clients refused")
 
 
+def test_handshakes_of_a_neighbouring_48_do_not_have_a_served_client_cut_off(tmp_path: Path) -> None:
+    """Found by ``make adversary``: a /48 took all places of its /32, and a served client was cut off with its /56."""
+    scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"proven": Proven(at_most=200)}))
+    served, heavy = {"2001:db8:5:7ff::3": 2}, {f"2001:db8:5:7{i:02x}::1": 1000 for i in range(0, 220, 20)}
+    chance = random.Random(3)
+    for held in (served, served, served | heavy, served | heavy):
+        scene.weather.connections = held
+        scene.weather.finished = tuple(f"2001:db8:7:{chance.randrange(1 << 16):x}::1" for _ in range(400))
+        scene.lasts(2.0)
+    assert len(scene.banned()) == len(heavy)
+    assert not any(refused(scene, one) for one in served)
+
+
 @pytest.mark.parametrize(("count", "pps", "network"), [(240, 24.0, "10.9.0.0/16"), (60, 23.0, "10.9.16.0/20")])
 def test_a_few_forged_addresses_close_no_wide_prefix(
     scene: Scene, count: int, pps: float, network: str, record_property: Record

@@ -77,7 +77,7 @@ def test_a_ban_that_ends_while_it_waits_never_comes_in(scene: Scene) -> None:
     order(scene, range(CEILING))
     order(scene, range(CEILING, CEILING + 5), seconds=30)
     scene.lasts(40)
-    scene.ledger.end_bans([f"b{number}" for number in range(50)], scene.clock.utcnow(), "lifted by hand")
+    scene.ledger.end_bans([f"b{number}" for number in range(50)], scene.clock.utcnow(), "unbanned by hand")
     scene.agent.adopt()
     scene.lasts(2)
     assert len(scene.held()) == 50
@@ -107,11 +107,11 @@ def test_a_long_list_comes_in_pieces_and_what_changes_meanwhile_is_not_lost(
         other.add_bans(listed)
         scene.lasts(0.2)
         assert len(scene.held()) == 10
-        scene.agent._enforcement.add([ban("own", "203.0.113.1", start=start)])
+        scene.agent._parts.enforcement.add([ban("own", "203.0.113.1", start=start)])
         other.end_bans(["l1", "l34"], start, "by hand")
         scene.lasts(0.2)
         assert {"198.51.100.1", "203.0.113.1"} < scene.held()
         scene.lasts(2)
     left = {format_network(one.target) for one in listed if one.id not in ("l1", "l34")}
     assert scene.held() == left | {"203.0.113.1"}
-    assert scene.agent._enforcement.bans.keys() == {one.id for one in listed} - {"l1", "l34"} | {"own"}
+    assert scene.agent._parts.enforcement.bans.keys() == {one.id for one in listed} - {"l1", "l34"} | {"own"}

@@ -173,6 +173,20 @@ def test_everybody_on_a_port_is_challenged_in_a_flood_from_everywhere_and_no_one
     assert ticks[-1].decision.flood_verdict.startswith("spoofed")
 
 
+def test_a_forged_flood_that_the_program_answers_is_called_so_though_no_queue_suffers(tmp_path: Path) -> None:
+    """The verdict came from queues alone: with challenges a flood from everywhere was an unnamed SYN flood."""
+    scene = new_scene(tmp_path)
+    pps = dict.fromkeys(addresses(4000), 2.5)
+    scene.sensors.weather = by_cookies(pps, completed_pps=40)
+    scene.lasts(0.3)
+    scene.sensors.weather = Weather(syn_pps=pps, header_of=natural, completed_pps=40)
+    ticks = scene.lasts(3)
+    assert "0.0.0.0/0" in active_bans(scene)
+    assert ticks[-1].decision.flood_verdict.startswith("spoofed")
+    assert ticks[-1].decision.incident is not None
+    assert ticks[-1].decision.incident.kind == "spoofed-flood"
+
+
 def test_everybody_is_challenged_for_as_long_as_the_flood_lasts_and_minutes_longer(tmp_path: Path) -> None:
     scene = new_scene(tmp_path)
     scene.sensors.weather = by_cookies(dict.fromkeys(addresses(1000), 3.0))

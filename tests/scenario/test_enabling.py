@@ -142,6 +142,20 @@ def test_a_person_s_bans_and_those_from_before_stand_on(scene: Scene) -> None:
     assert status(scene).mode is Mode.DRY_RUN
 
 
+def test_what_a_dry_run_would_have_banned_is_over_when_enforcement_begins(scene: Scene) -> None:
+    flood(scene, 5)
+    with Ledger.open(scene.config.state_dir / LEDGER_FILE) as ledger:
+        assert ledger.active_bans(scene.clock.utcnow(), dry_run=True)
+    enable(scene)
+    flood(scene, 5)
+    with Ledger.open(scene.config.state_dir / LEDGER_FILE) as ledger:
+        now = scene.clock.utcnow()
+        assert ledger.active_bans(now, dry_run=True) == {}
+        ended = {one.ended_why for one in ledger.bans_since(now - timedelta(hours=1)) if one.ban.dry_run}
+    assert ended == {"dry-run is over"}
+    assert scene.held() == {ATTACKER}
+
+
 def test_switching_off_takes_back_what_was_banned_meanwhile(scene: Scene) -> None:
     enable(scene)
     flood(scene, 5)
@@ -208,13 +222,13 @@ def test_a_plane_that_does_not_work_leaves_the_agent_rehearsing_and_says_so(scen
     def refuse(mode: Mode) -> None:
         raise PlaneUnavailableError("choosing a plane", "this host has neither")
 
-    make = scene.agent._mode_controller._make  # type: ignore[union-attr]  # a host that changes under the agent
-    scene.agent._mode_controller._make = refuse  # type: ignore[union-attr,assignment]
+    make = scene.agent._mode_controller._make  # a host that changes under the agent
+    scene.agent._mode_controller._make = refuse  # type: ignore[assignment]
     enable(scene)
     flood(scene, 3)
     assert scene.agent.mode is Mode.DRY_RUN
     assert any("this host has neither" in problem for problem in status(scene).problems)
-    scene.agent._mode_controller._make = make  # type: ignore[union-attr]
+    scene.agent._mode_controller._make = make
     flood(scene, 10)
     assert scene.held() == {ATTACKER}
     assert status(scene).problems == ()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.agent import Tick
 from synguard.agent.false_positives import MOST_COUNTED, FalsePositiveWatch
+from synguard.agent.tick import Tick
 from synguard.decision.engine import Decision
 from synguard.detector.assessment import Assessment
 from synguard.ledger import OVERLOOKED, FalsePositives, Ledger

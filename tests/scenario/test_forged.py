@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.agent import Tick
+from synguard.agent.tick import Tick
 from synguard.model import Ban, Mode, VerdictKind
 from synguard.policy.models import Config, Limits, Policy
 from tests.support.scene import Scene, Weather

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from synguard.agent.agent import Tick
+from synguard.agent.tick import Tick
 from synguard.policy.models import Limits, Policy
 from tests.scenario.test_forged import flood
 from tests.support.scene import Scene, Weather
@@ -48,7 +48,7 @@ def ticks_after(tmp_path: Path, then: Weather, soon: Weather | None = None) -> t
     scene = Scene(tmp_path, POLICY)
     scene.lasts(3)
     onset: Any = Onset(scene, 0.004, then)
-    scene.agent.challenging = onset
+    scene.agent.challenges.program = onset
     seen: list[tuple[float, Tick]] = []
 
     def watch(tick: Tick, now: float, _utc: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def test_whom_a_broken_allow_file_named_passes_on_also_after_a_restart_and_nobod
         rain(scene, {ATTACKER: 10_000.0}, 2)
         assert scene.held() == set()
     friends.write_text("203.0.113.21\n")
+    os.utime(friends, (0, 0))
     rain(scene, {ATTACKER: 10_000.0}, 8)
     assert scene.held() == {ATTACKER}
     assert "203.0.113.20/32" not in allowed(scene)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.agent import Tick
 from synguard.agent.enforcement import AT_ONCE
+from synguard.agent.tick import Tick
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.policy.models import Config
 from synguard.readings import CounterReading

@@ -9,7 +9,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-from synguard.agent import ledger_maintenance
+from synguard.agent import journal
 from synguard.ledger import history
 
 PRUNE_EVERY_S = 5.0
@@ -17,7 +17,7 @@ SOONER = 360
 """How many times sooner seconds of history are made minutes, and minutes quarters of an hour."""
 
 if __name__ == "__main__":
-    ledger_maintenance.PRUNE_EVERY_S = PRUNE_EVERY_S  # type: ignore[misc]  # Final for everybody else
+    journal.PRUNE_EVERY_S = PRUNE_EVERY_S  # type: ignore[misc]  # Final for everybody else
     history.THINNED = tuple((age // SOONER, grain) for age, grain in history.THINNED)  # type: ignore[misc]
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name="__main__")

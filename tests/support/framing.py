@@ -73,18 +73,27 @@ def _covers(target: str, address: str) -> bool:
 def known_parties(lab: Lab) -> Iterator[None]:
     """Give the victim one more gateway and programs started in it a resolver: ``ip netns exec`` mounts such files."""
     lab.victim.ip([f"route add default via {GATEWAY} dev {UPLINK} onlink metric 900"])
+    with etc_netns():
+        folder = _NETNS_FILES / lab.victim.name
+        folder.mkdir()
+        try:
+            (folder / "resolv.conf").write_text(f"nameserver {RESOLVER}\n")
+            yield
+        finally:
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def etc_netns() -> Iterator[None]:
+    """Have ``/etc/netns``, without what a killed run left in it; it goes again where it was not there."""
     made = not _NETNS_FILES.exists()
-    if not made:  # what a killed run left behind
-        for path in _NETNS_FILES.glob("sgl-*"):
-            if path.name not in lab_namespaces():
-                shutil.rmtree(path, ignore_errors=True)
-    folder = _NETNS_FILES / lab.victim.name
-    folder.mkdir(parents=True)
+    _NETNS_FILES.mkdir(exist_ok=True)
+    for path in _NETNS_FILES.glob("sgl-*"):
+        if path.name not in lab_namespaces():
+            shutil.rmtree(path, ignore_errors=True)
     try:
-        (folder / "resolv.conf").write_text(f"nameserver {RESOLVER}\n")
         yield
     finally:
-        shutil.rmtree(folder)
         if made:
             _NETNS_FILES.rmdir()
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from synguard.addresses import format_network
-from synguard.agent.agent import Agent, Tick
-from synguard.agent.enforcement import Enforcement
-from synguard.agent.mode_controller import ModeController, ModeParts
+from synguard.agent.agent import Agent
+from synguard.agent.mode_controller import ModeController
+from synguard.agent.mode_parts import ModeParts, mode_parts
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
-from synguard.agent.syn_cookies import cookies_for
+from synguard.agent.tick import Tick
 from synguard.decision.ladder import ChallengeState
+from synguard.decision.syn_headers import LOOKS
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
@@ -62,6 +63,8 @@ class Weather:
     """Address → SYNs a second."""
     header_of: Callable[[str], Header] = natural
     """Address → what one SYN of it looks like; asked anew in every sample."""
+    whole_headers: bool = False
+    """Whether the program counts SYNs, and knows all of their headers."""
     cookies_pps: float = 0.0
     cookies_back_pps: float = 0.0
     dropped_pps: float = 0.0
@@ -182,7 +185,8 @@ class FakeSensors:
             self._owed[address] = owed % 1.0
             if owed >= 1:
                 counts[address] = int(owed)
-        return syns(now, counts, window, self.port, header_of=self.weather.header_of)
+        weather = self.weather
+        return syns(now, counts, window, self.port, header_of=weather.header_of, whole=weather.whole_headers)
 
     def close(self) -> None:
         """Stop."""
@@ -248,6 +252,12 @@ class Scene:
             self.clock.advance(every or (cadence.attack if busy else cadence.calm))
         return ticks
 
+    def has_seen_served_clients(self, addresses: Sequence[str], looks: int = LOOKS) -> None:
+        """Let the program have looked at the SYNs of these clients so many times in calm."""
+        state, now = self.agent._engine.evaluator_state, self.clock.monotonic()
+        for _ in range(looks):
+            state.served_headers.look(syns(now, dict.fromkeys(addresses, 1), 1.0, whole=True), now)
+
     def lives(self, seconds: float) -> None:
         """Let the agent run its own loop, reloads and waits included."""
         self.agent.run(for_s=seconds)
@@ -270,45 +280,41 @@ class Scene:
     def _parts(self, mode: Mode) -> ModeParts:
         dry_run = mode is Mode.DRY_RUN
         plane = DryRunPlane(self.clock.utcnow) if dry_run and self._follows else self.plane
-        enforcement = Enforcement(self.ledger, plane, Reconciler(plane, self._lock), dry_run=dry_run)
         config = self.config.model_copy(update={"mode": mode})
-        return ModeParts(enforcement, cookies_for(config, self.ledger, self.sysctl))
+        return mode_parts(config, self.ledger, plane, Reconciler(plane, self._lock), self._sources, self.sysctl)
 
     def _new_agent(self) -> Agent:
-        mode_controller = None
-        if self._follows:
-            orders = EnablementFile(self.config.state_dir)
-            mode_controller = ModeController(
-                orders,
-                self._parts,
-                self.ledger,
-                self.config.mode,
-                boot=lambda: BOOT,
-                panic=PanicFile(self.config.state_dir),
-            )
-        mode = mode_controller.wanted(self.clock.monotonic()) if mode_controller else self.config.mode
-        parts = self._parts(mode)
+        self._sources = HostSensors(
+            sockets=self.sensors,
+            syns=self.sensors,
+            counters=self.sensors.counters,
+            finished_peers=self.sensors.finished_peers,
+            protected=self.sensors.protected,
+            cpu=self.sensors.cpu,
+            ended=FakeEnded(self.clock, lambda: self.sensors.weather.short_pps, self.sensors.port),
+            monotonic=self.clock.monotonic,
+            glance=Glance(self.sensors.count_half_open, self.sensors.counters) if self._glances else None,
+        )
+        state_dir = self.config.state_dir
+        mode_controller = ModeController(
+            EnablementFile(state_dir) if self._follows else None,
+            self._parts,
+            self.ledger,
+            self.config.mode,
+            boot=lambda: BOOT,
+            panic=PanicFile(state_dir) if self._follows else None,
+        )
+        mode = mode_controller.wanted(self.clock.monotonic())
         agent = Agent(
             self.config.model_copy(update={"mode": mode}),
             self.policies,
-            sources=HostSensors(
-                sockets=self.sensors,
-                syns=self.sensors,
-                counters=self.sensors.counters,
-                finished_peers=self.sensors.finished_peers,
-                protected=self.sensors.protected,
-                cpu=self.sensors.cpu,
-                ended=FakeEnded(self.clock, lambda: self.sensors.weather.short_pps, self.sensors.port),
-                monotonic=self.clock.monotonic,
-                glance=Glance(self.sensors.count_half_open, self.sensors.counters) if self._glances else None,
-            ),
-            enforcement=parts.enforcement,
-            cookies=parts.cookies,
+            sources=self._sources,
+            parts=self._parts(mode),
             ledger=self.ledger,
             clock=self.clock,
             seed=7,
             mode_controller=mode_controller,
+            challenge=lambda: self.challenge,
         )
-        agent.challenge = lambda: self.challenge
         agent.adopt()
         return agent

@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final, Literal
 
 from tests.support.framing import GATEWAY, RESOLVER, SSH_PEER, known_parties
 from tests.support.lab.attempts import Attempts
 from tests.support.lab.client_plan import ClientPlan, client_sources
+from tests.support.lab.connection_plan import ConnectionPlan
 from tests.support.lab.flood_plan import FloodPlan, SourceGroup, anywhere, hosts, prefix
-from tests.support.lab.lab import Clients, Lab
+from tests.support.lab.lab import Clients, Lab, SynFlood
 from tests.support.lab.programs import wait_for
-from tests.support.lab.topology import CLIENTS4, CLIENTS6, Victim
+from tests.support.lab.topology import ATTACKERS4, CLIENTS4, CLIENTS6, Victim
 
 CONFIG: Final = '[challenge]\nenabled = "auto"\n'
 GRACE_S: Final = 0.5
@@ -33,6 +35,7 @@ PATIENCE_S: Final = 2.5
 Kind = Literal["served", "known", "unknown"]
 Sources = tuple[str, ...]
 Classes = dict[str, tuple[Kind, Sources]]
+Stage = Callable[[Lab], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,19 @@ class Attack:
     counted: Sources = ()
     """Whose SYNs are counted at the listener, addresses or networks; empty: those of everyone."""
     victim: Victim = field(default_factory=lambda: Victim(backlog=128))
+    held: ConnectionPlan | None = None
+    """Real connections of attackers."""
+    cover: tuple[SourceGroup, ...] = ()
+    """A flood of as many SYNs a second that begins before the other."""
+    head_start_s: float = 0.0
+    """How long connections and cover go on before the flood."""
+    stays: bool = True
+    """Whether who holds connections is still there when clients are looked at."""
+    grace_s: float = GRACE_S
+    config: str = CONFIG
+    port: int = 80
+    stage: Stage = nullcontext
+    """What else goes on, on the host and around it, from before the agent starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,7 @@ class Result:
     clients: Mapping[str, Attempts]
     """Class → attempts that began after the agent's grace, while the attack went on."""
     reached: float
-    """Share of the counted SYNs that came to the listener after the grace."""
+    """Share of the flood's counted SYNs that came to the listener after the grace; 0 where there is no flood."""
     bans: Mapping[str, str] = field(default_factory=dict)
     """Target → action of the agent's bans."""
 
@@ -64,47 +80,74 @@ class Result:
         return min(attempts.share for attempts in self.clients.values())
 
 
-def run(attack: Attack, *, agent: bool) -> Result:
+def run(attack: Attack, *, agent: bool, newcomers_s: float = NEWCOMERS_S) -> Result:
     """Carry out one attack on a new host."""
-    with Lab(attack.victim, client_firewall=True) as lab, known_parties(lab), _ssh_from(SSH_PEER):
-        lab.serve()
+    with (
+        Lab(attack.victim, client_firewall=True) as lab,
+        known_parties(lab),
+        _ssh_from(SSH_PEER),
+        ExitStack() as stack,
+    ):
+        lab.serve(attack.port)
+        stack.enter_context(attack.stage(lab))
         _count(lab, attack.counted)
         if agent:
-            guard = lab.agent(CONFIG)
+            guard = lab.agent(attack.config)
             guard.start("--enforce")
-        regulars = _start(lab, attack, ("served",), 40.0)
+        regulars = _start(lab, attack, ("served",), 60.0)
         for one in _start(lab, attack, ("known",), EVERY_S, times=1):
             one.wait(20)
         if agent:
             kept = sum(len(some) for kind, some in attack.clients.values() if kind != "unknown")
             wait_for(lambda: guard.status().proven_peers >= kept, "clients to be known as served")
         time.sleep(BEFORE_S)
-        flood = lab.start_flood(FloodPlan(groups=attack.flood, pps=attack.pps, duration_s=60))
-        time.sleep(max(flood.first_at + GRACE_S - time.monotonic(), 0.0))
+        flood = _attack(lab, attack)
         before, at = _counted(lab), time.monotonic()
-        late = _start(lab, attack, ("unknown", "known"), NEWCOMERS_S)
-        time.sleep(NEWCOMERS_S + EVERY_S)
+        late = _start(lab, attack, ("unknown", "known"), newcomers_s)
+        time.sleep(newcomers_s + EVERY_S)
         until, reached = time.monotonic(), _counted(lab) - before
         for one in (*regulars, *late):
             one.stop()
-        flood.stop()
         bans = {one["target"]: one["action"] for one in guard.ask("bans")} if agent else {}
-        report = flood.report()
-        sent = float(report["sent"]) * (until - at) / (float(report["last_at"]) - float(report["first_at"]))
         attempts = [one for program in (*regulars, *late) for one in program.attempts().between(at, until).all]
         classes = {
             name: Attempts(one for one in attempts if one.source in set(some))
             for name, (_, some) in attack.clients.items()
         }
-        return Result(classes, reached / sent, bans)
+        return Result(classes, reached / _sent(flood, until - at) if flood else 0.0, bans)
+
+
+def _attack(lab: Lab, attack: Attack) -> SynFlood | None:
+    """Begin the attack; return its flood, if it is one, once clients are to be looked at."""
+    held = lab.start_connections(attack.held) if attack.held else None
+    if attack.cover:
+        lab.start_flood(FloodPlan(groups=attack.cover, pps=attack.pps, duration_s=60, ports=(attack.port,)), "cover")
+    time.sleep(attack.head_start_s)
+    if not attack.flood:
+        time.sleep(attack.grace_s)
+    if held is not None and not attack.stays:
+        held.stop()
+    if not attack.flood:
+        return None
+    flood = lab.start_flood(FloodPlan(groups=attack.flood, pps=attack.pps, duration_s=60, ports=(attack.port,)))
+    time.sleep(max(flood.first_at + attack.grace_s - time.monotonic(), 0.0))
+    return flood
+
+
+def _sent(flood: SynFlood, seconds: float) -> float:
+    """End a flood; return how many packets it sent in so long."""
+    flood.stop()
+    report = flood.report()
+    return float(report["sent"]) * seconds / (float(report["last_at"]) - float(report["first_at"]))
 
 
 def _start(
     lab: Lab, attack: Attack, kinds: tuple[Kind, ...], seconds: float, times: int | None = None
 ) -> list[Clients]:
-    """Start the clients of some kinds, in a program for each family."""
+    """Start the clients of some kinds, in a program for each family and site."""
     found = [source for kind, some in attack.clients.values() if kind in kinds for source in some]
-    families = [[one for one in found if (":" in one) is six] for six in (False, True)]
+    beside = [one for one in found if ":" not in one and ip_address(one) in ATTACKERS4]
+    families = [[one for one in found if (":" in one) is six and one not in beside] for six in (False, True)]
     return [
         lab.start_clients(
             ClientPlan(
@@ -115,10 +158,12 @@ def _start(
                 attempts_each=times,
                 duration_s=seconds,
                 timeout_s=PATIENCE_S,
+                port=attack.port,
             ),
             f"{kinds[0]}-{number}",
+            lab.attackers if some is beside else lab.clients,
         )
-        for number, some in enumerate(families)
+        for number, some in enumerate((*families, beside))
         if some
     ]
 

@@ -94,8 +94,13 @@ def syns(
     port: int = 80,
     one_in: int = 1,
     header_of: Callable[[str], Header] = natural,
+    *,
+    whole: bool = False,
 ) -> SynSample:
-    """Return a sample in which each address was kept that often; ``header_of`` is asked once for each address."""
+    """Return a sample in which each address was kept that often; ``header_of`` is asked once for each address.
+
+    ``whole`` headers are those that the program counts, with MSS and length.
+    """
     repeats = list(counts.values())
     high, low = (np.repeat(column, repeats) for column in columns(list(counts)))
     n = len(low)
@@ -111,6 +116,7 @@ def syns(
         tcp_window=sent[:, 1].astype(np.uint16),
         options=sent[:, 2],
         more=np.zeros(n, np.uint32),
+        rest=(np.full(n, 1460, np.uint16), np.full(n, 60, np.uint16)) if whole else None,
     )
 
 

@@ -77,7 +77,7 @@ def test_bans_of_what_is_allowed_end_and_wider_ones_stay(host: CliHost) -> None:
     for target in ("203.0.113.7", "203.0.112.0/20", "198.51.100.7"):
         assert host.run("ban", target).code == 0
     told = host.run("allow", "add", OFFICE)
-    assert "lifted the ban of 203.0.113.7," in told.out
+    assert "removed the ban of 203.0.113.7," in told.out
     assert host.active_bans() == {"203.0.112.0/20", "198.51.100.7/32"}
     assert host.held() == {"203.0.112.0/20", "198.51.100.7/32"}
 

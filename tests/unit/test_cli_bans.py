@@ -83,7 +83,7 @@ def test_what_a_ban_would_hit_is_shown_by_state(host: CliHost) -> None:
 def test_a_standing_ban_that_overlaps_is_named(host: CliHost) -> None:
     host.run("ban", "203.0.113.7")
     ran = host.run("ban", "203.0.113.0/24")
-    assert "stands already: 203.0.113.7" in ran.out
+    assert "already banned: 203.0.113.7" in ran.out
 
 
 def test_a_ban_the_kernel_did_not_take_is_not_left_in_the_ledger(host: CliHost) -> None:

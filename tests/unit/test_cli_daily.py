@@ -27,9 +27,9 @@ def test_bans_that_stand_are_not_denied_where_none_is_what_was_asked_for(
     host: CliHost, choice: tuple[str, str]
 ) -> None:
     host.run("ban", "203.0.113.7", "--for", "1h")
-    assert "1 ban stands and is not what was asked for" in host.run("bans", *choice).out
+    assert "no active ban matches" in host.run("bans", *choice).out
     host.run("unban", "203.0.113.7")
-    assert host.run("bans", *choice).out == "no bans stand\n"
+    assert host.run("bans", *choice).out == "no active bans\n"
 
 
 def test_a_shipped_policy_that_is_not_in_effect_is_shown_and_said_not_to_be(host: CliHost) -> None:
@@ -97,7 +97,7 @@ def test_status_beside_a_dry_run_shows_bans_that_stand_for_real_and_no_sets_that
     monkeypatch.setattr("synguard.cli.status.agent_runs", lambda _: True)
     told_by_an_agent(host, Mode.DRY_RUN)
     shown = host.run("status").out
-    assert "bans that stand for real, made by hand or before the dry-run: 1" in shown
+    assert "active bans, made by hand or before the dry-run: 1" in shown
     assert "sg-v4-new" not in shown
     told_by_an_agent(host, Mode.ENFORCE)
     assert "sg-v4-new: 7 of 100" in host.run("status").out

@@ -46,7 +46,7 @@ USAGE = [
     ("review", "--still-hitting"),
     ("review", "--quiet", "1h"),
     ("report", "--json", "--format", "html"),
-    ("report", "--since", "yesterday"),
+    ("report", "--since", "tomorrow"),
     ("why", "nobody"),
     ("policy", "check", "/nowhere/web.toml"),
     ("policy", "show", "--policy", "nothing"),

@@ -73,8 +73,8 @@ def test_for_good(host: CliHost) -> None:
     ("words", "code", "said"),
     [
         (("2h",), 2, "for how long: --for 2h"),
-        ((), 2, "say how long: --for TIME, --until WHEN or --permanent"),
-        (("--for", "1h", "--permanent"), 2, "say how long"),
+        ((), 2, "give a length: --for TIME, --until WHEN or --permanent"),
+        (("--for", "1h", "--permanent"), 2, "give a length"),
         (("--until", "tomorrow"), 2, '"tomorrow" is no time'),
         (("--until", "2026-01-01T00:00Z"), 3, "ends later already"),
         (("--for", "30d"), 3, "say --permanent"),

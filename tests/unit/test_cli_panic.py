@@ -72,8 +72,8 @@ def test_everything_is_taken_back_and_it_stands(host: CliHost) -> None:
     told = host.run("panic", "--yes")
     assert told.code == 0
     assert told.out.splitlines() == [
-        "nothing is enforced now, and nothing of synguard's is in the kernel; no agent runs",
-        "bans lifted: 1; to come back: synguard panic --over",
+        "nothing is enforced now, and nothing of synguard is in the kernel; no agent runs",
+        "bans removed: 1; to come back: synguard panic --over",
     ]
     assert (host.active_bans(), host.held()) == (set(), set())
     assert Blackholes(host.state).standing(datetime.now(UTC)) == {}

@@ -100,7 +100,7 @@ def test_an_unban_by_hand_is_not_undone_by_this_hosts_own_decision_that_is_not_w
     own = replace(ban("a1", "203.0.113.9", Scope.ALL, start=now, seconds=600), evidence=evidence)
     with Ledger.open(tmp_path / "l.db") as ledger:
         ledger.add_bans([own])
-        ledger.end_bans(["a1"], now + timedelta(seconds=1), "lifted by hand")
+        ledger.end_bans(["a1"], now + timedelta(seconds=1), "unbanned by hand")
     answer = {"new": [item("203.0.113.9", "599s", origin="synguard"), item("203.0.113.8", "599s")]}
     bans, _ = followed(Given(answer), tmp_path)
     assert set(bans) == {"203.0.113.8/32"}

@@ -101,7 +101,7 @@ def test_no_secret_is_shown_anywhere_whatever_the_local_api_says(
     state.mkdir(mode=0o700)
     with member(state, crowdsec=settings) as scene:
         agent = scene.agent
-        agent._publisher.readers.append(lambda status: write_status(host.runtime, status))
+        agent.readers.append(lambda status: write_status(host.runtime, status))
         lasts_until(scene, lambda: caplog.text.count("answers 500") + caplog.text.count("log us in: 500") >= 1)
         lasts_until(scene, lambda: "crowdsec decisions" in caplog.text)
     host.configure("".join(f'crowdsec.{name} = "{value}"\n' for name, value in settings.items()))
@@ -109,7 +109,11 @@ def test_no_secret_is_shown_anywhere_whatever_the_local_api_says(
     with AgentLock(host.runtime):
         told += [host.run(*verb.split()).out for verb in ("status", "status --json", "fleet", "fleet --json", "doctor")]
     told += [host.run(*verb.split()).out for verb in ("doctor --json", "report --json", "policy show", "policy check")]
-    told += [repr(agent._config), str(agent._config.model_dump()), agent._config.model_dump_json()]
+    told += [
+        repr(agent._running.config),
+        str(agent._running.config.model_dump()),
+        agent._running.config.model_dump_json(),
+    ]
     assert all("answers 500: … is wrong" in text for text in (told[0], told[1], told[4], told[6]))
     for text in told:
         assert KEY not in text

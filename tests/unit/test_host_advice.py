@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from synguard import capabilities
 from synguard.doctor import host_checks
+from synguard.enforcer.challenge.obstacles import rule_obstacles
+from synguard.enforcer.challenge.ruleset import Ruleset
 from synguard.enforcer.iptables import xtables
 from synguard.errors import PlaneUnavailableError
 from synguard.policy.models import Config
@@ -34,6 +37,27 @@ def test_a_root_that_was_given_less_is_not_sent_to_sudo(monkeypatch: pytest.Monk
     )
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "root" in capabilities.how_to_get(["CAP_NET_ADMIN"])
+
+
+def test_what_is_not_permitted_is_answered_with_what_this_host_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uid 0 in a container was told to run as root by the checks of challenges, and to install what was there."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(capabilities, "missing_capabilities", lambda: ("CAP_NET_ADMIN",))
+    unread = Ruleset((), loose=True, unread="exit code 1")
+    assert "--cap-add=NET_ADMIN" in rule_obstacles(unread, (), ())[0].fix
+    monkeypatch.setattr(capabilities, "missing_capabilities", lambda: ())
+    assert rule_obstacles(unread, (), ())[0].fix.startswith("install the packages")
+
+
+def test_no_advice_to_become_root_is_given_without_a_look_at_who_asks() -> None:
+    """Who may be root already without the capability; files are another matter."""
+    home = Path(capabilities.__file__).parent
+    said = [
+        path
+        for path in home.rglob("*.py")
+        if re.search(r"CAP_\w+[^\n]*run as root|AmbientCapabilities", path.read_text())
+    ]
+    assert said == [home / "capabilities.py"]
 
 
 def test_a_plane_that_was_named_and_is_not_there_is_to_be_left_to_auto() -> None:

@@ -134,7 +134,7 @@ def test_the_test_verb_succeeds_where_all_take_it_and_fails_where_there_is_none(
     none = host.run("notify", "test")
     assert (none.code, none.err) == (
         1,
-        "synguard: no service is configured, so nobody is told: put urls or urls_file into [notify]\n",
+        "synguard: no service is configured, so no messages are sent: put urls or urls_file into [notify]\n",
     )
     with Web() as web:
         host.configure(f'[notify]\nurls = ["{web.url()}"]\n')

@@ -129,11 +129,24 @@ def test_lines_that_can_be_used_protect_beside_a_faulty_one(tmp_path: Path) -> N
     assert protected.problems[0].startswith(f"{path}:2: ")
 
 
+def test_a_file_that_is_written_in_place_keeps_whom_it_named_until_it_is_whole(tmp_path: Path) -> None:
+    """`curl … > friends` is an empty file for a second, then half a file: its readers saw a list without her."""
+    path = tmp_path / "friends"
+    path.write_text("192.0.2.20\n192.0.2.21\n")
+    known = read_protected(Allow(files=(path,)), places()).parts
+    for half in ("", "192.0.2.21\n192.0.2.2"):
+        path.write_text(half)
+        found = read_protected(Allow(files=(path,)), places(), known)
+        assert ip_network("192.0.2.20") in found.networks
+        assert found.problems == ()
+
+
 def test_what_a_source_that_reads_again_no_longer_names_is_not_protected_any_more(tmp_path: Path) -> None:
     path = tmp_path / "friends"
     path.write_text("192.0.2.20\n")
     known = read_protected(Allow(files=(path,)), places()).parts
     path.write_text("192.0.2.21\n")
+    os.utime(path, (0, 0))
     networks = read_protected(Allow(files=(path,)), places(), known).networks
     assert ip_network("192.0.2.21") in networks
     assert ip_network("192.0.2.20") not in networks

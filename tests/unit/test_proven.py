@@ -76,19 +76,28 @@ def test_one_who_connects_again_stays_proven() -> None:
     assert proven.seen_at(ip_network("192.0.2.1")) is None
 
 
+@pytest.mark.parametrize("served_at", [1.0, 2.0], ids=["the same moment", "later"])
 @pytest.mark.parametrize(
     ("served", "primed"),
     [
         ("2001:db8:5:7ff::3", [f"2001:db8:1:2::{j:x}" for j in range(1, 3001)]),
+        ("2001:db8:5:7ff::3", [f"2001:db8:1:{j:x}::1" for j in range(1, 3001)]),
+        ("2001:db8:5:7ff::3", [f"2001:db8:5:6{j:02x}::{k:x}" for j in range(250) for k in range(1, 13)]),
         ("10.9.200.3", [f"10.9.{j // 250 + 20}.{j % 250 + 1}" for j in range(3000)]),
     ],
+    ids=["a /64 of the /32", "a /48 of the /32", "a /56 of the /48", "some /24s of the /16"],
 )
-def test_many_handshakes_of_neighbours_do_not_push_out_who_is_first_seen_in_the_same_moment(
-    served: str, primed: list[str]
+def test_many_handshakes_of_neighbours_do_not_push_out_a_client(
+    served: str, primed: list[str], served_at: float
 ) -> None:
-    """Found by tests/property/test_adversary.py: when an agent starts, all peers of one /16 or /32 are equally old."""
+    """Found by tests/property/test_adversary.py: when an agent starts, all peers of one /16 or /32 are equally old.
+
+    Later it found a /48 each of whose addresses was in a /64 of its own.
+    """
     proven = ProvenPeers(600, 200)
-    proven.add(peers(*primed, served), 1.0)
+    proven.add(peers(*primed), 1.0)
+    proven.add(peers(served), served_at)
+    proven.add(peers(*primed[::-1]), 3.0)
     assert proven.count(ip_network(served)) == 1
     assert len(proven) <= 200
 

@@ -132,7 +132,7 @@ def test_whatever_recorded_the_replay_bans_what_the_agent_banned(tmp_path: Path)
 
     scene = Scene(tmp_path, POLICY)
     with Recorder(tmp_path / "x.rec", 1 << 24, "dry-run") as recorder:
-        scene.agent.record = recorder.record
+        scene.agent.sensing.record = recorder.record
         scene.lasts(2)
         scene.weather.half_open = {ATTACKER: 129}
         scene.weather.syn_pps = {ATTACKER: 5000, "203.0.113.9": 400}

@@ -9,11 +9,12 @@ import pytest
 
 from synguard.addresses import parse_network
 from synguard.ledger import BanRecord
-from synguard.model import Hits, Scope
+from synguard.model import Hits, Origin, Scope
 from synguard.output.tables import Column, print_table, printable
 from synguard.policy.models import Policy
 from synguard.readings import Protected
 from synguard.report.account import possible_false_positives_in
+from synguard.report.ban_table import print_bans
 from synguard.report.policy_view import judged_ports
 from synguard.report.review import Traces, candidates, grown_between
 from tests.support.bans import ban
@@ -86,7 +87,24 @@ def test_a_narrow_terminal_loses_columns_and_never_breaks_an_address(capsys: pyt
     print_table(columns, [[address, "n" * 60, "1h"]], width=80)
     out = capsys.readouterr().out
     assert address in out
-    assert "NOTE" not in out
+    assert out.splitlines()[0].split() == ["TARGET", "LEFT"]
+    assert out.splitlines()[-1] == "not shown in 80 columns: NOTE; all with | less -S"
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_bans_at_80_columns_show_why_and_how_to_name_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synguard.output.tables.terminal_width", lambda: 80)
+    usual = BanRecord(
+        replace(ban("m1f8c22d0aaaa", "203.0.113.128/25"), origin=Origin.MANUAL, reason="scanner"), packets=12345
+    )
+    print_bans([usual], NOW)
+    assert {"ID", "REASON", "PACKETS", "BY"} <= {*capsys.readouterr().out.splitlines()[0].split()}
+    print_bans([usual, BanRecord(replace(usual.ban, id="m2", dry_run=True))], NOW)
+    out = capsys.readouterr().out
+    assert "would ban" in out
+    assert "scanner" in out
     assert max(map(len, out.splitlines())) <= 80
 
 

@@ -45,6 +45,15 @@ def test_systemd_finds_no_fault_in_the_unit(unit: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_systemd_finds_no_fault_in_the_timer_of_the_report(tmp_path: Path) -> None:
+    for name in ("synguard-report.service", "synguard-report.timer"):
+        text = UNIT.with_name(name).read_text(encoding="utf-8")
+        program = Path(sys.executable).with_name("synguard")
+        (tmp_path / name).write_text(text.replace("ExecStart=synguard", f"ExecStart={program}"), encoding="utf-8")
+    done = analyze("verify", "--man=no", tmp_path / "synguard-report.timer")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_systemd_scores_the_unit_as_told(unit: Path) -> None:
     done = analyze("security", "--offline=yes", f"--threshold={MOST_EXPOSED * 10:.0f}", "--no-pager", unit)
     assert done.returncode == 0, done.stdout[-200:]

@@ -7,13 +7,13 @@ from ipaddress import ip_address, ip_network
 import numpy as np
 import pytest
 
-from synguard.agent.syn_sources import COUNT_AGAIN_S, SynSources
+from synguard.agent.syn_sources import COUNT_AGAIN_S, SynSources, blind_to
 from synguard.enforcer.challenge import layout
 from synguard.errors import PlaneError, SensorError
 from synguard.readings import EVERY_PORT, SynSample
 from synguard.sensors.syn_counts import COUNTED_FOR_S, CountedSyns, Records
 from tests.support.manual_clock import ManualClock
-from tests.support.traffic import counters, syns
+from tests.support.traffic import syns
 
 WEB = frozenset({80, 443})
 
@@ -57,16 +57,14 @@ class FakeProgram:
 
 
 class Host:
-    """Counts over a fake program, a clock turned by hand, and the kernel's counters."""
+    """Counts over a fake program, and a clock turned by hand."""
 
     def __init__(self, kept_per_second: int = 20_000) -> None:
         self.clock, self.program = ManualClock(), FakeProgram()
         self.there: FakeProgram | None = self.program
-        self.cookies = 0
         self.counted = CountedSyns(
             lambda: self.there,
             kept_per_second,
-            lambda now: counters(now, SyncookiesSent=self.cookies),
             self.clock.monotonic,
         )
         self.counted.open(self.clock.monotonic())
@@ -165,19 +163,6 @@ def test_a_program_that_was_detached_or_replaced_is_an_error() -> None:
     assert not host.counted.running
 
 
-def test_syns_that_pass_by_the_program_are_noticed_by_the_cookies_that_answer_them() -> None:
-    """SYNs with IP options are none of the program's business, and a flood of them must not come from nobody."""
-    host = Host()
-    for _ in range(9):
-        host.cookies += 500
-        host.program.send("198.51.100.7", 80, 400)
-        host.after(0.05)
-    host.cookies += 10_000
-    host.program.send("198.51.100.7", 80, 400)
-    with pytest.raises(SensorError, match="passed by the program"):
-        host.after(0.1)
-
-
 class FakeSampler:
     """A sampler that keeps one SYN at each read."""
 
@@ -224,6 +209,21 @@ def test_the_sampler_takes_over_at_once_and_the_program_is_asked_again_later() -
     both.close()
     both.open(1.0 + COUNT_AGAIN_S)
     assert (sampler.running, both.counting) == (False, True)
+
+
+def test_syns_that_do_not_pass_by_the_program_are_the_samplers() -> None:
+    """SYNs with IP options are none of the program's business, and a flood of them must not come from nobody."""
+    host, sampler = Host(), FakeSampler()
+    host.counted.close()
+    both = SynSources(sampler, host.counted)
+    both.open(0.0)
+    assert blind_to(both, 0.0, 1.0) == 0
+    assert both.counting
+    assert blind_to(both, 10_000.0, 1.0) == 0, "the sampler may see them"
+    assert not both.running
+    both.open(1.0)
+    assert (sampler.running, both.counting) == (True, False)
+    assert blind_to(both, 10_000.0, 2.0) == 10_000
 
 
 def test_without_a_program_the_sampler_is_all_there_is() -> None:

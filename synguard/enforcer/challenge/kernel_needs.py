@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from synguard.capabilities import how_to_get
 from synguard.enforcer.challenge import libbpf
 from synguard.enforcer.challenge.obstacles import Obstacle
 from synguard.errors import PlaneUnavailableError
@@ -64,7 +65,7 @@ def _rights(status: Path) -> Iterator[Obstacle]:
     missing = [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
     if missing:
         text = f"this process lacks {' and '.join(missing)}: it cannot load BPF programs"
-        yield Obstacle("rights", text, "run as root; in the service: AmbientCapabilities=CAP_BPF CAP_NET_ADMIN")
+        yield Obstacle("rights", text, how_to_get(missing))
 
 
 def _text(path: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from synguard.capabilities import permission_or
 from synguard.enforcer.challenge.handshakes import Entrance, Passage, passage
 from synguard.enforcer.challenge.packet_filter import BaseChain, FilterRule, Ports, Table, port_tests
 from synguard.enforcer.challenge.ruleset import Ruleset
@@ -47,7 +48,7 @@ def rule_obstacles(ruleset: Ruleset, ports: Iterable[int], entrances: Sequence[E
     ``entrances`` are the ways that clients' packets come in by.
     """
     if ruleset.unread:
-        fix = "run as root, with the packages iptables and nftables installed; then synguard doctor"
+        fix = f"{permission_or('install the packages iptables and nftables')}; then synguard doctor"
         return [Obstacle(UNREAD, f"the rules of this host's firewall are not known: {ruleset.unread}", fix)]
     candidates = _candidates(ruleset.tables, ports)
     found: dict[tuple[str, str], tuple[Obstacle, set[int]]] = {}

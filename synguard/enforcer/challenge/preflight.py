@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from synguard.capabilities import permission_or
 from synguard.enforcer.challenge import nf_rules
 from synguard.enforcer.challenge.handshakes import Entrance
 from synguard.enforcer.challenge.kernel_needs import kernel_obstacles
@@ -66,7 +67,7 @@ class ChallengePreflight:
             self.obstacles = (*kernel_obstacles(), *rule_obstacles(self._look(), ports, entrances))
             self._last_state = state
         except SynguardError as error:
-            fix = "run as root; then synguard doctor"
+            fix = permission_or("synguard doctor")
             self.obstacles = (Obstacle(UNREAD, f"what stands in the way of challenges is not known: {error}", fix),)
 
 

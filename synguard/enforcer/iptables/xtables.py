@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from synguard.capabilities import FOR_RULES, how_to_get
 from synguard.enforcer.iptables.c_libraries import found_by_loader
 from synguard.enforcer.iptables.option_entries import adapt
 from synguard.enforcer.iptables.rules import Rule, XtablesTable
@@ -53,7 +54,7 @@ def existing_tables(family: Family) -> frozenset[str]:
     except FileNotFoundError:
         return frozenset()
     except PermissionError as error:
-        raise NotPermittedError(f"Reading /proc/net/{name} is not permitted: run as root.") from error
+        raise NotPermittedError(f"Reading /proc/net/{name} is not permitted: {how_to_get(FOR_RULES)}.") from error
     except OSError as error:
         raise PlaneError(f"reading /proc/net/{name}", error.strerror or str(error)) from error
 

@@ -48,7 +48,7 @@ def frame_of(account: Account, zone: tzinfo | None = None) -> ChartFrame:
         bans=tuple(
             Mark(
                 record.ban.created_at.timestamp(),
-                f"{'would ban' if record.ban.dry_run else 'banned'} {format_network(record.ban.target)} at "
+                f"{record.ban.standing} {format_network(record.ban.target)} at "
                 f"{clock_time(record.ban.created_at, until)}",
             )
             for record in account.bans[:MOST_MARKS]

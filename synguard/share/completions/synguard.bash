@@ -56,7 +56,7 @@ _synguard() {
     'top,--limit') return ;;
     'top,--config') compopt -o default 2>/dev/null; return ;;
     'bans,--expiring') words='30s 10m 1h 2h 1d' ;;
-    'bans,--since') words='30s 10m 1h 2h 1d' ;;
+    'bans,--since') return ;;
     'bans,--target') return ;;
     'bans,--origin') words='auto manual crowdsec' ;;
     'bans,--scope') words='new all' ;;
@@ -87,7 +87,8 @@ _synguard() {
     'review,--extend') words='30s 10m 1h 2h 1d' ;;
     'review,--quiet') words='30s 10m 1h 2h 1d' ;;
     'review,--config') compopt -o default 2>/dev/null; return ;;
-    'report,--since') words='30s 10m 1h 2h 1d' ;;
+    'report,--since') return ;;
+    'report,--between') return ;;
     'report,--format') words='text json html' ;;
     'report,--output'|'report,-o') compopt -o default 2>/dev/null; return ;;
     'report,--config') compopt -o default 2>/dev/null; return ;;
@@ -137,7 +138,7 @@ _synguard() {
             'allow list') words='--config --json -h --help' ;;
             'import') words='--allow --for --dry-run --yes -y --config --json -h --help' ;;
             'review') words='--within --extend --still-hitting --release --quiet --apply-suggestions --make-permanent --yes -y --config --json -h --help' ;;
-            'report') words='--since --format --output -o --force --config --json -h --help' ;;
+            'report') words='--since --between --format --output -o --send --force --config --json -h --help' ;;
             'why') words='--config --json -h --help' ;;
             'enable') words='--confirm-within --confirm --off --force --yes -y --config --json -h --help' ;;
             'connections') words='--by --state --port --prefix-length --limit --listening --udp --watch --config --json -h --help' ;;

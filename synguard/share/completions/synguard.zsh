@@ -5,28 +5,28 @@ _synguard() {
   local curcontext=$curcontext state line
   local -a verbs
   verbs=(
-    'run:The agent in the foreground; dry-run unless told to enforce'
-    'status:Health, mode, pressure, incidents'
-    'top:All of it live\: pressure, sources, bans; ban and unban by key'
-    'bans:What is banned now, until when, and what it stopped'
+    'run:Run the agent in the foreground; dry-run by default'
+    'status:Show health, mode, pressure, incidents'
+    'top:Watch pressure, sources and bans live; ban and unban by key'
+    'bans:List active bans, their expiry, and what they stopped'
     'ban:Ban an address or prefix by hand'
-    'unban:Lift a ban'
-    'extend:Let bans last longer\: by a time, until a time, for good'
-    'allow:Who is never banned\: add, remove, list'
-    'import:Move in from csf, fail2ban, ddos-deflate, ufw, an ipset or nft'
-    'review:What ends soon\: still hitting or quiet, and what to do about it'
-    'report:What was banned or would have been, why, who was spared'
-    'why:Everything known about one address'
-    'enable:From dry-run to enforcing\: on trial, confirmed, or off'
-    'connections:Who is connected, in which state, to what'
+    'unban:Remove a ban'
+    'extend:Extend bans\: by a time, until a time, or without end'
+    'allow:Manage the allow-list\: add, remove, list'
+    'import:Import allow-lists and bans from csf, fail2ban, ufw and others'
+    'review:Review bans that expire soon\: extend or remove each'
+    'report:Report what was banned or would have been, and why'
+    'why:Show everything known about one address'
+    'enable:Switch from dry-run to enforcing\: on trial, confirmed, or off'
+    'connections:Show connections by state, source or port'
     'policy:Check, show, replay and suggest policies'
-    'notify:Messages\: where they go, and a test of each'
-    'fleet:The peers this host learns from and tells\: CrowdSec, BGP speakers'
-    'upstream:Blackhole an own address upstream, and release it'
-    'doctor:Whether this host can protect itself, and the fix where not'
-    'panic:Stop enforcing and lift every ban, until you say it is over'
-    'flush:Take everything of synguard'\''s out of the kernel; bans stay in the ledger'
-    'completion:What makes the Tab key complete, for bash, zsh and fish'
+    'notify:Show where messages go; send a test'
+    'fleet:Show the peers of the fleet\: CrowdSec, BGP speakers'
+    'upstream:Blackhole an address of this host upstream, or release it'
+    'doctor:Check whether this host can protect itself; name each fix'
+    'panic:Stop enforcing and remove every ban, until you end it'
+    'flush:Remove everything of synguard from the kernel; bans stay in the ledger'
+    'completion:Print the completion script for bash, zsh or fish'
   )
   _arguments -C \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
@@ -71,11 +71,11 @@ _synguard_run() {
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--dry-run[Report what would be banned; change nothing]' \
     '--enforce[Ban]' \
-    '--for[Stop by itself after this long]:TIME:(30s 10m 1h 2h 1d)' \
-    '--record[Write what sensors read, for policy replay]:FILE:_files' \
+    '--for[Stop after TIME]:TIME:(30s 10m 1h 2h 1d)' \
+    '--record[Record what sensors read, for policy replay]:FILE:_files' \
     '--record-limit[Stop recording at this size]:SIZE: ' \
     '--force[Replace the recording if it is there already]' \
-    '--log-format[text, or json\: one object a line]:FORM: ' \
+    '--log-format[Log format\: text, or json with one object a line]:FORM: ' \
     '(--verbose -v)--verbose[Log more]' '(--verbose -v)-v[Log more]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
 }
@@ -99,15 +99,15 @@ _synguard_top() {
 
 _synguard_bans() {
   _arguments -s \
-    '--expiring[Only those that end so soon]:TIME:(30s 10m 1h 2h 1d)' \
-    '--all-ended[Also bans that have ended, see --since]' \
-    '--since[With --all-ended\: begun how long ago]:TIME:(30s 10m 1h 2h 1d)' \
-    '--target[Only those that share an address with it]:TARGET: ' \
-    '--origin[Only those of the agent, or by hand]:auto|manual|crowdsec:(auto manual crowdsec)' \
-    '--scope[Only those of this scope]:new|all:(new all)' \
-    '--sort[Order of the rows; left is expires]:expires|left|created|packets|score|target:(expires left created packets score target)' \
-    '--limit[Rows a page; 0 for all. Default 50 at a terminal, else all]:N: ' \
-    '--page[Which page of --limit rows]:K: ' \
+    '--expiring[Only bans that expire within TIME]:TIME:(30s 10m 1h 2h 1d)' \
+    '--all-ended[Also bans that have ended; see --since]' \
+    '--since[With --all-ended\: bans made since WHEN\: 24h, 7d or yesterday]:WHEN: ' \
+    '--target[Only bans that share an address with TARGET]:TARGET: ' \
+    '--origin[Only bans of this origin; manual\: made by hand]:auto|manual|crowdsec:(auto manual crowdsec)' \
+    '--scope[Only bans of this scope]:new|all:(new all)' \
+    '--sort[Order of the rows; left is the same as expires]:expires|left|created|packets|score|target:(expires left created packets score target)' \
+    '--limit[Rows on a page; 0 for all. Default 50 at a terminal, else all]:N: ' \
+    '--page[Number of the page, of --limit rows each]:K: ' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
@@ -116,16 +116,16 @@ _synguard_bans() {
 _synguard_ban() {
   _arguments -s \
     '*--file[A list\: plain lines, columns, JSON, or ipset save]:LIST:_files' \
-    '--for[How long\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
+    '--for[Length of the ban\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
     '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
     '--action[drop in silence; reject with a TCP reset; challenge\: answer SYNs with cookies; limit\: a few of them]:drop|reject|challenge|limit:(drop reject challenge limit)' \
-    '--ports[Close only these local TCP ports]:80,443: ' \
-    '--reason[Why, for those who read the report]:TEXT: ' \
-    '--force[Also protected targets and very wide prefixes]' \
-    '--skip-refused[Leave out targets that are refused, and say which]' \
-    '--skip-faulty[Leave out lines of a list that cannot be used, and say which]' \
-    '--dry-run[Show what it would hit, change nothing]' \
-    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--ports[Only these local TCP ports]:80,443: ' \
+    '--reason[Reason, shown in lists and reports]:TEXT: ' \
+    '--force[Ban protected targets and very wide prefixes too]' \
+    '--skip-refused[Leave out refused targets, and name them]' \
+    '--skip-faulty[Leave out lines of a list that cannot be used, and name them]' \
+    '--dry-run[Show what would be affected; change nothing]' \
+    '(--yes -y)--yes[Do not ask for confirmation]' '(--yes -y)-y[Do not ask for confirmation]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
@@ -135,9 +135,9 @@ _synguard_ban() {
 _synguard_unban() {
   _arguments -s \
     '*--file[A list\: plain lines, columns, JSON, or ipset save]:LIST:_files' \
-    '--skip-faulty[Leave out lines of a list that cannot be used, and say which]' \
-    '--all[Lift every ban, automatic ones too]' \
-    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--skip-faulty[Leave out lines of a list that cannot be used, and name them]' \
+    '--all[Remove every ban, automatic ones too]' \
+    '(--yes -y)--yes[Do not ask for confirmation]' '(--yes -y)-y[Do not ask for confirmation]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
@@ -146,10 +146,10 @@ _synguard_unban() {
 
 _synguard_extend() {
   _arguments -s \
-    '--for[Time to add\: 30m, 2h, 7d]:TIME:(30s 10m 1h 2h 1d)' \
-    '--until[The new end\: "2026-12-01 08\:00", or with Z for UTC]:WHEN: ' \
-    '--permanent[No end]' \
-    '--force[No end also where the evidence against the target can be forged]' \
+    '--for[Extend by TIME\: 30m, 2h, 7d]:TIME:(30s 10m 1h 2h 1d)' \
+    '--until[New end\: "2026-12-01 08\:00" in local time, or with Z for UTC]:WHEN: ' \
+    '--permanent[Remove the end]' \
+    '--force[Allow --permanent although the evidence can be forged]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
@@ -181,9 +181,9 @@ _synguard_allow() {
 
 _synguard_allow_add() {
   _arguments -s \
-    '--comment[Who that is, for those who read on]:TEXT: ' \
-    '--for[Time until it ends\: 30m, 8h, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
-    '--force[Also prefixes wider than /8, or /32 for IPv6]' \
+    '--comment[Whose address it is, shown in lists]:TEXT: ' \
+    '--for[Length of the entry\: 30m, 8h, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
+    '--force[Allow prefixes wider than /8, or /32 for IPv6, too]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
@@ -207,10 +207,10 @@ _synguard_allow_list() {
 
 _synguard_import() {
   _arguments -s \
-    '--allow[Allow what the file names, instead of banning it]' \
-    '--for[Length of bans that have no end there]:TIME:(30s 10m 1h 2h 1d)' \
-    '--dry-run[Show what would be taken over, change nothing]' \
-    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--allow[Add the addresses to the allow-list instead of banning them]' \
+    '--for[Length of bans that have no end in that tool]:TIME:(30s 10m 1h 2h 1d)' \
+    '--dry-run[Show what would be imported; change nothing]' \
+    '(--yes -y)--yes[Do not ask for confirmation]' '(--yes -y)-y[Do not ask for confirmation]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
@@ -220,14 +220,14 @@ _synguard_import() {
 
 _synguard_review() {
   _arguments -s \
-    '--within[Bans that expire within TIME; any for all]:TIME:(30s 10m 1h 2h 1d)' \
+    '--within[Review bans that expire within TIME; any for all]:TIME:(30s 10m 1h 2h 1d)' \
     '--extend[Extend the selected bans by TIME]:TIME:(30s 10m 1h 2h 1d)' \
-    '--still-hitting[With --extend\: only those that still hit]' \
-    '--release[Lift them now]' \
-    '--quiet[With --release\: only those unseen for so long]:TIME:(30s 10m 1h 2h 1d)' \
-    '--apply-suggestions[Do what is suggested for each, after a yes]' \
-    '--make-permanent[Only what is suggested to have no end, after a yes]' \
-    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--still-hitting[With --extend\: only bans whose targets still hit]' \
+    '--release[Remove the selected bans now]' \
+    '--quiet[With --release\: only bans whose targets were quiet for TIME]:TIME:(30s 10m 1h 2h 1d)' \
+    '--apply-suggestions[Apply what is suggested for each ban; asks first]' \
+    '--make-permanent[Apply only the suggestions to remove the end; asks first]' \
+    '(--yes -y)--yes[Do not ask for confirmation]' '(--yes -y)-y[Do not ask for confirmation]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
@@ -236,10 +236,12 @@ _synguard_review() {
 
 _synguard_report() {
   _arguments -s \
-    '--since[How far back]:TIME:(30s 10m 1h 2h 1d)' \
-    '--format[How it is written; else as FILE is called, else text]:text|json|html:(text json html)' \
-    '(--output -o)--output[Write it here, not to the terminal; - for stdout]:FILE:_files' '(--output -o)-o[Write it here, not to the terminal; - for stdout]:FILE:_files' \
-    '--force[Write over a file that is no report]' \
+    '--since[Report since WHEN\: 24h, 7d, yesterday, 2026-12-01.  \[default\: 24h\]]:WHEN: ' \
+    '--between[Report from FROM to TO, each written like --since]:FROM TO: ' \
+    '--format[Format; by default from the name of FILE, else text]:text|json|html:(text json html)' \
+    '(--output -o)--output[Write to FILE; - for stdout]:FILE:_files' '(--output -o)-o[Write to FILE; - for stdout]:FILE:_files' \
+    '--send[Send the report to the services of \[notify\]; as a page by mail]' \
+    '--force[Overwrite a file that is no report]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
@@ -255,11 +257,11 @@ _synguard_why() {
 
 _synguard_enable() {
   _arguments -s \
-    '--confirm-within[On trial\: back to dry-run unless confirmed by then]:TIME:(30s 10m 1h 2h 1d)' \
-    '--confirm[Keep what is on trial; from a new connection]' \
-    '--off[Back to dry-run]' \
+    '--confirm-within[Enforce on trial\: go back to dry-run unless confirmed within TIME]:TIME:(30s 10m 1h 2h 1d)' \
+    '--confirm[Confirm the trial, from a new SSH connection]' \
+    '--off[Go back to dry-run]' \
     '--force[Ignore failed preflight checks]' \
-    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '(--yes -y)--yes[Do not ask for confirmation]' '(--yes -y)-y[Do not ask for confirmation]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
@@ -267,14 +269,14 @@ _synguard_enable() {
 
 _synguard_connections() {
   _arguments -s \
-    '--by[Count sockets by this]:source|prefix|port|state|process|remote:(source prefix port state process remote)' \
-    '*--state[Only this TCP state; may be repeated]:STATE:(ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING)' \
-    '*--port[Only these local ports\: 80,8000-8100]:PORT: ' \
-    '--prefix-length[Of --by prefix; default 24,48]:N[,M]: ' \
-    '--limit[Rows; 0 for all. Default 20, without --by 5]:N: ' \
-    '--listening[What listens, and how full its queues are]' \
+    '--by[Group sockets by this]:source|prefix|port|state|process|remote:(source prefix port state process remote)' \
+    '*--state[Count only this TCP state; may be repeated]:STATE:(ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING)' \
+    '*--port[Count only these local ports\: 80,8000-8100]:PORT: ' \
+    '--prefix-length[Prefix lengths for --by prefix; default 24,48]:N[,M]: ' \
+    '--limit[Number of rows; 0 for all. Default 20; without --by 5]:N: ' \
+    '--listening[Show listeners, and how full their queues are]' \
     '--udp[Count UDP sockets too]' \
-    '--watch[Read again so often\: 1s]:TIME:(30s 10m 1h 2h 1d)' \
+    '--watch[Refresh interval\: 1s]:TIME:(30s 10m 1h 2h 1d)' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
@@ -284,7 +286,7 @@ _synguard_policy() {
   local curcontext=$curcontext state line
   local -a verbs
   verbs=(
-    'check:Check policy and config files and tell every fault at once'
+    'check:Check policy and config files'
     'show:Show the policies in effect with every value'
     'replay:Play a recording through the policies and show what they would have done'
     'suggest:Suggest limits for the policies in effect from recorded traffic'
@@ -324,8 +326,8 @@ _synguard_policy_show() {
 
 _synguard_policy_replay() {
   _arguments -s \
-    '*--policy[Judge by this pack or policy file; may be given again]:PACK|FILE:{compadd bastion default mail proxied strict web; _files}' \
-    '--seed[Seed of what is random, such as jitter]:N: ' \
+    '*--policy[Replay with this pack or policy file; may be repeated]:PACK|FILE:{compadd bastion default mail proxied strict web; _files}' \
+    '--seed[Seed of random values, such as jitter]:N: ' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
@@ -334,9 +336,9 @@ _synguard_policy_replay() {
 
 _synguard_policy_suggest() {
   _arguments -s \
-    '(--output -o)--output[Write the pack here, not to stdout]:FILE:_files' '(--output -o)-o[Write the pack here, not to stdout]:FILE:_files' \
-    '--margin[Stand this many times above what was seen]:NUMBER: ' \
-    '--keep-incidents[Measure what looks like an attack too\: it was none]' \
+    '(--output -o)--output[Write the pack to FILE instead of stdout]:FILE:_files' '(--output -o)-o[Write the pack to FILE instead of stdout]:FILE:_files' \
+    '--margin[Set limits to NUMBER times what was seen]:NUMBER: ' \
+    '--keep-incidents[Measure incidents too\: they were no attacks]' \
     '--force[Replace the output file if it is there already]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
@@ -346,7 +348,7 @@ _synguard_policy_suggest() {
 
 _synguard_policy_example() {
   _arguments -s \
-    '--allow-list[An example of an allow-list file instead]' \
+    '--allow-list[Print an example of an allow-list file instead]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
 }
 
@@ -354,7 +356,7 @@ _synguard_notify() {
   local curcontext=$curcontext state line
   local -a verbs
   verbs=(
-    'test:Send a message that says it is a test to each service'
+    'test:Send a test message to each service'
     'show:Show where messages go'
   )
   _arguments -C \
@@ -417,8 +419,8 @@ _synguard_upstream() {
 
 _synguard_upstream_blackhole() {
   _arguments -s \
-    '--for[Time until it ends, at most 1d]:TIME:(30s 10m 1h 2h 1d)' \
-    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--for[Length of the blackhole, at most 1d]:TIME:(30s 10m 1h 2h 1d)' \
+    '(--yes -y)--yes[Do not ask for confirmation]' '(--yes -y)-y[Do not ask for confirmation]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
     '1:ADDRESS: '
@@ -447,8 +449,8 @@ _synguard_doctor() {
 
 _synguard_panic() {
   _arguments -s \
-    '--over[End it\: the config'\''s mode holds again]' \
-    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '--over[End the panic\: go back to the mode of the config]' \
+    '(--yes -y)--yes[Do not ask for confirmation]' '(--yes -y)-y[Do not ask for confirmation]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
@@ -456,7 +458,7 @@ _synguard_panic() {
 
 _synguard_flush() {
   _arguments -s \
-    '(--yes -y)--yes[Do not ask]' '(--yes -y)-y[Do not ask]' \
+    '(--yes -y)--yes[Do not ask for confirmation]' '(--yes -y)-y[Do not ask for confirmation]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'

@@ -24,6 +24,10 @@ class Look(_Plan):
     """TCP windows to draw from."""
     options: Literal["none", "mss", "linux", "windows"] = "linux"
     """TCP options, in the order that system writes them."""
+    headers: Annotated[tuple[int, ...], Field(max_length=32)] = ()
+    """IPv6 destination-options headers in front of TCP, each of so many bytes, a multiple of eight."""
+    fragment: Annotated[int, Field(ge=0, le=40, multiple_of=8)] = 0
+    """Bytes of TCP in the first of two IPv4 fragments; 0: whole."""
 
 
 class SourceGroup(_Plan):

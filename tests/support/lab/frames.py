@@ -14,8 +14,8 @@ from tests.support.lab.sources import U64, draw
 
 Rows = npt.NDArray[np.uint8]
 
-WIDEST: Final = 14 + 40 + 20 + 20
-"""Ethernet, IPv6, TCP and the longest options here: the width of a row."""
+WIDEST: Final = 1514
+"""The width of a row."""
 
 _OPTIONS: Final = {
     "none": b"",
@@ -25,6 +25,8 @@ _OPTIONS: Final = {
 }
 """MSS 1460 and what each system adds, in its order: ``mss,sok,ts,nop,ws`` and ``mss,nop,ws,nop,nop,sok`` to p0f."""
 
+_SKIPPED: Final = 0x1E
+"""An option that no one knows and whose type says to skip it; padding of more than seven bytes is refused."""
 _TIMESTAMP_AT: Final = 8
 """Offset of TSval within the ``linux`` options."""
 
@@ -47,17 +49,30 @@ class GroupFrames:
         self._ports = np.array(ports, np.uint16)
         self._version = group.version
         self._ip = 14
-        self._tcp = 34 if self._version == 4 else 54
+        self._tcp = (34 if self._version == 4 else 54) + sum(group.look.headers)
         self._template = _template(self._version, route, group.look)
         self.length = len(self._template)
 
     def build(self, count: int) -> Rows:
-        """Return ``count`` new frames, shape (count, ``length``)."""
-        rows = np.tile(self._template, (count, 1))
-        high, low = self._draw.take(count)
+        """Return ``count`` new frames, shape (count, ``length``); of fragments the two of a SYN follow one another."""
+        whole = -(-count // 2) if self._look.fragment else count
+        rows = np.tile(self._template, (whole, 1))
+        high, low = self._draw.take(whole)
         self._fill_ip(rows, high, low)
         self._fill_tcp(rows)
-        return rows
+        return self._cut(rows)[:count] if self._look.fragment else rows
+
+    def _cut(self, rows: Rows) -> Rows:
+        """Return both fragments of each; what is behind a fragment in its row is padding, as on Ethernet."""
+        first, length = self._look.fragment, rows.shape[1] - self._tcp
+        pairs = np.repeat(rows, 2, axis=0)
+        pairs[1::2, self._tcp : self._tcp + length - first] = rows[:, self._tcp + first :]
+        for half, size, place in ((0, first, 0x2000), (1, length - first, first // 8)):
+            _put16(pairs[half::2], self._ip + 2, np.full(len(rows), 20 + size, np.uint16))
+            _put16(pairs[half::2], self._ip + 6, np.full(len(rows), place, np.uint16))
+        pairs[:, self._ip + 10 : self._ip + 12] = 0
+        _put16(pairs, self._ip + 10, _checksum(_words(pairs[:, self._ip : self._ip + 20])))
+        return pairs
 
     def _fill_ip(self, rows: Rows, high: U64, low: U64) -> None:
         ttl = _ttl(self._look, high, low)
@@ -81,7 +96,8 @@ class GroupFrames:
         if self._look.options == "linux":
             stamp = at + 20 + _TIMESTAMP_AT
             rows[:, stamp : stamp + 4] = self._rng.integers(0, 256, (count, 4), np.uint8)
-        addresses = _words(rows[:, at - (8 if self._version == 4 else 32) : at])
+        end = self._ip + (20 if self._version == 4 else 40)
+        addresses = _words(rows[:, end - (8 if self._version == 4 else 32) : end])
         _put16(rows, at + 16, _checksum(_words(rows[:, at:]) + addresses + np.uint32(6 + rows.shape[1] - at)))
 
 
@@ -95,7 +111,12 @@ def _template(version: int, route: Route, look: Look) -> Rows:
         ip += bytes(4) + route.target4.packed
     else:
         ethernet = b"\x86\xdd"
-        ip = bytes([0x60, 0, 0, 0]) + tcp_length.to_bytes(2, "big") + bytes([6, 0]) + bytes(16) + route.target6.packed
+        kinds = [*(60 for _ in look.headers), 6]
+        payload = tcp_length + sum(look.headers)
+        ip = bytes([0x60, 0, 0, 0]) + payload.to_bytes(2, "big") + bytes([kinds[0], 0]) + bytes(16)
+        ip += route.target6.packed
+        for kind, size in zip(kinds[1:], look.headers, strict=True):
+            ip += bytes([kind, size // 8 - 1, _SKIPPED, size - 4]) + bytes(size - 4)
     return np.frombuffer(route.gateway_mac + route.source_mac + ethernet + ip + tcp, np.uint8)
 
 

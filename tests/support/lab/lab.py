@@ -144,10 +144,10 @@ class Lab:
         """Start Python's own web server instead of nginx, IPv4 only."""
         return self.keep(start_stdlib(self.victim, self.workdir, port, self.tuning.backlog))
 
-    def start_clients(self, plan: ClientPlan, label: str = "clients") -> Clients:
-        """Start legitimate clients; return once they begin."""
+    def start_clients(self, plan: ClientPlan, label: str = "clients", site: Namespace | None = None) -> Clients:
+        """Start legitimate clients, at their own site where no other is named; return once they begin."""
         command = lab_program("clients", plan.model_dump_json())
-        clients = self.keep(Clients(self.clients, command, self.workdir, label))
+        clients = self.keep(Clients(site or self.clients, command, self.workdir, label))
         clients.wait_line("started")
         return clients
 

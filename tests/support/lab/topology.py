@@ -44,6 +44,8 @@ class Victim:
     max_syn_backlog: int | None = None
     backlog: int = 511
     """``backlog=`` of the web server's listeners; the kernel caps it at ``somaxconn``."""
+    places: int = 60_000
+    """Connections that the web server takes in all."""
     dual_stack: bool = False
     """One listener for both families, which sees IPv4 as ``::ffff:a.b.c.d``, instead of one for each.
 

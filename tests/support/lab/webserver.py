@@ -24,7 +24,7 @@ worker_rlimit_nofile 65536;
 user root;
 pid {prefix}/nginx.pid;
 error_log {prefix}/error.log warn;
-events {{ worker_connections 60000; multi_accept on; }}
+events {{ worker_connections {places}; multi_accept on; }}
 http {{
     access_log off;
     client_body_temp_path {prefix}/body;
@@ -61,7 +61,7 @@ def nginx_config(prefix: Path, ports: tuple[int, ...], tuning: Victim) -> str:
     """Return what ``nginx.conf`` says of these ports; everything that nginx writes goes under ``prefix``."""
     listens = "\n".join(_listen(port, tuning) for port in ports)
     page = PAGE.decode().replace("\n", "\\n")
-    return _CONFIG.format(prefix=prefix, listens=listens, page=page)
+    return _CONFIG.format(prefix=prefix, listens=listens, page=page, places=tuning.places)
 
 
 def nginx_command(prefix: Path) -> list[str]:

@@ -43,7 +43,8 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "bans_by challenges proven_peers totals sampling_one_in ledger_bytes sensors running stale agent "
     "bans_left_out bans kernel_bans",
     "synguard bans": "id target scope action ports origin policy reason score times created_at expires_at left_s "
-    "dry_run forced evidence packets bytes answered passed dropped last_hit_at ended_at ended_why active in_kernel",
+    "dry_run forced header evidence packets bytes answered passed dropped last_hit_at ended_at ended_why active "
+    "in_kernel",
     "synguard ban": "dry_run counts bans impact left_out warnings",
     "synguard unban": "counts lifted",
     "synguard import": "changed allow bans pack left_out",

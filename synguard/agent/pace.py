@@ -1,0 +1,73 @@
+"""When the next tick comes: by the cadence, no dearer than the config allows, later while nothing stirs."""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import Final
+
+from synguard.agent.challenge_steps import ChallengeSteps
+from synguard.agent.resource_usage import ResourceUsage
+from synguard.agent.sensing import Sensing
+from synguard.clock import Clock
+from synguard.policy.models import Cadence
+
+REST_S: Final = 1.01
+"""Between two ticks of a calm host on which nothing stirs: what is due once a second is due then."""
+
+
+class Pace:
+    """Waits between ticks, and knows what they cost."""
+
+    def __init__(self, clock: Clock, sensing: Sensing, challenges: ChallengeSteps) -> None:
+        self.clock: Final = clock
+        self._sensing = sensing
+        self._challenges = challenges
+        self.usage = ResourceUsage(clock.monotonic())
+        self.stopping = False
+        """Set to end the loop after the present tick."""
+        self.begin(None)
+
+    def begin(self, for_s: float | None) -> None:
+        """Begin to tick, for so many seconds or without an end."""
+        self._ends_at = float("inf") if for_s is None else self.clock.monotonic() + for_s
+        self._next_at = float("inf")
+
+    def begin_tick(self) -> bool:
+        """Return whether there is another tick, which begins now."""
+        self._began, self._cpu_s, self._sampled = self.clock.monotonic(), time.thread_time(), self._sensing.sampling
+        return not self.stopping and self._began < self._ends_at
+
+    def wait(self, cadence: Cadence, *, calm: bool, idle: bool) -> None:
+        """Wait for the next tick; ``idle`` says that nothing is left to do before something stirs."""
+        self.usage.ticked(self.clock.monotonic() - self._began, self._began - self._next_at)
+        cost = time.thread_time() - self._cpu_s
+        sampling, alerted = self._sensing.sampling, self._sensing.scheduler.alerted(self._began)
+        every = cadence.calm if calm and not (sampling or alerted) else cadence.attack
+        self._next_at = min(self._began + max(every, cost / cadence.cpu_share), self._ends_at)
+        if alerted and sampling and not self._sampled:
+            self._next_at = self._began  # what was counted since the onset waits to be judged
+        glance, failing = self._sensing.sources.glance, self._sensing.scheduler.failing
+        quiet = calm and idle and not (sampling or alerted or failing)
+        if glance is None or self._sensing.record is not None or not quiet:
+            self._sleep()
+            return
+        rested_until = min(max(self._began + REST_S, self._next_at), self._ends_at)
+        while not (self._sleep() or self.stopping or self._next_at >= rested_until):
+            now = self.clock.monotonic()
+            if glance.stirred(now):
+                break
+            self._sensing.detector.rested(now)
+            self._next_at = min(now + cadence.calm, rested_until)
+
+    def _sleep(self) -> bool:
+        """Wait until the next tick; return whether SYNs became many meanwhile: by source they count from then on."""
+        seconds = self._next_at - self.clock.monotonic()
+        onset, program = self._challenges.onset_fd, self._challenges.program
+        if onset is None or program is None:
+            return self.clock.wait(seconds)
+        if select.select([onset], [], [], max(seconds, 0.0))[0]:
+            program.woken()
+            self._sensing.scheduler.alert(self.clock.monotonic())
+            return True
+        return self.clock.wait(0.0)  # a signal may have come meanwhile
