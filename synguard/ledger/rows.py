@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from synguard.addresses import Network, compact_network, format_network
-from synguard.ledger.records import BanRecord, VerdictRecord
+from synguard.ledger.records import BanRecord, ListedBan, VerdictRecord
 from synguard.model import (
     Action,
     Ban,
@@ -39,6 +39,11 @@ BAN_READ: Final = (
     "score, times, evidence, dry_run, forced, header, ended_at, ended_why, packets, bytes, last_hit_at, "
     "answered, passed"
 )
+BAN_LISTED: Final = (
+    "id, target, scope, action, ports, origin, policy, reason, score, times, created_at, expires_at, dry_run, forced, "
+    "header, evidence, packets, bytes, answered, passed, last_hit_at, ended_at, ended_why"
+)
+"""The columns of ``ListedBan``."""
 BAN_ENDS: Final = BAN_READ.split(", ").index("expires_at")
 STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
 """Which rows of the ban table stand."""
@@ -133,7 +138,13 @@ def evidence_text(evidence: Sequence[Evidence]) -> str:
     )
 
 
-def _evidence_of(text: str) -> tuple[Evidence, ...]:
+def listed_ban(row: Row) -> ListedBan:
+    """Return one row of ``BAN_LISTED``."""
+    return ListedBan._make((*row[:15], evidence_of(row[15]), *row[16:]))
+
+
+def evidence_of(text: str) -> tuple[Evidence, ...]:
+    """Return what ``evidence_text`` wrote."""
     if text == "[]":
         return ()
     return tuple(
@@ -190,7 +201,7 @@ def ban_of(row: Row) -> Ban:
         ports=_ports_of(ports),
         score=score,
         times=times,
-        evidence=_evidence_of(evidence),
+        evidence=evidence_of(evidence),
         dry_run=bool(dry_run),
         forced=bool(forced),
         header=SynHeader.parse(header) if header else None,
@@ -207,7 +218,7 @@ def verdict_record(row: Row) -> VerdictRecord:
         score=peak,
         policy=policy,
         reason=reason,
-        evidence=_evidence_of(evidence),
+        evidence=evidence_of(evidence),
         cause=Cause(cause),
     )
     return VerdictRecord(verdict, from_us(first_at), from_us(last_at), times, incident, bool(others))

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from synguard.addresses import parse_network
+from synguard.enforcer.beside import stopped_by
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
-from synguard.enforcer.plane import Delta, Desired, Plane
+from synguard.enforcer.plane import Delta, Desired, Plane, Stopped
 from synguard.enforcer.reconcile.delta import delta
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import SplitPlane, split_plane
@@ -263,3 +264,17 @@ def test_two_bans_that_want_the_same_member_do_not_take_it_from_each_other(plane
     rest = wanted(both.bans["short"], both.bans["inner"])
     reconciler.reconcile(rest, now())
     assert set(plane.read().bans["short"].ports) == {80, 443}
+
+
+def test_what_is_told_in_brief_is_what_is_read_back(plane: Plane) -> None:
+    """Of 100,000 bans nobody waits for an object each, or, for a page of them, for more than the page."""
+    bring(plane, everything(plane))
+    target = "192.0.2.0/24"
+    assert stopped_by(plane).targets == Stopped.of(plane.read()).targets
+    absent = ban("absent", "192.0.2.0/25"), ban("other-port", "198.51.100.7", ports=(81,))
+    alone = stopped_by(plane, [*EVERY_SHAPE[:3], *absent])
+    assert target in alone.targets
+    assert "192.0.2.0/25" not in alone.targets
+    plane.flush()
+    assert not stopped_by(plane).targets
+    assert stopped_by(plane, EVERY_SHAPE).missing
