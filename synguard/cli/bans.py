@@ -91,12 +91,12 @@ def bans(
     with many_objects(), opened_ledger(settings) as ledger:
         if json and not rows and not sys.stdout.isatty():
             stopped = _stopped(ledger, settings, now)
-            _print_all(ledger.list_rows(choice, sort, now), stopped and stopped.targets, now)
+            _print_all(ledger.list_rows(choice, sort, now), None if stopped is None else stopped.targets, now)
             return
         of = ledger.count_bans(choice, now)
         page_of = [*_page(ledger, choice, sort, now, rows, page)] if rows and sort is not BanOrder.PACKETS else []
         stopped = _stopped(ledger, settings, now, page_of)
-        held = stopped and stopped.targets
+        held = None if stopped is None else stopped.targets
         if not page_of or (stopped and stopped.hits):
             page_of = [*_page(ledger, choice, sort, now, rows, page)]  # with the counts that were just kept
         if json:
