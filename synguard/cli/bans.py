@@ -88,7 +88,7 @@ def bans(
         origin=origin,
         scope=scope,
     )
-    with many_objects(), opened_ledger(settings) as ledger:
+    with many_objects(), opened_ledger(settings, reading=True) as ledger:
         if json and not rows and not sys.stdout.isatty():
             stopped = _stopped(ledger, settings, now)
             _print_all(ledger.list_rows(choice, sort, now), None if stopped is None else stopped.targets, now)

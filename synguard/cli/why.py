@@ -47,7 +47,7 @@ def _known(network: Network, config: Path | None) -> Knowledge:
     """Gather what ledger, agent, sockets and protection know of a network."""
     settings = loaded(config)
     warnings: list[str] = []
-    with opened_ledger(settings) as ledger:
+    with opened_ledger(settings, reading=True) as ledger:
         bans, verdicts = tuple(ledger.bans_of(network)), tuple(ledger.verdicts_of(network))
     protected = protected_here(settings)
     around, trouble = read_host_context(protected, ())

@@ -97,7 +97,7 @@ class ActiveBans:
         return list(self._of_header.values())
 
     def remove(self, ban: Ban, now: datetime | None = None) -> None:
-        """Let go of a ban, if it is known; the rows of one that has lapsed at ``now`` have ended by themselves."""
+        """Let go of a ban, if it is known; the rows of one that has expired at ``now`` have ended by themselves."""
         bans = self._by_target.get(ban.target, ())
         rest = tuple(one for one in bans if one.id != ban.id)
         if len(rest) == len(bans):
@@ -129,7 +129,7 @@ class ActiveBans:
             del self._lengths[width]
 
     def follow(self, arrived: Collection[Ban], departed: Collection[Ban], now: datetime) -> None:
-        """Take in what came and went; rows of what has lapsed end by themselves, and many that have not are made anew.
+        """Take in what came and went; rows of what has expired end by themselves, and many that have not are made anew.
 
         ``departed`` go first: one that was replaced may have the target of one that arrived.
         """

@@ -17,7 +17,7 @@ class BanRecord:
 
     ban: Ban
     ended_at: datetime | None = None
-    """When it was ended; None where it stands, or has lapsed with nothing in its place."""
+    """When it was ended; None where it stands, or has expired with nothing in its place."""
     ended_why: str = ""
     """``replaced``, ``expired``, or the words given to ``end_bans``; empty while ``ended_at`` is None."""
     packets: int = 0
@@ -36,7 +36,7 @@ class BanRecord:
         return self.packets - self.answered
 
     def stands(self, now: datetime) -> bool:
-        """Return whether the ban is neither ended nor lapsed at ``now``."""
+        """Return whether the ban is neither ended nor expired at ``now``."""
         return self.ended_at is None and self.ban.active(now)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -59,6 +60,7 @@ INCIDENT_COLUMNS: Final = (
 )
 
 
+_EVIDENCE: Final = [item.name for item in fields(Evidence)]
 _SCOPES: Final = {one.value: one for one in Scope}
 _ACTIONS: Final = {one.value: one for one in Action}
 _ORIGINS: Final = {one.value: one for one in Origin}
@@ -78,7 +80,8 @@ def from_us(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
-def _maybe_us(moment: datetime | None) -> int | None:
+def maybe_us(moment: datetime | None) -> int | None:
+    """Return the same, and None for none."""
     return None if moment is None else to_us(moment)
 
 
@@ -122,20 +125,7 @@ def evidence_text(evidence: Sequence[Evidence]) -> str:
     """Return evidence as a JSON list of objects with the fields' own names."""
     if not evidence:
         return "[]"
-    return json.dumps(
-        [
-            {
-                "signal": one.signal.value,
-                "value": one.value,
-                "limit": one.limit,
-                "ports": one.ports,
-                "sources": one.sources,
-                "error": one.error,
-            }
-            for one in evidence
-        ],
-        separators=(",", ":"),
-    )
+    return json.dumps([{name: getattr(one, name) for name in _EVIDENCE} for one in evidence], separators=(",", ":"))
 
 
 def listed_ban(row: Row) -> ListedBan:
@@ -165,7 +155,7 @@ def ban_row(ban: Ban) -> Row:
         ban.policy,
         ban.reason,
         to_us(ban.created_at),
-        _maybe_us(ban.expires_at),
+        maybe_us(ban.expires_at),
         ports_text(ban.ports),
         ban.score,
         ban.times,
@@ -226,20 +216,8 @@ def verdict_record(row: Row) -> VerdictRecord:
 
 def incident_row(incident: Incident) -> Row:
     """Return ``INCIDENT_COLUMNS`` of one incident."""
-    return (
-        incident.id,
-        incident.phase.value,
-        incident.kind,
-        to_us(incident.started_at),
-        _maybe_us(incident.ended_at),
-        incident.peak_half_open,
-        incident.peak_syn_pps,
-        incident.peak_connections,
-        incident.sources,
-        incident.bans,
-        incident.spared,
-        incident.note,
-    )
+    times = {"started_at": to_us(incident.started_at), "ended_at": maybe_us(incident.ended_at)}
+    return tuple(times.get(name, getattr(incident, name)) for name in INCIDENT_COLUMNS.split(", "))
 
 
 def incident_of(row: Row) -> Incident:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from synguard.network_words import network_of_word
 
 PROBE_LINES: Final = 50
 """Lines that are looked at to find the format."""
+_BETWEEN: Final = re.compile(r"[\s,;|]+")
 MOST_OF_RANGE: Final = 32
 """Prefixes that one range may become."""
 
@@ -99,13 +101,19 @@ def networks_of_word(word: str) -> list[Network]:
     return cover
 
 
+def several(word: str) -> list[str]:
+    """Return the addresses of a word that holds more than one with something between them; nothing for any other."""
+    found = [part for part in _BETWEEN.split(word) if part] if _BETWEEN.search(word) else []
+    return found if len(found) > 1 and all(map(_is_network, found)) else []
+
+
 def _plain(line: str) -> list[Entry]:
     cut = min((at for mark in _MARKS if (at := line.find(mark)) >= 0), default=len(line))
     word = line[:cut].strip()
     if not word:
         return []
     comment = line[cut + 1 :].lstrip("#; \t").strip() if cut < len(line) else ""
-    if line[cut : cut + 1] == ";" and _is_network(comment.partition(";")[0].strip()):
+    if (line[cut : cut + 1] == ";" and _is_network(comment.partition(";")[0].strip())) or several(word):
         raise ValueError(f'"{line.strip()[:90]}" names several addresses: write one a line')
     if "|" in word:
         raise ValueError(f'"{word[:90]}" is a rule for ports as csf has them: synguard import csf reads those')

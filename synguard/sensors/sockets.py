@@ -65,8 +65,8 @@ class SocketTables:
         Raises:
             SensorError: No whole table could be had.
         """
+        table = self._waiting_rows(now)
         listening = local_ports(self._listening_rows(now))
-        table = self._in(now, _HALF_OPEN)
         self._waiting = now, table
         elsewhere = set(local_ports(table)).difference(listening, self._served)
         self._served.update(sorted(elsewhere)[: MOST_SERVED - len(self._served)])
@@ -160,11 +160,26 @@ class SocketTables:
         rows = self._diag_tcp(states)
         return rows.table if rows is not None else _in_states(self._by_psutil_at(now).table, states)
 
-    def _listening_rows(self, now: float) -> SocketTable:
-        """Return the listening sockets, read once per moment ``now``; very many of them once in `SELDOM_S`."""
+    def _waiting_rows(self, now: float) -> SocketTable:
+        """Return half-open sockets; listening ones come in the same dump, whose fixed cost is a walk of the hash."""
+        if self._listening_due(now):
+            rows = self._diag_tcp(_LISTENING | _HALF_OPEN)
+            if rows is not None:
+                listens = rows.table.state == TcpState.LISTEN
+                self._listening = now, rows.where(listens)
+                return rows.table.where(~listens)
+        return self._in(now, _HALF_OPEN)
+
+    def _listening_due(self, now: float) -> bool:
+        """Return whether listening sockets were not read at ``now``; very many of them are read once in `SELDOM_S`."""
         last = self._listening
-        fresh = last is not None and (last[0] == now or (len(last[1]) > MANY and last[0] <= now < last[0] + SELDOM_S))
-        if not self._refusal and not fresh:
+        if last is None:
+            return True
+        return not (last[0] == now or (len(last[1]) > MANY and last[0] <= now < last[0] + SELDOM_S))
+
+    def _listening_rows(self, now: float) -> SocketTable:
+        """Return the listening sockets, read once per moment ``now``; very many of them more seldom."""
+        if not self._refusal and self._listening_due(now):
             rows = self._diag_tcp(_LISTENING)
             self._listening = None if rows is None else (now, rows)
         if self._listening and not self._refusal:

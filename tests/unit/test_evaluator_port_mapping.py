@@ -52,7 +52,7 @@ def closed(
         ((), {80: ()}, ()),
     ],
 )
-def test_a_ban_closes_every_door_of_what_is_attacked_once(
+def test_a_ban_closes_every_published_port_of_what_is_attacked_once(
     ports: tuple[int, ...], port_mapping: dict[int, tuple[int, ...]], expected: tuple[int, ...]
 ) -> None:
     """One ban: at the second hearing the first one is known to hold, though it names other ports than the evidence."""

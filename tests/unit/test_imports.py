@@ -17,7 +17,8 @@ SOURCE = Path(__file__).parents[2] / "synguard"
 LEAVES: dict[str, set[str]] = {
     "errors": set(), "units": set(), "clock": set(), "addresses": {"compact_networks"}, "plain": set(), "memory": set(),
     "compact_networks": set(), "network_words": {"addresses"}, "netlink": {"errors"},
-    "jsonable": {"addresses", "clock"}, "private": {"errors"}, "programs": set(), "capabilities": {"errors", "logs"},
+    "jsonable": {"addresses", "clock"}, "private": {"errors", "readers"}, "readers": set(), "programs": set(),
+    "capabilities": {"errors", "logs"},
 }  # fmt: skip
 WORDS = {"model": {"addresses"}, "readings": {"addresses"}}
 LOW = {*LEAVES, *WORDS, "policy"}
@@ -36,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "enforcer": {*LOW, "logs"},
     "ledger": LOW,
     "notify": {*LOW, "logs"},  # what it tells, the agent hands to it
-    "fleet": {*LOW, "ledger", "logs", "synguard"},  # the version
+    "fleet": {*LOW, "ledger", "enforcer", "logs", "synguard"},  # the version
     "status": {*LOW, "logs", "output", "detector", "decision", "enforcer"},
     "metrics": {*LOW, "logs", "status", "synguard"},  # the version
     "doctor": {*LOW, *HOST, "output", "notify", "fleet", "status"},

@@ -112,7 +112,7 @@ def member_lines(change: Delta, now: datetime) -> Iterator[str]:
     """Yield the change as ``ipset restore`` lines: exceptions in, bans out, bans in, exceptions out.
 
     A member that is both removed and added is only updated, so that its target is stopped throughout; it keeps its
-    counters as long as the ban is the same. Bans that have lapsed at ``now`` are not added.
+    counters as long as the ban is the same. Bans that have expired at ``now`` are not added.
     """
     yield from _exception_lines("add", Kind.ALLOW, change.allow_add)
     yield from _exception_lines("add", Kind.PROVEN, change.proven_add)

@@ -64,7 +64,7 @@ def element_lines(
     The kernel cannot give an element another comment, nor before Linux 6.12 another timeout, so an element that
     changes is deleted and created with its ``counts``. ``there`` are the sets that exist already. Creating what exists
     and deleting what does not are refused; ``careful`` makes an element exist before it is deleted, and deletes it
-    before it is created, which takes three times as long and cannot fail. Bans that have lapsed are not added.
+    before it is created, which takes three times as long and cannot fail. Bans that have expired are not added.
     """
     adding = [ban for ban in change.add if ban.active(now)]
     coming = {slot: _element(slot[1], ban, now, counts.get(slot)) for ban in adding for slot in slots(ban)}
