@@ -19,7 +19,6 @@ from synguard.addresses import Network, format_network
 from synguard.enforcer.names import (
     FAMILIES,
     SET_NAMES,
-    SET_PREFIX,
     SPARE_SET,
     Family,
     Kind,
@@ -31,7 +30,7 @@ from synguard.enforcer.names import (
     set_name,
     size_of,
 )
-from synguard.enforcer.plane import Actual, Delta, Stopped
+from synguard.enforcer.plane import Actual, Delta
 from synguard.memory import at_once
 from synguard.model import Ban, Hits, KernelBan
 from synguard.network_words import network_of_word
@@ -207,21 +206,6 @@ class SavedSets(SetMembers):
             missing=gone,
             foreign=(*self.foreign, *foreign),
         )
-
-
-_TARGET: Final = re.compile(rf"^add {SET_PREFIX}(?:all|new|port)-\S+ ([^ ,]+)", re.MULTILINE)
-_COUNTED: Final = re.compile(r'packets ([1-9]\d{0,19}) bytes (\d{1,20}) comment "synguard ban (\S+) until ')
-
-
-def stopped_in(text: str) -> Stopped:
-    """Return what the bans in the output of ``ipset save`` stop; a ban's counts are summed over its members."""
-    hits: dict[str, Hits] = {}
-    for packets, octets, ban_id in _COUNTED.findall(text):
-        hits[ban_id] = hits.get(ban_id, Hits(0, 0)) + Hits(int(packets), int(octets))
-    targets = {
-        format_network(network_of_word(one)) if "." in one and ":" in one else one for one in _TARGET.findall(text)
-    }
-    return Stopped(targets, hits)
 
 
 _Group = tuple[str, str, str]

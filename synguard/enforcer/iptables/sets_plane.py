@@ -13,7 +13,8 @@ from synguard.enforcer import flush
 from synguard.enforcer.iptables import ipset, set_members, set_test
 from synguard.enforcer.iptables.chains import edit, mend
 from synguard.enforcer.iptables.rules import Rule, tables
-from synguard.enforcer.iptables.set_members import SavedSets, frame_lines, lines_by_set, member_lines, stopped_in
+from synguard.enforcer.iptables.saved_text import stopped_in
+from synguard.enforcer.iptables.set_members import SavedSets, frame_lines, lines_by_set, member_lines
 from synguard.enforcer.iptables.tables import check_tables, look_over, show_chains
 from synguard.enforcer.iptables.xtables import families_here
 from synguard.enforcer.limits import ensure_possible
