@@ -40,7 +40,7 @@ class BanRecord:
         return self.ended_at is None and self.ban.active(now)
 
 
-class ListedBan(NamedTuple):
+class ListedBan(NamedTuple):  # wide: one record, a field a column of the ledger
     """A ban as it stands in the table, for lists of very many: nothing of it is taken apart but its evidence."""
 
     id: str
