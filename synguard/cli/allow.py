@@ -113,7 +113,8 @@ def remove(targets: Targets, config: ConfigFile = None, json: Json = False) -> N
     Examples:
       synguard allow remove 203.0.113.0/24
 
-    A host name of an entry stands for its addresses. What the config, its files or this host itself protect stays protected.
+    A host name of an entry stands for its addresses. What the config, its files
+    or this host itself protect stays protected.
     """
     from synguard.cli.context import utcnow
 
