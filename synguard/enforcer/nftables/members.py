@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 from typing import TypeAlias
 
+from synguard.addresses import compact_network
 from synguard.enforcer.iptables.set_members import SetMembers
 from synguard.enforcer.nftables.elements import Element
 from synguard.enforcer.nftables.layout import SetId, Slot
@@ -24,7 +25,8 @@ def packed(slot: Slot) -> bytes:
 
 def take_elements(members: SetMembers, one: SetId, elements: Iterable[Element]) -> None:
     """Note what one set holds; a ban's elements differ in the port alone and are taken together."""
-    size, network = (4, IPv4Network) if one.family == 4 else (16, IPv6Network)
+    size = 4 if one.family == 4 else 16
+    beyond = (1 << (8 * size - one.length)) - 1
     ports: dict[_Group, list[int]] = defaultdict(list)
     counts: dict[_Group, Hits] = {}
     for key, comment, packets, octets in elements:
@@ -34,11 +36,11 @@ def take_elements(members: SetMembers, one: SetId, elements: Iterable[Element]) 
         if one.kind.by_port:
             ports[group].append(int.from_bytes(key[size : size + 2], "big"))
     for (address, comment), hits in counts.items():
-        try:
-            target = network((address, one.length))
-        except ValueError:  # bits beyond the mask: no packet can match it
+        start = int.from_bytes(address, "big")
+        if len(address) != size or start & beyond:  # bits beyond the mask: no packet can match it
             members.foreign.append(f"{_shown(address)} in set {one.name}")
             continue
+        target = compact_network(one.family, start, one.length)
         found = tuple(sorted(ports.get((address, comment), ())))
         members.take(one.kind, target, comment, found, hits, one.name)
 
