@@ -81,7 +81,7 @@ debians: setup ## the whole of `make test` on Debian 12, 13 and testing, Python 
 	.ci/system-packages --for-debians
 	$(PY) -m pytest -s -m debians tests/package/test_debians.py $(if $(SHORT),-k '$(WHEEL_ON_13)',$(if $(SUITE),-k '$(SUITE)'))
 
-kernels: setup ## what must work, tried in other kernels under software emulation, half an hour (KERNEL=trixie for one)
+kernels: setup ## what must work, tried in other kernels under software emulation, half an hour (KERNEL=bookworm, trixie, backports for one)
 	.ci/system-packages --for-kernels
 	$(PY) -m pytest -s -m kernels tests/package/test_kernels.py $(if $(KERNEL),-k '$(KERNEL)')
 

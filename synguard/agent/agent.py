@@ -102,6 +102,12 @@ class Agent:
         return self._running.mode
 
     @property
+    def plane(self) -> str:
+        """The name of the plane that bans are brought to; empty while it does not hold what is wanted."""
+        enforcement = self._parts.enforcement
+        return "" if enforcement.problem else enforcement.plane.name
+
+    @property
     def by_hand(self) -> Mapping[str, Ban]:
         """In dry-run, the bans that are active for real; none while the agent enforces."""
         return self._parts.enforcement.by_hand

@@ -29,6 +29,7 @@ from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.glance import glance
+from synguard.enforcer.locks import APPLY_LOCK
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import split_plane
@@ -42,7 +43,7 @@ from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
 from synguard.readers import share
-from synguard.sensors.counters import read_counters, read_segments
+from synguard.sensors.counters import read_counters, read_segments, segments_arrived
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
@@ -55,7 +56,6 @@ from synguard.status.conditions import Code
 
 log: Final = logging.getLogger(__name__)
 
-APPLY_LOCK: Final = "apply.lock"
 LEDGER_WAIT_S: Final = 0.5
 """How long one tick may wait for another process's write; a verb's takes milliseconds."""
 
@@ -197,7 +197,7 @@ def plane_for(config: Config, clock: Clock) -> Plane:
 
 def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
-    most, tables = config.sampler.kept_per_second, SocketTables()
+    most, tables = config.sampler.kept_per_second, SocketTables(arrived=segments_arrived)
 
     sampler = SynSampler(most)
     syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))

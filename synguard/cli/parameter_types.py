@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from synguard.addresses import Address, Network, parse_address, parse_network
 from synguard.errors import UsageError
+from synguard.operator.list_formats import networks_of_word, several
 from synguard.plain import printable
 from synguard.units import parse_duration, parse_ports, parse_size
 
@@ -28,7 +29,7 @@ def network(word: str) -> Network:
 
 
 def networks(words: Iterable[str], text_option: str = "", time_option: str = "") -> list[Network]:
-    """Return the addresses and prefixes an operator typed, once each.
+    """Return the addresses and prefixes an operator typed, once each; of a range those that cover it.
 
     Raises:
         UsageError: A word is neither; one that belongs behind an option names it.
@@ -36,13 +37,15 @@ def networks(words: Iterable[str], text_option: str = "", time_option: str = "")
     found: dict[Network, None] = {}
     for word in words:
         try:
-            found[parse_network(word)] = None
+            found |= dict.fromkeys(networks_of_word(word))
         except ValueError as error:
             raise UsageError(f"{error}{_meant(word, text_option if found else '', time_option)}") from error
     return [*found]
 
 
 def _meant(word: str, text_option: str, time_option: str) -> str:
+    if apart := several(word):
+        return f"; write them apart: {' '.join(apart)}"
     if time_option and (word == "permanent" or is_duration(word)):
         return f"; for how long: {time_option} {word}"
     if text_option and not set(word) & set(".:/"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -63,7 +63,9 @@ def unban(
     if (bool(targets) or bool(paths)) == everything:
         raise UsageError("name what to unban: a TARGET as `synguard bans` lists it, --file LIST, - or --all")
     settings = loaded(config)
-    wanted: dict[str | Network, None] = {ban_id_or_network(word): None for word in targets or () if word != "-"}
+    wanted: dict[str | Network, None] = dict.fromkeys(
+        one for word in targets or () if word != "-" for one in ban_id_or_networks(word)
+    )
     if everything:
         confirmed("remove every ban?", yes=yes, doing="removing every ban")
     with many_objects(), steps(4, LONG if paths else len(wanted)) as step:
@@ -75,17 +77,17 @@ def unban(
         _unban(wanted, settings, json, step)
 
 
-def ban_id_or_network(word: str, time_option: str = "") -> str | Network:
-    """Return the network that a word names, or the word where it is a ban's id.
+def ban_id_or_networks(word: str, time_option: str = "") -> Sequence[str | Network]:
+    """Return the networks that a word names, several for a range, or the word where it is a ban's id.
 
     Raises:
         UsageError: It is neither.
     """
     try:
-        return parameter_types.networks([word], time_option=time_option)[0]
+        return parameter_types.networks([word], time_option=time_option)
     except UsageError:
         if _ID.fullmatch(word) and not (time_option and parameter_types.is_duration(word)):
-            return word
+            return [word]
         raise
 
 

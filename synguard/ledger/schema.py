@@ -170,7 +170,20 @@ _V4: Final = (
 
 _V5: Final = ("ALTER TABLE verdict ADD COLUMN cause TEXT NOT NULL DEFAULT ''",)
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5)
+_V6: Final = (
+    """
+    CREATE TABLE arriving (
+        seq        INTEGER PRIMARY KEY,
+        origin     TEXT NOT NULL,
+        policy     TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        dry_run    INTEGER NOT NULL,
+        bans       TEXT NOT NULL
+    )
+    """,
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5, _V6)
 """Step *n* brings a file from version *n* to *n* + 1; a step, once released, never changes."""
 
 VERSION: Final = len(MIGRATIONS)

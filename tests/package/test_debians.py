@@ -42,7 +42,7 @@ def test_a_clone_runs_and_all_of_make_test_passes_on_this_debian(suite: str, tmp
         clone = debian.root / "root/synguard"
         subprocess.run(["git", "clone", "-q", REPOSITORY, clone], check=True)
         if suite in WITHOUT_CROWDSEC:
-            shutil.copytree(REPOSITORY / ".venv/crowdsec", clone / ".venv/crowdsec", symlinks=True)
+            shutil.copytree(REPOSITORY / ".venv/unpacked", clone / ".venv/unpacked", symlinks=True)
         debian.run("cd synguard && make setup", timeout=1800)
         assert "(dry-run: nothing is changed" in debian.run(RUN).stdout
         print(debian.run(f"{VERSIONS}; cd synguard && SYNGUARD_KERNEL_TESTS=required make test", timeout=12_000).stdout)
