@@ -51,19 +51,27 @@ LISTENS: Final = """
 import os, resource, socket, sys, time
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-first, last = 1024, 1024 + int(sys.argv[1])
+first, last, children = 1024, 1024 + int(sys.argv[1]), 0
+told, tells = os.pipe()
 while first < last:
     here = range(first, min(first + most - 100, last))
     first = here.stop
-    if os.fork() == 0:
-        first = last
+    if first < last:
+        if os.fork() == 0:
+            children = -1
+            break
+        children += 1
 held = []
 for port in here:
     one = socket.socket()
     one.bind(("", port))
     one.listen(1)
     held.append(one)
-if here.stop == last:
+if children < 0:
+    os.write(tells, b".")
+else:
+    for _ in range(children):
+        os.read(told, 1)
     print('{"event": "ready"}', flush=True)
 time.sleep(120)
 """
