@@ -6,11 +6,9 @@ import logging
 from dataclasses import replace
 from typing import Final, Protocol
 
-import numpy as np
-
 from synguard.errors import SensorError
 from synguard.logs import event
-from synguard.readings import Readings, SocketTable, concatenated
+from synguard.readings import Readings, SocketTable, concatenated, port_mask
 
 log: Final = logging.getLogger(__name__)
 
@@ -77,10 +75,8 @@ class ShortLived:
             self._kept.append(table)
         if readings.connections is None:
             return readings
-        listening = np.zeros(1 << 16, np.bool_)
-        listening[list(served)] = True
         ended, self._kept = concatenated(self._kept), []
-        return replace(readings, ended=ended.where(listening[ended.local_port]))
+        return replace(readings, ended=ended.where(port_mask(served)[ended.local_port]))
 
     def close(self) -> None:
         """Stop listening."""

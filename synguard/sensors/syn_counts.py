@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.errors import SensorError, SynguardError
-from synguard.readings import EVERY_PORT, SynSample
+from synguard.readings import EVERY_PORT, SynSample, port_mask
 from synguard.sensors.syn_sampler import OneIn
 
 COUNTED_FOR_S: Final = 5.0
@@ -110,7 +110,7 @@ class CountedSyns:
             raise SensorError(f"SYNs cannot be counted: {error}") from error
         window_s, self._since = at - self._since, at
         if ports is not EVERY_PORT:
-            mine = _among(sources["port"], ports)
+            mine = port_mask(ports)[sources["port"]]
             sources, seen = sources[mine], seen[mine]
         return sample_of(sources, seen, now, window_s, one_in, max(pushed_out, 0) // one_in)
 
@@ -144,9 +144,3 @@ def sample_of(
         lost=lost,
         rest=(seen["mss"].astype(np.uint16), seen["length"].astype(np.uint16)),
     )
-
-
-def _among(port: npt.NDArray[np.uint16], ports: frozenset[int]) -> npt.NDArray[np.bool_]:
-    wanted = np.zeros(1 << 16, dtype=np.bool_)
-    wanted[list(ports)] = True
-    return wanted[port]
