@@ -6,7 +6,7 @@ RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
 IN_TEST := not bench and not soak and not adversary and not pages and not deb and not debians and not kernels
 TWICE := tests/package/test_deb.py::test_two_builds_give_the_same_bytes
-WHEEL_ON_NEWEST := what_must_work and trixie
+WHEEL_ON_13 := what_must_work and trixie
 FUZZ := 10m
 INSTALL := .venv/bin/pip install --quiet --disable-pip-version-check --use-pep517 --editable
 
@@ -73,15 +73,15 @@ deb: ## build dist/synguard_VERSION_ARCH.deb
 deb-lock: ## pin anew what the Debian package carries
 	.ci/deb/lock
 
-deb-check: setup deb ## install, use, upgrade and purge the package on a fresh Debian (SHORT=1: without a second build)
+deb-check: setup ## build, install, use, upgrade and purge the package on a fresh Debian (SUITE=trixie; SHORT=1: one build)
 	.ci/system-packages --for-deb-check
-	$(PY) -m pytest -m deb tests/package/test_deb.py $(if $(SHORT),--deselect $(TWICE))
+	SUITE=$(SUITE) $(PY) -m pytest -m deb tests/package/test_deb.py $(if $(SHORT),--deselect $(TWICE))
 
-debians: setup ## set up and tried on fresh Debians, 12 and 13 (SHORT=1: the wheel on 13, what must work)
+debians: setup ## the whole of `make test` on Debian 12, 13 and testing, Python 3.11 to 3.14 (SUITE=forky; SHORT=1: the wheel on 13)
 	.ci/system-packages --for-debians
-	$(PY) -m pytest -s -m debians tests/package/test_debians.py $(if $(SHORT),-k '$(WHEEL_ON_NEWEST)')
+	$(PY) -m pytest -s -m debians tests/package/test_debians.py $(if $(SHORT),-k '$(WHEEL_ON_13)',$(if $(SUITE),-k '$(SUITE)'))
 
-kernels: setup ## what must work, tried in other kernels under software emulation, half an hour (KERNEL=trixie for one)
+kernels: setup ## what must work, tried in other kernels under software emulation, half an hour (KERNEL=bookworm, trixie, backports for one)
 	.ci/system-packages --for-kernels
 	$(PY) -m pytest -s -m kernels tests/package/test_kernels.py $(if $(KERNEL),-k '$(KERNEL)')
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import ConfigError, NotPermittedError, RefusedError, SynguardError
+from synguard.readers import READABLE, is_shared
 
 _FILE: Final = 0o600
 _DIRECTORY: Final = 0o700
@@ -58,8 +59,8 @@ def private_directory(directory: Path, name: str) -> None:
         raise SynguardError(f"{name} {directory} cannot be used: {error.strerror}; mend that, or {own}") from error
 
 
-def open_private(path: Path, flags: int) -> int:
-    """Return a descriptor of a regular file that is ours alone; ``O_CREAT`` makes it 0600, whatever the umask.
+def open_private(path: Path, flags: int, mode: int = _FILE) -> int:
+    """Return a descriptor of a regular file that is ours alone; ``O_CREAT`` makes it ``mode``, whatever the umask.
 
     A mode that lets others read is set right; no link is followed, and no pipe waited for.
 
@@ -68,7 +69,7 @@ def open_private(path: Path, flags: int) -> int:
         OSError: It cannot be opened.
     """
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, _FILE)
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotOursError(_LINK) from error
@@ -76,16 +77,18 @@ def open_private(path: Path, flags: int) -> int:
     try:
         found = os.fstat(descriptor)
         check_private(found)
-        if stat.S_IMODE(found.st_mode) != _FILE:
-            os.fchmod(descriptor, _FILE)
+        if stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(descriptor, mode)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def ensure_private(path: Path, *, make: bool) -> None:
-    """Set the mode of a file that is ours alone right, and ``make`` it where there is none; it is not opened.
+def ensure_shared(path: Path, *, make: bool) -> None:
+    """Set the mode of a file of ours that is for readers right, and ``make`` it where there is none; it is not opened.
+
+    Where it is root's and we are not, it is for a reader to open.
 
     Whoever closes a descriptor of a file gives up every POSIX lock that its whole process holds on it: opening and
     closing a database that another thread has open would take that thread's locks away.
@@ -99,42 +102,63 @@ def ensure_private(path: Path, *, make: bool) -> None:
     except FileNotFoundError:
         if not make:
             raise
-        os.close(open_private(path, os.O_RDWR | os.O_CREAT))
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT, _shared_mode(path)))
         return
     if stat.S_ISLNK(found.st_mode):
         raise NotOursError(_LINK)
-    check_private(found)
-    if stat.S_IMODE(found.st_mode) != _FILE:
-        path.chmod(_FILE)
+    check_private(found, shared=not make)
+    mode = _shared_mode(path)
+    if stat.S_IMODE(found.st_mode) != mode and found.st_uid == os.geteuid():
+        path.chmod(mode)
 
 
-def check_private(found: os.stat_result) -> None:
-    """Return if what was found is a regular file, ours, and has one name.
+def _shared_mode(path: Path) -> int:
+    """Return the mode of a file for readers: as its directory says."""
+    return READABLE if is_shared(path.parent) else _FILE
+
+
+def check_private(found: os.stat_result, *, shared: bool = False) -> None:
+    """Return if what was found is a regular file, ours, or root's where it is ``shared``, and has one name.
 
     Raises:
         NotOursError: It is not.
     """
     if not stat.S_ISREG(found.st_mode):
         raise NotOursError("it is no regular file; remove it")
-    if found.st_uid != os.geteuid():
+    if found.st_uid != os.geteuid() and not (shared and found.st_uid == _ROOT):
         raise NotOursError(f"it belongs to {user(found.st_uid)}, not to {user(os.geteuid())}; look at it and remove it")
     if found.st_nlink > 1:
         raise NotOursError("it has a second name (a hard link) somewhere; look for it and remove this one")
 
 
-def read_private(path: Path, at_most: int) -> str:
-    """Return the text of a file that is ours alone.
+def read_private(path: Path, at_most: int, *, shared: bool = False) -> str:
+    """Return the text of a file that is ours alone; one that is ``shared`` may be root's.
 
     Raises:
         NotOursError: It is not, or is longer than ``at_most`` bytes.
         UnicodeDecodeError: It is no text.
         OSError: It cannot be read; ``FileNotFoundError`` where there is none.
     """
-    with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
+    with os.fdopen(_open_shared(path) if shared else open_private(path, os.O_RDONLY), "rb") as file:
         data = file.read(at_most + 1)
     if len(data) > at_most:
         raise NotOursError(f"it is larger than {at_most} bytes, which none of ours is")
     return data.decode("utf-8")
+
+
+def _open_shared(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotOursError(_LINK) from error
+        raise
+    try:
+        check_private(os.fstat(descriptor), shared=True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def read_secret(path: Path) -> str:
@@ -163,11 +187,12 @@ def read_secret(path: Path) -> str:
         raise ConfigError(f"{path}: not UTF-8 text") from error
 
 
-def replace_private(path: Path, text: str, *, sync: bool = False, alone: bool = False) -> None:
+def replace_private(path: Path, text: str, *, sync: bool = False, alone: bool = False, shared: bool = False) -> None:
     """Write a file whole or not at all, with mode 0600; what was there is replaced, never followed or written into.
 
-    ``sync`` has it on disk when this returns. Nobody else writes it where the caller is ``alone``: drafts then have one
-    name, so that killed processes leave one at most.
+    One that is ``shared`` may be read by those who may pass through its directory. ``sync`` has it on disk when this
+    returns. Nobody else writes it where the caller is ``alone``: drafts then have one name, so that killed processes
+    leave one at most.
 
     Raises:
         OSError: The disk or the directory does not take it; the file is as it was.
@@ -175,7 +200,8 @@ def replace_private(path: Path, text: str, *, sync: bool = False, alone: bool = 
     draft = path.with_suffix(".new") if alone else path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.unlink(missing_ok=True)  # of a process of this number that was killed
-        with os.fdopen(open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w", encoding="utf-8") as file:
+        mode = _shared_mode(path) if shared else _FILE
+        with os.fdopen(open_private(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
             file.write(text)
             if sync:
                 file.flush()

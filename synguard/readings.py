@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import lru_cache
+from ipaddress import IPv6Network
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import Address, Network
+from synguard.addresses import EMBEDDING, Address, Network
 
 U64: TypeAlias = npt.NDArray[np.uint64]
 U32: TypeAlias = npt.NDArray[np.uint32]
@@ -198,6 +198,8 @@ class SynSample:  # wide: one record, a column each
     """Kept by the filter but not read, because the ring was full."""
     lost_ipv6: int = 0
     """How many of ``lost`` were IPv6: each family has a ring of its own."""
+    of_banned: int = 1
+    """Kept SYNs that one look at a banned source is taken for: the program looks at fewer of them."""
     rest: tuple[U16, U16] | None = None
     """MSS and bytes of the IP packet of each, which with the other columns are a whole header; None where sampled. Not
     recorded."""
@@ -232,6 +234,8 @@ class Protected:
     """Containers of this host: their SYNs may be limited, but no automatic ban stops everything of theirs."""
     parts: KnownParts = field(default_factory=dict, compare=False)
     """The same networks by source, ``/etc/resolv.conf``: what a source said last where it cannot be read now."""
+    embedding: tuple[IPv6Network, ...] = EMBEDDING
+    """Prefixes whose addresses embed IPv4 ones, which are protected there too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,15 +260,6 @@ class Readings:
     cpu: CpuReading | None = None
     failures: Mapping[str, str] = field(default_factory=dict)
     """Sensor name → one sentence."""
-
-
-@lru_cache(maxsize=4)
-def port_mask(ports: frozenset[int]) -> npt.NDArray[np.bool_]:
-    """Return which of all ports are among some, not to be written to: 2 ms for 57,000 that listen, once."""
-    mask = np.zeros(1 << 16, np.bool_)
-    mask[list(ports)] = True
-    mask.flags.writeable = False
-    return mask
 
 
 def local_ports(table: SocketTable) -> list[int]:
@@ -296,4 +291,7 @@ def concatenated(tables: Sequence[SocketTable]) -> SocketTable:
     return SocketTable(*columns)
 
 
-EVERY_PORT: Final = frozenset(range(1 << 16))
+BANNED_ONE_IN: Final = 16
+"""Of SYNs under a ban the challenge program counts at most one in so many by source; a new one costs most."""
+EVERY_PORT: Final = frozenset({-1})
+"""Stands for all ports where ports to count are asked for, and is told by identity: the whole set would take 5 MB."""

@@ -102,6 +102,12 @@ class Agent:
         return self._running.mode
 
     @property
+    def plane(self) -> str:
+        """The name of the plane that bans are brought to; empty while it does not hold what is wanted."""
+        enforcement = self._parts.enforcement
+        return "" if enforcement.problem else enforcement.plane.name
+
+    @property
     def by_hand(self) -> Mapping[str, Ban]:
         """In dry-run, the bans that are active for real; none while the agent enforces."""
         return self._parts.enforcement.by_hand
@@ -138,6 +144,7 @@ class Agent:
             self._exceptions = self._engine.proven_exceptions(utc)
         self._parts.enforcement.bring(self.sensing.protected.networks, self._exceptions, now, utc)
         self.sensing.want(decision, now)
+        self._pace.decided(decision, now, rising=self._engine.scores.rising or self._parts.enforcement.behind)
         if self._parts.enforcing:
             self._parts.effect.follow(readings, state.active_bans, now, utc)
             self._parts.effect.trim(readings, decision.excess, state.containers)

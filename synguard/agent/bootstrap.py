@@ -29,6 +29,7 @@ from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.glance import glance
+from synguard.enforcer.locks import APPLY_LOCK
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import split_plane
@@ -41,7 +42,8 @@ from synguard.operator.enablement import EnablementFile
 from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
-from synguard.sensors.counters import read_counters
+from synguard.readers import share
+from synguard.sensors.counters import read_counters, read_segments, segments_arrived
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
@@ -54,7 +56,6 @@ from synguard.status.conditions import Code
 
 log: Final = logging.getLogger(__name__)
 
-APPLY_LOCK: Final = "apply.lock"
 LEDGER_WAIT_S: Final = 0.5
 """How long one tick may wait for another process's write; a verb's takes milliseconds."""
 
@@ -82,6 +83,7 @@ def agent_for(
     """
     private_directory(config.runtime_dir, "runtime_dir")
     private_directory(config.state_dir, "state_dir")
+    _let_read(config)
     with ExitStack() as held:
         held.enter_context(AgentLock(config.runtime_dir))
         ledger = held.enter_context(Ledger.open(config.state_dir / LEDGER_FILE, config.ledger))
@@ -135,6 +137,21 @@ def agent_for(
         yield agent
 
 
+def _let_read(config: Config) -> None:
+    """Let the members of the group read; where that cannot be, nobody but root may, and it is said."""
+    try:
+        for directory in (config.runtime_dir, config.state_dir):
+            share(directory, config.read_group)
+    except OSError as error:
+        log.warning(
+            "the group %s cannot be let read (%s): run the agent with Group=%s",
+            config.read_group,
+            error.strerror,
+            config.read_group,
+            extra=event("readers"),
+        )
+
+
 def parts_for(
     config: Config, ledger: Ledger, clock: Clock, sources: HostSensors, challenging: Challenging | None = None
 ) -> ModeParts:
@@ -180,7 +197,7 @@ def plane_for(config: Config, clock: Clock) -> Plane:
 
 def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
-    most, tables = config.sampler.kept_per_second, SocketTables()
+    most, tables = config.sampler.kept_per_second, SocketTables(arrived=segments_arrived)
 
     sampler = SynSampler(most)
     syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))
@@ -193,7 +210,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
-            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches),
+            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches, read_segments),
             ended=EndedConnections(everywhere.openers, everywhere.as_published),
             containers=everywhere,
         )
@@ -204,7 +221,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
-        glance=Glance(tables.count_half_open, read_counters),
+        glance=Glance(tables.count_half_open, read_counters, segments=read_segments),
         ended=EndedConnections(),
     )
 

@@ -51,6 +51,11 @@ class ChallengeSteps:
         """A descriptor that is readable once SYNs become many; None amid an incident and without a program."""
         return None if self.program is None or self._engine.phase is not Phase.CALM else self.program.onset_fd
 
+    @property
+    def pausing(self) -> bool:
+        """Whether challenges pause for a moment, to see whether clients get in better without."""
+        return self.program is not None and self.program.pausing
+
     def learn(self) -> None:
         """Tell the evaluator whether SYNs can be challenged now."""
         self._evaluator.challenge = self._state()

@@ -251,6 +251,11 @@ class Challenging:  # wide: one part for each thing that the program depends on
         except SynguardError as error:
             self.refuse(f"whether challenged clients get in cannot be seen: {error}")
 
+    @property
+    def pausing(self) -> bool:
+        """Whether challenges pause for a moment, to see whether clients get in better without."""
+        return self._handshakes.advice is ChallengeAdvice.PAUSE
+
     def woken(self) -> None:
         """Make ``onset_fd`` quiet again."""
         if self.plane.program is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from synguard.addresses import Network
@@ -24,9 +24,11 @@ from synguard.model import Ban, Hits, Origin, Scope
 log: Final = logging.getLogger(__name__)
 
 AT_ONCE: Final = 1_024
-"""Bans that one tick takes over from another process, brings to the plane, or lets lapse; the rest is for the next
+"""Bans that one tick takes over from another process, brings to the plane, or lets expire; the rest is for the next
 ticks. The plane has them already, or has ended them by itself: only our view of them is a few seconds late, where
 100,000 at once would hold up a tick by seconds."""
+LEFT_LYING: Final = timedelta(seconds=15)
+"""Time after which a list that was noted is settled here, a piece a tick: whoever noted it was killed."""
 MANY: Final = 1_000
 """Bans taken over at once, after which they are left out of searches for reference cycles."""
 FIRST_RETRY_S: Final = 0.5
@@ -60,6 +62,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self._seen_at = _NEVER
         self._behind = False
         """Whether the ledger holds what has not been taken over yet."""
+        self._arriving_since: datetime | None = None
         self._read_at: datetime | None = None
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
@@ -149,12 +152,20 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             self._follower.follow(arrived, departed, now)
 
     def follow_ledger(self, now: datetime, *, anyway: bool = False) -> None:
-        """Take over what other processes wrote since the last look; a long list in pieces, unless ``anyway``."""
+        """Take over what other processes wrote since the last look; a long list in pieces, unless ``anyway``.
+
+        A list that is being brought to the kernel beside the agent is waited for; one that was left lying is settled.
+        """
         try:
             self._behind = self._ledger.changed() or self._behind
             if anyway:
                 self.adopt(now)
+            elif self._behind and self._ledger.arriving():
+                self._arriving_since = self._arriving_since or now
+                if not now - LEFT_LYING < self._arriving_since <= now:
+                    self._ledger.settle()
             elif self._behind:
+                self._arriving_since = None
                 some = self._ledger.some_active_bans(now, AT_ONCE, self._dry_run)
                 by_hand = self._ledger.some_active_bans(now, AT_ONCE) if self._dry_run else []
                 if some or by_hand:

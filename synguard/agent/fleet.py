@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from synguard.agent.agent import Agent
 from synguard.agent.tick import Tick
 from synguard.clock import Clock
+from synguard.enforcer.locks import APPLY_LOCK
 from synguard.errors import ConfigError
 from synguard.fleet.follower import HostView
 from synguard.fleet.following import NAME
@@ -79,6 +80,8 @@ def _crowdsec(agent: Agent, config: Config, clock: Clock, host: str, held: ExitS
             "ledger": str(config.state_dir / LEDGER_FILE),
             "limits": config.ledger.model_dump(mode="json"),
             "place": place,
+            "lock": str(config.runtime_dir / APPLY_LOCK),
+            "ceiling": config.ceilings.members,
         }
         link = FollowerLink(given, record)
         held.callback(link.close)
@@ -140,7 +143,8 @@ def _showing(agent: Agent, link: FollowerLink) -> Callable[[Tick, float, datetim
             due_at = now + SHOW_EVERY_S
             protected = agent.sensing.protected
             known = frozenset(protected.networks)
-            link.show(HostView(agent.mode is Mode.DRY_RUN, known, suspended=bool(protected.problems)), now, utc)
+            dry_run, suspended = agent.mode is Mode.DRY_RUN, bool(protected.problems)
+            link.show(HostView(dry_run, known, suspended, "" if dry_run else agent.plane), now, utc)
 
     return look
 

@@ -32,7 +32,7 @@ RETRY_S: Final = 5.0
 class ModeController:  # wide: a small state machine whose states are read side by side
     """Follows what was ordered: nothing is enforced while ``synguard panic`` stands; else as ``enable`` says.
 
-    Without an order, or after a lapsed trial, the config's mode holds.
+    Without an order, or after an expired trial, the config's mode holds.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class ModeController:  # wide: a small state machine whose states are read side 
         self._note(self.story, utc)
 
     def follow_up(self, protected: Iterable[Network], now: float, utc: datetime) -> bool:
-        """Finish a withdrawal that is still to be done; return whether that was done now."""
+        """Finish a rollback that is still to be done; return whether that was done now."""
         if self._rollback is None or now < self._retry_at:
             return False
         why = self._rollback.why
@@ -210,7 +210,7 @@ class ModeController:  # wide: a small state machine whose states are read side 
         self._rollback = Rollback(self._ledger, reconciler, during, why, thorough=False)
 
     def _carry_out(self, protected: Iterable[Network], now: float, utc: datetime) -> bool:
-        """Return whether the withdrawal is done."""
+        """Return whether the rollback is done."""
         rollback = self._rollback
         if rollback is None:
             return True

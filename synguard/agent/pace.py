@@ -1,4 +1,4 @@
-"""When the next tick comes: by the cadence, no dearer than the config allows, later while nothing stirs."""
+"""When the next tick comes: by the cadence, no dearer than the config allows, later while nothing stirs or changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Final
 from synguard.agent.challenge_steps import ChallengeSteps
 from synguard.agent.resource_usage import ResourceUsage
 from synguard.agent.sensing import Sensing
+from synguard.agent.standing import Standing
 from synguard.clock import Clock
+from synguard.decision.engine import Decision
 from synguard.policy.models import Cadence
 
 REST_S: Final = 1.01
@@ -24,6 +26,7 @@ class Pace:
         self._sensing = sensing
         self._challenges = challenges
         self.usage = ResourceUsage(clock.monotonic())
+        self._standing, self._stands = Standing(sensing.sources.counters), False
         self.stopping = False
         """Set to end the loop after the present tick."""
         self.begin(None)
@@ -38,6 +41,11 @@ class Pace:
         self._began, self._cpu_s, self._sampled = self.clock.monotonic(), time.thread_time(), self._sensing.sampling
         return not self.stopping and self._began < self._ends_at
 
+    def decided(self, decision: Decision, now: float, *, rising: bool) -> None:
+        """Learn whether anything changes; ``rising`` is whether bans are about to come."""
+        unchanged = self._standing.unchanged(decision, now, rising=rising)
+        self._stands = unchanged and not (self._sensing.listens or self._challenges.pausing)
+
     def wait(self, cadence: Cadence, *, calm: bool, idle: bool) -> None:
         """Wait for the next tick; ``idle`` says that nothing is left to do before something stirs."""
         self.usage.ticked(self.clock.monotonic() - self._began, self._began - self._next_at)
@@ -47,18 +55,26 @@ class Pace:
         self._next_at = min(self._began + max(every, cost / cadence.cpu_share), self._ends_at)
         if alerted and sampling and not self._sampled:
             self._next_at = self._began  # what was counted since the onset waits to be judged
-        glance, failing = self._sensing.sources.glance, self._sensing.scheduler.failing
-        quiet = calm and idle and not (sampling or alerted or failing)
-        if glance is None or self._sensing.record is not None or not quiet:
-            self._sleep()
-            return
-        rested_until = min(max(self._began + REST_S, self._next_at), self._ends_at)
+        busy = alerted or self._sensing.scheduler.failing or self._sensing.record is not None
+        stirred, look_every, rest_s = self._stirred, cadence.calm, 0.0
+        if self._sensing.sources.glance is not None and not busy:
+            if calm and idle and not sampling:
+                rest_s = REST_S
+            elif self._stands:
+                stirred, look_every, rest_s = self._standing.surged, cadence.attack, cadence.calm
+        rested_until = min(max(self._began + rest_s, self._next_at), self._ends_at)
         while not (self._sleep() or self.stopping or self._next_at >= rested_until):
             now = self.clock.monotonic()
-            if glance.stirred(now):
+            if stirred(now):
                 break
-            self._sensing.detector.rested(now)
-            self._next_at = min(now + cadence.calm, rested_until)
+            self._next_at = min(now + look_every, rested_until)
+
+    def _stirred(self, now: float) -> bool:
+        glance = self._sensing.sources.glance
+        if glance is None or glance.stirred(now):
+            return True
+        self._sensing.detector.rested(now)
+        return False
 
     def _sleep(self) -> bool:
         """Wait until the next tick; return whether SYNs became many meanwhile: by source they count from then on."""

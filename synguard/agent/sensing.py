@@ -50,6 +50,11 @@ class Sensing:
         """Who may never be banned, as of the last read."""
         return self._protected_list.known
 
+    @property
+    def listens(self) -> bool:
+        """Whether connections are heard of as they end: what ends between two ticks is bounded then."""
+        return self._short_lived.running
+
     def follow_protected(self, now: float) -> bool:
         """Read who is protected anew if that is due; return whether it was."""
         return self._protected_list.follow(self.scheduler, now)

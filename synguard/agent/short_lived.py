@@ -8,7 +8,8 @@ from typing import Final, Protocol
 
 from synguard.errors import SensorError
 from synguard.logs import event
-from synguard.readings import Readings, SocketTable, concatenated, port_mask
+from synguard.readings import Readings, SocketTable, concatenated
+from synguard.sensors.port_mask import port_mask
 
 log: Final = logging.getLogger(__name__)
 
@@ -48,6 +49,11 @@ class ShortLived:
         self._kept: list[SocketTable] = []
         self._told = ""
 
+    @property
+    def running(self) -> bool:
+        """Whether it listens: what ends between two ticks is bounded then, so that they should not be far apart."""
+        return self._ended is not None and self._ended.running
+
     def want(self, unseen_pps: float, now: float) -> None:
         """Listen for as long as handshakes complete that the table does not show."""
         if self._ended is None:
@@ -64,7 +70,7 @@ class ShortLived:
 
     def add_to(self, readings: Readings, served: frozenset[int]) -> Readings:
         """Return the readings, with connections that ended on the ports ``served`` where the table was read."""
-        if self._ended is None or not self._ended.running:
+        if self._ended is None or not self.running:
             return readings
         try:
             table = self._ended.read()

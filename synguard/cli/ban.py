@@ -15,7 +15,7 @@ from synguard.addresses import format_network
 from synguard.cli import parameter_types
 from synguard.cli.ban_preview import BanResult, preview, printed, shape, shown
 from synguard.cli.context import VerbContext, open_context, opened_ledger, protected_here, utcnow
-from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.cli.options import ConfigFile, Json, Lists, SkipFaulty, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.errors import RefusedError, UsageError
 from synguard.ledger import LEDGER_FILE
@@ -27,6 +27,7 @@ from synguard.operator.panic import refuse_in_panic
 from synguard.output.tables import print_json, printable
 from synguard.policy.models import LONGEST_BAN_S, Config
 from synguard.readings import Protected
+from synguard.status.agent_commands import commands_for
 
 MOST_PORTS = 64
 """Each port of each target is one entry in the kernel."""
@@ -39,10 +40,7 @@ def ban(
             metavar="TARGET", help="Addresses or prefixes, IPv4 or IPv6; - reads a list from standard input."
         ),
     ] = None,
-    file: Annotated[
-        list[Path] | None,
-        typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
-    ] = None,
+    file: Lists = None,
     lasts: Annotated[
         str, typer.Option("--for", metavar="TIME", help="Length of the ban: 30s, 10m, 1h30m, 7d, or permanent.")
     ] = "1h",
@@ -63,9 +61,7 @@ def ban(
     skip_refused: Annotated[
         bool, typer.Option("--skip-refused", help="Leave out refused targets, and name them.")
     ] = False,
-    skip_faulty: Annotated[
-        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and name them.")
-    ] = False,
+    skip_faulty: SkipFaulty = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be affected; change nothing.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
@@ -135,7 +131,7 @@ def _with_lists(order: BanRequest, paths: Sequence[Path], step: Step, skip_fault
 def _again(named: Sequence[str], paths: Sequence[Path]) -> str:
     """Return the words that name the same targets again."""
     files = [f"--file {shlex.quote(str(path))}" for path in paths if path != STANDARD_INPUT]
-    targets = [shlex.quote(format_network(parameter_types.network(word))) for word in named]
+    targets = [shlex.quote(format_network(one)) for one in parameter_types.networks(named)]
     return " ".join([*targets, *files, *(["- < the same list"] if STANDARD_INPUT in paths else [])])
 
 
@@ -191,7 +187,7 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
     prepared.step("reading connections of the targets")
     with open_context(config) as context:
         if prepared.order.action.challenges:
-            _refuse_without_program(context)
+            _refuse_without_program(context, commands_for(config.runtime_dir).restart)
         active_bans = context.ledger.active_bans(utcnow()).values()
         order, impacts, left_out, warnings = _looked_at(prepared, context.protected, active_bans, json)
         _confirm(impacts, yes or json, order)
@@ -204,12 +200,12 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
     _tell(came, impacts, order, warnings, json, undo)
 
 
-def _refuse_without_program(context: VerbContext) -> None:
+def _refuse_without_program(context: VerbContext, restart: str) -> None:
     from synguard.enforcer.beside import runs_program
 
     if not runs_program(context.plane):
         raise RefusedError(
-            "no challenge program runs here: set challenge.enabled to auto and restart the agent; nothing was banned"
+            f'no challenge program runs here: set [challenge] enabled = "auto", then {restart}; nothing was banned'
         )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from synguard.addresses import EMBEDDING
 from synguard.errors import SensorError, SynguardError
 
 if TYPE_CHECKING:
-    from synguard.enforcer.plane import Actual, Plane
+    from synguard.enforcer.plane import Actual, Plane, Stopped
     from synguard.ledger import Ledger
-    from synguard.model import Hits
+    from synguard.model import Ban, Hits
     from synguard.operator.apply import BanApplier
     from synguard.policy.models import Config
     from synguard.readings import KnownParts, Protected
@@ -25,15 +27,20 @@ def utcnow() -> datetime:
 
 
 @contextmanager
-def opened_ledger(config: Config) -> Iterator[Ledger]:
-    """Open the ledger in the state directory, and close it.
+def opened_ledger(config: Config, *, reading: bool = False) -> Iterator[Ledger]:
+    """Open the ledger in the state directory, and close it; whoever is ``reading`` need not own it.
 
     Raises:
         LedgerError: It cannot be read; exit code 4 where this user may not.
     """
     from synguard.ledger import LEDGER_FILE, Ledger
 
-    with Ledger.open(config.state_dir / LEDGER_FILE, config.ledger) as ledger:
+    path = config.state_dir / LEDGER_FILE
+    made = Ledger.open
+    if reading:
+        with suppress(OSError):  # opening it says what is wrong
+            made = Ledger.open if path.stat().st_uid == os.geteuid() else Ledger.open_for_reading
+    with made(path, config.ledger) as ledger:
         yield ledger
 
 
@@ -47,11 +54,13 @@ def protected_here(config: Config) -> Protected:
     from synguard.status.protected_file import read_protected_file
 
     known = read_protected_file(config.state_dir)
-    if known is not None and agent_runs(config.runtime_dir):
+    if known is not None and agent_runs(config.runtime_dir) is not False:
         from synguard.sensors.protected import differences
 
-        return replace(known, gaps=(*known.gaps, *differences(config.allow, known.parts)))
-    return _read_here(config, known.parts if known else {})
+        protected = replace(known, gaps=(*known.gaps, *differences(config.allow, known.parts)))
+    else:
+        protected = _read_here(config, known.parts if known else {})
+    return replace(protected, embedding=(*EMBEDDING, *config.pref64))
 
 
 def _read_here(config: Config, known: KnownParts) -> Protected:
@@ -101,6 +110,7 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     Raises:
         NotPermittedError: This user may not; nothing was changed.
     """
+    from synguard.enforcer.locks import APPLY_LOCK
     from synguard.enforcer.reconcile.reconciler import Reconciler
     from synguard.operator.apply import BanApplier
     from synguard.private import private_directory
@@ -109,7 +119,7 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     private_directory(config.runtime_dir, "runtime_dir")
     protected = protected_here(config)
     with opened_ledger(config) as ledger:
-        reconciler = Reconciler(plane, config.runtime_dir / "apply.lock")
+        reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK)
         yield VerbContext(ledger, plane, protected, BanApplier(ledger, plane, reconciler, protected, utcnow))
 
 
@@ -117,6 +127,16 @@ def kernel_now(config: Config) -> Actual | None:
     """Return what the kernel holds now; None where this user may not ask, or where no plane works."""
     try:
         return working_plane(config).read()
+    except SynguardError:
+        return None
+
+
+def kernel_stopped(config: Config, bans: Iterable[Ban] | None = None) -> Stopped | None:
+    """Return what the kernel stops now, of these bans alone where some are given; None as for ``kernel_now``."""
+    from synguard.enforcer.beside import stopped_by
+
+    try:
+        return stopped_by(working_plane(config), bans)
     except SynguardError:
         return None
 

@@ -29,16 +29,16 @@ from synguard.errors import (
 from synguard.jsonable import fields_of
 from synguard.model import Mode
 from synguard.operator.enablement import Enablement, EnablementFile, Login, boot_id
-from synguard.operator.login import ssh_connection_of, why_not_new
+from synguard.operator.login import operator_address, ssh_connection_of, why_not_new
 from synguard.operator.panic import refuse_in_panic
-from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks, operator_of
+from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks
 from synguard.output.tables import print_json, printable
 from synguard.output.times import both_zones
 from synguard.policy.models import Config
 from synguard.report.account import PossibleFalsePositive, possible_false_positives_in
 from synguard.sensors.logged_in import read_ssh_peers
 from synguard.sensors.protected import LOGINS, Places
-from synguard.status.agent_commands import start_command
+from synguard.status.agent_commands import commands_for, start_command
 from synguard.status.conditions import Code, text_of
 from synguard.status.freshness import agent_runs, is_stale
 from synguard.status.model import Status, read_status
@@ -181,8 +181,8 @@ def _off(config: Config, orders: EnablementFile) -> dict[str, Any]:
     orders.remove()
     if config.mode is Mode.ENFORCE:
         raise RefusedError(
-            'the config says enforce: set mode = "dry-run" there and restart the agent; in a hurry, stop '
-            "the agent and synguard flush"
+            f'the config says enforce: set mode = "dry-run" there, then {commands_for(config.runtime_dir).restart}; '
+            "at once: synguard panic"
         )
     if not there:
         return _shape(None, "nothing was enabled: the config's mode, dry-run, holds")
@@ -236,7 +236,7 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
     now = read_protected(config.allow, Places(ssh_peers=as_the_agent))
     there = read_protected_file(config.state_dir)
     protected = replace(there, networks={**there.networks, **now.parts.get(LOGINS, {})}) if there else now
-    return list(failed_checks(plane, protected, operator_of(login.ssh)))
+    return list(failed_checks(plane, protected, operator_address(login.ssh)))
 
 
 def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePositive, ...]]:

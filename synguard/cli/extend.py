@@ -13,7 +13,7 @@ from synguard.cli import parameter_types
 from synguard.cli.context import open_context, utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.cli.review_changes import Changes, carry_out
-from synguard.cli.unban import ban_id_or_network, nothing_matched
+from synguard.cli.unban import ban_id_or_networks, nothing_matched
 from synguard.errors import RefusedError, SynguardError, UsageError
 from synguard.model import Ban
 from synguard.output.tables import print_json
@@ -50,7 +50,7 @@ def extend(
     for an automatic ban whose evidence can be forged, unless --force, and for
     protected targets.
     """
-    wanted = [*dict.fromkeys(ban_id_or_network(word, "--for") for word in targets)]
+    wanted = [*dict.fromkeys(one for word in targets for one in ban_id_or_networks(word, "--for"))]
     if sum((by is not None, until is not None, permanent)) != 1:
         raise UsageError("give a length: --for TIME, --until WHEN or --permanent")
     seconds = None if by is None else parameter_types.duration(by)

@@ -15,6 +15,13 @@ ConfigFile = Annotated[
     typer.Option("--config", metavar="FILE", help="Config file; else SYNGUARD_CONFIG, else the default."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Lists = Annotated[
+    list[Path] | None,
+    typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
+]
+SkipFaulty = Annotated[
+    bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and name them.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 

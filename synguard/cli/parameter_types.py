@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, time, timedelta
+from typing import TypeVar
 
 from synguard.addresses import Address, Network, parse_address, parse_network
 from synguard.errors import UsageError
+from synguard.operator.list_formats import networks_of_word, several
 from synguard.plain import printable
 from synguard.units import parse_duration, parse_ports, parse_size
 
+_Value = TypeVar("_Value")
 
-def network(word: str) -> Network:
-    """Return the address or prefix an operator typed.
 
-    Raises:
-        UsageError: It is neither.
-    """
+def _parsed(parse: Callable[[str], _Value], word: str) -> _Value:
     try:
-        return parse_network(word)
+        return parse(word)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
+def network(word: str) -> Network:
+    """Return the address or prefix an operator typed; a UsageError says why it is neither."""
+    return _parsed(parse_network, word)
+
+
 def networks(words: Iterable[str], text_option: str = "", time_option: str = "") -> list[Network]:
-    """Return the addresses and prefixes an operator typed, once each.
+    """Return the addresses and prefixes an operator typed, once each; of a range those that cover it.
 
     Raises:
         UsageError: A word is neither; one that belongs behind an option names it.
@@ -33,13 +37,15 @@ def networks(words: Iterable[str], text_option: str = "", time_option: str = "")
     found: dict[Network, None] = {}
     for word in words:
         try:
-            found[parse_network(word)] = None
+            found |= dict.fromkeys(networks_of_word(word))
         except ValueError as error:
             raise UsageError(f"{error}{_meant(word, text_option if found else '', time_option)}") from error
     return [*found]
 
 
 def _meant(word: str, text_option: str, time_option: str) -> str:
+    if apart := several(word):
+        return f"; write them apart: {' '.join(apart)}"
     if time_option and (word == "permanent" or is_duration(word)):
         return f"; for how long: {time_option} {word}"
     if text_option and not set(word) & set(".:/"):
@@ -73,10 +79,7 @@ def duration(word: str) -> float:
     Raises:
         UsageError: It is no duration, or no time at all.
     """
-    try:
-        seconds = parse_duration(word)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    seconds = _parsed(parse_duration, word)
     if seconds <= 0:
         raise UsageError(f'"{word}" is no time at all: write a duration like 30s, 10m, 1h30m')
     return seconds
@@ -121,15 +124,8 @@ def past(word: str, now: datetime) -> datetime:
 
 
 def size(word: str) -> int:
-    """Return the bytes of a size an operator typed.
-
-    Raises:
-        UsageError: It is no size.
-    """
-    try:
-        return parse_size(word)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    """Return the bytes of a size an operator typed; a UsageError says why it is none."""
+    return _parsed(parse_size, word)
 
 
 def ports(word: str, at_most: int) -> tuple[int, ...]:
@@ -140,10 +136,7 @@ def ports(word: str, at_most: int) -> tuple[int, ...]:
     """
     if word.strip() == "any":
         return ()
-    try:
-        found = sorted({port for ports in parse_ports(word) for port in ports})
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    found = sorted({port for ports in _parsed(parse_ports, word) for port in ports})
     if len(found) > at_most:
         raise UsageError(f'"{word[:40]}" names {len(found)} ports: name at most {at_most}, or any')
     return tuple(found)

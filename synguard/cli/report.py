@@ -33,7 +33,7 @@ from synguard.report.account_json import account_shape
 from synguard.report.account_text import account_text
 from synguard.report.html import page
 from synguard.report.timeline import Timeline, grain_for
-from synguard.status.freshness import agent_runs
+from synguard.status.freshness import agent_runs, is_stale
 from synguard.status.model import read_status
 
 
@@ -138,7 +138,7 @@ def _span(since: str | None, between: tuple[str, str] | None, now: datetime) -> 
 def account_of(config: Config, begin: datetime, end: datetime, now: datetime) -> Account:
     """Gather the report from the ledger, from who is connected now, and from how the host is set."""
     grain_s = grain_for((end - begin).total_seconds())
-    with opened_ledger(config) as ledger:
+    with opened_ledger(config, reading=True) as ledger:
         latest = ledger.bans_since(begin, limit=MOST_BANS, until=end)
         bans = {record.ban.id: record for record in latest}
         standing = (record for record in ledger.active_records(now) if record.ban.created_at < end)
@@ -148,13 +148,19 @@ def account_of(config: Config, begin: datetime, end: datetime, now: datetime) ->
         actions = tuple(one for one in ledger.actions_since(begin) if one.at < end)
         false_positives = ledger.false_positives_since(begin)
         timeline = Timeline(begin, end, grain_s, tuple(ledger.history(begin, end, grain_s)))
-    running = bool(agent_runs(config.runtime_dir))
-    status = read_status(config.runtime_dir) if running else None
+        first, last = timeline.shown
+        closer_s = grain_for((last - first).total_seconds())
+        if closer_s < grain_s:
+            timeline = Timeline(begin, end, closer_s, tuple(ledger.history(first, last, closer_s)))
+    runs = agent_runs(config.runtime_dir)
+    status = read_status(config.runtime_dir) if runs is not False else None
+    if runs is None:  # not for this user to ask
+        runs = status is not None and not is_stale(status, now)
     return Account(
         since=begin,
         until=end,
         mode=status.mode if status else config.mode,
-        running=running,
+        running=runs,
         bans=tuple(bans.values()),
         spared=of_kind(verdicts, VerdictKind.SPARE),
         spoofed=of_kind(verdicts, VerdictKind.SPOOFED),

@@ -15,7 +15,7 @@ from synguard.cli.prompt import confirmed
 from synguard.cli.review_changes import NONE, Changes, carry_out
 from synguard.cli.review_found import ReviewedBans, reviewed_bans
 from synguard.cli.review_one_by_one import one_by_one
-from synguard.cli.unban import ban_id_or_network
+from synguard.cli.unban import ban_id_or_networks
 from synguard.errors import UsageError
 from synguard.output.tables import print_json
 from synguard.policy.models import Config
@@ -103,7 +103,7 @@ def review(
     than its policy does, and never suggest a ban without end on evidence that
     can be forged. Would-be bans of a dry run are shown as such and not changed.
     """
-    named = frozenset(ban_id_or_network(word) for word in targets or ())
+    named = frozenset(one for word in targets or () for one in ban_id_or_networks(word))
     within_s = None if named or within.strip() == "any" else parameter_types.duration(within)
     by_s = None if extend is None else parameter_types.duration(extend)
     quiet_s = None if quiet is None else parameter_types.duration(quiet)

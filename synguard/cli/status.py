@@ -45,7 +45,7 @@ def _bans_in_ledger(config: Config) -> int | None:
     try:
         if not (config.state_dir / LEDGER_FILE).exists():
             return 0
-        with opened_ledger(config) as ledger:
+        with opened_ledger(config, reading=True) as ledger:
             return ledger.count_bans(Choice(dry_run=False), utcnow())
     except (LedgerError, PermissionError):
         return None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -12,7 +11,7 @@ import typer
 from synguard.addresses import Network, covers, format_network, overlaps
 from synguard.cli import parameter_types
 from synguard.cli.context import open_context, utcnow
-from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.cli.options import ConfigFile, Json, Lists, SkipFaulty, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.cli.prompt import confirmed
 from synguard.enforcer.plane import Plane
@@ -42,13 +41,8 @@ def unban(
             show_default=False,
         ),
     ] = None,
-    file: Annotated[
-        list[Path] | None,
-        typer.Option("--file", metavar="LIST", help="A list: plain lines, columns, JSON, or ipset save."),
-    ] = None,
-    skip_faulty: Annotated[
-        bool, typer.Option("--skip-faulty", help="Leave out lines of a list that cannot be used, and name them.")
-    ] = False,
+    file: Lists = None,
+    skip_faulty: SkipFaulty = False,
     everything: Annotated[bool, typer.Option("--all", help="Remove every ban, automatic ones too.")] = False,
     yes: Yes = False,
     config: ConfigFile = None,
@@ -69,7 +63,9 @@ def unban(
     if (bool(targets) or bool(paths)) == everything:
         raise UsageError("name what to unban: a TARGET as `synguard bans` lists it, --file LIST, - or --all")
     settings = loaded(config)
-    wanted: dict[str | Network, None] = {ban_id_or_network(word): None for word in targets or () if word != "-"}
+    wanted: dict[str | Network, None] = dict.fromkeys(
+        one for word in targets or () if word != "-" for one in ban_id_or_networks(word)
+    )
     if everything:
         confirmed("remove every ban?", yes=yes, doing="removing every ban")
     with many_objects(), steps(4, LONG if paths else len(wanted)) as step:
@@ -81,17 +77,17 @@ def unban(
         _unban(wanted, settings, json, step)
 
 
-def ban_id_or_network(word: str, time_option: str = "") -> str | Network:
-    """Return the network that a word names, or the word where it is a ban's id.
+def ban_id_or_networks(word: str, time_option: str = "") -> Sequence[str | Network]:
+    """Return the networks that a word names, several for a range, or the word where it is a ban's id.
 
     Raises:
         UsageError: It is neither.
     """
     try:
-        return parameter_types.networks([word], time_option=time_option)[0]
+        return parameter_types.networks([word], time_option=time_option)
     except UsageError:
         if _ID.fullmatch(word) and not (time_option and parameter_types.is_duration(word)):
-            return word
+            return [word]
         raise
 
 

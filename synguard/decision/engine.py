@@ -1,4 +1,4 @@
-"""Assessment to verdicts to bans: the one door of this package."""
+"""Assessment to verdicts to bans: the entry of this package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.decision.bans import ActiveBans, RepeatOffenders
+from synguard.decision.ban_times import RepeatOffenders
+from synguard.decision.bans import ActiveBans
 from synguard.decision.budget import BudgetGate
 from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator
 from synguard.decision.evaluator_state import EvaluatorState
@@ -43,7 +44,7 @@ class Decision:
     replaced: tuple[str, ...] = ()
     """Ids of standing bans that end because a new one is another step against the same target."""
     verdicts: tuple[Verdict, ...] = ()
-    """One for every condemned target, whether banned, held already, spared or only watched."""
+    """One for every offender, whether banned, held already, spared or only watched."""
     flood_verdict: str = ""
     """About the flood as a whole, ``spoofed: …`` or ``slow application: …``, for people."""
     flood_kind: FloodKind = FloodKind.NONE
@@ -174,7 +175,7 @@ class Engine:
         return covering[:MOST_EVALUATED]
 
     def _with_offenders(self, item: Offender, policy: Policy) -> Offender:
-        """Return a target that has parts with the number of those inside it that offend, condemned yet or not."""
+        """Return a target that has parts with the number of those inside it that offend, over the limit yet or not."""
         if not item.parts:
             return item
         keys = [ScoreKey(policy.name, item.target, evidence.signal) for evidence in item.evidence]
@@ -185,7 +186,7 @@ class Engine:
         return frozenset(self.evaluator_state.proven.inside_any(self.evaluator_state.active_bans.closed_prefixes(now)))
 
     def _offenders_of(self) -> Mapping[str, list[Offender]]:
-        """Return offenders by policy, each with all its condemned signals of one kind."""
+        """Return offenders by policy, each with all signals of one kind that are over their limit."""
         grouped: dict[tuple[str, Network, bool], list[Score]] = {}
         offenders = list(self.scores.offenders())
         few = self._carried_by_few(offenders)
@@ -206,7 +207,7 @@ class Engine:
         return by_policy
 
     def _carried_by_few(self, offenders: Iterable[tuple[ScoreKey, Score]]) -> set[ScoreKey]:
-        """Return the prefixes that are over a limit only through a few sources that are about to be condemned.
+        """Return the prefixes that are over a limit only through a few sources that are about to be offenders.
 
         A loud source is known for certain a little later than the sum of many; without this its quiet neighbours
         would be banned with it in between.

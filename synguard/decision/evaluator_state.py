@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import Network, NetworkIndex
-from synguard.decision.bans import ActiveBans, RepeatOffenders
+from synguard.decision.ban_times import RepeatOffenders
+from synguard.decision.bans import ActiveBans
 from synguard.decision.budget import BudgetGate
 from synguard.decision.ladder import ChallengeState
 from synguard.decision.proven import ProvenPeers
@@ -18,7 +19,7 @@ from synguard.model import Ban
 from synguard.readings import CONTAINERS, Protected
 
 RENEW_WITHIN: Final = timedelta(seconds=2)
-"""A ban this close to its end whose target is still condemned is renewed, so that no gap opens."""
+"""A ban this close to its end whose target is still over its limit is renewed, so that no gap opens."""
 SHORTEST: Final = timedelta(seconds=1)
 """A ban just before the end of a trial lasts this long all the same."""
 ROUNDING: Final = timedelta(milliseconds=500)
@@ -27,7 +28,7 @@ ROUNDING: Final = timedelta(milliseconds=500)
 
 @dataclass(slots=True)
 class EvaluatorState:  # wide: one record of all that outlives a tick
-    """What a verdict on a condemned target depends on, beside the evidence; lives as long as the engine."""
+    """What a verdict on an offender depends on, beside the evidence; lives as long as the engine."""
 
     new_id: Callable[[], str]
     chance: random.Random

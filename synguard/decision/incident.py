@@ -26,7 +26,7 @@ class Tally:
     """What one tick adds to the incident's story."""
 
     kind: str | None
-    """None where nothing is condemned and no flood is seen."""
+    """None where no target is over its limit and no flood is seen."""
     sources: int = 0
     bans: int = 0
     spared: int = 0

@@ -1,4 +1,4 @@
-"""Who inside a condemned prefix is to be stopped, where the prefix is not: its heavy members, not their neighbours."""
+"""Who inside an offending prefix is to be stopped, where the prefix is not: its heavy members, not their neighbours."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LEAST_ROWS: Final = 4
 
 
 class Inside:
-    """What one tick shows of the members of one condemned prefix."""
+    """What one tick shows of the members of one offending prefix."""
 
     def __init__(self, item: Offender, policy: Policy, assessment: Assessment) -> None:
         self._item, self._policy, self._assessment = item, policy, assessment

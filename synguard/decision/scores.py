@@ -61,7 +61,12 @@ class Score:
     @property
     def offenders(self) -> bool:
         """Whether the excess calls for action and is no sampling noise."""
-        return self.points >= ACT and self.mean - self.error > self.latest.limit
+        return self.points >= ACT and self.certain
+
+    @property
+    def certain(self) -> bool:
+        """Whether the value is over its limit for certain."""
+        return self.mean - self.error > self.latest.limit
 
     @property
     def evidence(self) -> Evidence:
@@ -123,8 +128,13 @@ class Scores:
         """Yield the scores that call for action."""
         return ((key, score) for key, score in self._scores.items() if score.offenders)
 
+    @property
+    def rising(self) -> bool:
+        """Whether somebody is over a limit for certain and no offender yet."""
+        return any(score.points < ACT and score.certain for score in self._scores.values())
+
     def any_forgeable_above(self, points: float) -> bool:
-        """Return whether somebody has this score on forgeable evidence and is not condemned yet."""
+        """Return whether somebody has this score on forgeable evidence and is no offender yet."""
         return any(key.signal.forgeable and points <= score.points < ACT for key, score in self._scores.items())
 
     def inside(self, parents: Iterable[ScoreKey]) -> dict[ScoreKey, list[Score]]:

@@ -53,6 +53,8 @@ class AddressRows:
     """Monotonic seconds of the reading."""
     counted: Counts | None = None
     """How many each row is, where that is not one."""
+    of_banned: int = 1
+    """How many a single look at a banned source is taken for."""
 
     @property
     def count(self) -> Counts:
@@ -152,10 +154,10 @@ class _Tree:
             yield from self._report(runs, np.where(enough, value, 0.0), sources, limit, prefixlen)
 
     def _telling(self, runs: Runs, count: Counts, prefixlen: int) -> Bools:
-        """Return which sources a rate can be told of: those with more than one SYN, now or lately."""
+        """Return which sources a rate can be told of: those that were seen more than once, now or lately."""
         if self._recent_sources is None or not self._rows.sampled:
             return np.ones(len(runs), np.bool_)
-        several = np.asarray(count > 1, np.bool_)
+        several = np.asarray((count > 1) & (count != self._rows.of_banned), np.bool_)
         return several | self._recent_sources.met(runs.high, runs.low, prefixlen, self._rows.at)
 
     def _limit(self, prefixlen: int) -> float:
@@ -165,8 +167,15 @@ class _Tree:
 
     def _over(self, value: Floats, limit: float) -> Bools:
         """Return which values pass the limit; of sampled ones, those that pass it by two standard errors."""
-        doubt = 2 * np.sqrt(value * self._rows.weight) if self._rows.sampled else 0.0
+        doubt = 2 * np.sqrt(self._variance(value)) if self._rows.sampled else 0.0
         return np.asarray(value - doubt > limit, np.bool_)
+
+    def _variance(self, value: Floats) -> Floats:
+        """Return the variance of sampled values; those of whole looks at banned sources are the coarser by as much."""
+        weight, of_banned = self._rows.weight, self._rows.of_banned
+        if of_banned == 1:
+            return value * weight
+        return value * weight * np.where(np.rint(value / weight) % of_banned == 0, of_banned, 1)
 
     def _report(
         self, runs: Runs, value: Floats, sources: npt.NDArray[np.int64], limit: float, prefixlen: int
@@ -174,7 +183,8 @@ class _Tree:
         near = np.flatnonzero(value >= limit * FLOOR)
         if len(near) > MOST_REPORTED:
             near = near[np.argpartition(value[near], -MOST_REPORTED)[-MOST_REPORTED:]]
-        for i in near.tolist():
+        variance = self._variance(value[near]).tolist() if self._rows.sampled else [0.0] * len(near)
+        for i, variance_of_it in zip(near.tolist(), variance, strict=True):
             amount = float(value[i])
             yield Observation(
                 policy=self._policy.name,
@@ -185,7 +195,7 @@ class _Tree:
                 ports=self._ports(int(runs.start[i]), int(runs.end[i])),
                 sources=int(sources[i]),
                 addresses=self._addresses(int(runs.start[i]), int(runs.end[i])),
-                variance=amount * self._rows.weight if self._rows.sampled else 0.0,
+                variance=variance_of_it,
                 alike=self._alike(int(runs.start[i]), int(runs.end[i])),
             )
 

@@ -1,4 +1,4 @@
-"""Readings to an assessment: the one door of this package."""
+"""Readings to an assessment: the entry of this package."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             self._crowds[signal] = SortedRows(self._recent if signal is Signal.SYN_RATE else rows.weighted)
             if before is not None and at > before:
                 elapsed[signal] = at - before
-                observations.extend(self._observe(rows, signal, readings.at, ban_filter))
+                observations += self._observe(rows, signal, readings.at, ban_filter) if len(rows.low) else ()
         handshakes = self._handshakes.follow(readings.counters, readings.at, suffering=suffering)
         return Assessment(
             at=readings.at,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from synguard.addresses import Address, host_network
 from synguard.detector.assessment import ListenerPressure
@@ -55,28 +56,32 @@ def _half_open_by_queue(reading: SocketReading | None, groups: _Groups) -> Mappi
         for version, rows in ((4, ipv4), (6, ~ipv4)):
             ports, counts = np.unique(table.local_port[rows], return_counts=True)
             for port, count in zip(ports.tolist(), counts.tolist(), strict=True):
-                own = (port, version, namespace)
-                queue = own if own in groups else (port, 6, namespace)
-                several = groups.get(queue, {})
-                if len(several) > 1:
-                    split = _by_address(table.where(rows & (table.local_port == port)), several)
-                else:
-                    split = {next(iter(several), 0): count}
-                known = waiting.setdefault(queue, {})
-                for key, number in split.items():
-                    known[key] = known.get(key, 0) + number
+                own, wide = (port, version, namespace), (port, 6, namespace)
+                there = groups.get(own, {})
+                rest = own if _anywhere(there) or (there and not _anywhere(groups.get(wide, {}))) else wide
+                by_address = {0: count} if set(there) <= _anywhere(there) else _by_address(table, rows, port)
+                for key, number in by_address.items():
+                    queue, place = (own, key) if key in there else (rest, _place(groups.get(rest, {})))
+                    known = waiting.setdefault(queue, {})
+                    known[place] = known.get(place, 0) + number
     return waiting
 
 
-def _by_address(table: SocketTable, several: Mapping[int, list[Listener]]) -> dict[int, int]:
-    """Return key of the listener's address → half-open sockets; those to no listener's own are any address's."""
-    keys, counts = np.unique(table.local_low ^ (table.local_high * np.uint64(_MIX)), return_counts=True)
-    anywhere = next((key for key, there in several.items() if there[0].address.is_unspecified), next(iter(several)))
-    split: dict[int, int] = {}
-    for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
-        owner = key if key in several else anywhere
-        split[owner] = split.get(owner, 0) + count
-    return split
+def _by_address(table: SocketTable, rows: npt.NDArray[np.bool_], port: int) -> dict[int, int]:
+    """Return key of the local address → half-open sockets of one port."""
+    mine = table.where(rows & (table.local_port == port))
+    keys, counts = np.unique(mine.local_low ^ (mine.local_high * np.uint64(_MIX)), return_counts=True)
+    return dict(zip(keys.tolist(), counts.tolist(), strict=True))
+
+
+def _anywhere(several: Mapping[int, list[Listener]]) -> set[int]:
+    """Return the key of the listeners that take what comes to any address; empty where there are none."""
+    return {key for key, there in several.items() if there[0].address.is_unspecified}
+
+
+def _place(several: Mapping[int, list[Listener]]) -> int:
+    """Return the key of what takes sockets that are to no listener's own address."""
+    return next(iter(_anywhere(several) or several), 0)
 
 
 def _key_of(address: Address) -> int:

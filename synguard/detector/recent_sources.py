@@ -1,7 +1,7 @@
 """Which sampled sources were met before, within the last seconds: a sketch of fixed size.
 
 In a flood of forged sources nearly every sampled SYN is the only one its source ever sends. Such a SYN stands for
-``N / dt`` SYN/s, which is near a limit or over it, and yet says nothing: nobody can be condemned on one. Without this
+``N / dt`` SYN/s, which is near a limit or over it, and yet says nothing: one alone proves nothing. Without this
 each of them would be reported and scored at every tick, which is most of what a tick then costs.
 """
 
@@ -15,17 +15,20 @@ import numpy.typing as npt
 from synguard.readings import U64
 
 SLOT_BITS: Final = 20
-"""1 Mi slots a generation: with 20,000 SYNs kept a second a stranger is taken for somebody met before in 8 of 100 cases
-at most, which costs an observation more and nothing else."""
+"""1 Mi slots of eight marks a generation, two marks a source. With 20,000 SYNs kept a second a stranger is taken for
+somebody met before in 1 of 1,000 cases at most, which costs an observation more and nothing else."""
 REMEMBERED_S: Final = 2.0
 """Length of a generation; a source is known again for one to two of them. One whose kept SYNs are further apart
 than that is so far below any limit, or so thinly sampled, that its rate could not be told from noise either."""
 
+_MARK_BITS: Final = SLOT_BITS + 3
+
 Bools = npt.NDArray[np.bool_]
+Slots = npt.NDArray[np.uint8]
 
 
 class RecentSources:
-    """Remembers sources by one slot each, mixed by secret odd numbers from ``seed``: nobody collides at will."""
+    """Remembers sources by two marks each, mixed by secret odd numbers from ``seed``: nobody collides at will."""
 
     def __init__(self, seed: int) -> None:
         self._mix = np.random.default_rng(seed).integers(1, 2**63, size=3, dtype=np.uint64) << np.uint64(1) | np.uint64(
@@ -40,10 +43,15 @@ class RecentSources:
         A prefix may be taken for another that was met; one that was met is never forgotten early.
         """
         self._turn(at)
-        slots = self._slots(high, low, prefixlen)
-        known: Bools = self._now[slots] | self._before[slots]
-        self._now[slots] = True
-        return known
+        mixed = self._mixed(high, low, prefixlen)
+        known = [np.ones(len(mixed), np.bool_) for _ in range(2)]
+        for marks in (mixed >> np.uint64(64 - _MARK_BITS), mixed >> np.uint64(64 - 2 * _MARK_BITS)):
+            slots = (marks >> np.uint64(3)) & np.uint64((1 << SLOT_BITS) - 1)
+            mark = np.left_shift(np.uint8(1), (marks & np.uint64(7)).astype(np.uint8))
+            for generation, among in zip((self._now, self._before), known, strict=True):
+                among &= generation[slots] & mark != 0
+            np.bitwise_or.at(self._now, slots, mark)  # two sources of one call may share a slot
+        return known[0] | known[1]
 
     def _turn(self, at: float) -> None:
         age = at - self._began_at
@@ -52,13 +60,13 @@ class RecentSources:
         self._before = self._now if 0 <= age < 2 * REMEMBERED_S else self._blank()
         self._now, self._began_at = self._blank(), at
 
-    def _slots(self, high: U64, low: U64, prefixlen: int) -> U64:
+    def _mixed(self, high: U64, low: U64, prefixlen: int) -> U64:
         keys = (high + np.uint64(prefixlen)) * self._mix[0]
         keys ^= keys >> np.uint64(29)
         keys = (keys ^ low) * self._mix[1]
         keys ^= keys >> np.uint64(29)
-        slots: U64 = (keys * self._mix[2]) >> np.uint64(64 - SLOT_BITS)
-        return slots
+        mixed: U64 = keys * self._mix[2]
+        return mixed
 
-    def _blank(self) -> Bools:
-        return np.zeros(1 << SLOT_BITS, np.bool_)
+    def _blank(self) -> Slots:
+        return np.zeros(1 << SLOT_BITS, np.uint8)

@@ -27,4 +27,5 @@ def syn_rows(syns: SynSample) -> AddressRows:
         header=headers(syns),
         at=syns.at,
         counted=count,
+        of_banned=syns.of_banned,
     )

@@ -32,14 +32,14 @@ def flush_kernel() -> None:
 
 
 def remove_legacy_leftovers() -> None:
-    """Remove what an iptables plane held, once the nftables plane holds it; what cannot go lapses by itself."""
+    """Remove what an iptables plane held, once the nftables plane holds it; what cannot go expires by itself."""
     with contextlib.suppress(PlaneError, NotPermittedError):
         _dismantle_legacy()
         _destroy_sets()
 
 
 def remove_nftables_leftovers() -> None:
-    """Remove what the nftables plane held, once an iptables plane holds it; what cannot go lapses by itself."""
+    """Remove what the nftables plane held, once an iptables plane holds it; what cannot go expires by itself."""
     with contextlib.suppress(PlaneError, NotPermittedError):
         _delete_table()
 

@@ -13,6 +13,8 @@ from typing import Final
 from synguard.errors import PlaneError
 from synguard.private import NotOursError, open_private
 
+APPLY_LOCK: Final = "apply.lock"
+"""The file, in the runtime directory, that whoever applies holds."""
 APPLY_WAIT_S: Final = 10.0
 """How long an apply waits for another synguard process."""
 XTABLES_WAIT_S: Final = 5.0

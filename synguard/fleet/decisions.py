@@ -10,40 +10,43 @@ A sample, as CrowdSec 1.4.6 sends it (an empty list is ``null``)::
 from __future__ import annotations
 
 import json
+import math
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
-from ipaddress import IPv4Network, ip_network
-from typing import Any, Final
+from ipaddress import ip_network
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
-from synguard.addresses import Network, unmapped_network, widest
+from synguard.addresses import format_network, unmapped_network, widest
 from synguard.errors import FleetError
 from synguard.fleet.durations import parse_go_duration
+from synguard.memory import many_objects
 from synguard.plain import clipped, printable
 
-SCOPES: Final = frozenset({"ip", "range"})
+SCOPES: Final = frozenset({"Ip", "Range"})
+LOWER_SCOPES: Final = frozenset(map(str.lower, SCOPES))
 _LISTS: Final = ("deleted", "new")
-_BLANKS: Final = frozenset(" \t\r\n")
-_READ: Final = json.JSONDecoder().raw_decode
 _URL: Final = "is this its URL?"
-_WORDS: Final = ("value", "scope", "type", "duration", "scenario", "origin")
+_WORDS: Final = itemgetter("value", "scope", "type", "duration", "scenario", "origin")
 LONGEST_WORD: Final = 120
 """Characters that are kept of a scenario or an origin."""
 LONGEST_S: Final = 366 * 86400.0
 """A decision that lasts longer is taken for this long; the next complete look prolongs it."""
 
 
-@dataclass(frozen=True, slots=True)
-class CrowdSecDecision:
-    """One decision of a CrowdSec local API about one address or prefix."""
+class CrowdSecDecision(NamedTuple):
+    """One decision of a CrowdSec local API about one address or prefix; light, since they come by the ten thousand."""
 
-    target: Network
+    target: str
+    """As ``format_network`` writes it: ``192.0.2.7``, ``2001:db8::/64``."""
     kind: str
     """``ban``, ``captcha`` or another type of CrowdSec's."""
-    ends_at: datetime
+    ends_at: int
+    """UTC seconds since 1970, rounded up; 0 where it is over."""
     scenario: str
     origin: str
 
@@ -52,7 +55,7 @@ class CrowdSecDecision:
 class StreamAnswer:
     """One answer of the stream: what ended, what is new, and what could not be used."""
 
-    deleted: frozenset[tuple[Network, str]]
+    deleted: frozenset[tuple[str, str]]
     """Target and type: a deletion means every decision of this type about the target."""
     new: tuple[CrowdSecDecision, ...]
     unusable: Mapping[str, int] = field(default_factory=dict)
@@ -62,6 +65,7 @@ class StreamAnswer:
         return bool(self.deleted or self.new)
 
 
+@many_objects()
 def parse_stream(data: bytes, now: datetime) -> StreamAnswer:
     """Return what one answer says at ``now``.
 
@@ -70,112 +74,59 @@ def parse_stream(data: bytes, now: datetime) -> StreamAnswer:
     Raises:
         FleetError: The answer as a whole is not one of this interface.
     """
-    unusable: Counter[str] = Counter()
-    deleted: list[CrowdSecDecision] = []
-    new: list[CrowdSecDecision] = []
-    lists = {"deleted": deleted, "new": new}
     try:
-        for name, item in _items(data.decode()):
-            try:
-                lists[name].append(_decision(item, now))
-            except _UnusableError as error:
-                unusable[str(error)] += 1
+        answer = json.loads(data.decode())
+        if not isinstance(answer, dict):
+            raise ValueError("no object")
+        lists = [[] if answer.get(name) is None else answer[name] for name in _LISTS]
+        if not all(isinstance(one, list) for one in lists):
+            raise ValueError("no list")
     except (ValueError, RecursionError) as error:
         raise FleetError(f"the answer of the CrowdSec local API is not a list of decisions: {_URL}") from error
-    usable = tuple(one for one in new if one.ends_at > now)
+    unusable: Counter[str] = Counter()
+    deleted, new = (_decisions(one, now.timestamp(), unusable) for one in lists)
+    usable = tuple(one for one in new if one.ends_at)
     return StreamAnswer(frozenset((one.target, one.kind) for one in deleted), usable, dict(unusable))
 
 
-def _items(text: str) -> Iterator[tuple[str, Any]]:
-    """Yield each decision with the name of its list, taken apart one by one.
-
-    Read as a whole, 50,000 of them would hold the interpreter, and the tick with it, for a tenth of a second.
-
-    Raises:
-        ValueError: The text is no object, or one of the two is no list.
-    """
-    at = _after("{", text, 0)
-    while text[at : at + 1] != "}":
-        name, at = _READ(text, _blank(text, at))
-        at = _after(":", text, at)
-        if name in _LISTS and text[at : at + 1] == "[":
-            at = _after("[", text, at)
-            while text[at : at + 1] != "]":
-                item, at = _READ(text, at)
-                yield name, item
-                at = _next(text, at, "]")
-            at += 1
-        else:
-            value, at = _READ(text, at)
-            if name in _LISTS and value is not None:
-                raise ValueError(f"{name} is no list")
-        at = _next(text, at, "}")
-    if _blank(text, at + 1) != len(text):
-        raise ValueError("more follows")
-
-
-def _next(text: str, at: int, end: str) -> int:
-    """Return where the next item begins, or where ``end`` stands."""
-    at = _blank(text, at)
-    if text[at : at + 1] == end:
-        return at
-    at = _after(",", text, at)
-    if text[at : at + 1] == end:
-        raise ValueError("a comma before the end")
-    return at
-
-
-def _after(mark: str, text: str, at: int) -> int:
-    """Return where the text goes on after a mark and the blanks around it."""
-    at = _blank(text, at)
-    if text[at : at + 1] != mark:
-        raise ValueError(f"no {mark} at {at}")
-    return _blank(text, at + 1)
-
-
-def _blank(text: str, at: int) -> int:
-    while text[at : at + 1] in _BLANKS:
-        at += 1
-    return at
+def _decisions(items: Iterable[Any], now_s: float, unusable: Counter[str]) -> list[CrowdSecDecision]:
+    """Return the decisions that make sense, and count the others."""
+    found: list[CrowdSecDecision] = []
+    for item in items:
+        try:
+            value, scope, kind, duration, scenario, origin = _WORDS(item)
+            if scope not in SCOPES and scope.lower() not in LOWER_SCOPES:
+                raise _UnusableError(f"scope {clipped(printable(scope), 20)} is not Ip or Range")
+            target = _target(value.strip())
+            seconds = parse_go_duration(duration)
+            ends_at = math.ceil(now_s + min(seconds, LONGEST_S)) if seconds > 0 else 0
+            found.append(CrowdSecDecision(target, _word(kind).lower(), ends_at, _word(scenario), _word(origin)))
+        except _UnusableError as error:
+            unusable[str(error)] += 1
+        except ValueError:
+            unusable["the duration cannot be read"] += 1
+        except (LookupError, TypeError, AttributeError):
+            unusable["a field is missing or not text" if isinstance(item, dict) else "not an object"] += 1
+    return found
 
 
 class _UnusableError(Exception):
     pass
 
 
-def _decision(item: Any, now: datetime) -> CrowdSecDecision:
-    if not isinstance(item, dict):
-        raise _UnusableError("not an object")
-    words: dict[str, str] = {name: item[name] for name in _WORDS if isinstance(item.get(name), str)}
-    if len(words) < len(_WORDS):
-        raise _UnusableError("a field is missing or not text")
-    if words["scope"].lower() not in SCOPES:
-        raise _UnusableError(f"scope {clipped(printable(words['scope']), 20)} is not Ip or Range")
+def _target(text: str) -> str:
+    """Return an address or prefix as we write it; an IPv4 address, as nearly all are, stands so already."""
     try:
-        target = _target(words["value"].strip())
-    except ValueError:
-        raise _UnusableError("the value is not an address or prefix") from None
-    if target.prefixlen < widest(target):
-        raise _UnusableError(f"wider than /{widest(target)}")
-    try:
-        seconds = parse_go_duration(words["duration"])
-    except ValueError:
-        raise _UnusableError("the duration cannot be read") from None
-    return CrowdSecDecision(
-        target=target,
-        kind=_word(words["type"].lower()),
-        ends_at=now + timedelta(seconds=max(min(seconds, LONGEST_S), -LONGEST_S)),
-        scenario=_word(words["scenario"]),
-        origin=_word(words["origin"]),
-    )
-
-
-def _target(text: str) -> Network:
-    """Return the network of an address or prefix; an IPv4 address, as nearly all are, in a fifth of the time."""
-    try:
-        return IPv4Network((int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big"), 32))
+        socket.inet_pton(socket.AF_INET, text)
     except (OSError, ValueError):  # an embedded null is a ValueError
-        return unmapped_network(ip_network(text, strict=False))
+        try:
+            network = unmapped_network(ip_network("" if "%" in text else text, strict=False))
+        except ValueError:
+            raise _UnusableError("the value is not an address or prefix") from None
+        if network.prefixlen < widest(network):
+            raise _UnusableError(f"wider than /{widest(network)}") from None
+        return format_network(network)
+    return text
 
 
 @lru_cache(maxsize=1024)

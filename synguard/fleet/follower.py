@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from synguard.addresses import Network
+from synguard.addresses import Network, format_network
 from synguard.clock import Clock
 from synguard.fleet.decisions import parse_stream
 from synguard.fleet.known import KnownDecisions
 from synguard.fleet.outgoing import shareable
 from synguard.fleet.peer import PeerRecord
-from synguard.fleet.plan import Plan, plan
+from synguard.fleet.plan import POLICY, Plan, plan
 from synguard.ledger import Ledger
-from synguard.model import Ban, Origin
+from synguard.ledger.arrivals import PIECE, Arrival, Arrivals, StandingBan
+from synguard.memory import in_parts, many_objects
+from synguard.model import Origin
 
 COMPLETE_EVERY_S: Final = 600.0
 """Time between complete looks. In between CrowdSec tells changes, but not this one: when the longer of two decisions
 about an address is deleted, nothing is said although the shorter one stands (1.4.6)."""
-AT_ONCE: Final = 1_000
-"""Bans written in one transaction: the agent waits for a writer no longer than that takes."""
+LONG: Final = 1_000
+"""Bans that the agent brings to the kernel in one tick by itself; a longer list goes there from here."""
 BREATH_S: Final = 0.005
 """Pause between two such transactions: who waits for the ledger looks only now and then whether it is free."""
 ENDED: Final = "the decision ended"
@@ -50,6 +51,21 @@ class HostView:
     protected: Collection[Network]
     suspended: bool = False
     """It is not known who must be protected: nothing is added until it is."""
+    plane: str = ""
+    """The name of the plane that holds bans here; empty where none is to be touched from here."""
+
+
+class KernelFiller(Protocol):
+    """What is needed of ``filler.PlaneFiller``."""
+
+    def fill(
+        self,
+        plane: str,
+        bans: Sequence[Arrival],
+        standing: Iterable[StandingBan],
+        unsettled: Callable[[], bool],
+    ) -> None:
+        """Bring bans to the plane as long as they are ``unsettled``; what it does not take, the agent brings."""
 
 
 class DecisionFollower:
@@ -65,12 +81,14 @@ class DecisionFollower:
         kinds: frozenset[str],
         at_most: int,
         poll_s: float,
+        filler: KernelFiller | None = None,
     ) -> None:
         self._source = source
         self._view = view
         self._clock = clock
         self._record = record
         self._poll_s = poll_s
+        self._filler = filler
         self._known = KnownDecisions(kinds, at_most)
         self._complete_at = float("-inf")
         self._mode: bool | None = None
@@ -98,8 +116,10 @@ class DecisionFollower:
         change = Plan(protected=self._spared)
         if complete or answer or not self._settled(ledger, view):
             self._done = None
-            change = self._change(ledger, view, now)
-            self._write(ledger, change, now)
+            while ledger.settle():  # what was noted by a process that was killed
+                pass
+            with many_objects():
+                change = self._bring(ledger, view, now)
             self._spared = change.protected
             self._done = None if view.suspended or change.local else (view, self._here)
         self._record.answered(now, self._counts(change, now), self._notes(view))
@@ -109,30 +129,47 @@ class DecisionFollower:
         """Return whether the bans are as decided, and nothing that they depend on has changed since."""
         return not ledger.changed() and self._done == (view, self._here)
 
-    def _change(self, ledger: Ledger, view: HostView, now: datetime) -> Plan:
+    def _bring(self, ledger: Ledger, view: HostView, now: datetime) -> Plan:
+        """Bring the bans to what is decided; ends come first, so that there is room."""
+        standing = ledger.standing(now, view.dry_run)
         change = plan(
-            self._known.current(now),
-            ledger.active_bans(now, dry_run=view.dry_run).values(),
+            self._known.current(now.timestamp()),
+            standing,
             protected=[*view.protected, *self._here],
             overruled=_overruled(ledger, now),
             now=now,
             gap=timedelta(seconds=2 * self._poll_s),
-            dry_run=view.dry_run,
-            new_id=lambda: f"c{secrets.token_hex(6)}",
         )
-        return change if not view.suspended else Plan((), change.move, change.end, change.protected, change.local)
+        if view.suspended:
+            change = Plan((), change.move, change.end, change.protected, change.local)
+        for ids in in_parts(change.end, PIECE):
+            ledger.end_bans(ids, now, ENDED)
+        for some in in_parts(list(change.move.items()), PIECE):
+            ledger.move_bans(dict(some))
+        bans = Arrivals(Origin.CROWDSEC, POLICY, now, change.add, view.dry_run)
+        if self._filler is not None and len(change.add) > LONG and view.plane and not view.dry_run:
+            self._bring_many(self._filler, ledger, bans, view.plane, standing)
+        else:
+            for piece in bans.pieces():
+                ledger.add_list(piece)
+                self._clock.wait(BREATH_S)
+        return change
 
-    def _write(self, ledger: Ledger, change: Plan, now: datetime) -> None:
-        for start in range(0, len(change.end), AT_ONCE):
-            ledger.end_bans([ban.id for ban in change.end[start : start + AT_ONCE]], now, ENDED)
-        for some in _batches(change.move):
-            ledger.add_bans((), some)
-        for some in _batches(change.add):
-            ledger.add_bans(some)
+    def _bring_many(
+        self, filler: KernelFiller, ledger: Ledger, bans: Arrivals, plane: str, standing: Sequence[StandingBan]
+    ) -> None:
+        """Note a long list, fill the kernel, and write the list down piece by piece.
+
+        Whoever ends one of its bans meanwhile settles the list first; what remains is the agent's then.
+        """
+        ledger.note_list(bans)
+        pieces = ledger.arriving()
+        filler.fill(plane, bans.bans, standing, lambda: ledger.arriving() == pieces)
+        while ledger.settle():
             self._clock.wait(BREATH_S)
 
     def _counts(self, change: Plan, now: datetime) -> dict[str, int]:
-        current = len(self._known.current(now))
+        current = len(self._known.current(now.timestamp()))
         return {
             "decisions": current,
             "followed": current - change.protected - change.local,
@@ -150,18 +187,12 @@ class DecisionFollower:
         return tuple(notes)
 
 
-def _overruled(ledger: Ledger, now: datetime) -> frozenset[Network]:
+def _overruled(ledger: Ledger, now: datetime) -> frozenset[str]:
     """Return the targets whose ban a person ended although the decision lasts: she knows better.
 
     Also a ban of this host's own: its decision may come back before it is withdrawn.
     """
-    followed = ledger.ended_early(Origin.CROWDSEC, _EVER, now)
+    followed = ledger.ended_early(Origin.CROWDSEC, _EVER, now, but=ENDED)
     own = ledger.ended_early(Origin.AUTO, _EVER, now)
-    return frozenset(
-        [record.ban.target for record in followed if record.ended_why != ENDED]
-        + [record.ban.target for record in own if shareable(record.ban)]
-    )
-
-
-def _batches(bans: tuple[Ban, ...]) -> list[tuple[Ban, ...]]:
-    return [bans[start : start + AT_ONCE] for start in range(0, len(bans), AT_ONCE)]
+    ended = [record.ban for record in followed] + [record.ban for record in own if shareable(record.ban)]
+    return frozenset(format_network(ban.target) for ban in ended)

@@ -5,8 +5,11 @@ ticks wait for the interpreter, by seconds. ``python -m synguard.fleet.following
 its settings first, then what it must know of the host, whenever that changes::
 
     {"url": "http://…", "api_key": "…", "ca_file": null, "types": ["ban"], "at_most": 65536, "poll": 10.0,
-     "ledger": "/var/lib/synguard/ledger.db", "limits": {…}, "place": "lapi:8080"}
-    {"dry_run": false, "protected": ["192.0.2.2/32"], "suspended": false}
+     "ledger": "/var/lib/synguard/ledger.db", "limits": {…}, "place": "lapi:8080",
+     "lock": "/run/synguard/apply.lock", "ceiling": 131072}
+    {"dry_run": false, "protected": ["192.0.2.2/32"], "suspended": false, "plane": "nftables"}
+
+A long list it brings to the kernel itself, see ``filler``.
 
 It writes a line after each question: ``{"counts": {…}, "notes": […]}`` or ``{"failed": "…"}``. The end of its input is
 the end of the agent, by ``SIGKILL`` too: it ends.
@@ -26,6 +29,7 @@ from typing import Any, Final
 
 from synguard.addresses import parse_network
 from synguard.clock import SystemClock
+from synguard.fleet.filler import PlaneFiller
 from synguard.fleet.follower import DecisionFollower, HostView
 from synguard.fleet.lapi import DecisionSource
 from synguard.fleet.peer import PeerRecord
@@ -34,8 +38,6 @@ from synguard.ledger import Ledger
 from synguard.policy.models import LedgerLimits
 
 NAME: Final = "crowdsec decisions"
-_NICE: Final = 10
-"""How far it steps back: what protects the host comes first."""
 
 
 class _Telling(PeerRecord):
@@ -59,7 +61,7 @@ def view_of(line: str) -> HostView:
     try:
         told = json.loads(line)
         protected = frozenset(map(parse_network, told["protected"]))
-        return HostView(bool(told["dry_run"]), protected, bool(told["suspended"]))
+        return HostView(bool(told["dry_run"]), protected, bool(told["suspended"]), str(told["plane"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a view of the host: {error}") from error
 
@@ -81,6 +83,7 @@ def follow(lines: Iterable[str]) -> None:
         kinds=frozenset(settings["types"]),
         at_most=settings["at_most"],
         poll_s=settings["poll"],
+        filler=PlaneFiller(Path(settings["lock"]), settings["ceiling"], clock.utcnow),
     )
     limits = LedgerLimits.model_validate(settings["limits"])
     worker = PeerWorker(
@@ -107,7 +110,6 @@ def _say(told: Mapping[str, object]) -> None:
 def main() -> None:
     """Follow what standard input says."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the agent ends us
-    os.nice(_NICE)
     with suppress(StopIteration):
         follow(sys.stdin)
     os._exit(0)  # a thread may hang in a name server; nothing is left to be done

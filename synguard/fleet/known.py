@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
-from synguard.addresses import Network
 from synguard.fleet.decisions import CrowdSecDecision, StreamAnswer
 
 MOST_REASONS: Final = 16
@@ -27,7 +25,7 @@ class KnownDecisions:
     """Type or reason → how many decisions of the last complete look and since were left out."""
     left_out: int = 0
     """Decisions beyond ``at_most``."""
-    _by_target: dict[Network, CrowdSecDecision] = field(default_factory=dict)
+    _by_target: dict[str, CrowdSecDecision] = field(default_factory=dict)
 
     def take(self, answer: StreamAnswer, *, complete: bool) -> None:
         """Take in one answer; a ``complete`` one replaces all that was known.
@@ -50,10 +48,10 @@ class KnownDecisions:
                 self._by_target[decision.target] = decision
         self._bound()
 
-    def current(self, now: datetime) -> Mapping[Network, CrowdSecDecision]:
+    def current(self, now_s: float) -> Mapping[str, CrowdSecDecision]:
         """Return target → decision of those that have not ended, forgetting the others."""
-        if any(decision.ends_at <= now for decision in self._by_target.values()):
-            self._by_target = {target: one for target, one in self._by_target.items() if one.ends_at > now}
+        if any(decision.ends_at <= now_s for decision in self._by_target.values()):
+            self._by_target = {target: one for target, one in self._by_target.items() if one.ends_at > now_s}
         return self._by_target
 
     def _count(self, reasons: Iterable[tuple[str, int]]) -> None:

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+import secrets
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from socket import AF_INET, inet_pton
 from typing import Final
 
 from synguard.addresses import Network, NetworkIndex, first_found, forms
 from synguard.fleet.decisions import CrowdSecDecision
-from synguard.model import Action, Ban, Origin, Scope
+from synguard.ledger.arrivals import Arrival, StandingBan
+from synguard.model import Origin, Scope
 
 POLICY: Final = "crowdsec"
 """The policy that bans of this origin name."""
 SAME_S: Final = 5.0
 """Ends closer than this are the same: every answer counts the rest anew, and a complete look comes minutes later."""
+_US: Final = 1_000_000
+_ID_BYTES: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What brings the bans of origin ``crowdsec`` to what the decisions say."""
 
-    add: tuple[Ban, ...] = ()
-    move: tuple[Ban, ...] = ()
-    """Bans that stand, with a new end."""
-    end: tuple[Ban, ...] = ()
+    add: tuple[Arrival, ...] = ()
+    move: Mapping[str, datetime] = field(default_factory=dict)
+    """Id of a ban that stands → its new end."""
+    end: tuple[str, ...] = ()
+    """Ids of bans that stand."""
     protected: int = 0
     """Decisions that are not followed because the target covers, holds or is a protected party."""
     local: int = 0
@@ -35,15 +44,13 @@ class Plan:
 
 
 def plan(
-    decisions: Mapping[Network, CrowdSecDecision],
-    standing: Iterable[Ban],
+    decisions: Mapping[str, CrowdSecDecision],
+    standing: Iterable[StandingBan],
     *,
     protected: Collection[Network],
-    overruled: Collection[Network],
+    overruled: AbstractSet[str],
     now: datetime,
     gap: timedelta,
-    dry_run: bool,
-    new_id: Callable[[], str],
 ) -> Plan:
     """Return what to change.
 
@@ -52,54 +59,76 @@ def plan(
     local evidence, nor lengthens it; a decision that outlasts that ban is followed when it is about to end. One that
     does not is mostly this host's own, come back: in place of the ban it would keep the agent from renewing it.
     """
-    ours: dict[Network, Ban] = {}
-    local: dict[Network, Ban] = {}
+    ours: dict[str, StandingBan] = {}
+    local: dict[str, StandingBan] = {}
     for ban in standing:
-        if ban.origin is Origin.CROWDSEC:
+        if ban.origin == Origin.CROWDSEC:
             ours[ban.target] = ban
-        elif ban.scope is Scope.ALL:
+        elif ban.scope == Scope.ALL:
             local[ban.target] = ban
+    wanted = decisions.keys() - overruled
+    spared = protected_targets(wanted, protected)
+    wanted -= spared
+    soon_us = (now + gap).timestamp() * _US
+    held = {target for target in wanted & local.keys() if _stands_by_itself(local[target], decisions[target], soon_us)}
+    followed = wanted - held
+    fresh = [decision for target, decision in decisions.items() if target in followed and target not in ours]
+    move = {
+        mine.id: datetime.fromtimestamp(decisions[target].ends_at, UTC)
+        for target, mine in ours.items()
+        if target in followed and abs((mine.expires_at or 0) - decisions[target].ends_at * _US) > SAME_S * _US
+    }
+    end = tuple(ban.id for target, ban in ours.items() if target not in followed)
+    return Plan(_bans(fresh), move, end, len(spared), len(held))
+
+
+def protected_targets(targets: Iterable[str], protected: Collection[Network]) -> set[str]:
+    """Return which targets are, cover, or lie in a protected party.
+
+    An address, as nearly all are, is looked up among the parties as ranges; a prefix, and IPv6, in every form it has.
+    """
     parties = NetworkIndex(protected)
-    add: list[Ban] = []
-    move: list[Ban] = []
-    spared = held = 0
-    followed: set[Network] = set()
-    for target, decision in decisions.items():
-        if target in overruled:
-            continue
-        if first_found(parties.overlapping, forms(target)) is not None:
-            spared += 1
-            continue
-        there = local.get(target)
-        if there is not None and _stands_by_itself(there, decision, now + gap):
-            held += 1
-            continue
-        followed.add(target)
-        mine = ours.get(target)
-        if mine is None:
-            add.append(_ban(decision, now, dry_run, new_id()))
-        elif mine.expires_at is None or abs((mine.expires_at - decision.ends_at).total_seconds()) > SAME_S:
-            move.append(replace(mine, expires_at=decision.ends_at))
-    end = tuple(ban for target, ban in ours.items() if target not in followed)
-    return Plan(tuple(add), tuple(move), end, spared, held)
+    starts, ends = _ranges(party for party in protected if party.version == 4)
+    found: set[str] = set()
+    for target in targets:
+        if ":" in target or "/" in target:
+            if first_found(parties.overlapping, forms(ip_network(target))) is not None:
+                found.add(target)
+        else:
+            host = inet_pton(AF_INET, target)
+            at = bisect_right(starts, host)
+            if at and host <= ends[at - 1]:
+                found.add(target)
+    return found
 
 
-def _stands_by_itself(local: Ban, decision: CrowdSecDecision, soon: datetime) -> bool:
-    if local.expires_at is None or local.expires_at > soon:
+def _ranges(networks: Iterable[Network]) -> tuple[list[bytes], list[bytes]]:
+    """Return the first and the last addresses of the ranges that networks of one family make up, in order."""
+    starts: list[bytes] = []
+    ends: list[bytes] = []
+    for network in sorted(networks, key=lambda one: (int(one.network_address), one.prefixlen)):
+        first, last = network.network_address.packed, network.broadcast_address.packed
+        if not ends or last > ends[-1]:
+            starts.append(first)
+            ends.append(last)
+    return starts, ends
+
+
+def _stands_by_itself(local: StandingBan, decision: CrowdSecDecision, soon_us: float) -> bool:
+    if local.expires_at is None or local.expires_at > soon_us:
         return True
-    return decision.ends_at <= local.expires_at + timedelta(seconds=SAME_S)
+    return decision.ends_at * _US <= local.expires_at + SAME_S * _US
 
 
-def _ban(decision: CrowdSecDecision, now: datetime, dry_run: bool, ban_id: str) -> Ban:
-    return Ban(
-        id=ban_id,
-        target=decision.target,
-        scope=Scope.ALL,
-        action=Action.DROP,
-        origin=Origin.CROWDSEC,
-        policy=POLICY,
-        reason=f"{decision.scenario} (CrowdSec, origin {decision.origin})",
-        created_at=now,
-        expires_at=decision.ends_at,
-        dry_run=dry_run,
+def _bans(decisions: Collection[CrowdSecDecision]) -> tuple[Arrival, ...]:
+    chance = secrets.token_hex(_ID_BYTES * len(decisions))
+    width = 2 * _ID_BYTES
+    return tuple(
+        Arrival(
+            f"c{chance[width * number : width * number + width]}",
+            target,
+            ends_at,
+            f"{scenario} (CrowdSec, origin {origin})",
+        )
+        for number, (target, _, ends_at, scenario, origin) in enumerate(decisions)
     )

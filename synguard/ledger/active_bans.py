@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from synguard.ledger.rows import BAN_ENDS, BAN_READ, ROWS_AT_ONCE, STANDING, ban_of, to_us
+from synguard.ledger.rows import BAN_ENDS, BAN_READ, ROWS_AT_ONCE, STANDING, ban_of, maybe_us, to_us
 from synguard.model import Ban
 
 _READ: Final = f"SELECT seq, expires_at FROM ban WHERE dry_run = :dry_run AND {STANDING}"  # noqa: S608  # constants only
@@ -106,7 +106,7 @@ class ActiveBanCache:
         left: list[int] = []
         for seq, id_, ends in db.execute(f"SELECT seq, id, expires_at FROM ban WHERE seq IN ({marks})", rows):  # noqa: S608  # question marks only
             ban = self._written.get(id_)
-            if ban is None or _maybe_us(ban.expires_at) != ends:
+            if ban is None or maybe_us(ban.expires_at) != ends:
                 left.append(seq)
             else:
                 view.rows[seq] = (ends, ban)
@@ -116,7 +116,3 @@ class ActiveBanCache:
 def _there(db: sqlite3.Connection, now: datetime, dry_run: bool) -> dict[int, int | None]:
     """Return row number → expiry of what stands."""
     return dict(db.execute(_READ, {"dry_run": int(dry_run), "now": to_us(now)}).fetchall())
-
-
-def _maybe_us(moment: datetime | None) -> int | None:
-    return None if moment is None else to_us(moment)

@@ -1,7 +1,7 @@
 """The ban table: who is to be stopped, until when, and what became of it.
 
 A row without ``ended_at`` is open. At most one row is open per target, scope, ports, header and dry-run,
-which the database itself enforces. An open row whose expiry has passed has lapsed; it is marked only when something
+which the database itself enforces. An open row whose expiry has passed has expired; it is marked only when something
 takes its place, so that a clock which jumps ahead and back ends nothing for good.
 """
 
@@ -34,8 +34,8 @@ from synguard.model import Ban, Hits, Origin
 Key: TypeAlias = tuple[str, str, str, int, str]
 """Target, scope, ports, dry-run and header, as they stand in the table."""
 
-_TARGET, _SCOPE, _PORTS, _DRY_RUN, _HEADER = (
-    BAN_COLUMNS.split(", ").index(name) for name in ("target", "scope", "ports", "dry_run", "header")
+_TARGET, _SCOPE, _PORTS, _DRY_RUN, _HEADER, _CREATED_AT = (
+    BAN_COLUMNS.split(", ").index(name) for name in ("target", "scope", "ports", "dry_run", "header", "created_at")
 )
 _MOST: Final = 2**63 - 1
 """The largest integer SQLite holds."""
@@ -111,7 +111,17 @@ def add_bans(db: sqlite3.Connection, batch: Addition) -> None:
             replacing.append((created_at, "replaced", *key))
             rows.append((*row, None, ""))
     db.executemany(_REPLACE, replacing)
+    insert(db, rows)
+
+
+def insert(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Insert rows of all ``BAN_COLUMNS``."""
     db.executemany(_INSERT, rows)
+
+
+def replace_open(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """End the open bans whose place these rows of ``BAN_COLUMNS`` take, as of the moment that each begins."""
+    db.executemany(_REPLACE, [(row[_CREATED_AT], "replaced", *_key(row)) for row in rows])
 
 
 def open_ids(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:

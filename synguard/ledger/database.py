@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sqlite3
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from synguard.errors import LedgerError, NotPermittedError
 from synguard.ledger.schema import APPLICATION_ID, MIGRATIONS, VERSION
-from synguard.private import NotOursError, check_private, ensure_private, private_directory
+from synguard.private import NotOursError, check_private, ensure_shared, private_directory
 
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 """Bytes the write-ahead log is cut back to after a burst."""
@@ -31,6 +32,7 @@ class Database:
 
     def __init__(self, path: Path, patience_s: float, *, read_only: bool = False) -> None:
         self.path = path
+        self.read_only = read_only
         self._patience_s = patience_s
         self._in_vain = False
         if not read_only:
@@ -191,13 +193,16 @@ class Database:
 def _connected(path: Path, patience_s: float, read_only: bool) -> sqlite3.Connection:
     if not read_only:
         return sqlite3.connect(path, timeout=patience_s, isolation_level=None)
-    ensure_private(path, make=False)  # SQLite has one word for every reason why not
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=patience_s, isolation_level=None)
+    ensure_shared(path, make=False)  # SQLite has one word for every reason why not
+    how = "mode=ro"
+    if path.stat().st_uid != os.geteuid() and not path.with_name(f"{path.name}-wal").exists():
+        how += "&immutable=1"  # nobody has it open, and a reader cannot make the log that SQLite wants beside it
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=patience_s, isolation_level=None)
 
 
 def _make_private(path: Path) -> None:
-    """Make the file (0600) where it is missing; what SQLite keeps beside it takes its mode and must be ours as well."""
-    ensure_private(path, make=True)
+    """Make the file where it is missing; what SQLite keeps beside it takes its mode and must be ours as well."""
+    ensure_shared(path, make=True)
     for suffix in ("-wal", "-shm", "-journal"):
         beside = path.with_name(path.name + suffix)
         with suppress(FileNotFoundError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, TypeAlias
 
-from synguard.addresses import Network, format_network
-from synguard.ledger.records import BanRecord, VerdictRecord
+from synguard.addresses import Network, compact_network, format_network
+from synguard.ledger.records import BanRecord, ListedBan, VerdictRecord
 from synguard.model import (
     Action,
     Ban,
@@ -40,6 +40,11 @@ BAN_READ: Final = (
     "score, times, evidence, dry_run, forced, header, ended_at, ended_why, packets, bytes, last_hit_at, "
     "answered, passed"
 )
+BAN_LISTED: Final = (
+    "id, target, scope, action, ports, origin, policy, reason, score, times, created_at, expires_at, dry_run, forced, "
+    "header, evidence, packets, bytes, answered, passed, last_hit_at, ended_at, ended_why"
+)
+"""The columns of ``ListedBan``."""
 BAN_ENDS: Final = BAN_READ.split(", ").index("expires_at")
 STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
 """Which rows of the ban table stand."""
@@ -55,6 +60,7 @@ INCIDENT_COLUMNS: Final = (
 )
 
 
+_EVIDENCE: Final = [item.name for item in fields(Evidence)]
 _SCOPES: Final = {one.value: one for one in Scope}
 _ACTIONS: Final = {one.value: one for one in Action}
 _ORIGINS: Final = {one.value: one for one in Origin}
@@ -74,7 +80,8 @@ def from_us(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
-def _maybe_us(moment: datetime | None) -> int | None:
+def maybe_us(moment: datetime | None) -> int | None:
+    """Return the same, and None for none."""
     return None if moment is None else to_us(moment)
 
 
@@ -93,8 +100,7 @@ def network_columns(network: Network) -> tuple[int, int, bytes, bytes]:
 
 def network_of(version: int, prefixlen: int, first: bytes) -> Network:
     """Return the network that ``network_columns`` took apart."""
-    start = int.from_bytes(first, "big")
-    return IPv4Network((start, prefixlen)) if version == 4 else IPv6Network((start, prefixlen))
+    return compact_network(version, int.from_bytes(first, "big"), prefixlen)
 
 
 def ports_text(ports: Sequence[int]) -> str:
@@ -119,23 +125,16 @@ def evidence_text(evidence: Sequence[Evidence]) -> str:
     """Return evidence as a JSON list of objects with the fields' own names."""
     if not evidence:
         return "[]"
-    return json.dumps(
-        [
-            {
-                "signal": one.signal.value,
-                "value": one.value,
-                "limit": one.limit,
-                "ports": one.ports,
-                "sources": one.sources,
-                "error": one.error,
-            }
-            for one in evidence
-        ],
-        separators=(",", ":"),
-    )
+    return json.dumps([{name: getattr(one, name) for name in _EVIDENCE} for one in evidence], separators=(",", ":"))
 
 
-def _evidence_of(text: str) -> tuple[Evidence, ...]:
+def listed_ban(row: Row) -> ListedBan:
+    """Return one row of ``BAN_LISTED``."""
+    return ListedBan._make((*row[:15], evidence_of(row[15]), *row[16:]))
+
+
+def evidence_of(text: str) -> tuple[Evidence, ...]:
+    """Return what ``evidence_text`` wrote."""
     if text == "[]":
         return ()
     return tuple(
@@ -156,7 +155,7 @@ def ban_row(ban: Ban) -> Row:
         ban.policy,
         ban.reason,
         to_us(ban.created_at),
-        _maybe_us(ban.expires_at),
+        maybe_us(ban.expires_at),
         ports_text(ban.ports),
         ban.score,
         ban.times,
@@ -192,7 +191,7 @@ def ban_of(row: Row) -> Ban:
         ports=_ports_of(ports),
         score=score,
         times=times,
-        evidence=_evidence_of(evidence),
+        evidence=evidence_of(evidence),
         dry_run=bool(dry_run),
         forced=bool(forced),
         header=SynHeader.parse(header) if header else None,
@@ -209,7 +208,7 @@ def verdict_record(row: Row) -> VerdictRecord:
         score=peak,
         policy=policy,
         reason=reason,
-        evidence=_evidence_of(evidence),
+        evidence=evidence_of(evidence),
         cause=Cause(cause),
     )
     return VerdictRecord(verdict, from_us(first_at), from_us(last_at), times, incident, bool(others))
@@ -217,20 +216,8 @@ def verdict_record(row: Row) -> VerdictRecord:
 
 def incident_row(incident: Incident) -> Row:
     """Return ``INCIDENT_COLUMNS`` of one incident."""
-    return (
-        incident.id,
-        incident.phase.value,
-        incident.kind,
-        to_us(incident.started_at),
-        _maybe_us(incident.ended_at),
-        incident.peak_half_open,
-        incident.peak_syn_pps,
-        incident.peak_connections,
-        incident.sources,
-        incident.bans,
-        incident.spared,
-        incident.note,
-    )
+    times = {"started_at": to_us(incident.started_at), "ended_at": maybe_us(incident.ended_at)}
+    return tuple(times.get(name, getattr(incident, name)) for name in INCIDENT_COLUMNS.split(", "))
 
 
 def incident_of(row: Row) -> Incident:

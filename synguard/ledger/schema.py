@@ -11,8 +11,10 @@ from typing import Final
 APPLICATION_ID: Final = 0x53594E47
 """``SYNG`` in the file header: how a fresh process knows the file is ours."""
 
-_V1: Final = (
-    """
+_ACTIONS: Final = " CHECK (action IN ('drop', 'reject'))"
+_ORIGINS: Final = " CHECK (origin IN ('auto', 'manual'))"
+_LAST: Final = "\n    )\n    "
+_BAN: Final = """
     CREATE TABLE ban (
         seq           INTEGER PRIMARY KEY,
         id            TEXT NOT NULL UNIQUE,
@@ -42,8 +44,11 @@ _V1: Final = (
         kernel_packets INTEGER NOT NULL DEFAULT 0,
         kernel_bytes   INTEGER NOT NULL DEFAULT 0
     )
-    """,
-    # Lapsed bans are not marked as ended: a clock that jumps ahead and back must not end them for good.
+    """
+
+_V1: Final = (
+    _BAN,
+    # Expired bans are not marked as ended: a clock that jumps ahead and back must not end them for good.
     "CREATE UNIQUE INDEX ban_open ON ban (target, scope, ports, dry_run) WHERE ended_at IS NULL",
     "CREATE INDEX ban_standing ON ban (dry_run, expires_at) WHERE ended_at IS NULL",
     "CREATE INDEX ban_created ON ban (created_at)",
@@ -146,35 +151,8 @@ _V4: Final = (
     # SQLite changes no constraint of a table that is there. Which actions and origins there are is the model's to know.
     "ALTER TABLE ban RENAME TO ban_before",
     *(f"DROP INDEX {name}" for name in ("ban_open", "ban_standing", "ban_created", "ban_first")),
-    """
-    CREATE TABLE ban (
-        seq           INTEGER PRIMARY KEY,
-        id            TEXT NOT NULL UNIQUE,
-        target        TEXT NOT NULL,
-        version       INTEGER NOT NULL CHECK (version IN (4, 6)),
-        prefixlen     INTEGER NOT NULL,
-        first_address BLOB NOT NULL,
-        last_address  BLOB NOT NULL,
-        scope         TEXT NOT NULL CHECK (scope IN ('new', 'all')),
-        action        TEXT NOT NULL,
-        origin        TEXT NOT NULL,
-        policy        TEXT NOT NULL,
-        reason        TEXT NOT NULL,
-        created_at    INTEGER NOT NULL,
-        expires_at    INTEGER CHECK (expires_at IS NOT NULL OR origin = 'manual'),
-        ports         TEXT NOT NULL CHECK (ports = '' OR scope = 'new'),
-        score         REAL NOT NULL,
-        times         INTEGER NOT NULL,
-        evidence      TEXT NOT NULL,
-        dry_run       INTEGER NOT NULL CHECK (dry_run IN (0, 1)),
-        forced        INTEGER NOT NULL CHECK (forced IN (0, 1)),
-        ended_at      INTEGER,
-        ended_why     TEXT NOT NULL DEFAULT '',
-        packets       INTEGER NOT NULL DEFAULT 0,
-        bytes         INTEGER NOT NULL DEFAULT 0,
-        last_hit_at   INTEGER,
-        kernel_packets INTEGER NOT NULL DEFAULT 0,
-        kernel_bytes   INTEGER NOT NULL DEFAULT 0,
+    _BAN.removesuffix(_LAST).replace(_ACTIONS, "").replace(_ORIGINS, "")
+    + """,
         header         TEXT NOT NULL DEFAULT '' CHECK (header = '' OR scope = 'new'),
         answered       INTEGER NOT NULL DEFAULT 0,
         passed         INTEGER NOT NULL DEFAULT 0,
@@ -192,7 +170,20 @@ _V4: Final = (
 
 _V5: Final = ("ALTER TABLE verdict ADD COLUMN cause TEXT NOT NULL DEFAULT ''",)
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5)
+_V6: Final = (
+    """
+    CREATE TABLE arriving (
+        seq        INTEGER PRIMARY KEY,
+        origin     TEXT NOT NULL,
+        policy     TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        dry_run    INTEGER NOT NULL,
+        bans       TEXT NOT NULL
+    )
+    """,
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5, _V6)
 """Step *n* brings a file from version *n* to *n* + 1; a step, once released, never changes."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -21,7 +21,6 @@ from synguard.addresses import (
     embedded,
     format_network,
     host_network,
-    parse_address,
 )
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
@@ -69,6 +68,8 @@ class HostContext:
     active_bans: tuple[Ban, ...] = ()
     sockets: SocketTable | None = None
     """Every TCP socket; None where they could not be read."""
+    udp: SocketTable | None = None
+    """Every UDP socket, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Impact:
     """TCP state → sockets whose remote end is in the target; states with none are absent."""
     peers: int = 0
     """Distinct addresses in the target that hold a connection with a completed handshake."""
+    udp: int = 0
+    """UDP sockets that are connected to the target."""
     protected: Mapping[Network, str] = field(default_factory=dict)
     """Protected parties inside the target or covering it → why they are protected."""
     overlapping: tuple[Ban, ...] = ()
@@ -93,19 +96,20 @@ class Impact:
 def read_host_context(protected: Protected, active_bans: Iterable[Ban]) -> tuple[HostContext, str]:
     """Return who and what is there now, and one sentence where live connections could not be read, else nothing."""
     from synguard.errors import SensorError
-    from synguard.operator.login import login_here
+    from synguard.operator.login import login_here, operator_address
     from synguard.readings import TcpState
     from synguard.sensors.protected import OWN, own_addresses
     from synguard.sensors.sockets import SocketTables
 
     sensor = SocketTables()
-    table, trouble = None, ""
+    table, udp, trouble = None, None, ""
     try:
         own = own_addresses()
     except SensorError as error:
         own, trouble = dict(protected.parts.get(OWN, {})), str(error)
     try:
         table = sensor.tcp(state for state in TcpState if state is not TcpState.LISTEN)
+        udp = sensor.udp()
     except SensorError as error:
         trouble = f"live connections are not known: {error}"
     finally:
@@ -113,23 +117,12 @@ def read_host_context(protected: Protected, active_bans: Iterable[Ban]) -> tuple
     around = HostContext(
         protected=protected,
         own=frozenset(own),
-        operator=operator_address(os.environ) or operator_address({"SSH_CONNECTION": login_here().ssh}),
+        operator=operator_address(os.environ.get("SSH_CONNECTION", "") or login_here().ssh),
         active_bans=tuple(active_bans),
         sockets=table,
+        udp=udp,
     )
     return around, trouble
-
-
-def operator_address(environment: Mapping[str, str]) -> Address | None:
-    """Return where the person at the keyboard is logged in from by SSH, or None at the console.
-
-    sshd sets ``SSH_CONNECTION="192.0.2.7 50022 192.0.2.1 22"``; ``sudo`` drops it, and ``login_here`` finds it again.
-    """
-    words = (environment.get("SSH_CONNECTION") or environment.get("SSH_CLIENT") or "").split()
-    try:
-        return parse_address(words[0]) if words else None
-    except ValueError:
-        return None
 
 
 def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
@@ -140,11 +133,12 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
     if order.scope is Scope.ALL:
         parties |= {one: f"container of this host, {why}" for one, why in around.protected.never_cut_off.items()}
     protected = dict(by_target(targets, parties.items(), lambda one: one[0]))
-    inner: dict[Network, Network] = {one: target for target in order.targets if (one := embedded(target)) is not None}
+    of = around.protected.embedding
+    inner: dict[Network, Network] = {one: target for target in order.targets if (one := embedded(target, of))}
     for within, found in by_target(Targets(inner), parties.items(), lambda one: one[0]).items():
         protected[inner[within]] = [*protected.get(inner[within], ()), *found]
     active_bans = by_target(targets, around.active_bans, lambda one: one.target)
-    present = {} if around.sockets is None else targets.present(around.sockets)
+    tcp, udp = (targets.present(one) if one is not None else {} for one in (around.sockets, around.udp))
     here = host_network(around.operator) if around.operator is not None else None
     operator = {target for target in (targets.overlapping(here) if here else ()) if here and covers(target, here)}
     return tuple(
@@ -153,7 +147,8 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
             own.get(target, ()),
             dict(protected.get(target, ())),
             tuple(active_bans.get(target, ())),
-            present.get(target),
+            tcp.get(target),
+            udp.get(target),
             around.operator if target in operator else None,
             order.action,
         )
@@ -250,13 +245,15 @@ def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
 def connections_of(impact: Impact, order: BanRequest) -> str:
     """Return which connections a target holds, and what becomes of them."""
     target = format_network(impact.target)
+    sockets = "1 UDP socket is" if impact.udp == 1 else f"{impact.udp} UDP sockets are"
+    udp = f"; {sockets} connected to it and cut off" if impact.udp else "; UDP is seen where a socket is connected"
+    udp = udp if order.scope is Scope.ALL else ""
     if not impact.sockets:
-        unseen = "; UDP is not looked at" if order.scope is Scope.ALL else ""
-        return f"{target} holds no TCP connections now{unseen}"
+        return f"{target} holds no TCP connections now{udp}"
     states = ", ".join(f"{count} {state}" for state, count in impact.sockets.items())
     fate = "are cut off" if order.scope is Scope.ALL else "go on, new connections are stopped"
     whom = f"; connected peers: {impact.peers}, which {fate}" if impact.peers else ""
-    return f"{target} holds {states}{whom}"
+    return f"{target} holds {states}{whom}{udp if impact.udp else ''}"
 
 
 def _impact(
@@ -264,7 +261,8 @@ def _impact(
     own: Iterable[Network],
     protected: Mapping[Network, str],
     active_bans: tuple[Ban, ...],
-    there: Presence | None,
+    tcp: Presence | None,
+    udp: Presence | None,
     operator: Address | None,
     action: Action,
 ) -> Impact:
@@ -282,8 +280,9 @@ def _impact(
         refusals += too_wide(target)
     return Impact(
         target=target,
-        sockets=there.sockets if there else {},
-        peers=there.peers if there else 0,
+        sockets=tcp.sockets if tcp else {},
+        peers=tcp.peers if tcp else 0,
+        udp=sum(udp.sockets.values()) if udp else 0,
         protected=protected,
         overlapping=active_bans,
         refusals=tuple(refusals),

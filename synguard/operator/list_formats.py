@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
-import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 from itertools import islice
 from typing import Any, Final
 
-from synguard.addresses import Network, parse_network, range_cover
+from synguard.addresses import Network, range_cover
+from synguard.network_words import network_of_word
 
 PROBE_LINES: Final = 50
 """Lines that are looked at to find the format."""
+_BETWEEN: Final = re.compile(r"[\s,;|]+")
 MOST_OF_RANGE: Final = 32
 """Prefixes that one range may become."""
 
@@ -77,28 +79,6 @@ def json_entries(text: str) -> Iterator[tuple[int, list[Entry] | ValueError]]:
             yield position, error
 
 
-def network_of_word(word: str) -> Network:
-    """Return the address or prefix that a word means; most of them in a third of ``parse_network``'s time or less.
-
-    Raises:
-        ValueError: It is neither, or has bits beyond its prefix length.
-    """
-    host, slash, length = word.partition("/")
-    six = ":" in host
-    if not slash or (length.isascii() and length.isdigit()):
-        try:
-            packed = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, host)
-        except (OSError, ValueError):
-            return parse_network(word)
-        bits = 128 if six else 32
-        prefixlen = int(length) if slash else bits
-        start = int.from_bytes(packed, "big")
-        mapped = six and start >> 32 == 0xFFFF
-        if prefixlen <= bits and not mapped and not start & ((1 << (bits - prefixlen)) - 1):
-            return IPv6Network((start, prefixlen)) if six else IPv4Network((start, prefixlen))
-    return parse_network(word)
-
-
 def networks_of_word(word: str) -> list[Network]:
     """Return what an address, a prefix or a range ``FIRST-LAST`` covers, exactly.
 
@@ -121,13 +101,19 @@ def networks_of_word(word: str) -> list[Network]:
     return cover
 
 
+def several(word: str) -> list[str]:
+    """Return the addresses of a word that holds more than one with something between them; nothing for any other."""
+    found = [part for part in _BETWEEN.split(word) if part] if _BETWEEN.search(word) else []
+    return found if len(found) > 1 and all(map(_is_network, found)) else []
+
+
 def _plain(line: str) -> list[Entry]:
     cut = min((at for mark in _MARKS if (at := line.find(mark)) >= 0), default=len(line))
     word = line[:cut].strip()
     if not word:
         return []
     comment = line[cut + 1 :].lstrip("#; \t").strip() if cut < len(line) else ""
-    if line[cut : cut + 1] == ";" and _is_network(comment.partition(";")[0].strip()):
+    if (line[cut : cut + 1] == ";" and _is_network(comment.partition(";")[0].strip())) or several(word):
         raise ValueError(f'"{line.strip()[:90]}" names several addresses: write one a line')
     if "|" in word:
         raise ValueError(f'"{word[:90]}" is a rule for ports as csf has them: synguard import csf reads those')

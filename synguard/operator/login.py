@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from synguard.addresses import Address, parse_address
 from synguard.operator.enablement import Enablement, Login
 
 MOST_ANCESTORS: Final = 64
@@ -28,6 +29,14 @@ def login_here(environ: Mapping[str, str] = os.environ, proc: Path = _PROC) -> L
     ssh = ssh or next((found for _, found in known if found), "")
     members = [pid for pid, found in known if found == ssh] or ancestors[:1]
     return Login(ssh=ssh, started_s=min((_started(proc / str(pid)) for pid in members), default=0.0))
+
+
+def operator_address(ssh: str) -> Address | None:
+    """Return the address behind an ``SSH_CONNECTION``, ``192.0.2.7 50022 192.0.2.1 22``; None at the console."""
+    try:
+        return parse_address(ssh.split()[0])
+    except (IndexError, ValueError):
+        return None
 
 
 def why_not_new(order: Enablement, login: Login) -> str:

@@ -8,16 +8,10 @@ from typing import Final
 from synguard.addresses import Address, NetworkIndex, host_network
 from synguard.enforcer.plane import Plane
 from synguard.errors import PlaneError
-from synguard.operator.ban import operator_address
 from synguard.readings import Protected
 
 ON_TRIAL_AT_LEAST_S: Final = 5.0
 ON_TRIAL_AT_MOST_S: Final = 86400.0
-
-
-def operator_of(ssh: str) -> Address | None:
-    """Return the address behind an ``SSH_CONNECTION``; None at the console."""
-    return operator_address({"SSH_CONNECTION": ssh})
 
 
 def failed_checks(plane: Plane | PlaneError, protected: Protected, operator: Address | None) -> Iterator[str]:

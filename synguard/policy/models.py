@@ -1,4 +1,4 @@
-"""The config as pydantic models, and the door to those of policies; descriptions become the reference page."""
+"""The config as pydantic models, and the entry to those of policies; descriptions become the reference page."""
 
 from __future__ import annotations
 
@@ -127,7 +127,12 @@ class Cadence(Base):
     """How often sensors are read; the agent reads less often where one read costs more than it should."""
 
     calm: Duration = Field(0.2, ge=0.02, le=60, description="time between ticks while calm")
-    attack: Duration = Field(0.05, ge=0.02, le=60, description="time between ticks during an attack")
+    attack: Duration = Field(
+        0.05,
+        ge=0.02,
+        le=60,
+        description="time between ticks during an attack; while it stands unchanged, between looks at counters",
+    )
     connections: Duration = Field(1.0, ge=0.1, le=60, description="time between reads of completed connections")
     protected: Duration = Field(5.0, ge=1, le=3600, description="time between reads of who must be protected")
     cpu_share: Number = Field(
@@ -209,6 +214,12 @@ class Config(Base):  # wide: one record, a field a key of the file
     mode: Mode = Field(Mode.DRY_RUN, description="dry-run reports what would be banned; enforce bans")
     state_dir: FilePath = Field(Path("/var/lib/synguard"), description="where the ledger lives")
     runtime_dir: FilePath = Field(Path("/run/synguard"), description="where locks and the status file live")
+    read_group: str = Field(
+        "synguard",
+        max_length=32,
+        description="members of this group may read without root: status, top, report, bans, why; nobody where there "
+        "is no such group",
+    )
     plane: Literal["auto", "iptables", "nftables"] = Field(
         "auto",
         description="which part of the kernel holds rules; auto: legacy iptables with ipsets where that works, "

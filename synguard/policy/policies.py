@@ -153,7 +153,7 @@ class PrefixRules(Base):
         return self.ipv4 if version == 4 else self.ipv6
 
     def sources_for(self, prefixlen: int, version: int) -> int:
-        """Return the fewest distinct sources that condemn a prefix: ``min_sources`` for the narrowest one.
+        """Return the fewest distinct sources that make a prefix an offender: ``min_sources`` for the narrowest one.
 
         A prefix wider than that by two bits needs twice as many: it holds that many more innocent people.
         """

@@ -94,7 +94,7 @@ def possible_false_positives_in(
             continue
         ban, word = record.ban, format_network(record.ban.target)
         reasons = found.setdefault(word, {})
-        party = first_found(parties.overlapping, forms(ban.target))
+        party = first_found(parties.overlapping, forms(ban.target, protected.embedding))
         if party is not None:
             reasons[f"covers {format_network(party)}, {protected.networks.get(party, 'protected')}"] = True
         if peers.get(word) and (_is_wide(record) or ban.scope is Scope.NEW):

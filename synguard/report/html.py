@@ -58,6 +58,7 @@ def page(account: Account) -> str:
             span=format_duration((account.until - account.since).total_seconds()),
             since=since_words(account.since, account.until),
             until=both_zones(account.until),
+            zoomed=_zoomed(account),
             zone=zone_label(account.until),
             judgement=judgement,
             tiles=tiles(account, judgement),
@@ -76,6 +77,13 @@ def page(account: Account) -> str:
             most_printed=MOST_PRINTED,
         )
     )
+
+
+def _zoomed(account: Account) -> str:
+    """Return how long a time the charts show where that is not all of it; else nothing."""
+    line = account.timeline
+    first, last = line.shown
+    return "" if (first, last) == (line.since, line.until) else format_duration((last - first).total_seconds())
 
 
 def _chart(chart: Chart, frame: ChartFrame) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice, takewhile
 from typing import Any, Final
 
 from synguard.addresses import format_network
 from synguard.ledger.records import BanRecord, Figure, Stretch, VerdictRecord
-from synguard.model import Ban, Evidence, Origin
+from synguard.model import Ban, Evidence, Incident, Origin
 from synguard.output.times import clock_time
 from synguard.report.account import Account
 from synguard.report.ban_table import counted, state
@@ -20,6 +22,8 @@ from synguard.report.judgement import Judgement, over_limit
 from synguard.report.timeline import COMPLETE, health_of
 from synguard.units import evidence_clause, format_duration, format_ports
 
+MOST_LINKS: Final = 4
+"""Bans that an attack leads to."""
 MOST_ROWS: Final = 200
 """Rows of each table of the page; --format json has them all."""
 MOST_PRINTED: Final = 25
@@ -185,10 +189,12 @@ def hurt_rows(account: Account) -> HtmlRows:
 def incident_rows(account: Account) -> HtmlRows:
     """Return the attacks, the latest first."""
     now = account.until
+    bans = sorted((one.ban for one in account.bans), key=lambda ban: ban.created_at)
     shown = [
         {
             "kind": one.kind,
             "id": one.id,
+            "targets": _targets_of(one, bans),
             "start": clock_time(one.started_at, now),
             "lasted": format_duration(((one.ended_at or now) - one.started_at).total_seconds()),
             "going": one.ended_at is None,
@@ -203,6 +209,15 @@ def incident_rows(account: Account) -> HtmlRows:
         for one in account.incidents[:MOST_ROWS]
     ]
     return HtmlRows(shown, len(account.incidents))
+
+
+def _targets_of(incident: Incident, bans: Sequence[Ban]) -> list[str]:
+    """Return the targets of the first of ``bans``, oldest first, that were made in an attack."""
+    first = bisect_left(bans, incident.started_at, key=lambda ban: ban.created_at)
+    those = takewhile(
+        lambda ban: incident.ended_at is None or ban.created_at <= incident.ended_at, islice(bans, first, None)
+    )
+    return list(dict.fromkeys(format_network(ban.target) for ban in islice(those, MOST_LINKS)))
 
 
 def action_rows(account: Account) -> HtmlRows:

@@ -104,7 +104,7 @@ def print_replay(result: ReplayResult, head: FileHead, policies: Sequence[Policy
          [_spared_row(one, result) for one in result.spared]),
         ("Came close (100 acts)", [when, target, Column("score", align="right"), policy, limit],
          [_close_row(one, result) for one in result.close if one.score >= CLOSE]),
-        ("Condemned, yet not banned", [Column("ticks", align="right"), Column("because", fold=True)],
+        ("Over their limit, yet not banned", [Column("ticks", align="right"), Column("because", fold=True)],
          [[f"{ticks:,}", why] for why, ticks in sorted(result.refusals.items(), key=lambda item: -item[1])]),
     )  # fmt: skip
     for title, columns, rows in tables:

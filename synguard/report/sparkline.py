@@ -47,22 +47,20 @@ def timeline_lines(timeline: Timeline, columns: int = COLUMNS) -> Iterator[str]:
     """Yield the timeline as lines of text; nothing where nothing was kept."""
     if not timeline.stretches:
         return
-    width_s = (timeline.until - timeline.since).total_seconds() / columns
-    cells = _cells(timeline, columns, width_s)
+    since, until = timeline.shown
+    width_s = (until - since).total_seconds() / columns
+    cells = _cells(timeline.stretches, since, columns, width_s)
     yield f"Timeline, a column is {format_duration(width_s)}; {_GAP} is not known"
     for figure, name in _ROWS:
         peak = timeline.peak(figure)
         if peak is None:
             continue
-        values = [
-            max((one.tracks[figure].most for one in cell if figure in one.tracks), default=None) for cell in cells
-        ]
         higher = ", queue full: the true count was higher" if peak.censored else ""
         at = f" {_when(peak, timeline.until)}" if peak.value else ""
-        yield f"  {name:<13}{sparkline(values)} peak {number_label(peak.value)}{at}{higher}"
+        yield f"  {name:<13}{sparkline(_highest(cells, figure))} peak {number_label(peak.value)}{at}{higher}"
     health = "".join(_LETTERS[_gravest(cell)] for cell in cells)
     yield f"  {'clients':<13}{health}"
-    yield f"  {'':<13}{_axis(timeline.since, width_s, columns, timeline.until)}"
+    yield f"  {'':<13}{_axis(since, width_s, columns, timeline.until)}"
     yield "  clients: - every SYN answered, c by SYN cookies, X turned away, s slow application"
 
 
@@ -71,12 +69,21 @@ def _when(peak: Peak, now: datetime) -> str:
     return f"between {first} and {last}" if last != first else f"at {first}"
 
 
-def _cells(timeline: Timeline, columns: int, width_s: float) -> list[list[Stretch]]:
+def trend(stretches: Sequence[Stretch], figure: Figure, since: datetime, columns: int, width_s: float) -> str:
+    """Return a bar for each ``width_s`` seconds from a time on, the highest full."""
+    return sparkline(_highest(_cells(stretches, since, columns, width_s), figure))
+
+
+def _highest(cells: Sequence[Sequence[Stretch]], figure: Figure) -> list[float | None]:
+    return [max((one.tracks[figure].most for one in cell if figure in one.tracks), default=None) for cell in cells]
+
+
+def _cells(stretches: Sequence[Stretch], since: datetime, columns: int, width_s: float) -> list[list[Stretch]]:
     """Return for each column the stretches that share a moment with it."""
     cells: list[list[Stretch]] = [[] for _ in range(columns)]
-    for one in timeline.stretches:
-        first = int((one.at - timeline.since).total_seconds() / width_s)
-        last = int(((one.until - timeline.since).total_seconds() - 1e-6) / width_s)
+    for one in stretches:
+        first = int((one.at - since).total_seconds() / width_s)
+        last = int(((one.until - since).total_seconds() - 1e-6) / width_s)
         for index in range(max(first, 0), min(last, columns - 1) + 1):
             cells[index].append(one)
     return cells

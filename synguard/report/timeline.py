@@ -83,6 +83,17 @@ class Timeline:
         span = (self.until - self.since).total_seconds()
         return self.watched_s / span if span > 0 else 0.0
 
+    @property
+    def shown(self) -> tuple[datetime, datetime]:
+        """What is drawn: the whole span, or what was watched of it and a little around where that is less than half."""
+        if not self.stretches:
+            return self.since, self.until
+        first, last = self.stretches[0].at, max(one.until for one in self.stretches)
+        if (last - first) * 2 >= self.until - self.since:
+            return self.since, self.until
+        around = max((last - first) / 20, timedelta(seconds=5))
+        return max(first - around, self.since), min(last + around, self.until)
+
     def known_s(self, figure: Figure) -> float:
         """Return for how long one figure was known."""
         return sum(track.seconds for _, track in self.tracks(figure))

@@ -36,7 +36,7 @@ class Unread:
 class NamespaceContext:
     """What rtnetlink tells; tests put their own here."""
 
-    doors: Callable[[], list[VethPeer]] = read_veth_peers
+    peers: Callable[[], list[VethPeer]] = read_veth_peers
     forwards: Callable[[], bool] = forwards
     own: Callable[[], frozenset[Address]] = own_addresses
     number: Callable[[int], int | None] = nsid_of
@@ -51,7 +51,7 @@ class Containers:
         self._around = surroundings or NamespaceContext()
         self._due = float("-inf")
         self._readers: dict[int, NamespaceReader] = {}
-        self._doors: dict[int, VethPeer] = {}
+        self._peers: dict[int, VethPeer] = {}
         self._refused: dict[int, str] = {}
         """Our number of a namespace → why it could not be opened or read, since the last look."""
         self._probes: dict[int, ContainerProbe] = {}
@@ -63,7 +63,7 @@ class Containers:
         """Addresses of the other containers that are read: they may be limited, and are never cut off."""
         self.unread: tuple[Unread, ...] = ()
         self.bridged: tuple[VethPeer, ...] = ()
-        """Doors to namespaces that a bridge hands packets to past our chains; they are not read: no ban would help."""
+        """Peers in namespaces that a bridge hands packets to past our chains; they are not read: no ban would help."""
 
     @property
     def readers(self) -> tuple[NamespaceReader, ...]:
@@ -82,13 +82,13 @@ class Containers:
         self._due = now + LOOK_EVERY_S
         self._refused = {}
         self._beside = set()
-        doors = self._around.doors() if self._around.forwards() else []
-        self.bridged = tuple(door for door in doors if not door.routed)
-        self._doors = {door.nsid: door for door in doors if door.routed}
+        peers = self._around.peers() if self._around.forwards() else []
+        self.bridged = tuple(peer for peer in peers if not peer.routed)
+        self._peers = {peer.nsid: peer for peer in peers if peer.routed}
         for nsid, reader in list(self._readers.items()):
-            if nsid not in self._doors or self._around.number(reader.descriptor) != nsid:
+            if nsid not in self._peers or self._around.number(reader.descriptor) != nsid:
                 self._drop(nsid)
-        missing = self._doors.keys() - self._readers.keys()
+        missing = self._peers.keys() - self._readers.keys()
         if missing:
             self._adopt(set(missing))
         self.addresses, self.clients = self._addresses(now)
@@ -182,8 +182,8 @@ class Containers:
         unseen = "no process of it may be looked at" if self._walk.refused else "no name or process leads to it yet"
         usual = full if len(self._readers) >= MOST_NAMESPACES else unseen
         self.unread = tuple(
-            Unread(nsid, door.interface, self._refused.get(nsid, usual))
-            for nsid, door in sorted(self._doors.items())
+            Unread(nsid, peer.interface, self._refused.get(nsid, usual))
+            for nsid, peer in sorted(self._peers.items())
             if nsid not in self._readers and nsid not in self._beside
         )
 
@@ -200,7 +200,7 @@ class Containers:
                 f"{len(self.unread)} behind {_interfaces(self.unread)} covered by sampled SYNs alone: {reasons}"
             )
         if self.bridged:
-            names = sorted({door.interface for door in self.bridged})
+            names = sorted({peer.interface for peer in self.bridged})
             parts.append(f"{len(self.bridged)} not protected: {', '.join(names[:_MOST_SHOWN])} bridges past our chains")
         return "; ".join(parts) or "no other network namespace lies behind this one"
 

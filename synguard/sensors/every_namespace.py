@@ -125,10 +125,10 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
             SensorError: No whole table of the host itself could be had.
         """
         served, known = self._host.served_ports(now), self._published.ports_of(OWN)
-        doors = {self._door(OWN, port) for port in served.intersection(known)}
+        written = {self._written(OWN, port) for port in served.intersection(known)}
         for reader, rows in self._each(now, lambda reader: reader.listening(now)):
-            doors |= {self._door(reader.label, port) for port in local_ports(rows.table)}
-        return served if doors <= served else served | doors
+            written |= {self._written(reader.label, port) for port in local_ports(rows.table)}
+        return served if written <= served else served | written
 
     def half_open(self, now: float) -> SocketReading:
         """Return sockets in ``SYN_RECV`` whose local port listens.
@@ -199,8 +199,8 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
                 known[owner, port] = tuple(sorted({*leading, port}))
         found: dict[int, tuple[int, ...]] = {}
         for leading in known.values():
-            for door in leading if len(leading) > 1 else ():
-                found[door] = tuple(sorted({*leading, *found.get(door, ())}))
+            for port_written in leading if len(leading) > 1 else ():
+                found[port_written] = tuple(sorted({*leading, *found.get(port_written, ())}))
         unknown = {port for (_, port), leading in known.items() if not leading}
         return found | dict.fromkeys(unknown, ())
 
@@ -230,7 +230,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         """Return sockets of a namespace with the ports that clients write, as far as these are known."""
         ports = table.local_port.copy()
         for port in self._published.ports_of(namespace):
-            ports[table.local_port == port] = self._door(namespace, port)
+            ports[table.local_port == port] = self._written(namespace, port)
         return replace(table, local_port=ports)
 
     def close(self) -> None:
@@ -271,26 +271,26 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
 
     def _own_as_published(self, table: SocketTable, now: float) -> SocketTable:
         """Return the host's own sockets with the ports that clients write, where rules redirect others to them."""
-        if now - self._asked_own_at >= ASK_UNKNOWN_S and is_tracking():
+        if len(table) and now - self._asked_own_at >= ASK_UNKNOWN_S and is_tracking():
             self._asked_own_at = now
             self._published.learn(OWN, table, now)
-        translated = any(self._door(OWN, port) != port for port in self._published.ports_of(OWN))
+        translated = any(self._written(OWN, port) != port for port in self._published.ports_of(OWN))
         return self.as_published(OWN, table) if translated else table
 
-    def _door(self, label: str, port: int) -> int:
+    def _written(self, label: str, port: int) -> int:
         """Return the port that clients write for a port of a namespace; that port itself until it is known."""
         return next(iter(self._published.of(label, port)), port)
 
     def _own_listener(self, one: Listener) -> Listener:
-        door = self._door(OWN, one.port)
-        return one if door == one.port else replace(one, port=door, inner_port=one.port)
+        port_written = self._written(OWN, one.port)
+        return one if port_written == one.port else replace(one, port=port_written, inner_port=one.port)
 
     def _listener(self, label: str, rows: SocketRows, row: int, process: str) -> Listener:
         table = rows.table
         port = int(table.local_port[row])
         return Listener(
             address=address_of(int(table.local_high[row]), int(table.local_low[row])),
-            port=self._door(label, port),
+            port=self._written(label, port),
             backlog=int(table.send_queue[row]),
             accept_queue=int(table.recv_queue[row]),
             process=process,

@@ -96,6 +96,10 @@ class SocketRows:
     def __len__(self) -> int:
         return len(self.inode)
 
+    def where(self, chosen: npt.NDArray[np.bool_]) -> SocketRows:
+        """Return the chosen rows."""
+        return SocketRows(self.table.where(chosen), self.inode[chosen])
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

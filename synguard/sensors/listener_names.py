@@ -29,7 +29,7 @@ class ListenerNames:
 
     def __init__(self) -> None:
         self._found: dict[int, tuple[int, str]] = {}
-        self._scanned_at = float("-inf")
+        self._scanned_at = self._checked_at = float("-inf")
         self._pids: list[int] = []
 
     def names(self, inodes: U32, now: float) -> list[str]:
@@ -39,8 +39,10 @@ class ListenerNames:
         """
         wanted = {int(inode) for inode in inodes if inode}
         self._found = {inode: found for inode, found in self._found.items() if inode in wanted}
-        if now - self._scanned_at >= RESCAN_S:
+        if now - self._checked_at >= RESCAN_S:
+            self._checked_at = now
             self._forget_the_dead()
+        if now - self._scanned_at >= RESCAN_S:
             missing = wanted - self._found.keys()
             if missing:
                 self._scanned_at = now

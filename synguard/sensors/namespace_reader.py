@@ -69,8 +69,7 @@ class NamespaceReader:
             SensorError: No whole table could be had.
         """
         rows = self._read(now)
-        chosen = rows.table.state == TcpState.LISTEN
-        return SocketRows(rows.table.where(chosen), rows.inode[chosen])
+        return rows.where(rows.table.state == TcpState.LISTEN)
 
     def half_open(self, now: float) -> SocketTable:
         """Return the sockets in ``SYN_RECV``.

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 import numpy as np
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
@@ -41,6 +40,8 @@ from synguard.sensors.inet_diag import (
 MOST_SOCKETS: Final = 2_000_000
 """More than any host holds; beyond it a dump is an error, so that memory stays bounded (53 bytes a socket)."""
 ATTEMPTS: Final = 4
+APART_S: Final = (0.001, 0.010)
+"""Between two attempts, by chance."""
 ANSWER_WITHIN_S: Final = 2.0
 
 _SO_RCVBUFFORCE: Final = 33
@@ -134,16 +135,19 @@ class SockDiag:
             self._socket = None
 
     def _ask(self, questions: tuple[DumpRequest, ...], states: frozenset[TcpState]) -> SocketRows:
-        attempts = Retrying(
-            retry=retry_if_exception_type(InterruptedDumpError),
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_random(0.001, 0.010),
-            reraise=True,
-        )
-        try:
-            return join([attempts(self._dump, question, states) for question in questions])
-        except InterruptedDumpError as error:
-            raise SensorError(f"{error}, {ATTEMPTS} times in a row: no socket table this time") from error
+        return join([self._whole(question, states) for question in questions])
+
+    def _whole(self, question: DumpRequest, states: frozenset[TcpState]) -> SocketRows:
+        """Return one dump, asked for again where it was interrupted."""
+        attempt = 1
+        while True:
+            try:
+                return self._dump(question, states)
+            except InterruptedDumpError as error:
+                if attempt == ATTEMPTS:
+                    raise SensorError(f"{error}, {ATTEMPTS} times in a row: no socket table this time") from error
+            attempt += 1
+            time.sleep(random.uniform(*APART_S))  # noqa: S311  # guards nothing
 
     def _dump(self, question: DumpRequest, states: frozenset[TcpState]) -> SocketRows:
         """Return one whole dump; whatever goes wrong, the socket is not used again."""

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.errors import SensorError, SynguardError
-from synguard.readings import EVERY_PORT, SynSample, port_mask
+from synguard.readings import BANNED_ONE_IN, EVERY_PORT, SynSample
+from synguard.sensors.port_mask import port_mask
 from synguard.sensors.syn_sampler import OneIn
 
 COUNTED_FOR_S: Final = 5.0
@@ -142,5 +143,6 @@ def sample_of(
         options=seen["options"].astype(np.uint32),
         more=(count - 1).astype(np.uint32),
         lost=lost,
+        of_banned=max(BANNED_ONE_IN // one_in, 1),
         rest=(seen["mss"].astype(np.uint16), seen["length"].astype(np.uint16)),
     )

@@ -14,10 +14,11 @@ import numpy as np
 
 from synguard.capabilities import how_to_get
 from synguard.errors import SensorError
-from synguard.readings import EVERY_PORT, U8, U32, SynSample, port_mask
+from synguard.readings import EVERY_PORT, U8, U32, SynSample
 from synguard.sensors.bpf import nothing, syns
 from synguard.sensors.packet_ring import FRAME, FRAME6, PacketRing
 from synguard.sensors.packets import SynColumns, decode_ipv4, decode_ipv6
+from synguard.sensors.port_mask import port_mask
 
 Taken: TypeAlias = tuple[U8, U32]
 """Packets and their lengths, as a ring gives them."""

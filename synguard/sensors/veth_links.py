@@ -94,14 +94,14 @@ def veth_peers_among(links: Iterable[Link], upward: frozenset[int], *, bridged_c
     """
     by_index = {link.index: link for link in links}
     wired = {link.master for link in by_index.values() if link.master and _is_wire(link, upward)}
-    doors = []
+    peers = []
     for link in by_index.values():
         if link.kind != "veth" or link.nsid is None or link.index in upward:
             continue
         way = by_index.get(link.master, link)
         bridged = way.index in upward or way.index in wired
-        doors.append(VethPeer(link.nsid, way.name, way.index, routed=not bridged or bridged_call))
-    return doors
+        peers.append(VethPeer(link.nsid, way.name, way.index, routed=not bridged or bridged_call))
+    return peers
 
 
 def nsid_of(descriptor: int) -> int | None:

@@ -257,7 +257,7 @@ def write_status(runtime_dir: Path, status: Status) -> None:
     Raises:
         OSError: The directory cannot be written.
     """
-    replace_private(runtime_dir / STATUS_FILE, status.model_dump_json(), alone=True)
+    replace_private(runtime_dir / STATUS_FILE, status.model_dump_json(), alone=True, shared=True)
 
 
 def read_status(runtime_dir: Path) -> Status | None:
@@ -269,11 +269,13 @@ def read_status(runtime_dir: Path) -> Status | None:
     """
     path = runtime_dir / STATUS_FILE
     try:
-        return Status.model_validate_json(read_private(path, MOST_BYTES))
+        return Status.model_validate_json(read_private(path, MOST_BYTES, shared=True))
     except FileNotFoundError:
         return None
     except PermissionError as error:
-        raise NotPermittedError(f"{path} may not be read by this user: run as root") from error
+        raise NotPermittedError(
+            f"{path} may not be read by this user: run as root, or join the group of read_group"
+        ) from error
     except NotOursError as error:
         raise SynguardError(f"{path} cannot be read as a status: {error.strerror}") from error
     except (OSError, UnicodeDecodeError, ValidationError) as error:

@@ -106,15 +106,15 @@ def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list
         lines.append(_flood(seen["flood"]))
     lines += [f"{one['kind']} {one['target']}: score {one['score']:.0f}, {one['reason']}" for one in seen["targets"]]
     bans = "not known, the ledger needs root" if seen["bans_active"] is None else f"{seen['bans_active']:,}"
-    rehearses = seen["mode"] == Mode.DRY_RUN.value and seen["running"]
-    lines.append(f"{'would-be bans' if rehearses else 'bans'}: {bans}, proven peers: {seen['proven_peers']:,}")
-    if rehearses and standing:
+    dry_run = seen["mode"] == Mode.DRY_RUN.value and seen["running"]
+    lines.append(f"{'would-be bans' if dry_run else 'bans'}: {bans}, proven peers: {seen['proven_peers']:,}")
+    if dry_run and standing:
         lines.append(f"active bans, made by hand or before the dry-run: {standing:,}")
     lines += _challenges(seen["challenges"], seen["totals"])
     lines += [
         f"{one['name']}: {one['used']:,} of {one['ceiling']:,} ({one['key']})"
         for one in seen["ceilings"]
-        if not rehearses or one["key"].startswith("budget")  # a dry-run fills no set
+        if not dry_run or one["key"].startswith("budget")  # a dry-run fills no set
     ]
     lines += [f"sensor {name}: {one['detail'] or 'ok'}" for name, one in seen["sensors"].items() if not one["ok"]]
     lines += [_peer(one) for one in seen["peers"]]

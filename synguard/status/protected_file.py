@@ -53,7 +53,7 @@ class ProtectedFile:
         text = f'{{"parts":{{{parts}}},{rest},"never_cut_off":{containers}}}'
         if len(text) > MOST_BYTES:
             raise OSError(0, f"the lists are larger than {MOST_BYTES >> 20} MiB together")
-        replace_private(self._path, text, alone=True)
+        replace_private(self._path, text, alone=True, shared=True)
 
     def _text(self, name: str, part: Mapping[Network, str]) -> str:
         before = self._texts.get(name)
@@ -65,7 +65,7 @@ class ProtectedFile:
 def read_protected_file(state_dir: Path) -> Protected | None:
     """Return what the agent last wrote; None where there is no such file, or where this user may not read it."""
     try:
-        known = _Known.model_validate_json(read_private(state_dir / PROTECTED_FILE, MOST_BYTES))
+        known = _Known.model_validate_json(read_private(state_dir / PROTECTED_FILE, MOST_BYTES, shared=True))
         parts = {name: _networks(part) for name, part in known.parts.items()}
         never_cut_off = _networks(known.never_cut_off)
     except (OSError, ValueError, ValidationError):

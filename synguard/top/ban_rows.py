@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from synguard.addresses import Network, format_network
-from synguard.model import Ban, KernelBan, Mode
+from synguard.model import Ban, KernelBan, Mode, VerdictKind
 from synguard.output.times import ago, clock_time
 from synguard.report.ban_table import by
+from synguard.status.model import TargetStatus
 from synguard.top.rows import Grade, ListenerRow, Pane, Row, TargetRow, network_rank
 from synguard.top.snapshot import Snapshot
 from synguard.top.text import figure, short_left
@@ -31,7 +32,28 @@ def rows_of(snapshot: Snapshot, pane: Pane) -> list[Row]:
     for ban in (snapshot.bans or {}).values() if wanted else ():
         if ban.active(snapshot.at) and (word := format_network(ban.target)) in wanted:
             by_target[word] = ban.id
-    return [TargetRow(one, by_target.get(one.target, ""), scored=speaks is not None) for one in targets]
+    rows: list[Row] = [TargetRow(one, by_target.get(one.target, ""), scored=speaks is not None) for one in targets]
+    return rows + list(_would_be(snapshot, wanted)) if speaks and speaks.mode is Mode.DRY_RUN else rows
+
+
+def _would_be(snapshot: Snapshot, known: Collection[str]) -> Iterator[Row]:
+    """Yield those over their limit whom enforcing would have banned, as they were when that was decided."""
+    for ban in (snapshot.bans or {}).values():
+        target = format_network(ban.target)
+        if ban.dry_run and ban.active(snapshot.at) and target not in known:
+            yield TargetRow(
+                TargetStatus(
+                    target=target,
+                    kind=VerdictKind.BAN,
+                    score=ban.score,
+                    policy=ban.policy,
+                    reason=ban.reason,
+                    evidence=tuple(map(str, ban.evidence)),
+                    forgeable=bool(ban.evidence) and all(one.signal.forgeable for one in ban.evidence),
+                ),
+                ban.id,
+                would=True,
+            )
 
 
 def _bans(snapshot: Snapshot) -> Iterator[Row]:

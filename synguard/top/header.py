@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from synguard.ledger.records import Figure
 from synguard.model import Mode
 from synguard.output.times import left
+from synguard.report.sparkline import trend
 from synguard.status.agent_commands import start_command
 from synguard.status.model import FloodStatus, Status
-from synguard.top.snapshot import Snapshot
+from synguard.top.snapshot import GRAIN_S, LATELY, Snapshot
 from synguard.top.spans import Line, Span, Style, line
 from synguard.top.text import figure
 from synguard.units import format_duration
@@ -22,7 +24,7 @@ def head_lines(snapshot: Snapshot, *, paused: bool = False) -> list[Line]:
     """Return the lines, the first one mode, the second one rates; what is not the case takes no line."""
     seen = snapshot.overview
     problems = [str(problem) for problem in seen["problems"]]
-    lines = [_mode_line(snapshot, paused), _rates(snapshot)]
+    lines = [_mode_line(snapshot, paused), _rates(snapshot), *_lately(snapshot)]
     if snapshot.alive and snapshot.status is not None:
         lines += [_health(snapshot, snapshot.status, bool(seen["healthy"])), *_events(snapshot.status, snapshot.at)]
     else:
@@ -64,6 +66,16 @@ def _rates(snapshot: Snapshot) -> Line:
             f"half-open {figure(snapshot.sockets.half_open)}", Span("  read from the socket table now", Style.FAINT)
         )
     return line(*_flood(snapshot.status.flood))
+
+
+def _lately(snapshot: Snapshot) -> Iterator[Line]:
+    """Yield how SYNs and half-open sockets went in the last minutes, where that is kept."""
+    if not snapshot.lately:
+        return
+    columns = int(LATELY.total_seconds() / GRAIN_S)
+    since = snapshot.at - LATELY
+    syns, half_open = (trend(snapshot.lately, one, since, columns, GRAIN_S) for one in (Figure.SYNS, Figure.HALF_OPEN))
+    yield line(f"{format_duration(LATELY.total_seconds())} SYN/s {syns} half-open {half_open}")  # 80 places
 
 
 def _flood(flood: FloodStatus) -> Iterator[Span | str]:

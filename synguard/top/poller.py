@@ -16,7 +16,7 @@ from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import KernelBan
 from synguard.status.freshness import agent_runs
 from synguard.status.model import read_status
-from synguard.top.snapshot import KernelSnapshot, Snapshot, SnapshotSockets
+from synguard.top.snapshot import GRAIN_S, LATELY, KernelSnapshot, Snapshot, SnapshotSockets
 
 if TYPE_CHECKING:
     from synguard.policy.models import Config
@@ -137,7 +137,8 @@ class Poller:
         now = self._utcnow()
         try:
             bans = self._ledger.active_bans(now) | self._ledger.active_bans(now, dry_run=True)
-            return replace(snapshot, bans=bans, counted=self._ledger.counted(now))
+            lately = tuple(self._ledger.history(now - LATELY, now, GRAIN_S))
+            return replace(snapshot, bans=bans, counted=self._ledger.counted(now), lately=lately)
         except LedgerError:
             self.close()  # the file may have been replaced; the next look opens what is there
             raise

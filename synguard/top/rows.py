@@ -159,6 +159,8 @@ class TargetRow:
     ban_id: str = ""
     scored: bool = True
     """Whether an agent scores it; without one it is a count of half-open sockets."""
+    would: bool = False
+    """Whether enforcing would have banned it."""
 
     @property
     def key(self) -> str:
@@ -191,7 +193,7 @@ class TargetRow:
         said = "; ".join(filter(None, (", ".join(one.evidence), self._because)))
         if not self.scored:
             return "-", one.target, "-", "-", said
-        return f"{one.score:.0f}", one.target, str(one.kind), one.policy, said
+        return f"{one.score:.0f}", one.target, "would ban" if self.would else str(one.kind), one.policy, said
 
     def detail(self) -> tuple[str, ...]:
         """Return it in sentences."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from synguard.ledger.records import Counted
+from synguard.ledger.records import Counted, Stretch
 from synguard.model import Ban, KernelBan, Mode
 from synguard.status.model import ListenerStatus, Status, TargetStatus
 from synguard.status.overview import overview
+
+LATELY: Final = timedelta(minutes=5)
+"""How far back a snapshot tells how pressure went."""
+GRAIN_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Snapshot:
     """Id → ban of those that stand in the ledger, would-be ones too."""
     counted: Mapping[str, Counted] = field(default_factory=dict)
     """Id → what the ledger knows of its packets."""
+    lately: tuple[Stretch, ...] = ()
+    """How pressure went in the last minutes, earliest first."""
     kernel: KernelSnapshot | None = None
     before: KernelSnapshot | None = None
     """The read before ``kernel``, for rates."""

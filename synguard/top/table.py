@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from synguard.top.ban_rows import BanRow
 from synguard.top.rows import Grade, Order, Pane, Row
 from synguard.top.spans import Line, Span, Style, filled, fitted
 from synguard.top.text import cut, narrow
@@ -42,21 +43,21 @@ COLUMNS: Final[Mapping[Pane, tuple[ScreenColumn, ...]]] = {
     Pane.TARGETS: (
         ScreenColumn("SCORE", 6, "right", order="score"),
         ScreenColumn("SOURCES", 18, order="target"),
-        ScreenColumn("VERDICT", 7, spare=1),
+        ScreenColumn("VERDICT", 7, spare=2),
         ScreenColumn("POLICY", 8, spare=3, order="policy"),
-        ScreenColumn("EVIDENCE / LIMIT", 16, spare=2, rest=True),
+        ScreenColumn("EVIDENCE / LIMIT", 16, spare=1, rest=True),
     ),
     Pane.BANS: (
         ScreenColumn("LEFT", 7, "right", order="left"),
         ScreenColumn("BANS", 18, order="target"),
         ScreenColumn("STATE", 9),
         ScreenColumn("SCOPE", 6, spare=4),
-        ScreenColumn("BY", 7, spare=3),
-        ScreenColumn("PACKETS", 8, "right", order="packets"),
-        ScreenColumn("PER S", 6, "right", spare=1, order="rate"),
-        ScreenColumn("LAST HIT", 11, "right", spare=2),
+        ScreenColumn("BY", 7, spare=5),
+        ScreenColumn("PACKETS", 8, "right", spare=2, order="packets"),
+        ScreenColumn("PER S", 6, "right", order="rate"),
+        ScreenColumn("LAST HIT", 11, "right", spare=3),
         ScreenColumn("ID", 9, spare=6),
-        ScreenColumn("REASON", _REST_AT_LEAST, spare=5, rest=True),
+        ScreenColumn("REASON", _REST_AT_LEAST, spare=1, rest=True),
     ),
 }
 
@@ -109,6 +110,8 @@ def _window(table: ScreenTable, height: int) -> tuple[Sequence[Row], int]:
 
 def _title(column: ScreenColumn, table: ScreenTable) -> str:
     title = column.title
+    if table.rows and title == "BANS" and all(isinstance(row, BanRow) and row.ban.dry_run for row in table.rows):
+        return f"WOULD BAN {len(table.rows):,}"
     if title.lower() in (table.pane.value, "sources"):
         title += f" {len(table.rows):,}" + (f" of {table.of:,}" if len(table.rows) < table.of else "")
     by, other_way = table.order
@@ -124,7 +127,7 @@ def _nothing(table: ScreenTable) -> str:
         return "none of them holds the text of the filter"
     return {
         Pane.LISTENERS: "nothing listens, or nobody can tell",
-        Pane.TARGETS: "nobody else is over a limit; whom a ban holds is not judged",
+        Pane.TARGETS: "nobody else is over a limit",
         Pane.BANS: "no bans stand",
     }[table.pane]
 

@@ -10,7 +10,25 @@ from synguard.output.tables import printable
 from synguard.units import format_duration
 
 _BAR: Final = 10
-_PLAIN: Final[Mapping[int, str]] = str.maketrans({"█": "#", "░": ".", "…": "~", "±": "~", "↓": "v", "↑": "^", "─": "-"})
+_PLAIN: Final[Mapping[int, str]] = str.maketrans(
+    {
+        "█": "#",
+        "▇": "%",
+        "▆": "*",
+        "▅": "+",
+        "▄": "=",
+        "▃": "-",
+        "▂": ".",
+        "▁": "_",
+        "·": " ",
+        "░": ".",
+        "…": "~",
+        "±": "~",
+        "↓": "v",
+        "↑": "^",
+        "─": "-",
+    }
+)
 
 
 def bar(share: float) -> str:

@@ -5,14 +5,12 @@ Prints only. The server here gives a list as CrowdSec writes it, at the moment t
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
-from threading import Thread
 from typing import Final
 
 import pytest
@@ -23,6 +21,7 @@ from synguard.model import Action, Ban, Origin, Scope
 from synguard.status.model import AgentStatus
 from tests.bench.test_bench_planes import raw_ipset
 from tests.support.lab.agent import Agent
+from tests.support.lab.decision_stream import Answers, many, serve
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.network_thread import NetworkThread
@@ -32,52 +31,6 @@ pytestmark = [pytest.mark.bench, pytest.mark.kernel, pytest.mark.timeout(600)]
 SHORT: Final = bool(os.environ.get("SHORT"))
 DECISIONS: Final = 10_000 if SHORT else 50_000
 USUAL_S: Final = 5.0 if SHORT else 15.0
-EMPTY: Final = b'{"deleted":null,"new":null}'
-
-
-def many(count: int) -> bytes:
-    new = [
-        {
-            "duration": f"3h{n % 60}m{n % 59}.{n:09d}s",
-            "id": n,
-            "origin": "CAPI",
-            "scenario": "crowdsecurity/http-probing",
-            "scope": "Ip",
-            "type": "ban",
-            "value": f"{20 + n % 80}.{n >> 8 & 255}.{n & 255}.{1 + n % 250}",
-        }
-        for n in range(count)
-    ]
-    return json.dumps({"deleted": None, "new": new}, separators=(",", ":")).encode()
-
-
-class Answers(ThreadingHTTPServer):
-    """A decision stream that is empty but for one answer."""
-
-    next = EMPTY
-    sent_at = 0.0
-
-    def take(self) -> bytes:
-        body, self.next = self.next, EMPTY
-        return body
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, Answers)
-        body = server.take()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        if body is not EMPTY:
-            server.sent_at = time.monotonic()
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def members(there: NetworkThread) -> int:
@@ -107,14 +60,23 @@ def test_many_decisions_at_once(lab: Lab, tmp_path: Path, capsys: pytest.Capture
     there, raw = NetworkThread(lab.victim), NetworkThread()
     now = datetime.now(UTC)
     bans = {
-        str(n): Ban(str(n), one.target, Scope.ALL, Action.DROP, Origin.CROWDSEC, "crowdsec", "", now, one.ends_at)
-        for n, one in enumerate(parse_stream(body, now + timedelta(0)).new)
+        str(n): Ban(
+            id=str(n),
+            target=ip_network(one.target),
+            scope=Scope.ALL,
+            action=Action.DROP,
+            origin=Origin.CROWDSEC,
+            policy="crowdsec",
+            reason="",
+            created_at=now,
+            expires_at=datetime.fromtimestamp(one.ends_at, UTC),
+        )
+        for n, one in enumerate(parse_stream(body, now).new)
     }
     assert len(bans) == DECISIONS
     base = raw.call(raw_ipset, bans)
     raw.close()
-    server = there.call(Answers, ("127.0.0.1", 8080), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    server = there.call(serve)
     lab.serve()
     config = '[crowdsec]\nurl = "http://127.0.0.1:8080"\napi_key = "bench"\npoll = "1s"\n'
     agent = lab.agent(f'plane = "iptables"\n{config}')

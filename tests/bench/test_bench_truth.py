@@ -1,7 +1,7 @@
 """Ground truth: who attacked is known, so recall, precision and harm can be counted, beside the rule of the field.
 
 The rule counts sockets in SYN_RECV for each source every 5 s and holds a limit against them; it looks at the same
-socket table in the same run. The agent rehearses where both judge, so that its bans do not tidy the rule's table up.
+socket table in the same run. The agent runs dry where both judge, so that its bans do not tidy the rule's table up.
 """
 
 from __future__ import annotations

@@ -40,22 +40,22 @@ FRAIL = Victim(syncookies=0, backlog=128)
 """How the container is tuned: without the agent hardly a new client gets in during a flood."""
 
 
-def at_the_door() -> ClientPlan:
+def to_published_port() -> ClientPlan:
     """Clients of the published port."""
     plan: ClientPlan = crowd()
     return plan.model_copy(update={"port": PUBLISHED})
 
 
-def on_the_door(group: SourceGroup) -> FloodPlan:
+def on_published_port(group: SourceGroup) -> FloodPlan:
     """Return a flood of the published port."""
     return flood_of(group).model_copy(update={"ports": (PUBLISHED,)})
 
 
 def besiege(lab: Lab, container: Container, group: SourceGroup) -> Siege:
     """Flood the container through its published port until clients have come in numbers after relief."""
-    meter, clients = container.start_meter(), lab.start_clients(at_the_door())
+    meter, clients = container.start_meter(), lab.start_clients(to_published_port())
     wait_for_attempts(clients, 0.0, 10)
-    flood = lab.start_flood(on_the_door(group))
+    flood = lab.start_flood(on_published_port(group))
     relief_s = wait_for_relief(meter, flood)
     wait_for_attempts(clients, flood.first_at + relief_s)
     return finished(meter, clients, flood, relief_s)
@@ -98,7 +98,7 @@ def test_sources_that_hold_too_many_connections_to_a_container_are_cut_off(make_
         agent = lab.agent()
         agent.start("--enforce")
         wait_for(lambda: reads(agent, container), "the container to be read")
-        meter, clients = container.start_meter(), lab.start_clients(at_the_door())
+        meter, clients = container.start_meter(), lab.start_clients(to_published_port())
         sources = attacker_sources(3)
         plan = ConnectionPlan(
             sources=sources, each=1000, opens_per_second=1500, trickle_s=1, duration_s=LONGEST_S, port=PUBLISHED
@@ -121,7 +121,7 @@ def test_sources_that_hold_too_many_connections_to_a_container_are_cut_off(make_
 
 
 @pytest.mark.calm
-def test_the_coverage_map_names_the_listener_in_the_container_its_door_and_its_chains(make_lab: MakeLab) -> None:
+def test_the_coverage_map_names_a_listener_in_a_container_its_published_port_and_its_chains(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.serve()
     with Container(lab) as container:

@@ -174,12 +174,12 @@ def test_a_value_that_the_operator_sets_meanwhile_stays(make_lab: MakeLab) -> No
 
 
 @pytest.mark.calm
-def test_a_rehearsal_changes_nothing_and_says_what_it_would_have_done(make_lab: MakeLab) -> None:
+def test_a_dry_run_changes_nothing_and_says_what_it_would_have_done(make_lab: MakeLab) -> None:
     lab = frail_lab(make_lab)
     agent = lab.agent()
     agent.start("--dry-run")
     clients, flood, watch = under_flood(lab, SMALL_PPS)
-    wait_for(lambda: agent.ask("status")["countermeasures"], "the rehearsed counter measure", every=0.2)
+    wait_for(lambda: agent.ask("status")["countermeasures"], "the countermeasure of the dry-run", every=0.2)
     [told] = agent.ask("status")["countermeasures"]
     clients.stop()
     flood.stop()

@@ -50,7 +50,7 @@ def test_a_trial_that_nobody_confirms_leaves_nothing_in_the_kernel(lab: Lab) -> 
     assert kernel_of(lab) == before
     done = enable(lab, agent, FIRST, "--confirm-within", "10s", "--yes")
     assert done.returncode == 0, done.stderr
-    assert next(iter(attackers(ONE))) in done.stdout  # whom the rehearsal would have banned
+    assert next(iter(attackers(ONE))) in done.stdout  # whom the dry-run would have banned
     wait_for(lambda: in_kernel(agent) == attackers(ONE), "the ban in the kernel", 9, every=0.1)
     assert enable(lab, agent, FIRST, "--confirm").returncode == 3
     wait_for(lambda: agent.status().mode == "dry-run", "the trial to end", 30)
@@ -60,7 +60,7 @@ def test_a_trial_that_nobody_confirms_leaves_nothing_in_the_kernel(lab: Lab) -> 
     assert agent.program.stderr.count("back in dry-run: enforcement was not confirmed") == 1
     assert "enforcement was not confirmed" in agent.verb("status").stdout
     assert "enforcement was not confirmed" in agent.verb("report").stdout
-    wait_for(lambda: all(ban["dry_run"] for ban in agent.ask("bans")) and agent.ask("bans"), "rehearsing", every=0.3)
+    wait_for(lambda: all(ban["dry_run"] for ban in agent.ask("bans")) and agent.ask("bans"), "dry-run", every=0.3)
     assert kernel_of(lab) == before
 
 

@@ -23,6 +23,7 @@ mkdir -p $stage; mount --bind $python $stage
 mount -t tmpfs -o mode=755 tmpfs $closed; mkdir -p $python; mount --bind $stage $python
 exec "$@"
 """
+SECRET = "s3cr3t-t0ken"
 BY_HAND = "203.0.113.7"
 FILES = ("state/ledger.db", "state/ledger.db-wal", "run/status.json", "run/agent.lock", "run/apply.lock")
 
@@ -81,6 +82,31 @@ def test_another_user_can_neither_order_nor_look(agent: Agent, lab: Lab) -> None
     for directory in ("state", "run"):
         assert "Permission denied" in as_nobody(agent, f"ls {directory}").stderr
         assert "Permission denied" in as_nobody(agent, f"ln -s /etc/passwd {directory}/planted").stderr
+
+
+def test_a_member_of_the_group_reads_and_does_nothing_else(agent: Agent, lab: Lab) -> None:
+    agent.stop()
+    agent.write_config(f'read_group = "games"\n[notify]\nurls = ["http://ops:{SECRET}@127.0.0.1:1/{SECRET}"]\n')
+    for place in (agent.config_path, *agent.config_path.parents[:1]):
+        place.chmod(0o755)
+    agent.start("--enforce")
+    member = [
+        ("--groups=games" if word == "--clear-groups" else word) for word in as_nobody_in_reach_of_python(lab.workdir)
+    ]
+    for verb in (("bans",), ("status",), ("why", BY_HAND), ("report",), ("top", "--count", "1")):
+        done = agent.verb(*verb, wrapper=member)
+        assert done.returncode == 0, f"{verb}: {done.stderr}"
+        assert verb == ("status",) or BY_HAND in done.stdout, verb
+        assert SECRET not in done.stdout + done.stderr
+    for verb in (("ban", "198.51.100.1"), ("unban", BY_HAND), ("panic", "--yes")):
+        assert agent.verb(*verb, wrapper=member).returncode in (1, 4), verb
+    assert agent.ask("bans")[0]["in_kernel"]
+    found = [path for top in (agent.state_dir, agent.runtime_dir) for path in top.rglob("*")]
+    opened = {path.name for path in found if path.lstat().st_mode & 0o077}
+    assert opened <= {"ledger.db", "ledger.db-wal", "ledger.db-shm", "status.json", "protected.json"}
+    assert [path.name for path in found if path.name in opened and SECRET.encode() in path.read_bytes()] == []
+    agent.stop()
+    assert agent.verb("bans", wrapper=member).returncode == 0
 
 
 def test_another_user_can_hold_no_lock_and_send_no_signal(agent: Agent) -> None:

@@ -38,7 +38,7 @@ def mask(names: frozenset[str]) -> int:
         ((), '[containers]\nwatch = "off"\n', True, False),
         (("--dry-run",), "", False, True),
     ],
-    ids=["enforcing", "rehearsing but may be told to enforce", "only rehearsing"],
+    ids=["enforcing", "dry-run, may be told to enforce", "dry-run alone"],
 )
 def test_an_agent_keeps_what_it_needs_and_no_thread_of_it_more(
     lab: Lab, flags: tuple[str, ...], config: str, enforces: bool, enters: bool

@@ -92,14 +92,14 @@ def goes_on(agent: Agent) -> None:
     wait_for(lambda: (agent.status().last_reading_at or end) > end, "the agent to go on", every=0.2)
 
 
-def test_a_ban_by_hand_beside_a_rehearsal_reaches_the_kernel_and_stays(lab: Lab) -> None:
+def test_a_ban_by_hand_beside_a_dry_run_reaches_the_kernel_and_stays(lab: Lab) -> None:
     lab.serve()
     agent = lab.agent()
     agent.start("--dry-run")
     meter, flood = lab.start_meter(), lab.start_flood(flood_of(hosts(LOUD), pps=SMALL_PPS))
     wait_for_bans(agent, [LOUD])
     assert banned(agent)[LOUD]["dry_run"]
-    assert meter.reach().share(flood.first_at, meter.reach().at[-1]) > 0.9, "a rehearsal stops nothing"
+    assert meter.reach().share(flood.first_at, meter.reach().at[-1]) > 0.9, "a dry-run stops nothing"
     assert agent.verb("ban", LOUD, "--for", "10m").returncode == 0
     ordered_at = meter.reach().at[-1]
     wait_for_relief(meter, flood)

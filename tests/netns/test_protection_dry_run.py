@@ -55,23 +55,23 @@ EXPECTED = set[str]().union(
 )
 
 
-def test_a_rehearsal_changes_nothing_in_the_kernel_and_names_whom_enforcement_bans(lab: Lab) -> None:
+def test_a_dry_run_changes_nothing_in_the_kernel_and_names_whom_enforcement_bans(lab: Lab) -> None:
     """A single source, 128 sources, an IPv6 /64 and four holders of connections all at once, twice."""
     lab.serve()
     meter = lab.start_meter()
     before = kernel_of(lab)
-    rehearsal = lab.agent(name="rehearsal")
-    rehearsal.start("--dry-run")
+    dry_run = lab.agent(name="dry-run")
+    dry_run.start("--dry-run")
     flood = lab.start_flood(flood_of(*GROUPS, pps=30_000))
     holders = [lab.start_connections(plan(sources)) for sources in FLOODERS]
-    wait_for(lambda: named(rehearsal) >= EXPECTED, "the rehearsal to name them all", 30, every=0.3)
+    wait_for(lambda: named(dry_run) >= EXPECTED, "the dry-run to name them all", 30, every=0.3)
     assert kernel_of(lab) == before, differences(before, kernel_of(lab))
-    assert named(rehearsal) == EXPECTED
-    assert all(ban["dry_run"] for ban in rehearsal.ask("report")["bans"])
-    assert rehearsal.ask("report")["mode"] == "dry-run"
+    assert named(dry_run) == EXPECTED
+    assert all(ban["dry_run"] for ban in dry_run.ask("report")["bans"])
+    assert dry_run.ask("report")["mode"] == "dry-run"
     assert meter.reach().share(flood.first_at, meter.reach().at[-1]) > 0.9
-    rehearsal.stop()
-    assert kernel_of(lab) == before, "a rehearsal that ends leaves something behind"
+    dry_run.stop()
+    assert kernel_of(lab) == before, "a dry-run that ends leaves something behind"
 
     enforcing = lab.agent(name="enforcing")
     enforcing.start("--enforce")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 import pytest
 
 from synguard.detector.pressure import ELSEWHERE, pressure_on
 from synguard.readings import local_ports
 from synguard.sensors.every_namespace import EveryNamespace
-from tests.support.firewall_net import HOST, FirewallNet, wait_until
-from tests.support.syn_packets import checked, ipv4, tcp
+from tests.support.firewall_net import HOST, FirewallNet, source, wait_until
+from tests.support.syn_packets import checked, ipv4, ipv6, tcp
 
 pytestmark = pytest.mark.kernel
 
@@ -25,6 +25,9 @@ REDIRECTS = {
     " nft add rule ip n pre tcp dport {port} dnat to {host}:80",
     "legacy REDIRECT": "iptables-legacy -t nat -A PREROUTING -p tcp --dport {port} -j REDIRECT --to-ports 80",
     "iptables-nft DNAT": "iptables-nft -t nat -A PREROUTING -p tcp --dport {port} -j DNAT --to-destination {host}:80",
+    "nft map of IPv6": "nft add table inet n;"
+    " nft add chain inet n pre '{{ type nat hook prerouting priority -100; }}';"
+    " nft add rule inet n pre meta l4proto tcp redirect to :tcp dport map '{{ {port} : 80, 9443 : 443 }}'",
 }
 
 
@@ -35,15 +38,17 @@ def net() -> Iterator[FirewallNet]:
     made.close()
 
 
-def throw_syns(net: FirewallNet, port: int, count: int) -> None:
+def throw_syns(net: FirewallNet, port: int, count: int, version: int = 4) -> None:
     """Let the peer send SYNs in the name of hosts that do not exist, so that nobody answers for them."""
-    to = IPv4Address(HOST[4])
+    to, family, wrapped = ip_address(HOST[version]), socket.AF_INET, ipv4
+    if version == 6:
+        family, wrapped = socket.AF_INET6, ipv6
 
     def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
             for number in range(count):
-                source = f"10.7.0.{100 + number}"
-                raw.sendto(ipv4(source, checked(source, to, tcp(port)), to=to), (str(to), 0))
+                sender = source(version, 100 + number)
+                raw.sendto(wrapped(sender, checked(sender, to, tcp(port)), to=to), (str(to), 0))
 
     net.peer.call(send)
 
@@ -54,7 +59,7 @@ def test_sockets_of_a_redirected_port_are_counted_under_the_one_that_clients_wri
     net.host.sh(rule.format(port=WRITTEN, host=HOST[4]))
     everywhere = EveryNamespace()
     try:
-        throw_syns(net, WRITTEN, 8)
+        throw_syns(net, WRITTEN, 8, 6 if "inet" in rule else 4)
         wait_until(lambda: len(net.host.call(everywhere.half_open, 1.0).table) == 8, 5)
         reading = net.host.call(everywhere.half_open, 2.0)
         listeners = net.host.call(everywhere.listeners, 2.0)

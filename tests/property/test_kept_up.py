@@ -55,12 +55,12 @@ def test_changed_bans_alone_give_the_difference_of_all(steps: list[tuple[dict[st
         assert {one.id for one in whole.add} == {one.id for one in reference.add}
         assert {one.ban_id for one in whole.remove} == {one.ban_id for one in reference.remove}
         assert not none
-        part, lapsed, later = member_delta(wanted, held, now, claimed.members, changed, at_most)
+        part, expired, later = member_delta(wanted, held, now, claimed.members, changed, at_most)
         assert len({one.id for one in part.add} | {one.ban_id for one in part.remove}) <= at_most
-        held = after(without(held, lapsed), part)
+        held = after(without(held, expired), part)
     while later:
-        part, lapsed, later = member_delta(wanted, held, now, claimed.members, later, at_most)
-        held = after(without(held, lapsed), part)
+        part, expired, later = member_delta(wanted, held, now, claimed.members, later, at_most)
+        held = after(without(held, expired), part)
     assert not steps or delta(wanted, held, now) == Delta()
 
 

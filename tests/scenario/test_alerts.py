@@ -157,7 +157,7 @@ def test_a_flood_that_comes_and_goes_is_one_attack(scene: Scene, phone: Phone) -
     assert any("it came 4 times" in line for line in phone.messages[-1].lines)
 
 
-def test_a_rehearsal_says_that_nothing_is_stopped(tmp_path: Path, phone: Phone) -> None:
+def test_a_dry_run_says_that_nothing_is_stopped(tmp_path: Path, phone: Phone) -> None:
     scene = Scene(tmp_path, POLICY, config=Config(mode=Mode.DRY_RUN))
     tell(scene, phone)
     rain(scene, {ATTACKER: 10_000.0}, 10.0)

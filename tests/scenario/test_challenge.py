@@ -81,7 +81,7 @@ def test_settings_that_challenged_clients_need_are_set_with_the_first_challenge_
     assert not any((scene.config.state_dir / note).exists() for note in NOTE_FILES.values())
 
 
-def test_a_rehearsed_challenge_touches_no_setting_and_says_what_it_would_set(tmp_path: Path) -> None:
+def test_a_dry_run_challenge_touches_no_setting_and_says_what_it_would_set(tmp_path: Path) -> None:
     scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"mode": Mode.DRY_RUN}), challenge=WORKS)
     scene.lasts(6)
     scene.sensors.weather = flood(HEAVY)

@@ -126,7 +126,7 @@ def test_a_reload_to_never_puts_the_old_value_back_at_once(scene: Scene) -> None
     assert scene.sysctl.cookies == 0
 
 
-def test_a_rehearsal_tells_what_it_would_do_and_touches_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_tells_what_it_would_do_and_touches_nothing(tmp_path: Path) -> None:
     scene = without_cookies(tmp_path, Config(mode=Mode.DRY_RUN))
     flood(scene)
     [told] = status(scene).countermeasures
@@ -205,7 +205,7 @@ def test_after_a_reboot_the_note_is_void(scene: Scene, monkeypatch: pytest.Monke
     assert (scene.sysctl.cookies, scene.sysctl.tries) == (1, tries)
 
 
-def test_a_rehearsal_leaves_what_a_killed_agent_left_to_flush(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dry_run_leaves_what_a_killed_agent_left_to_flush(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     flood(scene)
     scene.config = scene.config.model_copy(update={"mode": Mode.DRY_RUN})
     scene.restarts()

@@ -1,4 +1,4 @@
-"""From rehearsing to enforcing and back, without a restart: the whole agent on a manual clock."""
+"""From dry-run to enforcing and back, without a restart: the whole agent on a manual clock."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_switching_off_takes_back_what_was_banned_meanwhile(scene: Scene) -> Non
     assert "enforcement was switched off" in status(scene).mode_story
 
 
-def test_who_is_proven_stays_proven_and_a_rehearsal_makes_nobody_a_repeater(scene: Scene) -> None:
+def test_who_is_proven_stays_proven_and_a_dry_run_makes_nobody_a_repeater(scene: Scene) -> None:
     scene.weather.connections = {"192.0.2.9": 2}
     scene.lasts(2)
     flood(scene, 5)
@@ -218,7 +218,7 @@ def test_setting_the_clock_neither_shortens_a_trial_nor_draws_it_out(scene: Scen
     assert scene.held() == set()
 
 
-def test_a_plane_that_does_not_work_leaves_the_agent_rehearsing_and_says_so(scene: Scene) -> None:
+def test_a_plane_that_does_not_work_leaves_the_agent_in_dry_run_and_says_so(scene: Scene) -> None:
     def refuse(mode: Mode) -> None:
         raise PlaneUnavailableError("choosing a plane", "this host has neither")
 

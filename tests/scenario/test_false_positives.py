@@ -24,7 +24,7 @@ from tests.support.scene import Scene
 from tests.support.traffic import columns
 
 
-class Rehearsed(Scene):
+class DryRunScene(Scene):
     """A scene with a witness, in which 198.18.7.0/24 floods the web server."""
 
     def __init__(self, tmp_path: Path, mode: Mode = Mode.DRY_RUN) -> None:
@@ -46,8 +46,8 @@ class Rehearsed(Scene):
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Rehearsed:
-    scene = Rehearsed(tmp_path)
+def scene(tmp_path: Path) -> DryRunScene:
+    scene = DryRunScene(tmp_path)
     scene.weather.connections = {"203.0.113.5": 2, "198.18.7.200": 1}
     scene.lasts(60)
     scene.floods()
@@ -56,12 +56,12 @@ def scene(tmp_path: Path) -> Rehearsed:
     return scene
 
 
-def test_a_client_that_was_served_before_the_ban_is_not_touched(scene: Rehearsed) -> None:
+def test_a_client_that_was_served_before_the_ban_is_not_touched(scene: DryRunScene) -> None:
     scene.lasts(20)
     assert scene.told() == []
 
 
-def test_a_client_that_comes_while_the_ban_would_stand_is_touched_and_named(scene: Rehearsed) -> None:
+def test_a_client_that_comes_while_the_ban_would_stand_is_touched_and_named(scene: DryRunScene) -> None:
     scene.weather.connections |= {"198.18.7.201": 1, "192.0.2.44": 1}
     scene.lasts(20)
     (one,) = scene.told()
@@ -70,7 +70,7 @@ def test_a_client_that_comes_while_the_ban_would_stand_is_touched_and_named(scen
     assert bans[one.ban_id] == "198.18.7.0/24"
 
 
-def test_a_client_that_comes_twice_is_one(scene: Rehearsed) -> None:
+def test_a_client_that_comes_twice_is_one(scene: DryRunScene) -> None:
     scene.weather.connections["198.18.7.201"] = 1
     scene.lasts(10)
     scene.weather.connections.pop("198.18.7.201")
@@ -80,7 +80,7 @@ def test_a_client_that_comes_twice_is_one(scene: Rehearsed) -> None:
     assert sum(one.clients for one in scene.told()) == 1
 
 
-def test_after_the_end_of_a_ban_nobody_is_touched(scene: Rehearsed) -> None:
+def test_after_the_end_of_a_ban_nobody_is_touched(scene: DryRunScene) -> None:
     scene.weather.half_open = scene.weather.syn_pps = {}
     scene.weather.cookies_pps = 0.0
     scene.lasts(900, every=1.0)
@@ -90,7 +90,7 @@ def test_after_the_end_of_a_ban_nobody_is_touched(scene: Rehearsed) -> None:
     assert scene.told() == []
 
 
-def test_an_agent_that_has_just_started_counts_nobody_until_it_knows_who_is_served(scene: Rehearsed) -> None:
+def test_an_agent_that_has_just_started_counts_nobody_until_it_knows_who_is_served(scene: DryRunScene) -> None:
     scene.restarts()
     scene.witness = FalsePositiveWatch(scene.ledger, 600.0, lambda: True)
     scene.agent.observers.append(scene.witness.observe)
@@ -99,7 +99,7 @@ def test_an_agent_that_has_just_started_counts_nobody_until_it_knows_who_is_serv
     assert scene.told() == []
 
 
-def test_a_crowd_in_a_banned_network_is_counted_to_a_bound(scene: Rehearsed) -> None:
+def test_a_crowd_in_a_banned_network_is_counted_to_a_bound(scene: DryRunScene) -> None:
     scene.weather.connections |= {f"198.18.7.{n}": 1 for n in range(256)}
     scene.lasts(20)
     told = scene.told()
@@ -107,7 +107,7 @@ def test_a_crowd_in_a_banned_network_is_counted_to_a_bound(scene: Rehearsed) -> 
     assert all(len(one.examples) <= 8 for one in told)
 
 
-def test_a_ledger_in_use_is_not_waited_for_and_nothing_is_lost(scene: Rehearsed, tmp_path: Path) -> None:
+def test_a_ledger_in_use_is_not_waited_for_and_nothing_is_lost(scene: DryRunScene, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     scene.weather.connections["198.18.7.201"] = 1
     other.execute("BEGIN IMMEDIATE")
@@ -119,7 +119,7 @@ def test_a_ledger_in_use_is_not_waited_for_and_nothing_is_lost(scene: Rehearsed,
 
 
 def test_an_agent_that_enforces_counts_nobody(tmp_path: Path) -> None:
-    scene = Rehearsed(tmp_path, Mode.ENFORCE)
+    scene = DryRunScene(tmp_path, Mode.ENFORCE)
     scene.lasts(40)
     scene.floods()
     scene.lasts(10)
@@ -146,7 +146,7 @@ def test_a_network_banned_for_its_connections_meets_its_own_offenders_and_only_o
 
 
 def test_more_clients_than_can_be_looked_at_in_a_tick_are_not_and_are_learnt_anew_afterwards(
-    scene: Rehearsed, monkeypatch: pytest.MonkeyPatch
+    scene: DryRunScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("synguard.agent.false_positives.MOST_READ", 50)
     scene.weather.connections |= {f"198.18.7.{n}": 1 for n in range(150)}

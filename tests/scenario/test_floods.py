@@ -291,7 +291,7 @@ def test_an_incident_runs_from_onset_to_calm_and_a_dip_does_not_end_it(scene: Sc
     assert incident.peak_syn_pps == pytest.approx(10_000, rel=0.1)
 
 
-def test_a_rehearsal_names_the_same_targets_and_the_kernel_holds_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_names_the_same_targets_and_the_kernel_holds_nothing(tmp_path: Path) -> None:
     flood: Callable[[Scene], None] = lambda scene: rain(scene, {ATTACKER: 9000.0, "203.0.113.5": 800.0}, 2.0)  # noqa: E731
     told = []
     for mode in (Mode.ENFORCE, Mode.DRY_RUN):

@@ -31,6 +31,8 @@ class Onset:
         self.woken_at = 0.0
         self.state = scene.challenge
 
+        self.pausing = False
+
     def survey(self, ports: frozenset[int], now: float) -> None:
         """Nothing stands in its way."""
 

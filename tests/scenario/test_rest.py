@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -90,6 +91,22 @@ def test_what_a_tick_finds_after_a_rest_has_not_lasted_for_all_of_it(tmp_path: P
     assert max(first.assessment.elapsed.values()) <= Config().cadence.calm + 1e-6
 
 
+def test_while_an_attack_stands_ticks_come_as_on_a_calm_host_and_a_surge_brings_one_at_once(tmp_path: Path) -> None:
+    scene, seen = watched(tmp_path)
+    attack, cadence = flood({ATTACKER: 15_000.0}), Config().cadence
+    at(scene, 2.0, lambda: setattr(scene.sensors, "weather", attack))
+    at(scene, 12.03, lambda: setattr(scene.sensors, "weather", replace(attack, dropped_pps=40_000.0)))
+    scene.lives(13.0)
+
+    def between(start: float, end: float) -> list[float]:
+        return [moment for moment, _ in seen if start <= moment < end]
+
+    assert any(tick.decision.bans for _, tick in seen)
+    assert len(between(2.0, 4.0)) >= 1.8 / cadence.attack, "close while it is new"
+    assert len(between(8.0, 12.0)) <= 4.1 / cadence.calm
+    assert between(12.03, 12.03 + cadence.attack + 0.001), "the look after the surge finds it"
+
+
 def test_a_glance_asks_the_counters_and_not_for_resets_that_scanners_cause() -> None:
     from synguard.agent.quiet import Glance
 
@@ -103,6 +120,33 @@ def test_a_glance_asks_the_counters_and_not_for_resets_that_scanners_cause() -> 
     values["SyncookiesSent"] += 1
     assert glance.stirred(0.6)
     assert not glance.stirred(0.8)
+
+
+def test_a_glance_at_a_host_to_which_no_segment_came_is_one_small_file() -> None:
+    from synguard.agent.quiet import FEW, Glance
+
+    looks: list[str] = []
+    values = {"InSegs": 100, "SyncookiesSent": 0}
+
+    def noted(what: str) -> CounterReading:
+        looks.append(what)
+        return CounterReading(0.0, dict(values))
+
+    def half_open() -> int:
+        looks.append("sockets")
+        return 0
+
+    glance = Glance(half_open, lambda _: noted("all"), segments=lambda _: noted("segments"))
+    assert not glance.stirred(0.0)
+    looks.clear()
+    assert not glance.stirred(0.2)
+    assert looks == ["segments"]
+    values["InSegs"] += FEW
+    assert not glance.stirred(0.4)
+    assert looks == ["segments"] * 2 + ["all"], "so few segments leave no more sockets half-open than a calm host has"
+    values["InSegs"] += 1
+    assert not glance.stirred(0.6)
+    assert looks[-1] == "sockets"
 
 
 def test_an_agent_with_a_long_list_to_take_over_does_not_rest(tmp_path: Path) -> None:

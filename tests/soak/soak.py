@@ -146,7 +146,7 @@ class Soak:
             raise LabError(f"the agent did not end well: {self.agent.program.stderr[-2000:]}")
 
     def _round(self, life: Life) -> None:
-        """Flood for three fifths of a round, with one trouble in the middle of it; then let bans lapse."""
+        """Flood for three fifths of a round, with one trouble in the middle of it; then let bans expire."""
         until = time.monotonic() + self.round_s
         with_flood = self.round_s * 0.6
         shape, nth = next(self._shapes)
@@ -182,7 +182,7 @@ class Soak:
     def _verb(self, *words: str) -> None:
         ran = self.agent.verb(*words)
         self._count(words[0])
-        late = words[0] == "unban" and "is not banned" in ran.stderr  # a machine so slow that it has lapsed
+        late = words[0] == "unban" and "is not banned" in ran.stderr  # a machine so slow that it has expired
         if ran.returncode and not late:
             raise LabError(f"synguard {' '.join(words)}: {ran.returncode}: {ran.stderr}")
 

@@ -52,6 +52,7 @@ class CliHost:
         self.protected: dict[Network, str] = {parse_network(GATEWAY): "default gateway via eth0"}
         self.problems: tuple[str, ...] = ()
         self.sockets: SocketTable = empty_table()
+        self.udp_sockets: SocketTable = empty_table()
         self.listening: tuple[Listener, ...] = ()
         self.config = base / "synguard.toml"
         self.configure()
@@ -98,9 +99,16 @@ class CliHost:
 
     def connect(self, *peers: tuple[str, TcpState]) -> None:
         """Let these remote addresses hold a socket in these states."""
+        self.sockets = self._table(*peers)
+
+    def connect_udp(self, *peers: str) -> None:
+        """Let UDP sockets be connected to these addresses."""
+        self.udp_sockets = self._table(*((peer, TcpState.ESTABLISHED) for peer in peers))
+
+    def _table(self, *peers: tuple[str, TcpState]) -> SocketTable:
         remote = [int(ip_address(address)) | (0xFFFF << 32 if "." in address else 0) for address, _ in peers]
         rows = len(peers)
-        self.sockets = SocketTable(
+        return SocketTable(
             state=np.array([state for _, state in peers], np.uint8),
             local_high=np.zeros(rows, np.uint64),
             local_low=np.full(rows, 1, np.uint64),
@@ -119,6 +127,10 @@ class CliHost:
     def tcp(self, states: Iterable[TcpState]) -> SocketTable:
         """Return the sockets in these states, as the sensor does."""
         return self.sockets.where(np.isin(self.sockets.state, [int(state) for state in states]))
+
+    def udp(self) -> SocketTable:
+        """Return the connected UDP sockets, as the sensor does."""
+        return self.udp_sockets
 
     def count_half_open(self) -> int:
         """Return how many sockets are in ``SYN_RECV``."""

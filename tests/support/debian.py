@@ -33,15 +33,15 @@ _ENVIRONMENT: Final[dict[str, str]] = {
 _PASSED_ON: Final = ("PIP_DEFAULT_TIMEOUT", "http_proxy", "https_proxy", "no_proxy")
 _TRUSTED: Final = "/etc/ssl/machine.crt"
 """In it, the certificates that this machine's pip trusts, which may be more than Debian's."""
-_DEVICES: Final = "null zero full random urandom tty"
+_DEVICES: Final = "null zero full random urandom tty net/tun"
 _TARGETS: Final = ("sysinit", "basic", "network", "shutdown", "umount", "emergency", "rescue")
 _MOUNTS: Final = f"""\
 set -e
 root=$1; shift
 mount --make-rprivate /
 mount --bind $root $root
+mkdir -p $root/dev/net $root/dev/pts $root/dev/shm
 for node in {_DEVICES}; do touch $root/dev/$node; mount --bind /dev/$node $root/dev/$node; done
-mkdir -p $root/dev/pts $root/dev/shm
 mount -t devpts -o ptmxmode=666 devpts $root/dev/pts
 mount -t tmpfs tmpfs $root/dev/shm
 """

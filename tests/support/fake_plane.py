@@ -61,9 +61,9 @@ class FakePlane:
             raise NotPermittedError("Changing firewall rules needs CAP_NET_ADMIN: run as root, or grant it.")
 
     def read(self) -> Actual:
-        """Return what is held, less what has lapsed."""
+        """Return what is held, less what has expired."""
         self._begin("read")
-        self._lapse()
+        self._expire()
         return self.actual
 
     def apply(self, change: Delta) -> None:
@@ -71,7 +71,7 @@ class FakePlane:
         if not change:
             return
         self._begin("apply")
-        self._lapse()
+        self._expire()
         ensure_possible(change)
         if not self.actual.intact and not change.frame:
             raise PlaneError("filling sets", "The set with the given name does not exist")
@@ -122,7 +122,7 @@ class FakePlane:
         if errors:
             raise errors.pop(0)
 
-    def _lapse(self) -> None:
+    def _expire(self) -> None:
         self.actual = without_expired(self.actual, self.utcnow())
 
 

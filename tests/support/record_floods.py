@@ -1,6 +1,6 @@
 """Records short real floods in the lab for the scenario tests: ``python -m tests.support.record_floods [NAME…]``.
 
-Each is a rehearsing agent on a real victim, some clients, and a flood that begins after a moment of calm. What the
+Each is an agent in dry-run on a real victim, some clients, and a flood that begins after a moment of calm. What the
 recording says of the machine that made it (resolvers, people logged in, the lab's random names) is replaced by what
 belongs to the lab, so that the files can be shared.
 """

@@ -30,7 +30,7 @@ _WEB1: Final = ("unshare", "--uts", "sh", "-c", 'hostname web1 && exec "$@"', "s
 
 
 def report(images: Path) -> None:
-    """Rehearse through two floods and a restart, and picture the report on a phone, a desktop, in the dark, printed."""
+    """Dry-run through two floods and a restart; picture the report on a phone, a desktop, in the dark, printed."""
     with Lab(Victim(syncookies=0, backlog=128)) as lab:
         lab.serve()
         agent = lab.agent()

@@ -39,7 +39,7 @@ def test_a_peer_who_is_let_through_may_finish_its_handshake() -> None:
     assert left(ActiveBans([ban("198.51.100.0/24")]), frozenset({ip_network("198.51.100.8")})) == {80: 3}
 
 
-def test_a_lapsed_ban_clears_nothing() -> None:
+def test_a_expired_ban_clears_nothing() -> None:
     assert left(ActiveBans([ban("198.51.100.7", lasts_s=-timedelta(seconds=1).total_seconds())])) == {}
 
 

@@ -141,6 +141,14 @@ def test_unban_lifts_exactly_its_target_and_not_one_that_begins_the_same(host: C
     assert host.active_bans() == {"203.0.113.40/32"}
 
 
+def test_a_range_is_banned_and_unbanned_by_what_covers_it(host: CliHost) -> None:
+    ran = host.run("ban", "203.0.113.8-203.0.113.12")
+    assert ran.code == 0, ran.err
+    assert host.active_bans() == {"203.0.113.8/30", "203.0.113.12/32"}
+    assert host.run("unban", "203.0.113.8-203.0.113.12").code == 0
+    assert host.active_bans() == set()
+
+
 def test_unban_takes_an_id(host: CliHost) -> None:
     host.run("ban", "203.0.113.7")
     assert host.run("unban", host.records()[0].ban.id).code == 0
@@ -185,6 +193,7 @@ def test_bans_whose_rules_are_gone_are_not_in_the_kernel_whatever_its_sets_hold(
     """A flush of the table leaves the members of our sets: `bans` and `why` said banned while the source connected."""
     host.run("ban", "203.0.113.7")
     assert host.run("why", "203.0.113.7", "--json").json["banned"] is True
+    assert "      by hand\n      stopped by the set, see " in host.run("why", "203.0.113.7").out
     host.plane.damage("raw: the jump to SYNGUARD")
     listed = host.run("bans")
     assert "NOT IN KERNEL" in listed.out
@@ -204,3 +213,6 @@ def test_a_ban_of_translated_addresses_is_refused_for_whom_they_embed(host: CliH
     assert ran.code == 3
     assert why in ran.err
     assert host.run("ban", "64:ff9b::203.0.113.7").code == 0
+    assert host.run("ban", named := f"2001:db8:64::{GATEWAY}", "--dry-run").code == 0
+    host.configure('pref64 = ["2001:db8:64::/96"]')
+    assert "protected" in host.run("ban", named, "--dry-run").err

@@ -72,7 +72,9 @@ def test_five_thousand_listeners_do_not_make_a_doctor_of_twenty_thousand_lines(h
 
 def test_a_ban_says_what_it_cannot_see_and_what_link_local_addresses_are(host: CliHost) -> None:
     """UDP has no connections: a ban of everything cut a VPN whose preview had said that nothing was connected."""
-    assert "holds no TCP connections now; UDP is not looked at" in host.run("ban", "203.0.113.7", "--dry-run").out
+    assert "no TCP connections now; UDP is seen where" in host.run("ban", "203.0.113.7", "--dry-run").out
+    host.connect_udp("203.0.113.7")
+    assert "; 1 UDP socket is connected to it and cut off" in host.run("ban", "203.0.113.7", "--dry-run").out
     assert "UDP" not in host.run("ban", "203.0.113.7", "--scope", "new", "--dry-run").out
     assert "169.254.169.254" in host.run("ban", "169.254.0.0/16", "--dry-run").out
 

@@ -105,6 +105,7 @@ def test_a_mistyped_word_is_answered_with_the_nearest(host: CliHost, words: str,
         ("ban 203.0.113.7 permanent", "for how long: --for permanent"),
         ("ban 203.0.113.7 scanner", "as a remark: --reason scanner"),
         ("allow add 203.0.113.7 office", "as a remark: --comment office"),
+        ("ban 203.0.113.7;203.0.113.9", "write them apart: 203.0.113.7 203.0.113.9"),
     ],
 )
 def test_a_word_that_belongs_behind_an_option_names_it(host: CliHost, words: str, meant: str) -> None:

@@ -62,7 +62,7 @@ class Host:
         name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
         return int(name.removeprefix("ns").split(" ")[0]) if name.startswith("ns") else None
 
-    def read_doors(self) -> list[VethPeer]:
+    def read_peers(self) -> list[VethPeer]:
         self.looks += 1
         return list(self.port_mapping)
 
@@ -87,7 +87,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def watching(host: Host) -> Containers:
-    around = NamespaceContext(host.read_doors, lambda: host.forwards, lambda: OWN, host.number, host.probe)
+    around = NamespaceContext(host.read_peers, lambda: host.forwards, lambda: OWN, host.number, host.probe)
     return Containers(FilesWalk(host.directory), around)
 
 
@@ -95,7 +95,7 @@ def read(watched: Containers) -> list[str]:
     return [reader.label for reader in watched.readers]
 
 
-def test_only_namespaces_behind_doors_are_read(host: Host) -> None:
+def test_only_namespaces_behind_veth_peers_are_read(host: Host) -> None:
     host.add(1)
     (host.directory / "ns2").touch()  # another tenant of the machine
     (host.directory / "somebody").touch()

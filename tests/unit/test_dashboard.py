@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from synguard.metrics.exposition import Exposition
 from synguard.metrics.table import SERIES
 from synguard.units import parse_duration
 from tests.support.pages import ROOT, commands
+from tests.support.top_snapshots import status
 
 DASHBOARD = ROOT / "synguard/share/grafana/synguard.json"
 RULES = ROOT / "synguard/share/prometheus/alerts.yml"
@@ -133,7 +139,7 @@ def test_every_metric_is_in_the_dashboard_or_there_for_joins() -> None:
     left_out |= {"synguard_bans_total", "synguard_incidents_total", "synguard_dropped_bytes_total"}
     left_out |= {"synguard_flood_verdict", "synguard_listener_half_open_sockets", "synguard_listener_backlog"}
     left_out |= {"synguard_listener_censored", "synguard_conditions", "synguard_peer_since_timestamp_seconds"}
-    left_out |= {"synguard_challenges_possible", "synguard_challenged_targets"}
+    left_out |= {"synguard_challenges_possible", "synguard_challenged_targets", "synguard_dropped_headers"}
     assert {one.name for one in SERIES} - shown == left_out
 
 
@@ -155,3 +161,68 @@ def test_the_page_lists_exactly_the_metrics_that_there_are() -> None:
     rows = re.findall(r"^\| `(synguard_\w+)` \| (\w+) \| (.*?) \| (.*?) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
     told = [(name, kind, tuple(re.findall(r"`(\w+)`", labels)), about) for name, kind, labels, about in rows]
     assert told == [(one.name, one.kind, one.labels, one.about) for one in SERIES]
+
+
+# --- in the tools that load them ------------------------------------------------------------------------------------
+
+PROMTOOL = ROOT / ".venv/unpacked/usr/bin/promtool"
+"""Debian's, as ``.ci/unpacked-packages`` unpacks it."""
+OF_THE_DATA_SOURCE = {"titleFormat", "step"}
+"""Keys of an annotation that Prometheus' data source reads, not Grafana itself."""
+ALERTS = """\
+rule_files: [RULES]
+evaluation_interval: 15s
+tests:
+  - interval: 15s
+    input_series:
+      - {series: 'up{job="synguard", instance="web1"}', values: '1x8 0x20'}
+      - {series: 'synguard_incident_active{instance="web1"}', values: '0x4 1x24'}
+    alert_rule_test:
+      - {eval_time: 2m, alertname: SynguardAttack, exp_alerts: []}
+      - eval_time: 3m
+        alertname: SynguardAttack
+        exp_alerts:
+          - exp_labels: {severity: info, instance: web1}
+            exp_annotations: {summary: SUMMARY, description: TEXT}
+      - {eval_time: 3m, alertname: SynguardGone, exp_alerts: []}
+"""
+
+
+def promtool(*words: str | Path, stdin: bytes = b"") -> str:
+    done = subprocess.run([PROMTOOL, *words], input=stdin, capture_output=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    return done.stdout.decode()
+
+
+def test_prometheus_loads_the_alert_rules_and_they_fire(tmp_path: Path) -> None:
+    assert f"SUCCESS: {len(rules())} rules found" in promtool("check", "rules", RULES)
+    (attack,) = [one for one in rules() if one["alert"] == "SynguardAttack"]
+    said = {
+        key: json.dumps(text.replace("{{ $labels.instance }}", "web1")) for key, text in attack["annotations"].items()
+    }
+    text = ALERTS.replace("RULES", str(RULES)).replace("SUMMARY", said["summary"]).replace("TEXT", said["description"])
+    (tmp_path / "alerts.test.yml").write_text(text)
+    assert "SUCCESS" in promtool("test", "rules", tmp_path / "alerts.test.yml")
+
+
+def test_prometheus_finds_no_fault_in_the_figures() -> None:
+    exposition = Exposition()
+    exposition.take(status())
+    assert promtool("check", "metrics", stdin=exposition.text()) == ""
+
+
+def lost(ours: Any, theirs: Any, at: str = "") -> Iterator[str]:
+    """Yield what is in our JSON and not in theirs."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key, value in ours.items():
+            yield from lost(value, theirs[key], f"{at}.{key}") if key in theirs else [f"{at}.{key}"]
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from lost(one, other, f"{at}[{number}]")
+    elif ours != theirs:
+        yield f"{at}: {ours!r}, not {theirs!r}"
+
+
+def test_grafana_s_own_model_of_a_dashboard_takes_ours_and_loses_nothing() -> None:
+    theirs = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard())))
+    assert [one for one in lost(dashboard(), theirs) if one.rpartition(".")[2] not in OF_THE_DATA_SOURCE] == []

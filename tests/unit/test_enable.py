@@ -35,7 +35,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
 
 @pytest.fixture
 def agent(host: CliHost) -> Iterator[None]:
-    """An agent that rehearses."""
+    """An agent in dry-run."""
     tell(host)
     with (host.runtime / AGENT_LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -164,7 +164,7 @@ def test_an_agent_that_an_option_binds_or_that_tells_nothing_is_not_ordered_abou
 
 
 @pytest.mark.usefixtures("agent")
-def test_it_shows_whom_the_rehearsal_would_have_banned_and_who_could_be_hurt(host: CliHost) -> None:
+def test_it_shows_whom_the_dry_run_would_have_banned_and_who_could_be_hurt(host: CliHost) -> None:
     then = datetime.now(UTC) - timedelta(hours=3)
     would = [
         Ban(
@@ -185,7 +185,7 @@ def test_it_shows_whom_the_rehearsal_would_have_banned_and_who_could_be_hurt(hos
 
 
 @pytest.mark.usefixtures("agent")
-def test_a_second_order_while_one_stands_is_refused_and_a_lapsed_one_is_replaced(host: CliHost) -> None:
+def test_a_second_order_while_one_stands_is_refused_and_a_expired_one_is_replaced(host: CliHost) -> None:
     host.run("enable", "--confirm-within", "5m", "--yes")
     refused(host.run("enable", "--yes"), "enabled already")
     written = order(host)

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from synguard.decision.bans import RepeatOffenders
+from synguard.decision.ban_times import RepeatOffenders
 from synguard.decision.budget import BudgetGate
 from synguard.decision.evaluator import Evaluator
 from synguard.decision.evaluator_state import EvaluatorState
@@ -52,7 +52,7 @@ def closed(
         ((), {80: ()}, ()),
     ],
 )
-def test_a_ban_closes_every_door_of_what_is_attacked_once(
+def test_a_ban_closes_every_published_port_of_what_is_attacked_once(
     ports: tuple[int, ...], port_mapping: dict[int, tuple[int, ...]], expected: tuple[int, ...]
 ) -> None:
     """One ban: at the second hearing the first one is known to hold, though it names other ports than the evidence."""

@@ -278,7 +278,7 @@ def test_any_answer_is_followed_or_is_one_error(answer: object, tmp_path: Path) 
 
 @given(answer=ANSWERS | st.binary(max_size=60))
 def test_an_answer_is_taken_apart_as_the_whole_of_it_would_be(answer: object) -> None:
-    """Decisions are read one by one, so that no long list holds up the tick; what is JSON stays JSON."""
+    """What is an object with two lists is an answer, whatever stands in the lists; nothing else is."""
     data = answer if isinstance(answer, bytes) else json.dumps(answer, indent=1).encode()
     try:
         whole = json.loads(data.decode())

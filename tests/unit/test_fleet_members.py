@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
 from pathlib import Path
 
 import psutil
@@ -13,7 +12,8 @@ import pytest
 from synguard.fleet.decisions import CrowdSecDecision
 from synguard.fleet.plan import Plan, plan
 from synguard.ledger import Ledger
-from synguard.model import Evidence, Scope, Signal
+from synguard.ledger.arrivals import StandingBan
+from synguard.model import Evidence, Origin, Scope, Signal
 from synguard.policy.models import Config
 from tests.support.bans import ban
 from tests.unit.test_fleet_hostile import KEY, Given, Server, followed, item, says
@@ -63,21 +63,20 @@ def test_a_half_membership_is_a_fault_of_the_config(crowdsec: dict[str, str], wh
 
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-TARGET = ip_network("203.0.113.9/32")
+TARGET = "203.0.113.9"
 
 
 def planned(local_s: float, decision_s: float) -> Plan:
     """What is changed where this host bans a target for some seconds, and a decision about it lasts for others."""
-    decision = CrowdSecDecision(TARGET, "ban", NOW + timedelta(seconds=decision_s), "s", "synguard")
+    now_s = round(NOW.timestamp())
+    decision = CrowdSecDecision(TARGET, "ban", now_s + round(decision_s), "s", "synguard")
     return plan(
         {TARGET: decision},
-        [ban("a1", "203.0.113.9", Scope.ALL, start=NOW, seconds=local_s)],
+        [StandingBan("a1", TARGET, Origin.AUTO, Scope.ALL, round((now_s + local_s) * 1e6))],
         protected=(),
-        overruled=(),
+        overruled=frozenset(),
         now=NOW,
         gap=timedelta(seconds=20),
-        dry_run=False,
-        new_id=lambda: "c1",
     )
 
 

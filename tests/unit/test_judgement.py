@@ -29,7 +29,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
-def test_a_clean_rehearsal_says_so_and_leads_to_a_trial() -> None:
+def test_a_clean_dry_run_says_so_and_leads_to_a_trial() -> None:
     told = account(bans=BANS)
     judgement = judged(told)
     assert judgement.headline == (
@@ -149,7 +149,7 @@ def test_people_behind_one_address_are_candidates_for_the_allow_list() -> None:
     assert step.how == "synguard allow add 198.51.100.20 192.0.2.44"
 
 
-def test_a_short_rehearsal_is_advised_to_go_on() -> None:
+def test_a_short_dry_run_is_advised_to_go_on() -> None:
     told = account(timedelta(hours=1))
     steps = advice(told, judged(told))
     assert steps[-1].what == "Run in dry-run for a day"
@@ -170,7 +170,7 @@ def test_every_advised_command_is_one_that_is_understood() -> None:
                 parse(line.split()[1:])
 
 
-def test_a_ban_by_hand_makes_no_enforcement_of_a_rehearsal() -> None:
+def test_a_ban_by_hand_makes_no_enforcement_of_a_dry_run() -> None:
     by_hand = BanRecord(replace(BANS[1].ban, dry_run=False, origin=Origin.MANUAL), packets=9)
     judgement = judged(account(bans=(BANS[0], by_hand)))
     assert judgement.headline.startswith("Had you enforced since")

@@ -123,7 +123,7 @@ def test_of_the_same_ban_twice_in_one_batch_the_last_stands(ledger: Ledger) -> N
     assert len(ledger.bans_since(NOW)) == 2
 
 
-def test_a_lapsed_ban_whose_place_is_taken_has_expired_and_was_not_replaced(ledger: Ledger) -> None:
+def test_a_expired_ban_whose_place_is_taken_has_expired_and_was_not_replaced(ledger: Ledger) -> None:
     ledger.add_bans([ban("a1")])
     ledger.add_bans([ban("a2", created_at=NOW + timedelta(hours=1), expires_at=NOW + timedelta(hours=2))])
     (record,) = [record for record in ledger.bans_since(NOW) if record.ban.id == "a1"]
@@ -138,7 +138,7 @@ def test_an_automatic_ban_does_not_replace_a_persons_order(ledger: Ledger) -> No
     assert ledger.offences(NOW) == {}
 
 
-def test_an_automatic_ban_may_follow_a_persons_order_that_has_lapsed(ledger: Ledger) -> None:
+def test_an_automatic_ban_may_follow_a_persons_order_that_has_expired(ledger: Ledger) -> None:
     ledger.add_bans([manual("m1")])
     later = NOW + timedelta(hours=1)
     ledger.add_bans([ban("a1", scope=Scope.ALL, ports=(), created_at=later, expires_at=later + timedelta(hours=1))])
@@ -170,7 +170,7 @@ def test_an_expiry_can_be_moved_while_the_ban_stands(ledger: Ledger) -> None:
     assert ledger.active_bans(NOW)["a1"].expires_at == until
 
 
-def test_an_expiry_cannot_be_moved_once_the_ban_has_lapsed_or_taken_from_an_automatic_one(ledger: Ledger) -> None:
+def test_an_expiry_cannot_be_moved_once_the_ban_has_expired_or_taken_from_an_automatic_one(ledger: Ledger) -> None:
     ledger.add_bans([ban("a1"), manual("m1", "198.51.100.1")])
     with pytest.raises(LedgerError, match="no ban with id a1 stands"):
         ledger.change_expiry("a1", NOW + timedelta(days=2), NOW + timedelta(days=1))

@@ -56,6 +56,18 @@ def test_a_known_name_is_not_looked_for_again(listener: socket.socket, scans: li
     assert len(scans) == 3
 
 
+def test_whether_a_known_process_lives_is_asked_at_the_slow_cadence_only(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(listener_names.psutil, "pid_exists", lambda pid: bool(asked.append(pid)) or True)
+    names = ListenerNames()
+    names.names(inodes(listener), 0.0)
+    for tick in range(1, 100):
+        names.names(inodes(listener), tick / 10)
+    assert len(asked) == 9.9 // RESCAN_S
+
+
 def test_an_unknown_name_is_looked_for_at_the_slow_cadence_only(scans: list[int]) -> None:
     names = ListenerNames()
     for now in (0.0, 0.2, RESCAN_S - 0.1):

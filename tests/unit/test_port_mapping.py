@@ -39,7 +39,7 @@ def test_ports_are_asked_for_a_few_sockets_at_a_slow_pace(tracking: Tracking) ->
     assert known.port_mapping() == {("web", 80): (8080,)}
 
 
-def test_a_port_published_twice_has_two_doors(tracking: Tracking) -> None:
+def test_a_port_published_twice_has_two_published_ports(tracking: Tracking) -> None:
     tracking.answers = [8080, 8081]
     known = PortMappings()
     known.learn("web", table({"203.0.113.9": 10}), 0.0)

@@ -77,6 +77,14 @@ def test_what_comes_to_an_address_without_a_listener_of_its_own_is_the_wildcard_
     assert (pressure.half_open, pressure.backlog) == (129, 128)
 
 
+def test_what_comes_to_an_address_without_an_ipv4_listener_is_the_ipv6_wildcard_s() -> None:
+    """`[::]:80` beside `192.0.2.2:80` with a backlog of 5: 20 sockets in the first were a full queue of the second."""
+    listeners = [Listener(V6, 80, 4096, 0), Listener(ip_address("192.0.2.2"), 80, 5, 0)]
+    small, wide = pressure_on(listeners, sockets(0, table({"198.51.100.7": 20})))
+    assert (small.half_open, small.backlog) == (0, 5)
+    assert (wide.half_open, wide.backlog) == (20, 4096)
+
+
 def test_half_open_sockets_on_a_port_without_a_listener_count_against_the_longest_queue() -> None:
     """TPROXY and sk_lookup hand them to a listener on another port; which one cannot be seen."""
     listeners = [Listener(V4, 5000, 128, 0), Listener(V4, 22, 64, 0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from synguard.private import (
     replace_private,
     why_untrusted,
 )
+from synguard.readers import share
 from synguard.sensors.allow_list import read_allow_networks
 from synguard.status.model import STATUS_FILE, read_status
 
@@ -219,3 +221,22 @@ def test_another_user_is_told_that_the_directory_is_roots(tmp_path: Path, monkey
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     with pytest.raises(NotPermittedError, match="belongs to root: run as root"):
         private_directory(tmp_path, "state_dir")
+
+
+@root_only
+def test_what_is_for_readers_is_open_to_their_group_and_nothing_else(tmp_path: Path) -> None:
+    state, gid = tmp_path / "state", grp.getgrnam("games").gr_gid
+    private_directory(state, "state_dir")
+    replace_private(state / "secret", "words")
+    with Ledger.open(state / LEDGER_FILE):
+        share(state, "games")
+        replace_private(state / "status.json", "words", alone=True, shared=True)
+        modes = {path.name: (mode(path), path.stat().st_gid) for path in state.iterdir()}
+    assert (mode(state), state.stat().st_gid) == (0o2710, gid)
+    assert modes.pop("secret")[0] == 0o600
+    assert set(modes.values()) == {(0o640, gid)}
+    share(state, "games")
+    share(state, "no-such-group")
+    assert mode(state) & 0o077 == 0
+    replace_private(state / "status.json", "words", alone=True, shared=True)
+    assert mode(state / "status.json") == 0o600

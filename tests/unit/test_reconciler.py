@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 
 from synguard.enforcer import locks
 from synguard.enforcer.plane import Delta, Desired
-from synguard.enforcer.reconcile.reconciler import PATIENCE, READ_EVERY, Reconciler
+from synguard.enforcer.reconcile.reconciler import PATIENCE, READ_EVERY, READ_UNUSED_EVERY, Reconciler
 from synguard.errors import PlaneError
 from synguard.model import Hits
 from tests.support.bans import ban, wanted
@@ -78,7 +78,7 @@ def test_a_restart_adopts_what_is_held(reconciler: Reconciler, plane: FakePlane,
     assert outcome.drift == ()
 
 
-def test_bans_that_lapse_need_no_call(reconciler: Reconciler, plane: FakePlane, clock: ManualClock) -> None:
+def test_bans_that_expire_need_no_call(reconciler: Reconciler, plane: FakePlane, clock: ManualClock) -> None:
     short = ban("short", "192.0.2.5", start=START, seconds=2)
     reconciler.reconcile(wanted(ONE, short), START)
     plane.calls.clear()
@@ -275,7 +275,7 @@ def test_a_lock_file_that_cannot_be_made_says_where(plane: FakePlane, tmp_path: 
         Reconciler(plane, tmp_path / "file" / "apply.lock").reconcile(GOAL, START)
 
 
-def test_bans_of_a_rehearsal_never_reach_the_plane(reconciler: Reconciler, plane: FakePlane) -> None:
+def test_bans_of_a_dry_run_never_reach_the_plane(reconciler: Reconciler, plane: FakePlane) -> None:
     reconciler.reconcile(wanted(ban("would-be", "192.0.2.1", start=START, dry_run=True)), START)
     assert not plane.actual.bans
 
@@ -319,3 +319,21 @@ def test_a_fight_over_the_rules_is_not_quickened_by_noticing(plane: FakePlane, t
         plane.damage("raw: the jump to SYNGUARD")
         reconciler.reconcile(GOAL, START + timedelta(seconds=tenth / 10))
     assert plane.calls.count("read") < 12
+
+
+def test_a_plane_without_a_ban_is_read_back_more_seldom(plane: FakePlane, tmp_path: Path) -> None:
+    reconciler = Reconciler(plane, tmp_path / "apply.lock", glance=lambda _: 7)
+    reconciler.reconcile(wanted(), START)
+    plane.calls.clear()
+    for moment in (READ_EVERY, READ_UNUSED_EVERY - timedelta(seconds=1)):
+        reconciler.reconcile(wanted(), START + moment)
+    assert "read" not in plane.calls
+    plane.fail_next("read", PlaneError("reading sets", "no luck"))
+    for failed in (True, False):
+        with pytest.raises(PlaneError) if failed else nullcontext():
+            reconciler.reconcile(wanted(), START + READ_UNUSED_EVERY)
+        assert plane.calls == ["read"] * (1 if failed else 2), "what failed is tried again at once"
+    reconciler.reconcile(wanted(ONE), START + READ_UNUSED_EVERY)
+    plane.calls.clear()
+    reconciler.reconcile(wanted(ONE), START + READ_UNUSED_EVERY + READ_EVERY)
+    assert "read" in plane.calls, "with a ban it is as often as ever"

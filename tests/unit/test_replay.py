@@ -88,7 +88,7 @@ def test_who_is_banned_in_the_end_did_not_only_come_close() -> None:
     assert told({ATTACKER: 80}, seconds=6.0).close == []
 
 
-def test_a_ban_that_lapses_is_followed_by_a_longer_one() -> None:
+def test_a_ban_that_expires_is_followed_by_a_longer_one() -> None:
     story = told({ATTACKER: 300}, seconds=150.0)
     assert [ban.times for ban in story.bans] == [1, 2]
     assert story.bans[1].created_at - story.bans[0].created_at < timedelta(seconds=140)
@@ -125,7 +125,7 @@ def test_a_story_of_nothing_is_empty() -> None:
 
 
 def test_whatever_recorded_the_replay_bans_what_the_agent_banned(tmp_path: Path) -> None:
-    """The agent in rehearsal and the replay of what it saw come to the same bans at the same times."""
+    """The agent in dry-run and the replay of what it saw come to the same bans at the same times."""
     from synguard.recording.reader import Recording
     from synguard.recording.recorder import Recorder
     from tests.support.scene import Scene

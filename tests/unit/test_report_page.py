@@ -128,7 +128,7 @@ def test_the_page_says_what_the_text_says() -> None:
     assert "198.51.100.20" in words
 
 
-def test_a_rehearsal_and_enforcing_have_words_of_their_own() -> None:
+def test_dry_run_and_enforcing_have_words_of_their_own() -> None:
     dry = Parsed(page(flooded_day())).text
     real = replace(flooded_day(), mode=Mode.ENFORCE)
     real = replace(real, bans=tuple(replace(one, ban=replace(one.ban, dry_run=False), packets=77) for one in real.bans))
@@ -188,3 +188,22 @@ def test_a_reason_that_only_repeats_the_evidence_is_not_said_twice() -> None:
     more = replace(ban, reason=ban.reason + "; 3 recently served clients in it keep a way through")
     assert said_beyond(more) == "3 recently served clients in it keep a way through"
     assert said_beyond(replace(ban, reason="by hand")) == "by hand"
+
+
+def test_only_what_was_watched_is_drawn_where_that_is_little() -> None:
+    span, began = timedelta(hours=24), NOW - timedelta(minutes=20)
+    gaps = ((NOW - span, began), (began + timedelta(minutes=5), NOW))
+    little = timeline(span, gaps=gaps)
+    first, last = little.shown
+    assert timedelta(minutes=5) <= last - first < timedelta(minutes=12)
+    assert first <= little.stretches[0].at
+    assert "Only what was watched is drawn" in page(account(span, timeline=little))
+    assert timeline(span).shown == (NOW - span, NOW)
+    assert "Only what was watched" not in page(account(span))
+
+
+def test_the_bar_of_an_attack_leads_to_it_and_from_there_to_its_bans() -> None:
+    text = page(flooded_day())
+    for link in ("#attack-b99eb4b9", "#ban-198.18.7.0/24", "#ban-2001:db8:7:9::/64"):
+        assert f'href="{link}"' in text
+    assert {f"#{one}" for one in re.findall(r' id="([^"]+)"', text)} >= set(re.findall(r'href="(#[^"]+)"', text))

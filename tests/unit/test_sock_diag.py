@@ -15,7 +15,7 @@ from synguard.readings import TcpState
 from synguard.sensors import psutil_tables
 from synguard.sensors.inet_diag import UnavailableError
 from synguard.sensors.sock_diag import ATTEMPTS, SockDiag
-from synguard.sensors.sockets import SocketTables
+from synguard.sensors.sockets import STANDS_FOR_S, SocketTables
 from tests.support.diag_messages import Answer, PlayedSocket, done, refused, row
 
 HALF_OPEN = frozenset({TcpState.SYN_RECV})
@@ -129,32 +129,50 @@ def test_only_connections_whose_local_port_listens_are_counted() -> None:
 
 def test_every_half_open_socket_is_incoming_and_so_are_connections_to_its_port() -> None:
     """TPROXY 443 to a listener on 5000: the sockets are on 443, where nothing listens."""
-    listen: Answer = lambda sequence: row(sequence, state=10, local_port=5000, remote_port=0) + done(sequence)  # noqa: E731
-    waiting: Answer = lambda sequence: row(sequence, local_port=443) + done(sequence)  # noqa: E731
+    waiting: Answer = lambda sequence: (  # noqa: E731
+        row(sequence, state=10, local_port=5000, remote_port=0) + row(sequence, local_port=443) + done(sequence)
+    )
     open_now: Answer = lambda sequence: (  # noqa: E731
         row(sequence, state=1, local_port=443)
         + row(sequence, state=1, local_port=50_000, remote_port=443)
         + done(sequence)
     )
-    sockets = SocketTables(SockDiag(Kernel([listen, waiting, open_now])))
+    sockets = SocketTables(SockDiag(Kernel([waiting, open_now])))
     assert sockets.half_open(5.0).table.local_port.tolist() == [443]
     assert sockets.connections(5.0).table.local_port.tolist() == [443]
 
 
-def test_one_moment_reads_the_listeners_once() -> None:
+def test_one_moment_reads_the_listeners_once_and_half_open_sockets_with_them() -> None:
     listen: Answer = lambda sequence: row(sequence, state=10, local_port=443) + done(sequence)  # noqa: E731
-    kernel = Kernel([listen, *whole(1), *whole(1)])
+    kernel = Kernel([listen, *whole(1)])
     sockets = SocketTables(SockDiag(kernel))
-    sockets.half_open(5.0)
+    assert len(sockets.half_open(5.0).table) == 0
     sockets.connections(5.0)
     assert [listener.port for listener in sockets.listeners(5.0)] == [443]
-    assert len(kernel.sockets[0].requests) == 3
+    assert len(kernel.sockets[0].requests) == 2
 
 
-def many(count: int) -> Answer:
-    """Return listening sockets on that many ports; a datagram holds some 740."""
+def test_a_table_stands_while_no_segment_comes_and_nothing_is_half_open() -> None:
+    listen: Answer = lambda sequence: row(sequence, state=10, local_port=443) + done(sequence)  # noqa: E731
+    waiting: Answer = lambda sequence: (  # noqa: E731
+        row(sequence, state=10, local_port=443) + row(sequence, local_port=443) + done(sequence)
+    )
+    kernel, arrived = Kernel([listen, listen, listen, waiting, waiting]), [7]
+    sockets = SocketTables(SockDiag(kernel), arrived=lambda: arrived[0])
+    dumps = []
+    for now, segments in ((0.0, 7), (1.0, 7), (2.0, 8), (2.0 + STANDS_FOR_S, 8), (8.0, 9), (9.0, 9)):
+        arrived[0] = segments
+        half_open = sockets.half_open(now)
+        assert [one.port for one in sockets.listeners(now)] == [443]
+        dumps.append((len(half_open.table), len(kernel.sockets[0].requests)))
+    assert dumps == [(0, 1), (0, 1), (0, 2), (0, 3), (1, 4), (1, 5)]
+
+
+def many(count: int, *half_open: int) -> Answer:
+    """Return listening sockets on that many ports, and half-open ones on these; a datagram holds some 740."""
     return lambda sequence: (
         b"".join(row(sequence, state=10, local_port=port, remote_port=0) for port in range(1024, 1024 + count))
+        + b"".join(row(sequence, local_port=port) for port in half_open)
         + done(sequence)
     )
 
@@ -166,7 +184,7 @@ def test_of_very_many_listeners_a_tick_looks_at_those_under_pressure(
     monkeypatch.setattr("synguard.sensors.sockets.MANY", 700)
     monkeypatch.setattr("synguard.sensors.busiest.MOST_LISTENERS", 20)
     flooded: Answer = lambda sequence: row(sequence, local_port=1700) * 3 + done(sequence)  # noqa: E731
-    kernel = Kernel([many(701), flooded, flooded])
+    kernel = Kernel([many(701, 1700, 1700, 1700), flooded])
     sockets = SocketTables(SockDiag(kernel))
     for now in (5.0, 5.5):
         sockets.half_open(now)
@@ -174,7 +192,7 @@ def test_of_very_many_listeners_a_tick_looks_at_those_under_pressure(
         assert looked_at == [*range(1024, 1044), 1700]
         assert len(sockets.served_ports(now)) == 701
     assert sockets.served_ports(5.5) is sockets.served_ports(5.6), "what every tick compares is the same object"
-    assert len(kernel.sockets[0].requests) == 3, "very many listeners are not read at every tick"
+    assert len(kernel.sockets[0].requests) == 2, "very many listeners are not read at every tick"
     record_property("now", f"{len(looked_at)} of 701 listeners looked at, the flooded one among them")
 
 

@@ -63,18 +63,18 @@ def test_each_refusal_says_what_to_do(
     assert str(told.value) == f"setting net.ipv4.tcp_syncookies to 1: {words}"
 
 
-def test_a_rehearsal_reads_what_it_wrote_and_leaves_the_kernel_alone() -> None:
+def test_a_dry_run_reads_what_it_wrote_and_leaves_the_kernel_alone() -> None:
     kernel = FakeSysctl(0)
-    rehearsed = DryRunSysctl(kernel)
-    assert rehearsed.read(SYN_COOKIES) == 0
-    rehearsed.write(SYN_COOKIES, 1)
-    assert rehearsed.read(SYN_COOKIES) == 1
+    settings = DryRunSysctl(kernel)
+    assert settings.read(SYN_COOKIES) == 0
+    settings.write(SYN_COOKIES, 1)
+    assert settings.read(SYN_COOKIES) == 1
     assert (kernel.cookies, kernel.tries) == (0, 0)
 
 
-def test_in_a_rehearsal_too_an_operator_s_change_shows() -> None:
+def test_in_dry_run_too_an_operator_s_change_shows() -> None:
     kernel = FakeSysctl(0)
-    rehearsed = DryRunSysctl(kernel)
-    rehearsed.write(SYN_COOKIES, 1)
+    settings = DryRunSysctl(kernel)
+    settings.write(SYN_COOKIES, 1)
     kernel.cookies = 2
-    assert rehearsed.read(SYN_COOKIES) == 2
+    assert settings.read(SYN_COOKIES) == 2

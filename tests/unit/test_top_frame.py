@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synguard.model import Mode
+from synguard.ledger.records import Figure, Stretch, Track
+from synguard.model import Evidence, Mode, Signal
 from synguard.status.model import IncidentStatus, SensorStatus
 from synguard.top.frame import frame, plain_lines, shared_out, tables_of
 from synguard.top.rows import Pane
@@ -48,6 +50,28 @@ DIALOGS = [
 
 def text(seen: Snapshot, view_state: ViewState = ViewState(), width: int = 80, height: int = 24) -> str:  # noqa: B008  # frozen
     return "\n".join(as_text(line) for line in frame(seen, view_state, tables_of(seen, view_state), width, height))
+
+
+def test_80_columns_show_rates_reasons_and_the_last_minutes() -> None:
+    seen = snapshot([replace(ban("b1", "203.0.113.7"), reason="syn_rate 5,113/s / 250")], packets=1500, before=1000)
+    calm = Stretch(NOW - timedelta(minutes=2), 10.0, 10.0, tracks={Figure.HALF_OPEN: Track(10.0, 10.0, 1.0, 1.0)})
+    flood = replace(calm, at=NOW - timedelta(minutes=1), tracks={Figure.HALF_OPEN: Track(10.0, 990.0, 99.0, 99.0)})
+    lines = text(replace(seen, lately=(calm, flood))).splitlines()
+    (history,) = [one for one in lines if one.startswith("5m SYN/s ")]
+    assert ("▁" in history, "█" in history, len(history)) == (True, True, 80)
+    (row,) = [one for one in lines if "203.0.113.7" in one]
+    assert ("500" in row, "syn_rate 5,113/s" in row) == (True, True)
+
+
+def test_dry_run_shows_who_is_over_a_limit_and_what_it_would_do() -> None:
+    would = replace(ban("b1", "203.0.113.7", dry_run=True), score=240.0, evidence=(Evidence(Signal.SYN_RATE, 90, 25),))
+    shown = text(snapshot([would], status=status(mode=Mode.DRY_RUN)))
+    assert "SOURCES 1" in shown
+    assert "WOULD BAN 1" in shown
+    (source,) = [one for one in shown.splitlines() if one.lstrip().startswith("240 ")]
+    assert "would ban" in source
+    assert "syn_rate 90/s / 25" in source
+    assert "WOULD BAN" not in text(snapshot([would, ban("b2", "203.0.113.8")]))
 
 
 @settings(max_examples=40)

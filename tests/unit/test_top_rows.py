@@ -87,7 +87,7 @@ def test_what_only_the_kernel_holds_is_shown_and_can_be_lifted() -> None:
     assert rows_of(replace(seen, bans=None), Pane.BANS)[0].cells()[2] == "banned"
 
 
-def test_a_ban_that_lapsed_since_the_look_is_gone() -> None:
+def test_a_ban_that_expired_since_the_look_is_gone() -> None:
     seen = replace(snapshot([ban("a", "203.0.113.7", seconds=5)]), at=NOW + timedelta(seconds=6))
     assert rows_of(seen, Pane.BANS) == []
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from synguard.enforcer.challenge.every_map import Maps
 from synguard.enforcer.challenge.maps import Records
+from synguard.readings import BANNED_ONE_IN
 
-BANNED_ONE_IN: Final = 16
-"""Of SYNs under a ban at most one in so many is counted by source; a new source costs the most of all that is done."""
 _NS_PER_S: Final = 1_000_000_000
 
 

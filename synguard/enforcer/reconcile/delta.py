@@ -76,7 +76,7 @@ def agrees(ban: Ban, held: KernelBan) -> bool:
 def delta(desired: Desired, actual: Actual, now: datetime, members: DesiredMembers | None = None) -> Delta:
     """Return what turns ``actual`` into ``desired``; empty if they agree.
 
-    ``members`` may be given if the claims of the wanted bans at ``now`` are known already. A ban that is held with
+    ``members`` may be given if the members of the wanted bans at ``now`` are known already. A ban that is held with
     another expiry, action, target or ports is in both ``remove`` and ``add``; a plane keeps the members that are in
     both, so that extending a ban leaves no gap.
     """

@@ -1,4 +1,4 @@
-"""The claims of wanted bans, kept up: which bans changed since the last pass, without looking at what did not."""
+"""The kernel members of wanted bans, kept up: which changed since the last pass, without looking at what did not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class DesiredMemberIndex:
-    """Follows the wanted bans; ``members`` is at any time what `diff.claims` would make of them."""
+    """Follows the wanted bans; ``members`` is at any time what `delta.desired_members` would make of them."""
 
     def __init__(self) -> None:
         self._at = _EARLIEST
@@ -44,8 +44,8 @@ class DesiredMemberIndex:
     def follow(self, desired: Mapping[str, Ban], now: datetime, at_most: int | None = None) -> dict[str, None]:
         """Take in what is wanted at ``now``; return the ids of the bans whose claim may have changed, in order.
 
-        Of those that have lapsed since no more than ``at_most`` are taken in, the rest by the next calls. Bans are
-        compared by identity. A clock that was set back makes it start over: what had lapsed stands again.
+        Of those that have expired since no more than ``at_most`` are taken in, the rest by the next calls. Bans are
+        compared by identity. A clock that was set back makes it start over: what had expired stands again.
         """
         changed: dict[str, None] = {}
         if now < self._at:
@@ -67,7 +67,7 @@ class DesiredMemberIndex:
         return changed
 
     def _leaving(self, desired: Mapping[str, Ban], now: datetime, at_most: int | None) -> Iterable[Ban]:
-        """Return the bans that are no longer wanted, are wanted otherwise, or have lapsed."""
+        """Return the bans that are no longer wanted, are wanted otherwise, or have expired."""
         leaving: dict[str, Ban] = {}
         if desired is not self._desired:
             for ban_id, ban in self._desired.items():

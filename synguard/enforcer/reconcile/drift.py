@@ -19,7 +19,7 @@ def drift(desired: Desired, change: Delta, known: Actual | None, actual: Actual,
     """Return what differs in ``actual`` from what we knew to be there, as far as it is still wanted.
 
     ``change`` turns ``actual`` into ``desired``: what is in neither half of it is as it was. At the first pass nothing
-    is known: then only bans that the ledger does not have are told of. What has lapsed, or what another synguard
+    is known: then only bans that the ledger does not have are told of. What has expired, or what another synguard
     process has put in or taken out by way of the ledger, is no drift.
     """
     return tuple(_sentences(desired, change, known, actual, now))

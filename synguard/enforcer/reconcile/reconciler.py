@@ -24,6 +24,8 @@ READ_EVERY: Final = timedelta(seconds=5)
 """Longest time for which somebody else's change to our rules goes unnoticed, while one read stays cheap."""
 GLANCE_EVERY_S: Final = 0.5
 """How often it is asked whether others changed the rules, which costs some microseconds."""
+READ_UNUSED_EVERY: Final = timedelta(seconds=30)
+"""The same as `READ_EVERY` where that can be asked and no ban is there, which is most of an agent's life."""
 READ_SHARE: Final = 0.02
 """Share of one core that reading back may cost; a read of 100,000 members takes seconds, so it comes more rarely."""
 PATIENCE: Final = 3
@@ -166,7 +168,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """Compare all that is there, which was ``seen`` or is read now, with what is wanted."""
         took_s = self._look.took_s if self._look is not None else 0.0
         self._drop_look()
-        self._read_due = now  # until the read has succeeded
+        self._read_due, self._glimpsed = now, None  # until the read has succeeded
         with self._locked():
             desired = latest() if latest else desired
             known = self._known
@@ -229,7 +231,10 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         self._glimpsed = self._glance(self.plane.name) if self._glance else None
 
     def _is_read_due(self, now: datetime) -> bool:
-        return now >= self._read_due or now < self._read_at  # the second: the clock was set back
+        if now < self._read_at:  # the clock was set back
+            return True
+        unused = self._known is not None and not self._known.bans and self._glimpsed is not None
+        return now >= (max(self._read_due, self._read_at + READ_UNUSED_EVERY) if unused else self._read_due)
 
     def _has_noticed(self, now: datetime) -> bool:
         """Return whether somebody has changed the rules since they were last read or changed here."""

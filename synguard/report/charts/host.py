@@ -17,6 +17,8 @@ from synguard.units import format_duration
 
 MOST_MARKS = 2000
 """Bans marked along the axis of time, the latest; their marks cannot be told apart long before."""
+MOST_LINKED = 60
+"""Attacks of which each chart has a bar that leads to them, the latest."""
 
 STYLES = {
     Health.GOOD: "good",
@@ -31,19 +33,26 @@ STYLES = {
 def frame_of(account: Account, zone: tzinfo | None = None) -> ChartFrame:
     """Return what all charts of an account share."""
     line, until = account.timeline, account.until
+    first, last = line.shown
     return ChartFrame(
-        since=line.since,
-        until=until,
+        since=first,
+        until=last,
         zone=zone,
-        gaps=tuple(ChartSpan(start.timestamp(), end.timestamp(), "not watched") for start, end in line.gaps()),
+        gaps=tuple(
+            ChartSpan(max(start, first).timestamp(), min(end, last).timestamp(), "not watched")
+            for start, end in line.gaps()
+            if start < last and end > first
+        ),
         attacks=tuple(
             ChartSpan(
-                max(one.started_at, line.since).timestamp(),
-                (one.ended_at or until).timestamp(),
+                max(one.started_at, first).timestamp(),
+                min(one.ended_at or until, last).timestamp(),
                 f"{one.kind}, {clock_time(one.started_at, until)} to "
                 + ("now" if one.ended_at is None else clock_time(one.ended_at, until)),
+                link=f"#attack-{one.id}" if number < MOST_LINKED else "",
             )
-            for one in account.incidents
+            for number, one in enumerate(account.incidents)
+            if one.started_at < last and (one.ended_at or until) > first
         ),
         bans=tuple(
             Mark(
@@ -52,7 +61,7 @@ def frame_of(account: Account, zone: tzinfo | None = None) -> ChartFrame:
                 f"{clock_time(record.ban.created_at, until)}",
             )
             for record in account.bans[:MOST_MARKS]
-            if record.ban.created_at >= line.since
+            if first <= record.ban.created_at <= last
         ),
     )
 

@@ -41,6 +41,8 @@ class ChartSpan:
     end: float
     label: str
     style: str = ""
+    link: str = ""
+    """Where in the page it leads to; nowhere if empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +130,14 @@ class _Paper:
             *self._times(),
             class_=f"chart {size.name}",
             viewBox=f"0 0 {size.width} {size.height}",
-            role="img",
+            role="group" if any(one.link for one in self.frame.attacks) else "img",  # a picture has no links
             aria_labelledby=f"{self.id}-title {self.id}-desc",
         )
 
     def _behind(self) -> Iterator[str]:
         for span in self.frame.attacks:
-            yield self._band(span, "attack")
+            band = self._band(span, "attack")
+            yield tag("a", band, self._bar(span), href=span.link, aria_label=span.label) if span.link else band
         for span in self.frame.gaps:
             yield self._band(span, "gap", f"url(#{self.id}-gap)")
             middle = (self.x(span.start) + self.x(span.end)) / 2
@@ -153,6 +156,13 @@ class _Paper:
             "class_": style,
         }
         return tag("rect", tag("title", escaped(span.label)), **(box | ({"fill": fill} if fill else {})))
+
+    def _bar(self, span: ChartSpan) -> str:
+        """Return the bar over an attack, wide enough to be hit by a finger."""
+        left = self.x(span.start)
+        width = max(self.x(span.end) - left, 8.0)
+        left = min(left, self.size.width - RIGHT - width)
+        return tag("rect", x=left, y=TOP, width=width, height=6, class_="attack-bar")
 
     def _grid(self) -> Iterator[str]:
         for tick in self.ticks:

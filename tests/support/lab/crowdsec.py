@@ -10,8 +10,8 @@ from typing import Any, Final
 from tests.support.lab.namespaces import LabError, Namespace
 from tests.support.lab.programs import Program, wait_for
 
-UNPACKED: Final = Path(__file__).resolve().parents[3] / ".venv" / "crowdsec"
-"""Where ``.ci/crowdsec`` unpacks the package; installing it would register this machine with the central API."""
+UNPACKED: Final = Path(__file__).resolve().parents[3] / ".venv" / "unpacked"
+"""Where ``.ci/unpacked-packages`` unpacks it; installing it would register this machine with the central API."""
 PORT: Final = 8080
 
 _CONFIG: Final = """\
@@ -46,7 +46,7 @@ def program(name: str) -> str:
     """
     found = UNPACKED / "usr/bin" / name
     if not found.exists():
-        raise LabError(f"{found} is missing: run .ci/crowdsec")
+        raise LabError(f"{found} is missing: run .ci/unpacked-packages")
     return str(found)
 
 

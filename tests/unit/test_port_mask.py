@@ -1,10 +1,10 @@
-"""Plain values that sensors return."""
+"""Ports as a mask."""
 
 from __future__ import annotations
 
 import pytest
 
-from synguard.readings import port_mask
+from synguard.sensors.port_mask import port_mask
 
 
 def test_which_ports_are_meant_is_worked_out_once_for_the_same_ports() -> None:

@@ -1,0 +1,87 @@
+"""A long list of bans, brought to the kernel beside an agent whose ticks would take it over piece by piece.
+
+The list is in the ledger before. Whoever compares ledger and kernel holds the apply lock; so one that began before the
+list was noted has ended when the lock is had here, and a later one knows the list. What cannot be brought from here
+is brought by the agent, which tells why if it cannot either.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Final
+
+from synguard.enforcer.iptables import ipset
+from synguard.enforcer.iptables.drop_lines import drop_lines
+from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
+from synguard.enforcer.plane import Delta
+from synguard.errors import NotPermittedError, PlaneError
+from synguard.ledger.arrivals import Arrival, StandingBan
+from synguard.memory import in_parts
+from synguard.model import Action, Ban, Origin, Scope
+
+AT_ONCE: Final = 10_000
+"""Bans that are brought while the lock is held: the agent waits for it no longer than a tenth of a second."""
+
+
+class PlaneFiller:
+    """Fills the sets of whichever plane the agent uses; one rule for each ban is left to the agent."""
+
+    def __init__(self, lock: Path, ceiling: int, utcnow: Callable[[], datetime]) -> None:
+        self._lock = lock
+        self._ceiling = ceiling
+        self._utcnow = utcnow
+
+    def fill(
+        self,
+        plane: str,
+        bans: Sequence[Arrival],
+        standing: Iterable[StandingBan],
+        unsettled: Callable[[], bool],
+    ) -> None:
+        """Bring bans to the plane as long as they are ``unsettled`` and there is room for all of them."""
+        bring = {"iptables-sets": self._into_ipsets, "nftables": self._into_nftables}.get(plane)
+        if bring is None or not self._have_room(bans, standing):
+            return
+        with suppress(PlaneError, NotPermittedError):
+            for some in in_parts(bans, AT_ONCE):
+                apply = bring(some)
+                with exclusive(self._lock, APPLY_WAIT_S, "another synguard process"):
+                    if not unsettled():
+                        return
+                    apply()
+
+    def _have_room(self, bans: Iterable[Arrival], standing: Iterable[StandingBan]) -> bool:
+        """Return whether all of them may be held; which of them may wait is the agent's to say, and to tell."""
+        there = Counter(":" in ban.target for ban in standing)
+        there.update(":" in ban.target for ban in bans)
+        return max(there.values(), default=0) <= self._ceiling
+
+    def _into_ipsets(self, bans: Sequence[Arrival]) -> Callable[[], None]:
+        lines = list(drop_lines(((ban.id, ban.target, ban.expires_at) for ban in bans), self._utcnow()))
+        return lambda: ipset.restore(lines)
+
+    def _into_nftables(self, bans: Sequence[Arrival]) -> Callable[[], None]:
+        from synguard.enforcer.nftables.plane import NftablesPlane  # 13 MB that ipsets do without
+
+        now = self._utcnow()
+        change = Delta(add=tuple(_ban(one, now) for one in bans))
+        return lambda: NftablesPlane(self._utcnow, self._ceiling).apply(change)
+
+
+def _ban(one: Arrival, now: datetime) -> Ban:
+    return Ban(
+        id=one.id,
+        target=ip_network(one.target),
+        scope=Scope.ALL,
+        action=Action.DROP,
+        origin=Origin.CROWDSEC,
+        policy="",
+        reason="",
+        created_at=now,
+        expires_at=datetime.fromtimestamp(one.expires_at, UTC),
+    )
