@@ -80,6 +80,10 @@ class SplitPlane:
         Raises:
             PlaneError: One of them refused; what was applied so far shows in the next ``read``.
         """
+        if not self._most_copies and not any(one.at_interface for of in (change.add, change.remove) for one in of):
+            self.firewall.apply(change)
+            self.program.apply(replace(change, add=(), remove=()))
+            return
         self.firewall.apply(
             replace(
                 change,

@@ -141,8 +141,11 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
     tcp, udp = (targets.present(one) if one is not None else {} for one in (around.sockets, around.udp))
     here = host_network(around.operator) if around.operator is not None else None
     operator = {target for target in (targets.overlapping(here) if here else ()) if here and covers(target, here)}
+    known = own.keys() | protected.keys() | active_bans.keys() | tcp.keys() | udp.keys() | operator
     return tuple(
-        _impact(
+        Impact(target, refusals=() if order.action.challenges else tuple(too_wide(target)))
+        if target not in known
+        else _impact(
             target,
             own.get(target, ()),
             dict(protected.get(target, ())),

@@ -116,8 +116,9 @@ def member_lines(change: Delta, now: datetime) -> Iterator[str]:
     yield from _exception_lines("add", Kind.ALLOW, change.allow_add)
     yield from _exception_lines("add", Kind.PROVEN, change.proven_add)
     before = {slot: held.ban_id for held in change.remove for slot in _slots(held)}
-    adding = [(ban, _slots(ban)) for ban in change.add if ban.active(now)]
+    adding: Iterable[tuple[Ban, list[tuple[str, str]]]] = ((ban, _slots(ban)) for ban in change.add if ban.active(now))
     if before:
+        adding = [*adding]
         kept = {slot for _, slots in adding for slot in slots}
         for name, element in before.keys() - kept:
             yield f"del {name} {element}"
