@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -307,6 +307,10 @@ class Hits:
         )
 
 
+NO_HITS: Final = Hits(0, 0)
+"""One for all bans that met no packet, of which there may be very many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """One attack from onset to calm."""
@@ -337,7 +341,7 @@ class KernelBan:
     action: Action
     ports: tuple[int, ...] = ()
     expires_at: datetime | None = None
-    hits: Hits = field(default_factory=lambda: Hits(0, 0))
+    hits: Hits = NO_HITS
     header: SynHeader | None = None
 
     @property
