@@ -164,6 +164,17 @@ def after(actual: Actual, change: Delta) -> Actual:
     )
 
 
+def sharing(actual: Actual, bans: Mapping[str, Ban]) -> Actual:
+    """Return the same, made of the ids, targets and times of the ``bans`` that are held as they are wanted."""
+    return replace(
+        actual,
+        bans={
+            ban_id: as_kernel_bans(ban, held.hits) if (ban := bans.get(ban_id)) and agrees(ban, held) else held
+            for ban_id, held in actual.bans.items()
+        },
+    )
+
+
 def without(actual: Actual, ban_ids: Collection[str]) -> Actual:
     """Return ``actual`` less the bans of these ids; the same object if there are none."""
     if not ban_ids:
