@@ -112,6 +112,7 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     """
     from synguard.enforcer.locks import APPLY_LOCK
     from synguard.enforcer.reconcile.reconciler import Reconciler
+    from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES, Sysctl
     from synguard.operator.apply import BanApplier
     from synguard.private import private_directory
 
@@ -120,7 +121,9 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     protected = protected_here(config)
     with opened_ledger(config) as ledger:
         reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK)
-        yield VerbContext(ledger, plane, protected, BanApplier(ledger, plane, reconciler, protected, utcnow))
+        settings = Sysctl()
+        applier = BanApplier(ledger, plane, reconciler, protected, utcnow, lambda: settings.read(SYN_COOKIES) == ALWAYS)
+        yield VerbContext(ledger, plane, protected, applier)
 
 
 def kernel_now(config: Config) -> Actual | None:

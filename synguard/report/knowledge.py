@@ -123,8 +123,9 @@ def _answer(known: Knowledge, now: datetime) -> str:
     absent = known.absent(now)
     if absent:
         return f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; ban it again, or see synguard doctor"
-    if any(one.stands(now) for one in known.bans):
-        return "would be banned, were this no dry run"
+    would_be = sorted((one for one in known.bans if one.stands(now)), key=lambda one: one.ban.header is not None)
+    if would_be:
+        return f"would be {'challenged' if would_be[0].ban.action.challenges else 'banned'}, were this no dry run"
     if known.protected:
         return "is protected"
     return "is not banned" if known.known else "is unknown: never over a limit, never banned, not connected"
