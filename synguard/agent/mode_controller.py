@@ -13,7 +13,7 @@ from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import LedgerError, SynguardError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Ban, Mode
+from synguard.model import Ban, Mode, Origin
 from synguard.operator.enablement import Enablement, EnablementFile, boot_id
 from synguard.operator.panic import Panic, PanicFile
 from synguard.operator.rollback import Rollback
@@ -132,7 +132,9 @@ class ModeController:  # wide: a small state machine whose states are read side 
     def took_over(self, bans: Iterable[Ban]) -> None:
         """Know which automatic bans enforcing has begun with: those from before the order are not its own."""
         since = self._order.since if self._order else None
-        self._earlier = frozenset(ban.id for ban in bans if since is None or ban.created_at < since)
+        self._earlier = frozenset(
+            ban.id for ban in bans if ban.origin is Origin.AUTO and (since is None or ban.created_at < since)
+        )
 
     def entered(self, utc: datetime) -> None:
         """Tell that enforcement has begun, by an order or as an order to stop has ended."""
