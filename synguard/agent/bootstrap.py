@@ -191,7 +191,7 @@ def plane_for(config: Config, clock: Clock) -> Plane:
     if config.mode is Mode.DRY_RUN:
         return DryRunPlane(clock.utcnow, config.ceilings.members)
     plane = choose_plane(config)
-    text = "bans are held by %s; see them with: %s"
+    text = "bans are in %s; show them with: %s"
     log.info(text, plane.name, plane.show_command, extra=event("plane", plane=plane.name))
     return plane
 

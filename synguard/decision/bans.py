@@ -1,10 +1,9 @@
-"""What stands, and who came back."""
+"""The active bans, by target and by what they close."""
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
@@ -14,9 +13,7 @@ from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks
 from synguard.detector.columns import halves
 from synguard.model import Ban, Origin, Scope
-from synguard.policy.models import BanTimes
 
-OFFENDERS_REMEMBERED: Final = 65_536
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
 
@@ -41,7 +38,7 @@ class ActiveBans:
         self._begin(bans)
 
     def _begin(self, bans: Iterable[Ban]) -> None:
-        self._by_target: dict[Network, tuple[Ban, ...]] = {}
+        self._by_target: dict[Network, Ban | tuple[Ban, ...]] = {}  # a tuple where they are several
         self._lengths: Counter[tuple[int, int]] = Counter()
         self._rows: dict[_Reach, BannedNetworks] = {}
         self._filter: tuple[int, BanFilter] | None = None
@@ -66,10 +63,10 @@ class ActiveBans:
         old = self.same(ban)
         if old is not None:
             self.remove(old)
-        bans = self._by_target.get(ban.target, ())
+        bans = self._of(ban.target)
         if not bans:
             self._lengths[ban.target.version, ban.target.prefixlen] += 1
-        self._by_target[ban.target] = (*bans, ban)
+        self._by_target[ban.target] = (*bans, ban) if bans else ban
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
         self._count_challenges(ban, 1)
         if ban.header is not None:
@@ -79,15 +76,15 @@ class ActiveBans:
         for reach in _reaches_of(ban):
             self._rows.setdefault(reach, BannedNetworks()).put(place, until)
 
+    def _of(self, target: Network) -> tuple[Ban, ...]:
+        bans = self._by_target.get(target, ())
+        return bans if isinstance(bans, tuple) else (bans,)
+
     def same(self, ban: Ban) -> Ban | None:
         """Return the ban of the same target, scope, ports and header, which ``add`` would replace, or None."""
         alike = (ban.scope, ban.ports, ban.dry_run, ban.header)
         return next(
-            (
-                old
-                for old in self._by_target.get(ban.target, ())
-                if (old.scope, old.ports, old.dry_run, old.header) == alike
-            ),
+            (old for old in self._of(ban.target) if (old.scope, old.ports, old.dry_run, old.header) == alike),
             None,
         )
 
@@ -98,12 +95,12 @@ class ActiveBans:
 
     def remove(self, ban: Ban, now: datetime | None = None) -> None:
         """Let go of a ban, if it is known; the rows of one that has expired at ``now`` have ended by themselves."""
-        bans = self._by_target.get(ban.target, ())
+        bans = self._of(ban.target)
         rest = tuple(one for one in bans if one.id != ban.id)
         if len(rest) == len(bans):
             return
         if rest:
-            self._by_target[ban.target] = rest
+            self._by_target[ban.target] = rest if len(rest) > 1 else rest[0]
         else:
             del self._by_target[ban.target]
             self._forget_width(ban.target)
@@ -136,7 +133,7 @@ class ActiveBans:
         alive = [ban for ban in departed if ban.active(now)]
         if len(alive) > MANY:
             gone = {ban.id for ban in departed}
-            left = [ban for bans in self._by_target.values() for ban in bans if ban.id not in gone]
+            left = [ban for target in self._by_target for ban in self._of(target) if ban.id not in gone]
             self._begin([*left, *arrived])
             return
         for ban in departed:
@@ -176,7 +173,7 @@ class ActiveBans:
         found: Ban | None = None
         for version, prefixlen in self._lengths:
             if version == target.version and prefixlen <= target.prefixlen:
-                for ban in self._by_target.get(target.supernet(new_prefix=prefixlen), ()):
+                for ban in self._of(target.supernet(new_prefix=prefixlen)):
                     grave = ban.header is None and gravity(ban.action) >= at_least
                     if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
                         found = ban
@@ -204,30 +201,3 @@ def _outlasts(ban: Ban, other: Ban | None) -> bool:
 def _end(ban: Ban) -> tuple[datetime, str]:
     """Return when a ban ends; of two that end together the id decides, not which of them came first."""
     return ban.expires_at or _NEVER, ban.id
-
-
-class RepeatOffenders:
-    """How often each target was banned and when last; bounded, the longest quiet are forgotten first."""
-
-    def __init__(self, known: Mapping[Network, tuple[int, datetime]]) -> None:
-        self._known = dict(sorted(known.items(), key=lambda item: item[1][1])[-OFFENDERS_REMEMBERED:])
-
-    def next_time(self, target: Network, memory_s: float, now: datetime) -> int:
-        """Return which time it would be now: 1 for a target not banned within ``memory_s``."""
-        times, last = self._known.get(target, (0, now))
-        return times + 1 if now - last <= timedelta(seconds=memory_s) else 1
-
-    def note(self, ban: Ban) -> None:
-        """Remember one more ban."""
-        self._known.pop(ban.target, None)
-        self._known[ban.target] = (ban.times, ban.created_at)
-        if len(self._known) > OFFENDERS_REMEMBERED:
-            del self._known[next(iter(self._known))]
-
-
-def ban_seconds(times: BanTimes, nth: int, *, forgeable: bool, chance: random.Random) -> float:
-    """Return how long the ``nth`` ban of a target lasts: grown, capped, then jittered, never past the cap."""
-    first, cap = (times.first_forgeable, times.cap_forgeable) if forgeable else (times.first, times.cap)
-    growths = min(nth - 1, 64)  # beyond that every growth has long met the cap
-    lasts = min(cap, first * times.growth**growths)
-    return max(min(cap, lasts * chance.uniform(1 - times.jitter, 1 + times.jitter)), 1.0)

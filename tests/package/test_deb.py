@@ -26,6 +26,7 @@ from tests.support.lab.snapshot import differences, firewall_snapshot
 pytestmark = [pytest.mark.deb, pytest.mark.timeout(600)]
 
 SUITE = os.environ.get("SUITE", "")
+COMMIT = subprocess.run(["git", "-C", REPOSITORY, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
 NEXT = f"{__version__}+next"
 BANNED = "203.0.113.7"
 FOR_GOOD = "2001:db8:7::/48"
@@ -45,9 +46,11 @@ def built(root: Path) -> Path:
         return REPOSITORY / said.split()[-1]
     into.mkdir(exist_ok=True)
     with Debian(root, SUITE, ("ca-certificates", "git")) as debian:
-        subprocess.run(["git", "clone", "-q", REPOSITORY, debian.root / "root/synguard"], check=True)
+        clone = debian.root / "root/synguard"
+        subprocess.run(["git", "clone", "-q", REPOSITORY, clone], check=True)
+        subprocess.run(["git", "-C", clone, "checkout", "-q", COMMIT], check=True)
         said = debian.run("cd synguard && .ci/system-packages --for-deb && .ci/deb/build", timeout=1200).stdout
-        return Path(shutil.copy(debian.root / "root/synguard" / said.split()[-1], into))
+        return Path(shutil.copy(clone / said.split()[-1], into))
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +121,17 @@ def test_it_needs_no_more_than_it_declares(host: Debian) -> None:
     assert host.run("synguard --version").stdout == f"synguard {__version__}\n"
     assert host.run("dpkg --audit").stdout == ""
     assert "installed" in host.run("dpkg -s synguard").stdout
+
+
+def test_a_group_may_read_and_the_timers_wait_to_be_enabled(host: Debian) -> None:
+    wait_for(lambda: runs(host), "the agent", 30, every=0.5)
+    assert host.run("stat -c '%A %G' /var/lib/synguard /run/synguard").stdout == "drwx--s--- synguard\n" * 2
+    assert host.run("stat -c '%A %G' /run/synguard/status.json").stdout == "-rw-r----- synguard\n"
+    as_member = "setpriv --reuid nobody --regid nogroup --groups synguard --bounding-set=-all"
+    assert json.loads(host.run(f"{as_member} synguard status --json").stdout)["healthy"]
+    for timer in ("report", "resolve"):
+        said = host.run(f"systemctl is-enabled synguard-{timer}.timer", check=False).stdout
+        assert said == "disabled\n"
 
 
 def test_what_python_finds_elsewhere_does_not_get_into_it(host: Debian) -> None:

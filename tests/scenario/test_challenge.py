@@ -181,7 +181,8 @@ def test_a_wide_prefix_that_floods_a_full_queue_is_challenged_ahead_of_its_hold(
 ) -> None:
     """Three times its limit, for which a drop waits half the hold of 0.4 s; a challenge refuses no one."""
     scene = new_scene(tmp_path, policy=policy)
-    scene.sensors.weather = flood({f"2001:db8:ba0:{32 * source:x}::1": 3.0 for source in range(2000)}, header_of=natural)
+    sources = (f"2001:db8:ba0:{32 * source:x}::1" for source in range(2000))
+    scene.sensors.weather = flood(dict.fromkeys(sources, 3.0), header_of=natural)
     began = scene.clock.monotonic()
     while not active_bans(scene):
         scene.lasts(0.01)

@@ -65,7 +65,7 @@ def test_a_webhook_is_sent_the_documented_body() -> None:
             "text": "web1: SYN flood began\n"
             "since 2026-11-22 14:05:16 UTC, on port 80 (nginx)\n"
             "2 bans, 0 spared\n"
-            "peak 129 half-open, 10023 SYN/s\n"
+            "peak 129 half-open, 10,023 SYN/s\n"
             "clients are served: 18 handshakes/s complete\n"
             "what to do: nothing, bans end by themselves\n"
             "look: synguard status",

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import IO, Final
 
 from synguard.enforcer.iptables.set_members import SavedSets, parse_in_pieces, parse_save
@@ -14,6 +14,7 @@ from synguard.enforcer.names import SET_NAMES, SET_PREFIX
 from synguard.enforcer.script import whole
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 from synguard.memory import many_objects
+from synguard.model import KernelBan
 from synguard.programs import find_tool, tool_environment
 
 TIMEOUT_S: Final = 30.0
@@ -22,6 +23,7 @@ TIMEOUT_S: Final = 30.0
 CEILING: Final = "ceilings.members"
 """The configuration's key of how many members a set may hold."""
 
+_LINE: Final = re.compile(r".+")
 _PREFIX: Final = re.compile(r"^ipset v[\d.]+: (?:Error in line (\d+): )?", re.MULTILINE)
 
 
@@ -50,23 +52,30 @@ def check() -> None:
 
 
 def save(most: int | None = None) -> SavedSets:
-    """Return what our sets hold, which are meant for ``most`` members.
-
-    One process where all of the frame's sets are there, two otherwise.
-    """
-    lines = _save(list(SET_NAMES))
-    if lines is None:
-        lines = _save([name for name in names() if name in SET_NAMES])
-    if lines is None:
-        raise PlaneError("reading our ipsets", "they kept vanishing while we looked; is another program removing them?")
+    """Return what our sets hold, which are meant for ``most`` members."""
+    text = saved_text()
     with many_objects():
-        return parse_save(lines, most)
+        return parse_save(text.splitlines(), most)
 
 
-def save_in_pieces(most: int | None = None) -> Generator[None, None, SavedSets]:
+def saved_text() -> str:
+    """Return what ``ipset save`` prints of our sets; one process where all of the frame's are there, two otherwise."""
+    text = _save(list(SET_NAMES))
+    if text is None:
+        text = _save([name for name in names() if name in SET_NAMES])
+    if text is None:
+        raise PlaneError("reading our ipsets", "they kept vanishing while we looked; is another program removing them?")
+    return text
+
+
+def save_in_pieces(
+    most: int | None = None,
+    known: Mapping[str, KernelBan] = {},  # read only
+) -> Generator[None, None, SavedSets]:
     """Return the same as ``save``, a piece at a time: the tool is not waited for, its words are taken apart by and by.
 
-    Where one of the frame's sets is missing it is read at once: that has to be mended.
+    What is as it is ``known`` is the same object. Where one of the frame's sets is missing it is read at once: that has
+    to be mended.
     """
     try:
         words = yield from _words_of(["restore"], [f"save {name}" for name in SET_NAMES])
@@ -74,7 +83,7 @@ def save_in_pieces(most: int | None = None) -> Generator[None, None, SavedSets]:
         if "does not exist" in error.detail:
             return save(most)
         raise PlaneError("reading our ipsets", error.detail) from error
-    return (yield from parse_in_pieces(words.splitlines(), most))
+    return (yield from parse_in_pieces((found[0] for found in _LINE.finditer(words)), most, known))
 
 
 def names() -> list[str]:
@@ -111,11 +120,11 @@ def destroy(name: str) -> str | None:
     return None
 
 
-def _save(wanted: Sequence[str]) -> list[str] | None:
+def _save(wanted: Sequence[str]) -> str | None:
     if not wanted:
-        return []
+        return ""
     try:
-        return _run(["restore"], [f"save {name}" for name in wanted]).splitlines()
+        return _run(["restore"], [f"save {name}" for name in wanted])
     except IpsetFailedError as error:
         if "does not exist" in error.detail:
             return None
