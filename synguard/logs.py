@@ -66,7 +66,7 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "notify": ("a message could not be delivered, or can be again", ("service", "about")),
     "metrics": ("where metrics are served, or why they are not", ("listen",)),
     "fleet": ("a peer of the fleet answers, or does not", ("peer",)),
-    "service": ("the service manager cannot be told how the agent is, or capabilities cannot be given up", ()),
+    "service": ("the service manager cannot be notified how the agent is, or capabilities cannot be given up", ()),
     "other": ("whatever has no word of its own, such as a line of a library", ()),
 }
 """Event → (what it tells, the fields it may carry); docs/logs.md is checked against this."""

@@ -175,6 +175,14 @@ def attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 
+def interface_name(index: int) -> str:
+    """Return the name of an interface; ``interface 7`` where it has gone."""
+    try:
+        return socket.if_indextoname(index)
+    except (OSError, OverflowError, ValueError):  # it went away meanwhile, or never was one (ValueError: Python 3.14)
+        return f"interface {index}"
+
+
 def _errno(body: bytes) -> int:
     """Return the positive errno that an answer ends with, 0 where it ends well; EPROTO for a number that is none."""
     number: int = -_ERRNO.unpack_from(body)[0] if len(body) >= _ERRNO.size else 0
