@@ -11,7 +11,7 @@ from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
 from synguard.readings import CONNECTED, SocketTable, TcpState
 from synguard.sensors.busiest import busiest, stands_for
-from synguard.sensors.counters import GROUPS, parse_group
+from synguard.sensors.counters import ARRIVED, GROUPS, parse_group
 from synguard.sensors.inet_diag import SocketRows, join
 from synguard.sensors.namespaces import Sighting, inside
 from synguard.sensors.port_mask import mask_of
@@ -104,6 +104,14 @@ class NamespaceReader:
         table = self._diag.tcp(_COMPLETED).table
         return table.where(listening[table.local_port])
 
+    def arrived(self) -> int:
+        """Return how many segments TCP was handed in that namespace, ever: 30 µs, where a dump takes ten times that.
+
+        Raises:
+            SensorError: The counters cannot be read.
+        """
+        return self._group("snmp")[ARRIVED]
+
     def counters(self) -> dict[str, int]:
         """Return the absolute TCP counters.
 
@@ -127,7 +135,7 @@ class NamespaceReader:
     def _read(self, now: float) -> SocketRows:
         """Return listening and half-open sockets; where no segment came in, those of up to a second ago stand."""
         if self._waiting is None or self._waiting[0] != now:
-            arrived = self._arrived()  # before the dump, so that what comes between the two is dumped next time
+            arrived = self.arrived()  # before the dump, so that what comes between the two is dumped next time
             if self._waiting is None or arrived != self._arrived_before or now - self._dumped_at >= STANDS_FOR_S:
                 self._waiting = (now, self._dump(now))
                 self._arrived_before, self._dumped_at = arrived, now
@@ -143,10 +151,6 @@ class NamespaceReader:
         listening = int(chosen.sum())
         self._many = (now, SocketRows(rows.table.where(chosen), rows.inode[chosen])) if stands_for(listening) else None
         return rows
-
-    def _arrived(self) -> int:
-        """Return how many segments TCP was handed in that namespace, ever: 30 µs, where a dump takes ten times that."""
-        return self._group("snmp")["InSegs"]
 
     def _group(self, file: str) -> dict[str, int]:
         try:
