@@ -128,6 +128,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         would_be = () if self._dry_run else self._ledger.active_bans(now, dry_run=True)
         if would_be:
             self._ledger.end_bans(list(would_be), now, "dry-run is over")
+            self._ledger.active_bans(now, dry_run=True)  # nobody reads them again: let go of the objects
         by_hand = self._ledger.active_bans(now) if self._dry_run else {}
         self._take_over(self._ledger.active_bans(now, dry_run=self._dry_run), by_hand, None)
 

@@ -22,7 +22,7 @@ log: Final = logging.getLogger(__name__)
 
 ACTION: Final = "enable"
 """The kind of what is recorded of changes of the mode."""
-_GONE: Final = "no ban of it stands"
+_GONE: Final = "none of its bans is active"
 LOOK_EVERY_S: Final = 1.0
 """How soon an order is noticed: one ``stat`` each time."""
 RETRY_S: Final = 5.0
@@ -152,11 +152,11 @@ class ModeController:  # wide: a small state machine whose states are read side 
         if self.panic is not None:
             why = "synguard panic"
         elif self._order is None:
-            why = "the order to enforce cannot be read" if self._unreadable else "enforcement was switched off"
+            why = "the order to enforce cannot be read" if self._unreadable else "enforcement was disabled"
         kept = self._earlier
         self._rollback = Rollback(self._ledger, lambda: reconciler, lambda ban: ban.id not in kept, why, thorough=True)
         done = self._carry_out(protected, now, utc)
-        now_what = _GONE if done else "its bans end by themselves, they could not be taken back yet"
+        now_what = _GONE if done else "its bans end by themselves; they could not be removed yet"
         self.story = f"back in dry-run: {why}; {now_what}"
         self._note(self.story, utc)
 
@@ -219,7 +219,7 @@ class ModeController:  # wide: a small state machine whose states are read side 
         try:
             rollback.carry_out(protected, utc)
         except SynguardError as error:
-            self._failed(f"{rollback.why}, and its bans cannot be taken out of the kernel: {error}", now)
+            self._failed(f"{rollback.why}, and its bans cannot be removed from the kernel: {error}", now)
             return False
         self._rollback, self._stuck = None, ""
         return True

@@ -50,6 +50,7 @@ class ActiveBans:
         self.challenges_of_many = 0
         """and how many of them more than one source: an IPv4 address, an IPv6 /64."""
         self._of_header: dict[str, Ban] = {}
+        self._challenging: dict[str, Ban] = {}
         for ban in bans:
             self.add(ban)
 
@@ -71,6 +72,8 @@ class ActiveBans:
         self._count_challenges(ban, 1)
         if ban.header is not None:
             self._of_header[ban.id] = ban
+        if ban.action.challenges:
+            self._challenging[ban.id] = ban
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
@@ -87,6 +90,11 @@ class ActiveBans:
             (old for old in self._of(ban.target) if (old.scope, old.ports, old.dry_run, old.header) == alike),
             None,
         )
+
+    @property
+    def challenge_bans(self) -> list[Ban]:
+        """The bans that challenge their target."""
+        return list(self._challenging.values())
 
     @property
     def header_bans(self) -> list[Ban]:
@@ -107,6 +115,7 @@ class ActiveBans:
         self.automatic_by_kind[ban.forgeable] -= ban.origin is Origin.AUTO
         self._count_challenges(ban, -1)
         self._of_header.pop(ban.id, None)
+        self._challenging.pop(ban.id, None)
         if now is not None and not ban.active(now):
             return
         self._filter = None
