@@ -38,6 +38,13 @@ class _View:
             if (known := self.rows.get(seq)) is None or known[0] != ends
         )
 
+    def take(self, some: Iterable[int]) -> None:
+        """Hold these rows, which are known, beside what is held: the last look at a long list then finds little new."""
+        for seq in some:
+            if seq in self.rows:
+                self.there[seq], ban = self.rows[seq]
+                self.bans[ban.id] = ban
+
     def follow(self, there: dict[int, int | None]) -> None:
         """Hold what stands now, every row of which is known."""
         for seq in self.rows.keys() - there.keys():
@@ -88,6 +95,7 @@ class ActiveBanCache:
             view.unread.extend(unknown)
         some = [view.unread.popleft() for _ in range(min(at_most, len(view.unread)))]
         self._take_apart(db, view, some)
+        view.take(some)
         return [ban for seq in some if (ban := view.rows[seq][1]).active(now)]
 
     def _take_apart(self, db: sqlite3.Connection, view: _View, unknown: Sequence[int]) -> None:
