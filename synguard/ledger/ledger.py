@@ -160,7 +160,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
             return arrivals.settle(db)
 
     def standing(self, now: datetime, dry_run: bool = False) -> list[StandingBan]:
-        """Return a few words of each ban that stands at ``now``, oldest first; a sixth of what ``active_bans`` costs."""
+        """Return a few words of each ban that stands at ``now``, oldest first: a sixth of ``active_bans``."""
         with self._database.read() as db:
             return arrivals.standing(db, now, dry_run)
 
