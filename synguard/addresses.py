@@ -15,6 +15,9 @@ from ipaddress import (
 )
 from typing import Final, TypeAlias
 
+from synguard.compact_networks import CompactIPv4Network
+from synguard.compact_networks import compact_network as compact_network  # for those who make networks
+
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -55,7 +58,7 @@ def parse_network(text: str) -> Network:
         raise ValueError(f'"{text[:60]}" is not an address or prefix, like 192.0.2.7 or 2001:db8::/64') from None
     if slash and unmapped(address) != network.network_address and address != network.network_address:
         raise ValueError(f'"{text[:60]}" has bits beyond its prefix length; did you mean {network}?')
-    return network
+    return compact_network(network.version, int(network.network_address), network.prefixlen)
 
 
 def unmapped(address: Address) -> Address:
@@ -109,7 +112,7 @@ def one_party(network: Network) -> bool:
 
 def host_network(address: Address) -> Network:
     """Return the /32 or /128 of one address."""
-    return IPv4Network(address) if isinstance(address, IPv4Address) else IPv6Network(address)
+    return compact_network(address.version, int(address), address.max_prefixlen)
 
 
 def covers(outer: Network, inner: Network) -> bool:
@@ -139,6 +142,10 @@ def overlaps(one: Network, other: Network) -> bool:
 
 def format_network(network: Network) -> str:
     """Return ``192.0.2.7`` for a single address and ``192.0.2.0/24`` for a wider network."""
+    if type(network) is CompactIPv4Network:
+        start = network._start
+        text = f"{start >> 24}.{start >> 16 & 255}.{start >> 8 & 255}.{start & 255}"
+        return text if network.prefixlen == 32 else f"{text}/{network.prefixlen}"
     if network.prefixlen == network.max_prefixlen:
         return str(network.network_address)
     return str(network)
@@ -169,7 +176,7 @@ class NetworkIndex:
                 host_bits = network.max_prefixlen - length
                 candidate = start >> host_bits << host_bits
                 if candidate in starts:
-                    return _network(version, candidate, length)
+                    return compact_network(version, candidate, length)
         return None
 
     def inside(self, network: Network) -> Network | None:
@@ -181,14 +188,10 @@ class NetworkIndex:
         while position < len(entries) and entries[position][0] <= last:
             start, length = entries[position]
             if length >= network.prefixlen:
-                return _network(network.version, start, length)
+                return compact_network(network.version, start, length)
             position += 1
         return None
 
     def overlapping(self, network: Network) -> Network | None:
         """Return one indexed network that shares an address with ``network``, or None."""
         return self.covering(network) or self.inside(network)
-
-
-def _network(version: int, start: int, length: int) -> Network:
-    return IPv4Network((start, length)) if version == 4 else IPv6Network((start, length))

@@ -135,7 +135,7 @@ class Agent:
         self._follow_mode(now, utc)
         readings = self.sensing.read(now, utc)
         assessment = self.sensing.assess(readings, state.active_bans.ban_filter(utc), now)
-        self.challenges.learn()
+        self.challenges.learn(self._parts)
         decision = self._engine.decide(assessment, utc)
         counting = self.sensing.scheduler.sampling_one_in > 0
         decision = self.challenges.follow(decision, assessment, self._parts, now, utc, counting=counting)

@@ -43,7 +43,7 @@ from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
 from synguard.readers import share
-from synguard.sensors.counters import read_counters, read_segments
+from synguard.sensors.counters import read_counters, read_segments, segments_arrived
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
@@ -197,7 +197,7 @@ def plane_for(config: Config, clock: Clock) -> Plane:
 
 def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
-    most, tables = config.sampler.kept_per_second, SocketTables()
+    most, tables = config.sampler.kept_per_second, SocketTables(arrived=segments_arrived)
 
     sampler = SynSampler(most)
     syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))

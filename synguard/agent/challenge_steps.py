@@ -56,9 +56,13 @@ class ChallengeSteps:
         """Whether challenges pause for a moment, to see whether clients get in better without."""
         return self.program is not None and self.program.pausing
 
-    def learn(self) -> None:
+    def learn(self, parts: ModeParts) -> None:
         """Tell the evaluator whether SYNs can be challenged now."""
-        self._evaluator.challenge = self._state()
+        self._evaluator.challenge = self._state_with(parts)
+
+    def _state_with(self, parts: ModeParts) -> ChallengeState:
+        why = parts.cookies.why_no_challenge
+        return ChallengeState(why_not=why) if why and self.program is not None else self._state()
 
     def follow(
         self,
@@ -94,7 +98,7 @@ class ChallengeSteps:
         if looked is not None:
             self._evaluator.served_headers.look(looked, now)
         program.compare(now, challenged=challenged, many=active_bans.challenges_of_many > 0)
-        here = program.state
+        here = self._state_with(parts)
         if challenged and not here.works and here.known:
             decision = self._stop(decision, parts, here.why_not, utc)
         return decision

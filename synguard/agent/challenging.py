@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from synguard.addresses import Network
 from synguard.agent.handshake_watch import HandshakeWatch
 from synguard.agent.onset_thresholds import OnsetThresholds
+from synguard.agent.refusal import Refusal
 from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.challenge.counts import SynCounts
 from synguard.enforcer.challenge.handshakes import Entrance
@@ -23,7 +24,7 @@ from synguard.errors import NotPermittedError, PlaneError, SensorError, Synguard
 from synguard.logs import event
 from synguard.policy.models import Config
 from synguard.sensors.attach_points import AttachPoints, AttachPointWatch
-from synguard.units import format_ports
+from synguard.units import format_duration, format_ports
 
 log: Final = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ class Challenging:  # wide: one part for each thing that the program depends on
         self._usual, self._onsets = OnsetThresholds(), dict[int, int]()
         self._due_at = self._proven_due_at = float("-inf")
         self._timestamps = False
-        self._refused = ""
+        self._unloaded = ""
+        self._refusal = Refusal()
         self._told = ""
         self._everywhere = False
         self._counts: tuple[Program, SynCounts] | None = None
@@ -127,16 +129,20 @@ class Challenging:  # wide: one part for each thing that the program depends on
             self._follow_points(now)
             self.plane.check()
         except (PlaneError, NotPermittedError, SensorError) as error:
-            self._refused = str(error)
+            self._unloaded = str(error)
             log.warning("no challenges: %s", error, extra=event("challenge"))
-        return self._refused
+        return self._unloaded
+
+    @property
+    def _refused(self) -> str:
+        return self._unloaded or self._refusal.at(self._monotonic())
 
     @property
     def state(self) -> ChallengeState:
         """Whether SYNs can be challenged, by what is known now."""
         found = self._preflight.obstacles
-        if self._refused:
-            return ChallengeState(why_not=self._refused)
+        if refused := self._refused:
+            return ChallengeState(why_not=refused)
         if not self._at:
             return ChallengeState(why_not="no interface is known that clients come in by")
         if found is None:
@@ -162,19 +168,21 @@ class Challenging:  # wide: one part for each thing that the program depends on
         return f"challenges do not follow changes of this host: {self._told}" if self._told else ""
 
     def refuse(self, why: str) -> None:
-        """Challenge no one from now on."""
-        if not self._refused:
-            log.error("challenges stop: %s", why, extra=event("challenge"))
-        self._refused = why
+        """Challenge no one for a while, a longer one each time."""
+        pause_s = self._refusal.refuse(why, self._monotonic())
+        if pause_s:
+            again = format_duration(pause_s)
+            log.error("challenges stop: %s; they are tried again in %s", why, again, extra=event("challenge"))
 
     def carry_options(self, timestamps: bool) -> None:
         """Write the client's options into timestamps, or none, from now on; listeners read them only where it is 2."""
         if self.plane.program is None or timestamps == self._timestamps:
             return
-        self._timestamps = timestamps
+        before, self._timestamps = self._timestamps, timestamps
         try:
             self.plane.program.configure(self._settings())
         except SynguardError as error:
+            self._timestamps = before
             self.refuse(f"the challenge program does not take its settings: {error}")
 
     def survey(self, ports: frozenset[int], now: float) -> None:

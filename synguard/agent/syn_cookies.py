@@ -33,6 +33,9 @@ HANDSHAKE_S: Final = 3.0
 Where timestamps are 1 the kernel adds an offset to those of an ACK, and reads other options from them than we wrote.
 """
 _OVERWHELMED: Final = "a SYN queue is full and turns clients away"
+_LEFT_ALONE: Final = (
+    f'countermeasure.syn_cookies is "never", and challenged clients get in only while {SYN_COOKIES} is {ALWAYS}'
+)
 _CHALLENGED: Final = "SYNs are challenged"
 
 Recorder = Callable[[datetime, str, str], None]
@@ -91,6 +94,11 @@ class SynCookies:
     def always(self) -> bool:
         """Whether listeners accept cookies that they did not send, as of the last look."""
         return self._cookies.actual == ALWAYS
+
+    @property
+    def why_no_challenge(self) -> str:
+        """Why nobody may be challenged whatever this host can do, one clause; empty where they may."""
+        return "" if self._allowed or self.always else _LEFT_ALONE
 
     @property
     def timestamps(self) -> bool:

@@ -30,6 +30,7 @@ Manage the allow-list: what is never banned nor challenged. Needs no reload.
 Examples:
   synguard allow add 203.0.113.0/24 --comment office
   synguard allow add 2001:db8:7::/48 --for 8h
+  synguard allow add vpn.example.net --resolve
   synguard allow remove 203.0.113.0/24
   synguard allow list
 """
@@ -50,6 +51,9 @@ def add(
     lasts: Annotated[
         str, typer.Option("--for", metavar="TIME", help="Length of the entry: 30m, 8h, 7d, or permanent.")
     ] = "permanent",
+    names: Annotated[
+        bool, typer.Option("--resolve", help="Targets are host names; see synguard allow resolve.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Allow prefixes wider than /8, or /32 for IPv6, too.")] = False,
     config: ConfigFile = None,
     json: Json = False,
@@ -59,6 +63,7 @@ def add(
     Examples:
       synguard allow add 203.0.113.0/24 --comment office
       synguard allow add 203.0.113.7 2001:db8::7 --for 8h
+      synguard allow add vpn.example.net --resolve
 
     A running agent follows within a second. The entries are kept in
     allow.added.txt beside the config. A ban of a wider prefix stays, and what is
@@ -66,10 +71,11 @@ def add(
     """
     from synguard.addresses import format_network
     from synguard.cli.context import utcnow
-    from synguard.operator.allow import refuse_too_wide
+    from synguard.operator.allow import addresses_of, refuse_too_wide
     from synguard.sensors.added_allow import AddedEntry
 
-    networks = parameter_types.networks(targets, "--comment", "--for")
+    of = {one: name for name in targets for one in addresses_of(name)} if names else {}
+    networks = [*of] if names else parameter_types.networks(targets, "--comment", "--for")
     seconds = None if lasts.strip() == "permanent" else parameter_types.duration(lasts)
     _check_comment(comment)
     settings = loaded(config)
@@ -77,7 +83,9 @@ def add(
         refuse_too_wide(networks)
     now = utcnow()
     until = None if seconds is None else (now + timedelta(seconds=seconds)).replace(microsecond=0)
-    followed, lifted = allow_entries(settings, [AddedEntry(one, comment, until) for one in networks], now)
+    followed, lifted = allow_entries(
+        settings, [AddedEntry(one, comment, until, of.get(one, "")) for one in networks], now
+    )
     what = "allowed" if until is None else f"allowed until {both_zones(until)}"
     _tell(networks, what, followed, {"lifted": [ban.id for ban in lifted]} if json else None)
     if not json:
@@ -105,15 +113,45 @@ def remove(targets: Targets, config: ConfigFile = None, json: Json = False) -> N
     Examples:
       synguard allow remove 203.0.113.0/24
 
-    What the config, its files or this host itself protect stays protected.
+    A host name of an entry stands for its addresses. What the config, its files
+    or this host itself protect stays protected.
     """
     from synguard.cli.context import utcnow
 
-    networks = parameter_types.networks(targets)
     settings = loaded(config)
-    added_list(settings).remove(networks, utcnow())
+    added, now = added_list(settings), utcnow()
+    of = {name: [one.network for one in added.standing(now) if one.name == name] for name in targets}
+    networks = parameter_types.networks(name for name in targets if not of[name])
+    networks += [one for name in targets for one in of[name]]
+    added.remove(networks, now)
     followed = _followed(settings, networks, there=False)
     _tell(networks, "no longer allowed by synguard allow", followed, {} if json else None)
+
+
+def resolve(config: ConfigFile = None, json: Json = False) -> None:
+    """Look host names up again that were added with --resolve.
+
+    Examples:
+      synguard allow resolve
+
+    Nothing does so by itself: let a timer, like synguard-resolve.timer of the
+    Debian package. A name that cannot be looked up keeps its addresses, and the
+    exit code is 1. Whoever answers for a name decides who is never banned.
+    """
+    from synguard.addresses import format_network
+    from synguard.cli.context import utcnow
+    from synguard.operator.allow import addresses_of
+    from synguard.output.tables import print_json
+
+    added, now = added_list(loaded(config)), utcnow()
+    failed = added.follow_names(addresses_of, now)
+    named = [one for one in added.standing(now) if one.name]
+    if json:
+        print_json({"entries": [_shape(one) for one in named], "failed": failed})
+    for one in [] if json else named:
+        print(f"{one.name}: {format_network(one.network)}")
+    if failed:
+        raise SynguardError("\n".join(failed.values()))
 
 
 def list_(config: ConfigFile = None, json: Json = False) -> None:
@@ -166,8 +204,8 @@ def _check_comment(comment: str) -> None:
         raise UsageError("--comment is too long: 120 characters at most")
     if not comment.isprintable() or "#" in comment:
         raise UsageError("--comment is one line of text without #")
-    if comment.startswith("until "):
-        raise UsageError("--comment may not begin with until: say --for TIME for an end")
+    if comment.startswith(("until ", "name ")):
+        raise UsageError("--comment may not begin with until or name: say --for TIME for an end, --resolve for a name")
 
 
 def _followed(settings: Config, networks: Sequence[Network], *, there: bool) -> bool | None:
@@ -238,7 +276,7 @@ def _shape(entry: AddedEntry) -> dict[str, Any]:
     from synguard.addresses import format_network
 
     until = entry.until.isoformat() if entry.until else None
-    return {"network": format_network(entry.network), "comment": entry.comment, "until": until}
+    return {"network": format_network(entry.network), "comment": entry.comment, "until": until, "name": entry.name}
 
 
 def _others(networks: Any) -> list[dict[str, str]]:
@@ -247,4 +285,4 @@ def _others(networks: Any) -> list[dict[str, str]]:
     return [{"network": format_network(one), "reason": reason} for one, reason in networks.items()]
 
 
-allow = group_of(_HELP, add, remove, list_)
+allow = group_of(_HELP, add, remove, resolve, list_)

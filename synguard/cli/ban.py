@@ -27,6 +27,7 @@ from synguard.operator.panic import refuse_in_panic
 from synguard.output.tables import print_json, printable
 from synguard.policy.models import LONGEST_BAN_S, Config
 from synguard.readings import Protected
+from synguard.status.agent_commands import commands_for
 
 MOST_PORTS = 64
 """Each port of each target is one entry in the kernel."""
@@ -186,7 +187,7 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
     prepared.step("reading connections of the targets")
     with open_context(config) as context:
         if prepared.order.action.challenges:
-            _refuse_without_program(context)
+            _refuse_without_program(context, commands_for(config.runtime_dir).restart)
         active_bans = context.ledger.active_bans(utcnow()).values()
         order, impacts, left_out, warnings = _looked_at(prepared, context.protected, active_bans, json)
         _confirm(impacts, yes or json, order)
@@ -199,12 +200,12 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
     _tell(came, impacts, order, warnings, json, undo)
 
 
-def _refuse_without_program(context: VerbContext) -> None:
+def _refuse_without_program(context: VerbContext, restart: str) -> None:
     from synguard.enforcer.beside import runs_program
 
     if not runs_program(context.plane):
         raise RefusedError(
-            "no challenge program runs here: set challenge.enabled to auto and restart the agent; nothing was banned"
+            f'no challenge program runs here: set [challenge] enabled = "auto", then {restart}; nothing was banned'
         )
 
 

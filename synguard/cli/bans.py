@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from synguard.addresses import Network
+from synguard.addresses import format_network
 from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import UsageError
@@ -17,12 +17,17 @@ from synguard.memory import many_objects
 from synguard.model import BanOrder, Origin, Scope
 
 if TYPE_CHECKING:
+    from synguard.enforcer.plane import Stopped
     from synguard.ledger import BanRecord, Ledger
+    from synguard.ledger.listing import Choice
+    from synguard.ledger.records import ListedBan
     from synguard.policy.models import Config
 
 
 A_PAGE: Final = 50
 """Rows at a terminal, where nothing is said of --limit."""
+PART: Final = 20
+"""What stands must be so many times a page that the kernel is asked for the page alone."""
 
 
 def bans(
@@ -84,50 +89,69 @@ def bans(
         scope=scope,
     )
     with many_objects(), opened_ledger(settings, reading=True) as ledger:
-        held, missing = _held(ledger, settings, now)
+        if json and not rows and not sys.stdout.isatty():
+            stopped = _stopped(ledger, settings, now)
+            _print_all(ledger.list_rows(choice, sort, now), None if stopped is None else stopped.targets, now)
+            return
         of = ledger.count_bans(choice, now)
-        page_of = ledger.list_bans(choice, sort, now, rows or None, rows * (page - 1))
+        page_of = [*_page(ledger, choice, sort, now, rows, page)] if rows and sort is not BanOrder.PACKETS else []
+        stopped = _stopped(ledger, settings, now, page_of)
+        held = None if stopped is None else stopped.targets
+        if not page_of or (stopped and stopped.hits):
+            page_of = [*_page(ledger, choice, sort, now, rows, page)]  # with the counts that were just kept
         if json:
             _print_json(page_of, held, now)
         else:
             standing = of or ledger.count_bans(Choice(), now)
-            _print_text(list(page_of), held, of, now, rows, page, standing)
-            if missing:
-                print(f"rules are missing or changed, without which no ban stops a packet: {missing}")
+            _print_text(page_of, held, of, now, rows, page, standing)
+            if stopped and stopped.missing:
+                gone = ", ".join(stopped.missing[:3])
+                print(f"rules are missing or changed, without which no ban stops a packet: {gone}")
 
 
-def _held(ledger: Ledger, config: Config, now: datetime) -> tuple[frozenset[Network] | None, str]:
-    """Return the targets that the kernel stops, having kept its counts, and which of our rules are missing.
+def _page(ledger: Ledger, choice: Choice, sort: BanOrder, now: datetime, rows: int, page: int) -> Iterable[BanRecord]:
+    return ledger.list_bans(choice, sort, now, rows or None, rows * (page - 1))
 
-    The targets are None where the kernel may not be read. Where no real ban stands it is not asked. Of two bans of one
-    target it holds the longer.
+
+def _stopped(ledger: Ledger, config: Config, now: datetime, page: Sequence[BanRecord] = ()) -> Stopped | None:
+    """Return what the kernel stops, having kept its counts; None where it may not be read.
+
+    Where no real ban stands it is not asked. Where a page is a small part of what stands and an agent keeps the
+    counts, it is asked for the bans of that page alone.
     """
-    from synguard.cli.context import kernel_now
+    from synguard.cli.context import kernel_stopped
+    from synguard.enforcer.plane import Stopped
     from synguard.ledger.listing import Choice
+    from synguard.status.freshness import agent_runs
 
-    if not ledger.count_bans(Choice(), now):
-        return frozenset(), ""
-
-    actual = kernel_now(config)
-    if actual is None:
-        return None, ""
-    counted = {id_: one.hits for id_, one in actual.bans.items() if one.hits.packets or one.hits.passed}
-    if counted:
-        ledger.record_hits(counted, now)
-    return actual.stopped, ", ".join(actual.missing[:3])
+    active = ledger.count_bans(Choice(dry_run=False), now)
+    if not active:
+        return Stopped()
+    alone = 0 < len(page) * PART < active and agent_runs(config.runtime_dir)
+    stopped = kernel_stopped(config, [one.ban for one in page if not one.ban.dry_run] if alone else None)
+    if stopped and stopped.hits:
+        ledger.record_hits(stopped.hits, now)
+    return stopped
 
 
-def _in_kernel(record: BanRecord, held: frozenset[Network] | None, now: datetime) -> bool | None:
+def _in_kernel(record: BanRecord, held: Container[str] | None, now: datetime) -> bool | None:
     if record.ban.dry_run or not record.stands(now):
         return False
-    return None if held is None else record.ban.target in held
+    return None if held is None else format_network(record.ban.target) in held
 
 
-def _print_json(records: Iterable[BanRecord], held: frozenset[Network] | None, now: datetime) -> None:
-    from synguard.output.tables import print_json_list
+def _print_json(records: Iterable[BanRecord], held: Container[str] | None, now: datetime) -> None:
+    from synguard.output.tables import print_json
     from synguard.report.shapes import record_shape
 
-    print_json_list(record_shape(record, now) | {"in_kernel": _in_kernel(record, held, now)} for record in records)
+    print_json([record_shape(one, now) | {"in_kernel": _in_kernel(one, held, now)} for one in records])
+
+
+def _print_all(bans: Iterable[ListedBan], held: Container[str] | None, now: datetime) -> None:
+    from synguard.output.tables import print_json_list
+    from synguard.report.ban_json import ban_objects
+
+    print_json_list(ban_objects(bans, now, held))
 
 
 def _nothing(of: int, standing: int) -> str:
@@ -140,7 +164,7 @@ def _nothing(of: int, standing: int) -> str:
 
 def _print_text(
     records: list[BanRecord],
-    held: frozenset[Network] | None,
+    held: Container[str] | None,
     of: int,
     now: datetime,
     rows: int,

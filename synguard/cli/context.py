@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,9 +13,9 @@ from synguard.addresses import EMBEDDING
 from synguard.errors import SensorError, SynguardError
 
 if TYPE_CHECKING:
-    from synguard.enforcer.plane import Actual, Plane
+    from synguard.enforcer.plane import Actual, Plane, Stopped
     from synguard.ledger import Ledger
-    from synguard.model import Hits
+    from synguard.model import Ban, Hits
     from synguard.operator.apply import BanApplier
     from synguard.policy.models import Config
     from synguard.readings import KnownParts, Protected
@@ -112,6 +112,7 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     """
     from synguard.enforcer.locks import APPLY_LOCK
     from synguard.enforcer.reconcile.reconciler import Reconciler
+    from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES, Sysctl
     from synguard.operator.apply import BanApplier
     from synguard.private import private_directory
 
@@ -120,13 +121,25 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     protected = protected_here(config)
     with opened_ledger(config) as ledger:
         reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK)
-        yield VerbContext(ledger, plane, protected, BanApplier(ledger, plane, reconciler, protected, utcnow))
+        settings = Sysctl()
+        applier = BanApplier(ledger, plane, reconciler, protected, utcnow, lambda: settings.read(SYN_COOKIES) == ALWAYS)
+        yield VerbContext(ledger, plane, protected, applier)
 
 
 def kernel_now(config: Config) -> Actual | None:
     """Return what the kernel holds now; None where this user may not ask, or where no plane works."""
     try:
         return working_plane(config).read()
+    except SynguardError:
+        return None
+
+
+def kernel_stopped(config: Config, bans: Iterable[Ban] | None = None) -> Stopped | None:
+    """Return what the kernel stops now, of these bans alone where some are given; None as for ``kernel_now``."""
+    from synguard.enforcer.beside import stopped_by
+
+    try:
+        return stopped_by(working_plane(config), bans)
     except SynguardError:
         return None
 

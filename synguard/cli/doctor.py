@@ -31,7 +31,7 @@ from synguard.output.tables import print_json
 from synguard.policy.models import Config
 from synguard.policy.warnings import policy_warnings
 from synguard.readings import Listener, Protected
-from synguard.status.agent_commands import commands_for
+from synguard.status.agent_commands import called, commands_for
 from synguard.status.freshness import agent_runs, is_stale
 from synguard.status.model import PeerStatus, read_status
 
@@ -126,10 +126,10 @@ def _ledger(config: Config) -> Iterator[Finding]:
             active_bans = ledger.active_bans(utcnow())
             recent = ledger.actions_since(utcnow() - REPAIRS_SINCE)
     except NotPermittedError as error:
-        yield Finding("ledger", Level.WARN, str(error), "sudo synguard doctor")
+        yield Finding("ledger", Level.WARN, str(error), f"sudo {called()} doctor")
         return
     except PermissionError:
-        yield Finding("ledger", Level.WARN, f"{path} may not be read by this user", "sudo synguard doctor")
+        yield Finding("ledger", Level.WARN, f"{path} may not be read by this user", f"sudo {called()} doctor")
         return
     except (LedgerError, OSError) as error:
         yield Finding("ledger", Level.BAD, str(error), "see the sentence before")
@@ -145,7 +145,7 @@ def _held(config: Config, active_bans: dict[str, Ban], repairs: Sequence[ActionR
         actual = plane.read()
     except (PlaneError, NotPermittedError):  # told by the plane's own finding
         return
-    yield from _ceiling(plane, actual.bans.values())
+    yield from _ceiling(plane, actual.bans.values(), commands_for(config.runtime_dir).restart)
     status = None
     if agent_runs(config.runtime_dir):
         with suppress(SynguardError):  # told by the agent's own finding
@@ -154,13 +154,13 @@ def _held(config: Config, active_bans: dict[str, Ban], repairs: Sequence[ActionR
     yield from drift_findings(active_bans, actual, repairs, agent=enforces, now=utcnow())
 
 
-def _ceiling(plane: Plane, bans: Iterable[KernelBan]) -> Iterator[Finding]:
+def _ceiling(plane: Plane, bans: Iterable[KernelBan], restart: str) -> Iterator[Finding]:
     level = fullest(plane, used(plane, bans))
     if level is None:
         yield Finding("ceiling", Level.OK, f"nothing is held; each place takes {plane.ceiling:,} ({plane.ceiling_key})")
     elif level.warning:
         bad = Level.BAD if level.share >= 1 else Level.WARN
-        yield Finding("ceiling", bad, level.warning, f"{ADVICE}; or raise {level.key} and restart the agent")
+        yield Finding("ceiling", bad, level.warning, f"{ADVICE}; or raise {level.key}, then {restart}")
     else:
         yield Finding("ceiling", Level.OK, f"fullest: {level}")
 
@@ -177,7 +177,9 @@ def _peers(config: Config) -> tuple[PeerStatus, ...]:
 def _agent(config: Config) -> Finding:
     running, commands = agent_runs(config.runtime_dir), commands_for(config.runtime_dir)
     if running is None:
-        return Finding("agent", Level.WARN, "whether it runs is not known without permission", "sudo synguard doctor")
+        return Finding(
+            "agent", Level.WARN, "whether it runs is not known without permission", f"sudo {called()} doctor"
+        )
     if not running:
         reason = "no agent runs: floods are not detected; bans by hand still work"
         return Finding("agent", Level.WARN, reason, commands.start)

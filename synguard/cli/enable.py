@@ -38,7 +38,7 @@ from synguard.policy.models import Config
 from synguard.report.account import PossibleFalsePositive, possible_false_positives_in
 from synguard.sensors.logged_in import read_ssh_peers
 from synguard.sensors.protected import LOGINS, Places
-from synguard.status.agent_commands import start_command
+from synguard.status.agent_commands import commands_for, start_command
 from synguard.status.conditions import Code, text_of
 from synguard.status.freshness import agent_runs, is_stale
 from synguard.status.model import Status, read_status
@@ -181,8 +181,8 @@ def _off(config: Config, orders: EnablementFile) -> dict[str, Any]:
     orders.remove()
     if config.mode is Mode.ENFORCE:
         raise RefusedError(
-            'the config says enforce: set mode = "dry-run" there and restart the agent; in a hurry, stop '
-            "the agent and synguard flush"
+            f'the config says enforce: set mode = "dry-run" there, then {commands_for(config.runtime_dir).restart}; '
+            "at once: synguard panic"
         )
     if not there:
         return _shape(None, "nothing was enabled: the config's mode, dry-run, holds")

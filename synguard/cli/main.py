@@ -22,7 +22,7 @@ VERBS: Final = (
     Verb("ban", "Ban an address or prefix by hand"),
     Verb("unban", "Remove a ban"),
     Verb("extend", "Extend bans: by a time, until a time, or without end"),
-    Verb("allow", "Manage the allow-list: add, remove, list", parts=("add", "remove", "list")),
+    Verb("allow", "Manage the allow-list: add, remove, list", parts=("add", "remove", "resolve", "list")),
     Verb("import", "Import allow-lists and bans from csf, fail2ban, ufw and others"),
     Verb("review", "Review bans that expire soon: extend or remove each"),
     Verb("report", "Report what was banned or would have been, and why"),

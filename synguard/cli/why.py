@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from synguard.addresses import Network, overlaps, parse_network
 from synguard.cli import parameter_types
-from synguard.cli.context import kernel_now, opened_ledger, protected_here, utcnow
+from synguard.cli.context import opened_ledger, protected_here, utcnow, working_plane
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.cli.policy import policies_in_effect
 from synguard.errors import SynguardError
@@ -59,9 +60,15 @@ def _known(network: Network, config: Path | None) -> Knowledge:
         warnings.append(str(error))
         policies = ()
     active_bans = any(one.stands(utcnow()) and not one.ban.dry_run for one in bans)
-    actual = kernel_now(settings) if active_bans else None
+    actual, places = None, {}
+    if active_bans:
+        with suppress(SynguardError):  # not for this user to read, or no plane works
+            plane = working_plane(settings)
+            actual = plane.read()
+            places = {one.ban.id: f"{plane.place(one.ban)[0]}, see {plane.show_command}" for one in bans}
     return Knowledge(
         network=network,
+        places=places,
         stopped=actual.stopped if actual else None,
         protected=impact.protected,
         own=impact.absolute,

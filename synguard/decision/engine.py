@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.decision.bans import ActiveBans, RepeatOffenders
+from synguard.decision.ban_times import RepeatOffenders
+from synguard.decision.bans import ActiveBans
 from synguard.decision.budget import BudgetGate
 from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator
 from synguard.decision.evaluator_state import EvaluatorState

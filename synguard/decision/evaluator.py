@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from synguard.decision.bans import ban_seconds
+from synguard.decision.ban_times import ban_seconds
 from synguard.decision.budget import Request
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.header_drops import HeaderDrops

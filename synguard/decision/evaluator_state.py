@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import Network, NetworkIndex
-from synguard.decision.bans import ActiveBans, RepeatOffenders
+from synguard.decision.ban_times import RepeatOffenders
+from synguard.decision.bans import ActiveBans
 from synguard.decision.budget import BudgetGate
 from synguard.decision.ladder import ChallengeState
 from synguard.decision.proven import ProvenPeers

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv6Network
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import EMBEDDED, EMBEDDING, Network, host_network
+from synguard.addresses import EMBEDDED, EMBEDDING, Network, compact_network, host_network
 from synguard.readings import U64, V4_PREFIX
 
 _ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -107,8 +107,8 @@ def _place(high: U64, low: U64, at: tuple[int, int], side: Literal["left", "righ
 def network_at(high: int, low: int, version: int, prefixlen: int) -> Network:
     """Return the network that begins at one row's address."""
     if version == 4:
-        return IPv4Network((low & 0xFFFF_FFFF, prefixlen))
-    return IPv6Network((high << 64 | low, prefixlen))
+        return compact_network(4, low & 0xFFFF_FFFF, prefixlen)
+    return compact_network(6, high << 64 | low, prefixlen)
 
 
 def halves(target: Network) -> tuple[int, int]:

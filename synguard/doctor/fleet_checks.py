@@ -15,6 +15,7 @@ from synguard.policy.fleet import Bgp, CrowdSec
 from synguard.policy.models import Config
 from synguard.programs import find_tool
 from synguard.sensors.protected import own_addresses
+from synguard.status.agent_commands import start_command
 from synguard.status.model import PeerStatus
 
 _PAGE: Final = "see docs/fleet.md"
@@ -84,7 +85,7 @@ def _local_api(settings: CrowdSec) -> Iterator[Finding]:
         yield _asked("crowdsec alerts", sink.check, f"{settings.machine_id} may log in")
     if key is None and password is None:
         reason = "no secret is named in the config; where systemd gives it as a credential, only the agent can read it"
-        yield Finding("crowdsec", Level.WARN, reason, "start the agent, then: synguard fleet")
+        yield Finding("crowdsec", Level.WARN, reason, f"{start_command()}; then synguard fleet")
 
 
 def _asked(name: str, ask: Callable[[], None], good: str) -> Finding:

@@ -15,6 +15,7 @@ from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 from synguard.policy.models import Config
 from synguard.programs import find_tool, tool_environment
 from synguard.readings import Listener
+from synguard.status.agent_commands import called
 
 SYSCTLS: Final = Path("/proc/sys/net")
 
@@ -102,7 +103,7 @@ def _plane(config: Config) -> Iterator[Finding]:
 
 def _permit() -> str:
     """Return what makes the doctor see more."""
-    return how_to_get(missing_capabilities()) if os.geteuid() == 0 else "sudo synguard doctor"
+    return how_to_get(missing_capabilities()) if os.geteuid() == 0 else f"sudo {called()} doctor"
 
 
 def _plane_fix(config: Config) -> str:

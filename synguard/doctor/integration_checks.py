@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from synguard.doctor.findings import Finding, Level
 from synguard.errors import ConfigError
+from synguard.notify.deliver import how_to_install
 from synguard.notify.redaction import is_webhook
 from synguard.notify.services import load_services
 from synguard.policy.integrations import listen_address
@@ -54,6 +55,6 @@ def _services(config: Config) -> Iterator[Finding]:
     unspoken = [one.name for one in services if not is_webhook(one.url)] if find_spec("apprise") is None else []
     if unspoken:
         reason = f"{', '.join(unspoken)}: the library that speaks to it is not installed"
-        yield Finding("notify", Level.WARN, reason, "pip install 'synguard[notify]'")
+        yield Finding("notify", Level.WARN, reason, how_to_install())
     elif services:
         yield Finding("notify", Level.OK, f"{len(services)} services are told of attacks; try: synguard notify test")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from synguard.enforcer.challenge.filters import any_clsact
 from synguard.enforcer.dry_run import DryRunPlane
-from synguard.enforcer.plane import Plane
+from synguard.enforcer.plane import BriefPlane, Plane, Stopped
 from synguard.enforcer.split_plane import SplitPlane, split_plane
 from synguard.errors import NotPermittedError, PlaneError
+from synguard.model import Ban
 
 if TYPE_CHECKING:
     from synguard.enforcer.challenge.plane import ChallengePlane
@@ -38,6 +39,18 @@ def _running_program(utcnow: Callable[[], datetime], limit_per_second: float) ->
     except (PlaneError, NotPermittedError):  # no libbpf, or no right to ask: then no program of ours was loaded either
         return None
     return None if program.program is None else program
+
+
+def stopped_by(plane: Plane, bans: Iterable[Ban] | None = None) -> Stopped:
+    """Return what a verb's plane stops; of these bans alone, if any are given and that is less work.
+
+    Raises:
+        PlaneError: The kernel could not be asked.
+    """
+    alone = plane.firewall if isinstance(plane, SplitPlane) and isinstance(plane.program, DryRunPlane) else plane
+    if not isinstance(alone, BriefPlane):
+        return Stopped.of(plane.read())
+    return alone.stopped() if bans is None else alone.stopped_of(bans)
 
 
 def runs_program(plane: Plane) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Container, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from synguard.addresses import Network, NetworkIndex
-from synguard.model import Ban, KernelBan, Origin, Scope
+from synguard.addresses import Network, NetworkIndex, format_network
+from synguard.model import Ban, Hits, KernelBan, Origin, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,45 @@ class Delta:
             or self.proven_remove
             or self.frame
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What a list of bans tells of the kernel: whom it stops, and what it counted."""
+
+    targets: Container[str] = frozenset()
+    """Targets of ours as ``format_network`` writes them; none while a part of the frame is missing."""
+    hits: Mapping[str, Hits] = field(default_factory=dict)
+    """Ban id → what the kernel counted against it; bans that met no packet are absent."""
+    missing: tuple[str, ...] = ()
+    """What of the frame is missing, as in ``Actual``."""
+
+    @classmethod
+    def of(cls, actual: Actual) -> Stopped:
+        """Return that part of a read-back."""
+        hits = {ban_id: one.hits for ban_id, one in actual.bans.items() if one.hits.packets or one.hits.passed}
+        return cls(frozenset(map(format_network, actual.stopped)), hits, actual.missing)
+
+
+@runtime_checkable
+class BriefPlane(Protocol):
+    """A plane that can tell what it stops without a ban of it becoming an object."""
+
+    def stopped(self) -> Stopped:
+        """Return what it stops.
+
+        Raises:
+            PlaneError: The kernel could not be asked.
+        """
+        raise NotImplementedError
+
+    def stopped_of(self, bans: Iterable[Ban]) -> Stopped:
+        """Return which of these it stops, asking for these alone; counts are not read.
+
+        Raises:
+            PlaneError: The kernel could not be asked.
+        """
+        raise NotImplementedError
 
 
 @runtime_checkable

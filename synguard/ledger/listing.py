@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from synguard.addresses import Network
-from synguard.ledger.records import BanRecord
-from synguard.ledger.rows import BAN_READ, ban_record, network_columns, to_us
+from synguard.ledger.records import BanRecord, ListedBan
+from synguard.ledger.rows import BAN_LISTED, BAN_READ, Row, ban_record, listed_ban, network_columns, to_us
 from synguard.model import BanOrder, Origin, Scope
 
 _CHUNK: Final = 1_000
@@ -56,13 +56,32 @@ def rows(
     db: sqlite3.Connection, choice: Choice, order: BanOrder, now: datetime, limit: int | None, offset: int
 ) -> Iterator[BanRecord]:
     """Yield the records of one page in order; without a limit of all."""
+    return map(ban_record, _rows(db, BAN_READ, choice, order, now, limit, offset))
+
+
+def listed(
+    db: sqlite3.Connection, choice: Choice, order: BanOrder, now: datetime, limit: int | None, offset: int
+) -> Iterator[ListedBan]:
+    """Yield the same as they stand in the table."""
+    return map(listed_ban, _rows(db, BAN_LISTED, choice, order, now, limit, offset))
+
+
+def _rows(
+    db: sqlite3.Connection,
+    columns: str,
+    choice: Choice,
+    order: BanOrder,
+    now: datetime,
+    limit: int | None,
+    offset: int,
+) -> Iterator[Row]:
     where, values = _where(choice, now)
     cursor = db.execute(
-        f"SELECT {BAN_READ} FROM ban WHERE {where} ORDER BY {_ORDERS[order]}{_TIES} LIMIT :limit OFFSET :offset",  # noqa: S608  # constants only
+        f"SELECT {columns} FROM ban WHERE {where} ORDER BY {_ORDERS[order]}{_TIES} LIMIT :limit OFFSET :offset",  # noqa: S608  # constants only
         {**values, "limit": -1 if limit is None else limit, "offset": offset},
     )
     while some := cursor.fetchmany(_CHUNK):
-        yield from map(ban_record, some)
+        yield from some
 
 
 def _where(choice: Choice, now: datetime) -> tuple[str, dict[str, Any]]:

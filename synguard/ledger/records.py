@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
-from synguard.model import Ban, Verdict
+from synguard.model import Ban, Evidence, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,42 @@ class BanRecord:
     def stands(self, now: datetime) -> bool:
         """Return whether the ban is neither ended nor expired at ``now``."""
         return self.ended_at is None and self.ban.active(now)
+
+
+class ListedBan(NamedTuple):  # wide: one record, a field a column of the ledger
+    """A ban as it stands in the table, for lists of very many: nothing of it is taken apart but its evidence."""
+
+    id: str
+    target: str
+    """As ``format_network`` writes it."""
+    scope: str
+    action: str
+    ports: str
+    """``80,443``; empty for all."""
+    origin: str
+    policy: str
+    reason: str
+    score: float
+    times: int
+    created_us: int
+    """Times are microseconds since 1970."""
+    expires_us: int | None
+    dry_run: int
+    forced: int
+    header: str
+    """Empty for none."""
+    evidence: tuple[Evidence, ...]
+    packets: int
+    bytes: int
+    answered: int
+    passed: int
+    last_hit_us: int | None
+    ended_us: int | None
+    ended_why: str
+
+    def stands(self, now_us: int) -> bool:
+        """Return whether the ban is neither ended nor lapsed."""
+        return self.ended_us is None and (self.expires_us is None or now_us < self.expires_us)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, TypeAlias
 
-from synguard.addresses import Network, format_network
-from synguard.ledger.records import BanRecord, VerdictRecord
+from synguard.addresses import Network, compact_network, format_network
+from synguard.ledger.records import BanRecord, ListedBan, VerdictRecord
 from synguard.model import (
     Action,
     Ban,
@@ -41,6 +40,11 @@ BAN_READ: Final = (
     "score, times, evidence, dry_run, forced, header, ended_at, ended_why, packets, bytes, last_hit_at, "
     "answered, passed"
 )
+BAN_LISTED: Final = (
+    "id, target, scope, action, ports, origin, policy, reason, score, times, created_at, expires_at, dry_run, forced, "
+    "header, evidence, packets, bytes, answered, passed, last_hit_at, ended_at, ended_why"
+)
+"""The columns of ``ListedBan``."""
 BAN_ENDS: Final = BAN_READ.split(", ").index("expires_at")
 STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
 """Which rows of the ban table stand."""
@@ -96,8 +100,7 @@ def network_columns(network: Network) -> tuple[int, int, bytes, bytes]:
 
 def network_of(version: int, prefixlen: int, first: bytes) -> Network:
     """Return the network that ``network_columns`` took apart."""
-    start = int.from_bytes(first, "big")
-    return IPv4Network((start, prefixlen)) if version == 4 else IPv6Network((start, prefixlen))
+    return compact_network(version, int.from_bytes(first, "big"), prefixlen)
 
 
 def ports_text(ports: Sequence[int]) -> str:
@@ -125,7 +128,13 @@ def evidence_text(evidence: Sequence[Evidence]) -> str:
     return json.dumps([{name: getattr(one, name) for name in _EVIDENCE} for one in evidence], separators=(",", ":"))
 
 
-def _evidence_of(text: str) -> tuple[Evidence, ...]:
+def listed_ban(row: Row) -> ListedBan:
+    """Return one row of ``BAN_LISTED``."""
+    return ListedBan._make((*row[:15], evidence_of(row[15]), *row[16:]))
+
+
+def evidence_of(text: str) -> tuple[Evidence, ...]:
+    """Return what ``evidence_text`` wrote."""
     if text == "[]":
         return ()
     return tuple(
@@ -182,7 +191,7 @@ def ban_of(row: Row) -> Ban:
         ports=_ports_of(ports),
         score=score,
         times=times,
-        evidence=_evidence_of(evidence),
+        evidence=evidence_of(evidence),
         dry_run=bool(dry_run),
         forced=bool(forced),
         header=SynHeader.parse(header) if header else None,
@@ -199,7 +208,7 @@ def verdict_record(row: Row) -> VerdictRecord:
         score=peak,
         policy=policy,
         reason=reason,
-        evidence=_evidence_of(evidence),
+        evidence=evidence_of(evidence),
         cause=Cause(cause),
     )
     return VerdictRecord(verdict, from_us(first_at), from_us(last_at), times, incident, bool(others))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import resource
+import shlex
 import signal
 import sys
 from base64 import b64decode
@@ -21,12 +22,20 @@ from synguard.capabilities import give_up_all_but
 from synguard.notify.redaction import is_webhook, masked, scrubbed
 from synguard.notify.webhook import Refused, deliver
 
-LIBRARY: Final = "pip install 'synguard[notify]'"
 LAST_S: Final = 30
 """Seconds after which it ends itself, should the agent that would have ended it be gone."""
 MEMORY: Final = 512 * 1024 * 1024
 """Bytes of address space."""
 CPU_S: Final = 15
+
+
+def how_to_install() -> str:
+    """Return what installs the library where this program lives: with pipx, in a virtual environment, or elsewhere."""
+    if "pipx" in Path(sys.prefix).parts:
+        return "pipx inject synguard apprise"
+    if sys.prefix != sys.base_prefix:
+        return f"{shlex.quote(f'{sys.prefix}/bin/pip')} install apprise"
+    return "pip install 'synguard[notify]'"
 
 
 def main() -> None:
@@ -68,7 +77,7 @@ def _library(errand: dict[str, Any]) -> str:
         import apprise
     except ImportError as error:
         scheme = masked(errand["url"]).partition("://")[0]
-        raise Refused(f"{scheme}:// needs a library that is not installed: {LIBRARY}", later=False) from error
+        raise Refused(f"{scheme}:// needs a library that is not installed: {how_to_install()}", later=False) from error
     heard = _Ear()
     logging.getLogger("apprise").addHandler(heard)
     service = apprise.Apprise()

@@ -117,8 +117,8 @@ def trial(host: str, utc: datetime) -> Message:
 
 def _facts(attack: AttackFigures, more: More) -> list[str]:
     bans = "would-be bans (dry-run: nothing is stopped)" if attack.dry_run else "bans"
-    lines = [f"{attack.bans} {bans}, {attack.spared} spared{_often(attack)}"]
-    lines.append(f"peak {attack.peak_half_open} half-open, {attack.peak_syn_pps:.0f} SYN/s")
+    lines = [f"{attack.bans:,} {bans}, {attack.spared:,} spared{_often(attack)}"]
+    lines.append(f"peak {attack.peak_half_open:,} half-open, {attack.peak_syn_pps:,.0f} SYN/s")
     if attack.ended_at is None:
         lines.append(more.served)
     lines += [text for _, text in more.states]

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from synguard.addresses import Network, covers, format_network, widest
+from synguard.addresses import Network, covers, format_network, host_network, parse_address, widest
 from synguard.errors import NotPermittedError, RefusedError, SynguardError
 from synguard.model import Ban
+from synguard.plain import printable
 from synguard.private import replace_private
 from synguard.sensors.added_allow import HEAD, AddedEntry, read_added
 
+MOST_OF_A_NAME: Final = 16
+"""Addresses that one host name may stand for: whoever answers for it could else allow the whole world."""
+_NAME: Final = re.compile(r"(?!-)[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
 MOST: Final = 10_000
 """Entries of the file; a longer list belongs into a file that ``[allow] files`` names."""
 
@@ -60,6 +67,34 @@ class AddedAllowList:
 
         self._change(without, now)
 
+    def follow_names(self, look_up: Callable[[str], Sequence[Network]], now: datetime) -> dict[str, str]:
+        """Take in what the names of entries stand for now; return name → why, of those that cannot be looked up.
+
+        Those keep the addresses that they had.
+
+        Raises:
+            ConfigError: As for ``standing``; nothing was changed.
+            SynguardError: There would be too many, or the file cannot be written; nothing was changed.
+        """
+        found: dict[str, Sequence[Network]] = {}
+        failed: dict[str, str] = {}
+        for name in dict.fromkeys(one.name for one in self.standing(now) if one.name):
+            try:
+                found[name] = look_up(name)
+            except SynguardError as error:
+                failed[name] = str(error)
+
+        def followed(before: Sequence[AddedEntry]) -> list[AddedEntry]:
+            kept = {one.network: one for one in before if one.name not in found}
+            for one in before:
+                for network in found.get(one.name, ()):
+                    kept.setdefault(network, replace(one, network=network))
+            return list(kept.values())
+
+        if found:
+            self._change(followed, now)
+        return failed
+
     def _change(self, change: Callable[[Sequence[AddedEntry]], list[AddedEntry]], now: datetime) -> None:
         with _alone(self.path.parent):
             after = change(self.standing(now))
@@ -67,12 +102,30 @@ class AddedAllowList:
                 raise SynguardError(
                     f"more than {MOST:,} entries: write them to a file, and name it in [allow] files of the config"
                 )
+            if after == list(read_added(self.path)) and self.path.exists():
+                return
             try:
                 replace_private(self.path, HEAD + "".join(one.line for one in after), sync=True)
             except PermissionError as error:
                 raise NotPermittedError(f"{self.path} may not be written: run as root") from error
             except OSError as error:
                 raise SynguardError(f"{self.path} cannot be written: {error.strerror}; nothing was changed") from error
+
+
+def addresses_of(name: str) -> list[Network]:
+    """Return the addresses of a host name, at most ``MOST_OF_A_NAME``; this may take as long as DNS does.
+
+    Raises:
+        SynguardError: It is no name, or has no address now.
+    """
+    if not _NAME.fullmatch(name) or len(name) > 253:
+        raise SynguardError(f'"{printable(name[:60])}" is no host name, like vpn.example.net')
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise SynguardError(f"{name} cannot be looked up: {getattr(error, 'strerror', None) or error}") from error
+    hosts = dict.fromkeys(host_network(parse_address(str(one[4][0]))) for one in found)
+    return sorted(hosts, key=lambda one: (one.version, int(one.network_address)))[:MOST_OF_A_NAME]
 
 
 def refuse_too_wide(networks: Iterable[Network]) -> None:

@@ -5,6 +5,7 @@ Bans that the kernel did not take are ended in the ledger again, and what they r
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Final
 from synguard.enforcer.plane import Actual, Desired, Plane
 from synguard.enforcer.reconcile.capacity import ensure_capacity
 from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler
+from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
 from synguard.model import Ban
@@ -21,6 +23,8 @@ from synguard.operator.ban import describe, new_id
 from synguard.readings import Protected
 from synguard.units import format_duration
 
+AGENT_PATIENCE_S: Final = 3.0
+"""An agent that rests looks at the ledger once a second."""
 ACTIONS_RECORDED: Final = 20
 """Bans of one order that get a line of their own among the actions."""
 
@@ -41,13 +45,21 @@ class BanApplier:
     """Carries out a person's orders: ledger first, then the same reconciler that the agent runs."""
 
     def __init__(
-        self, ledger: Ledger, plane: Plane, reconciler: Reconciler, protected: Protected, utcnow: Callable[[], datetime]
+        self,
+        ledger: Ledger,
+        plane: Plane,
+        reconciler: Reconciler,
+        protected: Protected,
+        utcnow: Callable[[], datetime],
+        cookies_on: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``cookies_on`` says whether listeners accept the cookies of challenges by now."""
         self._ledger = ledger
         self._plane = plane
         self._reconciler = reconciler
         self._protected = protected
         self._utcnow = utcnow
+        self._cookies_on = cookies_on
 
     def ban(self, bans: Sequence[Ban], step: Callable[[str], None] = _silent, renewed: Collection[str] = ()) -> Applied:
         """Put the bans into ledger and kernel; those whose ids are ``renewed`` stand already and only get their expiry.
@@ -72,8 +84,11 @@ class BanApplier:
             anew = {ban.id: replace(ban, id=new_id(), created_at=now) for ban in ended}
             self._ledger.add_bans(list(anew.values()))
             bans = [anew.get(ban.id, ban) for ban in bans]
-        step("filling the kernel")
         try:
+            if any(ban.action.challenges for ban in bans):
+                step("waiting for the agent")
+                self._wait_for_cookies()
+            step("filling the kernel")
             outcome = self._settle()
         except BaseException as error:  # an interrupted order must not stay half done either
             self._undo(bans, before, str(error) or type(error).__name__)
@@ -119,6 +134,19 @@ class BanApplier:
         for ban, by_s in longer:
             self._note("extend", f"{describe(ban)}, {format_duration(by_s)} longer by hand")
         return Applied(tuple(ban for ban, _ in longer), outcome)
+
+    def _wait_for_cookies(self) -> None:
+        """Wait until the agent has set what challenged clients need, which it does when it has seen the ledger.
+
+        Raises:
+            PlaneError: It has not.
+        """
+        ends_at = time.monotonic() + AGENT_PATIENCE_S
+        while not self._cookies_on():
+            if time.monotonic() >= ends_at:
+                trouble = f"no agent has set {SYN_COOKIES} to {ALWAYS}, without which no challenged client gets in"
+                raise PlaneError("challenging", f"{trouble}; see: synguard status")
+            time.sleep(0.02)
 
     def _settle(self) -> Outcome:
         """Bring the kernel to what the ledger holds; the proven peers that a running agent let through stay."""

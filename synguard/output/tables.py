@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from textwrap import fill
 from typing import Any, Final, Literal
 
@@ -15,6 +16,8 @@ PIPE_WIDTH: Final = 100_000
 """What stands for "no edge": in a pipe every row is one line, for grep and awk."""
 
 _GAP: Final = 2
+_AT_ONCE: Final = 1_000
+"""Objects of a list that are written together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=True))
 
 
-def print_json_list(values: Iterable[Any]) -> None:
-    """Print values as one JSON list, each as it comes, so that a long one needs no memory for the whole of it."""
-    if sys.stdout.isatty():
-        print_json(list(values))
-        return
+def print_json_list(objects: Iterable[str]) -> None:
+    """Print JSON texts as one list, some at a time, so that a long one needs no memory for the whole of it."""
+    rest = iter(objects)
     before = "["
-    for value in values:
-        print(f"{before}{json.dumps(value, ensure_ascii=True)}", end="")
+    while some := ", ".join(islice(rest, _AT_ONCE)):
+        sys.stdout.write(f"{before}{some}")
         before = ", "
     print("]" if before == ", " else "[]")
 

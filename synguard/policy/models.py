@@ -166,7 +166,7 @@ class Countermeasure(Base):
     syn_cookies: Literal["auto", "never"] = Field(
         "auto",
         description="auto: net.ipv4.tcp_syncookies is turned on while a SYN queue overflows, and the old value put "
-        "back at calm; never: it is left alone",
+        "back at calm; never: it is left alone, and no SYNs are challenged unless it is 2",
     )
 
 
@@ -174,7 +174,7 @@ class Challenge(Base):
     """SYNs of a target over its limit are answered with cookies at the interface, ahead of firewall and listener."""
 
     enabled: Literal["auto", "off"] = Field(
-        "off", description="auto: where the kernel can and nothing on this host prevents it; off: never"
+        "auto", description="auto: where the kernel can and nothing on this host prevents it; off: never"
     )
     interfaces: tuple[str, ...] = Field(
         (), max_length=64, description="interfaces of client traffic; empty: found automatically"

@@ -15,7 +15,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import Network, NetworkIndex, first_found, format_network, forms, one_party
-from synguard.decision.bans import ActiveBans, ban_seconds
+from synguard.decision.ban_times import ban_seconds
+from synguard.decision.bans import ActiveBans
 from synguard.model import Ban, Origin, Scope
 from synguard.policy.policies import BanTimes
 from synguard.units import format_duration

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -37,6 +37,8 @@ class Knowledge:
     warnings: tuple[str, ...] = ()
     leaks: tuple[LeakStatus, ...] = ()
     """Bans of it that stop nothing although it still arrives, as a running agent says now."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Ban id → where in the kernel its packets are stopped and counted, and the command that shows it."""
     stopped: frozenset[Network] | None = None
     """Targets that the kernel stops now; None where it could not be read."""
 
@@ -99,7 +101,7 @@ def knowledge_lines(known: Knowledge, now: datetime) -> Iterator[str]:
     if known.sockets:
         yield "  sockets now: " + ", ".join(f"{count} {name}" for name, count in known.sockets.items())
     for record in known.bans[:_SHOWN]:
-        yield from _ban_lines(record, now, absent=known.in_kernel(record, now) is False)
+        yield from _ban_lines(record, now, known)
     for verdict in known.verdicts[:_SHOWN]:
         yield from _verdict_lines(verdict, now)
     hidden = len(known.bans[_SHOWN:]) + len(known.verdicts[_SHOWN:])
@@ -121,22 +123,25 @@ def _answer(known: Knowledge, now: datetime) -> str:
     absent = known.absent(now)
     if absent:
         return f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; ban it again, or see synguard doctor"
-    if any(one.stands(now) for one in known.bans):
-        return "would be banned, were this no dry run"
+    would_be = sorted((one for one in known.bans if one.stands(now)), key=lambda one: one.ban.header is not None)
+    if would_be:
+        return f"would be {'challenged' if would_be[0].ban.action.challenges else 'banned'}, were this no dry run"
     if known.protected:
         return "is protected"
     return "is not banned" if known.known else "is unknown: never over a limit, never banned, not connected"
 
 
-def _ban_lines(record: BanRecord, now: datetime, *, absent: bool) -> Iterator[str]:
-    ban = record.ban
+def _ban_lines(record: BanRecord, now: datetime, known: Knowledge) -> Iterator[str]:
+    ban, held = record.ban, known.in_kernel(record, now)
     until = "for good" if ban.expires_at is None else f"until {clock_time(ban.expires_at, now)}"
-    there = "NOT IN KERNEL" if absent and record.stands(now) and not ban.dry_run else state(record, now)
+    there = "NOT IN KERNEL" if held is False and record.stands(now) and not ban.dry_run else state(record, now)
     yield (
         f"  ban {ban.id} of {format_network(ban.target)}, {there}: {ban.scope}, {ban.effect}, "
         f"{clock_time(ban.created_at, now)} {until}, {counted(record, now)}"
     )
-    yield f"      by {by(ban)}: {ban.reason}"
+    yield f"      by {by(ban)}: {ban.reason}" if ban.reason != "by hand" else "      by hand"
+    if held and ban.id in known.places:
+        yield f"      stopped by {known.places[ban.id]}"
     for one in ban.evidence:
         yield f"      evidence: {one}"
 

@@ -1,6 +1,6 @@
 """Who was added to the allow-list by ``synguard allow``: an allow-list file of ours, in which an entry may end.
 
-A sample: ``203.0.113.0/24  # until 2026-11-29T20:00:00Z; office``.
+Samples: ``203.0.113.0/24  # until 2026-11-29T20:00:00Z; office``, ``192.0.2.7  # name vpn.example.net; my own``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PART: Final = "added by synguard allow"
 """What the part of the protected list is called."""
 HEAD: Final = "# Written by `synguard allow`; one address or prefix a line, # begins a comment.\n"
 
-_UNTIL: Final = re.compile(r"until (\S+?)(?:; (.*))?$")
+_SAID: Final = re.compile(r"(?:until (\S+?)(?:; |$))?(?:name (\S+?)(?:; |$))?(.*)")
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -34,6 +34,8 @@ class AddedEntry:
     comment: str = ""
     until: datetime | None = None
     """Its end, aware; None where it stays."""
+    name: str = ""
+    """The host name that it was an address of when that was last looked up."""
 
     def stands(self, now: datetime) -> bool:
         """Return whether it protects its network at ``now``."""
@@ -43,7 +45,7 @@ class AddedEntry:
     def line(self) -> str:
         """How it stands in the file."""
         end = f"until {self.until.astimezone(UTC):{_TIME}}" if self.until else ""
-        said = "; ".join(filter(None, (end, self.comment)))
+        said = "; ".join(filter(None, (end, self.name and f"name {self.name}", self.comment)))
         return f"{format_network(self.network)}  # {said}\n" if said else f"{format_network(self.network)}\n"
 
 
@@ -74,7 +76,7 @@ def added_networks(path: Path, now: datetime, known: Mapping[Network, str]) -> d
     if known and not path.exists():
         raise ConfigError(f"{path}: is gone; restore it, or make an empty file of that name if nobody is allowed now")
     return {
-        one.network: f"synguard allow: {one.comment}" if one.comment else "synguard allow"
+        one.network: ": ".join(filter(None, ("synguard allow", one.name, one.comment)))
         for one in read_added(path)
         if one.stands(now)
     }
@@ -85,13 +87,14 @@ def _entries(path: Path, _signature: tuple[int, ...]) -> tuple[AddedEntry, ...]:
     entries: list[AddedEntry] = []
     faults: list[str] = []
     for one in read_allow_file(path):
-        ends = _UNTIL.match(one.reason)
+        said = _SAID.match(one.reason)
+        end, name, comment = said.groups() if said else (None, None, one.reason)
         try:
-            until = datetime.strptime(ends[1], _TIME).replace(tzinfo=UTC) if ends else None
+            until = datetime.strptime(end, _TIME).replace(tzinfo=UTC) if end else None
         except ValueError:
             faults.append(f"{path}:{one.line}: the end of the entry is no time like 2026-11-29T20:00:00Z")
             continue
-        entries.append(AddedEntry(one.network, (ends[2] or "") if ends else one.reason, until))
+        entries.append(AddedEntry(one.network, comment, until, name or ""))
     if faults:
         raise ConfigError(*faults)
     return tuple(entries)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from synguard.readings import EVERY_PORT
+
 SNAP: Final = 176
 """Bytes of each IPv4 packet that are kept, from its IP header: room for 60 of it and 116 of TCP header."""
 SNAP6: Final = 432
@@ -211,6 +213,6 @@ def _find_tcp_in_ipv6() -> list[Op | str]:
 
 
 def _match_ports(ports: frozenset[int] | None) -> list[Op | str]:
-    if ports is None or len(ports) > MAX_PORTS:
+    if ports is None or ports is EVERY_PORT or len(ports) > MAX_PORTS:
         return []
     return [Op(_LD_H_IND, 2), *(Op(_JEQ, port, then="wanted") for port in sorted(ports)), Op(_JA, then="drop")]

@@ -45,6 +45,18 @@ def read_segments(now: float) -> CounterReading:
     return read_counters(now, files=("snmp",))
 
 
+def segments_arrived() -> int:
+    """Return how many segments TCP was ever handed.
+
+    Raises:
+        SensorError: They cannot be read, or this kernel does not count them.
+    """
+    values = read_segments(0.0).values
+    if ARRIVED not in values:
+        raise SensorError(f"this kernel does not count {ARRIVED}")
+    return values[ARRIVED]
+
+
 def _read(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

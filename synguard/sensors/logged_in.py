@@ -164,10 +164,15 @@ def _parent_and_user(pid: int) -> tuple[int, int]:
 
 
 def _is_sshd(pid: int) -> bool:
-    """Return whether a process runs root's sshd program."""
+    """Return whether a process runs root's sshd program, also one that an upgrade has replaced since.
+
+    The link is read for the name and followed for the owner: its text names no file once that is deleted, or where sshd
+    has a root directory of its own.
+    """
+    program = f"/proc/{pid}/exe"
     try:
-        program = Path(os.readlink(f"/proc/{pid}/exe"))
-        return program.name in _SSHD_NAMES and program.stat().st_uid == 0
+        name = os.path.basename(os.readlink(program)).removesuffix(" (deleted)")
+        return name in _SSHD_NAMES and os.stat(program).st_uid == 0
     except OSError:
         return False
 
@@ -223,8 +228,7 @@ def _session_title(pid: str) -> re.Match[str] | None:
     A local user may give a program any name and title, root's sshd too if he starts it himself; but not its parent.
     """
     try:
-        program = Path(os.readlink(f"/proc/{pid}/exe"))
-        if program.name not in _SSHD_NAMES or program.stat().st_uid != 0 or not _made_by_root(int(pid)):
+        if not _is_sshd(int(pid)) or not _made_by_root(int(pid)):
             return None
         with open(f"/proc/{pid}/cmdline", errors="replace") as cmdline:
             return _SESSION_TITLE.match(cmdline.read(256).split("\0", 1)[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
@@ -26,6 +26,8 @@ MANY: Final = 4_096
 """Listening sockets beyond which they are not read anew …"""
 SELDOM_S: Final = 1.0
 """… within so long."""
+STANDS_FOR_S: Final = 5.0
+"""How long a table without half-open sockets is taken for the present one while no segment comes in."""
 MOST_SERVED: Final = 64
 """Ports without a listener that are learned from half-open sockets; more would take the host's own connections in."""
 
@@ -37,8 +39,12 @@ class SocketTables:
     A port that had half-open sockets is served, whether a socket listens on it or not.
     """
 
-    def __init__(self, diag: SockDiag | None = None) -> None:
+    def __init__(self, diag: SockDiag | None = None, arrived: Callable[[], int] | None = None) -> None:
+        """``arrived`` tells how many segments TCP was ever handed; without it every table is read anew."""
         self._diag = diag or SockDiag()
+        self._arrived = arrived
+        self._read: dict[frozenset[TcpState], tuple[float, int, SocketRows]] = {}
+        """States → when their table was read, the segments until then, and its rows."""
         self._refusal: UnavailableError | None = None
         self._names = ListenerNames()
         self._served: set[int] = set()
@@ -157,13 +163,30 @@ class SocketTables:
         self._diag.close()
 
     def _in(self, now: float, states: frozenset[TcpState]) -> SocketTable:
-        rows = self._diag_tcp(states)
+        rows = self._latest(now, states)
         return rows.table if rows is not None else _in_states(self._by_psutil_at(now).table, states)
+
+    def _latest(self, now: float, states: frozenset[TcpState]) -> SocketRows | None:
+        """Return a table by sock_diag, read now unless no segment has come since it was; None where that is refused."""
+        try:
+            arrived = self._arrived() if self._arrived else None  # before the dump: what comes meanwhile counts anew
+        except SensorError:
+            arrived = None
+        if arrived is None:
+            return self._diag_tcp(states)
+        last = self._read.get(states)
+        if last is not None and last[1] == arrived and last[0] <= now < last[0] + STANDS_FOR_S:
+            return last[2]
+        rows = self._diag_tcp(states)
+        self._read.pop(states, None)
+        if rows is not None and len(rows) <= MANY and not (rows.table.state == TcpState.SYN_RECV).any():
+            self._read[states] = now, arrived, rows
+        return rows
 
     def _waiting_rows(self, now: float) -> SocketTable:
         """Return half-open sockets; listening ones come in the same dump, whose fixed cost is a walk of the hash."""
         if self._listening_due(now):
-            rows = self._diag_tcp(_LISTENING | _HALF_OPEN)
+            rows = self._latest(now, _LISTENING | _HALF_OPEN)
             if rows is not None:
                 listens = rows.table.state == TcpState.LISTEN
                 self._listening = now, rows.where(listens)

@@ -22,6 +22,8 @@ _UNIT_OF: Final = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
 class AgentPlaces:
     """Where it is looked up; tests put others here."""
 
+    in_container: tuple[Path, ...] = (Path("/.dockerenv"), Path("/run/.containerenv"))
+    """One of them is there in a container of docker or podman."""
     proc: Path = Path("/proc")
     systemd: Path = Path("/run/systemd/system")
     """There where systemd runs."""
@@ -67,6 +69,8 @@ def commands_for(runtime_dir: Path, places: AgentPlaces = HERE) -> AgentCommands
         name = unit.removesuffix(".service")
         return AgentCommands(*(f"systemctl {verb} {name}" for verb in ("start", "stop", "restart", "reload")))
     run = _run()
+    if pid == 1 and any(path.exists() for path in places.in_container):
+        return AgentCommands(run, "stop this container", "restart this container", "kill -HUP 1")
     if pid is None:
         return AgentCommands(run, "kill the agent's process", run, "kill -HUP the agent's process")
     return AgentCommands(run, f"kill {pid}", f"kill {pid}, then {run}", f"kill -HUP {pid}")
@@ -78,11 +82,15 @@ def start_command(places: AgentPlaces = HERE) -> str:
     return f"systemctl start {unit.removesuffix('.service')}" if unit else _run()
 
 
-def _run() -> str:
-    """Return ``synguard run``, by the path that this program was called by: in a clone it is in no PATH."""
+def called() -> str:
+    """Return how this program was called: ``synguard``, or by its path where it is in no PATH, as in a clone."""
     program = sys.argv[0]
     named = os.path.basename(program) == "synguard" and os.path.dirname(program) not in _IN_PATH
-    return f"{shlex.quote(program) if named else 'synguard'} run"
+    return shlex.quote(os.path.abspath(program)) if named else "synguard"
+
+
+def _run() -> str:
+    return f"{called()} run"
 
 
 def _unit_of(pid: int, places: AgentPlaces) -> str:

@@ -23,9 +23,10 @@ import pytest
 
 from synguard.enforcer.iptables.set_members import frame_lines, member_lines
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
-from synguard.enforcer.nftables.members import element_lines, sets_needed
 from synguard.enforcer.nftables.parser import TableFrame
 from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.nftables.text import element_lines, sets_needed
+from synguard.enforcer.nftables.text import frame_lines as nft_frame_lines
 from synguard.enforcer.plane import Delta, Desired, Plane
 from synguard.enforcer.reconcile.delta import delta
 from synguard.model import Ban, Scope
@@ -116,7 +117,7 @@ def raw_ipset(bans: dict[str, Ban]) -> float:
 def raw_nft(bans: dict[str, Ban]) -> float:
     change = Delta(add=tuple(bans.values()))
     sets = sets_needed(change, now())
-    lines = [*TableFrame().lines(sets), *element_lines(change, now(), set(), {}, careful=False)]
+    lines = [*nft_frame_lines(TableFrame(), sets), *element_lines(change, now(), set(), {}, careful=False)]
     return piped(["nft", "-f", "-"], lines)
 
 

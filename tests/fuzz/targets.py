@@ -19,6 +19,7 @@ from synguard.enforcer.nftables import elements, nft, parser
 from synguard.enforcer.nftables import netlink as nft_netlink
 from synguard.enforcer.nftables.layout import SetId, set_id
 from synguard.enforcer.nftables.members import take_elements
+from synguard.enforcer.nftables.text import frame_lines
 from synguard.enforcer.sysctl import SYN_COOKIES
 from synguard.enforcer.sysctl_note import NOTE_FILES, SysctlNoteFile
 from synguard.errors import (
@@ -136,7 +137,7 @@ def nft_frame(data: bytes, _: Path) -> None:
     for body in answer.bodies:
         for take in (parser.take_chain, parser.take_rule, parser.take_set):
             take(frame, body)
-    assert all(isinstance(line, str) for line in (*frame.missing, *frame.lines(set())))
+    assert all(isinstance(line, str) for line in (*frame.missing, *frame_lines(frame, set())))
 
 
 def nft_words(data: bytes, _: Path) -> None:

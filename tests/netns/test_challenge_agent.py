@@ -13,7 +13,7 @@ from tests.support.lab.flood_plan import SourceGroup, anywhere, hosts, prefix
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.lab.topology import UPLINK, Victim
-from tests.support.protection import besiege, flood_of
+from tests.support.protection import NO_CHALLENGES, besiege, flood_of
 
 pytestmark = pytest.mark.kernel
 
@@ -25,8 +25,8 @@ def cookies(lab: Lab) -> str:
     return lab.victim.run(["cat", COOKIES]).strip()
 
 
-def filters(lab: Lab) -> str:
-    return lab.victim.run(["tc", "filter", "show", "dev", UPLINK, "ingress"])
+def filters(lab: Lab, device: str = UPLINK) -> str:
+    return lab.victim.run(["tc", "filter", "show", "dev", device, "ingress"])
 
 
 FLOODS: Final = {
@@ -89,6 +89,42 @@ def test_where_a_rule_stands_in_the_way_dry_run_says_that_bans_would_stop_it(mak
     flood.stop()
 
 
+@pytest.mark.calm
+def test_a_killed_agent_s_challenge_is_adopted_new_interfaces_are_followed_and_foreign_filters_stay(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab(Victim())
+    lab.serve()
+    foreign = ["protocol", "ip", "pref", "60000", "bpf", "da", "bytecode", "1,6 0 0 4294967295"]
+    lab.victim.run(["tc", "qdisc", "add", "dev", UPLINK, "clsact"])
+    lab.victim.run(["tc", "filter", "add", "dev", UPLINK, "ingress", *foreign])
+    agent = lab.agent()
+    agent.start("--enforce")
+    assert agent.verb("ban", "198.18.0.0/16", "--action", "challenge", "--ports", "80", "--yes").returncode == 0
+    assert cookies(lab) == "2", "the settings come first"
+    (stood,) = agent.ask("bans")
+    assert stood["in_kernel"]
+    for command in ("link add late type veth peer name other", "addr add 10.99.0.1/24 dev late", "link set late up"):
+        lab.victim.run(["ip", *command.split()])
+    wait_for(lambda: "synguard_in" in filters(lab, "late"), "the new interface to be followed", 10.0, every=0.1)
+    for command in ("link set late down", "link set late name later", "link set later up"):
+        lab.victim.run(["ip", *command.split()])
+    agent.kill()
+    assert "synguard_in" in filters(lab, "later")
+    assert agent.ask("bans")[0]["in_kernel"], "it stands until its deadline"
+    agent.start("--enforce")
+    (adopted,) = agent.ask("bans")
+    assert (adopted["id"], adopted["expires_at"], adopted["in_kernel"]) == (stood["id"], stood["expires_at"], True)
+    assert all("synguard_in" in filters(lab, name) for name in (UPLINK, "later"))
+    assert agent.stop() == 0
+    assert agent.verb("flush", "--yes").returncode == 0
+    assert [("synguard" in filters(lab, name), "pref 60000" in filters(lab, name)) for name in (UPLINK, "later")] == [
+        (False, True),
+        (False, False),
+    ]
+    assert cookies(lab) == "1"
+
+
 def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand_outranks_it(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     lab.serve()
@@ -100,7 +136,7 @@ def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand
         ("198.18.0.0/16", "challenge"),
         ("198.18.0.9", "drop"),
     }
-    wait_for(lambda: cookies(lab) == "2", "SYN cookies that are always on", 5.0)
+    assert cookies(lab) == "2"
     assert agent.verb("unban", "--all", "--yes").returncode == 0
     assert agent.ask("bans") == []
 
@@ -108,7 +144,7 @@ def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand
 @pytest.mark.calm
 def test_without_a_program_a_challenge_by_hand_is_refused(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
-    agent = lab.agent()
+    agent = lab.agent(NO_CHALLENGES)
     agent.start("--enforce")
     refused = agent.verb("ban", "198.18.0.9", "--action", "challenge", "--yes")
     assert (refused.returncode, "no challenge program runs here" in refused.stderr) == (3, True)

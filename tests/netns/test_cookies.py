@@ -14,14 +14,14 @@ from tests.support.lab.lab import Clients, Lab, SynFlood
 from tests.support.lab.programs import wait_for
 from tests.support.lab.setting_watch import SettingWatch, start_setting_watch
 from tests.support.lab.topology import Victim
-from tests.support.protection import PPS, SMALL_PPS, banned, finished, flood_of, wait_for_attempts
+from tests.support.protection import NO_CHALLENGES, PPS, SMALL_PPS, banned, finished, flood_of, wait_for_attempts
 
 pytestmark = pytest.mark.kernel
 
 FRAIL = Victim(syncookies=0, backlog=128)
 CUT = Victim(syncookies=0, backlog=511, max_syn_backlog=128)
 """Where the kernel turns clients away at 97 half-open connections, and no counter speaks of a full queue."""
-CALM_SOON = '[incident]\ncalm_for = "1s"\n'
+CALM_SOON = f'{NO_CHALLENGES}[incident]\ncalm_for = "1s"\n'
 BRIEF_HANDSHAKES = {"net.ipv4.tcp_synack_retries": 1}
 """Half-open sockets that a flood leaves are gone after 3 s instead of a minute, and the incident with them."""
 
@@ -139,7 +139,7 @@ def findings(agent: Agent) -> list[dict[str, str]]:
 @pytest.mark.parametrize("verb", [True, False], ids=["flush", "SIGTERM"])
 def test_flush_and_an_orderly_end_put_the_old_value_back_in_the_midst_of_a_flood(make_lab: MakeLab, verb: bool) -> None:
     lab = frail_lab(make_lab)
-    agent = lab.agent()
+    agent = lab.agent(NO_CHALLENGES)
     agent.start("--enforce")
     clients, flood, watch = under_flood(lab, SMALL_PPS)
     watch.became(1)
@@ -176,7 +176,7 @@ def test_a_value_that_the_operator_sets_meanwhile_stays(make_lab: MakeLab) -> No
 @pytest.mark.calm
 def test_a_dry_run_changes_nothing_and_says_what_it_would_have_done(make_lab: MakeLab) -> None:
     lab = frail_lab(make_lab)
-    agent = lab.agent()
+    agent = lab.agent(NO_CHALLENGES)
     agent.start("--dry-run")
     clients, flood, watch = under_flood(lab, SMALL_PPS)
     wait_for(lambda: agent.ask("status")["countermeasures"], "the countermeasure of the dry-run", every=0.2)

@@ -10,6 +10,7 @@ from tests.conftest import MakeLab
 from tests.support.framing import CLASSES, EVERYWHERE, GATEWAY, IDLE, RESOLVER, SERVED, SSH_PEER, frame, known_parties
 from tests.support.lab.flood_plan import SourceGroup
 from tests.support.lab.topology import Victim
+from tests.support.protection import NO_CHALLENGES
 
 pytestmark = pytest.mark.kernel
 
@@ -23,7 +24,7 @@ def test_whoever_is_framed_keeps_what_he_has_and_the_known_get_new_connections_t
     lab.serve()
     monkeypatch.setenv("SSH_CONNECTION", f"{SSH_PEER} 50000 192.0.2.2 22")
     with known_parties(lab):
-        agent = lab.agent()
+        agent = lab.agent(NO_CHALLENGES)
         agent.start("--enforce")
         framing = frame(lab, agent, around)
     print(f"\n{framing}")

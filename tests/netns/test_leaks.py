@@ -7,7 +7,15 @@ import pytest
 from tests.support.lab.agent import Agent
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
-from tests.support.protection import SHAPES, SMALL_PPS, attackers, flood_of, wait_for_bans, wait_for_relief
+from tests.support.protection import (
+    NO_CHALLENGES,
+    SHAPES,
+    SMALL_PPS,
+    attackers,
+    flood_of,
+    wait_for_bans,
+    wait_for_relief,
+)
 
 pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
@@ -21,7 +29,7 @@ def leaks(agent: Agent) -> list[str]:
 
 def test_an_accept_rule_ahead_of_our_jump_is_told_as_the_cause_and_not_fought(lab: Lab) -> None:
     lab.serve()
-    agent = lab.agent()
+    agent = lab.agent(NO_CHALLENGES)
     agent.start("--enforce")
     meter, flood = lab.start_meter(), lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
     wait_for_relief(meter, flood)

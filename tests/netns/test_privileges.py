@@ -45,7 +45,7 @@ def test_an_agent_keeps_what_it_needs_and_no_thread_of_it_more(
 ) -> None:
     agent = lab.agent(config)
     agent.start(*flags, *(("--record", str(lab.workdir / "x.rec")) if enforces else ()))
-    wanted = mask(needed(enforces=enforces, enters_containers=enters))
+    wanted = mask(needed(enforces=enforces, enters_containers=enters, challenges=True))
     found = capabilities(agent)
     assert found["CapEff"] == found["CapPrm"] == {wanted}
     assert found["CapInh"] == found["CapAmb"] == {0}

@@ -195,6 +195,14 @@ def test_without_login_records_an_authenticated_sshd_session_names_its_peer_and_
 
 
 @in_own_network
+def test_a_session_outlives_the_upgrade_of_sshd(tmp_path: Path) -> None:
+    """Its program is "/usr/sbin/sshd (deleted)" then: who had logged in before was protected no longer."""
+    with sshd_session("sshd: alice@pts/0", tmp_path):
+        (tmp_path / "sshd").unlink()
+        assert peers_without_login_records(tmp_path).keys() == {"127.0.0.81"}
+
+
+@in_own_network
 @pytest.mark.parametrize("title", ["sshd: alice [priv]", "sshd: unknown [net]", "sshd: [accepted]"])
 def test_a_connection_to_the_ssh_port_that_has_not_logged_in_protects_nobody(title: str, tmp_path: Path) -> None:
     """Anyone may open one: it would be immunity for a handshake."""

@@ -10,7 +10,15 @@ from tests.support.lab.agent import Agent
 from tests.support.lab.flood_plan import hosts
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
-from tests.support.protection import SMALL_PPS, banned, flood_of, scattered, wait_for_bans, wait_for_relief
+from tests.support.protection import (
+    NO_CHALLENGES,
+    SMALL_PPS,
+    banned,
+    flood_of,
+    scattered,
+    wait_for_bans,
+    wait_for_relief,
+)
 
 pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
@@ -22,7 +30,7 @@ READ_BACK = timedelta(seconds=6)
 
 def test_orders_beside_an_enforcing_agent_are_kept_and_every_verb_makes_sense(lab: Lab) -> None:
     lab.serve()
-    agent = lab.agent()
+    agent = lab.agent(NO_CHALLENGES)
     agent.start("--enforce")
     assert agent.verb("ban", BY_HAND, "--for", "10m", "--reason", "a person says so").returncode == 0
     meter, flood = lab.start_meter(), lab.start_flood(flood_of(hosts(*SOURCES), pps=SMALL_PPS))

@@ -11,7 +11,7 @@ from tests.support.lab.connection_plan import ConnectionPlan, attacker_sources
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.lab.snapshot import differences, firewall_snapshot
-from tests.support.protection import LONGEST_S, SHAPES, attackers, banned, connects, flood_of
+from tests.support.protection import LONGEST_S, NO_CHALLENGES, SHAPES, attackers, banned, connects, flood_of
 
 pytestmark = pytest.mark.kernel
 
@@ -60,7 +60,7 @@ def test_a_dry_run_changes_nothing_in_the_kernel_and_names_whom_enforcement_bans
     lab.serve()
     meter = lab.start_meter()
     before = kernel_of(lab)
-    dry_run = lab.agent(name="dry-run")
+    dry_run = lab.agent(NO_CHALLENGES, name="dry-run")
     dry_run.start("--dry-run")
     flood = lab.start_flood(flood_of(*GROUPS, pps=30_000))
     holders = [lab.start_connections(plan(sources)) for sources in FLOODERS]
@@ -73,7 +73,7 @@ def test_a_dry_run_changes_nothing_in_the_kernel_and_names_whom_enforcement_bans
     dry_run.stop()
     assert kernel_of(lab) == before, "a dry-run that ends leaves something behind"
 
-    enforcing = lab.agent(name="enforcing")
+    enforcing = lab.agent(NO_CHALLENGES, name="enforcing")
     enforcing.start("--enforce")
     wait_for(lambda: banned(enforcing).keys() >= EXPECTED, "all bans", 30, every=0.3)
     assert flood.running

@@ -12,6 +12,7 @@ from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.lab.topology import Victim
 from tests.support.protection import (
+    NO_CHALLENGES,
     SHAPES,
     attackers,
     banned,
@@ -56,7 +57,7 @@ def test_floods_of_few_sources_are_stopped_while_they_go_on_and_clients_are_serv
 
 def test_a_flood_of_random_sources_bans_nobody_and_is_called_spoofed_and_clients_are_served(lab: Lab) -> None:
     lab.serve()
-    agent = lab.agent()
+    agent = lab.agent(NO_CHALLENGES)
     agent.start("--enforce")
     meter, clients = lab.start_meter(), lab.start_clients(steady(duration_s=60))
     flood = lab.start_flood(flood_of(anywhere(4)))

@@ -13,6 +13,7 @@ from tests.support.lab.flood_plan import hosts
 from tests.support.lab.lab import Lab, Meter
 from tests.support.lab.programs import wait_for
 from tests.support.protection import (
+    NO_CHALLENGES,
     SHAPES,
     SMALL_PPS,
     attackers,
@@ -186,7 +187,7 @@ done
 def test_bans_are_applied_while_other_programs_change_the_same_tables_all_the_time(lab: Lab, tmp_path: Path) -> None:
     """One takes the lock that iptables takes; the other does not, so that tables change between our read and write."""
     lab.serve()
-    agent = lab.agent()
+    agent = lab.agent(NO_CHALLENGES)
     agent.start("--enforce")
     locks = {"polite": "/run/xtables.lock", "rude": str(tmp_path / "a-lock-that-nobody-else-takes")}
     others = [lab.start(lab.victim, ["sh", "-c", BUSY, "busy", lock, name], name) for name, lock in locks.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.support.lab.flood_plan import hosts
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 from tests.support.protection import (
+    NO_CHALLENGES,
     SHAPES,
     SMALL_PPS,
     attackers,
@@ -37,14 +39,21 @@ RENEWED_S = 3.0
 """So close to its end, and closer, a ban whose source floods on is made anew by an agent that runs."""
 
 
+PASSES_PPS: Final = 30.0
+"""What reaches the listener of a challenged flood: one SYN in 100 ms on each of two CPUs, by family."""
+
+
+@pytest.mark.parametrize(
+    ("config", "most_pps"), [(NO_CHALLENGES, 0.0), ("", 2 * PASSES_PPS)], ids=["drops", "challenges"]
+)
 def test_bans_outlive_a_killed_agent_are_adopted_without_a_gap_and_end_on_time_with_nobody_there(
-    lab: Lab, tmp_path: Path
+    lab: Lab, tmp_path: Path, config: str, most_pps: float
 ) -> None:
     pack = tmp_path / "short.toml"
     pack.write_text(SHORT_BANS)
     lab.serve()
     meter = lab.start_meter()
-    agent = lab.agent(f'policies = ["{pack}"]\n')
+    agent = lab.agent(f'policies = ["{pack}"]\n{config}')
     agent.start("--enforce")
     few, one_64 = hosts(*scattered(8)), SHAPES["one IPv6 /64"][0](0)
     flood = lab.start_flood(flood_of(few, one_64, pps=2 * SMALL_PPS))
@@ -68,8 +77,10 @@ def test_bans_outlive_a_killed_agent_are_adopted_without_a_gap_and_end_on_time_w
     assert flood.running, "the flood ended before it had been looked at"
     reach = meter.reach()
     assert reach.offered_pps(killed_at, restarted_until) > 1.8 * SMALL_PPS
-    assert reach.reached_pps(killed_at, restarted_until) == 0, "a gap opened when the agent was killed or came back"
-    assert reach.reached_pps(restarted_until, first_end - EDGE_S) == 0, "a ban ended early"
+    assert reach.reached_pps(killed_at, restarted_until) <= most_pps, (
+        "a gap opened when the agent was killed or came back"
+    )
+    assert reach.reached_pps(restarted_until, first_end - EDGE_S) <= most_pps, "a ban ended early"
     assert reach.share(last_end + EDGE_S, reach.at[-1]) > 0.9, "a ban outlived its expiry"
     assert banned(agent) == {}
     assert [ban["active"] for ban in agent.ask("report")["bans"]] == [False] * len(expected)

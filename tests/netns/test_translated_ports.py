@@ -27,7 +27,7 @@ REDIRECTS = {
     "iptables-nft DNAT": "iptables-nft -t nat -A PREROUTING -p tcp --dport {port} -j DNAT --to-destination {host}:80",
     "nft map of IPv6": "nft add table inet n;"
     " nft add chain inet n pre '{{ type nat hook prerouting priority -100; }}';"
-    " nft add rule inet n pre redirect to :tcp dport map '{{ {port} : 80, 9443 : 443 }}'",
+    " nft add rule inet n pre meta l4proto tcp redirect to :tcp dport map '{{ {port} : 80, 9443 : 443 }}'",
 }
 
 

@@ -26,6 +26,7 @@ from tests.support.lab.snapshot import differences, firewall_snapshot
 pytestmark = [pytest.mark.deb, pytest.mark.timeout(600)]
 
 SUITE = os.environ.get("SUITE", "")
+COMMIT = subprocess.run(["git", "-C", REPOSITORY, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
 NEXT = f"{__version__}+next"
 BANNED = "203.0.113.7"
 FOR_GOOD = "2001:db8:7::/48"
@@ -45,9 +46,11 @@ def built(root: Path) -> Path:
         return REPOSITORY / said.split()[-1]
     into.mkdir(exist_ok=True)
     with Debian(root, SUITE, ("ca-certificates", "git")) as debian:
-        subprocess.run(["git", "clone", "-q", REPOSITORY, debian.root / "root/synguard"], check=True)
+        clone = debian.root / "root/synguard"
+        subprocess.run(["git", "clone", "-q", REPOSITORY, clone], check=True)
+        subprocess.run(["git", "-C", clone, "checkout", "-q", COMMIT], check=True)
         said = debian.run("cd synguard && .ci/system-packages --for-deb && .ci/deb/build", timeout=1200).stdout
-        return Path(shutil.copy(debian.root / "root/synguard" / said.split()[-1], into))
+        return Path(shutil.copy(clone / said.split()[-1], into))
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
 from ipaddress import IPv4Network, IPv6Network
+from itertools import islice
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.addresses import Network, NetworkIndex, covers, format_network, overlaps, parse_network
+from synguard.compact_networks import compact_network
 
 
 def v4(value: int, length: int) -> Network:
@@ -29,6 +33,25 @@ NETWORKS = st.one_of(
 def test_a_network_is_read_back_from_what_people_are_told(network: Network) -> None:
     assert parse_network(format_network(network)) == network
     assert parse_network(str(network)) == network
+
+
+@given(NETWORKS, NETWORKS)
+def test_a_compact_network_is_as_any_other(one: Network, other: Network) -> None:
+    compact = compact_network(one.version, int(one.network_address), one.prefixlen)
+    assert compact == one == pickle.loads(pickle.dumps(compact)) == deepcopy(compact)
+    assert hash(compact) == hash(one)
+    assert (str(compact), format_network(compact)) == (str(one), format_network(one))
+    assert (compact == other, other == compact) == (one == other, one == other)
+    assert (covers(compact, other), covers(other, compact)) == (covers(one, other), covers(other, one))
+    assert (compact.broadcast_address, compact.num_addresses) == (one.broadcast_address, one.num_addresses)
+    assert list(islice(compact.hosts(), 3)) == list(islice(one.hosts(), 3))
+    assert one.network_address in compact
+    if one.prefixlen:
+        assert compact.supernet() == one.supernet()
+    if one.prefixlen < one.max_prefixlen:
+        assert list(compact.subnets()) == list(one.subnets())
+    if one.version == other.version:
+        assert (compact < other, other < compact) == (one < other, other < one)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 32))

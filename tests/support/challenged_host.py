@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 from collections.abc import Callable, Iterable
@@ -33,7 +34,10 @@ class ChallengedHost:
     """The middle host of a `FirewallNet`, with the program at the interface that its clients come in by."""
 
     def __init__(self, net: FirewallNet, interfaces: Callable[[], Iterable[int]] | None = None) -> None:
+        """Make one of a net's host; whoever sends in that net does so from one CPU: each lets a first SYN pass."""
         self.net = net
+        for thread in (net.peer, net.host):
+            thread.call(_stay_on_one_cpu)
         self._interfaces = interfaces or (lambda: {socket.if_nametoindex("left")})
         self.plane = net.host.call(lambda: ChallengePlane(now, lambda: set(self._interfaces()), 100.0))
         self._listeners: list[socket.socket] = []
@@ -117,6 +121,10 @@ class ChallengedHost:
         """Remove the program."""
         self.begin()
         self.net.host.call(self.plane.flush)
+
+
+def _stay_on_one_cpu() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}

@@ -25,6 +25,8 @@ SMALL_PPS: Final = 2_000
 LONGEST_S: Final = 60.0
 """No flood here goes on for longer; every one is stopped once what was to be seen has been seen."""
 RELIEF_PATIENCE_S: Final = 20.0
+NO_CHALLENGES: Final = 'challenge.enabled = "off"\n'
+"""The config of an agent that has bans alone, as on a host where no challenge works; ahead of every table."""
 RATE: Final = 60.0
 """Legitimate connections a second."""
 ONE_64: Final = "2001:db8:bad:1::/64"

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synguard.decision.bans import OFFENDERS_REMEMBERED, ActiveBans, RepeatOffenders, ban_seconds
+from synguard.decision.ban_times import OFFENDERS_REMEMBERED, RepeatOffenders, ban_seconds
+from synguard.decision.bans import ActiveBans
 from synguard.model import Action, Ban, Origin, Scope
 from synguard.policy.models import BanTimes
 from tests.support.manual_clock import START

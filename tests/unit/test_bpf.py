@@ -2,6 +2,7 @@ import struct
 
 import pytest
 
+from synguard.readings import EVERY_PORT
 from synguard.sensors.bpf import MAX_PORTS, Op, assemble, nothing, syns
 
 RET = 0x06
@@ -16,6 +17,10 @@ def instructions(program: bytes) -> list[tuple[int, int, int, int]]:
 def test_labels_become_distances_from_the_next_instruction() -> None:
     program = assemble([Op(JEQ, 6, then="yes", otherwise="no"), Op(JA, then="no"), "yes", Op(RET, 1), "no", Op(RET)])
     assert instructions(program) == [(JEQ, 1, 2, 6), (JA, 0, 0, 1), (RET, 0, 0, 1), (RET, 0, 0, 0)]
+
+
+def test_every_port_is_no_comparison() -> None:
+    assert syns(4, 1, EVERY_PORT) == syns(4, 1, None)
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ def test_an_obstacle_for_all_ports_leaves_nothing_that_works() -> None:
     ]
 
 
-def test_before_challenges_are_switched_on_obstacles_are_said_and_warn_of_nothing() -> None:
-    found, _ = findings(RULE, config=Config())
+def test_where_challenges_are_switched_off_obstacles_are_said_and_warn_of_nothing() -> None:
+    found, _ = findings(RULE, config=Config(challenge=Challenge(enabled="off")))
     assert {one.level for one in found} == {Level.OK}
     assert found[0].fix == RULE.fix
     assert all(one.reason.startswith("switched off (challenge.enabled)") for one in found)

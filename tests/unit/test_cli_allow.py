@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -187,3 +188,33 @@ def test_the_agent_reads_anew_at_its_next_tick_when_the_file_was_written(tmp_pat
     assert len(reads) == 2
     scheduler.protected(0.6 + every, {})
     assert len(reads) == 3
+
+
+def test_host_names_are_followed_by_a_verb_and_keep_what_cannot_be_looked_up(
+    host: CliHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"vpn.example.net": ["198.51.100.7", "2001:db8::7"], "gone.example.net": ["198.51.100.9"]}
+
+    def look_up(name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if name not in answers:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(0, 0, 0, "", (address, 0)) for address in answers[name] * 2]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    host.run("allow", "add", "192.0.2.10", "--comment", "kept")
+    assert host.run("allow", "add", *answers, "--resolve", "--comment", "mine", "--for", "7d").code == 0
+    assert added(host)["198.51.100.7/32"] == "synguard allow: vpn.example.net: mine"
+    answers |= {"vpn.example.net": ["198.51.100.8"]}
+    del answers["gone.example.net"]
+    told = host.run("allow", "resolve")
+    assert (told.code, "gone.example.net cannot be looked up" in told.err) == (1, True)
+    assert set(added(host)) == {"192.0.2.10/32", "198.51.100.8/32", "198.51.100.9/32"}
+    entry = next(one for one in read_added(host.base / "allow.added.txt") if str(one.network) == "198.51.100.8/32")
+    assert (entry.name, entry.comment, entry.until is not None) == ("vpn.example.net", "mine", True)
+    written = (host.base / "allow.added.txt").stat().st_mtime_ns
+    assert host.run("allow", "resolve", "--json").json["failed"].keys() == {"gone.example.net"}
+    assert (host.base / "allow.added.txt").stat().st_mtime_ns == written
+    assert host.run("allow", "remove", "vpn.example.net").code == 0
+    assert set(added(host)) == {"192.0.2.10/32", "198.51.100.9/32"}
+    for bad in ("-x", "a b", "x" * 300):
+        assert host.run("allow", "add", "--resolve", "--", bad).code == 1

@@ -193,6 +193,7 @@ def test_bans_whose_rules_are_gone_are_not_in_the_kernel_whatever_its_sets_hold(
     """A flush of the table leaves the members of our sets: `bans` and `why` said banned while the source connected."""
     host.run("ban", "203.0.113.7")
     assert host.run("why", "203.0.113.7", "--json").json["banned"] is True
+    assert "      by hand\n      stopped by the set, see " in host.run("why", "203.0.113.7").out
     host.plane.damage("raw: the jump to SYNGUARD")
     listed = host.run("bans")
     assert "NOT IN KERNEL" in listed.out

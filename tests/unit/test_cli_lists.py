@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from synguard.addresses import parse_network
 from synguard.errors import NotPermittedError, PlaneError, SynguardError, UsageError
+from synguard.network_words import network_of_word
 from synguard.operator import lists
-from synguard.operator.list_formats import network_of_word
 from synguard.operator.lists import ListEntry, read_lists
 from synguard.readings import TcpState
 from tests.support.cli_host import GATEWAY, CliHost

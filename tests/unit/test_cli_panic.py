@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -215,6 +216,17 @@ def test_where_none_runs_the_installed_unit_is_started_else_the_program(
     places.units[0].mkdir()
     (places.units[0] / "synguard.service").touch()
     assert start_command(places) == commands_for(host.runtime, places).start == "systemctl start synguard"
+
+
+def test_in_a_container_of_its_own_the_agent_is_restarted_with_it(
+    host: CliHost, places: AgentPlaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synguard.status.agent_commands.agent_pid", lambda _: 1)
+    places.systemd.rmdir()
+    (tmp_path / ".dockerenv").touch()
+    inside = replace(places, in_container=(tmp_path / ".dockerenv",))
+    assert commands_for(host.runtime, inside).restart == "restart this container"
+    assert commands_for(host.runtime, replace(places, in_container=())).stop == "kill 1"
 
 
 def test_a_lock_that_is_only_looked_at_is_no_agent(host: CliHost) -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from synguard.decision.bans import RepeatOffenders
+from synguard.decision.ban_times import RepeatOffenders
 from synguard.decision.budget import BudgetGate
 from synguard.decision.evaluator import Evaluator
 from synguard.decision.evaluator_state import EvaluatorState

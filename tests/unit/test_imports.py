@@ -15,9 +15,10 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "synguard"
 
 LEAVES: dict[str, set[str]] = {
-    "errors": set(), "units": set(), "clock": set(), "addresses": set(), "plain": set(), "memory": set(),
-    "netlink": {"errors"}, "jsonable": {"addresses", "clock"},
-    "private": {"errors", "readers"}, "readers": set(), "programs": set(), "capabilities": {"errors", "logs"},
+    "errors": set(), "units": set(), "clock": set(), "addresses": {"compact_networks"}, "plain": set(), "memory": set(),
+    "compact_networks": set(), "network_words": {"addresses"}, "netlink": {"errors"},
+    "jsonable": {"addresses", "clock"}, "private": {"errors", "readers"}, "readers": set(), "programs": set(),
+    "capabilities": {"errors", "logs"},
 }  # fmt: skip
 WORDS = {"model": {"addresses"}, "readings": {"addresses"}}
 LOW = {*LEAVES, *WORDS, "policy"}
@@ -58,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 EXCEPTIONS = {"report": {"synguard.ledger.records"}}
 """Single modules beyond that: reports are about the ledger's records; how netlink is asked is written once."""
 
-PURE = {"model", "readings", "addresses", "units", "errors", "detector", "decision"}
+PURE = {"model", "readings", "addresses", "compact_networks", "units", "errors", "detector", "decision"}
 PURE_MAY_IMPORT = {
     "__future__", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum", "ipaddress", "itertools",
     "array", "math", "numpy", "random", "re", "typing",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from synguard.model import Action, Scope, SynHeader
+from synguard.model import Action, Ban, Scope, SynHeader
 from tests.support.bans import ban
 
 HEADER = SynHeader((33, 64), 64240, 1460, 0xDEADBEEF, 60)
@@ -36,3 +36,16 @@ def test_challenges_and_drops_of_one_header_are_for_the_program_and_the_rest_for
     assert ban("x", "0.0.0.0/0", action=Action.CHALLENGE).at_interface
     assert replace(ban("x", "0.0.0.0/0"), header=HEADER).at_interface
     assert not ban("x", "192.0.2.1").at_interface
+
+
+@pytest.mark.parametrize(
+    ("made", "effect", "standing", "would"),
+    [
+        (ban("a", "192.0.2.1"), "drop", "banned", "would ban"),
+        (ban("a", "192.0.2.1", action=Action.LIMIT), "limit", "challenged", "would challenge"),
+        (replace(ban("a", "0.0.0.0/0"), header=HEADER), "drop header", "header dropped", "would drop header"),
+    ],
+)
+def test_a_ban_says_what_it_does_and_how_its_target_fares(made: Ban, effect: str, standing: str, would: str) -> None:
+    """A challenge of everybody was logged as ``banned 0.0.0.0/0``."""
+    assert (made.effect, made.standing, replace(made, dry_run=True).standing) == (effect, standing, would)

@@ -18,6 +18,7 @@ import pytest
 from tenacity import RetryCallState, Retrying, wait_none
 
 from synguard.notify import template
+from synguard.notify.deliver import how_to_install
 from synguard.notify.dispatcher import PATIENCE_S, TRIES, WAIT, WAITING, Dispatcher, Worker
 from synguard.notify.message import About, AttackFigures, Message
 from synguard.notify.sender import COMMAND, DEADLINE_S, Sender
@@ -64,7 +65,7 @@ def test_a_webhook_is_sent_the_documented_body() -> None:
             "text": "web1: SYN flood began\n"
             "since 2026-11-22 14:05:16 UTC, on port 80 (nginx)\n"
             "2 bans, 0 spared\n"
-            "peak 129 half-open, 10023 SYN/s\n"
+            "peak 129 half-open, 10,023 SYN/s\n"
             "clients are served: 18 handshakes/s complete\n"
             "what to do: nothing, bans end by themselves\n"
             "look: synguard status",
@@ -187,7 +188,7 @@ def test_without_the_library_it_says_how_to_install_it(tmp_path: Path) -> None:
     errand = {"url": f"mailto://ops:{SECRET}@mx", "body": {}, "key": None, "timestamp": "0"}
     done = subprocess.run([sys.executable, "-c", code], input=json.dumps(errand), capture_output=True, text=True)
     said = json.loads(done.stdout)
-    assert said["answer"] == "mailto:// needs a library that is not installed: pip install 'synguard[notify]'"
+    assert said["answer"] == "mailto:// needs a library that is not installed: " + how_to_install()
     assert not said["later"]
 
 

@@ -236,5 +236,5 @@ def test_whatever_the_readings_hold_is_recorded() -> None:
     not_of_the_network = {"cpu"}
     assert {item.name for item in fields(Readings)} - not_of_the_network <= TickHead.model_fields.keys()
     assert {item.name for item in fields(Listener)} <= ListenerHead.model_fields.keys()
-    not_decided_by = {"gaps", "parts"}
+    not_decided_by = {"gaps", "parts", "embedding"}
     assert {item.name for item in fields(Protected)} - not_decided_by <= ProtectedHead.model_fields.keys()

@@ -45,12 +45,17 @@ def test_systemd_finds_no_fault_in_the_unit(unit: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_systemd_finds_no_fault_in_the_timer_of_the_report(tmp_path: Path) -> None:
-    for name in ("synguard-report.service", "synguard-report.timer"):
+def test_systemd_finds_no_fault_in_the_timers(tmp_path: Path) -> None:
+    for name in (
+        "synguard-report.service",
+        "synguard-report.timer",
+        "synguard-resolve.service",
+        "synguard-resolve.timer",
+    ):
         text = UNIT.with_name(name).read_text(encoding="utf-8")
         program = Path(sys.executable).with_name("synguard")
         (tmp_path / name).write_text(text.replace("ExecStart=synguard", f"ExecStart={program}"), encoding="utf-8")
-    done = analyze("verify", "--man=no", tmp_path / "synguard-report.timer")
+    done = analyze("verify", "--man=no", tmp_path / "synguard-report.timer", tmp_path / "synguard-resolve.timer")
     assert (done.returncode, done.stderr) == (0, "")
 
 

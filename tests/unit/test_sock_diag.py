@@ -15,7 +15,7 @@ from synguard.readings import TcpState
 from synguard.sensors import psutil_tables
 from synguard.sensors.inet_diag import UnavailableError
 from synguard.sensors.sock_diag import ATTEMPTS, SockDiag
-from synguard.sensors.sockets import SocketTables
+from synguard.sensors.sockets import STANDS_FOR_S, SocketTables
 from tests.support.diag_messages import Answer, PlayedSocket, done, refused, row
 
 HALF_OPEN = frozenset({TcpState.SYN_RECV})
@@ -150,6 +150,22 @@ def test_one_moment_reads_the_listeners_once_and_half_open_sockets_with_them() -
     sockets.connections(5.0)
     assert [listener.port for listener in sockets.listeners(5.0)] == [443]
     assert len(kernel.sockets[0].requests) == 2
+
+
+def test_a_table_stands_while_no_segment_comes_and_nothing_is_half_open() -> None:
+    listen: Answer = lambda sequence: row(sequence, state=10, local_port=443) + done(sequence)  # noqa: E731
+    waiting: Answer = lambda sequence: (  # noqa: E731
+        row(sequence, state=10, local_port=443) + row(sequence, local_port=443) + done(sequence)
+    )
+    kernel, arrived = Kernel([listen, listen, listen, waiting, waiting]), [7]
+    sockets = SocketTables(SockDiag(kernel), arrived=lambda: arrived[0])
+    dumps = []
+    for now, segments in ((0.0, 7), (1.0, 7), (2.0, 8), (2.0 + STANDS_FOR_S, 8), (8.0, 9), (9.0, 9)):
+        arrived[0] = segments
+        half_open = sockets.half_open(now)
+        assert [one.port for one in sockets.listeners(now)] == [443]
+        dumps.append((len(half_open.table), len(kernel.sockets[0].requests)))
+    assert dumps == [(0, 1), (0, 1), (0, 2), (0, 3), (1, 4), (1, 5)]
 
 
 def many(count: int, *half_open: int) -> Answer:

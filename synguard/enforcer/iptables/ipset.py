@@ -50,17 +50,20 @@ def check() -> None:
 
 
 def save(most: int | None = None) -> SavedSets:
-    """Return what our sets hold, which are meant for ``most`` members.
-
-    One process where all of the frame's sets are there, two otherwise.
-    """
-    lines = _save(list(SET_NAMES))
-    if lines is None:
-        lines = _save([name for name in names() if name in SET_NAMES])
-    if lines is None:
-        raise PlaneError("reading our ipsets", "they kept vanishing while we looked; is another program removing them?")
+    """Return what our sets hold, which are meant for ``most`` members."""
+    text = saved_text()
     with many_objects():
-        return parse_save(lines, most)
+        return parse_save(text.splitlines(), most)
+
+
+def saved_text() -> str:
+    """Return what ``ipset save`` prints of our sets; one process where all of the frame's are there, two otherwise."""
+    text = _save(list(SET_NAMES))
+    if text is None:
+        text = _save([name for name in names() if name in SET_NAMES])
+    if text is None:
+        raise PlaneError("reading our ipsets", "they kept vanishing while we looked; is another program removing them?")
+    return text
 
 
 def save_in_pieces(most: int | None = None) -> Generator[None, None, SavedSets]:
@@ -111,11 +114,11 @@ def destroy(name: str) -> str | None:
     return None
 
 
-def _save(wanted: Sequence[str]) -> list[str] | None:
+def _save(wanted: Sequence[str]) -> str | None:
     if not wanted:
-        return []
+        return ""
     try:
-        return _run(["restore"], [f"save {name}" for name in wanted]).splitlines()
+        return _run(["restore"], [f"save {name}" for name in wanted])
     except IpsetFailedError as error:
         if "does not exist" in error.detail:
             return None

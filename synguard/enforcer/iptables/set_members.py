@@ -12,7 +12,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network
 from itertools import pairwise
 from typing import Final
 
@@ -34,6 +33,7 @@ from synguard.enforcer.names import (
 from synguard.enforcer.plane import Actual, Delta
 from synguard.memory import at_once
 from synguard.model import Ban, Hits, KernelBan
+from synguard.network_words import network_of_word
 
 MAX_ELEMENTS: Final = 131_072
 """Members a set may hold. More costs kernel memory (about 200 bytes each with comment), less turns bans away."""
@@ -266,8 +266,10 @@ def _take(saved: SavedSets, group: _Group, ports: tuple[int, ...], hits: Hits) -
     name, network, comment = group
     kind, family = SET_NAMES[name]
     try:
-        target = IPv4Network(network) if family == 4 else IPv6Network(network)
-    except ValueError:  # no such member can be in a set; what cannot be read is not ours
+        target = network_of_word(network)
+    except ValueError:
+        target = None
+    if target is None or target.version != family:  # nothing of ours looks so
         saved.foreign.append(f"{network[:60]} in set {name}")
         return
     saved.take(kind, target, comment, ports, hits, name)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, Final
 
+from synguard.addresses import format_network
 from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush
-from synguard.enforcer.iptables import ipset, set_members
+from synguard.enforcer.iptables import ipset, set_members, set_test
 from synguard.enforcer.iptables.chains import edit, mend
 from synguard.enforcer.iptables.rules import Rule, tables
-from synguard.enforcer.iptables.set_members import frame_lines, lines_by_set, member_lines
+from synguard.enforcer.iptables.saved_text import stopped_in
+from synguard.enforcer.iptables.set_members import SavedSets, frame_lines, lines_by_set, member_lines
 from synguard.enforcer.iptables.tables import check_tables, look_over, show_chains
 from synguard.enforcer.iptables.xtables import families_here
 from synguard.enforcer.limits import ensure_possible
-from synguard.enforcer.plane import Actual, Delta
+from synguard.enforcer.plane import Actual, Delta, Stopped
 from synguard.memory import many_objects
 from synguard.model import Ban, KernelBan
 
@@ -51,6 +54,23 @@ class IptablesSetsPlane:
         saved = ipset.save(self.ceiling)
         missing, foreign = look_over(self._tables)
         return saved.actual(missing, foreign)
+
+    def stopped(self) -> Stopped:
+        """Return what the sets stop, from the text of one read-back."""
+        text = ipset.saved_text()
+        heads = SavedSets(most=self.ceiling)
+        heads.headers = {line.split(" ", 2)[1]: line for line in text.splitlines() if line.startswith("create ")}
+        return self._with_frame(stopped_in(text), [f"set {name}" for name in heads.unfit])
+
+    def stopped_of(self, bans: Iterable[Ban]) -> Stopped:
+        """Return which of these bans the sets stop: each member is asked for."""
+        asked = [(ban, set_members.place(ban)[0]) for ban in bans if not ban.at_interface]
+        there = set_test.held(asked)
+        return self._with_frame(Stopped({format_network(ban.target) for ban, _ in asked if ban.id in there}))
+
+    def _with_frame(self, found: Stopped, gone: Sequence[str] = ()) -> Stopped:
+        missing = (*gone, *look_over(self._tables)[0])
+        return replace(found, targets=frozenset() if missing else found.targets, missing=missing)
 
     def read_in_pieces(self) -> Generator[None, None, Actual]:
         """Read back the same, a piece each time it is asked."""

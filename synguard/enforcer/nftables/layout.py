@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final
+from typing import Final, TypeAlias
 
 from synguard.addresses import Network
 from synguard.enforcer.names import FAMILIES, Family, Kind, family_of, frame_comment, kind_of
@@ -99,6 +99,10 @@ class FixedRule:
         return f'{self.text} comment "{self.comment}"'
 
 
+Slot: TypeAlias = tuple[SetId, str]
+"""One element: its set and its key as text."""
+
+
 def set_for(ban: Ban | KernelBan) -> SetId:
     """Return which set holds a ban."""
     return _known(kind_of(ban), family_of(ban.target), ban.target.prefixlen)
@@ -161,23 +165,6 @@ def fixed_chains() -> dict[str, tuple[FixedRule, ...]]:
 FIXED: Final = fixed_chains()
 CHAINS: Final = (*kind_chains(), *FIXED)
 """All our chains, in an order in which they can be made."""
-
-
-def chain_line(chain: str) -> str:
-    """Return the line that makes a chain."""
-    hook = f" {{ {base_line(chain)} }}" if chain in BASES else ""
-    return f"add chain {TABLE} {chain}{hook}"
-
-
-def base_line(chain: str) -> str:
-    """Return what makes a base chain one, as it is put in."""
-    hook, priority = BASES[chain]
-    return f"type filter hook {hook} priority {priority}; policy accept;"
-
-
-def set_line(one: SetId, most: int | None = None) -> str:
-    """Return the line that makes a set for ``most`` members, and fails if it is there."""
-    return f"create set {TABLE} {one.name} {{ {'; '.join((*one.lines, f'size {most or MAX_ELEMENTS}'))}; }}"
 
 
 def _verdict(kind: Kind) -> str:

@@ -1,4 +1,4 @@
-"""What is there of our table's frame, as the kernel tells it; and the lines that mend it.
+"""What is there of our table's frame, as the kernel tells it.
 
 The kernel is asked for our own table alone, and for what things are, not for their text: listings differ between
 releases of the ``nft`` tool, and one of them may fail at somebody else's table.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,9 +23,7 @@ from synguard.enforcer.nftables.layout import (
     TABLE,
     FixedRule,
     SetId,
-    chain_line,
     set_id,
-    set_line,
 )
 from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, channel, comment_in
 from synguard.errors import ChangedUnderneathError
@@ -100,42 +98,6 @@ class TableFrame:
         if chain in FIXED:
             return FIXED[chain]
         return tuple(one.rule for one in sorted({*self.sets, *coming}) if one.chain == chain)
-
-    def lines(self, coming: set[SetId]) -> Iterator[str]:
-        """Yield what makes the frame whole, and the ``coming`` sets with their rules."""
-        if self.unfit:
-            yield f"delete table {TABLE}"
-            yield from TableFrame(most=self.most).lines(coming)
-            return
-        if not self.present:
-            yield f"add table {TABLE}"
-        yield from (chain_line(chain) for chain in CHAINS if chain not in self.chains)
-        yield from (set_line(one, self.most) for one in sorted(coming - self.sets))
-        for chain in CHAINS:
-            yield from self._rule_lines(chain, coming) if chain not in FIXED else self._fixed_lines(chain)
-
-    def _fixed_lines(self, chain: str) -> Iterator[str]:
-        """Yield what puts the fixed rules at the head of a chain; foreign ones follow."""
-        found = [rule.comment for rule in self.rules[chain]]
-        if found == [rule.comment for rule in FIXED[chain]]:
-            return
-        yield from (_delete(chain, rule) for rule in self.rules[chain])
-        yield from (f"insert rule {TABLE} {chain} {rule}" for rule in reversed(FIXED[chain]))
-
-    def _rule_lines(self, chain: str, coming: set[SetId]) -> Iterator[str]:
-        """Yield what gives a chain one rule per set."""
-        wanted = {rule.comment: rule for rule in self.wanted_rules(chain, coming)}
-        for found in self.rules[chain]:
-            if wanted.pop(found.comment, None) is None:
-                yield _delete(chain, found)
-        yield from (f"add rule {TABLE} {chain} {rule}" for rule in wanted.values())
-
-    def removal(self, sets: Iterable[SetId]) -> Iterator[str]:
-        """Yield what removes sets together with their rules."""
-        for one in sets:
-            comment = one.rule.comment
-            yield from (_delete(one.chain, rule) for rule in self.rules[one.chain] if rule.comment == comment)
-            yield f"delete set {TABLE} {one.name}"
 
 
 def read_frame(most: int | None = None) -> TableFrame:
@@ -294,7 +256,3 @@ def _number(found: Mapping[int, bytes], kind: int) -> int:
     raw = found.get(kind, b"")
     size = len(raw)
     return _U32.unpack(raw)[0] if size == _U32.size else _U64.unpack(raw)[0] if size == _U64.size else 0
-
-
-def _delete(chain: str, rule: FoundRule) -> str:
-    return f"delete rule {TABLE} {chain} handle {rule.handle}"

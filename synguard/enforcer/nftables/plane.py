@@ -17,9 +17,10 @@ from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.names import Kind
 from synguard.enforcer.nftables import nft
 from synguard.enforcer.nftables.elements import elements_of, single_elements
-from synguard.enforcer.nftables.layout import MAX_ELEMENTS, NAME, TABLE, SetId, set_for
-from synguard.enforcer.nftables.members import Slot, element_lines, kept_slots, packed, sets_needed, take_elements
+from synguard.enforcer.nftables.layout import MAX_ELEMENTS, NAME, TABLE, SetId, Slot, set_for
+from synguard.enforcer.nftables.members import packed, take_elements
 from synguard.enforcer.nftables.parser import TableFrame, read_frame
+from synguard.enforcer.nftables.text import element_lines, frame_lines, kept_slots, removal_lines, sets_needed
 from synguard.enforcer.plane import Actual, Delta
 from synguard.errors import ChangedUnderneathError, PlaneError, PlaneUnavailableError
 from synguard.memory import many_objects
@@ -48,7 +49,7 @@ class NftablesPlane:
         """Return if capability, tool and kernel are there: the kernel makes our frame once, on trial, and drops it."""
         require_capabilities("CAP_NET_ADMIN")
         kinds = {SetId(Kind.ALL_DROP, 4, 24), SetId(Kind.PORT_REJECT, 6, 64)}
-        trial = [line.replace(TABLE, _TRIAL, 1) for line in TableFrame().lines(kinds)]
+        trial = [line.replace(TABLE, _TRIAL, 1) for line in frame_lines(TableFrame(), kinds)]
         try:
             nft.commit([*trial, f"delete table {_TRIAL}"], "setting up a table of nf_tables on trial")
         except PlaneUnavailableError:
@@ -111,7 +112,7 @@ class NftablesPlane:
         needed = sets_needed(change, now)
         there = frame.sets if frame.present and not frame.unfit else set()
         with many_objects():
-            lines = [*frame.lines(needed), *element_lines(change, now, there, counts, careful)]
+            lines = [*frame_lines(frame, needed), *element_lines(change, now, there, counts, careful)]
         try:
             nft.commit(lines, DOING)
         except ChangedUnderneathError:
@@ -140,7 +141,7 @@ class NftablesPlane:
             frame = read_frame(self.ceiling) if idle else TableFrame()
             for one in sorted(idle & frame.sets):
                 if not elements_of(NAME, one.name):
-                    nft.commit(list(frame.removal([one])), f"removing set {one.name}")
+                    nft.commit(list(removal_lines(frame, [one])), f"removing set {one.name}")
 
 
 def _counts(kept: list[Slot]) -> Mapping[Slot, Hits]:

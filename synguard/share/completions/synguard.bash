@@ -30,6 +30,7 @@ _synguard() {
         ',completion') path='completion' ;;
         'allow,add') path='allow add' ;;
         'allow,remove') path='allow remove' ;;
+        'allow,resolve') path='allow resolve' ;;
         'allow,list') path='allow list' ;;
         'policy,check') path='policy check' ;;
         'policy,show') path='policy show' ;;
@@ -80,6 +81,7 @@ _synguard() {
     'allow add,--for') words='30s 10m 1h 2h 1d' ;;
     'allow add,--config') compopt -o default 2>/dev/null; return ;;
     'allow remove,--config') compopt -o default 2>/dev/null; return ;;
+    'allow resolve,--config') compopt -o default 2>/dev/null; return ;;
     'allow list,--config') compopt -o default 2>/dev/null; return ;;
     'import,--for') words='30s 10m 1h 2h 1d' ;;
     'import,--config') compopt -o default 2>/dev/null; return ;;
@@ -133,8 +135,9 @@ _synguard() {
             'unban') words='--file --skip-faulty --all --yes -y --config --json -h --help' ;;
             'extend') words='--for --until --permanent --force --config --json -h --help' ;;
             'allow') words='-h --help' ;;
-            'allow add') words='--comment --for --force --config --json -h --help' ;;
+            'allow add') words='--comment --for --resolve --force --config --json -h --help' ;;
             'allow remove') words='--config --json -h --help' ;;
+            'allow resolve') words='--config --json -h --help' ;;
             'allow list') words='--config --json -h --help' ;;
             'import') words='--allow --for --dry-run --yes -y --config --json -h --help' ;;
             'review') words='--within --extend --still-hitting --release --quiet --apply-suggestions --make-permanent --yes -y --config --json -h --help' ;;
@@ -165,7 +168,7 @@ _synguard() {
             case "$path" in
             '') words='run status top bans ban unban extend allow import review report why enable connections policy notify fleet upstream doctor panic flush completion' ;;
             'unban') words=$(synguard completion --targets 2>/dev/null) ;;
-            'allow') words='add remove list' ;;
+            'allow') words='add remove resolve list' ;;
             'import') compopt -o default 2>/dev/null; return ;;
             'policy') words='check show replay suggest example' ;;
             'policy check') compopt -o default 2>/dev/null; return ;;

@@ -1,7 +1,7 @@
 # fish completion for synguard; written by `make man`; do not edit
 function __synguard_at --description 'Whether the words so far lead to this verb'
     set -l path
-    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'extend' 'allow' 'allow add' 'allow remove' 'allow list' 'import' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy check' 'policy show' 'policy replay' 'policy suggest' 'policy example' 'notify' 'notify test' 'notify show' 'fleet' 'upstream' 'upstream blackhole' 'upstream release' 'upstream show' 'doctor' 'panic' 'flush' 'completion'
+    set -l verbs 'run' 'status' 'top' 'bans' 'ban' 'unban' 'extend' 'allow' 'allow add' 'allow remove' 'allow resolve' 'allow list' 'import' 'review' 'report' 'why' 'enable' 'connections' 'policy' 'policy check' 'policy show' 'policy replay' 'policy suggest' 'policy example' 'notify' 'notify test' 'notify show' 'fleet' 'upstream' 'upstream blackhole' 'upstream release' 'upstream show' 'doctor' 'panic' 'flush' 'completion'
     for word in (commandline -opc)[2..]
         set -l longer (string trim -- "$path $word")
         contains -- "$longer" $verbs; and set path "$longer"
@@ -99,10 +99,12 @@ complete -c synguard -n '__synguard_at extend' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at extend' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at allow' -a add -d 'Add addresses or prefixes to the allow-list'
 complete -c synguard -n '__synguard_at allow' -a remove -d 'Take addresses or prefixes out of the allow-list'
+complete -c synguard -n '__synguard_at allow' -a resolve -d 'Look host names up again that were added with --resolve'
 complete -c synguard -n '__synguard_at allow' -a list -d 'List who is never banned'
 complete -c synguard -n '__synguard_at allow' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at allow add' -l comment -r -x -d 'Whose address it is, shown in lists'
 complete -c synguard -n '__synguard_at allow add' -l for -r -x -a '30s 10m 1h 2h 1d' -d 'Length of the entry: 30m, 8h, 7d, or permanent'
+complete -c synguard -n '__synguard_at allow add' -l resolve -d 'Targets are host names; see synguard allow resolve'
 complete -c synguard -n '__synguard_at allow add' -l force -d 'Allow prefixes wider than /8, or /32 for IPv6, too'
 complete -c synguard -n '__synguard_at allow add' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at allow add' -l json -d 'Print JSON'
@@ -110,6 +112,9 @@ complete -c synguard -n '__synguard_at allow add' -s h -l help -d 'Show the help
 complete -c synguard -n '__synguard_at allow remove' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at allow remove' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at allow remove' -s h -l help -d 'Show the help'
+complete -c synguard -n '__synguard_at allow resolve' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
+complete -c synguard -n '__synguard_at allow resolve' -l json -d 'Print JSON'
+complete -c synguard -n '__synguard_at allow resolve' -s h -l help -d 'Show the help'
 complete -c synguard -n '__synguard_at allow list' -l config -r -F -d 'Config file; else SYNGUARD_CONFIG, else the default'
 complete -c synguard -n '__synguard_at allow list' -l json -d 'Print JSON'
 complete -c synguard -n '__synguard_at allow list' -s h -l help -d 'Show the help'

