@@ -248,10 +248,10 @@ class SensorScheduler:
             self._around = around
 
     def _sampled_ports(self) -> frozenset[int]:
-        containers = self._sources.containers
-        if containers is None:
-            return self.ports
-        return EVERY_PORT if containers.blind else self.ports | containers.published()
+        if self._blind:
+            return EVERY_PORT
+        published = self._sources.containers.published() if self._sources.containers else frozenset()
+        return self.ports if published <= self.ports else self.ports | published
 
     def _sample(self, now: float, *, sampling: bool) -> SynSample | None:
         syns = self._sources.syns

@@ -6,11 +6,10 @@ import logging
 from dataclasses import replace
 from typing import Final, Protocol
 
-import numpy as np
-
 from synguard.errors import SensorError
 from synguard.logs import event
 from synguard.readings import Readings, SocketTable, concatenated
+from synguard.sensors.port_mask import port_mask
 
 log: Final = logging.getLogger(__name__)
 
@@ -82,10 +81,8 @@ class ShortLived:
             self._kept.append(table)
         if readings.connections is None:
             return readings
-        listening = np.zeros(1 << 16, np.bool_)
-        listening[list(served)] = True
         ended, self._kept = concatenated(self._kept), []
-        return replace(readings, ended=ended.where(listening[ended.local_port]))
+        return replace(readings, ended=ended.where(port_mask(served)[ended.local_port]))
 
     def close(self) -> None:
         """Stop listening."""

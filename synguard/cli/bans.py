@@ -34,11 +34,15 @@ def bans(
     expiring: Annotated[
         str | None, typer.Option("--expiring", metavar="TIME", help="Only bans that expire within TIME.")
     ] = None,
-    all_ended: Annotated[bool, typer.Option("--all-ended", help="Also bans that have ended; see --since.")] = False,
+    all_ended: Annotated[
+        bool, typer.Option("--all-ended", help="Also bans that have ended, of the last 24h; see --since.")
+    ] = False,
     since: Annotated[
-        str,
-        typer.Option("--since", metavar="WHEN", help="With --all-ended: bans made since WHEN: 24h, 7d or yesterday."),
-    ] = "24h",
+        str | None,
+        typer.Option(
+            "--since", metavar="WHEN", help="Bans made since, ended ones too: 24h, 7d or yesterday.  [default: 24h]"
+        ),
+    ] = None,
     target: Annotated[
         str | None, typer.Option("--target", metavar="TARGET", help="Only bans that share an address with TARGET.")
     ] = None,
@@ -66,7 +70,7 @@ def bans(
     Examples:
       synguard bans
       synguard bans --expiring 10m
-      synguard bans --all-ended --since 7d --sort packets --limit 20
+      synguard bans --since 7d --sort packets --limit 20
       synguard bans --target 203.0.113.0/24 --origin auto
       synguard bans --limit 50 --page 2
       synguard bans --json | jq -r '.[].target'
@@ -82,7 +86,7 @@ def bans(
 
     now = utcnow()
     choice = Choice(
-        begun_since=parameter_types.past(since, now) if all_ended else None,
+        begun_since=parameter_types.past(since or "24h", now) if all_ended or since else None,
         ending_by=None if soon_s is None else now + timedelta(seconds=soon_s),
         near=near,
         origin=origin,

@@ -80,6 +80,7 @@ OTHER_OPTIONS: Final = (
 """Options that mean the same, here or in other tools."""
 
 _NO_CHOICE: Final = re.compile(r"for '(?P<name>[^']*)': '(?P<given>.*?)' is not one of (?P<known>'.*')", re.DOTALL)
+_EXAMPLE: Final = re.compile(r"Examples:\s+(synguard \S[^\n]*?)(?:  |\n|$)")
 _VALIDATION: Final = (
     (re.compile(r"Input should be a valid integer.*"), "it wants a whole number"),
     (re.compile(r"Input should be "), "it should be "),
@@ -109,6 +110,9 @@ def usage_sentence(error: typer.TyperException) -> str:
     for found, ours in _VALIDATION:
         message = found.sub(ours, message)
     message = message[:1].lower() + message[1:]
+    example = _EXAMPLE.search(getattr(getattr(context, "command", None), "help", None) or "")
+    if message.startswith("missing argument") and example:
+        message = f"{message}, as in: {example[1]}"
     return message if message.endswith("?") or "--help" in message else f'{message}; see "{path} --help"'
 
 

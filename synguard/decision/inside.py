@@ -25,6 +25,8 @@ LEAST_SHARE: Final = 1 / 16
 """Share of a source's own limit below which nobody counts as heavy, however many neighbours there are."""
 LEAST: Final = {Signal.HALF_OPEN: 3.0, Signal.SYN_RATE: 5.0, Signal.CONNECTIONS: 3.0, Signal.CONNECTION_RATE: 3.0}
 """The same in absolute figures: what one honest client may have."""
+WHOLE: Final = 0.9
+"""Share of the narrower prefixes in one that is said to take part whole."""
 LEAST_ROWS: Final = 4
 """SYNs of a source that must have been seen before its rate is told from chance."""
 
@@ -38,16 +40,16 @@ class Inside:
         self._lengths = policy.prefixes.lengths(policy.prefixes.family_of(target))
         self._source = self._lengths[0] if target.prefixlen < self._lengths[0] else target.max_prefixlen
 
-    def fills(self) -> bool:
+    def fills(self, *, whole: bool) -> bool:
         """Return whether enough of a prefix takes part for it to be stopped as a whole.
 
         The first prefix (a /24) takes part with ``min_sources`` sources, a wider one if ``min_share`` of the narrower
-        ones in it do. One that its parts stand for is full.
+        ones in it do, or nearly all where it must be ``whole``. One that its parts stand for is full otherwise.
         """
         item, target = self._item, self._item.target
-        if item.joined or target.prefixlen >= self._lengths[min(1, len(self._lengths) - 1)]:
+        if (item.joined and not whole) or target.prefixlen >= self._lengths[min(1, len(self._lengths) - 1)]:
             return True
-        return any(self._full(members) for _, members in self._members(self._lengths[0]))
+        return any(self._full(members, whole=whole) for _, members in self._members(self._lengths[0]))
 
     def unproven_share(self, proven: ProvenPeers) -> float | None:
         """Return the share of the evidence that comes from addresses without a handshake; None where it is not known.
@@ -99,11 +101,13 @@ class Inside:
         usual = self._policy.limit_for(evidence.signal, target) or evidence.limit
         return max(own * evidence.limit / usual * LEAST_SHARE, LEAST[evidence.signal])
 
-    def _full(self, members: Members) -> bool:
+    def _full(self, members: Members, *, whole: bool) -> bool:
         rules, version, length = self._policy.prefixes, self._item.target.version, members.prefixlen
         high, low = members.runs.high, members.runs.low
         for wider in (each for each in self._lengths[1:] if each >= self._item.target.prefixlen):
             needed = rules.min_sources if length == self._lengths[0] else rules.narrower_for(length, wider)
+            if whole and length != self._lengths[0]:
+                needed = max(needed, round(WHOLE * 2 ** (length - wider)))
             parents = cut(high, low, version, wider)
             taking_part = parents.end - parents.start >= needed
             high, low, length = parents.high[taking_part], parents.low[taking_part], wider

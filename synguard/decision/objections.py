@@ -90,7 +90,7 @@ class Objections:
         """Return why a prefix is not stopped as a whole although it is over a limit, or nothing if it is."""
         if item.target.prefixlen == item.target.max_prefixlen:
             return ""
-        if not inside.fills():
+        if not inside.fills(whole=self.carried(item)):  # then nothing presses for a ban wider than what floods
             return "too little of it takes part"
         if not item.forgeable:
             light = inside.light(self._state.proven)

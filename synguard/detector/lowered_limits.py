@@ -25,16 +25,19 @@ NEARLY_FULL: Final = 0.25
 """Fill from which a listener is taken to be the one whose overflow the host-wide counters show."""
 STALLED_S: Final = 2.0
 """A service that left connections waiting at every look for so long does not accept as it should."""
-HEAVY_SHARE: Final = 1 / 8
+HEAVY_SHARE: Final = 1 / 32
 """Share of a stalled service's connections that a source may hold …"""
 PREFIX_SHARE: Final = 1 / 2
 """… and a /24 or /56."""
 MOST: Final = 0.75
 """Limits of a stalled service fall only if few sources, or one prefix, hold at least this share of its connections."""
 OTHERS: Final = 4
-"""Sources that are kept out by them, at least: of a proxy and its backend neither is helped by a ban."""
+"""Sources that are kept out by them, at least, and as many as they are: a ban helps neither a proxy's backend, nor the
+monitors beside many nodes of a proxy."""
 DENSER: Final = 4.0
-"""A prefix is to blame if each of its sources holds so many times what the others hold on average."""
+"""A prefix is to blame if each of its sources holds so many times what the others hold on average …"""
+HEAVIER: Final = 8.0
+"""… and sources by themselves if they hold so many times that."""
 LEAST_HELD: Final = 32.0
 """No limit of connections falls below this."""
 
@@ -90,7 +93,13 @@ def stalled_limits(rows: AddressRows, policy: Policy) -> Policy | None:
     held = _held(rows, policy)
     total = float(held.source.sum())
     heavy = held.source > HEAVY_SHARE * total
-    if held.source[heavy].sum() >= MOST * total and np.count_nonzero(~heavy) >= OTHERS:
+    few, others = int(heavy.sum()), int((~heavy).sum())
+    by_heavy = float(held.source[heavy].sum())
+    if (
+        by_heavy >= MOST * total
+        and others >= max(OTHERS, few)
+        and by_heavy * others >= HEAVIER * few * (total - by_heavy)
+    ):
         limit = max(HEAVY_SHARE * total, float(held.source.max()) / 2, LEAST_HELD)
         return policy.model_copy(update={"limits": _with_connections(policy.limits, min(own, limit))})
     whole = policy.prefix_limits.connections

@@ -10,7 +10,7 @@ from typing import Final
 from synguard.addresses import NetworkIndex, first_found, format_network, forms, one_party
 from synguard.doctor.findings import Finding
 from synguard.ledger.records import ActionRecord, BanRecord, FalsePositives, VerdictRecord
-from synguard.model import Incident, Mode, Origin, Scope, VerdictKind
+from synguard.model import Action, Incident, Mode, Origin, Scope, VerdictKind
 from synguard.readings import Protected
 from synguard.report.timeline import Timeline
 
@@ -93,6 +93,12 @@ def possible_false_positives_in(
         if not (ended_too or record.stands(now)):
             continue
         ban, word = record.ban, format_network(record.ban.target)
+        if ban.action is Action.CHALLENGE:  # refuses no one
+            continue
+        if ban.header is not None:
+            header = f"clients that were never served and whose SYNs bear the dropped header ({ban.header})"
+            found.setdefault(word, {})[header] = False
+            continue
         reasons = found.setdefault(word, {})
         party = first_found(parties.overlapping, forms(ban.target, protected.embedding))
         if party is not None:

@@ -127,7 +127,9 @@ def _sentences(account: Account) -> Iterator[str]:
     if not account.bans:
         yield "No target was banned or would have been."
     if account.spoofed:
-        yield ("A flood came from forged addresses: banning those would only hurt others; SYN cookies are what helps.")
+        yield (
+            "A flood came from forged addresses: banning those would only hurt others; challenges and SYN cookies help."
+        )
     health = health_seconds(account.timeline.stretches)
     if health.get(Health.DROPPED):
         lasted = format_duration(health[Health.DROPPED])

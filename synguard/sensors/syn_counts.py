@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from synguard.errors import SensorError, SynguardError
 from synguard.readings import BANNED_ONE_IN, EVERY_PORT, SynSample
+from synguard.sensors.port_mask import port_mask
 from synguard.sensors.syn_sampler import OneIn
 
 COUNTED_FOR_S: Final = 5.0
@@ -110,7 +111,7 @@ class CountedSyns:
             raise SensorError(f"SYNs cannot be counted: {error}") from error
         window_s, self._since = at - self._since, at
         if ports is not EVERY_PORT:
-            mine = _among(sources["port"], ports)
+            mine = port_mask(ports)[sources["port"]]
             sources, seen = sources[mine], seen[mine]
         return sample_of(sources, seen, now, window_s, one_in, max(pushed_out, 0) // one_in)
 
@@ -145,9 +146,3 @@ def sample_of(
         of_banned=max(BANNED_ONE_IN // one_in, 1),
         rest=(seen["mss"].astype(np.uint16), seen["length"].astype(np.uint16)),
     )
-
-
-def _among(port: npt.NDArray[np.uint16], ports: frozenset[int]) -> npt.NDArray[np.bool_]:
-    wanted = np.zeros(1 << 16, dtype=np.bool_)
-    wanted[list(ports)] = True
-    return wanted[port]

@@ -18,6 +18,7 @@ from synguard.readings import EVERY_PORT, U8, U32, SynSample
 from synguard.sensors.bpf import nothing, syns
 from synguard.sensors.packet_ring import FRAME, FRAME6, PacketRing
 from synguard.sensors.packets import SynColumns, decode_ipv4, decode_ipv6
+from synguard.sensors.port_mask import port_mask
 
 Taken: TypeAlias = tuple[U8, U32]
 """Packets and their lengths, as a ring gives them."""
@@ -210,9 +211,7 @@ def _decode(taken: list[Taken]) -> SynColumns:
 def _to_ports(columns: SynColumns, ports: frozenset[int]) -> SynColumns:
     if not len(columns) or ports is EVERY_PORT:
         return columns
-    wanted = np.zeros(1 << 16, dtype=np.bool_)
-    wanted[list(ports)] = True
-    return columns.where(wanted[columns.local_port])
+    return columns.where(port_mask(ports)[columns.local_port])
 
 
 def _refused(error: OSError) -> str:

@@ -95,20 +95,21 @@ def test_a_proven_peer_inside_a_banned_prefix_gets_through_unless_everything_is_
     assert net.stopped(family, 5)
 
 
-@pytest.mark.parametrize(("family", "first"), [(4, 8), (4, 16), (6, 24)])
-def test_a_ban_stops_what_comes_in_fragments_too(
+@pytest.mark.parametrize(("family", "first", "headers"), [(4, 8, 0), (4, 16, 0), (6, 24, 0), (6, 99, 9), (6, 99, 40)])
+def test_a_ban_stops_what_hides_in_fragments_or_behind_headers(
     net: FirewallNet,
     plane: PlaneThere,
     enforce: Enforce,
     family: int,
     first: int,
+    headers: int,
     record_property: Callable[[str, object], None],
 ) -> None:
     """With 8 bytes of TCP in the first fragment every SYN passed the nftables plane: its flags are in the second.
 
     Of IPv6 the kernel itself takes none whose first fragment is shorter than its TCP header (Linux 5.11).
     """
-    assert net.answers_in_fragments(family, 2, first, LONG_PATIENCE_S)
+    assert net.answers_hidden(family, 2, first, LONG_PATIENCE_S, headers)
     port, new, whole = (
         ban("b", source(family, 2), ports=(80,)),
         ban("c", source(family, 3)),
@@ -116,16 +117,16 @@ def test_a_ban_stops_what_comes_in_fragments_too(
     )
     enforce(wanted(port, new, whole))
     for number in (2, 3, 4):
-        assert not net.answers_in_fragments(family, number, first, PATIENCE_S)
+        assert not net.answers_hidden(family, number, first, PATIENCE_S, headers)
     if plane.name == NftablesPlane.name or first >= 20:  # the tcp match of xtables drops shorter ones of everybody
-        assert net.answers_in_fragments(family, 5, first, LONG_PATIENCE_S)
+        assert net.answers_hidden(family, 5, first, LONG_PATIENCE_S, headers)
     record_property("now", "0 of 3 banned sources pass, a neighbour does")
 
 
 def test_short_fragments_of_ipv6_are_stopped_and_counted(net: FirewallNet, enforce: Enforce, plane: PlaneThere) -> None:
     """The host puts none together, but what stands behind it may. iptables drops those of everybody, uncounted."""
     enforce(wanted(ban("c", source(6, 3))))
-    assert not net.answers_in_fragments(6, 3, 8, PATIENCE_S)
+    assert not net.answers_hidden(6, 3, 8, PATIENCE_S)
     assert plane.read().bans["c"].hits.packets == (1 if plane.name == NftablesPlane.name else 0)
 
 

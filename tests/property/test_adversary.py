@@ -64,7 +64,9 @@ anyone = st.one_of(
     attackers("forges-everywhere", st.just("0.0.0.0/0"), (1, 1), (500, 8000)),
     attackers("floods", prefixes, (1, 60), (100, 8000)),
     attackers("holds", st.sampled_from([*PREFIXES4[:2], PREFIXES6[0]]), (1, 12), (10, 1500)),
-    attackers("primes", st.sampled_from(PREFIXES6), (1, 1), (20, 400)),
+    attackers(
+        "primes", st.sampled_from([*PREFIXES4, *PREFIXES6, "2001:db8:5::/48", "192.0.0.0/16"]), (1, 1), (20, 400)
+    ),
 )
 stories = st.builds(
     Story,
@@ -107,6 +109,8 @@ def test_every_promise_holds_whoever_attacks(story: Story) -> None:
             if duel.at > LOOKED_AT_S:
                 assert [one for one in served if duel.refused(one)] == [], "a served client is never refused"
             assert [one for one in NEWCOMERS if duel.refused(one)] == [], "with SYN cookies the host alone serves them"
+        if duel.at > LOOKED_AT_S:
+            assert all(duel.remembered(one) for one in served), "no network fills a bounded table at the cost of others"
         for ban in fresh.bans:
             if ban.scope is Scope.ALL:
                 assert not ban.forgeable, "all is stopped on handshakes alone"

@@ -190,6 +190,20 @@ def test_a_few_forged_addresses_close_no_wide_prefix(
     record_property("now", f"{turned_away(scene, set(newcomers) - set(few))} newcomers refused")
 
 
+@pytest.mark.parametrize("half", ["2001:db8:3:{:x}{:02x}::5", "10.9.{1}.{0}"], ids=["ipv6", "ipv4"])
+def test_while_cookies_carry_a_flood_half_of_a_wide_prefix_does_not_have_all_of_it_refused(
+    scene: Scene, half: str
+) -> None:
+    """Eight forged addresses in each of half of its /24s, or /56s, had a whole /16 or /48 refused, served or not."""
+    few = [half.format(part, i) for part in range(1, 1 + 128) for i in range(1, 9)]
+    few = [half.format(i, part) for part in range(128) for i in range(1, 9)] if "." in half else few
+    pps = dict.fromkeys(few, 8.0)
+    queued = {f"198.{i}.100.9": 1 for i in range(129)}  # the scene's listener takes IPv4
+    strikes(scene, flood(pps, half_open=queued, cookies_pps=sum(pps.values()), dropped_pps=0.0), 5.0)
+    newcomers = ["2001:db8:3:ff02::1"] if ":" in half else ["10.9.250.7"]
+    assert not any(refused(scene, one) for one in newcomers)
+
+
 def test_a_few_forged_64s_close_no_48(scene: Scene) -> None:
     few = [f"2001:db8:3:{i:x}01::5" for i in range(250)]
     queued = {f"198.{i}.100.9": 1 for i in range(129)}  # the scene's listener takes IPv4
@@ -198,10 +212,11 @@ def test_a_few_forged_64s_close_no_48(scene: Scene) -> None:
     assert scene.banned() == {str(ip_network(f"{one}/64", strict=False)) for one in few}
 
 
-def test_a_16_that_floods_from_everywhere_in_it_is_still_one_ban(scene: Scene) -> None:
+@pytest.mark.parametrize("carried", [False, True])
+def test_a_16_that_floods_from_everywhere_in_it_is_still_one_ban(scene: Scene, carried: bool) -> None:
     chance = random.Random(5)
     sources = {str(ip_network("10.9.0.0/16")[chance.randrange(1 << 16)]): 1.0 for _ in range(9000)}
-    strikes(scene, flood(sources), 4.0)
+    strikes(scene, flood(sources, cookies_pps=9000.0 * carried, dropped_pps=9000.0 * (not carried)), 4.0)
     assert "10.9.0.0/16" in scene.banned()
 
 
@@ -294,7 +309,15 @@ def subscriber(count: int) -> dict[str, int]:
     return {f"2001:db8:5:{0x700 + i:x}::9": count // 255 for i in range(255)}
 
 
-@pytest.mark.parametrize("who", ["four hosts", "a subscriber's /56"])
+HOLDERS = {
+    "four hosts": {f"203.{i}.113.7": 395 for i in range(4)},
+    "twelve hosts": {f"203.{i}.113.7": 128 for i in range(12)},
+    "eight IPv6 hosts, not alike": {f"2001:db8:{i:x}::7": 150 + 20 * i for i in range(8)},
+    "a subscriber's /56": subscriber(1530),
+}
+
+
+@pytest.mark.parametrize("who", HOLDERS)
 def test_hosts_below_every_limit_that_hold_a_stalled_service_are_banned(
     tmp_path: Path, who: str, record_property: Record
 ) -> None:
@@ -307,16 +330,20 @@ def test_hosts_below_every_limit_that_hold_a_stalled_service_are_banned(
         "prefix_limits": POLICY.prefix_limits.model_copy(update={"connection_rate": None}),
     }
     scene = Scene(tmp_path, POLICY.model_copy(update=slowly), config=ENFORCE)
-    held = {f"203.{i}.113.7": 395 for i in range(4)} if who == "four hosts" else subscriber(1530)
     strikes(scene, Weather(connections=PEOPLE), 3.0)
-    strikes(scene, at_a_full_service(held), 15.0)
-    assert scene.banned() == (set(held) if who == "four hosts" else {"2001:db8:5:700::/56"})
+    strikes(scene, at_a_full_service(HOLDERS[who]), 25.0 if "alike" in who else 15.0)
+    hosts_alone = {str(ip_network(f"{one}/64", strict=False)) if ":" in one else one for one in HOLDERS[who]}
+    assert scene.banned() == ({"2001:db8:5:700::/56"} if "/56" in who else hosts_alone)
     record_property("now", f"banned: {', '.join(sorted(scene.banned()))}")
 
 
 INNOCENT_HOLDERS = {
     "a proxy in front of its slow backend": ({"203.0.113.7": 900}, 511),
     "two proxies and a monitor": ({"203.0.113.7": 390, "203.0.113.8": 390, "198.51.100.1": 1}, 511),
+    "the nodes of a proxy and some monitors": (
+        {f"203.{i}.113.7": 100 for i in range(12)} | {f"198.{i}.100.9": 1 for i in range(8)},
+        511,
+    ),
     "an office among many visitors": ({"203.0.113.7": 90} | {f"198.{i}.100.9": 2 for i in range(200)}, 511),
     "the network of a campus": (
         {f"203.0.113.{i}": 4 for i in range(200)} | {f"198.{i}.100.9": 4 for i in range(30)},

@@ -83,7 +83,7 @@ ROWS: Final = (
     ),
     Row(
         12, "SYNs in two fragments, nftables", "every SYN passes a ban",
-        "tests/netns/test_plane_packets.py::test_a_ban_stops_what_comes_in_fragments_too[nftables-4-8]",
+        "tests/netns/test_plane_packets.py::test_a_ban_stops_what_hides_in_fragments_or_behind_headers[nftables-4-8-0]",
     ),
     Row(
         13, "very many listeners of an unprivileged user", "a tick of 820 ms",

@@ -45,9 +45,13 @@ for node in {_DEVICES}; do touch $root/dev/$node; mount --bind /dev/$node $root/
 mount -t devpts -o ptmxmode=666 devpts $root/dev/pts
 mount -t tmpfs tmpfs $root/dev/shm
 """
-_SHELL: Final = (
-    _MOUNTS + 'mount -t proc proc $root/proc\nmount -t sysfs -o ro sysfs $root/sys\nexec chroot $root "$@"\n'
-)
+_SHELL: Final = f"""\
+{_MOUNTS}
+mount -t proc proc $root/proc
+mount -t sysfs -o ro sysfs $root/sys
+mount -t cgroup2 cgroup2 $root/sys/fs/cgroup
+exec chroot $root "$@"
+"""
 _INIT: Final = f"""\
 {_MOUNTS}
 mount -t tmpfs -o mode=755 tmpfs $root/run

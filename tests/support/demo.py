@@ -208,7 +208,9 @@ class Demo:
 
     def _tell_why(self) -> None:
         bans = self._bans()
-        self._show.note("Banned: " + (", ".join(f"{ban['target']} ({ban['scope']})" for ban in bans[:5]) or "nobody"))
+        self._show.note(
+            "Bans: " + (", ".join(f"{ban['target']} ({ban['scope']}, {ban['action']})" for ban in bans[:5]) or "none")
+        )
         if bans:
             address = str(bans[0]["target"]).partition("/")[0]
             self._show.note(f"$ synguard why {address}\n{self._agent.verb('why', address).stdout.strip()}")

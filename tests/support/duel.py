@@ -143,6 +143,10 @@ class Duel:
             known = self._known[address, new] = self._refused(ip_address(address), new=new)
         return known
 
+    def remembered(self, address: str) -> bool:
+        """Return whether the host knows that an address completed a handshake lately."""
+        return self._engine.evaluator_state.proven.seen_at(ip_network(address)) is not None
+
     def _refused(self, one: Address, *, new: bool) -> bool:
         stopping = [ban for ban in self.bans.values() if one in ban.target and not ban.action.challenges]
         if any(ban.scope is Scope.ALL for ban in stopping):

@@ -22,7 +22,7 @@ from typing import Final
 
 from tests.support.lab.namespaces import Namespace, new_prefix
 from tests.support.network_thread import NetworkThread
-from tests.support.syn_packets import checked, fragment, ipv4, ipv6, tcp
+from tests.support.syn_packets import checked, extension, fragment, ipv4, ipv6, tcp
 
 HOST: Final = {4: "10.7.0.1", 6: "fd07::1"}
 BEHIND: Final = {4: "10.8.0.2", 6: "fd08::2"}
@@ -129,8 +129,11 @@ class FirewallNet:
 
         return self.peer.call(connect)
 
-    def answers_in_fragments(self, family: int, number: int, first: int, patience_s: float) -> bool:
-        """Return whether a SYN from one of the peer's addresses is answered; its first fragment has so many bytes."""
+    def answers_hidden(self, family: int, number: int, first: int, patience_s: float, headers: int = 0) -> bool:
+        """Return whether a SYN from one of the peer's addresses is answered.
+
+        It comes in two fragments, the first of so many bytes, or whole behind so many IPv6 extension headers.
+        """
 
         def ask() -> bool:
             domain = socket.AF_INET if family == 4 else socket.AF_INET6
@@ -140,7 +143,7 @@ class FirewallNet:
             ):
                 ear.bind((source(family, number), 0))
                 ear.settimeout(patience_s)
-                for packet in _in_two(family, source(family, number), first):
+                for packet in _hidden(family, source(family, number), first, headers):
                     raw.sendto(packet, (HOST[family], 0))
                 try:
                     return bool(ear.recv(100))
@@ -243,14 +246,17 @@ def _client(family: int, address: str) -> socket.socket:
     return end
 
 
-def _in_two(family: int, address: str, first: int) -> tuple[bytes, bytes]:
-    """Return a SYN to the first of `PORTS` as two fragments."""
+def _hidden(family: int, address: str, first: int, headers: int) -> tuple[bytes, ...]:
+    """Return a SYN to the first of `PORTS` as two fragments, or as one packet behind headers."""
     to = ip_address(HOST[family])
     whole = checked(address, to, tcp(PORTS[0], options=b"\1" * 12))
     ident = random.getrandbits(16)  # what a ban left of an earlier SYN must not be put together with this one
     if isinstance(to, IPv4Address):
         start = ipv4(address, whole[:first], fragment=0x2000, to=to, ident=ident)
         return start, ipv4(address, whole[first:], fragment=first // 8, to=to, ident=ident)
+    if headers:
+        chain = extension(60) * (headers - 1) + extension(6)
+        return (ipv6(address, chain + whole, next_header=60, to=to),)
     start = fragment(6, ident=ident) + whole[:first]
     rest = fragment(6, first // 8, more=False, ident=ident) + whole[first:]
     return ipv6(address, start, next_header=44, to=to), ipv6(address, rest, next_header=44, to=to)

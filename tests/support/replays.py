@@ -25,6 +25,7 @@ from tests.support.protection import scattered
 from tests.support.side_by_side import CONFIG, Attack, Classes, run
 
 PLACES: Final = 500
+LISTENERS: Final = 57_000
 SMALL: Final = Victim(backlog=128, places=PLACES)
 LARGE: Final = Victim(backlog=511)
 OUTSIDE: Final[Classes] = {
@@ -47,15 +48,31 @@ BEHIND: Final = "2001:db8:bad::/48"
 
 
 LISTENS: Final = """
-import resource, socket, time
-resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
+import os, resource, socket, sys, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+first, last, children = 1024, 1024 + int(sys.argv[1]), 0
+told, tells = os.pipe()
+while first < last:
+    here = range(first, min(first + most - 100, last))
+    first = here.stop
+    if first < last:
+        if os.fork() == 0:
+            children = -1
+            break
+        children += 1
 held = []
-for port in range(1024, 1024 + 57000):
+for port in here:
     one = socket.socket()
     one.bind(("", port))
     one.listen(1)
     held.append(one)
-print('{"event": "ready"}', flush=True)
+if children < 0:
+    os.write(tells, b".")
+else:
+    for _ in range(children):
+        os.read(told, 1)
+    print('{"event": "ready"}', flush=True)
 time.sleep(120)
 """
 CHURNS: Final = """
@@ -75,8 +92,11 @@ while time.monotonic() < ends:
 HOLDS: Final = """
 import socket, sys, time
 held = []
-for _ in range(int(sys.argv[2])):
-    held.append(socket.create_connection((sys.argv[1], 80), 5))
+while len(held) < int(sys.argv[2]):
+    try:
+        held.append(socket.create_connection((sys.argv[1], 80), 5))
+    except OSError:
+        break
     held[-1].send(b"GET / HTTP/1.1\\r\\nHost: victim\\r\\nX: ")
 time.sleep(60)
 """
@@ -85,7 +105,7 @@ time.sleep(60)
 @contextmanager
 def listening(lab: Lab) -> Iterator[None]:
     """A local user opens as many listeners as there are ports."""
-    lab.start(lab.victim, [sys.executable, "-c", LISTENS], "listens").wait_line("ready", 60)
+    lab.start(lab.victim, [sys.executable, "-c", LISTENS, str(LISTENERS)], "listens").wait_line("ready", 60)
     yield
 
 
@@ -101,7 +121,7 @@ def holding_inside(lab: Lab) -> Iterator[None]:
     """A container that serves something holds all places of the host's web server."""
     with Container(lab) as container:
         container.serve()
-        lab.start(container.namespace, [sys.executable, "-c", HOLDS, GATEWAY4, str(PLACES)], "holds")
+        lab.start(container.namespace, [sys.executable, "-c", HOLDS, GATEWAY4, str(PLACES + 100)], "holds")
         yield
 
 
@@ -157,13 +177,19 @@ REPLAYS: Final[dict[int, Attack]] = {
         (ADMIN,),
         Victim(backlog=16),
         grace_s=4.0,
-        config=CONFIG + 'policies = ["bastion"]\n',
+        config='policies = ["bastion"]\n' + CONFIG,
         port=22,
     ),
     9: Attack((hosts(ADMIN),), 0.5, OUTSIDE, (ADMIN,), Victim(backlog=1)),
     10: Attack((), 1, OUTSIDE, grace_s=6.0, stage=churning),
     11: Attack((prefix(BEHIND, distinct=4000, look=Look(headers=(128,))),), 12_000, OUTSIDE, (BEHIND,)),
-    12: Attack((prefix("198.18.7.0/24", look=Look(fragment=8)),), 12_000, OUTSIDE, ("198.18.7.0/24",)),
+    12: Attack(
+        (prefix("198.18.7.0/24", look=Look(fragment=8)),),
+        12_000,
+        OUTSIDE,
+        ("198.18.7.0/24",),
+        config='plane = "nftables"\n' + CONFIG,
+    ),
     13: Attack((hosts("198.18.7.9"),), 12_000, OUTSIDE, ("198.18.7.9",), stage=listening),
     14: held(holding(1, 1100), OUTSIDE, SMALL, stays=False),
     15: Attack((hosts(*SPREAD),), 5400, NEWCOMERS, SPREAD),

@@ -32,6 +32,14 @@ def test_bans_that_stand_are_not_denied_where_none_is_what_was_asked_for(
     assert host.run("bans", *choice).out == "no active bans\n"
 
 
+def test_bans_since_a_time_are_those_that_ended_too(host: CliHost) -> None:
+    host.run("ban", "203.0.113.7")
+    host.run("unban", "203.0.113.7")
+    assert host.run("bans", "--json").json == []
+    (ended,) = host.run("bans", "--since", "1h", "--json").json
+    assert (ended["target"], ended["active"]) == ("203.0.113.7", False)
+
+
 def test_a_shipped_policy_that_is_not_in_effect_is_shown_and_said_not_to_be(host: CliHost) -> None:
     ran = host.run("policy", "show", "--policy", "web")
     assert ran.code == 0

@@ -9,7 +9,7 @@ import pytest
 
 from synguard.addresses import parse_network
 from synguard.ledger import BanRecord
-from synguard.model import Hits, Origin, Scope
+from synguard.model import Action, Hits, Origin, Scope, SynHeader
 from synguard.output.tables import Column, print_table, printable
 from synguard.policy.models import Policy
 from synguard.readings import Protected
@@ -117,3 +117,17 @@ def test_a_pipe_gets_every_column_of_a_row_on_one_line(capsys: pytest.CaptureFix
 
 def test_control_characters_are_written_out() -> None:
     assert printable("a\x1b[2J\nb\x7f\u202e") == "a\\x1b[2J\\nb\\x7f\\u202e"
+
+
+def test_a_challenge_can_hurt_no_one_and_the_drop_of_a_header_only_whose_syns_bear_it() -> None:
+    """Each challenge of everybody was said to cover the gateway, and to refuse everybody else in its prefix."""
+    protected = Protected({parse_network("192.0.2.1"): "gateway"})
+    everybody = record("0.0.0.0/0")
+    header = SynHeader((64, 64), 512, 0, 0, 40)
+    bans = [
+        replace(everybody, ban=replace(everybody.ban, action=Action.CHALLENGE)),
+        replace(everybody, ban=replace(everybody.ban, header=header)),
+    ]
+    (hurt,) = possible_false_positives_in(bans, {"0.0.0.0/0": 3}, protected, NOW)
+    assert not hurt.somebody
+    assert hurt.reason.startswith("clients that were never served and whose SYNs bear the dropped header (ttl 64-64")

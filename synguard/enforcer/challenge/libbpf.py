@@ -178,8 +178,8 @@ class ObjectFile:
             return
         if -result == errno.EPERM:
             raise NotPermittedError(
-                "loading the challenge program: not permitted; it takes CAP_BPF and CAP_NET_ADMIN (or root), and a "
-                "kernel that is not locked down"
+                "loading the challenge program: not permitted; it takes CAP_BPF and CAP_NET_ADMIN (or root), a "
+                "kernel that is not locked down, and a service whose SystemCallFilter allows bpf"
             )
         words = self._log.value.decode(errors="replace").strip().splitlines()
         why = next((line for line in reversed(words) if not line.startswith("processed ")), os.strerror(-result))

@@ -100,8 +100,8 @@ _synguard_top() {
 _synguard_bans() {
   _arguments -s \
     '--expiring[Only bans that expire within TIME]:TIME:(30s 10m 1h 2h 1d)' \
-    '--all-ended[Also bans that have ended; see --since]' \
-    '--since[With --all-ended\: bans made since WHEN\: 24h, 7d or yesterday]:WHEN: ' \
+    '--all-ended[Also bans that have ended, of the last 24h; see --since]' \
+    '--since[Bans made since, ended ones too\: 24h, 7d or yesterday.  \[default\: 24h\]]:WHEN: ' \
     '--target[Only bans that share an address with TARGET]:TARGET: ' \
     '--origin[Only bans of this origin; manual\: made by hand]:auto|manual|crowdsec:(auto manual crowdsec)' \
     '--scope[Only bans of this scope]:new|all:(new all)' \

@@ -63,7 +63,7 @@ def why_no_service_manager() -> str:
     """Return why systemd cannot be started in a namespace here; empty where it can."""
     if not SYSTEMD.exists():
         return f"there is no {SYSTEMD}: install the package systemd"
-    return "" if cgroup2() else "no cgroup2 file system is mounted"
+    return "" if cgroup2() != Path() else "no cgroup2 file system is mounted"
 
 
 class ServiceHost:
