@@ -145,7 +145,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
 
     def note_list(self, bans_: Arrivals) -> None:
         """Note a long list, for a twentieth of what writing it costs; ``settle`` writes it, a piece a call."""
-        with self._database.write() as db:
+        with self._database.without_checkpoint(), self._database.write() as db:
             arrivals.note(db, bans_)
 
     def arriving(self) -> int:
