@@ -88,7 +88,7 @@ class Database:
 
     @contextmanager
     def without_checkpoint(self) -> Iterator[None]:
-        """Leave what is written meanwhile in the log: moving it into the file waits for the disk, and can come later."""
+        """Leave what is written meanwhile in the log: moving it into the file waits for the disk, and can wait."""
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")
         try:
             yield
