@@ -46,7 +46,7 @@ def test_a_long_list_is_in_the_kernel_and_stays_there_while_the_agent_takes_it_o
         assert f"{ALLOWED} " not in banned
         assert "crowdsecurity/http-probing" in agent.verb("why", BANNED).stdout
         assert agent.verb("unban", BANNED, "--yes").returncode == 0
-        assert members() == MANY
+        wait_for(lambda: members() == MANY, "the unban to hold, whatever the agent was just taking over")
         wait_for(lambda: agent.status().bans_active == MANY, "the agent to take them over", 60)
         assert members() == MANY
         assert agent.status().totals.repairs == 0
