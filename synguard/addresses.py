@@ -96,6 +96,8 @@ def first_found(look: Callable[[Network], Network | None], networks: Iterable[Ne
 def widest(network: Network) -> int:
     """Return the prefix length below which a ban of this network is absurd: where IPv4 is embedded, that of IPv4."""
     usual = WIDEST_BY_VERSION[network.version]
+    if network.version == 4:
+        return usual
     embeds = network.prefixlen >= usual and any(overlaps(one, network) for one in EMBEDDING)
     return 96 + WIDEST_BY_VERSION[4] if embeds else usual
 

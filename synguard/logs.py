@@ -60,13 +60,14 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "challenge": ("SYNs cannot be challenged on this host, or no longer", ()),
     "eviction": ("sockets of banned sources cannot be freed here", ()),
     "ledger": ("the ledger cannot be written, or can be again", ()),
+    "readers": ("the group of `read_group` cannot be let read", ()),
     "history": ("the history of pressure is not kept, or is kept again", ()),
     "status-file": ("the status file cannot be written", ()),
     "recording": ("a recording ended", ("file",)),
     "notify": ("a message could not be delivered, or can be again", ("service", "about")),
     "metrics": ("where metrics are served, or why they are not", ("listen",)),
     "fleet": ("a peer of the fleet answers, or does not", ("peer",)),
-    "service": ("the service manager cannot be told how the agent is, or capabilities cannot be given up", ()),
+    "service": ("the service manager cannot be notified how the agent is, or capabilities cannot be given up", ()),
     "other": ("whatever has no word of its own, such as a line of a library", ()),
 }
 """Event → (what it tells, the fields it may carry); docs/logs.md is checked against this."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -42,7 +42,7 @@ class Action(StrEnum):
     @property
     def challenges(self) -> bool:
         """Whether a source that holds its address still connects."""
-        return self in (Action.CHALLENGE, Action.LIMIT)
+        return self is Action.CHALLENGE or self is Action.LIMIT
 
 
 FIREWALL_ACTIONS: Final = (Action.DROP, Action.REJECT)
@@ -191,9 +191,9 @@ class Evidence:
     """Half the width of the 95 % interval around ``value``; 0 where nothing is sampled."""
 
     def __str__(self) -> str:
-        spread = f" ±{self.error:.0f}" if self.error >= 1 else ""
-        crowd = f" from {self.sources} sources" if self.sources > 1 else ""
-        return f"{self.signal} {self.value:.0f}{spread}{self.signal.unit} / {self.limit:g}{crowd}"
+        spread = f" ±{self.error:,.0f}" if self.error >= 1 else ""
+        crowd = f" from {self.sources:,} sources" if self.sources > 1 else ""
+        return f"{self.signal} {self.value:,.0f}{spread}{self.signal.unit} / {self.limit:,g}{crowd}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Ban:  # wide: one record, a field a column of the ledger
     """Only SYNs with this header are dropped; None for all of them."""
 
     def __post_init__(self) -> None:
-        if self.at_interface and self.scope is not Scope.NEW:
+        if self.scope is not Scope.NEW and self.at_interface:
             raise ValueError("challenges, and drops of one header, are about new connections: scope new")
         if self.header is not None and self.action is not Action.DROP:
             raise ValueError("a ban of one header drops")
@@ -307,6 +307,10 @@ class Hits:
         )
 
 
+NO_HITS: Final = Hits(0, 0)
+"""One for all bans that met no packet, of which there may be very many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """One attack from onset to calm."""
@@ -337,13 +341,13 @@ class KernelBan:
     action: Action
     ports: tuple[int, ...] = ()
     expires_at: datetime | None = None
-    hits: Hits = field(default_factory=lambda: Hits(0, 0))
+    hits: Hits = NO_HITS
     header: SynHeader | None = None
 
     @property
     def at_interface(self) -> bool:
         """Whether the challenge program holds it."""
-        return self.action.challenges or self.header is not None
+        return self.header is not None or self.action not in FIREWALL_ACTIONS
 
     def active(self, now: datetime) -> bool:
         """Return whether the kernel still holds it at ``now``, as far as its expiry goes."""

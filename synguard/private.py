@@ -56,7 +56,7 @@ def private_directory(directory: Path, name: str) -> None:
     except PermissionError as error:
         raise NotPermittedError(f"{name} {directory} may not be written: run as root, or {own}") from error
     except OSError as error:
-        raise SynguardError(f"{name} {directory} cannot be used: {error.strerror}; mend that, or {own}") from error
+        raise SynguardError(f"{name} {directory} cannot be used: {error.strerror}; fix that, or {own}") from error
 
 
 def open_private(path: Path, flags: int, mode: int = _FILE) -> int:

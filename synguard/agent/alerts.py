@@ -108,7 +108,7 @@ class Alerts:
         if About.BUDGET in found:
             found[About.BUDGET] = f"not banning: {found[About.BUDGET]}"
         if self._repaired_often(status.totals.repairs, now):
-            found[About.REPAIRS] = f"our rules were taken away {OFTEN} times within an hour, and are back"
+            found[About.REPAIRS] = f"our rules were removed {OFTEN} times within an hour, and are back"
         cookies = next((one.text for one in status.countermeasures if not one.dry_run), "")
         if cookies:
             found[About.COOKIES] = cookies

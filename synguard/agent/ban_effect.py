@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network
-from synguard.agent.blocked_sockets import blocked_rows, dead_connections, excess_rows
+from synguard.agent.blocked_sockets import Leftovers, blocked_rows, dead_connections, excess_rows
 from synguard.agent.enforcement import Enforcement
 from synguard.agent.leak_monitor import LeakMonitor
 from synguard.agent.sensor_scheduler import HostSensors
@@ -36,6 +36,7 @@ class BanEffect:
         self._sources = sources
         self._leaks = LeakMonitor(ledger.record_action, enforcement.plane.show_command, has_flowtables)
         self._cannot_destroy: set[str] = set()
+        self._leftovers = Leftovers()
 
     @property
     def leaks(self) -> tuple[LeakStatus, ...]:
@@ -55,6 +56,9 @@ class BanEffect:
                 rows = blocked_rows(table, ban_filter, through)
                 self._leaks.observe(namespace, rows, "half-open", active_bans, now, utc)
                 self._free(rows, namespace)
+                if not namespace:
+                    challenges, allowed = active_bans.challenge_bans, self._enforcement.allowed
+                    self._free(self._leftovers.of(table, challenges, allowed, now), namespace)
         if self._enforcement.bans and readings.connections is not None:
             for namespace, table in readings.connections.parts():
                 rows = blocked_rows(table, ban_filter, through)

@@ -5,7 +5,8 @@ Half-open ones are, since their SYN-ACKs will never be answered; connections are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,11 @@ from synguard.decision.objections import Excess
 from synguard.detector.ban_filter import BanFilter
 from synguard.detector.columns import halves, is_ipv4, masks
 from synguard.enforcer.socket_destroy import MAY_BE_DESTROYED
+from synguard.model import Ban
 from synguard.readings import SocketTable, TcpState
+
+UNANSWERED_S: Final = 3.0
+"""Two SYN-ACKs have gone unanswered by then: one was sent again after a second."""
 
 
 def blocked_rows(sockets: SocketTable, ban_filter: BanFilter, let_through: Iterable[Network]) -> SocketTable:
@@ -23,6 +28,37 @@ def blocked_rows(sockets: SocketTable, ban_filter: BanFilter, let_through: Itera
     stopped = ban_filter.stops(sockets.remote_high, sockets.remote_low, sockets.local_port, forgeable=True)
     rows = sockets.where(stopped)
     return rows.where(~_inside(rows, let_through)) if len(rows) else rows
+
+
+class Leftovers:
+    """Half-open sockets of challenged targets that no one has answered for seconds: left from before the challenge.
+
+    While SYNs are challenged a listener keeps no new ones. These would take up the queue for another minute, speak
+    against their target, and keep the incident open.
+    """
+
+    def __init__(self) -> None:
+        self._at = float("-inf")
+        self._cookies = np.empty(0, np.uint64)
+
+    def of(
+        self, half_open: SocketTable, challenges: Sequence[Ban], allowed: Iterable[Network], now: float
+    ) -> SocketTable:
+        """Return those that were there at a look `UNANSWERED_S` ago already, each known by the kernel's name for it."""
+        if not challenges:
+            self._at, self._cookies = float("-inf"), self._cookies[:0]
+            return half_open.head(0)
+        if now - self._at < UNANSWERED_S:
+            return half_open.head(0)
+        old = half_open.where(np.isin(half_open.cookie, self._cookies))
+        self._at, self._cookies = now, half_open.cookie[half_open.cookie != 0]
+        by_ports: dict[tuple[int, ...], list[Network]] = {}
+        for ban in challenges if len(old) else ():
+            by_ports.setdefault(ban.ports, []).append(ban.target)
+        left = np.zeros(len(old), np.bool_)
+        for ports, targets in by_ports.items():
+            left |= _inside(old, targets) & (np.isin(old.local_port, ports) if ports else True)
+        return old.where(left & ~_inside(old, allowed)) if len(old) else old
 
 
 def dead_connections(sockets: SocketTable, ban_filter: BanFilter, allowed: Iterable[Network]) -> SocketTable:

@@ -47,6 +47,7 @@ from synguard.sensors.counters import read_counters, read_segments, segments_arr
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
+from synguard.sensors.namespace_glance import NamespaceGlance
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
 from synguard.sensors.syn_counts import CountedSyns
@@ -190,7 +191,7 @@ def plane_for(config: Config, clock: Clock) -> Plane:
     if config.mode is Mode.DRY_RUN:
         return DryRunPlane(clock.utcnow, config.ceilings.members)
     plane = choose_plane(config)
-    text = "bans are held by %s; see them with: %s"
+    text = "bans are in %s; show them with: %s"
     log.info(text, plane.name, plane.show_command, extra=event("plane", plane=plane.name))
     return plane
 
@@ -203,6 +204,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
     syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))
     if config.containers.watch == "auto":
         everywhere = EveryNamespace(tables)
+        behind = NamespaceGlance(everywhere.containers)
         return HostSensors(
             sockets=everywhere,
             syns=syns,
@@ -210,7 +212,7 @@ def host_sources(config: Config, challenging: Challenging | None = None) -> Host
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
-            glance=Glance(tables.count_half_open, read_counters, lambda: everywhere.watches, read_segments),
+            glance=Glance(tables.count_half_open, read_counters, behind.stirs, read_segments),
             ended=EndedConnections(everywhere.openers, everywhere.as_published),
             containers=everywhere,
         )

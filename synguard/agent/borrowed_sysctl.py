@@ -132,8 +132,8 @@ class BorrowedSysctl:  # wide: a small state machine whose states are read side 
 
     def _yield(self, actual: int, utc: datetime) -> None:
         self.held, self._yielded = None, True
-        self.story += f", then set to {actual} by somebody else"
-        self._tell(utc, f"leaving {self._name} at {actual}, to which somebody else has set it")
+        self.story += f", then set to {actual} by another program"
+        self._tell(utc, f"leaving {self._name} at {actual}, which another program has set")
         self._notes.remove()
 
     def _try(self, act: Callable[[], None], now: float) -> None:

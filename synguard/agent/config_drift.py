@@ -54,7 +54,7 @@ class ConfigDrift:
         try:
             config = load_config(self._path)
         except ConfigError as error:
-            return f"the configuration file has changed and cannot be used, what ran goes on: {error.problems[0]}"
+            return f"the configuration file cannot be used, the running configuration stays: {error.problems[0]}"
         changed = [
             name
             for name in Config.model_fields

@@ -19,7 +19,7 @@ from synguard.errors import LedgerError, NotPermittedError, PlaneError, Synguard
 from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.memory import keep, many_objects
-from synguard.model import Ban, Hits, Origin, Scope
+from synguard.model import NO_HITS, Ban, Hits, Origin, Scope
 
 log: Final = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self._retry_s = FIRST_RETRY_S
         self._follower: BanFollower | None = None
         self.hits: Mapping[str, Hits] = {}
-        """Ban id → packets that the kernel stopped, as of the last read-back."""
+        """Ban id → packets that the kernel stopped, as of the last read-back; bans that met none are absent."""
         self.outcome: Outcome | None = None
         """What the last pass found and did; None while the plane does not hold what is wanted, and in dry-run."""
         self.repairs = 0
@@ -128,6 +128,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         would_be = () if self._dry_run else self._ledger.active_bans(now, dry_run=True)
         if would_be:
             self._ledger.end_bans(list(would_be), now, "dry-run is over")
+            self._ledger.active_bans(now, dry_run=True)  # nobody reads them again: let go of the objects
         by_hand = self._ledger.active_bans(now) if self._dry_run else {}
         self._take_over(self._ledger.active_bans(now, dry_run=self._dry_run), by_hand, None)
 
@@ -274,6 +275,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self._read_at = outcome.read_at
         total = total_hits(outcome.held.values())
         fresh = {ban_id: hits for ban_id, hits in total.items() if self.hits.get(ban_id) != hits}
+        fresh |= {ban_id: NO_HITS for ban_id in self.hits if ban_id not in total and ban_id in outcome.held}
         if fresh:
             try:
                 self._ledger.record_hits(fresh, utc)

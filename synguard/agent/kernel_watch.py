@@ -68,7 +68,7 @@ class KernelWatch:
         if not isinstance(self._plane, PatientPlane):
             return self._plane.read()
         if self._reading is None:
-            self._reading = self._plane.read_in_pieces()
+            self._reading = self._plane.read_in_pieces({})
         try:
             next(self._reading)
         except StopIteration as end:

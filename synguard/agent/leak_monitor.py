@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -15,7 +15,7 @@ from synguard.enforcer.plane import Bypass
 from synguard.enforcer.reconcile.reconciler import Outcome
 from synguard.errors import LedgerError
 from synguard.logs import event
-from synguard.model import Action, Ban
+from synguard.model import Action, Ban, KernelBan
 from synguard.readings import SocketTable
 from synguard.status.model import LeakStatus
 
@@ -28,6 +28,23 @@ LEAKS_SHOWN: Final = 3
 
 Recorder = Callable[[datetime, str, str], None]
 Offloads = Callable[[], bool]
+
+
+class PacketCounts(Mapping[str, int]):
+    """Ban id → packets, as the kernel was last seen to hold it; a covered ban has those of the one that covers it."""
+
+    def __init__(self, held: Mapping[str, KernelBan], covered: Mapping[str, str]) -> None:
+        self._held = held
+        self._covered = {ban_id: by for ban_id, by in covered.items() if by in held}
+
+    def __getitem__(self, ban_id: str) -> int:
+        return self._held[self._covered.get(ban_id, ban_id)].hits.packets
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._covered, **self._held})
+
+    def __len__(self) -> int:
+        return len(self._held.keys() | self._covered.keys())
 
 
 class LeakMonitor:
@@ -61,9 +78,7 @@ class LeakMonitor:
         if outcome.read_at is None or outcome.read_at == self._read_at:
             return
         self._read_at = outcome.read_at
-        packets = {ban_id: held.hits.packets for ban_id, held in outcome.held.items()}
-        packets |= {ban_id: packets[by] for ban_id, by in outcome.covered.items() if by in packets}
-        fresh = self._leaks.read(packets, now)
+        fresh = self._leaks.read(PacketCounts(outcome.held, outcome.covered), now)
         for leak in self._leaks.leaks:
             if leak.ban_id in bans and leak.ban_id not in self._reported:
                 self._reported[leak.ban_id] = self._status(leak, bans[leak.ban_id], outcome.foreign, utc)

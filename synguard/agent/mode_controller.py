@@ -13,7 +13,7 @@ from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import LedgerError, SynguardError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Ban, Mode
+from synguard.model import Ban, Mode, Origin
 from synguard.operator.enablement import Enablement, EnablementFile, boot_id
 from synguard.operator.panic import Panic, PanicFile
 from synguard.operator.rollback import Rollback
@@ -22,7 +22,7 @@ log: Final = logging.getLogger(__name__)
 
 ACTION: Final = "enable"
 """The kind of what is recorded of changes of the mode."""
-_GONE: Final = "no ban of it stands"
+_GONE: Final = "none of its bans is active"
 LOOK_EVERY_S: Final = 1.0
 """How soon an order is noticed: one ``stat`` each time."""
 RETRY_S: Final = 5.0
@@ -132,7 +132,9 @@ class ModeController:  # wide: a small state machine whose states are read side 
     def took_over(self, bans: Iterable[Ban]) -> None:
         """Know which automatic bans enforcing has begun with: those from before the order are not its own."""
         since = self._order.since if self._order else None
-        self._earlier = frozenset(ban.id for ban in bans if since is None or ban.created_at < since)
+        self._earlier = frozenset(
+            ban.id for ban in bans if ban.origin is Origin.AUTO and (since is None or ban.created_at < since)
+        )
 
     def entered(self, utc: datetime) -> None:
         """Tell that enforcement has begun, by an order or as an order to stop has ended."""
@@ -150,11 +152,11 @@ class ModeController:  # wide: a small state machine whose states are read side 
         if self.panic is not None:
             why = "synguard panic"
         elif self._order is None:
-            why = "the order to enforce cannot be read" if self._unreadable else "enforcement was switched off"
+            why = "the order to enforce cannot be read" if self._unreadable else "enforcement was disabled"
         kept = self._earlier
         self._rollback = Rollback(self._ledger, lambda: reconciler, lambda ban: ban.id not in kept, why, thorough=True)
         done = self._carry_out(protected, now, utc)
-        now_what = _GONE if done else "its bans end by themselves, they could not be taken back yet"
+        now_what = _GONE if done else "its bans end by themselves; they could not be removed yet"
         self.story = f"back in dry-run: {why}; {now_what}"
         self._note(self.story, utc)
 
@@ -217,7 +219,7 @@ class ModeController:  # wide: a small state machine whose states are read side 
         try:
             rollback.carry_out(protected, utc)
         except SynguardError as error:
-            self._failed(f"{rollback.why}, and its bans cannot be taken out of the kernel: {error}", now)
+            self._failed(f"{rollback.why}, and its bans cannot be removed from the kernel: {error}", now)
             return False
         self._rollback, self._stuck = None, ""
         return True

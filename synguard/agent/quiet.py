@@ -33,7 +33,7 @@ class Glance:
         elsewhere: Callable[[], bool] = lambda: False,
         segments: Callable[[float], CounterReading] | None = None,
     ) -> None:
-        """``elsewhere`` says whether there are namespaces behind this one, at which it cannot glance.
+        """``elsewhere`` says whether anything has come into the namespaces behind this one since it was asked.
 
         ``segments`` reads fewer counters than ``counters``, those that tell whether segments arrived.
         """

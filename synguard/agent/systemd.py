@@ -99,7 +99,7 @@ class ServiceManager:
                 channel.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:  # a full queue: the next ping comes in time
             if not self._failed:
-                log.warning("the service manager cannot be told: %s", error.strerror, extra=event("service"))
+                log.warning("the service manager cannot be notified: %s", error.strerror, extra=event("service"))
             self._failed = True
         else:
             self._failed = False

@@ -118,7 +118,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
     path = config.state_dir / LEDGER_FILE
     try:
         if not path.exists():
-            yield Finding("ledger", Level.OK, f"{path} is not there yet; the first ban makes it")
+            yield Finding("ledger", Level.OK, f"{path} is not there yet; the first ban creates it")
             yield from _held(config, {}, ())
             return
         with opened_ledger(config) as ledger:
@@ -135,7 +135,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
         yield Finding("ledger", Level.BAD, str(error), "see the sentence before")
         return
     size = path.stat().st_size / 1e6
-    yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, sound; {len(active_bans):,} bans stand")
+    yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, intact; {len(active_bans):,} active bans")
     yield from _held(config, active_bans, [one for one in recent if one.kind == "repair"])
 
 
@@ -157,7 +157,9 @@ def _held(config: Config, active_bans: dict[str, Ban], repairs: Sequence[ActionR
 def _ceiling(plane: Plane, bans: Iterable[KernelBan], restart: str) -> Iterator[Finding]:
     level = fullest(plane, used(plane, bans))
     if level is None:
-        yield Finding("ceiling", Level.OK, f"nothing is held; each place takes {plane.ceiling:,} ({plane.ceiling_key})")
+        yield Finding(
+            "ceiling", Level.OK, f"no bans are held; each place takes {plane.ceiling:,} ({plane.ceiling_key})"
+        )
     elif level.warning:
         bad = Level.BAD if level.share >= 1 else Level.WARN
         yield Finding("ceiling", bad, level.warning, f"{ADVICE}; or raise {level.key}, then {restart}")
@@ -178,7 +180,7 @@ def _agent(config: Config) -> Finding:
     running, commands = agent_runs(config.runtime_dir), commands_for(config.runtime_dir)
     if running is None:
         return Finding(
-            "agent", Level.WARN, "whether it runs is not known without permission", f"sudo {called()} doctor"
+            "agent", Level.WARN, "whether it runs cannot be seen without permission", f"sudo {called()} doctor"
         )
     if not running:
         reason = "no agent runs: floods are not detected; bans by hand still work"

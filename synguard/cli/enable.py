@@ -155,7 +155,7 @@ def _enabled_text(order: Enablement, within_s: float | None) -> str:
 def _confirm(config: Config, orders: EnablementFile, login: Login, force: bool) -> dict[str, Any]:
     order = orders.read()
     if order is None:
-        raise SynguardError("nothing is on trial: synguard enable --confirm-within 5m begins a trial")
+        raise SynguardError("no trial is under way: synguard enable --confirm-within 5m begins one")
     if order.confirmed_at is not None or not order.on_trial:
         return _shape(order, "enforcement is enabled permanently already")
     if not order.stands(boot_id(), time.monotonic()):

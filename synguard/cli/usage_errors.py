@@ -16,6 +16,8 @@ OTHER_WORDS: Final[Mapping[str, str]] = {
     "reject": "ban",
     "unblock": "unban",
     "delete": "unban",
+    "lift": "unban",
+    "release": "unban",
     "remove": "unban",
     "list": "bans",
     "ls": "bans",

@@ -38,7 +38,7 @@ class ActiveBans:
         self._begin(bans)
 
     def _begin(self, bans: Iterable[Ban]) -> None:
-        self._by_target: dict[Network, tuple[Ban, ...]] = {}
+        self._by_target: dict[Network, Ban | tuple[Ban, ...]] = {}  # a tuple where they are several
         self._lengths: Counter[tuple[int, int]] = Counter()
         self._rows: dict[_Reach, BannedNetworks] = {}
         self._filter: tuple[int, BanFilter] | None = None
@@ -50,6 +50,7 @@ class ActiveBans:
         self.challenges_of_many = 0
         """and how many of them more than one source: an IPv4 address, an IPv6 /64."""
         self._of_header: dict[str, Ban] = {}
+        self._challenging: dict[str, Ban] = {}
         for ban in bans:
             self.add(ban)
 
@@ -63,30 +64,37 @@ class ActiveBans:
         old = self.same(ban)
         if old is not None:
             self.remove(old)
-        bans = self._by_target.get(ban.target, ())
+        bans = self._of(ban.target)
         if not bans:
             self._lengths[ban.target.version, ban.target.prefixlen] += 1
-        self._by_target[ban.target] = (*bans, ban)
+        self._by_target[ban.target] = (*bans, ban) if bans else ban
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
         self._count_challenges(ban, 1)
         if ban.header is not None:
             self._of_header[ban.id] = ban
+        if ban.action.challenges:
+            self._challenging[ban.id] = ban
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
             self._rows.setdefault(reach, BannedNetworks()).put(place, until)
 
+    def _of(self, target: Network) -> tuple[Ban, ...]:
+        bans = self._by_target.get(target, ())
+        return bans if isinstance(bans, tuple) else (bans,)
+
     def same(self, ban: Ban) -> Ban | None:
         """Return the ban of the same target, scope, ports and header, which ``add`` would replace, or None."""
         alike = (ban.scope, ban.ports, ban.dry_run, ban.header)
         return next(
-            (
-                old
-                for old in self._by_target.get(ban.target, ())
-                if (old.scope, old.ports, old.dry_run, old.header) == alike
-            ),
+            (old for old in self._of(ban.target) if (old.scope, old.ports, old.dry_run, old.header) == alike),
             None,
         )
+
+    @property
+    def challenge_bans(self) -> list[Ban]:
+        """The bans that challenge their target."""
+        return list(self._challenging.values())
 
     @property
     def header_bans(self) -> list[Ban]:
@@ -95,18 +103,19 @@ class ActiveBans:
 
     def remove(self, ban: Ban, now: datetime | None = None) -> None:
         """Let go of a ban, if it is known; the rows of one that has expired at ``now`` have ended by themselves."""
-        bans = self._by_target.get(ban.target, ())
+        bans = self._of(ban.target)
         rest = tuple(one for one in bans if one.id != ban.id)
         if len(rest) == len(bans):
             return
         if rest:
-            self._by_target[ban.target] = rest
+            self._by_target[ban.target] = rest if len(rest) > 1 else rest[0]
         else:
             del self._by_target[ban.target]
             self._forget_width(ban.target)
         self.automatic_by_kind[ban.forgeable] -= ban.origin is Origin.AUTO
         self._count_challenges(ban, -1)
         self._of_header.pop(ban.id, None)
+        self._challenging.pop(ban.id, None)
         if now is not None and not ban.active(now):
             return
         self._filter = None
@@ -133,7 +142,7 @@ class ActiveBans:
         alive = [ban for ban in departed if ban.active(now)]
         if len(alive) > MANY:
             gone = {ban.id for ban in departed}
-            left = [ban for bans in self._by_target.values() for ban in bans if ban.id not in gone]
+            left = [ban for target in self._by_target for ban in self._of(target) if ban.id not in gone]
             self._begin([*left, *arrived])
             return
         for ban in departed:
@@ -173,7 +182,7 @@ class ActiveBans:
         found: Ban | None = None
         for version, prefixlen in self._lengths:
             if version == target.version and prefixlen <= target.prefixlen:
-                for ban in self._by_target.get(target.supernet(new_prefix=prefixlen), ()):
+                for ban in self._of(target.supernet(new_prefix=prefixlen)):
                     grave = ban.header is None and gravity(ban.action) >= at_least
                     if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
                         found = ban

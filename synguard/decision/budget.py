@@ -53,10 +53,12 @@ class BudgetGate:
             return f"the budget of {budget.bans_per_minute} bans a minute is spent (budget.bans_per_minute)"
         active_bans = sum(automatic.values())
         if active_bans >= budget.active_bans:
-            return f"{active_bans} automatic bans stand, as many as allowed (budget.active_bans)"
+            return f"{active_bans} automatic bans are active, as many as allowed (budget.active_bans)"
         kept = math.ceil(PROVEN_ROOM * budget.active_bans)
         if request.forgeable and automatic[True] + kept >= budget.active_bans > kept:
-            return f"{automatic[True]} bans on forgeable evidence stand, the rest is kept free (budget.active_bans)"
+            return (
+                f"{automatic[True]} bans on forgeable evidence are active, the rest is kept free (budget.active_bans)"
+            )
         if request.touched > budget.proven_share * request.served:
             return (
                 f"it would touch {request.touched} of {request.served} recently served clients, more than "

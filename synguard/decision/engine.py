@@ -23,7 +23,7 @@ from synguard.decision.proven import ProvenPeers
 from synguard.decision.scores import Score, ScoreKey, Scores
 from synguard.decision.spoofing import spoofed_reason
 from synguard.decision.unqueued import unqueued_flood
-from synguard.detector.assessment import Assessment
+from synguard.detector.assessment import Assessment, Observation
 from synguard.model import Ban, FloodKind, Incident, Mode, Phase, Signal, Verdict
 from synguard.policy.models import Config, Policy
 from synguard.units import format_ports
@@ -118,7 +118,7 @@ class Engine:
             self.evaluator_state.proven.add(assessment.completed, assessment.at)
             self.evaluator_state.asked_at = None
             self.evaluator_state.proved_at = assessment.at
-        self.scores.advance(assessment.observations, assessment.elapsed)
+        self.scores.advance(assessment.observations, assessment.elapsed, lambda one: self._is_quick(one, assessment))
         state = self.evaluator_state
         state.served_headers.settle(state.proven, assessment.at)
         clients_headers = HeaderDrops(state, assessment, now).sent_by_clients()
@@ -153,6 +153,13 @@ class Engine:
             clients_headers=tuple(ban.id for ban in clients_headers),
             refusals=tuple(evaluator.refusals),
         )
+
+    def _is_quick(self, one: Observation, assessment: Assessment) -> bool:
+        """Return whether a target floods a full queue and a challenge is all that it would get."""
+        if one.signal is not Signal.SYN_RATE or assessment.pressed.isdisjoint(one.ports):
+            return False
+        steps = self._policies[one.policy].steps.of((one.signal,))
+        return "challenge" in steps and self.evaluator_state.challenge.on(one.ports)
 
     def _wants_proof(self, now: float) -> bool:
         """Return whether a ban on forgeable evidence waits for a look at handshakes, or soon would."""

@@ -10,7 +10,7 @@ with ``a = limit`` and the threshold ``N = limit · hold``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -23,6 +23,8 @@ MOST: Final = 300.0
 """A score stops growing here, so that it drains in at most three holds once the excess has gone."""
 TRACKED: Final = 16_384
 """Targets with a score; past it the lowest are forgotten, whatever arrives."""
+QUICK: Final = 0.25
+"""Share of its hold after which somebody is challenged who floods a full queue: that refuses no one."""
 SIGMAS: Final = 2.0
 """Standard errors by which a sampled rate must pass its limit before anybody is acted on."""
 
@@ -101,10 +103,16 @@ class Scores:
     """Policy → signal → hold in seconds."""
     _scores: dict[ScoreKey, Score] = field(default_factory=dict)
 
-    def advance(self, observations: Iterable[Observation], elapsed: Mapping[Signal, float]) -> None:
+    def advance(
+        self,
+        observations: Iterable[Observation],
+        elapsed: Mapping[Signal, float],
+        quick: Callable[[Observation], bool] = lambda _: False,
+    ) -> None:
         """Bring every score of the signals in ``elapsed`` (signal → seconds) up to date.
 
-        One reading never speaks for longer than its hold, so that a stalled agent does not condemn on one look.
+        One reading never speaks for longer than its hold, so that a stalled agent does not condemn on one look. The
+        hold of what is ``quick`` is `QUICK` of the policy's.
         """
         seen = set()
         for observation in observations:
@@ -115,7 +123,7 @@ class Scores:
                 if observation.value <= observation.limit:
                     continue
                 score = self._scores[key] = Score(observation)
-            hold_s = self.holds[key.policy][key.signal]
+            hold_s = self.holds[key.policy][key.signal] * (QUICK if quick(observation) else 1.0)
             score.advance(observation, min(elapsed[key.signal], hold_s), hold_s)
         self._drain_unseen(seen, elapsed)
         self._forget_lowest()

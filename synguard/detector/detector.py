@@ -268,9 +268,9 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
 
     def _dispersion(self, readings: Readings, ban_filter: BanFilter) -> Dispersion | None:
         """Return the spread of the last second's SYNs; of the half-open sockets where no SYN is sampled."""
-        if readings.at >= self._spread_due_at:
-            self._spread_due_at = readings.at + DISPERSION_CADENCE_S
-            self._spread = self._measure_spread(ban_filter)
+        begins = readings.syns is not None and len(self._recent_syns) <= 2  # until then half-open sockets were all
+        if begins or readings.at >= self._spread_due_at:
+            self._spread_due_at, self._spread = readings.at + DISPERSION_CADENCE_S, self._measure_spread(ban_filter)
         return self._spread
 
     def _measure_spread(self, ban_filter: BanFilter) -> Dispersion | None:

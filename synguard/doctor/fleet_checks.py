@@ -43,7 +43,7 @@ def _as_the_agent_says(peer: PeerStatus) -> Finding:
     if peer.reachable is False:
         return Finding(peer.name, Level.WARN, peer.error, "as it says; synguard fleet shows since when")
     notes = "".join(f"; {note}" for note in peer.notes)
-    said = "answers" if peer.reachable else "was not asked yet"
+    said = "answers" if peer.reachable else "has not been asked yet"
     return Finding(peer.name, Level.OK, f"{peer.place} {said}{notes}")
 
 

@@ -48,7 +48,7 @@ def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
     if source == "sock_diag":
         return listeners, Finding("sockets", Level.OK, f"read by sock_diag, {len(listeners)} listeners")
     reason = f"read by {source}, which costs 15 times more: sock_diag is refused here"
-    return listeners, Finding("sockets", Level.WARN, reason, loading("tcp_diag inet_diag", "psutil is what there is"))
+    return listeners, Finding("sockets", Level.WARN, reason, loading("tcp_diag inet_diag", "else psutil is used"))
 
 
 def listener_findings(listeners: Iterable[Listener]) -> Iterator[Finding]:

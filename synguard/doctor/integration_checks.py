@@ -57,4 +57,6 @@ def _services(config: Config) -> Iterator[Finding]:
         reason = f"{', '.join(unspoken)}: the library that speaks to it is not installed"
         yield Finding("notify", Level.WARN, reason, how_to_install())
     elif services:
-        yield Finding("notify", Level.OK, f"{len(services)} services are told of attacks; try: synguard notify test")
+        yield Finding(
+            "notify", Level.OK, f"{len(services)} services are notified of attacks; try: synguard notify test"
+        )

@@ -7,7 +7,7 @@ dropped, and leaves to the firewall what is rejected.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -80,6 +80,10 @@ class SplitPlane:
         Raises:
             PlaneError: One of them refused; what was applied so far shows in the next ``read``.
         """
+        if not self._most_copies and not any(one.at_interface for of in (change.add, change.remove) for one in of):
+            self.firewall.apply(change)
+            self.program.apply(replace(change, add=(), remove=()))
+            return
         self.firewall.apply(
             replace(
                 change,
@@ -138,7 +142,7 @@ class SplitPlane:
 class PatientSplitPlane(SplitPlane):
     """The same, where the firewall can be read back in pieces."""
 
-    def read_in_pieces(self) -> Generator[None, None, Actual]:
+    def read_in_pieces(self, known: Mapping[str, KernelBan]) -> Generator[None, None, Actual]:
         """Read back both, pausing again and again; the program's maps are read at one go.
 
         Raises:
@@ -148,7 +152,7 @@ class PatientSplitPlane(SplitPlane):
         program = self.program.read()
         if not isinstance(firewall, PatientPlane):  # only made for one that is
             return self._joined(firewall.read(), program)
-        actual = yield from firewall.read_in_pieces()
+        actual = yield from firewall.read_in_pieces(known)
         return self._joined(actual, program)
 
 

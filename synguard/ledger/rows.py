@@ -45,12 +45,10 @@ BAN_LISTED: Final = (
     "header, evidence, packets, bytes, answered, passed, last_hit_at, ended_at, ended_why"
 )
 """The columns of ``ListedBan``."""
-BAN_ENDS: Final = BAN_READ.split(", ").index("expires_at")
 STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
 """Which rows of the ban table stand."""
 ROWS_AT_ONCE: Final = 500
 """Rows asked for by number in one query."""
-"""Where in a row of ``BAN_READ`` the expiry stands."""
 VERDICT_READ: Final = (
     "incident, kind, version, prefixlen, first_address, policy, others, "
     "first_at, last_at, times, peak, reason, evidence, cause"
@@ -75,6 +73,7 @@ def to_us(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=256)  # a hundred thousand bans of one list share two times
 def from_us(value: int) -> datetime:
     """Return the aware UTC time of microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=value)

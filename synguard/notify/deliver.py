@@ -102,7 +102,7 @@ def _library(errand: dict[str, Any]) -> str:
             attach=files or None,
         ):
             return "taken, with the page" if files else "taken"
-    raise Refused(heard.said or "not taken, and it does not say why", later=True)
+    raise Refused(heard.said or "not accepted, no reason given", later=True)
 
 
 class _Ear(logging.Handler):

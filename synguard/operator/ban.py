@@ -1,7 +1,6 @@
-"""A person's orders: what a ban would hit, and what is unsafe and refused.
+"""A person's orders: what a ban would hit, and what is unsafe and refused; ``operator/apply.py`` carries out.
 
-Nothing here writes: ``read_host_context`` reads, the rest are functions of what it gives. ``operator/apply.py``
-carries out.
+Nothing here writes: ``read_host_context`` reads, the rest are functions of what it gives.
 """
 
 from __future__ import annotations
@@ -139,8 +138,9 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
         protected[inner[within]] = [*protected.get(inner[within], ()), *found]
     active_bans = by_target(targets, around.active_bans, lambda one: one.target)
     tcp, udp = (targets.present(one) if one is not None else {} for one in (around.sockets, around.udp))
-    here = host_network(around.operator) if around.operator is not None else None
-    operator = {target for target in (targets.overlapping(here) if here else ()) if here and covers(target, here)}
+    here = around.operator and host_network(around.operator)
+    operator = {target for target in targets.overlapping(here) if covers(target, here)} if here else set()
+    known = own.keys() | protected.keys() | active_bans.keys() | tcp.keys() | udp.keys() | operator
     return tuple(
         _impact(
             target,
@@ -152,6 +152,8 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
             around.operator if target in operator else None,
             order.action,
         )
+        if order.action.challenges or target in known
+        else Impact(target, refusals=tuple(too_wide(target)))
         for target in order.targets
     )
 
@@ -167,8 +169,7 @@ def refuse_unsafe(order: BanRequest, impacts: Iterable[Impact]) -> None:
     Raises:
         RefusedError: A target is this host itself or loopback, or, without force, protected or absurdly wide.
     """
-    refused = unsafe(order, impacts)
-    if refused:
+    if refused := unsafe(order, impacts):
         reasons = [refusal(order, one) for one in refused[:REFUSALS_SHOWN]]
         more = len(refused) - REFUSALS_SHOWN
         reasons += [f"and {more:,} more are refused"] if more > 0 else []

@@ -90,7 +90,7 @@ def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], at_most:
     """Return the indices of the columns to show, in order."""
     kept = list(range(len(columns)))
     widths = [
-        min(_widest(column, [row[index] for row in cells]), 20 if column.fold else PIPE_WIDTH)
+        min(_widest(column, [row[index] for row in cells]), 16 if column.fold else PIPE_WIDTH)
         for index, column in enumerate(columns)
     ]
     while sum(widths[index] + _GAP for index in kept) - _GAP > at_most:

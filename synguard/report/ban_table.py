@@ -12,18 +12,19 @@ from synguard.ledger.records import BanRecord
 from synguard.model import Ban, Origin
 from synguard.output.tables import Column, print_table
 from synguard.output.times import ago, clock_time, left
+from synguard.units import evidence_clause
 
 _COLUMNS: Final = (
     Column("TARGET"),
-    Column("STATE", spare=2),
-    Column("SCOPE", spare=3),
+    Column("STATE", spare=4),
+    Column("SCOPE", spare=1),
     Column("ACTION", spare=5),
-    Column("BY", spare=4),
+    Column("BY", spare=3),
     Column("SCORE", "right", spare=9),
     Column("CREATED", "right", spare=8),
     Column("EXPIRES", "right", spare=6),
     Column("LEFT", "right"),
-    Column("PACKETS", "right", spare=1),
+    Column("PACKETS", "right", spare=2),
     Column("LAST HIT", "right", spare=7),
     Column("ID", spare=1),
     Column("REASON", fold=True),
@@ -63,6 +64,11 @@ def _row(record: BanRecord, now: datetime, absent: Collection[str]) -> list[str]
 def by(ban: Ban) -> str:
     """Return who banned: ``hand``, or the policy."""
     return "hand" if ban.origin is Origin.MANUAL else ban.policy
+
+
+def tells_evidence(ban: Ban) -> bool:
+    """Return whether the reason of a ban begins with its evidence, so that this need not be told again."""
+    return not ban.evidence or ban.reason.startswith(evidence_clause(ban.evidence, ban.ports))
 
 
 def counted(record: BanRecord, now: datetime) -> str:

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from synguard.addresses import Address, unmapped
-from synguard.netlink import attributes, dump
+from synguard.netlink import attributes, dump, interface_name
 
 NETLINK_ROUTE: Final = 0
 RTM_GETROUTE: Final = 26
@@ -127,11 +127,3 @@ def _multipath(value: bytes) -> Iterator[tuple[Address | None, int]]:
             return
         yield from _next_hops(value[offset + _RTNEXTHOP.size : offset + length], interface, within=True)
         offset += (length + 3) & ~3
-
-
-def interface_name(index: int) -> str:
-    """Return the name of an interface; ``interface 7`` where it has gone."""
-    try:
-        return socket.if_indextoname(index)
-    except (OSError, OverflowError, ValueError):  # it went away meanwhile, or never was one (ValueError: Python 3.14)
-        return f"interface {index}"

@@ -12,8 +12,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from synguard.addresses import WIDEST_BY_VERSION, Network
-from synguard.netlink import attributes, dump
-from synguard.sensors.gateways import NETLINK_ROUTE, RTA_OIF, RTM_GETROUTE, RTMSG_BYTES, interface_name
+from synguard.netlink import attributes, dump, interface_name
+from synguard.sensors.gateways import NETLINK_ROUTE, RTA_OIF, RTM_GETROUTE, RTMSG_BYTES
 
 _RTN_LOCAL: Final = 2
 _RTA_DST: Final = 1

@@ -74,7 +74,7 @@ def read_login_gaps(proc: Path = _PROC) -> tuple[str, ...]:
     if others:
         gaps.append(f"who is logged in through {' and '.join(others)} cannot be known: {advice}")
     if "1" not in names:
-        gaps.append(f"processes are hidden from this user, so who is logged in over SSH cannot be known: {advice}")
+        gaps.append(f"processes are hidden from this user, so logins over SSH cannot be seen: {advice}")
     elif any(name in _SSHD_NAMES and not _may_look_at(proc / pid) for pid, name in names.items()):
         gaps.append(f"sshd's processes may not be looked at, so logins that utmp or logind miss are unknown: {advice}")
     return tuple(gaps)

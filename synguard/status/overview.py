@@ -100,7 +100,7 @@ def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list
     if seen["verdict"]:
         lines.append(f"verdict: {seen['verdict']}")
     lines += [_incident(one) for one in seen["incidents"]]
-    lines += [f"counter measure: {one['text']}" for one in seen["countermeasures"]]
+    lines += [f"countermeasure: {one['text']}" for one in seen["countermeasures"]]
     lines += [_pressure(one) for one in seen["pressure"]]
     if seen["running"] and seen["plane"]:
         lines.append(_flood(seen["flood"]))

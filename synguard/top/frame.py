@@ -141,6 +141,7 @@ def _wrapped(span: Span, width: int, most: int = 3) -> list[Line]:
 _EXPLAINED: Final = (
     "Listeners: half-open sockets of how many fit; + and FULL: the queue is full and hides the true count. ACCEPT: "
     "connections that wait for the application; many of them are no flood.",
+    "Bars on top: SYN/s and half-open sockets of five minutes, 10 s a bar.",
     "Sources: a score of 100 acts. Evidence reads: signal value / limit.",
     "Bans: PACKETS stopped so far, PER S since the last look. NOT IN KERNEL stops nobody.",
     "More: synguard why ADDRESS, synguard bans, synguard review.",

@@ -122,7 +122,8 @@ class Poller:
             snapshot = see(snapshot)
             self._told.pop(name, None)
         except (LedgerError, SensorError, SynguardError) as error:
-            self._told[name] = str(error)
+            denied = isinstance(error, NotPermittedError)
+            self._told[name] = f"the {name} is not shown: this user may not read it" if denied else str(error)
             snapshot = _blind(name, snapshot)
         self._paces[name].done(began, self._monotonic())
         return snapshot

@@ -33,7 +33,11 @@ def test_a_row_is_replayed_beside_the_host_without_the_agent() -> None:
 def test_clients_get_in_whatever_syns_hide_behind(group: SourceGroup, config: str) -> None:
     """No one is told from the SYNs of the first, and a challenge does not look into the others: cookies carry both."""
     clients = OUTSIDE | {"unknown, IPv6": ("unknown", client_sources(20, 6, first=300))}
-    result = run(Attack((group,), 12_000, clients, victim=Victim(syncookies=0, backlog=128), config=config), agent=True)
+    result = run(
+        Attack((group,), 12_000, clients, victim=Victim(syncookies=0, backlog=128), config=config),
+        agent=True,
+        newcomers_s=3.0,
+    )
     shares = {who: f"{one.share:.1%} of {len(one)}" for who, one in result.clients.items()}
     print(f"\n{result.reached:.0%} of the SYNs reach the listener; {shares}; {result.bans}")
     assert result.worst() >= 0.99, shares

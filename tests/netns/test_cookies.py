@@ -69,7 +69,7 @@ def test_cookies_go_on_within_moments_clients_are_served_and_the_old_value_comes
     assert siege.reach.reached_pps(on_at, siege.until) > 9_000
     assert banned(agent) == {}
     assert [(one["before"], one["now"], one["dry_run"]) for one in during["countermeasures"]] == [(0, 1, False)]
-    assert "counter measure: turned SYN cookies on" in text_of(agent, during)
+    assert "countermeasure: turned SYN cookies on" in text_of(agent, during)
     watch.became(0)
     wait_for(lambda: not agent.ask("status")["incidents"], "the incident to end", every=0.2)
     report = agent.ask("report")

@@ -123,6 +123,17 @@ def test_it_needs_no_more_than_it_declares(host: Debian) -> None:
     assert "installed" in host.run("dpkg -s synguard").stdout
 
 
+def test_a_group_may_read_and_the_timers_wait_to_be_enabled(host: Debian) -> None:
+    wait_for(lambda: runs(host), "the agent", 30, every=0.5)
+    assert host.run("stat -c '%A %G' /var/lib/synguard /run/synguard").stdout == "drwx--s--- synguard\n" * 2
+    assert host.run("stat -c '%A %G' /run/synguard/status.json").stdout == "-rw-r----- synguard\n"
+    as_member = "setpriv --reuid nobody --regid nogroup --groups synguard --bounding-set=-all"
+    assert json.loads(host.run(f"{as_member} synguard status --json").stdout)["healthy"]
+    for timer in ("report", "resolve"):
+        said = host.run(f"systemctl is-enabled synguard-{timer}.timer", check=False).stdout
+        assert said == "disabled\n"
+
+
 def test_what_python_finds_elsewhere_does_not_get_into_it(host: Debian) -> None:
     """The agent is root; whoever may write to a directory on PYTHONPATH is not."""
     host.run("mkdir -p /tmp/trap && echo 'raise SystemExit(7)' >/tmp/trap/typer.py")

@@ -97,12 +97,22 @@ def innocent(story: Story) -> list[str]:
     return [one for one in story.served if not is_attacker(story, one)]
 
 
+def apart(story: Story) -> list[str]:
+    """Return the innocent whose /24 or /64 is not in a network that completes handshakes from all over it.
+
+    Whoever owns it may fill the places of what is in it: with 200 places, as here, one /48 has more networks than that.
+    """
+    priming = [ip_network(one.network) for one in story.attackers if one.kind == "primes"]
+    homes = {one: ip_network(f"{one}/{64 if ':' in one else 24}", strict=False) for one in innocent(story)}
+    return [one for one, home in homes.items() if not any(home.overlaps(network) for network in priming)]  # type: ignore[arg-type]
+
+
 @given(story=stories)
 @SEARCH
 def test_every_promise_holds_whoever_attacks(story: Story) -> None:
     """Played once for all promises, each tick: see the sentences below."""
     duel, stopped_at = Duel(story), float("inf")
-    served, worst = innocent(story), heaviest(story)
+    served, worst = apart(story), heaviest(story)
     while duel.at < story.seconds:
         fresh = duel.tick()
         if duel.changed:
@@ -110,7 +120,7 @@ def test_every_promise_holds_whoever_attacks(story: Story) -> None:
                 assert [one for one in served if duel.refused(one)] == [], "a served client is never refused"
             assert [one for one in NEWCOMERS if duel.refused(one)] == [], "with SYN cookies the host alone serves them"
         if duel.at > LOOKED_AT_S:
-            assert all(duel.remembered(one) for one in served), "no network fills a bounded table at the cost of others"
+            assert all(duel.remembered(one) for one in served), "no network fills a bounded table alone"
         for ban in fresh.bans:
             if ban.scope is Scope.ALL:
                 assert not ban.forgeable, "all is stopped on handshakes alone"

@@ -168,9 +168,26 @@ def test_everybody_on_a_port_is_challenged_in_a_flood_from_everywhere_and_no_one
     ticks += scene.lasts(4)
     ban = active_bans(scene)["0.0.0.0/0"]
     assert (ban.action, ban.ports) == (Action.CHALLENGE, (80,))
-    assert ban.reason.startswith("everybody on port 80: 9,968 SYN/s from 2,492 addresses in 2,442 networks; challenged")
+    assert ban.reason.startswith("everybody on port 80: 9,700 SYN/s from 485 addresses in 483 networks; challenged"), (
+        "of the first SYNs that are counted"
+    )
     assert {one.action for tick in ticks for one in tick.decision.bans} == {Action.CHALLENGE}
     assert ticks[-1].decision.flood_verdict.startswith("spoofed")
+
+
+@pytest.mark.parametrize(("policy", "least", "most"), [(POLICY, 0.0, 0.26), (AS_BEFORE, 0.4, 0.5)])
+def test_a_wide_prefix_that_floods_a_full_queue_is_challenged_ahead_of_its_hold(
+    tmp_path: Path, policy: Policy, least: float, most: float
+) -> None:
+    """Three times its limit, for which a drop waits half the hold of 0.4 s; a challenge refuses no one."""
+    scene = new_scene(tmp_path, policy=policy)
+    sources = (f"2001:db8:ba0:{32 * source:x}::1" for source in range(2000))
+    scene.sensors.weather = flood(dict.fromkeys(sources, 3.0), header_of=natural)
+    began = scene.clock.monotonic()
+    while not active_bans(scene):
+        scene.lasts(0.01)
+    assert set(active_bans(scene)) == {"2001:db8:ba0::/48"}
+    assert least <= scene.clock.monotonic() - began <= most
 
 
 def test_a_forged_flood_that_the_program_answers_is_called_so_though_no_queue_suffers(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_a_value_that_somebody_sets_meanwhile_wins(scene: Scene) -> None:
     assert status(scene).countermeasures == ()
     calm(scene)
     assert (scene.sysctl.cookies, scene.sysctl.tries) == (2, 1)
-    assert actions(scene)[-1] == "leaving net.ipv4.tcp_syncookies at 2, to which somebody else has set it"
+    assert actions(scene)[-1] == "leaving net.ipv4.tcp_syncookies at 2, which another program has set"
 
 
 def test_who_turns_them_off_again_is_not_fought_in_this_incident_but_helped_in_the_next(scene: Scene) -> None:

@@ -94,7 +94,7 @@ def test_a_trial_that_nobody_confirms_ends_and_takes_everything_back(
     assert status(scene).mode is Mode.DRY_RUN
     assert scene.fake.actual.bans == EMPTY.bans
     assert not scene.fake.actual.intact  # no chain, no set: nothing of ours at all
-    line = "back in dry-run: enforcement was not confirmed by 2026-03-01 12:01:03 UTC; no ban of it stands"
+    line = "back in dry-run: enforcement was not confirmed by 2026-03-01 12:01:03 UTC; none of its bans is active"
     assert [one.message for one in caplog.records].count(line) == 1
     assert line in told(scene)
     assert status(scene).mode_story == line
@@ -164,7 +164,7 @@ def test_switching_off_takes_back_what_was_banned_meanwhile(scene: Scene) -> Non
     flood(scene, 3)
     assert scene.held() == set()
     assert status(scene).mode is Mode.DRY_RUN
-    assert "enforcement was switched off" in status(scene).mode_story
+    assert "enforcement was disabled" in status(scene).mode_story
 
 
 def test_who_is_proven_stays_proven_and_a_dry_run_makes_nobody_a_repeater(scene: Scene) -> None:
@@ -240,7 +240,7 @@ def test_what_cannot_be_taken_back_at_once_is_taken_back_later(scene: Scene) -> 
     scene.fake.fail_next("flush", *[PlaneError("removing chains", "Device or resource busy") for _ in range(2)])
     flood(scene, 3.5)
     assert scene.agent.mode is Mode.DRY_RUN
-    assert any("cannot be taken out of the kernel" in problem for problem in status(scene).problems)
+    assert any("cannot be removed from the kernel" in problem for problem in status(scene).problems)
     flood(scene, 15)
     assert scene.held() == set()
     assert not scene.fake.actual.intact

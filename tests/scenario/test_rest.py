@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,8 +95,14 @@ def test_what_a_tick_finds_after_a_rest_has_not_lasted_for_all_of_it(tmp_path: P
 def test_while_an_attack_stands_ticks_come_as_on_a_calm_host_and_a_surge_brings_one_at_once(tmp_path: Path) -> None:
     scene, seen = watched(tmp_path)
     attack, cadence = flood({ATTACKER: 15_000.0}), Config().cadence
-    at(scene, 2.0, lambda: setattr(scene.sensors, "weather", attack))
-    at(scene, 12.03, lambda: setattr(scene.sensors, "weather", replace(attack, dropped_pps=40_000.0)))
+    surged: list[Any] = []
+    at(scene, 2.0, lambda: setattr(scene.sensors, "weather", surged[1] if surged else attack))
+
+    def surge(_tick: Tick, _now: float, _utc: datetime) -> None:
+        if seen[-1][0] >= 12.0 and not surged:
+            surged.extend([seen[-1][0], replace(attack, dropped_pps=40_000.0)])
+
+    scene.agent.observers.append(surge)
     scene.lives(13.0)
 
     def between(start: float, end: float) -> list[float]:
@@ -104,7 +111,7 @@ def test_while_an_attack_stands_ticks_come_as_on_a_calm_host_and_a_surge_brings_
     assert any(tick.decision.bans for _, tick in seen)
     assert len(between(2.0, 4.0)) >= 1.8 / cadence.attack, "close while it is new"
     assert len(between(8.0, 12.0)) <= 4.1 / cadence.calm
-    assert between(12.03, 12.03 + cadence.attack + 0.001), "the look after the surge finds it"
+    assert len(between(surged[0], surged[0] + cadence.attack + 0.001)) == 2, "the look after the surge finds it"
 
 
 def test_a_glance_asks_the_counters_and_not_for_resets_that_scanners_cause() -> None:

@@ -11,6 +11,7 @@ banned and its neighbour not.
 from __future__ import annotations
 
 import contextlib
+import errno
 import random
 import select
 import socket
@@ -106,6 +107,10 @@ class FirewallNet:
                     return "refused"
                 except TimeoutError:
                     return "silence"
+                except OSError as error:
+                    if error.errno != errno.EHOSTUNREACH:
+                        raise
+                    return "silence"  # a banned neighbour's questions for the host's link address are dropped too
             return "open"
 
         return self.peer.call(connect)

@@ -1,7 +1,7 @@
 """The attacks of docs/threat-model.md with real packets: on the host with the agent, and on the same host without.
 
-Smaller than they were where less does the same: a web server with 500 places instead of 1,536, a table of proven peers
-for 300 instead of 65,536.
+Smaller than they were where less does the same: web servers with 500 places instead of 1,536 and 4,000 instead of
+60,000, a table of proven peers for 300 instead of 65,536.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from tests.support.side_by_side import CONFIG, Attack, Classes, run
 
 PLACES: Final = 500
 LISTENERS: Final = 57_000
-SMALL: Final = Victim(backlog=128, places=PLACES)
-LARGE: Final = Victim(backlog=511)
+LARGE: Final = Victim(backlog=128, places=4000)
 OUTSIDE: Final[Classes] = {
     "served": ("served", client_sources(20, first=3000)),
     "unknown": ("unknown", client_sources(20, first=3100)),
@@ -75,6 +74,41 @@ else:
     print('{"event": "ready"}', flush=True)
 time.sleep(120)
 """
+SLOTS: Final = """
+import selectors, socket, sys
+most, ready = int(sys.argv[1]), selectors.DefaultSelector()
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("", 80))
+listener.listen(128)
+listener.setblocking(False)
+taken, accepting = {}, False
+print('{"event": "ready"}', flush=True)
+while True:
+    if accepting != (len(taken) < most):
+        accepting = not accepting
+        (ready.register if accepting else lambda one, _: ready.unregister(one))(listener, selectors.EVENT_READ)
+    for key, _ in ready.select():
+        one = key.fileobj
+        if one is listener:
+            taken[accepted := listener.accept()[0]] = b""
+            accepted.setblocking(False)
+            ready.register(accepted, selectors.EVENT_READ)
+            continue
+        try:
+            got = one.recv(4096)
+        except OSError:
+            got = b""
+        taken[one] += got
+        if got and not taken[one].endswith(b"\\r\\n\\r\\n"):
+            continue
+        if got:
+            one.send(b"HTTP/1.1 200 OK\\r\\nContent-Length: 7\\r\\n\\r\\nserved\\n")
+        ready.unregister(one)
+        one.close()
+        del taken[one]
+"""
+"""A web server with so many workers: clients wait while all are busy, and it waits for requests without end."""
 CHURNS: Final = """
 import socket, struct, sys, time
 ends = time.monotonic() + 60
@@ -103,6 +137,13 @@ time.sleep(60)
 
 
 @contextmanager
+def slots(lab: Lab) -> Iterator[None]:
+    """All places of the web server may be taken."""
+    lab.start(lab.victim, [sys.executable, "-c", SLOTS, str(PLACES)], "slots").wait_line("ready", 30)
+    yield
+
+
+@contextmanager
 def listening(lab: Lab) -> Iterator[None]:
     """A local user opens as many listeners as there are ports."""
     lab.start(lab.victim, [sys.executable, "-c", LISTENS, str(LISTENERS)], "listens").wait_line("ready", 60)
@@ -119,7 +160,7 @@ def churning(lab: Lab) -> Iterator[None]:
 @contextmanager
 def holding_inside(lab: Lab) -> Iterator[None]:
     """A container that serves something holds all places of the host's web server."""
-    with Container(lab) as container:
+    with slots(lab), Container(lab) as container:
         container.serve()
         lab.start(container.namespace, [sys.executable, "-c", HOLDS, GATEWAY4, str(PLACES + 100)], "holds")
         yield
@@ -136,9 +177,11 @@ def holding(count: int, each: int, per_second: float = 2000.0) -> ConnectionPlan
     )
 
 
-def held(plan: ConnectionPlan, clients: Classes, victim: Victim, grace_s: float = 8.0, *, stays: bool = True) -> Attack:
-    """Return an attack by real connections alone."""
-    return Attack((), 1, clients, victim=victim, held=plan, grace_s=grace_s, stays=stays)
+def held(plan: ConnectionPlan, clients: Classes, grace_s: float = 8.0, *, stays: bool = True, few: bool) -> Attack:
+    """Return an attack by real connections alone: on nginx, or on a web server with ``few`` places."""
+    if few:
+        return Attack((), 1, clients, held=plan, grace_s=grace_s, stays=stays, web=False, stage=slots)
+    return Attack((), 1, clients, victim=LARGE, held=plan, grace_s=grace_s, stays=stays)
 
 
 REPLAYS: Final[dict[int, Attack]] = {
@@ -146,13 +189,13 @@ REPLAYS: Final[dict[int, Attack]] = {
         (hosts(*scattered(70)),),
         14_000,
         OUTSIDE,
-        victim=SMALL,
+        victim=LARGE,
         held=holding(6, 1000),
-        grace_s=8.0,
+        grace_s=10.0,
     ),
-    2: held(holding(8, 1000), PEOPLE | OUTSIDE, SMALL),
-    3: held(holding(16, 395), PEOPLE | OUTSIDE, LARGE),
-    4: held(holding(4, 130, 160), OUTSIDE, SMALL, 14.0),
+    2: held(holding(8, 1000), PEOPLE | OUTSIDE, 10.0, few=False),
+    3: held(holding(16, 395), PEOPLE | OUTSIDE, few=False),
+    4: held(holding(4, 160, 160), OUTSIDE, 14.0, few=True),
     5: Attack(
         (hosts(*SERVED),),
         12_000,
@@ -191,10 +234,10 @@ REPLAYS: Final[dict[int, Attack]] = {
         config='plane = "nftables"\n' + CONFIG,
     ),
     13: Attack((hosts("198.18.7.9"),), 12_000, OUTSIDE, ("198.18.7.9",), stage=listening),
-    14: held(holding(1, 1100), OUTSIDE, SMALL, stays=False),
+    14: held(holding(1, 1100), OUTSIDE, stays=False, few=True),
     15: Attack((hosts(*SPREAD),), 5400, NEWCOMERS, SPREAD),
     16: Attack((hosts(*CROWD),), 10_000, OUTSIDE, NETWORKS, cover=(anywhere(4),), head_start_s=4.0),
-    17: Attack((), 1, OUTSIDE, victim=SMALL, grace_s=8.0, stage=holding_inside),
+    17: Attack((), 1, OUTSIDE, grace_s=10.0, web=False, stage=holding_inside),
 }
 """Row of ``make attackers`` → the attack."""
 

@@ -60,6 +60,8 @@ class Attack:
     grace_s: float = GRACE_S
     config: str = CONFIG
     port: int = 80
+    web: bool = True
+    """Whether nginx serves; else the stage does."""
     stage: Stage = nullcontext
     """What else goes on, on the host and around it, from before the agent starts."""
 
@@ -88,7 +90,8 @@ def run(attack: Attack, *, agent: bool, newcomers_s: float = NEWCOMERS_S) -> Res
         _ssh_from(SSH_PEER),
         ExitStack() as stack,
     ):
-        lab.serve(attack.port)
+        if attack.web:
+            lab.serve(attack.port)
         stack.enter_context(attack.stage(lab))
         _count(lab, attack.counted)
         if agent:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
 
+import numpy as np
 import pytest
 
 from synguard.addresses import Network
-from synguard.agent.blocked_sockets import blocked_rows, dead_connections
+from synguard.agent.blocked_sockets import UNANSWERED_S, Leftovers, blocked_rows, dead_connections
 from synguard.decision.bans import ActiveBans
-from synguard.model import Scope
-from synguard.readings import TcpState
+from synguard.model import Action, Scope
+from synguard.readings import SocketTable, TcpState
 from tests.support.manual_clock import START
 from tests.support.traffic import table, together
 from tests.unit.test_active_bans import ban
@@ -61,3 +63,24 @@ def test_connections_are_useless_where_everything_of_their_source_is_stopped(
     active_bans = ActiveBans([ban("198.51.100.0/24", scope, ports=())])
     allowed = frozenset(map(ip_network, free))
     assert len(dead_connections(crowd, active_bans.ban_filter(START), allowed)) == freed
+
+
+def test_half_open_sockets_that_no_one_has_answered_are_freed_once_their_target_is_challenged() -> None:
+    """They filled the queue for another minute, and the message of the incident's end came as late."""
+
+    def seen(*cookies: int) -> SocketTable:
+        counts = {"198.51.100.7": 2, "198.51.100.8": 1, "203.0.113.1": 1, "2001:db8::1": 1}
+        return replace(table(counts, port=80), cookie=np.array(cookies, np.uint64))
+
+    leftovers, allowed = Leftovers(), [ip_network("198.51.100.8")]
+    challenges = [replace(ban("198.51.100.0/24"), action=Action.CHALLENGE), replace(ban("2001:db8::/64", ports=(443,)))]
+
+    def freed(*cookies: int, at: float) -> list[int]:
+        return leftovers.of(seen(*cookies), challenges, allowed, at).cookie.tolist()
+
+    assert freed(1, 2, 3, 4, 5, at=10.0) == []
+    assert freed(1, 2, 3, 4, 5, at=10.0 + UNANSWERED_S - 0.1) == []
+    assert freed(1, 6, 3, 4, 5, at=10.0 + UNANSWERED_S) == [1], "one is new, one protected, one of no target, one port"
+    assert freed(0, 6, 3, 4, 5, at=10.0 + 2 * UNANSWERED_S) == [6]
+    assert leftovers.of(seen(0, 6, 3, 4, 5), [], allowed, 20.0).cookie.tolist() == []
+    assert freed(0, 6, 3, 4, 5, at=30.0) == [], "what was seen in an earlier challenge says nothing"

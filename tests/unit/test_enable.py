@@ -112,7 +112,7 @@ def test_a_confirmation_that_comes_too_late_is_refused(host: CliHost) -> None:
     EnablementFile(host.state).write(written.model_copy(update={"boot": "another"}))
     refused(host.run("enable", "--confirm"), "too late")
     host.run("enable", "--off")
-    refused(host.run("enable", "--confirm"), "nothing is on trial", 1)
+    refused(host.run("enable", "--confirm"), "no trial is under way", 1)
 
 
 def no_plane(host: CliHost) -> None:

@@ -38,7 +38,7 @@ def test_a_file_of_services_that_others_may_read_is_mentioned_without_its_secret
     assert "others may read it" in reason
     path.chmod(0o600)
     [(_, level, reason)] = found(notify={"urls_file": str(path)})
-    assert (level, reason) == (Level.OK, "1 services are told of attacks; try: synguard notify test")
+    assert (level, reason) == (Level.OK, "1 services are notified of attacks; try: synguard notify test")
 
 
 def test_a_service_whose_library_is_missing_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:

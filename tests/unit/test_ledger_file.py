@@ -336,7 +336,7 @@ def test_a_read_only_file_system_is_told(path: Path) -> None:
     script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$2" -c "$3" "$1/ledger.db"'
     command = ["unshare", "--mount", "sh", "-c", script, "sh", str(path.parent), sys.executable, code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert f"state_dir {path.parent} cannot be used: Read-only file system; mend that, or set" in done.stderr
+    assert f"state_dir {path.parent} cannot be used: Read-only file system; fix that, or set" in done.stderr
 
 
 def test_a_directory_where_the_file_should_be_is_told(path: Path) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
+import subprocess
+import sys
 from itertools import takewhile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,3 +74,13 @@ def test_every_option_is_found_by_its_name_whatever_the_size(stride: int) -> Non
         assert library._option_lookup(options, name).name == name
     assert library._option_lookup(options, b"other") is None
     assert library._options_fcheck("time", 0, options) == list(NAMES)
+
+
+def test_what_the_library_s_text_has_python_warn_of_is_not_the_operator_s_affair(tmp_path: Path) -> None:
+    """From Python 3.12 on each verb began with two warnings where no bytecode can be kept, as in the service."""
+    program = "from synguard.enforcer.iptables.xtables import _iptc; _iptc()"
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert (done.returncode, done.stderr) == (0, "")

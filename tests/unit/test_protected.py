@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from synguard import netlink
 from synguard.addresses import host_network
 from synguard.errors import SensorError
 from synguard.netlink import attribute
 from synguard.policy.models import Allow
-from synguard.sensors import gateways
 from synguard.sensors.gateways import hops_in
 from synguard.sensors.logged_in import read_login_gaps, read_ssh_peers
 from synguard.sensors.protected import Places, read_protected, resolvers
@@ -356,4 +356,4 @@ def test_a_route_through_an_interface_that_never_was_is_named_by_its_number(
         raise error
 
     monkeypatch.setattr(socket, "if_indextoname", refuse)
-    assert gateways.interface_name(-1) == "interface -1"
+    assert netlink.interface_name(-1) == "interface -1"

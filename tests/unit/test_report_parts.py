@@ -100,7 +100,7 @@ def test_bans_at_80_columns_show_why_and_how_to_name_each(
         replace(ban("m1f8c22d0aaaa", "203.0.113.128/25"), origin=Origin.MANUAL, reason="scanner"), packets=12345
     )
     print_bans([usual], NOW)
-    assert {"ID", "REASON", "PACKETS", "BY"} <= {*capsys.readouterr().out.splitlines()[0].split()}
+    assert {"ID", "REASON", "PACKETS", "SCOPE"} <= {*capsys.readouterr().out.splitlines()[0].split()}
     print_bans([usual, BanRecord(replace(usual.ban, id="m2", dry_run=True))], NOW)
     out = capsys.readouterr().out
     assert "would ban" in out

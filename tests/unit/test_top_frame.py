@@ -134,7 +134,7 @@ def test_a_pause_is_loud() -> None:
 
 def test_no_agent_is_told_once_with_the_command_that_starts_one() -> None:
     shown = text(snapshot(running=False, status=status()), width=120)
-    assert shown.count("nobody watches for floods") == 1
+    assert shown.count("floods are not detected") == 1
     assert "synguard run" in shown
 
 

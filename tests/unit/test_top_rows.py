@@ -140,9 +140,9 @@ def test_a_slow_application_is_to_be_watched_though_its_syn_queue_is_empty() -> 
 
 
 def test_a_target_shows_evidence_against_its_limit_and_knows_the_ban_that_holds_it() -> None:
-    seen = snapshot([ban("a", "203.0.113.9")], status=status(targets=(target("203.0.113.9", reason="held by ban a"),)))
+    seen = snapshot([ban("a", "203.0.113.9")], status=status(targets=(target("203.0.113.9", reason="banned by a"),)))
     (row,) = rows_of(seen, Pane.TARGETS)
-    assert row.cells() == ("120", "203.0.113.9", "watch", "web", "syn_rate 90/s / 25; held by ban a")
+    assert row.cells() == ("120", "203.0.113.9", "watch", "web", "syn_rate 90/s / 25; banned by a")
     assert (row.ban_id, row.forgeable) == ("a", True)
 
 

@@ -15,6 +15,7 @@ from synguard.enforcer.challenge.program import Program
 from synguard.enforcer.plane import Actual, Delta
 from synguard.errors import PlaneError
 from synguard.model import Ban, KernelBan
+from synguard.netlink import interface_name
 
 _BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 _NOT_LOADED: Final = "the challenge program is not loaded"
@@ -124,11 +125,8 @@ class ChallengePlane:
     def _missing(self, running: Program) -> tuple[str, ...]:
         wanted, attached = set(self._interfaces()), running.attached()
         return (
-            *(f"not attached to {program.interface_name(index)}" for index in sorted(wanted - attached)),
-            *(
-                f"attached to {program.interface_name(index)}, where it has no use"
-                for index in sorted(attached - wanted)
-            ),
+            *(f"not attached to {interface_name(index)}" for index in sorted(wanted - attached)),
+            *(f"attached to {interface_name(index)}, where it has no use" for index in sorted(attached - wanted)),
         )
 
     def _attach(self, running: Program) -> None:

@@ -25,6 +25,7 @@ from synguard.enforcer.challenge.maps import ArrayMap, HashMap
 from synguard.enforcer.challenge.proven import ProvenTable
 from synguard.enforcer.challenge.slots import Slots
 from synguard.errors import PlaneError
+from synguard.netlink import interface_name
 
 OBJECT: Final = Path(__file__).parent / "bpf" / "challenge.bpf.o"
 HANDLE: Final = 0x53594E
@@ -210,14 +211,6 @@ def remove_all() -> None:
             os.close(descriptor)
 
 
-def interface_name(ifindex: int) -> str:
-    """Return an interface's name, or its number where it is gone."""
-    try:
-        return socket.if_indextoname(ifindex)
-    except OSError:
-        return f"interface {ifindex}"
-
-
 def _load(maps: dict[str, int]) -> Program:
     file = libbpf.ObjectFile(OBJECT)
     try:
@@ -267,8 +260,8 @@ def _hardware_type(ifindex: int) -> int:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
             name = socket.if_indextoname(ifindex).encode()
             answer = fcntl.ioctl(asked, _SIOCGIFHWADDR, struct.pack("16s24x", name))
-    except OSError as error:
-        raise PlaneError(action, error.strerror or str(error)) from error
+    except (OSError, ValueError, OverflowError) as error:  # the last two: no index that any interface has
+        raise PlaneError(action, getattr(error, "strerror", None) or str(error)) from error
     found: int = struct.unpack_from("=H", answer, 16)[0]
     if found != _ETHERNET and found not in _PLAIN_IP:
         raise PlaneError(action, f"its hardware type {found} is not understood")

@@ -9,7 +9,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
@@ -32,7 +32,7 @@ from synguard.enforcer.names import (
 )
 from synguard.enforcer.plane import Actual, Delta
 from synguard.memory import at_once
-from synguard.model import Ban, Hits, KernelBan
+from synguard.model import NO_HITS, Ban, Hits, KernelBan
 from synguard.network_words import network_of_word
 
 MAX_ELEMENTS: Final = 131_072
@@ -116,8 +116,9 @@ def member_lines(change: Delta, now: datetime) -> Iterator[str]:
     yield from _exception_lines("add", Kind.ALLOW, change.allow_add)
     yield from _exception_lines("add", Kind.PROVEN, change.proven_add)
     before = {slot: held.ban_id for held in change.remove for slot in _slots(held)}
-    adding = [(ban, _slots(ban)) for ban in change.add if ban.active(now)]
+    adding: Iterable[tuple[Ban, list[tuple[str, str]]]] = ((ban, _slots(ban)) for ban in change.add if ban.active(now))
     if before:
+        adding = [*adding]
         kept = {slot for _, slots in adding for slot in slots}
         for name, element in before.keys() - kept:
             yield f"del {name} {element}"
@@ -164,6 +165,8 @@ class SetMembers:
     allow: set[Network] = field(default_factory=set)
     proven: set[Network] = field(default_factory=set)
     foreign: list[str] = field(default_factory=list)
+    known: Mapping[str, KernelBan] = field(default_factory=dict)
+    """What was read before: what is as it was is the same object again, so that it is held once."""
 
     def take(self, kind: Kind, target: Network, comment: str, ports: tuple[int, ...], hits: Hits, where: str) -> None:
         """Note one group of members as a ban, an exception or a stranger; ``where`` is the set's name."""
@@ -171,6 +174,10 @@ class SetMembers:
         if kind.scope is not None and kind.action is not None and member is not None:
             ban_id, expires_at = member
             held = KernelBan(ban_id, target, kind.scope, kind.action, ports, expires_at, hits)
+            before = self.known.get(ban_id)
+            if before is not None and before.target == target:
+                ban_id = before.ban_id
+                held = before if held == before else replace(held, ban_id=ban_id, target=before.target)
             self.bans[_key(ban_id, self.bans)] = held
         elif kind.action is None and comment == exception_comment(kind):
             (self.allow if kind is Kind.ALLOW else self.proven).add(target)
@@ -221,17 +228,20 @@ def parse_save(lines: Iterable[str], most: int | None = None) -> SavedSets:
     return at_once(parse_in_pieces(lines, most))
 
 
-def parse_in_pieces(lines: Iterable[str], most: int | None = None) -> Generator[None, None, SavedSets]:
+def parse_in_pieces(
+    lines: Iterable[str],
+    most: int | None = None,
+    known: Mapping[str, KernelBan] = {},  # read only
+) -> Generator[None, None, SavedSets]:
     """Return the same, pausing after each ``PIECE``.
 
     Members of a set with foreign parameters are not read: the set is exchanged, and its bans put in anew. Sample::
 
         add synguard-port-drop-4 192.0.2.0/24,tcp:80 timeout 20 packets 5 bytes 60 comment "synguard ban 7f until …"
     """
-    saved = SavedSets(most=most)
+    saved = SavedSets(most=most, known=known)
     usable: set[str] = set()
-    ports: dict[_Group, list[int]] = defaultdict(list)
-    hits: dict[_Group, tuple[int, int]] = {}
+    by_port: dict[_Group, tuple[list[int], Hits]] = {}
     for number, line in enumerate(lines, 1):
         if not number % PIECE:
             yield
@@ -240,16 +250,19 @@ def parse_in_pieces(lines: Iterable[str], most: int | None = None) -> Generator[
             name, network, port, packets, octets, comment = match.groups()
             if name in usable:
                 group = (name, network, comment or "")
-                so_far = hits.get(group, (0, 0))
-                hits[group] = (so_far[0] + int(packets or 0), so_far[1] + int(octets or 0))
+                hits = Hits(int(packets), int(octets or 0)) if packets and packets != "0" else NO_HITS
                 if port:
-                    ports[group].append(int(port))
+                    ports, so_far = by_port.get(group, ([], NO_HITS))
+                    ports.append(int(port))
+                    by_port[group] = ports, so_far + hits if hits.packets else so_far
+                else:
+                    _take(saved, group, (), hits)
         elif line.startswith("create "):
             usable |= _take_header(saved, line)
-    for number, (group, count) in enumerate(hits.items(), 1):
+    for number, (group, (ports, count)) in enumerate(by_port.items(), 1):
         if not number % PIECE:
             yield
-        _take(saved, group, tuple(sorted(ports.get(group, ()))), Hits(*count))
+        _take(saved, group, tuple(sorted(ports)), count)
     return saved
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -73,7 +74,8 @@ def _iptc() -> Any:
     """
     os.environ["PATH"] = PLACES  # what it runs all the same, it runs as root, from the caller's PATH
     try:
-        with _no_distutils(), found_by_loader():
+        with _no_distutils(), found_by_loader(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in the library's own text; shown from Python 3.12 on
             import iptc
             import iptc.xtables
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from synguard.addresses import Network
 from synguard.enforcer.plane import Actual, Delta, Desired
-from synguard.model import Action, Ban, Hits, KernelBan, Scope, SynHeader
+from synguard.model import NO_HITS, Action, Ban, Hits, KernelBan, Scope, SynHeader
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _ALL_PORTS: Final = 0
@@ -33,9 +33,12 @@ def desired_members(bans: Mapping[str, Ban], now: datetime) -> DesiredMembers:
     Without this rule two bans of one target would take the member from each other in every pass.
     """
     active_bans = [ban for ban in bans.values() if ban.active(now) and not ban.dry_run]
+    first: dict[Network, Ban] = {}
+    shared = {ban.target for ban in active_bans if first.setdefault(ban.target, ban) is not ban}
     rivals: dict[tuple[Network, Scope, Action, SynHeader | None], list[Ban]] = {}
     for ban in active_bans:
-        rivals.setdefault((ban.target, ban.scope, ban.action, ban.header), []).append(ban)
+        if shared and ban.target in shared:
+            rivals.setdefault((ban.target, ban.scope, ban.action, ban.header), []).append(ban)
     held = {ban.id: ban for ban in active_bans}
     covered: dict[str, str] = {}
     for several in rivals.values():
@@ -150,7 +153,7 @@ def after(actual: Actual, change: Delta) -> Actual:
         bans.pop(ban_id, None)
     for ban in change.add:
         earlier = actual.bans.get(ban.id)
-        bans[ban.id] = as_kernel_bans(ban, earlier.hits if earlier else Hits(0, 0))
+        bans[ban.id] = as_kernel_bans(ban, earlier.hits if earlier else NO_HITS)
     return replace(
         actual,
         bans=bans,
@@ -158,6 +161,17 @@ def after(actual: Actual, change: Delta) -> Actual:
         proven=(actual.proven - change.proven_remove) | change.proven_add,
         intact=actual.intact or change.frame,
         missing=() if change.frame else actual.missing,
+    )
+
+
+def sharing(actual: Actual, bans: Mapping[str, Ban]) -> Actual:
+    """Return the same, made of the ids, targets and times of the ``bans`` that are held as they are wanted."""
+    return replace(
+        actual,
+        bans={
+            ban_id: as_kernel_bans(ban, held.hits) if (ban := bans.get(ban_id)) and agrees(ban, held) else held
+            for ban_id, held in actual.bans.items()
+        },
     )
 
 

@@ -11,8 +11,8 @@ from synguard.enforcer.reconcile.delta import DesiredMembers, share
 from synguard.enforcer.reconcile.expiry import ExpiryQueue
 from synguard.model import Action, Ban, Scope, SynHeader
 
-_Member: TypeAlias = tuple[Network, Scope, Action, SynHeader | None]
-"""What rivals have in common; their ports may differ."""
+_Member: TypeAlias = tuple[Scope, Action, SynHeader | None]
+"""What rivals of one target have in common; their ports may differ."""
 
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -28,7 +28,8 @@ class DesiredMemberIndex:
         self._desired: Mapping[str, Ban] = {}
         self._held: dict[str, Ban] = {}
         self._covered: dict[str, str] = {}
-        self._rivals: dict[_Member, tuple[Ban, ...]] = {}
+        self._by_target: dict[Network, Ban | tuple[Ban, ...]] = {}
+        """Most targets have one ban, and that needs no tuple."""
         self._ends = ExpiryQueue()
 
     @property
@@ -52,7 +53,7 @@ class DesiredMemberIndex:
             changed |= dict.fromkeys(self._desired)
             self._begin()
         self._at = now
-        contested: set[_Member] = set()
+        contested: set[Network] = set()
         for ban in self._leaving(desired, now, at_most):
             changed[ban.id] = None
             self._leave(ban, contested)
@@ -79,34 +80,36 @@ class DesiredMemberIndex:
                 leaving[ban_id] = expired
         return leaving.values()
 
-    def _enter(self, ban: Ban, contested: set[_Member]) -> None:
-        member = (ban.target, ban.scope, ban.action, ban.header)
-        rivals = self._rivals.get(member, ())
-        self._rivals[member] = (*rivals, ban)
+    def _enter(self, ban: Ban, contested: set[Network]) -> None:
+        others = self._by_target.setdefault(ban.target, ban)
         self._held[ban.id] = ban
-        if rivals:  # rare, and the rest must stay cheap
-            contested.add(member)
+        if others is not ban:  # rare, and the rest must stay cheap
+            self._by_target[ban.target] = (*_several(others), ban)
+            contested.add(ban.target)
         if ban.expires_at is not None:
             self._ends.put(ban.expires_at, ban.id)
 
-    def _leave(self, ban: Ban, contested: set[_Member]) -> None:
+    def _leave(self, ban: Ban, contested: set[Network]) -> None:
         self._held.pop(ban.id, None)
         self._covered.pop(ban.id, None)
-        member = (ban.target, ban.scope, ban.action, ban.header)
-        rivals = self._rivals.get(member, ())
-        rest = tuple(one for one in rivals if one.id != ban.id)
+        others = _several(self._by_target.pop(ban.target, ()))
+        rest = tuple(one for one in others if one.id != ban.id)
         if rest:
-            self._rivals[member] = rest
-            contested.add(member)
-        elif rivals:
-            del self._rivals[member]
+            self._by_target[ban.target] = rest[0] if len(rest) == 1 else rest
+            contested.add(ban.target)
 
-    def _settle(self, contested: Iterable[_Member], changed: dict[str, None]) -> None:
-        for member in contested:
-            rivals = self._rivals.get(member, ())
-            for ban in rivals:
+    def _settle(self, contested: Iterable[Network], changed: dict[str, None]) -> None:
+        for target in contested:
+            rivals: dict[_Member, list[Ban]] = {}
+            for ban in _several(self._by_target.get(target, ())):
                 changed[ban.id] = None
                 self._held[ban.id] = ban
                 self._covered.pop(ban.id, None)
-            if len(rivals) > 1:
-                share(list(rivals), self._held, self._covered)
+                rivals.setdefault((ban.scope, ban.action, ban.header), []).append(ban)
+            for several in rivals.values():
+                if len(several) > 1:
+                    share(several, self._held, self._covered)
+
+
+def _several(bans: Ban | tuple[Ban, ...]) -> tuple[Ban, ...]:
+    return bans if isinstance(bans, tuple) else (bans,)

@@ -12,13 +12,13 @@ from typing import Final
 
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Actual, Delta, Desired, PatientPlane, Plane
-from synguard.enforcer.reconcile.delta import after, delta, member_delta, without
+from synguard.enforcer.reconcile.delta import after, delta, member_delta, sharing, without
 from synguard.enforcer.reconcile.desired_members import DesiredMemberIndex
 from synguard.enforcer.reconcile.drift import drift
 from synguard.enforcer.reconcile.read_back import MANY, ReadBack
 from synguard.errors import PlaneError
 from synguard.memory import many_objects
-from synguard.model import Hits, KernelBan
+from synguard.model import NO_HITS, Hits, KernelBan
 
 READ_EVERY: Final = timedelta(seconds=5)
 """Longest time for which somebody else's change to our rules goes unnoticed, while one read stays cheap."""
@@ -148,7 +148,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """
         with self._locked():
             actual = self.plane.read()
-        return total_hits(actual.bans.values())
+        return dict.fromkeys((one.ban_id for one in actual.bans.values()), NO_HITS) | total_hits(actual.bans.values())
 
     def flush(self) -> None:
         """Remove everything of ours from the plane; the next pass puts back what is wanted then."""
@@ -167,6 +167,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     ) -> Outcome:
         """Compare all that is there, which was ``seen`` or is read now, with what is wanted."""
         took_s = self._look.took_s if self._look is not None else 0.0
+        differing = self._look.differing if self._look is not None else []
         self._drop_look()
         self._read_due, self._glimpsed = now, None  # until the read has succeeded
         with self._locked():
@@ -175,8 +176,16 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             start = time.perf_counter()
             actual = self.plane.read() if seen is None else seen
             desired = adapt(actual) if adapt else desired
-            self._members.follow(desired.bans, now)
-            change = delta(desired, actual, now, self._members.members)
+            changed = self._members.follow(desired.bans, now)
+            members = self._members.members
+            if known is None and not adapt:
+                actual = sharing(actual, members.bans)
+            if known is None or seen is None:
+                change = delta(desired, actual, now, members)
+            else:  # very many bans: all that is as it was known agrees already
+                changed |= dict.fromkeys([*self._later, *differing])
+                change, expired, _ = member_delta(desired, actual, now, members, changed)
+                actual = without(actual, expired)
             found: tuple[str, ...] = ()
             if change and not self._failed:
                 found = drift(desired, change, known, actual, now)
@@ -202,7 +211,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     def _look_on(self, plane: PatientPlane, known: Actual, now: datetime) -> Actual | None:
         """Take the next piece of a look, or the first; return what is there once it was the last."""
         if self._look is None:
-            self._look = ReadBack(plane.read_in_pieces())
+            self._look = ReadBack(plane.read_in_pieces(known.bans))
         try:
             return self._look.go_on(known, now)
         except BaseException:
@@ -271,10 +280,11 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
 
 
 def total_hits(held: Iterable[KernelBan]) -> dict[str, Hits]:
-    """Return ban id → what the kernel counted against it, over all the members that hold it."""
+    """Return ban id → what the kernel counted against it, over all the members that hold it; none has no entry."""
     total: dict[str, Hits] = {}
     for ban in held:
-        so_far = total.get(ban.ban_id)
         hits = ban.hits
-        total[ban.ban_id] = hits if so_far is None else so_far + hits
+        if hits.packets or hits.passed:
+            so_far = total.get(ban.ban_id)
+            total[ban.ban_id] = hits if so_far is None else so_far + hits
     return total
