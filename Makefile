@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
+DEMO := .venv/.demo
 IN_TEST := not bench and not soak and not adversary and not pages and not deb and not debians and not kernels
 TWICE := tests/package/test_deb.py::test_two_builds_give_the_same_bytes
 WHEEL_ON_13 := what_must_work and trixie
@@ -63,7 +64,11 @@ adversary: setup ## random mixes of clients and attackers, in memory and in the 
 	$(if $(SHORT),,ADVERSARY_EXAMPLES=1500 $(PY) -m pytest --timeout 5400 tests/property/test_adversary.py)
 	ADVERSARY='$(ADVERSARY)' $(PY) -m pytest -m adversary -s tests/adversary
 
-demo: setup ## a flood, the agent, who gets through: before and after, in under a minute
+$(DEMO): $(RUNTIME)
+	.ci/system-packages --for-demo
+	touch $@
+
+demo: $(DEMO) ## a flood, the agent, who gets through: before and after, in under a minute
 	$(PY) -m tests.support.demo
 
 deb: ## build dist/synguard_VERSION_ARCH.deb

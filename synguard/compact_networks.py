@@ -9,6 +9,14 @@ from typing import Any, Final
 _MASKS: Final = tuple((1 << 32) - (1 << (32 - length)) for length in range(33))
 _MASKS_6: Final = tuple((1 << 128) - (1 << (128 - length)) for length in range(129))
 
+_IN_PAIRS: Final = hash(IPv4Network((0xC0000200, 24))) == hash((0xC0000200, _MASKS[24]))
+"""Whether the standard class hashes its two numbers as a pair, as Python 3.14 does, or one mixed from both."""
+
+
+def _hash(start: int, mask: int) -> int:
+    """Return the hash that the standard class has for a network: one of either kind is found among the other."""
+    return hash((start, mask)) if _IN_PAIRS else hash(start ^ mask)
+
 
 def _start_and_length(kind: type[IPv4Network | IPv6Network], address: Any, strict: bool) -> tuple[int, int]:
     """Return the two numbers of a network; all else that the standard class takes is read by that."""
@@ -46,7 +54,7 @@ class CompactIPv4Network(IPv4Network):
         return super().__eq__(other)
 
     def __hash__(self) -> int:
-        return hash(self._start ^ _MASKS[self._prefixlen])
+        return _hash(self._start, _MASKS[self._prefixlen])
 
     def __reduce__(self) -> tuple[type, tuple[tuple[int, int]]]:
         return CompactIPv4Network, ((self._start, self._prefixlen),)
@@ -80,7 +88,7 @@ class CompactIPv6Network(IPv6Network):
         return super().__eq__(other)
 
     def __hash__(self) -> int:
-        return hash(self._start ^ _MASKS_6[self._prefixlen])
+        return _hash(self._start, _MASKS_6[self._prefixlen])
 
     def __reduce__(self) -> tuple[type, tuple[tuple[int, int]]]:
         return CompactIPv6Network, ((self._start, self._prefixlen),)

@@ -60,6 +60,7 @@ EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "challenge": ("SYNs cannot be challenged on this host, or no longer", ()),
     "eviction": ("sockets of banned sources cannot be freed here", ()),
     "ledger": ("the ledger cannot be written, or can be again", ()),
+    "readers": ("the group of `read_group` cannot be let read", ()),
     "history": ("the history of pressure is not kept, or is kept again", ()),
     "status-file": ("the status file cannot be written", ()),
     "recording": ("a recording ended", ("file",)),

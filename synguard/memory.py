@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 T = TypeVar("T")
+
+PIECE_S: Final = 0.01
+"""What a piece of longer work may take of one tick."""
 
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
@@ -42,6 +46,20 @@ def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Yield a sequence in parts of up to ``size`` items."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def paced(pieces: Generator[None, None, T], piece_s: float = PIECE_S) -> Generator[None, None, T]:
+    """Do the same work with fewer pauses: one each time that it has taken so much CPU time."""
+    began = time.thread_time()
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if time.thread_time() - began >= piece_s:
+            yield
+            began = time.thread_time()
 
 
 def keep() -> None:

@@ -191,9 +191,9 @@ class Evidence:
     """Half the width of the 95 % interval around ``value``; 0 where nothing is sampled."""
 
     def __str__(self) -> str:
-        spread = f" ±{self.error:.0f}" if self.error >= 1 else ""
-        crowd = f" from {self.sources} sources" if self.sources > 1 else ""
-        return f"{self.signal} {self.value:.0f}{spread}{self.signal.unit} / {self.limit:g}{crowd}"
+        spread = f" ±{self.error:,.0f}" if self.error >= 1 else ""
+        crowd = f" from {self.sources:,} sources" if self.sources > 1 else ""
+        return f"{self.signal} {self.value:,.0f}{spread}{self.signal.unit} / {self.limit:,g}{crowd}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from synguard.errors import SensorError
+from synguard.memory import at_once
 
 ACK: Final = 0x04
 DUMP: Final = 0x300
@@ -110,6 +111,18 @@ def ask(there: socket.socket, kind: int, payload: bytes, flags: int, at_most_byt
         TimeoutError: The kernel did not answer.
         OSError: It refused, its answer is cut short, or is larger than ``at_most_bytes``.
     """
+    return at_once(ask_in_pieces(there, kind, payload, flags, at_most_bytes))
+
+
+def ask_in_pieces(
+    there: socket.socket, kind: int, payload: bytes, flags: int, at_most_bytes: int = 1 << 30
+) -> Generator[None, None, Answer]:
+    """Return the same, pausing after each datagram: the kernel makes the next one when it is asked for it.
+
+    Raises:
+        TimeoutError: The kernel did not answer.
+        OSError: It refused, its answer is cut short, or is larger than ``at_most_bytes``.
+    """
     bodies: list[bytes] = []
     interrupted = False
     there.send(request(kind, flags, payload))
@@ -133,6 +146,7 @@ def ask(there: socket.socket, kind: int, payload: bytes, flags: int, at_most_byt
             bodies.append(body)
         if not flags:
             return Answer(bodies, interrupted)
+        yield
 
 
 def request(kind: int, flags: int, payload: bytes, sequence: int = 1) -> bytes:

@@ -17,6 +17,9 @@ from synguard.policy.models import Cadence
 REST_S: Final = 1.01
 """Between two ticks of a calm host on which nothing stirs: what is due once a second is due then."""
 
+HURRIED: Final = 2
+"""Ticks at twice the pace of an attack after SYNs have become many: a queue of 128 is full 10 ms later."""
+
 
 class Pace:
     """Waits between ticks, and knows what they cost."""
@@ -26,7 +29,8 @@ class Pace:
         self._sensing = sensing
         self._challenges = challenges
         self.usage = ResourceUsage(clock.monotonic())
-        self._standing, self._stands = Standing(sensing.sources.counters), False
+        self._standing = Standing(sensing.sources.counters)
+        self._hurried = 0
         self.stopping = False
         """Set to end the loop after the present tick."""
         self.begin(None)
@@ -43,8 +47,8 @@ class Pace:
 
     def decided(self, decision: Decision, now: float, *, rising: bool) -> None:
         """Learn whether anything changes; ``rising`` is whether bans are about to come."""
-        unchanged = self._standing.unchanged(decision, now, rising=rising)
-        self._stands = unchanged and not (self._sensing.listens or self._challenges.pausing)
+        watched = self._sensing.listens or self._challenges.pausing
+        self._standing.follow(decision, now, changing=rising or watched)
 
     def wait(self, cadence: Cadence, *, calm: bool, idle: bool) -> None:
         """Wait for the next tick; ``idle`` says that nothing is left to do before something stirs."""
@@ -52,6 +56,8 @@ class Pace:
         cost = time.thread_time() - self._cpu_s
         sampling, alerted = self._sensing.sampling, self._sensing.scheduler.alerted(self._began)
         every = cadence.calm if calm and not (sampling or alerted) else cadence.attack
+        if self._hurried:
+            every, self._hurried = every / 2, self._hurried - 1
         self._next_at = min(self._began + max(every, cost / cadence.cpu_share), self._ends_at)
         if alerted and sampling and not self._sampled:
             self._next_at = self._began  # what was counted since the onset waits to be judged
@@ -60,7 +66,7 @@ class Pace:
         if self._sensing.sources.glance is not None and not busy:
             if calm and idle and not sampling:
                 rest_s = REST_S
-            elif self._stands:
+            elif self._standing.stands:
                 stirred, look_every, rest_s = self._standing.surged, cadence.attack, cadence.calm
         rested_until = min(max(self._began + rest_s, self._next_at), self._ends_at)
         while not (self._sleep() or self.stopping or self._next_at >= rested_until):
@@ -85,5 +91,6 @@ class Pace:
         if select.select([onset], [], [], max(seconds, 0.0))[0]:
             program.woken()
             self._sensing.scheduler.alert(self.clock.monotonic())
+            self._hurried = HURRIED
             return True
         return self.clock.wait(0.0)  # a signal may have come meanwhile

@@ -28,18 +28,20 @@ class Standing:
 
     def __init__(self, counters: Callable[[float], CounterReading]) -> None:
         self._counters = counters
+        self.stands = False
+        """Whether nothing has been decided anew for long, and no one is on the way to a ban."""
         self._changed_at = float("-inf")
         self._state: object = None
         self._at, self._turned_away, self._usual_pps = float("-inf"), 0, 0.0
 
-    def unchanged(self, decision: Decision, now: float, *, rising: bool) -> bool:
-        """Return whether decisions have been the same for long; ``rising`` is whether someone is about to be judged."""
+    def follow(self, decision: Decision, now: float, *, changing: bool) -> None:
+        """Take in what was decided; ``changing`` is whether quick ticks are needed for another reason."""
         state = decision.phase, decision.flood_kind, bool(decision.refusals)
-        changing = decision.bans or decision.replaced or decision.excess or decision.wants_proof or rising
-        if changing or state != self._state:
+        anew = decision.bans or decision.replaced or decision.excess or decision.wants_proof
+        if anew or changing or state != self._state:
             self._changed_at = now
         self._state = state
-        return now - self._changed_at >= SETTLED_S
+        self.stands = now - self._changed_at >= SETTLED_S
 
     def surged(self, now: float) -> bool:
         """Return whether far more SYNs are turned away than at the last look; a failure to look is a change too."""

@@ -153,7 +153,7 @@ class PatientPlane(Protocol):
     """A plane that can also read back without making its caller wait for all of it."""
 
     def read_in_pieces(self, known: Mapping[str, KernelBan]) -> Generator[None, None, Actual]:
-        """Read back all that is ours, pausing again and again; the view is of one moment, or no moment is missed.
+        """Read back all that is ours, pausing again and again; each set is seen at one moment in between.
 
         A ban that is as it is ``known`` is the same object, so that very many are held once.
 

@@ -13,7 +13,7 @@ from synguard.model import Incident
 from synguard.output.tables import printable
 from synguard.output.times import both_zones, clock_time
 from synguard.report.account import Account
-from synguard.report.ban_table import by, counted, state
+from synguard.report.ban_table import by, counted, state, tells_evidence
 from synguard.report.judgement import NotableDecision, judged
 from synguard.report.next_steps import NextStep, advice, next_command
 from synguard.report.sparkline import timeline_lines
@@ -88,7 +88,7 @@ def _ban(record: BanRecord, now: datetime) -> list[str]:
         f"{clock_time(ban.created_at, now)} {until}, by {by(ban)}{again}, "
         f"{counted(record, now)}",
         ban.reason,
-        "evidence: " + "; ".join(map(str, ban.evidence)) if ban.evidence else "",
+        "" if tells_evidence(ban) else "evidence: " + "; ".join(map(str, ban.evidence)),
     ]
 
 

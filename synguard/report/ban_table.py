@@ -12,6 +12,7 @@ from synguard.ledger.records import BanRecord
 from synguard.model import Ban, Origin
 from synguard.output.tables import Column, print_table
 from synguard.output.times import ago, clock_time, left
+from synguard.units import evidence_clause
 
 _COLUMNS: Final = (
     Column("TARGET"),
@@ -63,6 +64,11 @@ def _row(record: BanRecord, now: datetime, absent: Collection[str]) -> list[str]
 def by(ban: Ban) -> str:
     """Return who banned: ``hand``, or the policy."""
     return "hand" if ban.origin is Origin.MANUAL else ban.policy
+
+
+def tells_evidence(ban: Ban) -> bool:
+    """Return whether the reason of a ban begins with its evidence, so that this need not be told again."""
+    return not ban.evidence or ban.reason.startswith(evidence_clause(ban.evidence, ban.ports))
 
 
 def counted(record: BanRecord, now: datetime) -> str:

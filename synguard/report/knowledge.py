@@ -12,7 +12,7 @@ from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.model import Signal
 from synguard.output.times import both_zones, clock_time
 from synguard.policy.models import Policy
-from synguard.report.ban_table import by, counted, state
+from synguard.report.ban_table import by, counted, state, tells_evidence
 from synguard.report.shapes import record_shape, verdict_shape
 from synguard.status.model import LeakStatus, TargetStatus
 
@@ -142,7 +142,7 @@ def _ban_lines(record: BanRecord, now: datetime, known: Knowledge) -> Iterator[s
     yield f"      by {by(ban)}: {ban.reason}" if ban.reason != "by hand" else "      by hand"
     if held and ban.id in known.places:
         yield f"      stopped by {known.places[ban.id]}"
-    for one in ban.evidence:
+    for one in () if tells_evidence(ban) else ban.evidence:
         yield f"      evidence: {one}"
 
 

@@ -23,7 +23,6 @@ from synguard.readings import (
     SocketTable,
     TcpState,
     concatenated,
-    local_ports,
 )
 from synguard.sensors.containers import Containers, with_containers
 from synguard.sensors.counters import read_counters
@@ -32,6 +31,7 @@ from synguard.sensors.listener_names import ListenerNames
 from synguard.sensors.namespace_reader import NamespaceReader
 from synguard.sensors.namespaces import inside
 from synguard.sensors.port_mapping import ASK_UNKNOWN_S, PortMappings, is_tracking
+from synguard.sensors.port_mask import mask_of, port_mask, ports_in
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables, address_of
 from synguard.sensors.tcp_metrics import read_finished_peers
@@ -124,11 +124,11 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         Raises:
             SensorError: No whole table of the host itself could be had.
         """
-        served, known = self._host.served_ports(now), self._published.ports_of(OWN)
-        written = {self._written(OWN, port) for port in served.intersection(known)}
+        served = port_mask(self._host.served_ports(now))
+        masks = [served, self._published.written(OWN, served)]
         for reader, rows in self._each(now, lambda reader: reader.listening(now)):
-            written |= {self._written(reader.label, port) for port in local_ports(rows.table)}
-        return served if written <= served else served | written
+            masks.append(self._published.written(reader.label, mask_of(rows.table.local_port)))
+        return ports_in(np.logical_or.reduce(masks))
 
     def half_open(self, now: float) -> SocketReading:
         """Return sockets in ``SYN_RECV`` whose local port listens.

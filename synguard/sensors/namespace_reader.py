@@ -7,18 +7,18 @@ import os
 import socket
 from typing import Final
 
-import numpy as np
-
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
 from synguard.readings import CONNECTED, SocketTable, TcpState
-from synguard.sensors.busiest import busiest
+from synguard.sensors.busiest import busiest, stands_for
 from synguard.sensors.counters import ARRIVED, GROUPS, parse_group
-from synguard.sensors.inet_diag import SocketRows
+from synguard.sensors.inet_diag import SocketRows, join
 from synguard.sensors.namespaces import Sighting, inside
+from synguard.sensors.port_mask import mask_of
 from synguard.sensors.sock_diag import DiagSocket, SockDiag, open_socket
 
-_WAITING: Final = frozenset({TcpState.LISTEN, TcpState.SYN_RECV})
+_HALF_OPEN: Final = frozenset({TcpState.SYN_RECV})
+_WAITING: Final = _HALF_OPEN | {TcpState.LISTEN}
 STANDS_FOR_S: Final = 1.0
 """How long a dump is taken for the present one while no segment comes in: half-open sockets only time out then."""
 _COMPLETED: Final = CONNECTED | {TcpState.TIME_WAIT}
@@ -45,6 +45,8 @@ class NamespaceReader:
         self._diag = SockDiag(self._open_socket)
         self._held.callback(self._diag.close)
         self._waiting: tuple[float, SocketRows] | None = None
+        self._many: tuple[float, SocketRows] | None = None
+        """When listening sockets were read, where they are very many."""
         self._arrived_before = -1
         self._dumped_at = float("-inf")
         try:
@@ -96,8 +98,7 @@ class NamespaceReader:
         Raises:
             SensorError: No whole table could be had.
         """
-        listening = np.zeros(1 << 16, np.bool_)
-        listening[self.listening(now).table.local_port] = True
+        listening = mask_of(self.listening(now).table.local_port)
         if not listening.any():
             return self.listening(now).table  # nothing listens: an empty table, without another dump
         table = self._diag.tcp(_COMPLETED).table
@@ -136,10 +137,20 @@ class NamespaceReader:
         if self._waiting is None or self._waiting[0] != now:
             arrived = self.arrived()  # before the dump, so that what comes between the two is dumped next time
             if self._waiting is None or arrived != self._arrived_before or now - self._dumped_at >= STANDS_FOR_S:
-                self._waiting = (now, self._diag.tcp(_WAITING))
+                self._waiting = (now, self._dump(now))
                 self._arrived_before, self._dumped_at = arrived, now
             self._waiting = (now, self._waiting[1])
         return self._waiting[1]
+
+    def _dump(self, now: float) -> SocketRows:
+        """Return listening and half-open sockets; very many listening ones are not read anew each time."""
+        if self._many is not None and self._many[0] <= now < self._many[0] + stands_for(len(self._many[1])):
+            return join([self._many[1], self._diag.tcp(_HALF_OPEN)])
+        rows = self._diag.tcp(_WAITING)
+        chosen = rows.table.state == TcpState.LISTEN
+        listening = int(chosen.sum())
+        self._many = (now, SocketRows(rows.table.where(chosen), rows.inode[chosen])) if stands_for(listening) else None
+        return rows
 
     def _group(self, file: str) -> dict[str, int]:
         try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from synguard.errors import SensorError
 from synguard.netlink import NESTED, attribute, attributes, query
@@ -90,6 +91,14 @@ class PortMappings:
     def ports_of(self, namespace: str) -> list[int]:
         """Return the ports of one namespace of which anything is known."""
         return [port for owner, port in self._known if owner == namespace]
+
+    def written(self, namespace: str, ports: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return a mask of the ports that clients write for those of a namespace, as far as they are known."""
+        known = [port for port in self.ports_of(namespace) if ports[port]]
+        found = ports.copy()
+        found[known] = False
+        found[[next(iter(self.of(namespace, port)), port) for port in known]] = True
+        return found
 
     def of(self, namespace: str, port: int) -> tuple[int, ...]:
         """Return the host ports that lead to one port of one namespace, as far as they are known."""

@@ -15,3 +15,20 @@ def port_mask(ports: frozenset[int]) -> npt.NDArray[np.bool_]:
     mask[list(ports)] = True
     mask.flags.writeable = False
     return mask
+
+
+def mask_of(ports: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
+    """Return the same for a column of ports, to be written to."""
+    mask = np.zeros(1 << 16, np.bool_)
+    mask[ports] = True
+    return mask
+
+
+def ports_in(mask: npt.NDArray[np.bool_]) -> frozenset[int]:
+    """Return the ports of a mask, the same object for as long as they are the same."""
+    return _ports_in(mask.tobytes())
+
+
+@lru_cache(maxsize=4)
+def _ports_in(mask: bytes) -> frozenset[int]:
+    return frozenset(np.flatnonzero(np.frombuffer(mask, np.bool_)).tolist())

@@ -13,19 +13,16 @@ from synguard.addresses import Address
 from synguard.errors import SensorError
 from synguard.readings import CONNECTED, V4_PREFIX, Listener, SocketReading, SocketTable, TcpState, local_ports
 from synguard.sensors import psutil_tables
-from synguard.sensors.busiest import busiest
+from synguard.sensors.busiest import MANY, busiest, stands_for
 from synguard.sensors.inet_diag import SocketRows, UnavailableError
 from synguard.sensors.listener_names import ListenerNames, process_name
+from synguard.sensors.port_mask import mask_of, ports_in
 from synguard.sensors.psutil_tables import Owned
 from synguard.sensors.sock_diag import SockDiag
 
 _LISTENING: Final = frozenset({TcpState.LISTEN})
 _HALF_OPEN: Final = frozenset({TcpState.SYN_RECV})
 _COMPLETED: Final = CONNECTED | {TcpState.TIME_WAIT}
-MANY: Final = 4_096
-"""Listening sockets beyond which they are not read anew …"""
-SELDOM_S: Final = 1.0
-"""… within so long."""
 STANDS_FOR_S: Final = 5.0
 """How long a table without half-open sockets is taken for the present one while no segment comes in."""
 MOST_SERVED: Final = 64
@@ -51,7 +48,6 @@ class SocketTables:
         self._listening: tuple[float, SocketRows] | None = None
         self._by_psutil: tuple[float, Owned] | None = None
         self._waiting: tuple[float, SocketTable] | None = None
-        self._ports: tuple[npt.NDArray[np.bool_], frozenset[int]] = np.zeros(1 << 16, np.bool_), frozenset()
 
     @property
     def source(self) -> str:
@@ -93,8 +89,7 @@ class SocketTables:
         Raises:
             SensorError: No whole table could be had.
         """
-        listening = np.zeros(1 << 16, np.bool_)
-        listening[self._listening_rows(now).local_port] = True
+        listening = mask_of(self._listening_rows(now).local_port)
         listening[list(self._served)] = True
         table = self._in(now, _COMPLETED)
         return SocketReading(now, table.where(listening[table.local_port]), self.source)
@@ -129,11 +124,7 @@ class SocketTables:
         Raises:
             SensorError: No whole table could be had.
         """
-        listening = np.zeros(1 << 16, np.bool_)
-        listening[self._listening_rows(now).local_port] = True
-        if not np.array_equal(listening, self._ports[0]):
-            self._ports = listening, frozenset(np.flatnonzero(listening).tolist())
-        return self._ports[1]
+        return ports_in(mask_of(self._listening_rows(now).local_port))
 
     def tcp(self, states: Iterable[TcpState]) -> SocketTable:
         """Return every TCP socket in one of ``states``, whichever end opened it.
@@ -194,11 +185,9 @@ class SocketTables:
         return self._in(now, _HALF_OPEN)
 
     def _listening_due(self, now: float) -> bool:
-        """Return whether listening sockets were not read at ``now``; very many of them are read once in `SELDOM_S`."""
+        """Return whether listening sockets were not read at ``now``; very many of them are read less often."""
         last = self._listening
-        if last is None:
-            return True
-        return not (last[0] == now or (len(last[1]) > MANY and last[0] <= now < last[0] + SELDOM_S))
+        return last is None or not (last[0] == now or last[0] <= now < last[0] + stands_for(len(last[1])))
 
     def _listening_rows(self, now: float) -> SocketTable:
         """Return the listening sockets, read once per moment ``now``; very many of them more seldom."""

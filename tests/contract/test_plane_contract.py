@@ -15,11 +15,12 @@ from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
-from synguard.enforcer.plane import Delta, Desired, Plane, Stopped
+from synguard.enforcer.plane import Actual, Delta, Desired, PatientPlane, Plane, Stopped
 from synguard.enforcer.reconcile.delta import delta
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import SplitPlane, split_plane
 from synguard.errors import PlaneError
+from synguard.memory import at_once
 from synguard.model import Action, Ban, Scope, SynHeader
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane, FaultyFake
@@ -287,3 +288,19 @@ def test_what_is_told_in_brief_is_what_is_read_back(plane: Plane) -> None:
         plane.flush()
         assert not brief().targets
         assert brief(EVERY_SHAPE).missing
+
+
+def test_what_is_read_in_pieces_is_what_is_read_at_once(plane: Plane) -> None:
+    """And what is as it was known is the same object, so that very many bans are held once."""
+    there = plane._plane if isinstance(plane, PlaneThere) else plane
+    if not isinstance(there, PatientPlane):
+        return
+    bring(plane, everything(plane))
+    known = plane.read()
+
+    def again() -> Actual:
+        return at_once(there.read_in_pieces(known.bans))
+
+    seen = plane.thread.call(again) if isinstance(plane, PlaneThere) else again()
+    assert seen == known
+    assert all(seen.bans[ban_id] is held for ban_id, held in known.bans.items())

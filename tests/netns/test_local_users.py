@@ -11,31 +11,33 @@ import pytest
 
 from tests.support.lab.agent import Agent
 from tests.support.lab.lab import Lab
+from tests.support.lab.namespaces import REPOSITORY
 from tests.support.lab.programs import wait_for
 
 pytestmark = [pytest.mark.kernel, pytest.mark.calm]
 
 NOBODY = 65534
 DROP = ("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "--bounding-set=-all")
-REACH = """\
-set -e; python=$1; closed=$2; stage=$3; shift 3
-mkdir -p $stage; mount --bind $python $stage
-mount -t tmpfs -o mode=755 tmpfs $closed; mkdir -p $python; mount --bind $stage $python
-exec "$@"
-"""
 SECRET = "s3cr3t-t0ken"
 BY_HAND = "203.0.113.7"
 FILES = ("state/ledger.db", "state/ledger.db-wal", "run/status.json", "run/agent.lock", "run/apply.lock")
 
 
 def as_nobody_in_reach_of_python(workdir: Path) -> tuple[str, ...]:
-    """Return what goes before a command to run it as nobody; the interpreter may lie in root's closed home."""
-    python = Path(sys.base_prefix)
-    closed = next((place for place in reversed(python.parents) if not place.stat().st_mode & 1), None)
-    if closed is None:
+    """Return what goes before a command to run it as nobody; interpreter and checkout may lie in root's closed home."""
+    closed = {place: _closed(place) for place in (Path(sys.base_prefix), REPOSITORY)}
+    hidden = {place: workdir / f"reach{number}" for number, place in enumerate(closed) if closed[place]}
+    if not hidden:
         return DROP
-    names = (str(python), str(closed), str(workdir / "python"))
-    return ("unshare", "--mount", "sh", "-c", REACH, "sh", *names, *DROP)
+    lines = [f"mkdir -p {stage}; mount --bind {place} {stage}" for place, stage in hidden.items()]
+    lines += [f"mount -t tmpfs -o mode=755 tmpfs {home}" for home in {closed[place] for place in hidden}]
+    lines += [f"mkdir -p {place}; mount --bind {stage} {place}" for place, stage in hidden.items()]
+    return ("unshare", "--mount", "sh", "-ec", "; ".join([*lines, 'exec "$@"']), "sh", *DROP)
+
+
+def _closed(place: Path) -> Path | None:
+    """Return the outermost directory around a place that nobody may look into."""
+    return next((around for around in reversed(place.parents) if not around.stat().st_mode & 1), None)
 
 
 @pytest.fixture

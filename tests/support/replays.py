@@ -191,9 +191,9 @@ REPLAYS: Final[dict[int, Attack]] = {
         OUTSIDE,
         victim=LARGE,
         held=holding(6, 1000),
-        grace_s=8.0,
+        grace_s=10.0,
     ),
-    2: held(holding(8, 1000), PEOPLE | OUTSIDE, few=False),
+    2: held(holding(8, 1000), PEOPLE | OUTSIDE, 10.0, few=False),
     3: held(holding(16, 395), PEOPLE | OUTSIDE, few=False),
     4: held(holding(4, 160, 160), OUTSIDE, 14.0, few=True),
     5: Attack(

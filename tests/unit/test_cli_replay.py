@@ -37,7 +37,7 @@ def test_replay_shows_bans_against_limits_and_what_it_cannot_know(host: CliHost)
     assert ran.code == 0
     assert "3 bans, 0 spared, 1 incident" in ran.out
     assert "203.0.113.1  all" in ran.out
-    assert "connections 1001 / 400" in ran.out
+    assert "connections 1,001 / 400" in ran.out
     assert ran.out.splitlines()[-1].startswith("What this cannot know: the traffic was recorded as it came.")
     assert "times real speed" in ran.err
 

@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[2] / "synguard"
 
 LEAVES: dict[str, set[str]] = {
     "errors": set(), "units": set(), "clock": set(), "addresses": {"compact_networks"}, "plain": set(), "memory": set(),
-    "compact_networks": set(), "network_words": {"addresses"}, "netlink": {"errors"},
+    "compact_networks": set(), "network_words": {"addresses"}, "netlink": {"errors", "memory"},
     "jsonable": {"addresses", "clock"}, "private": {"errors", "readers"}, "readers": set(), "programs": set(),
     "capabilities": {"errors", "logs"},
 }  # fmt: skip

@@ -107,7 +107,7 @@ def test_headings_landmarks_captions_and_labels_are_there() -> None:
     assert len(parsed.tags("table")) == len(parsed.tags("caption"))
     charts = [one for one in parsed.tags("svg") if one.get("class", "").startswith("chart")]
     assert len(charts) == 8
-    assert all(one["role"] == "img" and one["aria-labelledby"] for one in charts)
+    assert all(one["role"] == "group" and one["aria-labelledby"] for one in charts)
 
 
 def test_the_page_says_what_the_text_says() -> None:

@@ -13,6 +13,7 @@ import pytest
 from synguard.errors import SensorError
 from synguard.readings import TcpState
 from synguard.sensors import psutil_tables
+from synguard.sensors.busiest import stands_for
 from synguard.sensors.inet_diag import UnavailableError
 from synguard.sensors.sock_diag import ATTEMPTS, SockDiag
 from synguard.sensors.sockets import STANDS_FOR_S, SocketTables
@@ -181,7 +182,7 @@ def test_of_very_many_listeners_a_tick_looks_at_those_under_pressure(
     monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
     """An unprivileged user opened 57,000 listeners: a tick took 820 ms, and a flood was stopped after 2.6 s."""
-    monkeypatch.setattr("synguard.sensors.sockets.MANY", 700)
+    monkeypatch.setattr("synguard.sensors.busiest.MANY", 700)
     monkeypatch.setattr("synguard.sensors.busiest.MOST_LISTENERS", 20)
     flooded: Answer = lambda sequence: row(sequence, local_port=1700) * 3 + done(sequence)  # noqa: E731
     kernel = Kernel([many(701, 1700, 1700, 1700), flooded])
@@ -194,6 +195,12 @@ def test_of_very_many_listeners_a_tick_looks_at_those_under_pressure(
     assert sockets.served_ports(5.5) is sockets.served_ports(5.6), "what every tick compares is the same object"
     assert len(kernel.sockets[0].requests) == 2, "very many listeners are not read at every tick"
     record_property("now", f"{len(looked_at)} of 701 listeners looked at, the flooded one among them")
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(4_096, 0.0), (4_097, 1.0), (57_000, 1.0), (570_000, 10.0)])
+def test_the_more_listeners_there_are_the_less_often_they_are_read(count: int, seconds: float) -> None:
+    """One port may be listened on at each of many addresses."""
+    assert stands_for(count) == pytest.approx(seconds)
 
 
 def test_a_person_is_shown_all_listeners() -> None:

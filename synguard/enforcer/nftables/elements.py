@@ -9,10 +9,10 @@ Source: net/netfilter/nf_tables_api.c ``nf_tables_fill_setelem``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, channel, comment_in
+from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, ask_in_pieces, channel, comment_in
 from synguard.errors import ChangedUnderneathError
 from synguard.netlink import NESTED, Answer, attribute, spans
 
@@ -50,6 +50,24 @@ def elements_of(table: str, name: str) -> list[Element]:
             if found is not None:
                 return found
     raise ChangedUnderneathError(f"reading set {name}", f"it changed under each of {TRIES} attempts to read it whole")
+
+
+def elements_in_pieces(table: str, name: str) -> Generator[None, None, list[Element]]:
+    """Return the same, pausing again and again; every change meanwhile makes it begin anew, and in the end at one go.
+
+    Raises:
+        PlaneError: As for `elements_of`.
+    """
+    with channel() as there:
+        for _ in range(TRIES):
+            answer = yield from ask_in_pieces(there, _GETSETELEM, _named(table, name))
+            found: list[Element] = []
+            for body in () if answer.interrupted else answer.bodies:
+                found += elements_in(body)
+                yield
+            if not answer.interrupted and len({element.key for element in found}) == len(found):
+                return found
+    return elements_of(table, name)
 
 
 def single_elements(table: str, wanted: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Element]]:

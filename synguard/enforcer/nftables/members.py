@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from ipaddress import ip_address
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from synguard.addresses import compact_network
 from synguard.enforcer.iptables.set_members import SetMembers
 from synguard.enforcer.nftables.elements import Element
 from synguard.enforcer.nftables.layout import SetId, Slot
-from synguard.model import Hits
+from synguard.memory import at_once
+from synguard.model import NO_HITS, Hits
 
 _Group: TypeAlias = tuple[bytes, str]
 """Address and comment."""
@@ -23,19 +24,38 @@ def packed(slot: Slot) -> bytes:
     return ip_address(address).packed + (int(port).to_bytes(2, "big") + b"\0\0" if port else b"")
 
 
+PIECE: Final = 256
+"""Elements after which there may be a pause."""
+
+
 def take_elements(members: SetMembers, one: SetId, elements: Iterable[Element]) -> None:
     """Note what one set holds; a ban's elements differ in the port alone and are taken together."""
+    at_once(take_in_pieces(members, one, elements))
+
+
+def take_in_pieces(members: SetMembers, one: SetId, elements: Iterable[Element]) -> Generator[None, None, None]:
+    """Note the same, pausing after each ``PIECE``."""
     size = 4 if one.family == 4 else 16
     beyond = (1 << (8 * size - one.length)) - 1
     ports: dict[_Group, list[int]] = defaultdict(list)
     counts: dict[_Group, Hits] = {}
-    for key, comment, packets, octets in elements:
+    for number, (key, comment, packets, octets) in enumerate(elements, 1):
+        if not number % PIECE:
+            yield
         group = (key[:size], comment)
         so_far = counts.get(group)
-        counts[group] = Hits(so_far.packets + packets, so_far.bytes + octets) if so_far else Hits(packets, octets)
+        counts[group] = (
+            Hits(so_far.packets + packets, so_far.bytes + octets)
+            if so_far
+            else Hits(packets, octets)
+            if packets
+            else NO_HITS
+        )
         if one.kind.by_port:
             ports[group].append(int.from_bytes(key[size : size + 2], "big"))
-    for (address, comment), hits in counts.items():
+    for number, ((address, comment), hits) in enumerate(counts.items(), 1):
+        if not number % PIECE:
+            yield
         start = int.from_bytes(address, "big")
         if len(address) != size or start & beyond:  # bits beyond the mask: no packet can match it
             members.foreign.append(f"{_shown(address)} in set {one.name}")

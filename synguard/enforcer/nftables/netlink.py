@@ -11,10 +11,12 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Generator
 from typing import Final
 
 from synguard import netlink
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
+from synguard.memory import at_once
 from synguard.netlink import DUMP, Answer
 
 TRIES: Final = 20
@@ -50,8 +52,19 @@ def ask(there: socket.socket, message: int, what: bytes = b"", flags: int = DUMP
         PlaneUnavailableError: The kernel has no nf_tables.
         PlaneError: The kernel could not be asked.
     """
+    return at_once(ask_in_pieces(there, message, what, flags))
+
+
+def ask_in_pieces(
+    there: socket.socket, message: int, what: bytes = b"", flags: int = DUMP
+) -> Generator[None, None, Answer]:
+    """Return the same, pausing again and again.
+
+    Raises:
+        PlaneError: As for ``ask``.
+    """
     try:
-        return netlink.ask(there, _SUBSYSTEM | message, _FAMILY + what, flags)
+        return (yield from netlink.ask_in_pieces(there, _SUBSYSTEM | message, _FAMILY + what, flags))
     except OSError as error:
         if error.errno == errno.ENOENT:
             return Answer([], interrupted=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Final
 
@@ -16,14 +16,14 @@ from synguard.enforcer.iptables.set_members import SetMembers
 from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.names import Kind
 from synguard.enforcer.nftables import nft
-from synguard.enforcer.nftables.elements import elements_of, single_elements
+from synguard.enforcer.nftables.elements import Element, elements_in_pieces, elements_of, single_elements
 from synguard.enforcer.nftables.layout import MAX_ELEMENTS, NAME, TABLE, SetId, Slot, set_for
-from synguard.enforcer.nftables.members import packed, take_elements
+from synguard.enforcer.nftables.members import packed, take_elements, take_in_pieces
 from synguard.enforcer.nftables.parser import TableFrame, read_frame
 from synguard.enforcer.nftables.text import element_lines, frame_lines, kept_slots, removal_lines, sets_needed
 from synguard.enforcer.plane import Actual, Delta
 from synguard.errors import ChangedUnderneathError, PlaneError, PlaneUnavailableError
-from synguard.memory import many_objects
+from synguard.memory import many_objects, paced
 from synguard.model import Ban, Hits, KernelBan
 
 DOING: Final = f"changing table {TABLE}"
@@ -61,24 +61,29 @@ class NftablesPlane:
     def read(self) -> Actual:
         """Read back frame and members; a set twice as large takes four times as long, see docs/decisions/0013."""
         frame = read_frame(self.ceiling)
-        self._empty = set()
-        if not frame.present or frame.unfit:
-            return Actual(missing=frame.missing, foreign=tuple(frame.foreign))
         members = SetMembers()
+        self._empty = set()
         with many_objects():
-            for one in sorted(frame.sets):
+            for one in _readable(frame):
                 found = elements_of(NAME, one.name)
                 take_elements(members, one, found)
-                if not found:
-                    self._empty.add(one)
-        return Actual(
-            bans=members.bans,
-            allow=frozenset(members.allow),
-            proven=frozenset(members.proven),
-            intact=not frame.missing,
-            missing=frame.missing,
-            foreign=(*members.foreign, *frame.foreign),
-        )
+                self._note(one, found)
+        return _actual(frame, members)
+
+    def read_in_pieces(self, known: Mapping[str, KernelBan]) -> Generator[None, None, Actual]:
+        """Read back the same, a piece each time it is asked; each set is seen at a moment of its own."""
+        frame = read_frame(self.ceiling)
+        members = SetMembers(known=known)
+        self._empty = set()
+        for one in _readable(frame):
+            found = yield from paced(elements_in_pieces(NAME, one.name))
+            yield from paced(take_in_pieces(members, one, found))
+            self._note(one, found)
+        return _actual(frame, members)
+
+    def _note(self, one: SetId, found: Sequence[Element]) -> None:
+        if not found:
+            self._empty.add(one)
 
     def apply(self, change: Delta) -> None:
         """Make the change in one transaction; sets that were found empty go afterwards, in another."""
@@ -149,3 +154,20 @@ def _counts(kept: list[Slot]) -> Mapping[Slot, Hits]:
     slots = {(slot[0].name, packed(slot)): slot for slot in kept}
     found = single_elements(NAME, slots) if slots else ()
     return {slots[name, one.key]: Hits(one.packets, one.bytes) for name, one in found}
+
+
+def _readable(frame: TableFrame) -> list[SetId]:
+    return sorted(frame.sets) if frame.present and not frame.unfit else []
+
+
+def _actual(frame: TableFrame, members: SetMembers) -> Actual:
+    if not frame.present or frame.unfit:
+        return Actual(missing=frame.missing, foreign=tuple(frame.foreign))
+    return Actual(
+        bans=members.bans,
+        allow=frozenset(members.allow),
+        proven=frozenset(members.proven),
+        intact=not frame.missing,
+        missing=frame.missing,
+        foreign=(*members.foreign, *frame.foreign),
+    )

@@ -167,6 +167,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     ) -> Outcome:
         """Compare all that is there, which was ``seen`` or is read now, with what is wanted."""
         took_s = self._look.took_s if self._look is not None else 0.0
+        differing = self._look.differing if self._look is not None else []
         self._drop_look()
         self._read_due, self._glimpsed = now, None  # until the read has succeeded
         with self._locked():
@@ -175,10 +176,16 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             start = time.perf_counter()
             actual = self.plane.read() if seen is None else seen
             desired = adapt(actual) if adapt else desired
-            self._members.follow(desired.bans, now)
+            changed = self._members.follow(desired.bans, now)
+            members = self._members.members
             if known is None and not adapt:
-                actual = sharing(actual, self._members.members.bans)
-            change = delta(desired, actual, now, self._members.members)
+                actual = sharing(actual, members.bans)
+            if known is None or seen is None:
+                change = delta(desired, actual, now, members)
+            else:  # very many bans: all that is as it was known agrees already
+                changed |= dict.fromkeys([*self._later, *differing])
+                change, expired, _ = member_delta(desired, actual, now, members, changed)
+                actual = without(actual, expired)
             found: tuple[str, ...] = ()
             if change and not self._failed:
                 found = drift(desired, change, known, actual, now)
