@@ -222,7 +222,7 @@ class Evaluator:
         once = bool(framed or step.header)
         nth = 1 if once else evaluator_state.offenders.next_time(item.target, policy.bans.memory, self._now)
         seconds = ban_seconds(policy.bans, nth, forgeable=item.forgeable, chance=evaluator_state.chance)
-        words = (_reason(item, ports), step.why, self._let_through(item, scope, step.action), framed)
+        words = (_reason(item, ports), step.why, self._let_through(item, scope, step), framed)
         reason = "; ".join(word for word in words if word)
         ban = Ban(
             id=evaluator_state.new_id(),
@@ -251,9 +251,10 @@ class Evaluator:
         self.bans.append(ban)
         self._say(VerdictKind.BAN, item, policy, reason)
 
-    def _let_through(self, item: Offender, scope: Scope, action: Action) -> str:
+    def _let_through(self, item: Offender, scope: Scope, step: Step) -> str:
         """Return how many recently served clients inside a banned prefix keep a way through; empty if none do."""
-        if scope is not Scope.NEW or action.challenges or item.target.prefixlen == item.target.max_prefixlen:
+        refuses_all = scope is Scope.NEW and not (step.action.challenges or step.header)
+        if not refuses_all or item.target.prefixlen == item.target.max_prefixlen:
             return ""
         count = len(self._state.proven.inside(item.target, EXCEPTIONS))
         served = "recently served client in it keeps" if count == 1 else "recently served clients in it keep"

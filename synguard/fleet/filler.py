@@ -15,8 +15,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
-from synguard.enforcer.iptables import ipset
-from synguard.enforcer.iptables.drop_lines import drop_lines
+from synguard.enforcer.iptables import set_filling
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Delta
 from synguard.errors import NotPermittedError, PlaneError
@@ -62,8 +61,8 @@ class PlaneFiller:
         return max(there.values(), default=0) <= self._ceiling
 
     def _into_ipsets(self, bans: Sequence[Arrival]) -> Callable[[], None]:
-        lines = list(drop_lines(((ban.id, ban.target, ban.expires_at) for ban in bans), self._utcnow()))
-        return lambda: ipset.restore(lines)
+        members = set_filling.members_of(((ban.id, ban.target, ban.expires_at) for ban in bans), self._utcnow())
+        return lambda: set_filling.put(members)
 
     def _into_nftables(self, bans: Sequence[Arrival]) -> Callable[[], None]:
         from synguard.enforcer.nftables.plane import NftablesPlane  # 13 MB that ipsets do without

@@ -54,7 +54,9 @@ class _View:
         """Row number and expiry of what stood, in the order of the index: two numbers a ban."""
         self.rows = _Rows()
         self.unread: deque[int] = deque()
-        """Rows that stood when they were looked up, and are taken apart piece by piece."""
+        """Rows that stood when they were looked up, and are taken apart piece by piece,"""
+        self.looked_up: Mapping[int, int] = {}
+        """and all that stood then."""
 
     def changed(self, there: Mapping[int, int]) -> list[int]:
         """Return the rows that did not stand then, or until another moment, oldest first."""
@@ -97,6 +99,7 @@ class ActiveBanCache:
         self._take_apart(db, view, view.unknown(there, changed))
         view.follow(there, changed)
         view.unread.clear()
+        view.looked_up = {}
         self._written = {}
         return {ban.id: ban for ban in view.rows.bans}
 
@@ -113,8 +116,12 @@ class ActiveBanCache:
             if len(unknown) <= at_most:
                 return []
             view.unread.extend(unknown)
+            view.looked_up = there
         some = [view.unread.popleft() for _ in range(min(at_most, len(view.unread)))]
         self._take_apart(db, view, some)
+        if not view.unread:  # so that the read that follows finds little new, and its tick is no longer than others
+            view.follow(view.looked_up, some)
+            view.looked_up = {}
         return [ban for seq in some if (ban := view.rows.get(seq)) and ban.active(now)]
 
     def _take_apart(self, db: sqlite3.Connection, view: _View, unknown: Sequence[int]) -> None:

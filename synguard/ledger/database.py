@@ -16,6 +16,8 @@ from synguard.errors import LedgerError, NotPermittedError
 from synguard.ledger.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from synguard.private import NotOursError, check_private, ensure_shared, private_directory
 
+_CHECKPOINT_PAGES: Final = 1_000
+"""Pages in the log from which SQLite moves them into the file, as it does by itself."""
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 """Bytes the write-ahead log is cut back to after a burst."""
 
@@ -83,6 +85,15 @@ class Database:
             self._in_vain = busy and (wait or self._in_vain)  # who did not wait has not waited in vain
             raise
         self._in_vain = False
+
+    @contextmanager
+    def without_checkpoint(self) -> Iterator[None]:
+        """Leave what is written meanwhile in the log: moving it into the file waits for the disk, and can wait."""
+        self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+        try:
+            yield
+        finally:
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

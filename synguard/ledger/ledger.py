@@ -145,7 +145,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
 
     def note_list(self, bans_: Arrivals) -> None:
         """Note a long list, for a twentieth of what writing it costs; ``settle`` writes it, a piece a call."""
-        with self._database.write() as db:
+        with self._database.without_checkpoint(), self._database.write() as db:
             arrivals.note(db, bans_)
 
     def arriving(self) -> int:
@@ -161,7 +161,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
             return arrivals.settle(db)
 
     def standing(self, now: datetime, dry_run: bool = False) -> list[StandingBan]:
-        """Return the bans that stand at ``now``, oldest first, a few words of each: a tenth of ``active_bans``."""
+        """Return a few words of each ban that stands at ``now``, oldest first: a sixth of ``active_bans``."""
         with self._database.read() as db:
             return arrivals.standing(db, now, dry_run)
 

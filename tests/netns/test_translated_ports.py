@@ -59,7 +59,9 @@ def test_sockets_of_a_redirected_port_are_counted_under_the_one_that_clients_wri
     net.host.sh(rule.format(port=WRITTEN, host=HOST[4]))
     everywhere = EveryNamespace()
     try:
-        throw_syns(net, WRITTEN, 8, 6 if "inet" in rule else 4)
+        version = 6 if "inet" in rule else 4
+        assert net.reaches(version, port=443), "so that the peer knows the host's link address"
+        throw_syns(net, WRITTEN, 8, version)
         wait_until(lambda: len(net.host.call(everywhere.half_open, 1.0).table) == 8, 5)
         reading = net.host.call(everywhere.half_open, 2.0)
         listeners = net.host.call(everywhere.listeners, 2.0)

@@ -87,6 +87,16 @@ def test_a_flood_is_one_message_at_its_start_and_one_at_its_end(scene: Scene, ph
     assert end.attack.bans >= 1
 
 
+def test_the_port_of_a_flood_that_fills_no_queue_is_told(scene: Scene, phone: Phone) -> None:
+    """Where the program answers within moments, the message of the start named no port."""
+    tell(scene, phone)
+    scene.weather.syn_pps, scene.weather.cookies_pps = {ATTACKER: 10_000.0}, 10_000.0
+    scene.lasts(10)
+    assert [
+        message.attack and [port.partition(" ")[0] for port in message.attack.ports] for message in phone.messages
+    ] == [["80"]]
+
+
 @pytest.mark.parametrize(
     ("flood", "says"),
     [

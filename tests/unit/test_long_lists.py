@@ -15,10 +15,7 @@ from hypothesis import strategies as st
 from synguard.addresses import format_network, overlaps
 from synguard.agent.enforcement import LEFT_LYING, Enforcement
 from synguard.clock import SystemClock
-from synguard.enforcer.iptables import ipset
-from synguard.enforcer.iptables.drop_lines import drop_lines
-from synguard.enforcer.iptables.set_members import member_lines
-from synguard.enforcer.plane import Delta
+from synguard.enforcer.iptables import set_filling
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import LedgerError, PlaneError
 from synguard.fleet import filler as filler_module
@@ -123,14 +120,6 @@ def test_who_is_protected_is_found_as_one_by_one(targets: list[object], protecte
             assert format_network(one) not in found
 
 
-def test_lines_made_from_words_are_those_made_from_bans() -> None:
-    given = arrivals(5).bans
-    late = [given[0]._replace(id="lapsed", expires_at=LATER - 9999), given[0]._replace(id="ever", expires_at=2**32)]
-    bans = [*given, *late]
-    lines = drop_lines(((one.id, one.target, one.expires_at) for one in bans), NOW)
-    assert list(lines) == list(member_lines(Delta(add=tuple(map(as_ban, bans))), NOW))
-
-
 class Recorded:
     """Stands for the kernel: what is brought, and what others do meanwhile."""
 
@@ -138,9 +127,13 @@ class Recorded:
         self.targets: list[str] = []
         self._meanwhile = meanwhile
 
-    def restore(self, lines: Iterable[str]) -> None:
-        self.targets += [line.split(" ")[2] for line in lines]
+    def put(self, targets: list[str]) -> None:
+        self.targets += targets
         self._meanwhile()
+
+
+def targets_of(bans: Iterable[tuple[str, str, int]], _now: datetime) -> list[str]:
+    return [target for _, target, _ in bans]
 
 
 class Fleet:
@@ -150,7 +143,8 @@ class Fleet:
         self, home: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None] = lambda: None
     ) -> None:
         self.kernel = Recorded(meanwhile)
-        monkeypatch.setattr(ipset, "restore", self.kernel.restore)
+        monkeypatch.setattr(set_filling, "members_of", targets_of)
+        monkeypatch.setattr(set_filling, "put", self.kernel.put)
         monkeypatch.setattr(filler_module, "AT_ONCE", 1_000)
         self.view = HostView(dry_run=False, protected=[ip_network("203.1.0.0/16")], plane=IPSETS)
         self.ceiling, self._home = 131_072, home
