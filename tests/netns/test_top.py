@@ -48,8 +48,8 @@ def test_a_person_watches_a_flood_bans_and_unbans_and_sees_the_agent_die(lab: La
         screen.press(" ", "escape")
 
         screen.resize(132, 40)
-        wide = screen.wait_for("REASON")
-        assert "? help" in wide.splitlines()[39]
+        wide = screen.wait_for(lambda text: len(text.splitlines()) == 40 and "? help" in text.splitlines()[39])
+        assert "REASON" in wide
 
         status = agent.runtime_dir / STATUS_FILE
         agent.kill()
