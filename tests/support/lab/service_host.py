@@ -93,7 +93,15 @@ class ServiceHost:
         unshare = ["unshare", "--mount", "--pid", "--fork", "--cgroup", "--uts", "--ipc", "--kill-child"]
         init = ["sh", "-c", _INIT, "init", str(self.home), str(REPOSITORY), sys.executable]
         with (self.home / "systemd.log").open("wb") as output:
-            self._process = self._namespace.start(["sh", "-c", join, "join", *unshare, *init], output, output)
+            # It joins its group first: `ip netns exec` mounts another /sys, without control groups.
+            inside = self._namespace.command([*unshare, *init])
+            self._process = subprocess.Popen(
+                ["sh", "-c", join, "join", *inside],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=REPOSITORY,
+            )
         try:
             wait_for(self._answers, "systemd to answer", _PATIENCE_S)
         except BaseException:
@@ -122,7 +130,7 @@ class ServiceHost:
             LabError: It failed.
         """
         done = subprocess.run(
-            ["nsenter", "-t", str(self.pid), "-a", *command],
+            ["nsenter", "-t", str(self.pid), "-a", "-r", *command],
             capture_output=True,
             text=True,
             timeout=60,
@@ -148,9 +156,13 @@ class ServiceHost:
 
     def in_service(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command that sees the files as the service does, whatever its exit code."""
-        inside = ["nsenter", "-t", str(self.main_pid()), "-m", *command]
+        inside = ["nsenter", "-t", str(self.main_pid()), "-m", "-r", *command]
         return subprocess.run(
-            ["nsenter", "-t", str(self.pid), "-a", *inside], capture_output=True, text=True, timeout=60, check=False
+            ["nsenter", "-t", str(self.pid), "-a", "-r", *inside],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     def wait_active(self, within_s: float = _PATIENCE_S) -> None:
