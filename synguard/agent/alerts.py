@@ -84,7 +84,7 @@ class Alerts:
                 utc=utc,
                 incident=tick.decision.incident,
                 dry_run=status.mode is Mode.DRY_RUN,
-                ports=tuple(map(_port, _attacked(tick))),
+                ports=tuple(dict.fromkeys(map(_port, _attacked(tick)))),
                 served="; ".join(filter(None, (served(status.flood), challenged_words(status)))),
                 states=self._states(status, now),
             )
