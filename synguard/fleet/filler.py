@@ -19,7 +19,7 @@ from synguard.enforcer.iptables import set_filling
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Delta
 from synguard.errors import NotPermittedError, PlaneError
-from synguard.ledger.arrivals import Arrival, StandingBan
+from synguard.ledger.arrivals import ActiveRow, Arrival
 from synguard.memory import in_parts
 from synguard.model import Action, Ban, Origin, Scope
 
@@ -39,12 +39,12 @@ class PlaneFiller:
         self,
         plane: str,
         bans: Sequence[Arrival],
-        standing: Iterable[StandingBan],
+        active: Iterable[ActiveRow],
         unsettled: Callable[[], bool],
     ) -> None:
         """Bring bans to the plane as long as they are ``unsettled`` and there is room for all of them."""
         bring = {"iptables-sets": self._into_ipsets, "nftables": self._into_nftables}.get(plane)
-        if bring is None or not self._have_room(bans, standing):
+        if bring is None or not self._have_room(bans, active):
             return
         with suppress(PlaneError, NotPermittedError):
             for some in in_parts(bans, AT_ONCE):
@@ -54,9 +54,9 @@ class PlaneFiller:
                         return
                     apply()
 
-    def _have_room(self, bans: Iterable[Arrival], standing: Iterable[StandingBan]) -> bool:
+    def _have_room(self, bans: Iterable[Arrival], active: Iterable[ActiveRow]) -> bool:
         """Return whether all of them may be held; which of them may wait is the agent's to say, and to tell."""
-        there = Counter(":" in ban.target for ban in standing)
+        there = Counter(":" in ban.target for ban in active)
         there.update(":" in ban.target for ban in bans)
         return max(there.values(), default=0) <= self._ceiling
 

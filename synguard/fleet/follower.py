@@ -15,7 +15,7 @@ from synguard.fleet.outgoing import shareable
 from synguard.fleet.peer import PeerRecord
 from synguard.fleet.plan import POLICY, Plan, plan
 from synguard.ledger import Ledger
-from synguard.ledger.arrivals import PIECE, Arrival, Arrivals, StandingBan
+from synguard.ledger.arrivals import PIECE, ActiveRow, Arrival, Arrivals
 from synguard.memory import in_parts, many_objects
 from synguard.model import Origin
 
@@ -62,7 +62,7 @@ class KernelFiller(Protocol):
         self,
         plane: str,
         bans: Sequence[Arrival],
-        standing: Iterable[StandingBan],
+        active: Iterable[ActiveRow],
         unsettled: Callable[[], bool],
     ) -> None:
         """Bring bans to the plane as long as they are ``unsettled``; what it does not take, the agent brings."""
@@ -131,10 +131,10 @@ class DecisionFollower:
 
     def _bring(self, ledger: Ledger, view: HostView, now: datetime) -> Plan:
         """Bring the bans to what is decided; ends come first, so that there is room."""
-        standing = ledger.standing(now, view.dry_run)
+        active = ledger.active_rows(now, view.dry_run)
         change = plan(
             self._known.current(now.timestamp()),
-            standing,
+            active,
             protected=[*view.protected, *self._here],
             overruled=_overruled(ledger, now),
             now=now,
@@ -148,7 +148,7 @@ class DecisionFollower:
             ledger.move_bans(dict(some))
         bans = Arrivals(Origin.CROWDSEC, POLICY, now, change.add, view.dry_run)
         if self._filler is not None and len(change.add) > LONG and view.plane and not view.dry_run:
-            self._bring_many(self._filler, ledger, bans, view.plane, standing)
+            self._bring_many(self._filler, ledger, bans, view.plane, active)
         else:
             for piece in bans.pieces():
                 ledger.add_list(piece)
@@ -156,7 +156,7 @@ class DecisionFollower:
         return change
 
     def _bring_many(
-        self, filler: KernelFiller, ledger: Ledger, bans: Arrivals, plane: str, standing: Sequence[StandingBan]
+        self, filler: KernelFiller, ledger: Ledger, bans: Arrivals, plane: str, active: Sequence[ActiveRow]
     ) -> None:
         """Note a long list, fill the kernel, and write the list down piece by piece.
 
@@ -164,7 +164,7 @@ class DecisionFollower:
         """
         ledger.note_list(bans)
         pieces = ledger.arriving()
-        filler.fill(plane, bans.bans, standing, lambda: ledger.arriving() == pieces)
+        filler.fill(plane, bans.bans, active, lambda: ledger.arriving() == pieces)
         while ledger.settle():
             self._clock.wait(BREATH_S)
 

@@ -1,4 +1,4 @@
-"""Decisions against the bans that stand: which bans to add, to move and to end; no I/O."""
+"""Decisions against the active bans: which bans to add, to move and to end; no I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final
 
 from synguard.addresses import Network, NetworkIndex, first_found, forms
 from synguard.fleet.decisions import CrowdSecDecision
-from synguard.ledger.arrivals import Arrival, StandingBan
+from synguard.ledger.arrivals import ActiveRow, Arrival
 from synguard.model import Origin, Scope
 
 POLICY: Final = "crowdsec"
@@ -31,9 +31,9 @@ class Plan:
 
     add: tuple[Arrival, ...] = ()
     move: Mapping[str, datetime] = field(default_factory=dict)
-    """Id of a ban that stands → its new end."""
+    """Id of an active ban → its new end."""
     end: tuple[str, ...] = ()
-    """Ids of bans that stand."""
+    """Ids of active bans."""
     protected: int = 0
     """Decisions that are not followed because the target covers, holds or is a protected party."""
     local: int = 0
@@ -45,7 +45,7 @@ class Plan:
 
 def plan(
     decisions: Mapping[str, CrowdSecDecision],
-    standing: Iterable[StandingBan],
+    active: Iterable[ActiveRow],
     *,
     protected: Collection[Network],
     overruled: AbstractSet[str],
@@ -54,14 +54,14 @@ def plan(
 ) -> Plan:
     """Return what to change.
 
-    ``standing`` are all bans that stand, ``overruled`` the targets whose ban of this origin a person has ended by hand
+    ``active`` are all active bans, ``overruled`` the targets whose ban of this origin a person has ended by hand
     while the decision lasts. A ban of this host that outlasts ``gap`` is left alone: nothing that came in replaces
     local evidence, nor lengthens it; a decision that outlasts that ban is followed when it is about to end. One that
     does not is mostly this host's own, come back: in place of the ban it would keep the agent from renewing it.
     """
-    ours: dict[str, StandingBan] = {}
-    local: dict[str, StandingBan] = {}
-    for ban in standing:
+    ours: dict[str, ActiveRow] = {}
+    local: dict[str, ActiveRow] = {}
+    for ban in active:
         if ban.origin == Origin.CROWDSEC:
             ours[ban.target] = ban
         elif ban.scope == Scope.ALL:
@@ -114,7 +114,7 @@ def _ranges(networks: Iterable[Network]) -> tuple[list[bytes], list[bytes]]:
     return starts, ends
 
 
-def _stands_by_itself(local: StandingBan, decision: CrowdSecDecision, soon_us: float) -> bool:
+def _stands_by_itself(local: ActiveRow, decision: CrowdSecDecision, soon_us: float) -> bool:
     if local.expires_at is None or local.expires_at > soon_us:
         return True
     return decision.ends_at * _US <= local.expires_at + SAME_S * _US

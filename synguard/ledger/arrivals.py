@@ -37,8 +37,8 @@ class Arrival(NamedTuple):
     """One line."""
 
 
-class StandingBan(NamedTuple):
-    """What a list is compared with: a ban that stands."""
+class ActiveRow(NamedTuple):
+    """What a list is compared with: an active ban."""
 
     id: str
     target: str
@@ -109,13 +109,13 @@ def settle(db: sqlite3.Connection) -> bool:
     return True
 
 
-def standing(db: sqlite3.Connection, now: datetime, dry_run: bool) -> list[StandingBan]:
-    """Return the bans that stand at ``now``, the real ones or the would-be ones, oldest first."""
+def active_rows(db: sqlite3.Connection, now: datetime, dry_run: bool) -> list[ActiveRow]:
+    """Return the bans that are active at ``now``, the real ones or the would-be ones, oldest first."""
     rows = db.execute(
         f"SELECT id, target, origin, scope, expires_at FROM ban WHERE dry_run = :dry_run AND {STANDING} ORDER BY seq",  # noqa: S608  # constants only
         {"dry_run": int(dry_run), "now": to_us(now)},
     )
-    return list(map(StandingBan._make, rows))
+    return list(map(ActiveRow._make, rows))
 
 
 def _rows(bans: Iterable[Arrival], origin: str, policy: str, created_us: int, dry_run: int) -> list[Row]:

@@ -15,7 +15,7 @@ from synguard.addresses import Network
 from synguard.errors import LedgerError
 from synguard.ledger import arrivals, bans, ended, false_positives, history, listing, pruning, verdicts
 from synguard.ledger.active_bans import ActiveBanCache
-from synguard.ledger.arrivals import Arrivals, StandingBan
+from synguard.ledger.arrivals import ActiveRow, Arrivals
 from synguard.ledger.database import Database
 from synguard.ledger.records import (
     ActionRecord,
@@ -160,10 +160,10 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
         with self._database.write() as db:
             return arrivals.settle(db)
 
-    def standing(self, now: datetime, dry_run: bool = False) -> list[StandingBan]:
-        """Return a few words of each ban that stands at ``now``, oldest first: a sixth of ``active_bans``."""
+    def active_rows(self, now: datetime, dry_run: bool = False) -> list[ActiveRow]:
+        """Return a few words of each active ban, oldest first: a sixth of ``active_bans``."""
         with self._database.read() as db:
-            return arrivals.standing(db, now, dry_run)
+            return arrivals.active_rows(db, now, dry_run)
 
     def move_bans(self, expiries: Mapping[str, datetime]) -> None:
         """Let bans end then, id → expiry; ids unknown or already ended are left as they are."""
@@ -354,7 +354,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
     def prune(self, now: datetime) -> int:
         """Drop what is older or more than the limits allow, a bounded piece a call; return how many rows went.
 
-        StandingBan bans stay whatever the limits say. History is made coarser with age before it goes.
+        ActiveRow bans stay whatever the limits say. History is made coarser with age before it goes.
         """
         with self._database.write() as db:
             return history.thin(db, now) + pruning.prune(db, self._limits, now)

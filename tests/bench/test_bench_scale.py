@@ -18,9 +18,11 @@ from typing import Final
 import pytest
 
 from synguard.addresses import format_network
+from synguard.agent.lock import AgentLock
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
-from synguard.enforcer.plane import Desired, Plane
+from synguard.enforcer.plane import Delta, Desired, Plane
+from synguard.enforcer.reconcile.delta import after
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode, Origin
@@ -41,6 +43,7 @@ pytestmark = [pytest.mark.bench, pytest.mark.kernel]
 SHORT: Final = bool(os.environ.get("SHORT"))
 SIZES: Final = (0, 1_000, 10_000) if SHORT else (0, 1_000, 10_000, 100_000)
 LARGEST: Final = SIZES[-1]
+TIMES: Final = 1 if SHORT else 5
 
 
 def ms(work: Callable[[], object], times: int = 1) -> float:
@@ -51,13 +54,20 @@ def ms(work: Callable[[], object], times: int = 1) -> float:
     return (time.thread_time() - start) * 1000 / times
 
 
+class QuickPlane(FakePlane):
+    """A fake that does not go over all it holds at each change, as no kernel does: what is timed is ours."""
+
+    def apply(self, change: Delta) -> None:
+        self.actual = after(self.actual, change)
+
+
 class Crowded:
     """An agent that enforces in memory, and another process that writes its ledger."""
 
     def __init__(self, tmp_path: Path) -> None:
         config = Config(mode=Mode.ENFORCE, ceilings=Ceilings(members=1_000_000))
         clock = ManualClock()
-        self.plane = FakePlane(clock.utcnow, max_elements=1_000_000)
+        self.plane = QuickPlane(clock.utcnow, max_elements=1_000_000)
         self.scene = Scene(tmp_path, *load_policies(config), config=config, plane=self.plane)
         self.plane.utcnow = self.scene.clock.utcnow
         self.other = Ledger.open(tmp_path / LEDGER_FILE)
@@ -112,6 +122,39 @@ def test_the_tick_with_many_standing_bans(tmp_path: Path, capsys: pytest.Capture
         out.append(
             f"{size:>8}{tick:>8.2f}ms{tick / none:>8.1f}x{look:>9.1f}ms{more:>8.1f}ms{taken:>10.0f}ms {ticks:>4}"
             f"{expired:>12.0f}ms {after:>4}"
+        )
+    with capsys.disabled():
+        print("\n" + "\n".join(out))
+
+
+def test_the_reaction_with_many_standing_bans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """CPU of the ticks from a flood's onset until 128 loud sources are banned: what the reaction waits for."""
+    loud = [f"9.{number}.1.7" for number in range(128)]
+    out, none = [], 0.0
+    for size in (0, LARGEST):
+        place = tmp_path / str(size)
+        place.mkdir()
+        host = Crowded(place)
+        start = host.scene.clock.utcnow()
+        host.other.add_bans(
+            [
+                replace(one, origin=Origin.MANUAL, created_at=start, expires_at=start + timedelta(hours=1))
+                for one in mixed(size).values()
+            ]
+        )
+        host.settles(size)
+        host.scene.lasts(6)
+        weather = host.scene.weather
+        weather.syn_pps, weather.dropped_pps = dict.fromkeys(loud, 200.0), 25_600
+        weather.half_open = dict.fromkeys(loud, 2)
+        ticks = list[float]()
+        while len(host.plane.actual.bans) < size + len(loud) and len(ticks) < 100:
+            host.scene.clock.advance(0.05)
+            ticks.append(ms(host.scene.agent.tick))
+        none = none or sum(ticks)
+        out.append(
+            f"{size:>8} bans: all banned after {len(ticks)} ticks, {sum(ticks):.0f} ms of CPU, the dearest tick "
+            f"{max(ticks):.0f} ms: {sum(ticks) / none:.2f}x of none"
         )
     with capsys.disabled():
         print("\n" + "\n".join(out))
@@ -188,7 +231,7 @@ def test_what_the_agent_holds(
     with capsys.disabled():
         print(
             f"\nresident without bans {out[0] / 1e6:.0f} MB, with {LARGEST} {out[1] / 1e6:.0f} MB: "
-            f"{(out[1] - out[0]) / LARGEST:.0f} bytes a ban"
+            f"{out[1] / out[0]:.2f}x, {(out[1] - out[0]) / LARGEST:.0f} bytes a ban"
         )
 
 
@@ -198,34 +241,53 @@ def holds(runtime: Path, bans: int) -> bool:
     return status is not None and status.bans_active == bans
 
 
-def test_a_list_banned_by_one_command(
+def test_verbs_with_few_bans_and_with_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Verbs about one ban against ``status``; those about all of them against ``ipset restore`` of the same."""
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
     monkeypatch.setattr("tests.support.network_thread._PATIENCE_S", 600)
     bans = mixed(LARGEST)
-    (tmp_path / "list.txt").write_text("\n".join(format_network(one.target) for one in bans.values()))
-    (tmp_path / "c.toml").write_text(f'state_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\n')
-    config = ["--config", str(tmp_path / "c.toml")]
-
-    def carried_out(*words: str) -> None:
-        command = python_module("synguard", *config, *words)
-        subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=REPOSITORY)
-
+    for name, some in {"few": list(bans.values())[:10], "many": bans.values()}.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(format_network(one.target) for one in some))
+    runtime = tmp_path / "run"
+    (tmp_path / "c.toml").write_text(f'state_dir = "{tmp_path}/state"\nruntime_dir = "{runtime}"\n')
     there, raw = NetworkThread(), NetworkThread()
-    out = []
+    out = list[str]()
+
+    def cost(*words: str) -> float:
+        command = python_module("synguard", "--config", str(tmp_path / "c.toml"), *words)
+
+        def carried_out() -> None:
+            subprocess.run(command, check=True, capture_output=True, timeout=300, cwd=REPOSITORY)
+
+        return there.call(seconds, carried_out)
+
+    def told(name: str, took: float, against: float, what: str) -> None:
+        out.append(f"{name:34}{took:>8.2f}s{took / against:>7.1f}x {what}")
+
     try:
         base = raw.call(raw_ipset, bans)
-        listed = ("--file", str(tmp_path / "list.txt"))
-        for name, words in {
-            "ban --file": ("ban", *listed),
-            "the same again": ("ban", *listed, "--for", "2h"),
-            "bans --limit 50": ("bans", "--limit", "50"),
-            "bans --json": ("bans", "--json"),
-            "unban --file": ("unban", *listed),
-        }.items():
-            taken = there.call(seconds, lambda words=words: carried_out(*words))  # type: ignore[misc]
-            out.append(f"{name:18}{LARGEST:>8}{taken:>8.2f}s{taken / base:>7.1f}x ipset restore of the same")
+        listed = ("--file", str(tmp_path / "many.txt"))
+        cost("ban", "--file", str(tmp_path / "few.txt"))
+        status = median(cost("status") for _ in range(TIMES))
+        ten = median(cost("bans") for _ in range(TIMES))
+        told("bans, ten of them", ten, status, "status")
+        told("ban, of one", median(cost("ban", f"198.18.9.{n}") for n in range(TIMES)), status, "status")
+        told("unban, of one", median(cost("unban", f"198.18.9.{n}") for n in range(TIMES)), status, "status")
+        of_same = "ipset restore of the same"
+        told(f"ban --file, {LARGEST:,}", cost("ban", *listed), base, of_same)
+        told("the same again", cost("ban", *listed, "--for", "2h"), base, of_same)
+        told("bans --json", cost("bans", "--json"), base, of_same)
+        told(
+            "bans --limit 50, no agent",
+            median(cost("bans", "--limit", "50") for _ in range(TIMES)),
+            ten,
+            "bans with ten",
+        )
+        with AgentLock(runtime):
+            told("bans --limit 50", median(cost("bans", "--limit", "50") for _ in range(TIMES)), ten, "bans with ten")
+        told("unban --file", cost("unban", *listed), base, of_same)
     finally:
         there.close()
         raw.close()

@@ -324,8 +324,9 @@ def test_a_look_that_is_given_up_leaves_no_process(host: NetworkThread, tmp_path
         next(pieces)
         pieces.close()
 
+    before = children()
     host.call(give_up)
-    assert children() == set()
+    assert children() <= before
 
 
 def children() -> set[int]:

@@ -69,6 +69,7 @@ def test_a_book_wants_what_its_bans_want(
     steps: list[tuple[dict[str, Ban], float]], protected: frozenset[Network], proven: frozenset[Network]
 ) -> None:
     desired_state, now, there = DesiredState(), START, dict[str, Ban]()
+    members, version = DesiredMemberIndex(), object()
     for bans, seconds in steps:
         now += timedelta(seconds=abs(seconds))
         for ban_id in there.keys() - bans.keys():
@@ -81,6 +82,9 @@ def test_a_book_wants_what_its_bans_want(
         wanted = desired_state.desired(protected, proven)
         assert wanted == Desired.of(wanted.bans.values(), protected, proven, now)
         assert wanted.bans.keys() == {one.id for one in bans.values() if one.active(now)}
+        members.follow(wanted.bans, now, None, wanted.changed if wanted.before is version else None)
+        version = wanted.version
+        assert members.members == desired_members(wanted.bans, now)
 
 
 @given(st.lists(st.floats(0, 5), max_size=20), st.lists(st.floats(0, 6), max_size=6), st.integers(1, 4))

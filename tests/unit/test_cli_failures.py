@@ -32,6 +32,7 @@ VERB_WORDS = {
     "allow add": "203.0.113.9 --comment office",
     "allow remove": "203.0.113.9",
     "allow list": "",
+    "allow resolve": "",
     "panic": "--yes",
     "import": "csf CSF --yes",
     "review": "--within any",

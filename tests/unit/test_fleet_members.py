@@ -12,7 +12,7 @@ import pytest
 from synguard.fleet.decisions import CrowdSecDecision
 from synguard.fleet.plan import Plan, plan
 from synguard.ledger import Ledger
-from synguard.ledger.arrivals import StandingBan
+from synguard.ledger.arrivals import ActiveRow
 from synguard.model import Evidence, Origin, Scope, Signal
 from synguard.policy.models import Config
 from tests.support.bans import ban
@@ -72,7 +72,7 @@ def planned(local_s: float, decision_s: float) -> Plan:
     decision = CrowdSecDecision(TARGET, "ban", now_s + round(decision_s), "s", "synguard")
     return plan(
         {TARGET: decision},
-        [StandingBan("a1", TARGET, Origin.AUTO, Scope.ALL, round((now_s + local_s) * 1e6))],
+        [ActiveRow("a1", TARGET, Origin.AUTO, Scope.ALL, round((now_s + local_s) * 1e6))],
         protected=(),
         overruled=frozenset(),
         now=NOW,

@@ -85,7 +85,7 @@ def test_a_piece_that_cannot_be_written_stays_noted(tmp_path: Path) -> None:
         with pytest.raises(LedgerError):
             ledger.settle()
         assert ledger.arriving() == 1
-        assert [one.id for one in ledger.standing(NOW)] == ["c5"]
+        assert [one.id for one in ledger.active_rows(NOW)] == ["c5"]
 
 
 def test_who_only_reads_waits_a_moment_for_a_list_and_no_longer(
@@ -166,7 +166,7 @@ class Fleet:
             follower.poll(ledger)
 
 
-def standing(home: Path) -> set[str]:
+def active(home: Path) -> set[str]:
     with Ledger.open(home / "l.db") as ledger:
         return {format_network(one.target) for one in ledger.active_bans(datetime.now(UTC)).values()}
 
@@ -174,19 +174,19 @@ def standing(home: Path) -> set[str]:
 def test_a_long_list_is_in_the_ledger_before_the_kernel_holds_any_of_it_and_no_protected_party_in_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet = Fleet(tmp_path, monkeypatch, lambda: known.append(len(standing(tmp_path))))
+    fleet = Fleet(tmp_path, monkeypatch, lambda: known.append(len(active(tmp_path))))
     known: list[int] = []
     fleet.polls()
     assert known[0] == MANY - 256
-    assert set(fleet.kernel.targets) <= standing(tmp_path)
-    assert not [one for one in standing(tmp_path) if one.startswith("203.1.")]
+    assert set(fleet.kernel.targets) <= active(tmp_path)
+    assert not [one for one in active(tmp_path) if one.startswith("203.1.")]
     assert fleet.record.state.counts["protected"] == 256
 
 
 def test_all_of_a_long_list_is_brought_and_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet = Fleet(tmp_path, monkeypatch)
     fleet.polls(MANY, "2001:db8::7")
-    assert set(fleet.kernel.targets) == standing(tmp_path)
+    assert set(fleet.kernel.targets) == active(tmp_path)
     assert len(fleet.kernel.targets) == MANY - 255
     fleet.polls(MANY, "2001:db8::7")
     assert len(fleet.kernel.targets) == MANY - 255, "what stands is not brought again"
@@ -203,7 +203,7 @@ def test_an_unban_meanwhile_is_not_undone(tmp_path: Path, monkeypatch: pytest.Mo
     fleet = Fleet(tmp_path, monkeypatch, unban)
     fleet.polls()
     assert len(fleet.kernel.targets) == 1_000
-    assert len(standing(tmp_path)) == MANY - 256 - 1
+    assert len(active(tmp_path)) == MANY - 256 - 1
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_list_that_does_not_fit_and_a_short_one_are_left_to_the_agent(
     fleet.polls(LONG)
     fleet.polls()
     assert not fleet.kernel.targets
-    assert len(standing(tmp_path)) == MANY - 256
+    assert len(active(tmp_path)) == MANY - 256
 
 
 def test_what_the_kernel_does_not_take_is_left_to_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_what_the_kernel_does_not_take_is_left_to_the_agent(tmp_path: Path, monk
 
     fleet = Fleet(tmp_path, monkeypatch, refuse)
     fleet.polls()
-    assert len(standing(tmp_path)) == MANY - 256
+    assert len(active(tmp_path)) == MANY - 256
 
 
 class Killed(BaseException):
@@ -294,4 +294,4 @@ def test_a_persons_unban_is_remembered_beyond_any_number_of_decisions_that_ended
         ledger.end_bans([first.id], datetime.now(UTC), "by hand")
     fleet.polls(1)
     fleet.polls(20)
-    assert format_network(first.target) not in standing(tmp_path)
+    assert format_network(first.target) not in active(tmp_path)

@@ -44,7 +44,7 @@ def members_of(bans: Iterable[tuple[str, str, int]], now: datetime) -> Members:
     """Return the members that drop all of these targets: (ban id, target as text, UTC seconds of its end).
 
     Of IPv4 addresses, as nearly all are, only address and id differ from others that end in the same second. Bans
-    that have lapsed at ``now`` have none.
+    that have expired at ``now`` have none.
     """
     now_s = now.timestamp()
     found: Members = {4: [], 6: []}

@@ -53,11 +53,15 @@ class DesiredState:
         self._closed = {origin: Closed() for origin in Origin}
         self._ends = ExpiryQueue()
         self._copy: Mapping[str, Ban] | None = None
+        self._version, self._before = object(), object()
+        self._changed: dict[str, None] = {}
+        """Ids of bans that are not as they are in the last copy."""
+        self._changes: tuple[str, ...] = ()
 
     def put(self, ban: Ban) -> None:
         """Want this ban, instead of one of the same id."""
         self.drop(ban.id)
-        self._copy = None
+        self._note(ban.id)
         self._bans[ban.id] = ban
         if ban.forced:
             self._forced[ban.id] = ban
@@ -71,7 +75,7 @@ class DesiredState:
         ban = self._bans.pop(ban_id, None)
         if ban is None:
             return None
-        self._copy = None
+        self._note(ban_id)
         self._forced.pop(ban_id, None)
         if ban.scope is Scope.NEW:
             self._closed[ban.origin].drop(ban.target)
@@ -96,10 +100,19 @@ class DesiredState:
         """Return what the kernel should hold; bans that have not changed are the same mapping as before."""
         if self._copy is None:
             self._copy = dict(self._bans)
+            self._before, self._version = self._version, object()
+            self._changes, self._changed = tuple(self._changed), {}
         forced = NetworkIndex(ban.target for ban in self._forced.values())
         automatic, by_hand = self._closed[Origin.AUTO], self._closed[Origin.MANUAL]
         return Desired(
             bans=self._copy,
             allow=frozenset(party for party in protected if not forced.overlapping(party)),
             proven=frozenset(peer for peer in proven if automatic.covers(peer) and not by_hand.covers(peer)),
+            version=self._version,
+            before=self._before,
+            changed=self._changes,
         )
+
+    def _note(self, ban_id: str) -> None:
+        self._copy = None
+        self._changed[ban_id] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import compress
 from operator import is_not
@@ -44,39 +44,52 @@ class DesiredMemberIndex:
         """When the first ban ends, or somewhat before; far in the future if none does."""
         return self._ends.next
 
-    def follow(self, desired: Mapping[str, Ban], now: datetime, at_most: int | None = None) -> dict[str, None]:
+    def follow(
+        self,
+        desired: Mapping[str, Ban],
+        now: datetime,
+        at_most: int | None = None,
+        touched: Collection[str] | None = None,
+    ) -> dict[str, None]:
         """Take in what is wanted at ``now``; return the ids of the bans whose claim may have changed, in order.
 
-        Of those that have expired since no more than ``at_most`` are taken in, the rest by the next calls. Bans are
-        compared by identity. A clock that was set back makes it start over: what had expired stands again.
+        Of those that have lapsed since no more than ``at_most`` are taken in, the rest by the next calls. ``touched``
+        are the ids of all bans that are not as at the last call, where that is known: the others are not looked at.
+        Bans are compared by identity. A clock that was set back makes it start over: what had lapsed stands again.
         """
         changed: dict[str, None] = {}
         if now < self._at:
             changed |= dict.fromkeys(self._desired)
             self._begin()
+            touched = None
         self._at = now
+        before, self._desired = self._desired, desired
         contested: set[Network] = set()
-        for ban in self._leaving(desired, now, at_most):
+        for ban in self._leaving(before, touched, now, at_most):
             changed[ban.id] = None
             self._leave(ban, contested)
-        if desired is not self._desired:
-            before, self._desired = self._desired, desired
-            for ban_id in _others(desired, before):
-                ban = desired[ban_id]
-                changed[ban_id] = None
-                if not ban.dry_run and ban.active(now):
-                    self._enter(ban, contested)
+        if desired is not before:
+            for ban_id in _others(desired, before) if touched is None else touched:
+                coming = desired.get(ban_id)
+                if coming is not None and before.get(ban_id) is not coming:
+                    changed[ban_id] = None
+                    if not coming.dry_run and coming.active(now):
+                        self._enter(coming, contested)
         self._settle(contested, changed)
         return changed
 
-    def _leaving(self, desired: Mapping[str, Ban], now: datetime, at_most: int | None) -> Iterable[Ban]:
-        """Return the bans that are no longer wanted, are wanted otherwise, or have expired."""
+    def _leaving(
+        self, before: Mapping[str, Ban], touched: Collection[str] | None, now: datetime, at_most: int | None
+    ) -> Iterable[Ban]:
+        """Return the bans that are no longer wanted, are wanted otherwise, or have lapsed."""
         leaving: dict[str, Ban] = {}
-        if desired is not self._desired:
-            for ban_id in _others(self._desired, desired):
-                leaving[ban_id] = self._desired[ban_id]
+        if self._desired is not before:
+            for ban_id in _others(before, self._desired) if touched is None else touched:
+                ban = before.get(ban_id)
+                if ban is not None and self._desired.get(ban_id) is not ban:
+                    leaving[ban_id] = ban
         for expires_at, ban_id in self._ends.due(now, at_most):
-            expired = self._desired.get(ban_id)
+            expired = before.get(ban_id)
             if expired is not None and expired.expires_at == expires_at:
                 leaving[ban_id] = expired
         return leaving.values()

@@ -87,6 +87,8 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         self._settled: Desired | None = None
         """What the plane was last brought to; None while it may hold anything."""
         self._members = DesiredMemberIndex()
+        self._version: object = None
+        """Of the desired state that the members follow."""
         self._later: list[str] = []
         """Bans whose change was left for a later pass."""
         self._look: ReadBack | None = None
@@ -176,7 +178,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             start = time.perf_counter()
             actual = self.plane.read() if seen is None else seen
             desired = adapt(actual) if adapt else desired
-            changed = self._members.follow(desired.bans, now)
+            changed = self._follow(desired, now)
             members = self._members.members
             if known is None and not adapt:
                 actual = sharing(actual, members.bans)
@@ -198,7 +200,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
 
     def _difference(self, desired: Desired, now: datetime, known: Actual, at_most: int | None) -> Outcome:
         """Apply what differs from what is known to be there, looking at what changed alone; no difference, no call."""
-        changed = {**dict.fromkeys(self._later), **self._members.follow(desired.bans, now, at_most)}
+        changed = {**dict.fromkeys(self._later), **self._follow(desired, now, at_most)}
         self._later = list(changed)  # until it has succeeded
         change, expired, later = member_delta(desired, known, now, self._members.members, changed, at_most)
         self._known = without(known, expired)
@@ -207,6 +209,12 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
                 self._apply(change, self._known)
         self._settled, self._later = desired, later
         return self._outcome(change)
+
+    def _follow(self, desired: Desired, now: datetime, at_most: int | None = None) -> dict[str, None]:
+        """Return the ids of the bans whose members may have changed."""
+        known = desired.before is not None and desired.before is self._version
+        self._version = desired.version
+        return self._members.follow(desired.bans, now, at_most, desired.changed if known else None)
 
     def _look_on(self, plane: PatientPlane, known: Actual, now: datetime) -> Actual | None:
         """Take the next piece of a look, or the first; return what is there once it was the last."""

@@ -52,6 +52,7 @@ JSON_KEYS: Final[Mapping[str, str]] = {
     "synguard allow add": "networks in_force agent_running lifted",
     "synguard allow remove": "networks in_force agent_running",
     "synguard allow list": "entries protected",
+    "synguard allow resolve": "entries failed",
     "synguard report": "generator since until host mode running verdict bans_automatic served_clients_touched "
     "worth_a_look not_known advice next bans spared spoofed watched incidents could_be_hurt touched actions timeline",
     "synguard review": "within_s extended_by_s bans extended released made_permanent",
