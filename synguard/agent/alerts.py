@@ -144,7 +144,7 @@ def challenged_words(status: Status) -> str:
 
 
 def _attacked(tick: Tick) -> Iterator[ListenerPressure]:
-    """Yield the listeners whose queue fills, and those that offenders write to: ahead of a challenge none fills."""
+    """Yield listeners whose queue fills, and those that offenders write to: behind a challenge none fills."""
     named = {port for verdict in tick.decision.verdicts for one in verdict.evidence for port in one.ports}
     for listener in tick.assessment.pressure:
         if listener.censored or listener.fill >= PRESSED or listener.port in named:
