@@ -84,7 +84,7 @@ class Alerts:
                 utc=utc,
                 incident=tick.decision.incident,
                 dry_run=status.mode is Mode.DRY_RUN,
-                ports=tuple(map(_port, _attacked(tick))),
+                ports=tuple(dict.fromkeys(map(_port, _attacked(tick)))),
                 served="; ".join(filter(None, (served(status.flood), challenged_words(status)))),
                 states=self._states(status, now),
             )
@@ -144,7 +144,7 @@ def challenged_words(status: Status) -> str:
 
 
 def _attacked(tick: Tick) -> Iterator[ListenerPressure]:
-    """Yield the listeners whose queue fills, and those that offenders write to: ahead of a challenge none fills."""
+    """Yield listeners whose queue fills, and those that offenders write to: behind a challenge none fills."""
     named = {port for verdict in tick.decision.verdicts for one in verdict.evidence for port in one.ports}
     for listener in tick.assessment.pressure:
         if listener.censored or listener.fill >= PRESSED or listener.port in named:

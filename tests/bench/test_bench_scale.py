@@ -21,7 +21,8 @@ from synguard.addresses import format_network
 from synguard.agent.lock import AgentLock
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
-from synguard.enforcer.plane import Desired, Plane
+from synguard.enforcer.plane import Delta, Desired, Plane
+from synguard.enforcer.reconcile.delta import after
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode, Origin
@@ -53,13 +54,20 @@ def ms(work: Callable[[], object], times: int = 1) -> float:
     return (time.thread_time() - start) * 1000 / times
 
 
+class QuickPlane(FakePlane):
+    """A fake that does not go over all it holds at each change, as no kernel does: what is timed is ours."""
+
+    def apply(self, change: Delta) -> None:
+        self.actual = after(self.actual, change)
+
+
 class Crowded:
     """An agent that enforces in memory, and another process that writes its ledger."""
 
     def __init__(self, tmp_path: Path) -> None:
         config = Config(mode=Mode.ENFORCE, ceilings=Ceilings(members=1_000_000))
         clock = ManualClock()
-        self.plane = FakePlane(clock.utcnow, max_elements=1_000_000)
+        self.plane = QuickPlane(clock.utcnow, max_elements=1_000_000)
         self.scene = Scene(tmp_path, *load_policies(config), config=config, plane=self.plane)
         self.plane.utcnow = self.scene.clock.utcnow
         self.other = Ledger.open(tmp_path / LEDGER_FILE)

@@ -329,7 +329,7 @@ def test_without_the_capability_the_error_names_it() -> None:
     )
     command = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", sys.executable, "-c", program]
     said = subprocess.run(command, text=True, check=True, capture_output=True, timeout=30).stdout
-    assert "needs the capability CAP_NET_RAW; run as root" in said
+    assert "needs the capability CAP_NET_RAW; this root has been given less" in said
 
 
 @in_own_network
