@@ -62,7 +62,7 @@ class Host:
                 self.player.stop_agent()
                 continue
             ran = self.player.sandbox.run(line)
-            assert ran.code == 0 or "exit code 1" in line, f"{line}: {ran.output}"
+            assert ran.code == 0 or f"exit code {ran.code}" in line, f"{line}: {ran.output}"
 
 
 @pytest.fixture(params=PLANES, ids=["sets", "nftables"])
@@ -79,7 +79,7 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
 
 
 def test_every_documented_way_lets_us_in_again(host: Host) -> None:
-    for title in ("Lift one ban", "Everything out", "Without synguard"):
+    for title in ("Remove one ban", "Everything out", "Without synguard"):
         host.player.run_agent("synguard run")
         host.player.sandbox.run("synguard panic --over; synguard unban --all --yes")
         host.lock_us_out()
@@ -115,5 +115,5 @@ def test_a_ban_that_returns_after_a_reboot_is_lifted_from_the_console(host: Host
 
 
 def test_the_ways_are_found() -> None:
-    assert lines_of("Lift one ban")[1].startswith(f"synguard unban {US}")
+    assert lines_of("Remove one ban")[1].startswith(f"synguard unban {US}")
     assert any("nft delete table" in line for line in lines_of("Without synguard"))
