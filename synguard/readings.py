@@ -73,7 +73,8 @@ class SocketTable:
     remote_low: U64
     remote_port: U16
     recv_queue: U32
-    """Bytes unread; for ``LISTEN`` the connections waiting for ``accept()``."""
+    """Bytes unread; for ``LISTEN`` the connections waiting for ``accept()``; for one that has ended, 1 where this host
+    closed it without an answer, else 0."""
     send_queue: U32
     """Bytes unacknowledged; for ``LISTEN`` the backlog, ``min(backlog, somaxconn)``."""
     cookie: U64

@@ -71,7 +71,12 @@ class Sensing:
         """Return what the readings come to."""
         assessment = self.detector.assess(readings, ban_filter)
         self._unsampled_pps = blind_to(self.sources.syns, assessment.unsampled_pps, now)
-        self._short_lived.want(assessment.flood.unseen_pps, now)
+        self._short_lived.want(
+            assessment.flood.unseen_pps,
+            now,
+            held_by_few=assessment.held_by_few,
+            turns_away=bool(assessment.crowded),
+        )
         return assessment
 
     def want(self, decision: Decision, now: float) -> None:

@@ -16,6 +16,10 @@ log: Final = logging.getLogger(__name__)
 UNSEEN_PPS: Final = 100.0
 """Handshakes a second that no look at the table has shown, from which on connections are listened to as they end."""
 LINGER_S: Final = 10.0
+LOOK_S: Final = 6.0
+"""Where few sources hold a service, connections are listened to for so long, to see whether it turns others away …"""
+LOOK_EVERY_S: Final = 30.0
+"""… and again so often: each that ends costs a proxy's backend some microseconds."""
 MOST_KEPT: Final = 65_536
 """Ended connections kept for the next look at the socket table."""
 AGAIN_S: Final = 60.0
@@ -46,6 +50,7 @@ class ShortLived:
         self._ended = ended
         self._until = float("-inf")
         self._not_before = float("-inf")
+        self._look_due_at = float("-inf")
         self._kept: list[SocketTable] = []
         self._told = ""
 
@@ -54,12 +59,17 @@ class ShortLived:
         """Whether it listens: what ends between two ticks is bounded then, so that they should not be far apart."""
         return self._ended is not None and self._ended.running
 
-    def want(self, unseen_pps: float, now: float) -> None:
-        """Listen for as long as handshakes complete that the table does not show."""
+    def want(self, unseen_pps: float, now: float, *, held_by_few: bool = False, turns_away: bool = False) -> None:
+        """Listen for as long as handshakes complete that the table does not show, or a service turns others away.
+
+        Where few sources hold a service, now and then too.
+        """
         if self._ended is None:
             return
-        if unseen_pps >= UNSEEN_PPS:
+        if unseen_pps >= UNSEEN_PPS or turns_away:
             self._until = now + LINGER_S
+        if held_by_few and now >= self._look_due_at:
+            self._look_due_at, self._until = now + LOOK_EVERY_S, max(self._until, now + LOOK_S)
         try:
             if now >= self._until:
                 self.close()

@@ -246,7 +246,7 @@ def _crowded(assessment: Assessment) -> str:
     if not assessment.crowded:
         return ""
     ports = format_ports(tuple(sorted(assessment.crowded)))
-    return f"connection flood: port {ports} has stopped accepting while few sources hold most of its connections"
+    return f"connection flood: port {ports} serves no others while few sources hold most of its connections"
 
 
 def _slow_application(assessment: Assessment) -> str:

@@ -186,7 +186,9 @@ class Assessment:  # wide: all that one tick measured, a record of parts
     pressed: frozenset[int] = frozenset()
     """Local ports whose SYN queue overflows, or did a moment ago."""
     crowded: frozenset[int] = frozenset()
-    """Local ports that have stopped accepting while few sources hold most of their connections."""
+    """Local ports that accept no others, or turn them away, while few sources hold most of their connections."""
+    held_by_few: bool = False
+    """Whether few sources hold most of the connections of a port that has many."""
     port_mapping: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Local port → the ports that a ban must close for it, where that is more than itself; empty for all ports."""
     recent_syns: tuple[SynSample, ...] = ()

@@ -68,6 +68,14 @@ class AddressRows:
         high, low, port = self.high[mask], self.low[mask], self.port[mask]
         return replace(self, high=high, low=low, port=port, header=header, counted=counted)
 
+    def with_others(self, others: AddressRows) -> AddressRows:
+        """Return sockets of both, one a row."""
+        return AddressRows(
+            np.concatenate([self.high, others.high]),
+            np.concatenate([self.low, others.low]),
+            np.concatenate([self.port, others.port]),
+        )
+
     def weighted(self) -> Weighted:
         """Return the rows with what each is worth."""
         six = self.weight if self.weight6 is None else self.weight6

@@ -15,8 +15,9 @@ from synguard.detector.counting import AddressRows, observe, split
 from synguard.detector.cpu import CpuWindow
 from synguard.detector.dispersion import EVERYWHERE, dispersion
 from synguard.detector.fingerprint import SAME_HEADER_SHARE, headers
+from synguard.detector.full_services import FullServices
 from synguard.detector.handshakes import HandshakeWindow
-from synguard.detector.lowered_limits import PressedPorts, StalledPorts, gravest, stalled_limits
+from synguard.detector.lowered_limits import PressedPorts, gravest
 from synguard.detector.members import Crowd, SortedRows, Weighted
 from synguard.detector.new_connections import NewConnections
 from synguard.detector.overflow import OverflowWindow
@@ -63,10 +64,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         self._flood = FloodFigures()
         self._held_pps = self._shown_pps = 0.0
         self._pressed = PressedPorts()
-        self._stalled = StalledPorts()
-        self._stalling: frozenset[int] = frozenset()
-        self._crowded: frozenset[int] = frozenset()
-        """Stalled ports whose connections few sources hold."""
+        self._services = FullServices()
         self._recent_syns: deque[SynSample] = deque()
         self._half_open: SocketReading | None = None
         self._pressure: tuple[ListenerPressure, ...] = ()
@@ -85,7 +83,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         if readings.half_open is not None:
             self._half_open = readings.half_open
             self._pressure = pressure_on(readings.listeners, readings.half_open)
-            self._stalling = self._stalled.follow(self._pressure, readings.at)
+            self._services.follow_pressure(self._pressure, readings.at)
         self._pressed.follow(self._pressure, readings.at, overflowing=self._flood.overflowing)
         spread = self._dispersion(readings, ban_filter)
         suffering = self._flood.overflowing or any(listener.overwhelmed for listener in self._pressure)
@@ -114,7 +112,8 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             handshakes=handshakes,
             bottleneck=self._cpu.follow(readings.cpu),
             pressed=self._pressed.at(readings.at),
-            crowded=self._crowded & self._stalling,
+            crowded=self._services.crowded,
+            held_by_few=self._services.held_by_few,
             port_mapping=readings.port_mapping,
             recent_syns=tuple(self._recent_syns),
             crowds={
@@ -202,8 +201,10 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         if before is not None and new is not None and reading.at > before:
             fresh, weight = table.where(new), 1 / (reading.at - before)
             self._shown_pps = len(fresh) * weight
-            if ended is not None and len(ended):
-                fresh = concatenated([fresh, ended.where(self._arrivals.unseen(ended, known_before))])
+            short = None if ended is None else ended.where(self._arrivals.unseen(ended, known_before))
+            self._services.follow_ended(short, reading.at)
+            if short is not None:
+                fresh = concatenated([fresh, short])
             rows = AddressRows(fresh.remote_high, fresh.remote_low, fresh.local_port, weight)
             signals.append((Signal.CONNECTION_RATE, rows, reading.at))
         return signals
@@ -229,7 +230,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             else:
                 found.extend(observe(mine, policy, signal, pressed=False))
             if signal is Signal.CONNECTIONS:
-                found.extend(self._of_stalled(mine, policy))
+                found.extend(self._services.observe(mine, policy))
         return list(gravest(found))
 
     def _by_pressure(self, rows: AddressRows, policy: Policy, signal: Signal, now: float) -> list[Observation]:
@@ -246,17 +247,6 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
                     tool=self._tool(),
                     recent_sources=self._recent_sources,
                 )
-        return found
-
-    def _of_stalled(self, rows: AddressRows, policy: Policy) -> list[Observation]:
-        """Return who holds too much of the services that have stalled while few hold most of their connections."""
-        found: list[Observation] = []
-        for port in self._stalling & set(np.unique(rows.port).tolist()):
-            mine = rows.where(rows.port == port)
-            lowered = stalled_limits(mine, policy)
-            self._crowded = self._crowded | {port} if lowered else self._crowded - {port}
-            if lowered is not None:
-                found += observe(mine, lowered, Signal.CONNECTIONS, pressed=False)
         return found
 
     def _tool(self) -> int | None:

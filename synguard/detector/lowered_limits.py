@@ -114,6 +114,15 @@ def stalled_limits(rows: AddressRows, policy: Policy) -> Policy | None:
     return policy.model_copy(update={"prefix_limits": _with_connections(policy.prefix_limits, min(whole, limit))})
 
 
+def held_by_few(rows: AddressRows, policy: Policy) -> bool:
+    """Return whether few sources, or one prefix, hold most of the connections of one port."""
+    held = _held(rows, policy)
+    total = float(held.source.sum())
+    return float(held.source[held.source > HEAVY_SHARE * total].sum()) >= MOST * total or bool(
+        held.prefix.max() >= MOST * total
+    )
+
+
 def _with_connections(limits: Limits, connections: float) -> Limits:
     return limits.model_copy(update={Signal.CONNECTIONS.value: connections})
 

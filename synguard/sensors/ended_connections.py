@@ -13,6 +13,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
 from synguard.readings import SocketTable, concatenated, empty_table
-from synguard.sensors.inet_diag import decode
+from synguard.sensors.inet_diag import decode, turned_away
 
 Opener: TypeAlias = Callable[[], socket.socket]
 """Opens a socket-diagnosis socket in one namespace."""
@@ -124,6 +125,7 @@ class EndedConnections:
 
     def _take(self, source: socket.socket, most: int) -> SocketTable:
         view, used = memoryview(self._buffer), 0
+        starts: list[int] = []
         for _ in range(most):
             try:
                 size = source.recv_into(view[used : used + _DATAGRAM], _DATAGRAM)
@@ -133,10 +135,13 @@ class EndedConnections:
                 if error.errno == errno.ENOBUFS:  # some were thrown away; what is left is as good as before
                     continue
                 raise SensorError(f"ended connections cannot be read: {error.strerror or error}") from error
+            starts.append(used // 4)
             used += (size + 3) & ~3
         if not used:
             return empty_table()
-        return decode(np.frombuffer(self._buffer, np.uint32, used // 4), _FROM_THE_KERNEL).sockets.table
+        words = np.frombuffer(self._buffer, np.uint32, used // 4)
+        table = decode(words, _FROM_THE_KERNEL).sockets.table
+        return replace(table, recv_queue=turned_away(words, np.array(starts)))
 
 
 def _listening(opener: Opener, buffer: int) -> socket.socket:

@@ -50,6 +50,9 @@ are asked for and 3 is reported. ``SYN_RECV`` proper is left to TCP Fast Open.""
 _END_WORDS: Final = 5
 _ROW_WORDS: Final = 22
 _ROW_BYTES: Final = 4 * _ROW_WORDS
+_INFO: Final = 2
+"""``INET_DIAG_INFO``: behind its header of one word ``struct tcp_info``, of which bytes 120 to 160 are read."""
+_INFO_WORDS: Final = 41
 
 
 TCPDIAG_GETSOCK: Final = 18
@@ -142,6 +145,28 @@ def decode(words: U32, sequence: int) -> Part:
     if len(rows) + bool(len(ends)) != len(starts):
         raise SensorError("the kernel's socket dump cannot be read: it holds messages of an unknown type")
     return Part(_columns(words, rows) if len(rows) else _NOTHING, done=bool(len(ends)))
+
+
+def turned_away(words: U32, starts: Starts) -> U32:
+    """Return 1 for each message of a destroyed socket that this host closed without a byte of an answer, else 0.
+
+    It sent no data, and data came or its own end came first. Messages whose ``struct tcp_info`` (4.6 and later) is not
+    where that of the first is count as answered. Source: include/uapi/linux/tcp.h; ``inet_diag_handler_get_info``.
+    """
+    nothing = np.zeros(len(starts), np.uint32)
+    at, end = _ROW_WORDS, int(words[starts[0]]) // 4 if len(starts) else 0
+    halves = words.view(np.uint16)
+    while at < end and halves[2 * (starts[0] + at) + 1] != _INFO:
+        at += max((int(halves[2 * (starts[0] + at)]) + 3) // 4, 1)
+    if at + _INFO_WORDS > end:
+        return nothing
+    alike = (words[starts + at] == words[starts[0] + at]) & (words[starts] == words[starts[0]])
+    info = words[starts[alike, None] + at + np.arange(_INFO_WORDS)]
+    acked, received, data_in, data_out = (
+        info[:, column] | info[:, column + wide] for column, wide in ((31, 1), (33, 1), (39, 0), (40, 0))
+    )
+    nothing[alike] = (data_out == 0) & ((data_in > 0) | ((acked > 0) & (received == 0)))
+    return nothing
 
 
 def refusal(number: int) -> SensorError:

@@ -8,7 +8,7 @@ from tests.support.attackers import replayed, share
 from tests.support.lab.client_plan import client_sources
 from tests.support.lab.flood_plan import Look, SourceGroup, prefix
 from tests.support.lab.topology import Victim
-from tests.support.replays import BEHIND, OUTSIDE
+from tests.support.replays import BEHIND, OUTSIDE, holding
 from tests.support.side_by_side import CONFIG, Attack, run
 
 pytestmark = [pytest.mark.kernel, pytest.mark.flood]
@@ -41,3 +41,12 @@ def test_clients_get_in_whatever_syns_hide_behind(group: SourceGroup, config: st
     shares = {who: f"{one.share:.1%} of {len(one)}" for who, one in result.clients.items()}
     print(f"\n{result.reached:.0%} of the SYNs reach the listener; {shares}; {result.bans}")
     assert result.worst() >= 0.99, shares
+
+
+def test_hosts_that_hold_a_full_nginx_are_found_by_whom_it_turns_away() -> None:
+    """Out of ``worker_connections`` it closes new connections at once; row 4 on the web server that most people run."""
+    attack = Attack((), 1, OUTSIDE, victim=Victim(places=500), held=holding(4, 160, 160), grace_s=20.0, stays=True)
+    agent, alone = (run(attack, agent=there, newcomers_s=3.0) for there in (True, False))
+    print(f"\n{agent.worst():.0%} with the agent, {alone.worst():.0%} without; {agent.bans}")
+    assert alone.worst() < 0.5
+    assert agent.worst() >= 0.95

@@ -59,6 +59,40 @@ def test_each_connection_that_ended_is_told_and_no_syn_is() -> None:
 
 
 @in_own_network
+@pytest.mark.parametrize("server", ["127.0.0.1", "::1"])
+def test_connections_that_the_service_closes_without_an_answer_are_told_apart(server: str) -> None:
+    """As nginx does that is out of ``worker_connections``; a client that leaves by itself was not turned away."""
+    ended, seen = EndedConnections(), Counter[int]()
+
+    def told(so_far: int) -> bool:
+        table = ended.read()
+        seen.update(table.recv_queue[table.local_port == 80].tolist())
+        return seen.total() == so_far
+
+    with listening("::", 80, dual=True) as service:
+        ended.open()
+        for number, (answers, asks_first, leaves_first, away) in enumerate(
+            ((b"", True, False, 1), (b"", False, False, 1), (b"served", True, False, 0), (b"", False, True, 0)), 1
+        ):
+            seen.clear()
+            client = socket.create_connection((server, 80))
+            if asks_first:
+                client.sendall(b"GET / HTTP/1.1")
+            accepted = service.accept()[0]
+            if answers:
+                accepted.recv(100)
+                accepted.sendall(answers)
+            first, second = (client, accepted) if leaves_first else (accepted, client)
+            first.close()
+            if away:
+                wait_until(lambda: told(1))
+            second.close()
+            wait_until(lambda: told(1))
+            assert seen == {away: 1}, number
+        ended.close()
+
+
+@in_own_network
 def other_namespace(found: list[tuple[int, socket.socket]]) -> None:
     """Add a namespace with a service on port 80."""
     found.append((os.open("/proc/thread-self/ns/net", os.O_RDONLY), socket.create_server(("127.0.0.1", 80))))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -26,6 +27,13 @@ POLICY = Policy(
     limits=Limits(half_open=64, syn_rate=100, connections=400, connection_rate=50),
     prefix_limits=Limits(half_open=256, syn_rate=1000, connections=6000, connection_rate=300),
 )
+SLOWLY = POLICY.model_copy(
+    update={
+        "limits": POLICY.limits.model_copy(update={"connection_rate": None}),
+        "prefix_limits": POLICY.prefix_limits.model_copy(update={"connection_rate": None}),
+    }
+)
+"""For connections that were opened slowly: their rate is no evidence."""
 Record = Callable[[str, object], None]
 ENFORCE = Config(mode=Mode.ENFORCE)
 PEOPLE = {f"192.0.2.{i}": 1 for i in range(200, 240)}
@@ -325,16 +333,44 @@ def test_hosts_below_every_limit_that_hold_a_stalled_service_are_banned(
 
     They opened them slowly: their rate is no evidence.
     """
-    slowly = {
-        "limits": POLICY.limits.model_copy(update={"connection_rate": None}),
-        "prefix_limits": POLICY.prefix_limits.model_copy(update={"connection_rate": None}),
-    }
-    scene = Scene(tmp_path, POLICY.model_copy(update=slowly), config=ENFORCE)
+    scene = Scene(tmp_path, SLOWLY, config=ENFORCE)
     strikes(scene, Weather(connections=PEOPLE), 3.0)
     strikes(scene, at_a_full_service(HOLDERS[who]), 25.0 if "alike" in who else 15.0)
     hosts_alone = {str(ip_network(f"{one}/64", strict=False)) if ":" in one else one for one in HOLDERS[who]}
     assert scene.banned() == ({"2001:db8:5:700::/56"} if "/56" in who else hosts_alone)
     record_property("now", f"banned: {', '.join(sorted(scene.banned()))}")
+
+
+@pytest.mark.parametrize("who", HOLDERS)
+def test_hosts_that_hold_a_full_service_which_turns_others_away_are_banned(tmp_path: Path, who: str) -> None:
+    """nginx without free ``worker_connections`` closes what it accepts at once: no client waits, and none is served."""
+    scene = Scene(tmp_path, SLOWLY, config=ENFORCE)
+    strikes(scene, Weather(connections=PEOPLE), 3.0)
+    strikes(scene, Weather(connections=HOLDERS[who], turned_away_pps=dict.fromkeys(PEOPLE, 5)), 45.0)
+    hosts_alone = {str(ip_network(f"{one}/64", strict=False)) if ":" in one else one for one in HOLDERS[who]}
+    assert scene.banned() == ({"2001:db8:5:700::/56"} if "/56" in who else hosts_alone)
+
+
+VISITORS = {f"198.{i}.100.9": 5 for i in range(8)}
+SERVED_TOO = {
+    "no one is turned away": Weather(short_pps=VISITORS),
+    "a third is served": Weather(turned_away_pps=VISITORS, short_pps={f"192.{i}.2.9": 5 for i in range(4)}),
+    "few scanners are turned away": Weather(turned_away_pps=dict(list(VISITORS.items())[:5])),
+    "some are turned away for a moment": Weather(short_pps=VISITORS),
+}
+
+
+@pytest.mark.parametrize("name", SERVED_TOO)
+def test_a_service_that_few_hold_and_that_answers_others_blames_no_one(tmp_path: Path, name: str) -> None:
+    """Two proxies hold a backend; what comes beside them is served, or is too little to tell."""
+    scene = Scene(tmp_path, SLOWLY, config=ENFORCE)
+    proxies = {"203.0.113.7": 390, "203.0.114.8": 390}
+    if "moment" in name:
+        scene.sensors.weather = Weather(connections=proxies, turned_away_pps=VISITORS)
+        scene.lasts(1.0)
+    scene.sensors.weather = replace(SERVED_TOO[name], connections=proxies)
+    scene.lasts(70.0)
+    assert scene.banned() == set()
 
 
 INNOCENT_HOLDERS = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from synguard.readings import SocketTable, TcpState
+from synguard.readings import SocketTable, TcpState, concatenated
 from tests.support.manual_clock import ManualClock
 from tests.support.traffic import Counts, table
 
@@ -15,9 +15,11 @@ from tests.support.traffic import Counts, table
 class FakeEnded:
     """Tells of so many connections of each address as ended since the last read, each from a port of its own."""
 
-    def __init__(self, clock: ManualClock, rates: Callable[[], Counts], port: int) -> None:
+    def __init__(
+        self, clock: ManualClock, rates: Callable[[], Counts], port: int, turned_away: Callable[[], Counts] = dict
+    ) -> None:
         self.running = False
-        self._clock, self._rates, self._port = clock, rates, port
+        self._clock, self._rates, self._port, self._turned_away = clock, rates, port, turned_away
         self._read_at = 0.0
         self._next_port = 0
 
@@ -27,8 +29,16 @@ class FakeEnded:
 
     def read(self) -> SocketTable:
         """Return what has ended."""
-        window, self._read_at = self._clock.monotonic() - self._read_at, self._clock.monotonic()
-        ended = table({one: round(rate * window) for one, rate in self._rates().items()}, self._port, TcpState.CLOSE)
+        before, self._read_at = self._read_at, self._clock.monotonic()
+        served, away = (
+            table(
+                {one: round(rate * self._read_at) - round(rate * before) for one, rate in rates().items()},
+                self._port,
+                TcpState.CLOSE,
+            )
+            for rates in (self._rates, self._turned_away)
+        )
+        ended = concatenated([served, replace(away, recv_queue=np.ones(len(away), np.uint32))])
         ports = (self._next_port + np.arange(len(ended))) % 65_536
         self._next_port += len(ended)
         return replace(ended, remote_port=ports.astype(np.uint16))

@@ -58,6 +58,8 @@ class Weather:
     half_open: Counts = field(default_factory=dict)
     connections: Counts = field(default_factory=dict)
     short_pps: Counts = field(default_factory=dict)
+    turned_away_pps: Counts = field(default_factory=dict)
+    """Connections that the service closes at once, without an answer."""
     """Address → connections a second that are over before anyone looks at the table."""
     syn_pps: Counts = field(default_factory=dict)
     """Address → SYNs a second."""
@@ -137,7 +139,10 @@ class FakeSensors:
         for name, pps in (
             ("SyncookiesSent", weather.cookies_pps),
             ("TCPReqQFullDrop", weather.dropped_pps),
-            ("PassiveOpens", weather.completed_pps + sum(weather.short_pps.values())),
+            (
+                "PassiveOpens",
+                weather.completed_pps + sum(weather.short_pps.values()) + sum(weather.turned_away_pps.values()),
+            ),
             ("ListenOverflows", weather.overflows_pps),
             ("SyncookiesRecv", weather.cookies_back_pps),
             ("EmbryonicRsts", weather.resets_pps),
@@ -291,7 +296,12 @@ class Scene:
             finished_peers=self.sensors.finished_peers,
             protected=self.sensors.protected,
             cpu=self.sensors.cpu,
-            ended=FakeEnded(self.clock, lambda: self.sensors.weather.short_pps, self.sensors.port),
+            ended=FakeEnded(
+                self.clock,
+                lambda: self.sensors.weather.short_pps,
+                self.sensors.port,
+                lambda: self.sensors.weather.turned_away_pps,
+            ),
             monotonic=self.clock.monotonic,
             glance=Glance(self.sensors.count_half_open, self.sensors.counters) if self._glances else None,
         )
