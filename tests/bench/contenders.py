@@ -283,7 +283,7 @@ class Synguard(Contender):
         self._out = self.spawn("synguard run --enforce")
 
     def ready(self) -> bool:
-        return "known" in self._out.read_text()
+        return "protected list loaded" in self._out.read_text()
 
     def files(self) -> Iterable[Path]:
         return [self._out]
