@@ -28,7 +28,7 @@ AT_ONCE: Final = 10_000
 
 
 class PlaneFiller:
-    """Fills the sets of whichever plane the agent uses; one rule for each ban is left to the agent."""
+    """Fills the sets of whichever plane the agent uses."""
 
     def __init__(self, lock: Path, ceiling: int, utcnow: Callable[[], datetime]) -> None:
         self._lock = lock
