@@ -141,7 +141,7 @@ class EndedConnections:
             return empty_table()
         words = np.frombuffer(self._buffer, np.uint32, used // 4)
         table = decode(words, _FROM_THE_KERNEL).sockets.table
-        return replace(table, recv_queue=turned_away(words, np.array(starts)))
+        return replace(table, recv_queue=turned_away(words, np.array(starts[: len(table)], np.int64)))
 
 
 def _listening(opener: Opener, buffer: int) -> socket.socket:
