@@ -63,9 +63,11 @@ def _known(network: Network, config: Path | None) -> Knowledge:
     actual, places = None, {}
     if active_bans:
         with suppress(SynguardError):  # not for this user to read, or no plane works
+            from synguard.enforcer.beside import held_at
+
             plane = working_plane(settings)
             actual = plane.read()
-            places = {one.ban.id: f"{plane.place(one.ban)[0]}, see {plane.show_command}" for one in bans}
+            places = {one.ban.id: held_at(plane, one.ban) for one in bans}
     return Knowledge(
         network=network,
         places=places,

@@ -53,6 +53,12 @@ def stopped_by(plane: Plane, bans: Iterable[Ban] | None = None) -> Stopped:
     return alone.stopped() if bans is None else alone.stopped_of(bans)
 
 
+def held_at(plane: Plane, ban: Ban) -> str:
+    """Return where a verb's plane holds a ban, and the command that shows it there."""
+    holder = plane.program if isinstance(plane, SplitPlane) and ban.at_interface else plane
+    return f"{holder.place(ban)[0]}, see {holder.show_command}"
+
+
 def runs_program(plane: Plane) -> bool:
     """Return whether the challenge program runs beside the firewall's plane."""
     from synguard.enforcer.challenge.plane import ChallengePlane

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from synguard.enforcer.beside import held_at
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Delta, PatientPlane
 from synguard.enforcer.reconcile.delta import delta
@@ -42,6 +43,12 @@ def test_the_firewall_holds_drops_and_the_program_challenges_and_the_drops_as_we
     assert plane.firewall.read().bans.keys() == {"drop"}
     assert plane.program.read().bans.keys() == {"drop", "challenge", "everybody", "header"}
     assert delta(ALL, plane.read(), now()) == Delta()
+
+
+def test_the_command_that_shows_a_ban_is_that_of_what_holds_it(plane: SplitPlane) -> None:
+    """`why` named the firewall's for a challenge, and its rules hold none."""
+    assert held_at(plane, DROP) == f"the set, see {plane.firewall.show_command}"
+    assert held_at(plane, CHALLENGE).endswith(f", see {plane.program.show_command}")
 
 
 def test_a_drop_that_the_program_does_not_know_is_put_back(plane: SplitPlane, tmp_path: Path) -> None:
