@@ -16,7 +16,9 @@ from synguard.policy.models import Policy
 from synguard.readings import SocketTable
 
 MANY: Final = 128
-"""Connections of a port from which on it is asked whether few hold them."""
+"""Connections of a port from which on it is asked whether few hold them …"""
+ASKED: Final = 1_024
+"""… and of how many: a sample tells, and a host with a hundred thousand pays no more for the answer."""
 
 
 class FullServices:
@@ -57,7 +59,7 @@ class FullServices:
             if count < MANY and port not in self._stalling and port not in full:
                 continue
             mine = rows.where(rows.port == port)
-            if count >= MANY and held_by_few(mine, policy):
+            if count >= MANY and held_by_few(mine.where(np.arange(count) % -(-count // ASKED) == 0), policy):
                 few.add(port)
             lowered = self._lowered(port, mine, policy, turns_away=port in full)
             if lowered is not None:
@@ -70,5 +72,5 @@ class FullServices:
         lowered = stalled_limits(mine, policy) if port in self._stalling else None
         if lowered is not None or not turns_away:
             return lowered
-        others = self._turned_away.from_port(port, mine)
+        others = self._turned_away.from_port(port, mine, policy.prefixes.embedding)
         return None if others is None else stalled_limits(mine.with_others(others), policy)

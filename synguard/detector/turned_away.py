@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv6Network
 from typing import Final, TypeAlias
 
 import numpy as np
 
-from synguard.detector.columns import is_ipv4
+from synguard.detector.columns import as_judged, is_ipv4
 from synguard.detector.counting import AddressRows
+from synguard.detector.lowered_limits import HEAVY_SHARE
 from synguard.readings import U64, SocketTable, concatenated, empty_table
 
 WINDOW_S: Final = 6.0
@@ -20,8 +22,6 @@ LEAST: Final = 6
 MOSTLY: Final = 0.75
 """Their share of the sources whose short connections ended: whoever forges this sign needs three times as many hosts
 as others are served."""
-HEAVY: Final = 1 / 32
-"""Sources with more than this share of a service's connections are not asked."""
 MOST: Final = 4_096
 """Connections kept of each look."""
 
@@ -33,41 +33,46 @@ class TurnedAway:
     """Remembers the short connections that ended within the last seconds."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, SocketTable]] = deque()
+        self._looks: deque[tuple[float, SocketTable, frozenset[int]]] = deque()
+        """When, what ended, and the ports that turned some away."""
 
     def follow(self, short: SocketTable | None, at: float) -> None:
         """Take in what ended between two looks at the socket table, without having been in either."""
         while self._looks and self._looks[0][0] < at - WINDOW_S:
             self._looks.popleft()
         if short is not None and len(short):
-            self._looks.append((at, short.head(MOST)))
+            short = short.head(MOST)
+            self._looks.append((at, short, frozenset(short.local_port[short.recv_queue > 0].tolist())))
 
     @property
     def ports(self) -> frozenset[int]:
         """The ports that turn sources away, and have for a while."""
         times: dict[int, list[float]] = {}
-        for at, one in self._looks:
-            for port in np.unique(one.local_port[one.recv_queue > 0]).tolist():
+        for at, _, ports in self._looks:
+            for port in ports:
                 times.setdefault(port, []).append(at)
         return frozenset(port for port, seen in times.items() if seen[-1] - seen[0] >= LASTS_S)
 
-    def from_port(self, port: int, held: AddressRows) -> AddressRows | None:
+    def from_port(self, port: int, held: AddressRows, embedding: Iterable[IPv6Network]) -> AddressRows | None:
         """Return one row for each source that the port turned away; None where it serves others, or too few came.
 
-        ``held`` are the port's connections.
+        ``held`` are the port's connections: who holds much of the service is not asked. Addresses in ``embedding`` are
+        the IPv4 addresses in them.
         """
-        share = HEAVY * len(held.low)
-        heavy = {one for one, count in Counter(_sources(held.high, held.low)).items() if count > share}
-        table = concatenated([one.where(one.local_port == port) for _, one in self._looks] or [empty_table()])
+        share = HEAVY_SHARE * len(held.low)
+        heavy = {one for one, count in Counter(_sources(held.high, held.low, embedding)).items() if count > share}
+        table = concatenated([one.where(one.local_port == port) for _, one, _ in self._looks] or [empty_table()])
+        high, low = table.remote_high, table.remote_low
         refused = table.recv_queue > 0
-        served = set(_sources(table.remote_high[~refused], table.remote_low[~refused])) - heavy
-        away = set(_sources(table.remote_high[refused], table.remote_low[refused])) - heavy - served
+        served = set(_sources(high[~refused], low[~refused], embedding)) - heavy
+        away = set(_sources(high[refused], low[refused], embedding)) - heavy - served
         if len(away) < max(LEAST, MOSTLY * (len(away) + len(served))):
             return None
         return _one_each(away, port)
 
 
-def _sources(high: U64, low: U64) -> Iterator[Source]:
+def _sources(high: U64, low: U64, embedding: Iterable[IPv6Network]) -> Iterator[Source]:
+    high, low = as_judged(high, low, embedding)
     return zip(high.tolist(), np.where(is_ipv4(high, low), low, np.uint64(0)).tolist(), strict=True)
 
 

@@ -351,6 +351,14 @@ def test_hosts_that_hold_a_full_service_which_turns_others_away_are_banned(tmp_p
     assert scene.banned() == ({"2001:db8:5:700::/56"} if "/56" in who else hosts_alone)
 
 
+def test_whom_a_full_service_turns_away_behind_a_translator_is_many(tmp_path: Path) -> None:
+    """A NAT64 network is one /64; the people behind it are as many as the IPv4 addresses in theirs."""
+    scene = Scene(tmp_path, SLOWLY, config=ENFORCE)
+    translated = {f"64:ff9b::{i}.100.9.{i}": 5 for i in range(1, 9)}
+    strikes(scene, Weather(connections=HOLDERS["four hosts"], turned_away_pps=translated), 25.0)
+    assert scene.banned() == set(HOLDERS["four hosts"])
+
+
 VISITORS = {f"198.{i}.100.9": 5 for i in range(8)}
 SERVED_TOO = {
     "no one is turned away": Weather(short_pps=VISITORS),
