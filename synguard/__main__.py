@@ -7,9 +7,9 @@ import sys
 
 def run() -> None:
     """Run the command line and exit; what Tab asks is answered before anything is imported for the rest."""
-    from synguard.cli.tab import QUESTION, print_targets
+    if sys.argv[1:] == ["completion", "--targets"]:  # as the completion scripts ask
+        from synguard.cli.tab import print_targets
 
-    if tuple(sys.argv[1:]) == QUESTION:
         print_targets()
         return
     from synguard.cli.main import run as command_line

@@ -59,10 +59,11 @@ def private_directory(directory: Path, name: str) -> None:
         raise SynguardError(f"{name} {directory} cannot be used: {error.strerror}; fix that, or {own}") from error
 
 
-def open_private(path: Path, flags: int, mode: int = _FILE) -> int:
+def open_private(path: Path, flags: int, mode: int = _FILE, *, shared: bool = False) -> int:
     """Return a descriptor of a regular file that is ours alone; ``O_CREAT`` makes it ``mode``, whatever the umask.
 
-    A mode that lets others read is set right; no link is followed, and no pipe waited for.
+    A mode that lets others read is set right, but for one that is ``shared``, which may be root's; no link is followed,
+    and no pipe waited for.
 
     Raises:
         NotOursError: It is a link, no file, somebody else's, or has a second name.
@@ -76,8 +77,8 @@ def open_private(path: Path, flags: int, mode: int = _FILE) -> int:
         raise
     try:
         found = os.fstat(descriptor)
-        check_private(found)
-        if stat.S_IMODE(found.st_mode) != mode:
+        check_private(found, shared=shared)
+        if not shared and stat.S_IMODE(found.st_mode) != mode:
             os.fchmod(descriptor, mode)
     except BaseException:
         os.close(descriptor)
@@ -139,26 +140,11 @@ def read_private(path: Path, at_most: int, *, shared: bool = False) -> str:
         UnicodeDecodeError: It is no text.
         OSError: It cannot be read; ``FileNotFoundError`` where there is none.
     """
-    with os.fdopen(_open_shared(path) if shared else open_private(path, os.O_RDONLY), "rb") as file:
+    with os.fdopen(open_private(path, os.O_RDONLY, shared=shared), "rb") as file:
         data = file.read(at_most + 1)
     if len(data) > at_most:
         raise NotOursError(f"it is larger than {at_most} bytes, which none of ours is")
     return data.decode("utf-8")
-
-
-def _open_shared(path: Path) -> int:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise NotOursError(_LINK) from error
-        raise
-    try:
-        check_private(os.fstat(descriptor), shared=True)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def read_secret(path: Path) -> str:

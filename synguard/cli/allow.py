@@ -120,7 +120,8 @@ def remove(targets: Targets, config: ConfigFile = None, json: Json = False) -> N
 
     settings = loaded(config)
     added, now = added_list(settings), utcnow()
-    of = {name: [one.network for one in added.standing(now) if one.name == name] for name in targets}
+    standing = added.standing(now)
+    of = {name: [one.network for one in standing if one.name == name] for name in targets}
     networks = parameter_types.networks(name for name in targets if not of[name])
     networks += [one for name in targets for one in of[name]]
     added.remove(networks, now)

@@ -41,7 +41,7 @@ def preview(impacts: Sequence[Impact], order: BanRequest, folded: int) -> list[s
     """Return what bans of these targets would hit: line by line, or of many the sums and the first few."""
     if len(impacts) <= FEW:
         return [line for impact in impacts for line in impact_lines(impact, order)]
-    return [_sum(impacts, folded), *_connected(impacts, order), *_protected(impacts), *_standing(impacts, order)]
+    return [_sum(impacts, folded), *_connected(impacts, order), *_protected(impacts), *_standing(impacts)]
 
 
 def _sum(impacts: Sequence[Impact], folded: int) -> str:
@@ -71,7 +71,7 @@ def _protected(impacts: Sequence[Impact]) -> list[str]:
     return some(shown, NAMED)
 
 
-def _standing(impacts: Sequence[Impact], order: BanRequest) -> list[str]:
+def _standing(impacts: Sequence[Impact]) -> list[str]:
     same = sum(any(ban.target == one.target for ban in one.overlapping) for one in impacts)
     near = [one for one in impacts if any(ban.target != one.target for ban in one.overlapping)]
     lines = [f"{same:,} of them are banned already"] if same else []

@@ -33,7 +33,7 @@ from synguard.report.account_json import account_shape
 from synguard.report.account_text import account_text
 from synguard.report.html import page
 from synguard.report.timeline import Timeline, grain_for
-from synguard.status.freshness import agent_runs, is_stale
+from synguard.status.freshness import agent_runs, seems_to_run
 from synguard.status.model import read_status
 
 
@@ -89,11 +89,12 @@ def report(
         raise UsageError("--send sends the report and writes no file: leave out --output and --format")
     if wanted is Format.HTML and to_stdout and sys.stdout.isatty():
         raise UsageError("a page is nothing for a terminal: name a file, -o report.html")
-    account = account_of(loaded(config), begin, end, now)
+    settings = loaded(config)
+    account = account_of(settings, begin, end, now)
     if send:
         from synguard.cli.notify import send_report
 
-        send_report(loaded(config).notify, account, json=json)
+        send_report(settings.notify, account, json=json)
         return
     text = _text(account, wanted)
     if output is None or to_stdout:
@@ -154,13 +155,11 @@ def account_of(config: Config, begin: datetime, end: datetime, now: datetime) ->
             timeline = Timeline(begin, end, closer_s, tuple(ledger.history(first, last, closer_s)))
     runs = agent_runs(config.runtime_dir)
     status = read_status(config.runtime_dir) if runs is not False else None
-    if runs is None:  # not for this user to ask
-        runs = status is not None and not is_stale(status, now)
     return Account(
         since=begin,
         until=end,
         mode=status.mode if status else config.mode,
-        running=runs,
+        running=seems_to_run(runs, status, now),
         bans=tuple(bans.values()),
         spared=of_kind(verdicts, VerdictKind.SPARE),
         spoofed=of_kind(verdicts, VerdictKind.SPOOFED),

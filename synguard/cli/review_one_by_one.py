@@ -76,7 +76,7 @@ def _answers(found: Sequence[Candidate], advised: Sequence[Advice]) -> list[Advi
     while len(chosen) < len(found):
         one, advice = found[len(chosen)], advised[len(chosen)]
         _show(one, advice, len(chosen) + 1, len(found))
-        answer = _answer(one.record.ban, advice)
+        answer = _answer(one.record.ban)
         if answer == "a":
             print("  all others as suggested")
             chosen += advised[len(chosen) :]
@@ -90,7 +90,7 @@ def _answers(found: Sequence[Candidate], advised: Sequence[Advice]) -> list[Advi
     return chosen
 
 
-def _answer(ban: Ban, advice: Advice) -> str:
+def _answer(ban: Ban) -> str:
     """Return a key that can be followed for this ban."""
     while True:
         answer = one_key("kerpabq", "s")

@@ -13,9 +13,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-QUESTION: Final = ("completion", "--targets")
-"""The words by which the completion scripts ask."""
-
 MOST_TARGETS: Final = 200
 """More than that nobody looks through; the newest are given."""
 

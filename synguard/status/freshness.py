@@ -38,3 +38,8 @@ def is_stale(status: Status, now: datetime) -> bool:
     """Return whether what the status file says is too old to be the present."""
     last = status.last_reading_at or status.started_at
     return (now - last).total_seconds() > STALE_S
+
+
+def seems_to_run(running: bool | None, status: Status | None, now: datetime) -> bool:
+    """Return whether an agent runs; where this user may not ask, a fresh status file stands for one."""
+    return (status is not None and not is_stale(status, now)) if running is None else running

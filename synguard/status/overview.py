@@ -10,7 +10,7 @@ from synguard.model import Mode
 from synguard.output.times import ago, both_zones
 from synguard.status.agent_commands import start_command
 from synguard.status.conditions import KINDS, Code, Condition
-from synguard.status.freshness import is_stale
+from synguard.status.freshness import is_stale, seems_to_run
 from synguard.status.model import ChallengeStatus, FloodStatus, Status, TotalsStatus
 
 
@@ -28,7 +28,7 @@ def overview(
     one, ``mode`` and ``policies`` are the config's and ``bans_active`` is the ledger's, None where it is unreadable.
     """
     stale = status is not None and is_stale(status, now)
-    alive = (status is not None and not stale) if running is None else running
+    alive = seems_to_run(running, status, now)
     if status is None or not alive:
         return _without_agent(alive, status, mode, policies, bans_active, now)
     seen = status.model_dump(mode="json")

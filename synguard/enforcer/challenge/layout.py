@@ -50,14 +50,6 @@ class ProgramStep(IntEnum):
     """To the firewall, which refuses it."""
 
 
-class Manner(IntEnum):
-    """What a listener was seen to accept."""
-
-    WSCALE = 1
-    SACK = 2
-    ECN = 4
-
-
 def _record(*fields: tuple[str, object]) -> np.dtype[np.void]:
     """Return a record laid out as C lays it out."""
     return np.dtype(list(fields), align=True)

@@ -8,7 +8,6 @@ cannot hide behind having connected.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from synguard.enforcer.names import CHAIN, REJECT_CHAIN, Family, Kind, frame_comment, set_name
 from synguard.model import Action, Scope
@@ -51,9 +50,6 @@ def tables(families: tuple[Family, ...]) -> tuple[XtablesTable, ...]:
             XtablesTable(family, "filter", ("INPUT", "FORWARD"), Action.REJECT),
         )
     )
-
-
-ALL_TABLES: Final = tables((4, 6))
 
 
 def verdict_of(action: Action) -> str:

@@ -111,13 +111,13 @@ def _settings(path: Path, plan: ImportPlan) -> None:
     if number("CT_LIMIT"):
         where, value = found["CT_LIMIT"]
         ports = found.get("CT_PORTS", ("", ""))[1].replace(" ", "") or "any"
-        plan.limit(where, Limit(ports, int(value), f"{where}: CT_LIMIT = {value}", first_s))
+        plan.limit(Limit(ports, int(value), f"{where}: CT_LIMIT = {value}", first_s))
     if "CONNLIMIT" in found:
         where, value = found["CONNLIMIT"]
         for pair in filter(None, value.replace(" ", "").split(",")):
             port, _, most = pair.partition(";")
             if port.isdecimal() and most.isdecimal() and int(most):
-                plan.limit(where, Limit(port, int(most), f"{where}: CONNLIMIT {pair}", first_s), first=True)
+                plan.limit(Limit(port, int(most), f"{where}: CONNLIMIT {pair}", first_s), first=True)
             else:
                 plan.leave(where, pair, "it is no PORT;LIMIT")
     for key, why in _NO_COUNTERPART.items():

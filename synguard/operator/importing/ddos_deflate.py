@@ -49,11 +49,11 @@ def _settings(path: Path, plan: ImportPlan) -> None:
         if limit.isdecimal() and int(limit):
             first_s = float(seconds) if seconds.isdecimal() else None
             there = found["PORT_CONNECTIONS"][0]
-            plan.limit(there, Limit(port, int(limit), f"{there}: {triple}", first_s or None))
+            plan.limit(Limit(port, int(limit), f"{there}: {triple}", first_s or None))
         else:
             plan.leave(found["PORT_CONNECTIONS"][0], triple, "it is no PORT:LIMIT:SECONDS")
     if most.isdecimal() and int(most):
         first_s = float(period) if period.isdecimal() else None
-        plan.limit(where, Limit("any", int(most), f"{where}: NO_OF_CONNECTIONS = {most}", first_s or None))
+        plan.limit(Limit("any", int(most), f"{where}: NO_OF_CONNECTIONS = {most}", first_s or None))
     else:
         plan.leave(where, most, "it is no number of connections")

@@ -42,7 +42,7 @@ class Limit:
     ports: str
     connections: int
     source: str
-    """The setting it comes from."""
+    """``WHERE: SETTING`` that it comes from."""
     first_s: float | None = None
     """Length of a first ban; None for the usual one."""
 
@@ -94,17 +94,18 @@ class ImportPlan:
         said = _one_line(reason)[:200]
         self.take(where, word, lambda network: self.bans.append(ImportedBan(network, lasts_s, ports, said)))
 
-    def limit(self, where: str, limit: Limit, *, first: bool = False) -> None:
+    def limit(self, limit: Limit, *, first: bool = False) -> None:
         """Take a limit over, before the others where it is the narrower one; or note why no policy can have it."""
+        where, _, setting = limit.source.rpartition(": ")
         try:
             Policy.model_validate(limit.policy("imported"))
             if len(self.limits) >= MOST_LIMITS:
                 raise ValueError(f"a pack has {MOST_LIMITS} policies at most")
         except ValidationError as error:
             faults = validation_errors(error, Policy, limit.policy("imported"))
-            self.leave(where, limit.source.rpartition(": ")[2], "; ".join(faults))
+            self.leave(where, setting, "; ".join(faults))
         except ValueError as error:
-            self.leave(where, limit.source.rpartition(": ")[2], str(error))
+            self.leave(where, setting, str(error))
         else:
             self.limits.insert(0 if first else len(self.limits), limit)
 
