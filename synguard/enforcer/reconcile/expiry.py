@@ -25,7 +25,7 @@ class _Second:
 
 
 class ExpiryQueue:
-    """Moments and the ids that end at them; what was lifted or moved since is still told, when its time has come."""
+    """Moments and the ids that end at them; what was unbanned or moved since is still told, when its time has come."""
 
     def __init__(self) -> None:
         self._by_second: dict[int, _Second] = {}
@@ -59,14 +59,23 @@ class ExpiryQueue:
     def due(self, now: datetime, at_most: int | None = None) -> list[tuple[datetime, str]]:
         """Return up to ``at_most`` (moment, id) of what has ended at ``now``, each once."""
         due: list[tuple[datetime, str]] = []
+        now_us = (now - _EPOCH) // _MICROSECOND
         while self.next <= now and (at_most is None or len(due) < at_most):
-            some = self._by_second.pop(heapq.heappop(self._seconds))
-            for moment, ban_id in zip(some.moments, some.ids, strict=True):
-                expires_at = _time(moment)
-                if expires_at <= now and (at_most is None or len(due) < at_most):
-                    due.append((expires_at, ban_id))
-                else:
-                    self._put(moment, ban_id)
+            second = self._seconds[0]
+            some = self._by_second[second]
+            if second < now_us // _SECOND or max(some.moments) <= now_us:  # all of it has ended: taken in slices
+                room = len(some.ids) if at_most is None else at_most - len(due)
+                due += zip(map(_time, some.moments[:room]), some.ids[:room], strict=True)
+                del some.moments[:room], some.ids[:room]
+                if not some.ids:
+                    del self._by_second[heapq.heappop(self._seconds)]
+            else:
+                del self._by_second[heapq.heappop(self._seconds)]
+                for moment, ban_id in zip(some.moments, some.ids, strict=True):
+                    if moment <= now_us and (at_most is None or len(due) < at_most):
+                        due.append((_time(moment), ban_id))
+                    else:
+                        self._put(moment, ban_id)
             self._next = None
         return due
 
