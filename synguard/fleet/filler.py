@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +21,7 @@ from synguard.errors import NotPermittedError, PlaneError
 from synguard.ledger.arrivals import ActiveRow, Arrival
 from synguard.memory import in_parts
 from synguard.model import Action, Ban, Origin, Scope
+from synguard.network_words import network_of_word
 
 AT_ONCE: Final = 10_000
 """Bans that are brought while the lock is held: the agent waits for it no longer than a tenth of a second."""
@@ -75,7 +75,7 @@ class PlaneFiller:
 def _ban(one: Arrival, now: datetime) -> Ban:
     return Ban(
         id=one.id,
-        target=ip_network(one.target),
+        target=network_of_word(one.target),
         scope=Scope.ALL,
         action=Action.DROP,
         origin=Origin.CROWDSEC,

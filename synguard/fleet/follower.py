@@ -117,7 +117,7 @@ class DecisionFollower:
         if complete or answer or not self._settled(ledger, view):
             self._done = None
             while ledger.settle():  # what was noted by a process that was killed
-                pass
+                self._clock.wait(BREATH_S)
             with many_objects():
                 change = self._bring(ledger, view, now)
             self._spared = change.protected

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from synguard.ledger.rows import BAN_READ, ROWS_AT_ONCE, STANDING, ban_of, maybe_us, to_us
+from synguard.memory import in_parts
 from synguard.model import Ban
 
 _NEVER: Final = -1
@@ -125,9 +126,8 @@ class ActiveBanCache:
         return [ban for seq in some if (ban := view.rows.get(seq)) and ban.active(now)]
 
     def _take_apart(self, db: sqlite3.Connection, view: _View, unknown: Sequence[int]) -> None:
-        for start in range(0, len(unknown), ROWS_AT_ONCE):
-            some = unknown[start : start + ROWS_AT_ONCE]
-            some = self._without_written(db, view, some)
+        for part in in_parts(unknown, ROWS_AT_ONCE):
+            some = self._without_written(db, view, part)
             marks = ", ".join("?" * len(some))
             for row in db.execute(f"SELECT seq, {BAN_READ} FROM ban WHERE seq IN ({marks})", some).fetchall():  # noqa: S608  # question marks only
                 view.rows.put(row[0], ban_of(row[1:]))

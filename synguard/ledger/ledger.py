@@ -239,7 +239,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
     def list_rows(self, choice: listing.Choice, order: BanOrder, now: datetime) -> Iterator[ListedBan]:
         """Yield the same as they stand in the table, all of them, in a quarter of the time."""
         with self._database.read() as db:
-            yield from listing.listed(db, choice, order, now, None, 0)
+            yield from listing.listed(db, choice, order, now)
 
     def bans_since(
         self, since: datetime, limit: int = 1000, offset: int = 0, until: datetime = END_OF_TIME
@@ -354,7 +354,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
     def prune(self, now: datetime) -> int:
         """Drop what is older or more than the limits allow, a bounded piece a call; return how many rows went.
 
-        ActiveRow bans stay whatever the limits say. History is made coarser with age before it goes.
+        Active bans stay whatever the limits say. History is made coarser with age before it goes.
         """
         with self._database.write() as db:
             return history.thin(db, now) + pruning.prune(db, self._limits, now)

@@ -59,11 +59,9 @@ def rows(
     return map(ban_record, _rows(db, BAN_READ, choice, order, now, limit, offset))
 
 
-def listed(
-    db: sqlite3.Connection, choice: Choice, order: BanOrder, now: datetime, limit: int | None, offset: int
-) -> Iterator[ListedBan]:
-    """Yield the same as they stand in the table."""
-    return map(listed_ban, _rows(db, BAN_LISTED, choice, order, now, limit, offset))
+def listed(db: sqlite3.Connection, choice: Choice, order: BanOrder, now: datetime) -> Iterator[ListedBan]:
+    """Yield all of them as they stand in the table."""
+    return map(listed_ban, _rows(db, BAN_LISTED, choice, order, now, None, 0))
 
 
 def _rows(

@@ -72,7 +72,7 @@ class ListedBan(NamedTuple):  # wide: one record, a field a column of the ledger
     ended_why: str
 
     def stands(self, now_us: int) -> bool:
-        """Return whether the ban is neither ended nor lapsed."""
+        """Return whether the ban is neither ended nor expired."""
         return self.ended_us is None and (self.expires_us is None or now_us < self.expires_us)
 
 

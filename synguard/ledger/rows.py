@@ -40,10 +40,7 @@ BAN_READ: Final = (
     "score, times, evidence, dry_run, forced, header, ended_at, ended_why, packets, bytes, last_hit_at, "
     "answered, passed"
 )
-BAN_LISTED: Final = (
-    "id, target, scope, action, ports, origin, policy, reason, score, times, created_at, expires_at, dry_run, forced, "
-    "header, evidence, packets, bytes, answered, passed, last_hit_at, ended_at, ended_why"
-)
+BAN_LISTED: Final = ", ".join(ListedBan._fields).replace("_us", "_at")
 """The columns of ``ListedBan``."""
 STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
 """Which rows of the ban table stand."""

@@ -65,7 +65,7 @@ def jump_rule(hook: str) -> Rule:
 def reject_rules(family: Family) -> tuple[Rule, ...]:
     """Return the chain that answers: a reset for TCP, port unreachable for the rest.
 
-    A chain of its own keeps a ban one rule, and its count one count.
+    A chain of its own keeps what rejects one rule a set, and its count one count.
     """
     unreachable = "icmp-port-unreachable" if family == 4 else "icmp6-port-unreachable"
     return (

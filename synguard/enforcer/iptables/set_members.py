@@ -291,7 +291,7 @@ def _take(saved: SavedSets, group: _Group, ports: tuple[int, ...], hits: Hits) -
 def _key(ban_id: str, taken: Mapping[str, KernelBan]) -> str:
     """Return the ban id, or for members that an interrupted change left behind a key that no ban has.
 
-    ``diff`` then finds the remains unwanted and removes them.
+    ``delta`` then finds the remains unwanted and removes them.
     """
     key, count = ban_id, 1
     while key in taken:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -26,6 +26,7 @@ from synguard.enforcer.nftables.layout import (
 )
 from synguard.enforcer.nftables.parser import FoundRule, TableFrame
 from synguard.enforcer.plane import Delta
+from synguard.memory import in_parts
 from synguard.model import Ban, Hits, KernelBan
 
 PER_LINE: Final = 100
@@ -166,9 +167,5 @@ def _lines(verb: str, elements: Iterable[tuple[SetId, str]]) -> Iterator[str]:
     for one, text in elements:
         by_set[one].append(text)
     for one, texts in by_set.items():
-        yield from (f"{verb} element {TABLE} {one.name} {{ {part} }}" for part in _parts(texts))
-
-
-def _parts(texts: Sequence[str]) -> Iterator[str]:
-    for start in range(0, len(texts), PER_LINE):
-        yield ", ".join(texts[start : start + PER_LINE])
+        for part in in_parts(texts, PER_LINE):
+            yield f"{verb} element {TABLE} {one.name} {{ {', '.join(part)} }}"

@@ -107,7 +107,7 @@ def member_delta(
 
     The second value is the ids of held bans that the kernel has ended by itself; the third those of changed bans that
     are left for later, since no more than ``at_most`` are to be touched at once. Without a bound and with all ids
-    changed, the change equals that of `diff`.
+    changed, the change equals that of `delta`.
     """
     add: list[Ban] = []
     remove: list[KernelBan] = []

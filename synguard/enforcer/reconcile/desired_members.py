@@ -51,11 +51,11 @@ class DesiredMemberIndex:
         at_most: int | None = None,
         touched: Collection[str] | None = None,
     ) -> dict[str, None]:
-        """Take in what is wanted at ``now``; return the ids of the bans whose claim may have changed, in order.
+        """Take in what is wanted at ``now``; return the ids of the bans whose member may have changed, in order.
 
-        Of those that have lapsed since no more than ``at_most`` are taken in, the rest by the next calls. ``touched``
+        Of those that have expired since no more than ``at_most`` are taken in, the rest by the next calls. ``touched``
         are the ids of all bans that are not as at the last call, where that is known: the others are not looked at.
-        Bans are compared by identity. A clock that was set back makes it start over: what had lapsed stands again.
+        Bans are compared by identity. A clock that was set back makes it start over: what had expired stands again.
         """
         changed: dict[str, None] = {}
         if now < self._at:
@@ -81,7 +81,7 @@ class DesiredMemberIndex:
     def _leaving(
         self, before: Mapping[str, Ban], touched: Collection[str] | None, now: datetime, at_most: int | None
     ) -> Iterable[Ban]:
-        """Return the bans that are no longer wanted, are wanted otherwise, or have lapsed."""
+        """Return the bans that are no longer wanted, are wanted otherwise, or have expired."""
         leaving: dict[str, Ban] = {}
         if self._desired is not before:
             for ban_id in _others(before, self._desired) if touched is None else touched:
