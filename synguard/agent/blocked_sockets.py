@@ -5,7 +5,7 @@ Half-open ones are, since their SYN-ACKs will never be answered; connections are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import numpy as np
@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from synguard.addresses import Network
 from synguard.decision.objections import Excess
-from synguard.detector.ban_filter import BanFilter
-from synguard.detector.columns import halves, is_ipv4, masks
+from synguard.detector.ban_filter import BanFilter, by_key, within
+from synguard.detector.columns import halves
 from synguard.enforcer.socket_destroy import MAY_BE_DESTROYED
 from synguard.model import Ban
 from synguard.readings import SocketTable, TcpState
@@ -42,7 +42,7 @@ class Leftovers:
         self._cookies = np.empty(0, np.uint64)
 
     def of(
-        self, half_open: SocketTable, challenges: Sequence[Ban], allowed: Iterable[Network], now: float
+        self, half_open: SocketTable, challenges: Collection[Ban], allowed: Iterable[Network], now: float
     ) -> SocketTable:
         """Return those that were there at a look `UNANSWERED_S` ago already, each known by the kernel's name for it."""
         if not challenges:
@@ -88,10 +88,7 @@ def _inside(rows: SocketTable, networks: Iterable[Network]) -> npt.NDArray[np.bo
     for network in networks:
         firsts.setdefault((network.version, network.prefixlen), []).append(halves(network))
     passing = np.zeros(len(rows), np.bool_)
-    ipv4 = is_ipv4(rows.remote_high, rows.remote_low)
     for (version, prefixlen), values in firsts.items():
-        high_mask, low_mask = masks(version, prefixlen)
-        first = np.array(values, np.uint64)
-        inside = np.isin(rows.remote_low & low_mask, first[:, 1]) & (ipv4 == (version == 4))
-        passing |= inside & np.isin(rows.remote_high & high_mask, first[:, 0])
+        high, low = np.array(values, np.uint64).T
+        passing |= within(rows.remote_high, rows.remote_low, by_key(high, low), version, prefixlen)
     return passing

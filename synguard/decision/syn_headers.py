@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from synguard.addresses import Network
 from synguard.decision.proven import ProvenPeers
-from synguard.detector.columns import halves, is_ipv4, masks
+from synguard.detector.ban_filter import within
+from synguard.detector.columns import halves, is_ipv4
 from synguard.model import SynHeader
 from synguard.readings import U8, U16, U32, U64, SynSample
 
@@ -82,10 +83,8 @@ class Sightings:
 
     def of_target(self, target: Network, ports: Collection[int]) -> Sightings:
         """Return the rows of a network's SYNs to these ports; none stands for all of them."""
-        (high, low), (high_mask, low_mask) = halves(target), masks(target.version, target.prefixlen)
-        rows = (self.high & high_mask == np.uint64(high)) & (self.low & low_mask == np.uint64(low))
-        if target.version == 6:
-            rows &= ~is_ipv4(self.high, self.low)
+        high, low = np.array([halves(target)], np.uint64).T
+        rows = within(self.high, self.low, (high, low), target.version, target.prefixlen)
         return self.where(rows & np.isin(self.port, list(ports)) if ports else rows)
 
     def bear(self, key: HeaderKey) -> npt.NDArray[np.bool_]:

@@ -84,3 +84,11 @@ def test_half_open_sockets_that_no_one_has_answered_are_freed_once_their_target_
     assert freed(0, 6, 3, 4, 5, at=10.0 + 2 * UNANSWERED_S) == [6]
     assert leftovers.of(seen(0, 6, 3, 4, 5), [], allowed, 20.0).cookie.tolist() == []
     assert freed(0, 6, 3, 4, 5, at=30.0) == [], "what was seen in an earlier challenge says nothing"
+
+
+def test_an_ipv6_address_between_two_targets_is_neither() -> None:
+    """Its network half is of one of those let through, its host half of the other: it passed for one of them."""
+    rows = table({"2001:db8:1::1": 1, "2001:db8:1::2": 1, "2001:db8:2::2": 1}, port=80)
+    let_through = [ip_network("2001:db8:1::1"), ip_network("2001:db8:2::2")]
+    left_over = blocked_rows(rows, ActiveBans([ban("2001:db8::/32")]).ban_filter(START), let_through)
+    assert left_over.remote_low.tolist() == [2]
