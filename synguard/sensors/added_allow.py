@@ -45,7 +45,8 @@ class AddedEntry:
     def line(self) -> str:
         """How it stands in the file."""
         end = f"until {self.until.astimezone(UTC):{_TIME}}" if self.until else ""
-        said = "; ".join(filter(None, (end, self.name and f"name {self.name}", self.comment)))
+        comment = f"says {self.comment}" if self.comment.startswith(("until ", "name ")) else self.comment
+        said = "; ".join(filter(None, (end, self.name and f"name {self.name}", comment)))
         return f"{format_network(self.network)}  # {said}\n" if said else f"{format_network(self.network)}\n"
 
 

@@ -289,6 +289,16 @@ def test_a_file_that_is_not_there_and_a_damaged_one_are_sentences(tmp_path: Path
             plan_of(tool, path)
 
 
+@pytest.mark.parametrize("comment", ["until monday", "name server"])
+def test_a_comment_that_looks_like_our_own_words_is_a_comment(host: CliHost, comment: str) -> None:
+    """The list could not be read afterwards, or had a host name in it that no one gave."""
+    deny = host.base / "csf.allow"
+    deny.write_text(f"192.0.2.7 # {comment}\n")
+    assert host.run("import", "csf", str(deny), "--yes").code == 0
+    (entry,) = read_added(host.base / "allow.added.txt")
+    assert (entry.until, entry.name, entry.comment) == (None, "", f"says {comment}")
+
+
 def test_no_ban_covers_whom_the_same_files_allow(host: CliHost) -> None:
     (host.base / "csf.allow").write_text("203.0.113.20 # office\n")
     (host.base / "csf.deny").write_text("203.0.113.0/24\n192.0.2.7\n")
