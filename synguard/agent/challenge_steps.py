@@ -80,7 +80,7 @@ class ChallengeSteps:
         """
         self._end(decision.clients_headers, parts, "a served client sends this header", utc)
         active_bans = self._evaluator.active_bans
-        challenged = active_bans.challenges > 0
+        challenged = bool(active_bans.challenge_bans)
         decision = parts.cookies.follow(decision, assessment, now, utc, challenged=challenged)
         program = self.program
         if program is None:
@@ -125,12 +125,12 @@ class ChallengeSteps:
         """Put the operator's settings back, once the last challenged client has had time to send its ACK."""
         if self.program is not None and parts.enforcing:
             self.program.rest()
-            if parts.cookies.always and self._evaluator.active_bans.challenges:
+            if parts.cookies.always and self._evaluator.active_bans.challenge_bans:
                 clock.wait(LAST_ACK_S) and clock.wait(LAST_ACK_S)  # the first may be the signal's to end
         parts.cookies.close(clock.utcnow())
 
     def status(self) -> ChallengeStatus:
         """Return whether SYNs can be challenged, and how many targets are."""
         here, active_bans = self._evaluator.challenge, self._evaluator.active_bans
-        targets, headers = active_bans.challenges, len(active_bans.header_bans)
+        targets, headers = len(active_bans.challenge_bans), len(active_bans.header_bans)
         return ChallengeStatus(works=here.works, why_not=here.why_not, targets=targets, headers=headers)

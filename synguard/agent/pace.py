@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Callable
 from typing import Final
 
 from synguard.agent.challenge_steps import ChallengeSteps
@@ -45,10 +46,11 @@ class Pace:
         self._began, self._cpu_s, self._sampled = self.clock.monotonic(), time.thread_time(), self._sensing.sampling
         return not self.stopping and self._began < self._ends_at
 
-    def decided(self, decision: Decision, now: float, *, rising: bool) -> None:
-        """Learn whether anything changes; ``rising`` is whether bans are about to come."""
+    def decided(self, decision: Decision, now: float, *, rising: Callable[[], bool]) -> None:
+        """Learn whether anything changes; ``rising`` says whether bans are about to come."""
         watched = self._sensing.listens or self._challenges.pausing
-        self._standing.follow(decision, now, changing=rising or watched)
+        changed = bool(decision.bans or decision.replaced)
+        self._standing.follow(decision, now, changing=watched or changed or rising())
 
     def wait(self, cadence: Cadence, *, calm: bool, idle: bool) -> None:
         """Wait for the next tick; ``idle`` says that nothing is left to do before something stirs."""
@@ -67,7 +69,7 @@ class Pace:
             if calm and idle and not sampling:
                 rest_s = REST_S
             elif self._standing.stands:
-                stirred, look_every, rest_s = self._standing.surged, cadence.attack, cadence.calm
+                stirred, look_every, rest_s = self._standing.surged, cadence.attack, min(cadence.calm, REST_S)
         rested_until = min(max(self._began + rest_s, self._next_at), self._ends_at)
         while not (self._sleep() or self.stopping or self._next_at >= rested_until):
             now = self.clock.monotonic()

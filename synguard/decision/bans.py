@@ -45,10 +45,8 @@ class ActiveBans:
         self._filter_from = 0
         self.automatic_by_kind: Counter[bool] = Counter()
         """Automatic bans on forgeable evidence (True) and on proven evidence (False)."""
-        self.challenges = 0
-        """How many bans challenge their target,"""
         self.challenges_of_many = 0
-        """and how many of them more than one source: an IPv4 address, an IPv6 /64."""
+        """How many bans challenge more than one source: an IPv4 address, an IPv6 /64."""
         self._of_header: dict[str, Ban] = {}
         self._challenging: dict[str, Ban] = {}
         for ban in bans:
@@ -69,11 +67,11 @@ class ActiveBans:
             self._lengths[ban.target.version, ban.target.prefixlen] += 1
         self._by_target[ban.target] = (*bans, ban) if bans else ban
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
-        self._count_challenges(ban, 1)
         if ban.header is not None:
             self._of_header[ban.id] = ban
         if ban.action.challenges:
             self._challenging[ban.id] = ban
+            self.challenges_of_many += not one_party(ban.target)
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
@@ -92,14 +90,14 @@ class ActiveBans:
         )
 
     @property
-    def challenge_bans(self) -> list[Ban]:
-        """The bans that challenge their target."""
-        return list(self._challenging.values())
+    def challenge_bans(self) -> Collection[Ban]:
+        """The bans that challenge their target; a view."""
+        return self._challenging.values()
 
     @property
-    def header_bans(self) -> list[Ban]:
-        """The bans of one header each."""
-        return list(self._of_header.values())
+    def header_bans(self) -> Collection[Ban]:
+        """The bans of one header each; a view."""
+        return self._of_header.values()
 
     def remove(self, ban: Ban, now: datetime | None = None) -> None:
         """Let go of a ban, if it is known; the rows of one that has expired at ``now`` have ended by themselves."""
@@ -113,20 +111,15 @@ class ActiveBans:
             del self._by_target[ban.target]
             self._forget_width(ban.target)
         self.automatic_by_kind[ban.forgeable] -= ban.origin is Origin.AUTO
-        self._count_challenges(ban, -1)
         self._of_header.pop(ban.id, None)
-        self._challenging.pop(ban.id, None)
+        if self._challenging.pop(ban.id, None) is not None:
+            self.challenges_of_many -= not one_party(ban.target)
         if now is not None and not ban.active(now):
             return
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
             self._rows[reach].end(place, until)
-
-    def _count_challenges(self, ban: Ban, by: int) -> None:
-        if ban.action.challenges:
-            self.challenges += by
-            self.challenges_of_many += by * (not one_party(ban.target))
 
     def _forget_width(self, target: Network) -> None:
         width = (target.version, target.prefixlen)

@@ -15,7 +15,6 @@ from synguard.decision.budget import BudgetGate
 from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.everybody import ChallengeOfEverybody, everybody
-from synguard.decision.header_drops import HeaderDrops
 from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
 from synguard.decision.objections import Excess
 from synguard.decision.prefix_aggregation import Offender, aggregated_prefixes
@@ -121,11 +120,11 @@ class Engine:
         self.scores.advance(assessment.observations, assessment.elapsed, lambda one: self._is_quick(one, assessment))
         state = self.evaluator_state
         state.served_headers.settle(state.proven, assessment.at)
-        clients_headers = HeaderDrops(state, assessment, now).sent_by_clients()
-        for ban in clients_headers:
-            state.active_bans.remove(ban)
         spoofed = spoofed_reason(assessment, self._everybody.follow(state.active_bans, assessment, now))
         evaluator = Evaluator(state, assessment, now, spoofed)
+        clients_headers = evaluator.headers.sent_by_clients()
+        for ban in clients_headers:
+            state.active_bans.remove(ban)
         everyone = everybody(assessment, spoofed, self._policies.values(), state.challenge)
         evaluator.evaluate([*everyone, *self._worst()])
         unqueued, tally = unqueued_flood(assessment), evaluator.tally()

@@ -46,7 +46,7 @@ class Evaluator:
         self._spoofed = spoofed
         self._sources = 0
         self._objections = Objections(evaluator_state, assessment, spoofed)
-        self._headers = HeaderDrops(evaluator_state, assessment, now)
+        self.headers = HeaderDrops(evaluator_state, assessment, now)
         self.bans: list[Ban] = []
         self.replaced: list[str] = []
         """Ids of standing bans whose target gets another step of the ladder."""
@@ -100,8 +100,8 @@ class Evaluator:
         if self._header_needs_time(item, actions, active_ban, policy, ports):
             bottleneck = ""
         step = next_step(actions, active_ban, self._now, bottleneck, challenge)
-        if self._headers.why_not and not step.action.challenges:
-            step = replace(step, why=f"{step.why}; no header is dropped: {self._headers.why_not}")
+        if self.headers.why_not and not step.action.challenges:
+            step = replace(step, why=f"{step.why}; no header is dropped: {self.headers.why_not}")
         milder = [Step(one) for one in reversed(actions) if gravity(one) < gravity(step.action)]
         return [step, *milder]
 
@@ -110,7 +110,7 @@ class Evaluator:
     ) -> bool:
         """Drop headers of the target's SYNs where it is their turn; return whether that needs time to bring relief."""
         wanted = "header" in policy.steps.of(e.signal for e in item.evidence)
-        steps, needs_time = self._headers.steps(item.target, ports, actions if wanted else (), active_ban)
+        steps, needs_time = self.headers.steps(item.target, ports, actions if wanted else (), active_ban)
         for step in steps:
             if self._why_refused(Request(item.forgeable, _excess(item))):
                 return False

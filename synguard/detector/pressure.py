@@ -69,8 +69,8 @@ def _half_open_by_queue(reading: SocketReading | None, groups: _Groups) -> Mappi
 
 def _by_address(table: SocketTable, rows: npt.NDArray[np.bool_], port: int) -> dict[int, int]:
     """Return key of the local address → half-open sockets of one port."""
-    mine = table.where(rows & (table.local_port == port))
-    keys, counts = np.unique(mine.local_low ^ (mine.local_high * np.uint64(_MIX)), return_counts=True)
+    mine = rows & (table.local_port == port)
+    keys, counts = np.unique(table.local_low[mine] ^ (table.local_high[mine] * np.uint64(_MIX)), return_counts=True)
     return dict(zip(keys.tolist(), counts.tolist(), strict=True))
 
 

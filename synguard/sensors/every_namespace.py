@@ -214,8 +214,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
 
     def opener(self, namespace: str) -> Callable[[], socket.socket] | None:
         """Return what opens a socket-diagnosis socket in a namespace; None where it is not read any more."""
-        reader = next((one for one in self.containers.readers if one.label == namespace), None)
-        return None if reader is None else reader.open_kernel
+        return self.openers().get(namespace)
 
     def openers(self) -> dict[str, Callable[[], socket.socket]]:
         """Return namespace → what opens a socket-diagnosis socket in it; our own first."""
@@ -278,8 +277,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         return self.as_published(OWN, table) if translated else table
 
     def _written(self, label: str, port: int) -> int:
-        """Return the port that clients write for a port of a namespace; that port itself until it is known."""
-        return next(iter(self._published.of(label, port)), port)
+        return self._published.written_for(label, port)
 
     def _own_listener(self, one: Listener) -> Listener:
         port_written = self._written(OWN, one.port)

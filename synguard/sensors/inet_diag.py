@@ -99,7 +99,7 @@ class SocketRows:
     def __len__(self) -> int:
         return len(self.inode)
 
-    def where(self, chosen: npt.NDArray[np.bool_]) -> SocketRows:
+    def where(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> SocketRows:
         """Return the chosen rows."""
         return SocketRows(self.table.where(chosen), self.inode[chosen])
 

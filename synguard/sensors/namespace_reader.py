@@ -89,8 +89,7 @@ class NamespaceReader:
             SensorError: No whole table could be had.
         """
         rows = self.listening(now)
-        chosen = busiest(rows.table, self.half_open(now))
-        return SocketRows(rows.table.where(chosen), rows.inode[chosen])
+        return rows.where(busiest(rows.table, self.half_open(now)))
 
     def incoming(self, now: float) -> SocketTable:
         """Return the sockets past the handshake, ``TIME_WAIT`` included, whose local port listens here.
@@ -147,9 +146,8 @@ class NamespaceReader:
         if self._many is not None and self._many[0] <= now < self._many[0] + stands_for(len(self._many[1])):
             return join([self._many[1], self._diag.tcp(_HALF_OPEN)])
         rows = self._diag.tcp(_WAITING)
-        chosen = rows.table.state == TcpState.LISTEN
-        listening = int(chosen.sum())
-        self._many = (now, SocketRows(rows.table.where(chosen), rows.inode[chosen])) if stands_for(listening) else None
+        listening = rows.where(rows.table.state == TcpState.LISTEN)
+        self._many = (now, listening) if stands_for(len(listening)) else None
         return rows
 
     def _group(self, file: str) -> dict[str, int]:

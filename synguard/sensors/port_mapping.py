@@ -97,8 +97,12 @@ class PortMappings:
         known = [port for port in self.ports_of(namespace) if ports[port]]
         found = ports.copy()
         found[known] = False
-        found[[next(iter(self.of(namespace, port)), port) for port in known]] = True
+        found[[self.written_for(namespace, port) for port in known]] = True
         return found
+
+    def written_for(self, namespace: str, port: int) -> int:
+        """Return the port that clients write for a port of a namespace; that port itself until it is known."""
+        return next(iter(self.of(namespace, port)), port)
 
     def of(self, namespace: str, port: int) -> tuple[int, ...]:
         """Return the host ports that lead to one port of one namespace, as far as they are known."""

@@ -68,9 +68,8 @@ class SocketTables:
             SensorError: No whole table could be had.
         """
         table = self._waiting_rows(now)
-        listening = local_ports(self._listening_rows(now))
         self._waiting = now, table
-        elsewhere = set(local_ports(table)).difference(listening, self._served)
+        elsewhere = set(local_ports(table)).difference(self.served_ports(now), self._served)
         self._served.update(sorted(elsewhere)[: MOST_SERVED - len(self._served)])
         return SocketReading(now, table, self.source)
 
