@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from ipaddress import ip_network
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
@@ -21,6 +21,7 @@ from synguard.enforcer.names import Family, Kind, member_comment, set_name
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.memory import in_parts
 from synguard.netlink import ACK, NESTED, ask, attribute, open_channel
+from synguard.network_words import network_of_word
 
 Members: TypeAlias = dict[Family, list[bytes]]
 """Family → members as the kernel takes them."""
@@ -40,20 +41,20 @@ _ADDRESS_AT: Final = 12
 """Where the address stands in a member, behind three headers."""
 
 
-def members_of(bans: Iterable[tuple[str, str, int]], now: datetime) -> Members:
-    """Return the members that drop all of these targets: (ban id, target as text, UTC seconds of its end).
+def members_of(bans: Iterable[tuple[str, str, int | None]], now: datetime) -> Members:
+    """Return the members that drop all of these targets: (ban id, target as text, UTC seconds of its end, or None).
 
     Of IPv4 addresses, as nearly all are, only address and id differ from others that end in the same second. Bans
     that have expired at ``now`` have none.
     """
     now_s = now.timestamp()
     found: Members = {4: [], 6: []}
-    made: dict[tuple[int, int], tuple[bytes, bytes, bytes]] = {}
+    made: dict[tuple[int | None, int], tuple[bytes, bytes, bytes]] = {}
     for ban_id, target, ends_s in bans:
-        if ends_s <= now_s:
+        if ends_s is not None and ends_s <= now_s:
             continue
         if ":" in target or "/" in target:
-            network = ip_network(target)
+            network = network_of_word(target)
             width = network.prefixlen if network.prefixlen < network.max_prefixlen else None
             found[network.version].append(_member(network.network_address.packed, ban_id, ends_s, now_s, width))
             continue
@@ -91,9 +92,9 @@ def put(members: Members) -> None:
         raise PlaneError("filling ipsets", error.strerror or str(error)) from error
 
 
-def _member(address: bytes, ban_id: str, ends_s: int, now_s: float, width: int | None = None) -> bytes:
-    timeout = min(math.ceil(ends_s - now_s), LONGEST_TIMEOUT_S)
-    comment = member_comment(ban_id, datetime.fromtimestamp(ends_s, UTC)).encode() + b"\0"
+def _member(address: bytes, ban_id: str, ends_s: int | None, now_s: float, width: int | None = None) -> bytes:
+    timeout = 0 if ends_s is None else min(math.ceil(ends_s - now_s), LONGEST_TIMEOUT_S)  # 0 is the kernel's "never"
+    comment = member_comment(ban_id, _moment(ends_s)).encode() + b"\0"
     return attribute(
         _DATA | NESTED,
         attribute(_IP | NESTED, attribute(_ADDRESS[4 if len(address) == 4 else 6] | _BIG_ENDIAN, address))
@@ -101,3 +102,8 @@ def _member(address: bytes, ban_id: str, ends_s: int, now_s: float, width: int |
         + attribute(_TIMEOUT | _BIG_ENDIAN, timeout.to_bytes(4, "big"))
         + attribute(_COMMENT, comment),
     )
+
+
+@lru_cache(maxsize=256)
+def _moment(ends_s: int | None) -> datetime | None:
+    return None if ends_s is None else datetime.fromtimestamp(ends_s, UTC)
