@@ -122,7 +122,12 @@ def agent_for(
         held.callback(agent.close)
         for observer in (
             History(ledger),
-            FalsePositiveWatch(ledger, config.proven.lifetime, lambda: agent.mode is Mode.DRY_RUN),
+            FalsePositiveWatch(
+                ledger,
+                config.proven.lifetime,
+                lambda: agent.mode is Mode.DRY_RUN,
+                lambda: agent.sensing.protected.embedding,
+            ),
         ):
             held.callback(observer.close)
             agent.observers.append(observer.observe)

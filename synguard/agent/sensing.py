@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
+from synguard.addresses import EMBEDDING
 from synguard.agent.protected_list import ProtectedList
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
 from synguard.agent.short_lived import ShortLived
@@ -44,6 +45,7 @@ class Sensing:
         self.sampling = False
         self.scheduler = SensorScheduler(config, self.sources)
         self.detector = Detector(policies, self._seed)
+        self._protected_list.embedding = (*EMBEDDING, *config.pref64)
 
     @property
     def protected(self) -> Protected:
