@@ -93,21 +93,21 @@ def first_found(look: Callable[[Network], Network | None], networks: Iterable[Ne
     return next((found for one in networks if (found := look(one)) is not None), None)
 
 
-def widest(network: Network) -> int:
+def widest(network: Network, embedding: Iterable[IPv6Network] = EMBEDDING) -> int:
     """Return the prefix length below which a ban of this network is absurd: where IPv4 is embedded, that of IPv4."""
     usual = WIDEST_BY_VERSION[network.version]
     if network.version == 4:
         return usual
-    embeds = network.prefixlen >= usual and any(overlaps(one, network) for one in EMBEDDING)
+    embeds = network.prefixlen >= usual and any(overlaps(one, network) for one in embedding)
     return 96 + WIDEST_BY_VERSION[4] if embeds else usual
 
 
-def one_party(network: Network) -> bool:
+def one_party(network: Network, embedding: Iterable[IPv6Network] = EMBEDDING) -> bool:
     """Return whether a network is one holder's: an address, or an IPv6 /64, which is one network's choice of addresses.
 
     Of translated addresses each is another holder's.
     """
-    if network.version == 4 or embedded(network) is not None:
+    if network.version == 4 or embedded(network, embedding) is not None:
         return network.prefixlen == network.max_prefixlen
     return network.prefixlen >= 64
 

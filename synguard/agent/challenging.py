@@ -18,8 +18,8 @@ from synguard.enforcer.challenge.handshakes import Entrance
 from synguard.enforcer.challenge.obstacles import REDIRECTED, SYNPROXY
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.preflight import ChallengePreflight
-from synguard.enforcer.challenge.program import Program, ProgramSettings
-from synguard.enforcer.challenge.watch import ChallengeAdvice
+from synguard.enforcer.challenge.program import PASS_EVERY_S, Program, ProgramSettings
+from synguard.enforcer.challenge.watch import SAMPLE_ONE_IN, ChallengeAdvice
 from synguard.errors import NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.logs import event
 from synguard.policy.models import Config
@@ -30,8 +30,6 @@ log: Final = logging.getLogger(__name__)
 
 FOLLOW_EVERY_S: Final = 1.0
 """How soon new listeners, interfaces and proven peers are taken in."""
-PASS_EVERY_S: Final = 0.1
-"""Between two SYNs of challenged targets that reach one listener, on each CPU."""
 SURVEY_S: Final = 10.0
 """How long a start waits for what stands in the way of challenges, where it cannot be read later."""
 MOST_PORTS: Final = 255
@@ -230,8 +228,8 @@ class Challenging:  # wide: one part for each thing that the program depends on
 
     @property
     def pausing(self) -> bool:
-        """Whether challenges pause for a moment, to see whether clients get in better without."""
-        return self._handshakes.advice is ChallengeAdvice.PAUSE
+        """Whether challenges pause for a moment, or for a sample, to see whether clients get in better without."""
+        return self._handshakes.advice in (ChallengeAdvice.PAUSE, ChallengeAdvice.SAMPLE)
 
     def woken(self) -> None:
         """Make ``onset_fd`` quiet again."""
@@ -250,9 +248,11 @@ class Challenging:  # wide: one part for each thing that the program depends on
         self._points.close()
 
     def _settings(self) -> ProgramSettings:
+        advice = self._handshakes.advice
         return ProgramSettings(
             timestamps=self._timestamps,
-            pass_every_s=0.0 if self._handshakes.advice is ChallengeAdvice.PAUSE else PASS_EVERY_S,
+            pass_every_s=0.0 if advice is ChallengeAdvice.PAUSE else PASS_EVERY_S,
+            sample_one_in=SAMPLE_ONE_IN if advice is ChallengeAdvice.SAMPLE else 0,
             proven_per_second=float(self._config.proven_per_second),
             proven_burst=self._config.proven_burst,
         )

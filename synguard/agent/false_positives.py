@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import IPv6Network
 from typing import Final, TypeAlias
 
-from synguard.addresses import format_network, one_party
+from synguard.addresses import EMBEDDING, format_network, one_party
 from synguard.agent.tick import Tick
 from synguard.detector.columns import halves, network_at
 from synguard.errors import LedgerError
@@ -65,9 +66,16 @@ class _Watched:
 class FalsePositiveWatch:
     """Looks on at every tick of dry-run, and tells the ledger whom each would-be ban would have turned away."""
 
-    def __init__(self, ledger: Ledger, lifetime_s: float, dry_run: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        lifetime_s: float,
+        dry_run: Callable[[], bool],
+        embedding: Callable[[], Iterable[IPv6Network]] = lambda: EMBEDDING,
+    ) -> None:
         self._ledger = ledger
         self._dry_run = dry_run
+        self._embedding = embedding
         self._lifetime_s = lifetime_s
         self._known: dict[_Halves, float] = {}
         self._watched: dict[str, _Watched] = {}
@@ -88,7 +96,7 @@ class FalsePositiveWatch:
             self._learnt_at = now + LEARN_S
         if completed is not None:
             self._meet(zip(completed[0].tolist(), completed[1].tolist(), strict=True), now, utc)
-        fresh = [ban for ban in tick.decision.bans if ban.dry_run and _may_touch(ban)]
+        fresh = [ban for ban in tick.decision.bans if ban.dry_run and _may_touch(ban, self._embedding())]
         if fresh or now >= self._write_at:
             self._write_at = now + WRITE_EVERY_S
             self._write()
@@ -164,14 +172,14 @@ class FalsePositiveWatch:
             one.written = len(one.clients)
 
 
-def _may_touch(ban: Ban) -> bool:
+def _may_touch(ban: Ban, embedding: Iterable[IPv6Network]) -> bool:
     """Return whether the ban may refuse others than its target; a challenge refuses no one, and neither does the drop
     of a header that no served client sends.
 
     A source that is banned for its connections is refused itself, and no one else.
     """
     harmless = ban.action is Action.CHALLENGE or ban.header is not None
-    return not harmless and (ban.scope is Scope.NEW or not one_party(ban.target))
+    return not harmless and (ban.scope is Scope.NEW or not one_party(ban.target, embedding))
 
 
 def _joined(pair: _Halves) -> int:

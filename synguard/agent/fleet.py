@@ -144,7 +144,8 @@ def _showing(agent: Agent, link: FollowerLink) -> Callable[[Tick, float, datetim
             protected = agent.sensing.protected
             known = frozenset(protected.networks)
             dry_run, suspended = agent.mode is Mode.DRY_RUN, bool(protected.problems)
-            link.show(HostView(dry_run, known, suspended, "" if dry_run else agent.plane), now, utc)
+            plane = "" if dry_run else agent.plane
+            link.show(HostView(dry_run, known, suspended, protected.embedding, plane), now, utc)
 
     return look
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Final
 
+from synguard.addresses import EMBEDDING
 from synguard.agent.sensor_scheduler import SensorScheduler
 from synguard.logs import event
 from synguard.readings import Protected
@@ -26,6 +28,8 @@ class ProtectedList:
         before = read_protected_file(state_dir)
         unread = ("the protected list has not been read yet",)
         self.known = replace(before, problems=unread, gaps=()) if before else Protected({}, unread)
+        self.embedding: tuple[IPv6Network, ...] = EMBEDDING
+        """Prefixes whose addresses embed IPv4 ones, as configured."""
         self._file = ProtectedFile(state_dir)
         self._unwritten = ""
 
@@ -46,6 +50,7 @@ class ProtectedList:
             if failure.ok:
                 return False
             seen = replace(self.known, problems=(failure.detail,))
+        seen = replace(seen, embedding=self.embedding)
         if self.known.problems and not seen.problems:
             known = len(seen.networks)
             text = "protected list loaded: %d networks"

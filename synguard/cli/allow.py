@@ -80,7 +80,7 @@ def add(
     _check_comment(comment)
     settings = loaded(config)
     if not force:
-        refuse_too_wide(networks)
+        refuse_too_wide(networks, settings.pref64)
     now = utcnow()
     until = None if seconds is None else (now + timedelta(seconds=seconds)).replace(microsecond=0)
     followed, lifted = allow_entries(

@@ -6,6 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -81,7 +82,7 @@ def import_(
             for ban in plan.bans:
                 plan.allow.setdefault(ban.target, ban.reason.replace("#", " ")[:120])
             plan.bans = []
-        _leave_wide(plan)
+        _leave_wide(plan, settings.pref64)
         if dry_run:
             orders = _orders(plan, for_s, protected_here(settings))
             _show(plan, orders, json, changed=False)
@@ -93,11 +94,11 @@ def import_(
         _carry_out(plan, for_s, settings, json)
 
 
-def _leave_wide(plan: ImportPlan) -> None:
+def _leave_wide(plan: ImportPlan, pref64: Iterable[IPv6Network]) -> None:
     """Leave out what is too wide to be allowed or banned, and what is more than the allow-list takes."""
     for network in list(plan.allow):
         try:
-            refuse_too_wide([network])
+            refuse_too_wide([network], pref64)
         except RefusedError as error:
             plan.leave("allow-list", format_network(network), str(error).partition(": ")[2])
             del plan.allow[network]

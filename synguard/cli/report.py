@@ -155,6 +155,7 @@ def account_of(config: Config, begin: datetime, end: datetime, now: datetime) ->
             timeline = Timeline(begin, end, closer_s, tuple(ledger.history(first, last, closer_s)))
     runs = agent_runs(config.runtime_dir)
     status = read_status(config.runtime_dir) if runs is not False else None
+    protected = protected_here(config)
     return Account(
         since=begin,
         until=end,
@@ -166,13 +167,14 @@ def account_of(config: Config, begin: datetime, end: datetime, now: datetime) ->
         watched=len(of_kind(verdicts, VerdictKind.WATCH)),
         incidents=incidents,
         possible_false_positives=possible_false_positives_in(
-            bans.values(), connected_peers(bans.values(), now), protected_here(config), now
+            bans.values(), connected_peers(bans.values(), now), protected, now
         ),
         actions=actions,
         timeline=timeline,
         host=node(),
         findings=_findings(config),
         false_positives=false_positives,
+        embedding=protected.embedding,
         clients_watched=bool(timeline.stretches),
         cut=cut_words(len(latest), len(verdicts)),
     )

@@ -117,9 +117,11 @@ def _around(active_bans: list[Ban], config: Config) -> Around:
         times = {policy.name: policy.bans for policy in load_policies(config)}
     except ConfigError:  # a review must not need good policies; the usual times are assumed
         times = {}
+    protected = protected_here(config)
     return Around(
         active_bans=tuple(active_bans),
-        protected=protected_here(config).networks,
+        protected=protected.networks,
+        embedding=protected.embedding,
         times=times,
         leaks=frozenset(leak.ban for leak in (status.leaks if status else ())),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from synguard.addresses import Network, first_found, format_network, forms
+from synguard.addresses import Network, covers, first_found, format_network, forms
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step
@@ -67,6 +67,9 @@ class Objections:
         inside = first_found(index.inside, targets)
         if inside is not None:
             return Objection(f"it holds {format_network(inside)}, protected: {parties[inside]}", Cause.PROTECTED)
+        translated = next((one for one in policy.prefixes.embedding if covers(item.target, one)), None)
+        if translated is not None:
+            return Objection(f"it holds {translated}, where all of IPv4 is embedded", Cause.PROTECTED)
         return self._why_doubted(item, policy, inside_it) if item.forgeable else None
 
     def why_not_cut_off(self, item: Offender, scope: Scope) -> Objection | None:

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from synguard.addresses import format_network, unmapped_network, widest
+from synguard.addresses import EMBEDDING, format_network, unmapped_network, widest
 from synguard.errors import FleetError
 from synguard.fleet.durations import parse_go_duration
 from synguard.memory import many_objects
@@ -66,8 +66,8 @@ class StreamAnswer:
 
 
 @many_objects()
-def parse_stream(data: bytes, now: datetime) -> StreamAnswer:
-    """Return what one answer says at ``now``.
+def parse_stream(data: bytes, now: datetime, embedding: Iterable[IPv6Network] = EMBEDDING) -> StreamAnswer:
+    """Return what one answer says at ``now``; addresses in ``embedding`` embed IPv4 ones.
 
     A single decision that makes no sense is counted and left out; the others hold.
 
@@ -84,12 +84,14 @@ def parse_stream(data: bytes, now: datetime) -> StreamAnswer:
     except (ValueError, RecursionError) as error:
         raise FleetError(f"the answer of the CrowdSec local API is not a list of decisions: {_URL}") from error
     unusable: Counter[str] = Counter()
-    deleted, new = (_decisions(one, now.timestamp(), unusable) for one in lists)
+    deleted, new = (_decisions(one, now.timestamp(), unusable, embedding) for one in lists)
     usable = tuple(one for one in new if one.ends_at)
     return StreamAnswer(frozenset((one.target, one.kind) for one in deleted), usable, dict(unusable))
 
 
-def _decisions(items: Iterable[Any], now_s: float, unusable: Counter[str]) -> list[CrowdSecDecision]:
+def _decisions(
+    items: Iterable[Any], now_s: float, unusable: Counter[str], embedding: Iterable[IPv6Network]
+) -> list[CrowdSecDecision]:
     """Return the decisions that make sense, and count the others."""
     found: list[CrowdSecDecision] = []
     for item in items:
@@ -97,7 +99,7 @@ def _decisions(items: Iterable[Any], now_s: float, unusable: Counter[str]) -> li
             value, scope, kind, duration, scenario, origin = _WORDS(item)
             if scope not in SCOPES and scope.lower() not in LOWER_SCOPES:
                 raise _UnusableError(f"scope {clipped(printable(scope), 20)} is not Ip or Range")
-            target = _target(value.strip())
+            target = _target(value.strip(), embedding)
             seconds = parse_go_duration(duration)
             ends_at = math.ceil(now_s + min(seconds, LONGEST_S)) if seconds > 0 else 0
             found.append(CrowdSecDecision(target, _word(kind).lower(), ends_at, _word(scenario), _word(origin)))
@@ -114,7 +116,7 @@ class _UnusableError(Exception):
     pass
 
 
-def _target(text: str) -> str:
+def _target(text: str, embedding: Iterable[IPv6Network]) -> str:
     """Return an address or prefix as we write it; an IPv4 address, as nearly all are, stands so already."""
     try:
         socket.inet_pton(socket.AF_INET, text)
@@ -123,8 +125,8 @@ def _target(text: str) -> str:
             network = unmapped_network(ip_network("" if "%" in text else text, strict=False))
         except ValueError:
             raise _UnusableError("the value is not an address or prefix") from None
-        if network.prefixlen < widest(network):
-            raise _UnusableError(f"wider than /{widest(network)}") from None
+        if network.prefixlen < (most := widest(network, embedding)):
+            raise _UnusableError(f"wider than /{most}") from None
         return format_network(network)
     return text
 

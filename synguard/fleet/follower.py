@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Network
 from typing import Final, Protocol
 
-from synguard.addresses import Network, format_network
+from synguard.addresses import EMBEDDING, Network, format_network
 from synguard.clock import Clock
 from synguard.fleet.decisions import parse_stream
 from synguard.fleet.known import KnownDecisions
@@ -51,6 +52,8 @@ class HostView:
     protected: Collection[Network]
     suspended: bool = False
     """It is not known who must be protected: nothing is added until it is."""
+    embedding: tuple[IPv6Network, ...] = EMBEDDING
+    """Prefixes whose addresses embed IPv4 ones, which are protected there too."""
     plane: str = ""
     """The name of the plane that holds bans here; empty where none is to be touched from here."""
 
@@ -91,7 +94,8 @@ class DecisionFollower:
         self._filler = filler
         self._known = KnownDecisions(kinds, at_most)
         self._complete_at = float("-inf")
-        self._mode: bool | None = None
+        self._taken_as: tuple[object, ...] | None = None
+        """What decides what is taken of an answer: where it differs, all must be taken anew."""
         self._done: tuple[HostView, Collection[Network]] | None = None
         """What the bans were last brought to the decisions by; None while that must be done again."""
         self._spared = 0
@@ -107,12 +111,12 @@ class DecisionFollower:
         """
         now, view = self._clock.utcnow(), self._view()
         self._here = self._source.addresses() or self._here  # a name that is not found now is where it was
-        complete = self._clock.monotonic() >= self._complete_at or self._mode is not view.dry_run
+        complete = self._clock.monotonic() >= self._complete_at or self._taken_as != _as_taken(view)
         due, self._complete_at = self._complete_at, float("-inf")  # after a failure only a complete look is sure
-        answer = parse_stream(self._source.stream(complete=complete), now)
+        answer = parse_stream(self._source.stream(complete=complete), now, view.embedding)
         self._known.take(answer, complete=complete)
         self._complete_at = self._clock.monotonic() + COMPLETE_EVERY_S if complete else due
-        self._mode = view.dry_run
+        self._taken_as = _as_taken(view)
         change = Plan(protected=self._spared)
         if complete or answer or not self._settled(ledger, view):
             self._done = None
@@ -136,6 +140,7 @@ class DecisionFollower:
             self._known.current(now.timestamp()),
             active,
             protected=[*view.protected, *self._here],
+            embedding=view.embedding,
             overruled=_overruled(ledger, now),
             now=now,
             gap=timedelta(seconds=2 * self._poll_s),
@@ -185,6 +190,10 @@ class DecisionFollower:
         if view.suspended:
             notes.append("no decision is added while it is not known who must be protected")
         return tuple(notes)
+
+
+def _as_taken(view: HostView) -> tuple[object, ...]:
+    return view.dry_run, view.embedding
 
 
 def _overruled(ledger: Ledger, now: datetime) -> frozenset[str]:

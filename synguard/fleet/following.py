@@ -7,7 +7,8 @@ its settings first, then what it must know of the host, whenever that changes::
     {"url": "http://…", "api_key": "…", "ca_file": null, "types": ["ban"], "at_most": 65536, "poll": 10.0,
      "ledger": "/var/lib/synguard/ledger.db", "limits": {…}, "place": "lapi:8080",
      "lock": "/run/synguard/apply.lock", "ceiling": 131072}
-    {"dry_run": false, "protected": ["192.0.2.2/32"], "suspended": false, "plane": "nftables"}
+    {"dry_run": false, "protected": ["192.0.2.2/32"], "suspended": false, "embedding": ["64:ff9b::/96"],
+     "plane": "nftables"}
 
 A long list it brings to the kernel itself, see ``filler``.
 
@@ -24,6 +25,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,7 +63,8 @@ def view_of(line: str) -> HostView:
     try:
         told = json.loads(line)
         protected = frozenset(map(parse_network, told["protected"]))
-        return HostView(bool(told["dry_run"]), protected, bool(told["suspended"]), str(told["plane"]))
+        embedding = tuple(map(IPv6Network, told["embedding"]))
+        return HostView(bool(told["dry_run"]), protected, bool(told["suspended"]), embedding, str(told["plane"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a view of the host: {error}") from error
 

@@ -98,6 +98,7 @@ class FollowerLink:
                     "dry_run": view.dry_run,
                     "protected": [str(one) for one in view.protected],
                     "suspended": view.suspended,
+                    "embedding": [str(one) for one in view.embedding],
                     "plane": view.plane,
                 }
             )

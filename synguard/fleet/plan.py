@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from socket import AF_INET, inet_pton
 from typing import Final
 
-from synguard.addresses import Network, NetworkIndex, first_found, forms
+from synguard.addresses import EMBEDDING, Network, NetworkIndex, first_found, forms
 from synguard.fleet.decisions import CrowdSecDecision
 from synguard.ledger.arrivals import ActiveRow, Arrival
 from synguard.model import Origin, Scope
@@ -48,6 +48,7 @@ def plan(
     active: Iterable[ActiveRow],
     *,
     protected: Collection[Network],
+    embedding: Iterable[IPv6Network] = EMBEDDING,
     overruled: AbstractSet[str],
     now: datetime,
     gap: timedelta,
@@ -67,7 +68,7 @@ def plan(
         elif ban.scope == Scope.ALL:
             local[ban.target] = ban
     wanted = decisions.keys() - overruled
-    spared = protected_targets(wanted, protected)
+    spared = protected_targets(wanted, protected, embedding)
     wanted -= spared
     soon_us = (now + gap).timestamp() * _US
     held = {target for target in wanted & local.keys() if _stands_by_itself(local[target], decisions[target], soon_us)}
@@ -82,7 +83,9 @@ def plan(
     return Plan(_bans(fresh), move, end, len(spared), len(held))
 
 
-def protected_targets(targets: Iterable[str], protected: Collection[Network]) -> set[str]:
+def protected_targets(
+    targets: Iterable[str], protected: Collection[Network], embedding: Iterable[IPv6Network] = EMBEDDING
+) -> set[str]:
     """Return which targets are, cover, or lie in a protected party.
 
     An address, as nearly all are, is looked up among the parties as ranges; a prefix, and IPv6, in every form it has.
@@ -92,7 +95,7 @@ def protected_targets(targets: Iterable[str], protected: Collection[Network]) ->
     found: set[str] = set()
     for target in targets:
         if ":" in target or "/" in target:
-            if first_found(parties.overlapping, forms(ip_network(target))) is not None:
+            if first_found(parties.overlapping, forms(ip_network(target), embedding)) is not None:
                 found.add(target)
         else:
             host = inet_pton(AF_INET, target)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Final
 
-from synguard.addresses import Network, covers, format_network, host_network, parse_address, widest
+from synguard.addresses import EMBEDDING, Network, covers, format_network, host_network, parse_address, widest
 from synguard.errors import NotPermittedError, RefusedError, SynguardError
 from synguard.model import Ban
 from synguard.plain import printable
@@ -128,18 +129,19 @@ def addresses_of(name: str) -> list[Network]:
     return sorted(hosts, key=lambda one: (one.version, int(one.network_address)))[:MOST_OF_A_NAME]
 
 
-def refuse_too_wide(networks: Iterable[Network]) -> None:
+def refuse_too_wide(networks: Iterable[Network], pref64: Iterable[IPv6Network] = ()) -> None:
     """Return if none of the networks is wider than a ban may be without ``--force``.
 
     Raises:
         RefusedError: One is: whoever attacks from it could not be stopped.
     """
-    wide = [one for one in networks if one.prefixlen < widest(one)]
+    embedding = (*EMBEDDING, *pref64)
+    wide = {one: most for one in networks if one.prefixlen < (most := widest(one, embedding))}
     if wide:
         raise RefusedError(
             "\n".join(
-                f"{format_network(one)} is wider than /{widest(one)}: nobody in it could be stopped; --force insists"
-                for one in wide
+                f"{format_network(one)} is wider than /{most}: nobody in it could be stopped; --force insists"
+                for one, most in wide.items()
             )
         )
 

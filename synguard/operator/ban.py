@@ -13,14 +13,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
 
-from synguard.addresses import (
-    Address,
-    Network,
-    covers,
-    embedded,
-    format_network,
-    host_network,
-)
+from synguard.addresses import Address, Network, covers, embedded, format_network, host_network
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
 from synguard.operator.impact import Targets, by_target, link_local, too_wide
@@ -152,9 +145,10 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
             udp.get(target),
             around.operator if target in operator else None,
             order.action,
+            of,
         )
         if order.action.challenges or target in known
-        else Impact(target, refusals=tuple(too_wide(target)))
+        else Impact(target, refusals=tuple(too_wide(target, of)))
         for target in order.targets
     )
 
@@ -267,6 +261,7 @@ def _impact(
     udp: Presence | None,
     operator: Address | None,
     action: Action,
+    embedding: Iterable[IPv6Network],
 ) -> Impact:
     refusals: list[str] = []
     if action.challenges:  # refuses no one, and who is protected passes unchallenged
@@ -279,7 +274,7 @@ def _impact(
         if operator is not None:
             refusals.append(f"you are logged in from {operator}")
     if not action.challenges:
-        refusals += too_wide(target)
+        refusals += too_wide(target, embedding)
     return Impact(
         target=target,
         sockets=tcp.sockets if tcp else {},

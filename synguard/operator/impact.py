@@ -86,9 +86,9 @@ def link_local(target: Network) -> Iterator[str]:
         yield "  link-local: a cloud's metadata and name servers (169.254.169.254), neighbours and routers (fe80::)"
 
 
-def too_wide(target: Network) -> Iterator[str]:
+def too_wide(target: Network, embedding: Iterable[IPv6Network] = EMBEDDING) -> Iterator[str]:
     """Yield why a target is too wide for a ban, if it is."""
-    if target.prefixlen < (most := widest(target)):
-        translated = next((one for one in EMBEDDING if overlaps(one, target)), None) if most > 96 else None
+    if target.prefixlen < (most := widest(target, embedding)):
+        translated = next((one for one in embedding if overlaps(one, target)), None) if most > 96 else None
         where = f" in {translated}: IPv4 addresses are embedded there" if translated else ""
         yield f"anything wider than /{most} is absurd as a ban{where}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import IPv6Network
 from typing import Final
 
-from synguard.addresses import NetworkIndex, first_found, format_network, forms, one_party
+from synguard.addresses import EMBEDDING, NetworkIndex, first_found, format_network, forms, one_party
 from synguard.doctor.findings import Finding
 from synguard.ledger.records import ActionRecord, BanRecord, FalsePositives, VerdictRecord
 from synguard.model import Action, Incident, Mode, Origin, Scope, VerdictKind
@@ -55,6 +56,8 @@ class Account:  # wide: one record of a whole report
     """Ban id → the clients that were served although that would-be ban stood; bans that touched none are absent."""
     clients_watched: bool = False
     """Whether an agent looked for such clients."""
+    embedding: tuple[IPv6Network, ...] = EMBEDDING
+    """Prefixes whose addresses embed IPv4 ones, each of which is a party of its own."""
     cut: tuple[str, ...] = ()
     """What was left out so that the report stays small, one sentence each."""
 
@@ -103,9 +106,10 @@ def possible_false_positives_in(
         party = first_found(parties.overlapping, forms(ban.target, protected.embedding))
         if party is not None:
             reasons[f"covers {format_network(party)}, {protected.networks.get(party, 'protected')}"] = True
-        if peers.get(word) and (_is_wide(record) or ban.scope is Scope.NEW):
+        wide = not one_party(ban.target, protected.embedding)
+        if peers.get(word) and (wide or ban.scope is Scope.NEW):
             reasons[f"peers with a completed connection now: {peers[word]}"] = True
-        if _is_wide(record):
+        if wide:
             sources = max((one.sources for one in ban.evidence), default=0)
             offenders = f"{sources} sources offended" if sources else "banned by hand"
             reasons[f"everybody else in this prefix shares the ban; {offenders}"] = False
@@ -114,10 +118,6 @@ def possible_false_positives_in(
         for word, reasons in found.items()
         for reason, somebody in reasons.items()
     )
-
-
-def _is_wide(record: BanRecord) -> bool:
-    return not one_party(record.ban.target)
 
 
 def of_kind(records: Sequence[VerdictRecord], kind: VerdictKind) -> tuple[VerdictRecord, ...]:

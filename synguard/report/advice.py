@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Final
 
-from synguard.addresses import Network, NetworkIndex, first_found, format_network, forms, one_party
+from synguard.addresses import EMBEDDING, Network, NetworkIndex, first_found, format_network, forms, one_party
 from synguard.decision.ban_times import ban_seconds
 from synguard.decision.bans import ActiveBans
 from synguard.model import Ban, Origin, Scope
@@ -70,6 +71,8 @@ class Around:
     protected: Mapping[Network, str] = field(default_factory=dict)
     times: Mapping[str, BanTimes] = field(default_factory=dict)
     """Policy → how long its bans last."""
+    embedding: tuple[IPv6Network, ...] = EMBEDDING
+    """Prefixes whose addresses embed IPv4 ones, each of which is a party of its own."""
     leaks: frozenset[str] = frozenset()
     """Ids of bans whose targets arrive past our rules."""
 
@@ -95,7 +98,7 @@ def _advice(
     one: Candidate, around: Around, parties: NetworkIndex, by_kind: Mapping[bool, ActiveBans], now: datetime
 ) -> Advice:
     ban = one.record.ban
-    party = first_found(parties.overlapping, forms(ban.target))
+    party = first_found(parties.overlapping, forms(ban.target, around.embedding))
     if party is not None:
         why = f"{format_network(party)} is protected ({around.protected[party]})"
         if ban.forced:
@@ -128,7 +131,7 @@ def _for_hitting(one: Candidate, around: Around, now: datetime) -> Advice:
     ban, signs = one.record.ban, one.signs(now)
     if ban.expires_at is None:
         return Advice(AdvisedStep.KEEP, f"{signs}; it has no end")
-    if _deserves_no_end(one):
+    if _deserves_no_end(one, around):
         return Advice(
             AdvisedStep.PERMANENT,
             f"{signs}; banned {one.times} times, each time on connections that it completed, so the address is its own",
@@ -140,7 +143,7 @@ def _for_hitting(one: Candidate, around: Around, now: datetime) -> Advice:
     return Advice(AdvisedStep.EXTEND, f"{signs}; to {format_duration(lasts_s)} from now, as {how} grows bans", by_s)
 
 
-def _deserves_no_end(one: Candidate) -> bool:
+def _deserves_no_end(one: Candidate, around: Around) -> bool:
     """Return whether a ban without end is to be suggested.
 
     Never on what can be forged, or anybody could have anybody shut out for good; never on a prefix of several parties,
@@ -152,7 +155,7 @@ def _deserves_no_end(one: Candidate) -> bool:
         and not ban.dry_run
         and not can_be_forged(ban)
         and one.times >= MANY
-        and one_party(ban.target)
+        and one_party(ban.target, around.embedding)
     )
 
 

@@ -92,7 +92,7 @@ def _people(account: Account) -> Iterator[NextStep]:
     for record in account.bans:
         ban = record.ban
         over = [one.value / one.limit for one in ban.evidence if one.signal is Signal.CONNECTIONS and one.limit > 0]
-        single = one_party(ban.target)
+        single = one_party(ban.target, account.embedding)
         if ban.origin is Origin.AUTO and single and over and max(over) < MODEST:
             found[format_network(ban.target)] = f"{max(over):.1f} times the limit of connections"
     if found:

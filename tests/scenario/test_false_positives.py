@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import IPv6Network
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,18 @@ def test_a_network_banned_for_its_connections_meets_its_own_offenders_and_only_o
         witness.close()
         (one,) = ledger.false_positives_since(START).values()
         assert (one.ban_id, one.clients, one.examples) == ("wide", 3, ())
+
+
+def test_whom_a_ban_behind_a_translator_touches_is_asked_as_of_any_other_network(tmp_path: Path) -> None:
+    wide = ban("wide", "2001:db8:64::c612:900/120", Scope.ALL, start=START, dry_run=True)
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        witness = FalsePositiveWatch(ledger, 600.0, lambda: True, lambda: (IPv6Network("2001:db8:64::/96"),))
+        peers = columns(["2001:db8:64::198.18.9.1", "2001:db8:64::198.18.9.2"])
+        witness.observe(Tick(Assessment(0, completed=peers), Decision()), 0, START)
+        witness.observe(Tick(Assessment(40), Decision(bans=(wide,))), 40, START)
+        witness.observe(Tick(Assessment(41, completed=peers), Decision()), 41, START)
+        witness.close()
+        assert ledger.false_positives_since(START)["wide"].clients == 1
 
 
 def test_more_clients_than_can_be_looked_at_in_a_tick_are_not_and_are_learnt_anew_afterwards(

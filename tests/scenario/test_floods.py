@@ -350,6 +350,17 @@ def test_clients_turned_away_from_a_queue_far_from_full_are_an_incident_all_the_
     assert scene.banned() == {ATTACKER, "203.0.113.5"}
 
 
+def test_a_prefix_that_holds_a_translators_is_never_banned_as_a_whole(tmp_path: Path) -> None:
+    """Attackers with a /64 in which the translator's addresses lie too: its ban refused everybody behind that."""
+    config = Config.model_validate({"mode": "enforce", "pref64": ["2001:db8:64::/96"]})
+    behind = POLICY.model_copy(update={"prefixes": POLICY.prefixes.with_embedding(config.pref64)})
+    scene = Scene(tmp_path, behind, config=config)
+    scene.lasts(6)
+    scene.weather.connections = {f"2001:db8:64:0:1::{number:x}": 200 for number in range(1, 9)}
+    scene.lasts(8)
+    assert scene.banned() == set(scene.weather.connections)
+
+
 def test_clients_behind_a_translator_are_judged_one_by_one(scene: Scene) -> None:
     """250 clients of three connections each in 64:ff9b::/96: the /64 was banned, which is all of IPv4."""
     clients = {f"64:ff9b::cb00:71{number:02x}": 3 for number in range(1, 251)}

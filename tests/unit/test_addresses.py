@@ -16,6 +16,7 @@ from synguard.addresses import (
     overlaps,
     parse_address,
     parse_network,
+    widest,
 )
 
 
@@ -131,3 +132,12 @@ def test_what_translators_embed_is_read_from_the_last_32_bits(network: str, inne
 )
 def test_each_translated_address_is_a_party_of_its_own(network: str, one: bool) -> None:
     assert one_party(parse_network(network)) is one
+
+
+def test_a_configured_prefix_of_translated_addresses_is_one_as_those_of_rfc_6052() -> None:
+    pref64 = (ip_network("2001:db8:64::/96"),)
+    assert not one_party(parse_network("2001:db8:64::c000:200/120"), pref64)
+    assert one_party(parse_network("2001:db8:64::c000:207"), pref64)
+    assert one_party(parse_network("2001:db8:65::/64"), pref64)
+    assert widest(parse_network("2001:db8:64::/96"), pref64) == widest(parse_network("2001:db8:64::/48"), pref64) == 104
+    assert widest(parse_network("2001:db8:65::/48"), pref64) == 32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Network
 
 import pytest
 from hypothesis import given, settings
@@ -104,6 +105,13 @@ def test_one_who_came_back_on_completed_handshakes_is_to_have_no_end() -> None:
 )  # fmt: skip
 def test_nobody_else_is_to_have_no_end(one: Candidate) -> None:
     assert advice(one).step is not AdvisedStep.PERMANENT
+
+
+def test_a_prefix_behind_a_translator_is_many_parties_and_who_is_protected_in_it_is_found() -> None:
+    behind = Around(protected={parse_network("192.0.2.7"): "office"}, embedding=(IPv6Network("2001:db8:64::/96"),))
+    many = candidate(ban("2001:db8:64::c633:6400/120", evidence=HANDSHAKES), hitting=True, times=99)
+    assert advice(many, behind).step is not AdvisedStep.PERMANENT
+    assert "office" in advice(candidate(ban("2001:db8:64::c000:207")), behind).reason
 
 
 def test_one_that_is_quiet_for_long_is_let_go_and_one_that_is_not_is_kept() -> None:

@@ -216,3 +216,6 @@ def test_a_ban_of_translated_addresses_is_refused_for_whom_they_embed(host: CliH
     assert host.run("ban", named := f"2001:db8:64::{GATEWAY}", "--dry-run").code == 0
     host.configure('pref64 = ["2001:db8:64::/96"]')
     assert "protected" in host.run("ban", named, "--dry-run").err
+    for wide in ("2001:db8:64::/96", "2001:db8:64::/48"):
+        assert "IPv4 addresses are embedded" in host.run("ban", wide, "--dry-run").err
+        assert "wider than /104" in host.run("allow", "add", wide).err

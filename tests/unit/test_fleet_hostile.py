@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synguard.addresses import Network
+from synguard.addresses import EMBEDDING, Network
 from synguard.clock import SystemClock
 from synguard.errors import FleetError
 from synguard.fleet import http
@@ -189,11 +189,11 @@ def item(value: object, duration: object = "4h", kind: object = "ban", **more: o
 
 
 def followed(
-    source: Given, tmp_path: Path, *protected: str, at_most: int = 1000
+    source: Given, tmp_path: Path, *protected: str, pref64: tuple[IPv6Network, ...] = ()
 ) -> tuple[dict[str, float], PeerRecord]:
     """Target → hours that it is banned for, after one poll."""
     record = PeerRecord("crowdsec decisions", "lapi")
-    view = HostView(dry_run=False, protected=frozenset(map(ip_network, protected)))
+    view = HostView(dry_run=False, protected=frozenset(map(ip_network, protected)), embedding=(*EMBEDDING, *pref64))
     follower = DecisionFollower(
         source, lambda: view, SystemClock(), record, kinds=frozenset({"ban"}), at_most=1000, poll_s=10.0
     )
@@ -228,6 +228,29 @@ def test_no_decision_bans_the_whole_internet_a_protected_party_or_the_local_api(
     bans, record = followed(source, tmp_path, "192.0.2.2/32", "2001:db8::2/128", "127.0.0.0/8", "0.0.0.0/32")
     assert bans == {"203.0.113.9/32": 4}
     assert record.state.counts["protected"] == 9
+
+
+def test_a_decision_on_translated_addresses_is_followed_as_bans_by_hand_of_what_they_embed_are(tmp_path: Path) -> None:
+    """Behind 2001:db8:64::/96 the address of somebody protected was banned, and with the whole prefix all of IPv4."""
+    refused = ("2001:db8:64::192.0.2.2", "2001:db8:64::/96", "2001:db8:64::/64", "2001:db8::/40", "64:ff9b::/96")
+    taken = ("2001:db8:64::203.0.113.9", "2001:db8:65::/64")
+    source = Given({"new": [item(value, scope="Range" if "/" in value else "Ip") for value in refused + taken]})
+    bans, record = followed(source, tmp_path, "192.0.2.2/32", pref64=(IPv6Network("2001:db8:64::/96"),))
+    assert set(bans) == {"2001:db8:64::cb00:7109/128", "2001:db8:65::/64"}
+    assert record.state.counts["protected"] == 1
+    assert record.state.notes == ("decisions left out: wider than /104",)
+
+
+def test_other_prefixes_of_translated_addresses_are_asked_of_all_decisions_anew(tmp_path: Path) -> None:
+    views = iter([HostView(False, ()), HostView(False, (), embedding=(IPv6Network("2001:db8:64::/96"),))])
+    source, record = Given({"new": [item("2001:db8:64::/64", scope="Range")]}), PeerRecord("d", "lapi")
+    follower = DecisionFollower(
+        source, lambda: next(views), SystemClock(), record, kinds=frozenset({"ban"}), at_most=9, poll_s=1.0
+    )
+    with Ledger.open(tmp_path / "l.db") as ledger:
+        for bans in (1, 0):
+            follower.poll(ledger)
+            assert len(ledger.active_bans(datetime.now(UTC))) == bans
 
 
 def test_a_decision_for_a_century_is_taken_for_a_year(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Network
 
 import pytest
 
@@ -35,6 +36,13 @@ def record(
 def test_a_prefix_may_hurt_its_other_addresses_and_a_single_source_may_not() -> None:
     hurt = possible_false_positives_in([record("203.0.113.0/24"), record("198.51.100.1")], {}, NOBODY, NOW)
     assert [one.target for one in hurt] == ["203.0.113.0/24"]
+
+
+def test_a_prefix_behind_a_translator_hurts_its_other_ipv4_addresses_and_one_address_does_not() -> None:
+    behind = Protected({}, embedding=(IPv6Network("2001:db8:64::/96"),))
+    translated = [record("2001:db8:64::c000:200/120"), record("2001:db8:64::c000:207/128")]
+    hurt = possible_false_positives_in(translated, {}, behind, NOW)
+    assert [one.target for one in hurt] == ["2001:db8:64::c000:200/120"]
 
 
 def test_the_connections_of_a_source_banned_for_its_connections_are_the_offenders_own() -> None:
