@@ -47,7 +47,7 @@ class Agent:
         config: Config,
         policies: Sequence[Policy],
         *,
-        sources: HostSensors,
+        sensors: HostSensors,
         parts: ModeParts,
         ledger: Ledger,
         clock: Clock,
@@ -69,7 +69,7 @@ class Agent:
             chance=random.Random(seed),  # noqa: S311  # jitter is no secret
             offenders=self._journal.offenders(policies, started_at, config.mode),
         )
-        self.sensing: Final = Sensing(config, policies, sources, secrets.randbits(32) if seed is None else seed)
+        self.sensing: Final = Sensing(config, policies, sensors, secrets.randbits(32) if seed is None else seed)
         self._engine.evaluator_state.protect(self.sensing.protected)
         self.challenges: Final = ChallengeSteps(self._engine, ledger, challenging, challenge)
         self._pace = Pace(clock, self.sensing, self.challenges)

@@ -31,9 +31,9 @@ MOST_NAMED: Final = 256
 class BanEffect:
     """Looks after what enforced bans do, tick by tick; made anew whenever the mode changes."""
 
-    def __init__(self, ledger: Ledger, enforcement: Enforcement, sources: HostSensors) -> None:
+    def __init__(self, ledger: Ledger, enforcement: Enforcement, sensors: HostSensors) -> None:
         self._enforcement = enforcement
-        self._sources = sources
+        self._sensors = sensors
         self._leaks = LeakMonitor(ledger.record_action, enforcement.plane.show_command, has_flowtables)
         self._cannot_destroy: set[str] = set()
         self._leftovers = Leftovers()
@@ -80,11 +80,11 @@ class BanEffect:
         A kernel that cannot is reported once; half-open sockets then time out by themselves, and connections when the
         service gives them up.
         """
-        opener = self._sources.opener(namespace)
+        opener = self._sensors.opener(namespace)
         if opener is None or self._enforcement.problem or namespace in self._cannot_destroy or not len(useless):
             return
         try:
-            destroy_sockets(self._sources.as_there(namespace, useless), opener)
+            destroy_sockets(self._sensors.as_there(namespace, useless), opener)
         except (PlaneError, SensorError) as error:
             if len(self._cannot_destroy) < MOST_NAMED:
                 self._cannot_destroy.add(namespace)

@@ -53,7 +53,7 @@ class ChallengeSteps:
 
     @property
     def pausing(self) -> bool:
-        """Whether challenges pause for a moment, to see whether clients get in better without."""
+        """Whether challenges pause for a moment, or for a sample, to see whether clients get in better without."""
         return self.program is not None and self.program.pausing
 
     def learn(self, parts: ModeParts) -> None:

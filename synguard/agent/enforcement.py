@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from synguard.addresses import Network
 from synguard.agent.clock_step import SLACK, shortened
 from synguard.agent.ledger_writer import LedgerWriter
 from synguard.agent.tracked_bans import EARLIEST, TrackedBans
+from synguard.decision.bans import ActiveBans
 from synguard.enforcer.plane import Desired, Plane
 from synguard.enforcer.reconcile.admission import Admission
 from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler, total_hits
@@ -34,13 +35,6 @@ MANY: Final = 1_000
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
-
-
-class BanFollower(Protocol):
-    """What holds a view of the active bans."""
-
-    def follow(self, arrived: Collection[Ban], departed: Collection[Ban], now: datetime) -> None:
-        """Take in what came and went."""
 
 
 class Enforcement:  # wide: one view of the bans, in ledger and plane, with what fails on either side
@@ -66,7 +60,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self._read_at: datetime | None = None
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
-        self._follower: BanFollower | None = None
+        self._follower: ActiveBans | None = None
         self.hits: Mapping[str, Hits] = {}
         """Ban id → packets that the kernel stopped, as of the last read-back; bans that met none are absent."""
         self.outcome: Outcome | None = None
@@ -140,7 +134,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         if self._tracked.arrivals >= MANY:
             keep()
 
-    def tell(self, follower: BanFollower, now: datetime) -> None:
+    def tell(self, follower: ActiveBans, now: datetime) -> None:
         """Let a view of the active bans follow from now on; bans that were added here it has already."""
         self._follower = follower
         self._tell(now)

@@ -14,13 +14,14 @@ import typer
 from synguard.addresses import format_network
 from synguard.cli import parameter_types
 from synguard.cli.ban_preview import SHAPED, BanResult, preview, printed, shape, shown
-from synguard.cli.context import VerbContext, open_context, opened_ledger, protected_here, utcnow
+from synguard.cli.context import open_context, opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, Lists, SkipFaulty, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.errors import RefusedError, UsageError
 from synguard.ledger import LEDGER_FILE
 from synguard.memory import many_objects
 from synguard.model import Action, Ban, Scope
+from synguard.operator.apply import VerbContext
 from synguard.operator.ban import (
     BanRequest,
     Impact,
@@ -218,7 +219,7 @@ def _banned(
     bans = bans_for(order, of_each(order.targets, impacts), utcnow(), active_bans)
     known = {ban.id for ban in active_bans}
     if bans:
-        bans = context.applier.ban(bans, step, known).bans
+        bans = context.applier.ban(bans, step, known)
     return BanResult(bans, len(bans), sum(ban.id in known for ban in bans))
 
 

@@ -25,7 +25,8 @@ from synguard.operator.ban import BanRequest, Impact, assess, bans_for, read_hos
 from synguard.operator.importing.plan import ImportedBan, ImportPlan
 from synguard.operator.importing.tools import READERS
 from synguard.operator.panic import refuse_in_panic
-from synguard.output.tables import print_json, printable
+from synguard.output.tables import print_json
+from synguard.plain import listed, printable
 from synguard.policy.models import LONGEST_BAN_S, Config
 from synguard.readings import Protected
 from synguard.sensors.added_allow import AddedEntry
@@ -181,9 +182,7 @@ def _show(plan: ImportPlan, planned: Iterable[_Order], json: bool, *, changed: b
     for order in orders:
         until = "permanent" if order.lasts_s is None else f"for {format_duration(order.lasts_s)}"
         ports = f", ports {format_ports(order.ports)}" if order.ports else ""
-        names = ", ".join(format_network(target) for target in order.targets[:3])
-        more = f" and {len(order.targets) - 3:,} more" if len(order.targets) > 3 else ""
-        print(f"  {until}{ports}: {names}{more}")
+        print(f"  {until}{ports}: {listed([*map(format_network, order.targets)], 3)}")
     if plan.limits:
         print("limits, as a policy pack; keep it as a file, and name that first in `policies` of the config:")
         for line in plan.pack():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -17,6 +17,7 @@ from synguard.addresses import Address, Network, covers, embedded, format_networ
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
 from synguard.operator.impact import Targets, by_target, link_local, too_wide
+from synguard.plain import listed
 
 if TYPE_CHECKING:
     from synguard.detector.peers import Presence
@@ -277,7 +278,7 @@ def _impact(
         own, protected, operator = (), {}, None
     if own:
         named = sorted(map(format_network, own))
-        refusals.append(f"it is or holds this host's own {_some(named)}, which is never banned")
+        refusals.append(f"it is or holds this host's own {listed(named, 3)}, which is never banned")
     else:
         refusals += [f"{format_network(party)} is protected ({why})" for party, why in list(protected.items())[:5]]
         if operator is not None:
@@ -294,7 +295,3 @@ def _impact(
         refusals=tuple(refusals),
         absolute=bool(own),
     )
-
-
-def _some(words: Sequence[str], at_most: int = 3) -> str:
-    return ", ".join(words[:at_most]) + (f" and {len(words) - at_most} more" if len(words) > at_most else "")

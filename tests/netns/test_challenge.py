@@ -10,6 +10,7 @@ import pytest
 from synguard.decision.syn_headers import Sightings
 from synguard.enforcer.challenge.counts import SynCounts
 from synguard.enforcer.challenge.plane import ChallengePlane
+from synguard.enforcer.challenge.program import ProgramSettings
 from synguard.enforcer.reconcile.delta import delta
 from synguard.model import SynHeader
 from synguard.sensors.syn_counts import sample_of
@@ -55,6 +56,15 @@ def test_500_clients_connect_during_a_random_flood_while_the_listener_sees_next_
     assert served.share == 1.0, served.outcomes()
     assert hits.answered > 50_000
     assert hits.passed < 400, "one SYN in 100 ms on each of the CPUs, and those that teach the window scale"
+
+
+def test_of_a_sample_one_syn_in_eight_reaches_the_listener_and_all_others_are_answered(begin: Begin) -> None:
+    lab, held = begin()
+    held.hold(challenge("all", "0.0.0.0/0", 80))
+    held.thread.call(held.program.configure, ProgramSettings(timestamps=True, sample_one_in=8))
+    lab.start_flood(FloodPlan(groups=(anywhere(4),), pps=10_000, duration_s=1)).report()
+    hits = held.hits("all")
+    assert 1 / 9 < hits.passed / (hits.passed + hits.answered) < 1 / 6.5
 
 
 def test_a_limited_prefix_is_answered_at_its_rate_and_the_rest_is_dropped(begin: Begin) -> None:

@@ -72,6 +72,7 @@ SETTINGS: Final = _record(
     ("headers", np.uint32),
     ("timestamps", np.uint32),
     ("changes", np.uint32),
+    ("pass_mask", np.uint32),
 )
 PORT: Final = _record(("everybody", (BAN_LIST, 2)), ("onset", np.uint32), ("number", np.uint32))
 BAN: Final = _record(

@@ -41,6 +41,7 @@ _SIOCGIFHWADDR: Final = 0x8927
 _ETHERNET: Final = 1
 _PLAIN_IP: Final = frozenset({512, 519, 768, 769, 776, 778, 823, 65_534})
 """Hardware types whose packets begin with the IP header: PPP, raw IP, tunnels, tun and WireGuard (linux/if_arp.h)."""
+PASS_EVERY_S: Final = 0.1
 _NS_PER_S: Final = 1_000_000_000
 _ONCE_NS: Final = 1 << 62
 """Longer than any kernel is up: a peer that has used up what it had gets no more."""
@@ -52,8 +53,10 @@ class ProgramSettings:
 
     timestamps: bool = False
     """``net.ipv4.tcp_timestamps`` is 2: answers carry window scale, SACK and timestamps; else MSS alone."""
-    pass_every_s: float = 0.1
+    pass_every_s: float = PASS_EVERY_S
     """Between two SYNs of challenged targets that reach one listener, on each CPU, so that it accepts cookies."""
+    sample_one_in: int = 0
+    """One in so many SYNs of challenged targets, a power of two, reaches its listener too; 0: none but those."""
     proven_per_second: float = 8.0
     """SYNs of one proven peer that pass unchallenged (0: one alone),"""
     proven_burst: int = 16
@@ -104,6 +107,7 @@ class Program:
         record["layout"] = layout.layout_number()
         record["timestamps"] = settings.timestamps
         record["pass_every"] = _ns(settings.pass_every_s)
+        record["pass_mask"] = max(settings.sample_one_in - 1, 0)
         interval = _ns(1 / settings.proven_per_second) if settings.proven_per_second else _ONCE_NS
         record["proven_interval"] = interval
         record["proven_burst"] = (settings.proven_burst - 1) * interval if settings.proven_per_second else 0

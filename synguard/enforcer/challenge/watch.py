@@ -4,6 +4,7 @@ Where the cookies that challenged clients bring back are accepted by the listene
 to compare. Where they are not, or none comes back, that proves nothing: forged sources do not ACK, and anyone can send
 bad ACKs. The evidence is handshakes that the listeners accept (``PassiveOpens``), compared with themselves: challenges
 pause for a moment, in which listeners answer with their own cookies. Where challenges refuse clients, more get in then.
+Where no cookie comes back at all, a sample of the SYNs tells beforehand whether any client is there to be refused.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ WITH_S: Final = 0.45
 """Handshakes are counted so long while challenges go on."""
 SOME: Final = 2
 """Cookies that come back, from which on they are compared with those that were accepted; one may be under way."""
-SILENT_S: Final = 1.5
-"""So long where none come back, before challenges pause to see whether clients are there at all."""
+SILENT_S: Final = 1.2
+"""So long where none come back, before a sample of the SYNs passes to see whether clients are there at all."""
+SAMPLE_ONE_IN: Final = 8
+SAMPLE_S: Final = 0.3
+SAMPLED_AGAIN_S: Final = 4.0
+"""From a sample in which no client was seen to the next comparison, at least."""
 PAUSE_S: Final = 0.3
 WITHOUT_S: Final = 0.35
 """Handshakes are counted so long from the begin of the pause on; at its end, ACKs are still on their way."""
@@ -46,6 +51,8 @@ class ChallengeAdvice(StrEnum):
     """What to do with challenges until the next reading."""
 
     CHALLENGE = "challenge"
+    SAMPLE = "sample"
+    """Let one SYN in `SAMPLE_ONE_IN` through to the listeners."""
     PAUSE = "pause"
     """Let all SYNs through to the listeners, which answer with cookies (``tcp_syncookies = 2``)."""
     STOP = "stop"
@@ -55,6 +62,7 @@ class ChallengeAdvice(StrEnum):
 class _Phase(StrEnum):
     SETTLES = "settles"
     WITH = "with challenges"
+    SAMPLE = "with a sample"
     WITHOUT = "without"
     RESTS = "rests"
     STOPPED = "stopped"
@@ -137,6 +145,8 @@ class ChallengeWatch:  # wide: a small state machine whose states are read side 
         self._again_s, self._stop_s = FIRST_AGAIN_S, STOPPED_S
         self._silent_s = SILENT_S
         self._get_in = self._active = False
+        self._in_doubt = False
+        """Whether a sample showed clients, and none has got in through a challenge since."""
 
     def follow(self, now: HandshakeCount, *, challenging: bool, many: bool = True) -> ChallengeAdvice:
         """Return what to do until the next call, within 0.1 s.
@@ -157,7 +167,7 @@ class ChallengeWatch:  # wide: a small state machine whose states are read side 
     def _calm(self, now: HandshakeCount) -> ChallengeAdvice:
         if self._active and self._phase is not _Phase.STOPPED:
             self._again_s, self._before = FIRST_AGAIN_S, _NOTHING
-        self._active = self._get_in = False
+        self._active = self._get_in = self._in_doubt = False
         return self._stopped(now) if self._phase is _Phase.STOPPED else ChallengeAdvice.CHALLENGE
 
     def _settles(self, now: HandshakeCount) -> ChallengeAdvice:
@@ -170,15 +180,30 @@ class ChallengeWatch:  # wide: a small state machine whose states are read side 
         if now.at - self._since.at < (WITH_S if returned >= SOME else self._silent_s):
             return ChallengeAdvice.CHALLENGE
         if returned >= SOME and taken >= returned / 2:
-            self._get_in = True
+            self._get_in, self._in_doubt = True, False
             self._enter(_Phase.WITH, now)
             return ChallengeAdvice.CHALLENGE
         if now.answered == self._since.answered:  # nothing was answered: nothing to compare
             self._enter(_Phase.WITH, now)
             return ChallengeAdvice.CHALLENGE
         self._with = Accepted.of(self._readings, now.at - self._since.at)
+        if returned < SOME and not self._in_doubt:
+            self._enter(_Phase.SAMPLE, now)
+            return ChallengeAdvice.SAMPLE
         self._enter(_Phase.WITHOUT, now)
         return ChallengeAdvice.PAUSE
+
+    def _sample(self, now: HandshakeCount) -> ChallengeAdvice:
+        lasted = now.at - self._since.at
+        if now.returned > self._since.returned:  # answers of the listeners arrive; those from here seem not to
+            self._in_doubt = True
+            self._enter(_Phase.WITHOUT, now)
+            return ChallengeAdvice.PAUSE
+        if lasted < WITHOUT_S:
+            return ChallengeAdvice.SAMPLE if lasted < SAMPLE_S else ChallengeAdvice.CHALLENGE
+        self._again_s = max(self._again_s, SAMPLED_AGAIN_S)
+        self._enter(_Phase.RESTS, now)
+        return ChallengeAdvice.CHALLENGE
 
     def _without(self, now: HandshakeCount) -> ChallengeAdvice:
         lasted = now.at - self._since.at
@@ -208,7 +233,7 @@ class ChallengeWatch:  # wide: a small state machine whose states are read side 
         if now.at - self._since.at < self._stop_s:
             return ChallengeAdvice.STOP
         self._stop_s = min(2 * self._stop_s, LONGEST_STOP_S)
-        self.reason, self._before = "", _NOTHING
+        self.reason, self._before, self._in_doubt = "", _NOTHING, False
         self._enter(_Phase.SETTLES, now)
         return ChallengeAdvice.CHALLENGE
 
@@ -226,6 +251,7 @@ class ChallengeWatch:  # wide: a small state machine whose states are read side 
 _MOVES: Final = {
     _Phase.SETTLES: ChallengeWatch._settles,
     _Phase.WITH: ChallengeWatch._with_challenges,
+    _Phase.SAMPLE: ChallengeWatch._sample,
     _Phase.WITHOUT: ChallengeWatch._without,
     _Phase.RESTS: ChallengeWatch._rests,
     _Phase.STOPPED: ChallengeWatch._stopped,

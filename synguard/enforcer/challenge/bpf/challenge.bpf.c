@@ -248,6 +248,8 @@ static __always_inline bool is_due(const struct syn *syn, struct listener *liste
 {
 	bool unlearnt = syn->options.has_wscale && !(manner->flags & MANNER_WSCALE);
 
+	if (settings->pass_mask && !(bpf_get_prandom_u32() & settings->pass_mask))
+		return true;
 	if (now - listener->passed_at < (unlearnt ? ENOUGH_PASSED : settings->pass_every))
 		return false;
 	if (!is_of(listener, syn, ifindex)) {
