@@ -223,6 +223,44 @@ def test_ipset_and_nft(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+BRACES = """
+table inet f {
+    set none {
+        type ipv4_addr
+        size 65535\t# count 0
+    }
+
+    set bad {
+        type ipv4_addr
+        size 131072\t# count 3, of { them }
+        flags interval,timeout
+        auto-merge
+        counter
+        comment "of the { feed"
+        elements = { 203.0.113.0/24 counter packets 5 bytes 300 timeout 1d expires 2m58s136ms comment "a } # b, c",
+                 192.0.2.1 counter packets 0 bytes 0 timeout never }
+    }
+    set last { type ipv4_addr; }
+}
+table inet synguard {
+    set allow-4 {
+        type ipv4_addr
+        elements = { 198.51.100.200 comment "synguard allow" }
+    }
+}
+"""
+
+
+def test_sets_without_elements_and_braces_in_comments_do_not_mix_sets_up(tmp_path: Path) -> None:
+    """Behind an empty set our own table's list of allowed addresses was imported as bans; nft 1.1.7 lists counts."""
+    plan = read("nft", tmp_path, "rules.nft", BRACES)
+    assert banned(plan) == [
+        ("203.0.113.0/24", 178.136, (), "a } # b, c"),
+        ("192.0.2.1/32", None, (), "nft set bad"),
+    ]
+    assert [line.rpartition(": ")[2] for line in plan.left_out] == ["it is synguard's own"]
+
+
 def test_an_import_allows_bans_and_says_what_it_leaves_out(host: CliHost) -> None:
     (host.base / "csf.allow").write_text("203.0.113.20 # office\n0.0.0.0/0\n")
     (host.base / "csf.deny").write_text(f"192.0.2.7 # bad\n{GATEWAY}\n203.0.113.20\n")
