@@ -23,7 +23,7 @@ from synguard.agent.mode_controller import ModeController
 from synguard.agent.mode_parts import ModeParts, mode_parts
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
-from synguard.agent.syn_sources import SynSources
+from synguard.agent.syn_sensor import CountedOrSampled
 from synguard.agent.systemd import ServiceManager
 from synguard.clock import Clock, SystemClock
 from synguard.enforcer.choose import choose_plane
@@ -91,10 +91,10 @@ def agent_for(
         ledger.hurry(LEDGER_WAIT_S)
 
         challenging = Challenging(config, clock.utcnow) if config.challenge.enabled == "auto" else None
-        sources = host_sources(config, challenging)
+        sensors = host_sensors(config, challenging)
 
         def parts(mode: Mode) -> ModeParts:
-            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, sources, challenging)
+            return parts_for(config.model_copy(update={"mode": mode}), ledger, clock, sensors, challenging)
 
         orders = None if insists else EnablementFile(config.state_dir)
         panic, by = PanicFile(config.state_dir), "option" if insists else "config"
@@ -109,7 +109,7 @@ def agent_for(
         agent = Agent(
             config.model_copy(update={"mode": mode}),
             policies,
-            sources=sources,
+            sensors=sensors,
             parts=made,
             ledger=ledger,
             clock=clock,
@@ -159,7 +159,7 @@ def _let_read(config: Config) -> None:
 
 
 def parts_for(
-    config: Config, ledger: Ledger, clock: Clock, sources: HostSensors, challenging: Challenging | None = None
+    config: Config, ledger: Ledger, clock: Clock, sensors: HostSensors, challenging: Challenging | None = None
 ) -> ModeParts:
     """Return what the config's mode is made of: a plane that is checked, and SYN cookies.
 
@@ -171,7 +171,7 @@ def parts_for(
     if config.mode is Mode.ENFORCE:
         plane = _with_challenges(plane, ledger, clock, challenging)
     reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK, glance=glance)
-    return mode_parts(config, ledger, plane, reconciler, sources)
+    return mode_parts(config, ledger, plane, reconciler, sensors)
 
 
 def _with_challenges(plane: Plane, ledger: Ledger, clock: Clock, challenging: Challenging | None) -> Plane:
@@ -201,12 +201,12 @@ def plane_for(config: Config, clock: Clock) -> Plane:
     return plane
 
 
-def host_sources(config: Config, challenging: Challenging | None = None) -> HostSensors:
+def host_sensors(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
     most, tables = config.sampler.kept_per_second, SocketTables(arrived=segments_arrived)
 
     sampler = SynSampler(most)
-    syns = sampler if challenging is None else SynSources(sampler, CountedSyns(challenging.counts, most))
+    syns = sampler if challenging is None else CountedOrSampled(sampler, CountedSyns(challenging.counts, most))
     if config.containers.watch == "auto":
         everywhere = EveryNamespace(tables)
         behind = NamespaceGlance(everywhere.containers)
@@ -240,7 +240,7 @@ def run_until_signalled(agent: Agent, clock: SystemClock, load: Loader, for_s: f
     """
     manager = ServiceManager.here()
     agent.observers.append(manager.tick)
-    agent.readers.append(manager.read)
+    agent.publisher.readers.append(manager.read)
 
     def stop(number: int, _frame: object) -> None:
         name = signal.Signals(number).name

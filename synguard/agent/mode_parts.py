@@ -31,12 +31,12 @@ def mode_parts(
     ledger: Ledger,
     plane: Plane,
     reconciler: Reconciler,
-    sources: HostSensors,
+    sensors: HostSensors,
     settings: Settings | None = None,
 ) -> ModeParts:
     """Return the parts of the config's mode on a plane that is checked; ``settings`` are the kernel's by default."""
     enforcing = config.mode is Mode.ENFORCE
     enforcement = Enforcement(ledger, plane, reconciler, dry_run=not enforcing)
     return ModeParts(
-        enforcing, enforcement, cookies_for(config, ledger, settings), BanEffect(ledger, enforcement, sources)
+        enforcing, enforcement, cookies_for(config, ledger, settings), BanEffect(ledger, enforcement, sensors)
     )

@@ -30,7 +30,7 @@ class Pace:
         self._sensing = sensing
         self._challenges = challenges
         self.usage = ResourceUsage(clock.monotonic())
-        self._standing = Standing(sensing.sources.counters)
+        self._standing = Standing(sensing.sensors.counters)
         self._hurried = 0
         self.stopping = False
         """Set to end the loop after the present tick."""
@@ -65,7 +65,7 @@ class Pace:
             self._next_at = self._began  # what was counted since the onset waits to be judged
         busy = alerted or self._sensing.scheduler.failing or self._sensing.record is not None
         stirred, look_every, rest_s = self._stirred, cadence.calm, 0.0
-        if self._sensing.sources.glance is not None and not busy:
+        if self._sensing.sensors.glance is not None and not busy:
             if calm and idle and not sampling:
                 rest_s = REST_S
             elif self._standing.stands:
@@ -78,7 +78,7 @@ class Pace:
             self._next_at = min(now + look_every, rested_until)
 
     def _stirred(self, now: float) -> bool:
-        glance = self._sensing.sources.glance
+        glance = self._sensing.sensors.glance
         if glance is None or glance.stirred(now):
             return True
         self._sensing.detector.rested(now)

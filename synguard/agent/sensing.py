@@ -10,7 +10,7 @@ from synguard.addresses import EMBEDDING
 from synguard.agent.protected_list import ProtectedList
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
 from synguard.agent.short_lived import ShortLived
-from synguard.agent.syn_sources import blind_to
+from synguard.agent.syn_sensor import blind_to
 from synguard.decision.engine import Decision
 from synguard.detector.assessment import Assessment
 from synguard.detector.ban_filter import BanFilter
@@ -25,10 +25,10 @@ Record = Callable[[datetime, Readings, Protected], None]
 class Sensing:
     """Reads this host and assesses what was read; a sensor may fail without ending the tick."""
 
-    def __init__(self, config: Config, policies: Sequence[Policy], sources: HostSensors, seed: int) -> None:
-        self.sources: Final = sources
+    def __init__(self, config: Config, policies: Sequence[Policy], sensors: HostSensors, seed: int) -> None:
+        self.sensors: Final = sensors
         self._seed = seed
-        self._short_lived = ShortLived(sources.ended)
+        self._short_lived = ShortLived(sensors.ended)
         self._protected_list = ProtectedList(config.state_dir)
         self._wants_proof = False
         self._unsampled_pps = 0.0
@@ -43,7 +43,7 @@ class Sensing:
 
     def _judge_by(self, config: Config, policies: Sequence[Policy]) -> None:
         self.sampling = False
-        self.scheduler = SensorScheduler(config, self.sources)
+        self.scheduler = SensorScheduler(config, self.sensors)
         self.detector = Detector(policies, self._seed)
         self._protected_list.embedding = (*EMBEDDING, *config.pref64)
 
@@ -72,7 +72,7 @@ class Sensing:
     def assess(self, readings: Readings, ban_filter: BanFilter, now: float) -> Assessment:
         """Return what the readings come to."""
         assessment = self.detector.assess(readings, ban_filter)
-        self._unsampled_pps = blind_to(self.sources.syns, assessment.unsampled_pps, now)
+        self._unsampled_pps = blind_to(self.sensors.syns, assessment.unsampled_pps, now)
         self._short_lived.want(
             assessment.flood.unseen_pps,
             now,

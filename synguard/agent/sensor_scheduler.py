@@ -1,4 +1,4 @@
-"""Every sensor at its own pace: what is due is read, what fails is told once and tried again later."""
+"""Every sensor at its own pace: reads what is due; a failure is reported once and tried again later."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_pace import SensorPace
-from synguard.agent.short_lived import Ended
-from synguard.agent.syn_sources import ALERT_S, SynSensor, how_sampled
+from synguard.agent.syn_sensor import ALERT_S, SynSensor, how_sampled
 from synguard.errors import SynguardError
 from synguard.logs import event
 from synguard.netlink import open_sock_diag
@@ -32,6 +31,7 @@ from synguard.readings import (
     SynSample,
     local_ports,
 )
+from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.status.model import SensorStatus
 
@@ -44,7 +44,7 @@ CPU_EVERY_S: Final = 0.25
 
 
 class SocketSensor(Protocol):
-    """What the agent needs of ``sensors.sockets.Sockets``."""
+    """What the agent needs of ``sensors.sockets.SocketTables`` and of ``EveryNamespace``."""
 
     @property
     def source(self) -> str:
@@ -68,7 +68,7 @@ class SocketSensor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HostSensors:
-    """Where readings come from; tests put their own here."""
+    """This host's sensors, as ``bootstrap.host_sensors`` gives them; tests put their own here."""
 
     sockets: SocketSensor
     syns: SynSensor
@@ -79,7 +79,7 @@ class HostSensors:
     """Configured allow-list, and what is known from before → who may never be banned."""
     cpu: Callable[[float], CpuReading] | None = None
     """None where it is not read."""
-    ended: Ended | None = None
+    ended: EndedConnections | None = None
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
     glance: Glance | None = None
@@ -100,9 +100,9 @@ class HostSensors:
 class SensorScheduler:
     """Reads whatever is due; a sensor that fails is absent from the readings, never empty in them."""
 
-    def __init__(self, config: Config, sources: HostSensors) -> None:
+    def __init__(self, config: Config, sensors: HostSensors) -> None:
         cadence = config.cadence
-        self._sources = sources
+        self._sensors = sensors
         self._allow = config.allow
         self._lookback_s = config.proven.lifetime
         self._may_sample = config.sampler.enabled
@@ -115,9 +115,9 @@ class SensorScheduler:
             "syn_sampler": SensorPace(0.0, share),
             "protected": SensorPace(cadence.protected, share / 5),
         }
-        if sources.cpu is not None:
+        if sensors.cpu is not None:
             self._paces["cpu"] = SensorPace(CPU_EVERY_S, share / 5)
-        if sources.containers is not None:
+        if sensors.containers is not None:
             self._paces["containers"] = SensorPace(0.0, share / 5)
         self._added = _stamp(config.allow.added)
         self._around = ""
@@ -129,7 +129,7 @@ class SensorScheduler:
     @property
     def sampling_one_in(self) -> int:
         """One in how many SYNs the sampler keeps; 0 while it rests."""
-        return self._one_in if self._sources.syns.running else 0
+        return self._one_in if self._sensors.syns.running else 0
 
     @property
     def health(self) -> dict[str, SensorStatus]:
@@ -137,9 +137,9 @@ class SensorScheduler:
         health = {name: pace.status for name, pace in self._paces.items()}
         sockets = health["half_open"]
         if sockets.ok:
-            health["half_open"] = SensorStatus(ok=True, detail=self._sources.sockets.source)
+            health["half_open"] = SensorStatus(ok=True, detail=self._sensors.sockets.source)
         if health["syn_sampler"].ok:
-            how = how_sampled(self._sources.syns, self._one_in)
+            how = how_sampled(self._sensors.syns, self._one_in)
             health["syn_sampler"] = SensorStatus(ok=True, detail=how if self._may_sample else "switched off")
         if "containers" in health and health["containers"].ok:
             health["containers"] = SensorStatus(ok=True, detail=self._around)
@@ -163,7 +163,7 @@ class SensorScheduler:
         SYNs are sampled from a call with ``sampling`` on to the next with it off.
         """
         self._failures = {}
-        sources = self._sources
+        sensors = self._sensors
         self._look_around(now)
         listeners: tuple[Listener, ...] = ()
         half_open = None
@@ -174,18 +174,18 @@ class SensorScheduler:
             at=now,
             half_open=half_open,
             listeners=listeners,
-            connections=self._try("connections", now, lambda: sources.sockets.connections(now), asked=proof),
-            counters=self._try("counters", now, lambda: sources.counters(now)),
+            connections=self._try("connections", now, lambda: sensors.sockets.connections(now), asked=proof),
+            counters=self._try("counters", now, lambda: sensors.counters(now)),
             syns=self._sample(now, sampling=(sampling or self._blind) and self._may_sample),
-            proven=self._try("finished_peers", now, lambda: sources.finished_peers(self._lookback_s)),
-            port_mapping=sources.containers.port_mapping() if sources.containers else {},
+            proven=self._try("finished_peers", now, lambda: sensors.finished_peers(self._lookback_s)),
+            port_mapping=sensors.containers.port_mapping() if sensors.containers else {},
             cpu=self._read_cpu(now) if sampling else None,
             failures=dict(self._failures),
         )
 
     def _waiting(self, now: float) -> tuple[SocketReading, tuple[Listener, ...]]:
         """Return half-open sockets, and the listeners that matter beside them."""
-        sockets = self._sources.sockets
+        sockets = self._sensors.sockets
         half_open = sockets.half_open(now)
         listeners = sockets.listeners(now)
         served, others = sockets.served_ports(now), frozenset(local_ports(half_open.table))
@@ -193,25 +193,25 @@ class SensorScheduler:
         return half_open, listeners
 
     def _read_cpu(self, now: float) -> CpuReading | None:
-        read = self._sources.cpu
+        read = self._sensors.cpu
         return None if read is None else self._try("cpu", now, lambda: read(now))
 
     def begin_sampling(self, now: float) -> None:
         """Open the sampler at once, so that the next call of ``read`` has its first SYNs."""
-        if self._may_sample and not self._sources.syns.running:
+        if self._may_sample and not self._sensors.syns.running:
             self._open_sampler(now)
 
     def alert(self, now: float) -> None:
         """Count SYNs from now on, for a moment, so that a ``read`` with ``sampling`` soon after has them at once."""
-        syns = self._sources.syns
+        syns = self._sensors.syns
         if syns.running and self._alert_until > float("-inf"):
-            self._try("syn_sampler", now, lambda: syns.read(self._sources.monotonic(), self._sampled_ports()))  # anew
+            self._try("syn_sampler", now, lambda: syns.read(self._sensors.monotonic(), self._sampled_ports()))  # anew
         self.begin_sampling(now)
         self._alert_until = now + ALERT_S
 
     def alerted(self, now: float) -> bool:
         """Return whether SYNs are counted though nobody asks for them yet."""
-        return now < self._alert_until and self._sources.syns.running
+        return now < self._alert_until and self._sensors.syns.running
 
     def protected(self, now: float, known: KnownParts) -> Protected | None:
         """Return who must be protected, or None while that is not due; what cannot be read stays as it is ``known``.
@@ -220,25 +220,25 @@ class SensorScheduler:
         """
         stamp = _stamp(self._allow.added)
         written, self._added = stamp != self._added, stamp
-        return self._try("protected", now, lambda: self._sources.protected(self._allow, known), asked=written)
+        return self._try("protected", now, lambda: self._sensors.protected(self._allow, known), asked=written)
 
     def rest(self) -> None:
         """End sampling; it begins again when it is asked for."""
-        if self._sources.syns.running:
-            self._sources.syns.close()
+        if self._sensors.syns.running:
+            self._sensors.syns.close()
 
     def close(self) -> None:
         """Free every sensor."""
         self.rest()
-        self._sources.sockets.close()
+        self._sensors.sockets.close()
 
     @property
     def _blind(self) -> bool:
         """Whether sockets behind this host are not read, so that only SYNs to any port show a flood on them."""
-        return self._sources.containers is not None and self._sources.containers.blind
+        return self._sensors.containers is not None and self._sensors.containers.blind
 
     def _look_around(self, now: float) -> None:
-        containers = self._sources.containers
+        containers = self._sensors.containers
         if containers is None:
             return
         around = self._try("containers", now, lambda: containers.look(now))
@@ -250,11 +250,11 @@ class SensorScheduler:
     def _sampled_ports(self) -> frozenset[int]:
         if self._blind:
             return EVERY_PORT
-        published = self._sources.containers.published() if self._sources.containers else frozenset()
+        published = self._sensors.containers.published() if self._sensors.containers else frozenset()
         return self.ports if published <= self.ports else self.ports | published
 
     def _sample(self, now: float, *, sampling: bool) -> SynSample | None:
-        syns = self._sources.syns
+        syns = self._sensors.syns
         if not sampling:
             if now >= self._alert_until:
                 self.rest()
@@ -263,7 +263,7 @@ class SensorScheduler:
         if not syns.running:
             self._open_sampler(now)
             return None
-        sample = self._try("syn_sampler", now, lambda: syns.read(self._sources.monotonic(), self._sampled_ports()))
+        sample = self._try("syn_sampler", now, lambda: syns.read(self._sensors.monotonic(), self._sampled_ports()))
         if sample is not None:
             self._one_in = sample.one_in
         elif not self._paces["syn_sampler"].status.ok:
@@ -271,7 +271,7 @@ class SensorScheduler:
         return sample
 
     def _open_sampler(self, now: float) -> None:
-        self._try("syn_sampler", now, lambda: self._sources.syns.open(self._sources.monotonic()))
+        self._try("syn_sampler", now, lambda: self._sensors.syns.open(self._sensors.monotonic()))
         pace = self._paces["syn_sampler"]
         if pace.status.ok:
             pace.due_at = now  # opening is dear, once; the first look must not wait for it

@@ -14,13 +14,14 @@ import typer
 from synguard.addresses import format_network
 from synguard.cli import parameter_types
 from synguard.cli.ban_preview import BanResult, preview, printed, shape, shown
-from synguard.cli.context import VerbContext, open_context, opened_ledger, protected_here, utcnow
+from synguard.cli.context import open_context, opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, Lists, SkipFaulty, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
 from synguard.errors import RefusedError, UsageError
 from synguard.ledger import LEDGER_FILE
 from synguard.memory import many_objects
 from synguard.model import Action, Ban, Scope
+from synguard.operator.apply import VerbContext
 from synguard.operator.ban import BanRequest, Impact, assess, bans_for, read_host_context, refuse_unsafe, unsafe
 from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, lists_of, read_lists, tell_of_lists
 from synguard.operator.panic import refuse_in_panic
@@ -194,7 +195,7 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
         bans = bans_for(order, impacts, utcnow(), active_bans)
         known = {ban.id for ban in active_bans}
         if bans:
-            bans = context.applier.ban(bans, prepared.step, known).bans
+            bans = context.applier.ban(bans, prepared.step, known)
     prepared.step("done")
     came = BanResult(bans, sum(ban.id in known for ban in bans), left_out, prepared.folded)
     _tell(came, impacts, order, warnings, json, undo)

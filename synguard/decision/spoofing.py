@@ -1,4 +1,4 @@
-"""Telling a crowd from one liar."""
+"""Decides whether a flood's sources are forged, or a real crowd."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from synguard.detector.fingerprint import SAME_HEADER_SHARE
 
 JUDGED_AFTER_S: Final = 1.0
 """A queue must have suffered for so long: an honest answer takes up to a round trip to come back, and SYNs whose
-answers are still under way look like SYNs that nobody stands behind."""
+answers are still under way look like SYNs from addresses that no host has."""
 MOST_COMPLETED: Final = 0.1
 """Share of SYNs that become connections; honest crowds are near 1, forged sources near 0."""
 TURNOVER: Final = 0.5
@@ -32,8 +32,8 @@ MEANINGFUL_SHARE: Final = 0.1
 def spoofed_reason(assessment: Assessment, challenged_s: float = 0.0) -> str | None:
     """Return why the flood's sources look forged, in one sentence with the numbers, or None where they do not.
 
-    Four things together: a queue has suffered for a while, the sources are everywhere, handshakes complete for almost
-    none although the application accepts, and either the addresses or the headers are such as only a liar sends.
+    Four things together: a queue has suffered for a while, the sources are everywhere, almost no handshake completes
+    although the application accepts, and either the addresses or the headers are such as only a flooding tool sends.
     ``challenged_s`` is for how many seconds everybody has been challenged: no queue suffers then.
     """
     spread, handshakes = assessment.dispersion, assessment.handshakes

@@ -40,7 +40,7 @@ from synguard.readings import (
 )
 
 RECENT_S: Final = 1.0
-"""SYNs of this long are looked at together, for the flood's size and to tell a crowd from one liar."""
+"""SYNs of this long are looked at together, for the flood's size and to tell a crowd from forged sources."""
 DISPERSION_CADENCE_S: Final = 0.2
 """Sorting a second's SYNs at every tick would cost more than all else."""
 ENOUGH_TO_SPREAD: Final = 64

@@ -1,4 +1,4 @@
-"""How a flood's sources spread: many addresses seen once from everywhere are one liar, not a crowd."""
+"""How a flood's sources spread: many addresses from everywhere, each seen once, are forged, not a crowd."""
 
 from __future__ import annotations
 

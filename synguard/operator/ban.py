@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -17,6 +17,7 @@ from synguard.addresses import Address, Network, covers, embedded, format_networ
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
 from synguard.operator.impact import Targets, by_target, link_local, too_wide
+from synguard.plain import listed
 
 if TYPE_CHECKING:
     from synguard.detector.peers import Presence
@@ -267,9 +268,9 @@ def _impact(
         own, protected, operator = (), {}, None
     if own:
         named = sorted(map(format_network, own))
-        refusals.append(f"it is or holds this host's own {_some(named)}, which is never banned")
+        refusals.append(f"it is or holds this host's own {listed(named, 3)}, which is never banned")
     else:
-        refusals += [f"{format_network(party)} is protected ({why})" for party, why in _first(protected.items())]
+        refusals += [f"{format_network(party)} is protected ({why})" for party, why in list(protected.items())[:5]]
         if operator is not None:
             refusals.append(f"you are logged in from {operator}")
     if not action.challenges:
@@ -284,12 +285,3 @@ def _impact(
         refusals=tuple(refusals),
         absolute=bool(own),
     )
-
-
-def _first(parties: Iterable[tuple[Network, str]], at_most: int = 5) -> list[tuple[Network, str]]:
-    return list(parties)[:at_most]
-
-
-def _some(words: Sequence[str], at_most: int = 3) -> str:
-    rest = f" and {len(words) - at_most} more" if len(words) > at_most else ""
-    return ", ".join(words[:at_most]) + rest

@@ -22,6 +22,8 @@ LONGEST_BAN_S: Final = 2_147_483.0
 class Limits(Base):
     """One limit per signal; a signal without a limit is not judged."""
 
+    # The default limits are in rules/*.toml, each with its argument.
+
     half_open: Limit | None = Field(None, description="sockets in SYN_RECV")
     syn_rate: Limit | None = Field(None, description="SYNs a second, sampled on the wire")
     connections: Limit | None = Field(None, description="sockets past the handshake, TIME_WAIT not counted")

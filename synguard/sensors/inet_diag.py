@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from synguard.errors import SensorError
 from synguard.netlink import DUMP, DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NO_ERRNO, request
-from synguard.readings import U32, V4_PREFIX, SocketTable, TcpState, empty_table
+from synguard.readings import U32, V4_PREFIX, SocketTable, TcpState, concatenated, empty_table
 
 Starts: TypeAlias = npt.NDArray[np.int64]
 
@@ -184,9 +184,7 @@ def join(parts: Sequence[SocketRows]) -> SocketRows:
     parts = [part for part in parts if len(part)] or parts[:1]
     if len(parts) == 1:
         return parts[0]
-    names = SocketTable.__slots__  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
-    table = SocketTable(*(np.concatenate([getattr(part.table, name) for part in parts]) for name in names))
-    return SocketRows(table, np.concatenate([part.inode for part in parts]))
+    return SocketRows(concatenated([part.table for part in parts]), np.concatenate([part.inode for part in parts]))
 
 
 def _message_starts(words: U32, sequence: int) -> Starts:

@@ -1,4 +1,4 @@
-"""Forged or real: what the agent makes of crowds, of liars, and of those whose addresses liars use."""
+"""Forged or real: what the agent makes of crowds, of forged sources, and of those whose addresses are forged."""
 
 from __future__ import annotations
 

@@ -286,17 +286,17 @@ class Scene:
         dry_run = mode is Mode.DRY_RUN
         plane = DryRunPlane(self.clock.utcnow) if dry_run and self._follows else self.plane
         config = self.config.model_copy(update={"mode": mode})
-        return mode_parts(config, self.ledger, plane, Reconciler(plane, self._lock), self._sources, self.sysctl)
+        return mode_parts(config, self.ledger, plane, Reconciler(plane, self._lock), self._host_sensors, self.sysctl)
 
     def _new_agent(self) -> Agent:
-        self._sources = HostSensors(
+        self._host_sensors = HostSensors(
             sockets=self.sensors,
             syns=self.sensors,
             counters=self.sensors.counters,
             finished_peers=self.sensors.finished_peers,
             protected=self.sensors.protected,
             cpu=self.sensors.cpu,
-            ended=FakeEnded(
+            ended=FakeEnded(  # type: ignore[arg-type]  # as much of it as is asked for
                 self.clock,
                 lambda: self.sensors.weather.short_pps,
                 self.sensors.port,
@@ -318,7 +318,7 @@ class Scene:
         agent = Agent(
             self.config.model_copy(update={"mode": mode}),
             self.policies,
-            sources=self._sources,
+            sensors=self._host_sensors,
             parts=self._parts(mode),
             ledger=self.ledger,
             clock=self.clock,

@@ -176,8 +176,8 @@ def test_the_agent_reads_anew_at_its_next_tick_when_the_file_was_written(tmp_pat
         reads.append(len(reads))
         return Protected({})
 
-    sources = HostSensors(sensors, sensors, sensors.counters, sensors.finished_peers, read)
-    scheduler = SensorScheduler(config, sources)
+    host = HostSensors(sensors, sensors, sensors.counters, sensors.finished_peers, read)
+    scheduler = SensorScheduler(config, host)
     every = config.cadence.protected
     for now in (0.0, 0.2, 0.4):
         scheduler.protected(now, {})

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import numpy as np
 import pytest
 
-from synguard.agent.syn_sources import COUNT_AGAIN_S, SynSources, blind_to
+from synguard.agent.syn_sensor import COUNT_AGAIN_S, CountedOrSampled, blind_to
 from synguard.enforcer.challenge import layout
 from synguard.errors import PlaneError, SensorError
 from synguard.readings import EVERY_PORT, SynSample
@@ -184,7 +184,7 @@ class FakeSampler:
 def test_the_sampler_rests_where_the_program_counts() -> None:
     host, sampler = Host(), FakeSampler()
     host.counted.close()
-    both = SynSources(sampler, host.counted)
+    both = CountedOrSampled(sampler, host.counted)
     both.open(0.0)
     assert (both.running, both.counting, sampler.running) == (True, True, False)
     both.close()
@@ -194,7 +194,7 @@ def test_the_sampler_rests_where_the_program_counts() -> None:
 def test_the_sampler_takes_over_at_once_and_the_program_is_asked_again_later() -> None:
     host, sampler = Host(), FakeSampler()
     host.counted.close()
-    both = SynSources(sampler, host.counted)
+    both = CountedOrSampled(sampler, host.counted)
     both.open(0.0)
     host.program.broken = True
     assert both.read(1.0, WEB) is None
@@ -215,7 +215,7 @@ def test_syns_that_do_not_pass_by_the_program_are_the_samplers() -> None:
     """SYNs with IP options are none of the program's business, and a flood of them must not come from nobody."""
     host, sampler = Host(), FakeSampler()
     host.counted.close()
-    both = SynSources(sampler, host.counted)
+    both = CountedOrSampled(sampler, host.counted)
     both.open(0.0)
     assert blind_to(both, 0.0, 1.0) == 0
     assert both.counting
@@ -230,6 +230,6 @@ def test_without_a_program_the_sampler_is_all_there_is() -> None:
     host, sampler = Host(), FakeSampler()
     host.counted.close()
     host.there = None
-    both = SynSources(sampler, host.counted)
+    both = CountedOrSampled(sampler, host.counted)
     both.open(0.0)
     assert sampler.running

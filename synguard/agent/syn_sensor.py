@@ -1,4 +1,4 @@
-"""Who tells of SYNs: the challenge program where it runs, the sampler where it does not or cannot be read."""
+"""How SYNs are read: counted by the challenge program where it runs, else sampled from the wire."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from synguard.errors import SensorError
 from synguard.logs import event
 from synguard.readings import SynSample
+from synguard.sensors.syn_counts import CountedSyns
 
 log: Final = logging.getLogger(__name__)
 
@@ -45,18 +46,10 @@ def how_sampled(syns: SynSensor, one_in: int) -> str:
     return "counting" if syns.counting and one_in == 1 else f"sampling 1 in {one_in}"
 
 
-class Counts(SynSensor, Protocol):
-    """Counts that may not be there."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is a program to ask."""
-
-
-class SynSources:
+class CountedOrSampled:
     """The counts of the challenge program while they can be had, sampled SYNs otherwise; never both at once."""
 
-    def __init__(self, sampler: SynSensor, counts: Counts) -> None:
+    def __init__(self, sampler: SynSensor, counts: CountedSyns) -> None:
         self._sampler, self._counts = sampler, counts
         self._count_again_at = float("-inf")
         self._told = ""
@@ -120,7 +113,7 @@ class SynSources:
 
 def blind_to(syns: SynSensor, unsampled_pps: float, now: float) -> float:
     """Return the SYNs a second that are not seen; 0 where the program does not see them and the sampler may."""
-    if unsampled_pps and isinstance(syns, SynSources) and syns.counting:
+    if unsampled_pps and isinstance(syns, CountedOrSampled) and syns.counting:
         syns.fall_back(f"{unsampled_pps:,.0f} SYNs a second were turned away that did not pass by the program", now)
         return 0.0
     return unsampled_pps
