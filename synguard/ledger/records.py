@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from synguard.model import Ban, Evidence, Verdict
+from synguard.model import Ban, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class BanRecord:
 
 
 class ListedBan(NamedTuple):  # wide: one record, a field a column of the ledger
-    """A ban as it stands in the table, for lists of very many: nothing of it is taken apart but its evidence."""
+    """A ban as it stands in the table, for lists of very many: nothing of it is taken apart."""
 
     id: str
     target: str
@@ -62,7 +62,8 @@ class ListedBan(NamedTuple):  # wide: one record, a field a column of the ledger
     forced: int
     header: str
     """Empty for none."""
-    evidence: tuple[Evidence, ...]
+    evidence: str
+    """A JSON list."""
     packets: int
     bytes: int
     answered: int

@@ -123,11 +123,6 @@ def evidence_text(evidence: Sequence[Evidence]) -> str:
     return json.dumps([{name: getattr(one, name) for name in _EVIDENCE} for one in evidence], separators=(",", ":"))
 
 
-def listed_ban(row: Row) -> ListedBan:
-    """Return one row of ``BAN_LISTED``."""
-    return ListedBan._make((*row[:15], evidence_of(row[15]), *row[16:]))
-
-
 def evidence_of(text: str) -> tuple[Evidence, ...]:
     """Return what ``evidence_text`` wrote."""
     if text == "[]":
