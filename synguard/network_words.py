@@ -13,6 +13,11 @@ def network_of_word(word: str) -> Network:
     Raises:
         ValueError: It is neither, or has bits beyond its prefix length.
     """
+    if ":" not in word and "/" not in word:
+        try:
+            return compact_network(4, int.from_bytes(socket.inet_pton(socket.AF_INET, word), "big"), 32)
+        except (OSError, ValueError):
+            return parse_network(word)
     host, slash, length = word.partition("/")
     six = ":" in host
     if not slash or (length.isascii() and length.isdigit()):
