@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["clipped", "printable"]
+from collections.abc import Sequence
+
+__all__ = ["clipped", "listed", "printable"]
 
 
 def printable(text: str) -> str:
@@ -18,3 +20,9 @@ def printable(text: str) -> str:
 def clipped(text: str, at_most: int) -> str:
     """Return the text in no more than ``at_most`` characters, the last of them ``…`` where something is missing."""
     return text if len(text) <= at_most else f"{text[: at_most - 1]}…"
+
+
+def listed(words: Sequence[str], at_most: int, between: str = ", ") -> str:
+    """Return the first of some words and how many more there are: ``a, b, c and 4 more``."""
+    more = len(words) - at_most
+    return between.join(words[:at_most]) + (f" and {more:,} more" if more > 0 else "")

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from synguard.addresses import Network
 from synguard.agent.handshake_watch import HandshakeWatch
@@ -15,7 +15,7 @@ from synguard.agent.refusal import Refusal
 from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.challenge.counts import SynCounts
 from synguard.enforcer.challenge.handshakes import Entrance
-from synguard.enforcer.challenge.obstacles import REDIRECTED, SYNPROXY, Obstacle
+from synguard.enforcer.challenge.obstacles import REDIRECTED, SYNPROXY
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.preflight import ChallengePreflight
 from synguard.enforcer.challenge.program import PASS_EVERY_S, Program, ProgramSettings
@@ -23,7 +23,7 @@ from synguard.enforcer.challenge.watch import SAMPLE_ONE_IN, ChallengeAdvice
 from synguard.errors import NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.logs import event
 from synguard.policy.models import Config
-from synguard.sensors.attach_points import AttachPoints, AttachPointWatch
+from synguard.sensors.attach_points import AttachPointWatch
 from synguard.units import format_duration, format_ports
 
 log: Final = logging.getLogger(__name__)
@@ -39,45 +39,14 @@ PROVEN_EVERY_S: Final = 5.0
 """Peers that are proven meanwhile connect through a challenge."""
 
 
-class Points(Protocol):
-    """What is needed of ``sensors.attach_points.AttachPointWatch``."""
-
-    def follow(self, now: float) -> AttachPoints | None:
-        """Return the attach points where they may have changed since the last call."""
-
-    def close(self) -> None:
-        """Stop listening."""
-
-
-class Preflight(Protocol):
-    """What is needed of ``enforcer.challenge.preflight.ChallengePreflight``."""
-
-    obstacles: tuple[Obstacle, ...] | None
-
-    def follow(self, ports: Iterable[int], entrances: tuple[Entrance, ...], now: float) -> None:
-        """Start a look where one is due."""
-
-    def wait(self, timeout_s: float) -> bool:
-        """Return whether the look that goes on has ended in time."""
-
-
 class Challenging:  # wide: one part for each thing that the program depends on
     """Loads the program, knows where it belongs, and says whether SYNs can be challenged now."""
 
-    def __init__(
-        self,
-        config: Config,
-        utcnow: Callable[[], datetime],
-        points: Points | None = None,
-        preflight: Preflight | None = None,
-        handshakes: HandshakeWatch | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, config: Config, utcnow: Callable[[], datetime]) -> None:
         self._config = config.challenge
-        self._monotonic = monotonic
-        self._points = points or AttachPointWatch()
-        self._preflight = preflight or ChallengePreflight()
-        self._handshakes = handshakes or HandshakeWatch()
+        self._points = AttachPointWatch()
+        self._preflight = ChallengePreflight()
+        self._handshakes = HandshakeWatch()
         self._at: dict[int, str] = {}
         self._entrances: tuple[Entrance, ...] = ()
         self._usual, self._onsets = OnsetThresholds(), dict[int, int]()
@@ -106,7 +75,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
 
         What it takes to challenge, cookies that listeners accept, it does not take to count.
         """
-        program, now = self.plane.program, self._monotonic()
+        program, now = self.plane.program, time.monotonic()
         if program is None or not self._everywhere:
             return None
         if self._counts is None or self._counts[0] is not program or now - self._attached_at >= FOLLOW_EVERY_S:
@@ -133,7 +102,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
 
     @property
     def _refused(self) -> str:
-        return self._unloaded or self._refusal.at(self._monotonic())
+        return self._unloaded or self._refusal.at(time.monotonic())
 
     @property
     def state(self) -> ChallengeState:
@@ -167,7 +136,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
 
     def refuse(self, why: str) -> None:
         """Challenge no one for a while, a longer one each time."""
-        pause_s = self._refusal.refuse(why, self._monotonic())
+        pause_s = self._refusal.refuse(why, time.monotonic())
         if pause_s:
             again = format_duration(pause_s)
             log.error("challenges stop: %s; they are tried again in %s", why, again, extra=event("challenge"))

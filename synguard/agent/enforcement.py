@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from synguard.addresses import Network
 from synguard.agent.clock_step import SLACK, shortened
 from synguard.agent.ledger_writer import LedgerWriter
 from synguard.agent.tracked_bans import EARLIEST, TrackedBans
+from synguard.decision.bans import ActiveBans
 from synguard.enforcer.plane import Desired, Plane
 from synguard.enforcer.reconcile.admission import Admission
 from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler, total_hits
@@ -36,13 +37,6 @@ LAST_RETRY_S: Final = 30.0
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-class BanFollower(Protocol):
-    """What holds a view of the active bans."""
-
-    def follow(self, arrived: Collection[Ban], departed: Collection[Ban], now: datetime) -> None:
-        """Take in what came and went."""
-
-
 class Enforcement:  # wide: one view of the bans, in ledger and plane, with what fails on either side
     """Keeps the bans that are wanted and brings the plane to them.
 
@@ -52,8 +46,8 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
 
     def __init__(self, ledger: Ledger, plane: Plane, reconciler: Reconciler, *, dry_run: bool) -> None:
         self._ledger = ledger
-        self._plane = plane
-        self._reconciler = reconciler
+        self.plane: Final = plane
+        self.reconciler: Final = reconciler
         self._dry_run = dry_run
         self.writer: Final = LedgerWriter(ledger)
         self._exceptions: tuple[frozenset[Network], frozenset[Network]] = (frozenset(), frozenset())
@@ -66,7 +60,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self._read_at: datetime | None = None
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
-        self._follower: BanFollower | None = None
+        self._follower: ActiveBans | None = None
         self.hits: Mapping[str, Hits] = {}
         """Ban id → packets that the kernel stopped, as of the last read-back; bans that met none are absent."""
         self.outcome: Outcome | None = None
@@ -77,16 +71,6 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         """Why the plane does not hold what is wanted, one sentence; empty while it does."""
         self.disputed = ""
         """Why repairs are put off, one sentence; empty while they are not."""
-
-    @property
-    def plane(self) -> Plane:
-        """The plane that holds the bans."""
-        return self._plane
-
-    @property
-    def reconciler(self) -> Reconciler:
-        """What brings the plane to what is wanted."""
-        return self._reconciler
 
     @property
     def allowed(self) -> frozenset[Network]:
@@ -140,7 +124,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         if self._tracked.arrivals >= MANY:
             keep()
 
-    def tell(self, follower: BanFollower, now: datetime) -> None:
+    def tell(self, follower: ActiveBans, now: datetime) -> None:
         """Let a view of the active bans follow from now on; bans that were added here it has already."""
         self._follower = follower
         self._tell(now)
@@ -233,7 +217,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
 
     def _reconcile(self, now: float, utc: datetime) -> None:
         try:
-            outcome = self._reconciler.reconcile(
+            outcome = self.reconciler.reconcile(
                 self._desired,
                 utc,
                 latest=lambda: self._latest(utc),

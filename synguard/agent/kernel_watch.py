@@ -15,6 +15,7 @@ from synguard.enforcer.plane import Actual, PatientPlane, Plane
 from synguard.enforcer.reconcile.reconciler import READ_SHARE
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.model import Ban
+from synguard.plain import listed
 
 LOOK_EVERY_S: Final = 5.0
 NAMED: Final = 3
@@ -87,8 +88,7 @@ class KernelWatch:
         ]
         problem = ""
         if absent:
-            names = ", ".join(format_network(ban.target) for ban in absent[:NAMED])
-            more = f" and {len(absent) - NAMED:,} more" if len(absent) > NAMED else ""
+            names = listed([format_network(ban.target) for ban in absent], NAMED)
             missing = f" ({', '.join(actual.missing[:NAMED])})" if actual.missing else ""
-            problem = f"active bans are NOT IN KERNEL and stop nothing: {names}{more}{missing}; see synguard doctor"
+            problem = f"active bans are NOT IN KERNEL and stop nothing: {names}{missing}; see synguard doctor"
         self.problem = problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,10 @@ from synguard.addresses import EMBEDDING
 from synguard.errors import SensorError, SynguardError
 
 if TYPE_CHECKING:
-    from synguard.enforcer.plane import Actual, Plane, Stopped
+    from synguard.enforcer.plane import Plane, Stopped
     from synguard.ledger import Ledger
     from synguard.model import Ban, Hits
-    from synguard.operator.apply import BanApplier
+    from synguard.operator.apply import VerbContext
     from synguard.policy.models import Config
     from synguard.readings import KnownParts, Protected
 
@@ -93,16 +93,6 @@ def working_plane(config: Config) -> Plane:
     return with_running_program(choose_plane(config), utcnow, config.challenge.limit_per_second)
 
 
-@dataclass(frozen=True, slots=True)
-class VerbContext:
-    """What a verb that changes bans needs."""
-
-    ledger: Ledger
-    plane: Plane
-    protected: Protected
-    applier: BanApplier
-
-
 @contextmanager
 def open_context(config: Config) -> Iterator[VerbContext]:
     """Open plane, then ledger: who may not touch the kernel does not touch the ledger either.
@@ -113,7 +103,7 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     from synguard.enforcer.locks import APPLY_LOCK
     from synguard.enforcer.reconcile.reconciler import Reconciler
     from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES, Sysctl
-    from synguard.operator.apply import BanApplier
+    from synguard.operator.apply import BanApplier, VerbContext
     from synguard.private import private_directory
 
     plane = working_plane(config)
@@ -126,16 +116,11 @@ def open_context(config: Config) -> Iterator[VerbContext]:
         yield VerbContext(ledger, plane, protected, applier)
 
 
-def kernel_now(config: Config) -> Actual | None:
-    """Return what the kernel holds now; None where this user may not ask, or where no plane works."""
-    try:
-        return working_plane(config).read()
-    except SynguardError:
-        return None
-
-
 def kernel_stopped(config: Config, bans: Iterable[Ban] | None = None) -> Stopped | None:
-    """Return what the kernel stops now, of these bans alone where some are given; None as for ``kernel_now``."""
+    """Return what the kernel stops now, of these bans alone where some are given.
+
+    None where this user may not ask, or where no plane works.
+    """
     from synguard.enforcer.beside import stopped_by
 
     try:
@@ -145,6 +130,8 @@ def kernel_stopped(config: Config, bans: Iterable[Ban] | None = None) -> Stopped
 
 
 def kernel_hits(config: Config) -> Mapping[str, Hits] | None:
-    """Return what the kernel counts now, ban id → hits; None as for ``kernel_now``."""
-    actual = kernel_now(config)
-    return None if actual is None else {ban_id: one.hits for ban_id, one in actual.bans.items()}
+    """Return what the kernel counts now, ban id → hits; None as for ``kernel_stopped``."""
+    try:
+        return {ban_id: one.hits for ban_id, one in working_plane(config).read().bans.items()}
+    except SynguardError:
+        return None

@@ -32,8 +32,9 @@ from synguard.operator.enablement import Enablement, EnablementFile, Login, boot
 from synguard.operator.login import operator_address, ssh_connection_of, why_not_new
 from synguard.operator.panic import refuse_in_panic
 from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks
-from synguard.output.tables import print_json, printable
+from synguard.output.tables import print_json
 from synguard.output.times import both_zones
+from synguard.plain import listed, printable
 from synguard.policy.models import Config
 from synguard.report.account import PossibleFalsePositive, possible_false_positives_in
 from synguard.sensors.logged_in import read_ssh_peers
@@ -251,8 +252,7 @@ def _show_dry_run_report(would: list[str], hurt: tuple[PossibleFalsePositive, ..
     if not would:
         print("in the last 24 hours no target would have been banned")
         return
-    more = f" and {len(would) - _SHOWN} more" if len(would) > _SHOWN else ""
-    print(f"in the last 24 hours {', '.join(would[:_SHOWN])}{more} would have been banned")
+    print(f"in the last 24 hours {listed(would, _SHOWN)} would have been banned")
     for one in hurt[:_SHOWN]:
         print(printable(f"  could hurt innocent people: {one.target}: {one.reason}"))
     if len(hurt) > _SHOWN:

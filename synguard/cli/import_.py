@@ -23,9 +23,10 @@ from synguard.model import Ban, Scope
 from synguard.operator.allow import MOST, refuse_too_wide
 from synguard.operator.ban import BanRequest, Impact, assess, bans_for, read_host_context, unsafe
 from synguard.operator.importing.plan import ImportedBan, ImportPlan
-from synguard.operator.importing.tools import READERS
+from synguard.operator.importing.tools import READERS, read_tool
 from synguard.operator.panic import refuse_in_panic
-from synguard.output.tables import print_json, printable
+from synguard.output.tables import print_json
+from synguard.plain import listed, printable
 from synguard.policy.models import LONGEST_BAN_S, Config
 from synguard.readings import Protected
 from synguard.sensors.added_allow import AddedEntry
@@ -67,16 +68,14 @@ def import_(
     touched. Bans of protected targets are left out. For ipset and nft, FILE is
     what "ipset save" and "nft list ruleset" print.
     """
-    read = READERS.get(tool)
-    if read is None:
+    if tool not in READERS:
         raise UsageError(f'"{printable(tool[:30])}" cannot be imported from: name one of {", ".join(READERS)}')
     for_s = None if lasts is None else parameter_types.duration(lasts)
     if for_s is not None and for_s > LONGEST_BAN_S:
         raise UsageError(f"--for {lasts} is longer than the kernel can count (24 days 20 hours): leave it out")
     settings = loaded(config)
     with many_objects():
-        plan = ImportPlan()
-        read(file, plan, utcnow().timestamp())
+        plan = read_tool(tool, file, utcnow().timestamp())
         if allow:
             for ban in plan.bans:
                 plan.allow.setdefault(ban.target, ban.reason.replace("#", " ")[:120])
@@ -181,9 +180,7 @@ def _show(plan: ImportPlan, planned: Iterable[_Order], json: bool, *, changed: b
     for order in orders:
         until = "permanent" if order.lasts_s is None else f"for {format_duration(order.lasts_s)}"
         ports = f", ports {format_ports(order.ports)}" if order.ports else ""
-        names = ", ".join(format_network(target) for target in order.targets[:3])
-        more = f" and {len(order.targets) - 3:,} more" if len(order.targets) > 3 else ""
-        print(f"  {until}{ports}: {names}{more}")
+        print(f"  {until}{ports}: {listed([*map(format_network, order.targets)], 3)}")
     if plan.limits:
         print("limits, as a policy pack; keep it as a file, and name that first in `policies` of the config:")
         for line in plan.pack():

@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated, Final, TypeVar
 
 import typer
@@ -102,17 +101,14 @@ def _write(settings: Config) -> None:
 def _agent_follows(settings: Config) -> str:
     """Return what became of the agent: ``none``, ``follows``, or ``killed`` where it did not follow in time."""
     from synguard.status.agent_commands import agent_pid
-    from synguard.status.freshness import agent_runs
-    from synguard.status.model import read_status
+    from synguard.status.freshness import agent_runs, running_status
 
     if not agent_runs(settings.runtime_dir):
         return "none"
     began = moved = time.monotonic()
     last = None
     while (now := time.monotonic()) - moved < PATIENCE_S and now - began < LONGEST_S:
-        status = None
-        with suppress(SynguardError):  # what cannot be read says nothing of panic
-            status = read_status(settings.runtime_dir)
+        status = running_status(settings.runtime_dir)  # what cannot be read says nothing of panic
         if status is not None and status.mode_by == "panic" and status.pid == agent_pid(settings.runtime_dir):
             return "follows"
         if status is not None and status.last_reading_at != last:

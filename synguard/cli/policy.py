@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synguard.cli.groups import group_of
-from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.cli.options import ConfigFile, Json, loaded, policies_in_effect
 from synguard.cli.policy_replay import replay
 from synguard.cli.policy_suggest import suggest
 from synguard.errors import ConfigError, SensorError, UsageError
@@ -142,18 +142,6 @@ def allow_list_faults(config: Config) -> tuple[str, ...]:
         except (ConfigError, SensorError) as error:
             faults += getattr(error, "problems", (str(error),))
     return tuple(faults)
-
-
-def policies_in_effect(config: Path | None) -> tuple[Policy, ...]:
-    """Return the policies that the configuration names, in the order in which they are asked.
-
-    Raises:
-        ConfigError: The config or a policy has faults.
-    """
-    from synguard.policy.load import default_path, load_policies
-
-    source = config or default_path()
-    return load_policies(loaded(config), None if source is None else source.parent)
 
 
 def example(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from synguard.cli.options import ConfigFile, Json
+from synguard.units import format_duration
 
 
 def replay(
@@ -32,7 +34,7 @@ def replay(
     recording, policies and seed give the same output. Protected are those that
     the recording or [allow] of the config names.
     """
-    from synguard.cli.recordings import allowed, moments, replaying, timed
+    from synguard.cli.recordings import allowed, moments, replaying
     from synguard.output.tables import print_json
     from synguard.recording.reader import Recording
     from synguard.replay.player import Player
@@ -41,11 +43,13 @@ def replay(
 
     settings, policies = replaying(config, policy)
     player, result = Player(settings, policies, seed, allowed(settings)), ReplayResult()
-    seconds: list[float] = []
-    with Recording(file) as recording, timed(seconds):
+    began = time.perf_counter()
+    with Recording(file) as recording:
         for moment in moments(recording, "replay"):
             result.add(player.play(moment), player.scores)
-        seconds.append(result.seconds)
+    took = max(time.perf_counter() - began, 1e-9)
+    pace = f"{result.seconds / took:,.0f} times real speed"
+    typer.echo(f"{format_duration(result.seconds)} played in {format_duration(took)}: {pace}", err=True)
     if json:
         print_json(replay_shape(result, recording.head, policies, not recording.cut_short))
         return

@@ -179,7 +179,7 @@ def _chosen(found: ReviewedBans, wanted: ReviewRequest) -> Changes:
         elif wanted.extend_by_s is not None and (one.hitting or not wanted.still_hitting):
             changes.extend(ban, wanted.extend_by_s)
         elif wanted.release and not one.hitting and one.quiet_s >= (wanted.quiet_s or 0):
-            changes.release(ban)
+            changes.released.append(ban)
     return changes
 
 

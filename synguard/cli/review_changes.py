@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import format_network
-from synguard.cli.context import VerbContext, utcnow
+from synguard.cli.context import utcnow
 from synguard.errors import LedgerError
 from synguard.model import Ban, Origin
+from synguard.operator.apply import VerbContext
 from synguard.operator.ban import BanRequest, assess, bans_for, read_host_context, refuse_unsafe
-from synguard.output.tables import printable
 from synguard.output.times import both_zones, clock_time
+from synguard.plain import listed, printable
 from synguard.policy.models import LONGEST_BAN_S
 from synguard.report.advice import Advice, AdvisedStep, can_be_forged
 from synguard.units import format_duration
@@ -32,27 +33,18 @@ class Changes:
     made_permanent: list[Ban] = field(default_factory=list)
 
     def take(self, ban: Ban, advice: Advice) -> None:
-        """Take in what is suggested for a ban."""
+        """Take in what is suggested for a ban; one that can be forged, or has no end, is not made permanent."""
         if advice.step is AdvisedStep.EXTEND:
             self.extend(ban, advice.by_s)
         elif advice.step is AdvisedStep.RELEASE:
-            self.release(ban)
-        elif advice.step is AdvisedStep.PERMANENT:
-            self.make_permanent(ban)
+            self.released.append(ban)
+        elif advice.step is AdvisedStep.PERMANENT and ban.expires_at is not None and not can_be_forged(ban):
+            self.made_permanent.append(ban)
 
     def extend(self, ban: Ban, by_s: float) -> None:
         """Let it last longer; one without end is left as it is."""
         if ban.expires_at is not None:
             self.extended.append((ban, by_s))
-
-    def release(self, ban: Ban) -> None:
-        """Let it go."""
-        self.released.append(ban)
-
-    def make_permanent(self, ban: Ban) -> None:
-        """Let it have no end; one that can be forged, or has none, is left as it is."""
-        if ban.expires_at is not None and not can_be_forged(ban):
-            self.made_permanent.append(ban)
 
     @property
     def count(self) -> int:
@@ -108,10 +100,10 @@ def carry_out(changes: Changes, context: VerbContext) -> Changes:
     done = Changes()
     try:
         if wanted.released:
-            done.released = list(context.applier.unban(wanted.released, RELEASED).bans)
+            done.released = list(context.applier.unban(wanted.released, RELEASED))
         if wanted.extended:
             by_s = {ban.id: seconds for ban, seconds in wanted.extended}
-            longer = context.applier.extend_each(wanted.extended, LONGEST_BAN_S).bans
+            longer = context.applier.extend_each(wanted.extended, LONGEST_BAN_S)
             done.extended = [(ban, by_s[ban.id]) for ban in longer]
         for ban in wanted.made_permanent:
             done.made_permanent.append(_without_end(ban, context))
@@ -142,7 +134,7 @@ def _without_end(ban: Ban, context: VerbContext) -> Ban:
     impacts = assess(order, around)
     refuse_unsafe(order, impacts)
     if ban.origin is Origin.MANUAL:
-        return context.applier.ban([replace(ban, expires_at=None)], renewed={ban.id}).bans[0]
+        return context.applier.ban([replace(ban, expires_at=None)], renewed={ban.id})[0]
     made = [replace(one, evidence=ban.evidence, times=ban.times) for one in bans_for(order, impacts, utcnow())]
     context.applier.ban(made)
     return made[0]
@@ -163,5 +155,4 @@ def _report_half(wanted: Changes, before: dict[str, Ban], context: VerbContext) 
     states += [(ban, ban.target in permanent) for ban in wanted.made_permanent]
     for words, took in (("done", True), ("not done", False)):
         names = [format_network(ban.target) for ban, happened in states if happened is took]
-        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-        print(f"synguard: {words}: {', '.join(names[:20]) or 'nothing'}{more}", file=sys.stderr)
+        print(f"synguard: {words}: {listed(names, 20) or 'nothing'}", file=sys.stderr)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from synguard.doctor.findings import print_more, shown
+from synguard.doctor.findings import print_listeners
 from synguard.jsonable import fields_of
-from synguard.output.tables import Column, print_table
+from synguard.output.tables import Column
 from synguard.units import format_ports
 
 OWN: Final = "raw/PREROUTING, filter/INPUT"
@@ -63,11 +63,7 @@ def coverage_shape(rows: Sequence[ListenerCoverage]) -> list[dict[str, Any]]:
 
 def print_coverage(rows: Sequence[ListenerCoverage]) -> None:
     """Print the map where there is anything on it."""
-    if rows:
-        print()
-        first, more = shown(rows, "listeners")
-        print_table(_COLUMNS, [_cells(row) for row in first])
-        print_more(more)
+    print_listeners(_COLUMNS, rows, _cells)
 
 
 def _cells(row: ListenerCoverage) -> list[str]:

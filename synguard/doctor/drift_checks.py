@@ -13,6 +13,7 @@ from synguard.enforcer.reconcile.delta import delta, desired_members
 from synguard.ledger.records import ActionRecord
 from synguard.model import Ban
 from synguard.output.times import ago
+from synguard.plain import listed
 
 REPAIRS_SINCE: Final = timedelta(hours=1)
 _ENDING: Final = timedelta(seconds=2)
@@ -33,22 +34,22 @@ def drift_findings(
     members = desired_members(active_bans, now)
     change = delta(Desired(active_bans, actual.allow, actual.proven), actual, now, members)
     if change.frame and (active_bans or actual.bans or agent):
-        yield Finding("rules", Level.BAD, f"missing or changed: {_listed(actual.missing)}", mend)
+        yield Finding("rules", Level.BAD, f"missing or changed: {listed(actual.missing, _NAMED)}", mend)
     soon = now + _ENDING
     missing = [ban for ban in change.add if ban.expires_at is None or ban.expires_at > soon]
     gone = [ban for ban in missing if ban.id not in actual.bans]
     if gone:
-        names = _listed([format_network(ban.target) for ban in gone])
+        names = listed([format_network(ban.target) for ban in gone], _NAMED)
         reason = f"{len(gone):,} of {len(members.bans):,} bans that the ledger holds are not in the kernel: {names}"
         yield Finding("bans", Level.BAD, f"{reason}; they stop nothing", mend)
     bent = [ban for ban in missing if ban.id in actual.bans]
     if bent:
-        names = _listed([format_network(ban.target) for ban in bent])
+        names = listed([format_network(ban.target) for ban in bent], _NAMED)
         yield Finding("bans", Level.BAD, f"in the kernel otherwise than in the ledger: {names}", mend)
     extra = [held for held in change.remove if held.expires_at is None or held.expires_at > now]
     orphans = [held for held in extra if held.ban_id not in active_bans]
     if orphans:
-        names = _listed([format_network(held.target) for held in orphans])
+        names = listed([format_network(held.target) for held in orphans], _NAMED)
         yield Finding("bans", Level.WARN, f"in the kernel but not in the ledger: {names}", f"{mend}: it takes them out")
     if active_bans and not (gone or bent):
         yield Finding("bans", Level.OK, f"the kernel holds all {len(active_bans)}")
@@ -58,8 +59,3 @@ def drift_findings(
         reason = f"others changed our rules in the last hour, told {times}; the last: {last}"
         fix = "find the firewall script, reload or cron job that flushes tables at that time, and let it spare SYNGUARD"
         yield Finding("repairs", Level.WARN, reason, fix)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from synguard.jsonable import fields_of, jsonable
-from synguard.output.tables import Column, print_table, printable
+from synguard.output.tables import Column, print_table
+from synguard.plain import listed, printable
 from synguard.readings import Listener
 
 T = TypeVar("T")
@@ -67,17 +68,9 @@ MOST: Final = 50
 PORTS_NAMED: Final = 20
 
 
-def shown(lines: Sequence[T], what: str) -> tuple[Sequence[T], str]:
-    """Return the first of some lines, and how many more there are in words; no words where that is all."""
-    more = len(lines) - MOST
-    return lines[:MOST], f"… and {more:,} more {what}: synguard doctor --json" if more > 0 else ""
-
-
 def ports_text(ports: Iterable[int]) -> str:
     """Return ports in ascending order, of many the first and how many more."""
-    each = sorted(set(ports))
-    more = len(each) - PORTS_NAMED
-    return ", ".join(map(str, each[:PORTS_NAMED])) + (f" and {more:,} more" if more > 0 else "")
+    return listed([*map(str, sorted(set(ports)))], PORTS_NAMED)
 
 
 def print_findings(findings: Sequence[Finding], listeners: Sequence[Listener]) -> None:
@@ -86,17 +79,16 @@ def print_findings(findings: Sequence[Finding], listeners: Sequence[Listener]) -
         print(f"{one.level:<4}  {printable(one.name)}: {printable(one.reason)}")
         if one.fix:
             print(f"      fix: {printable(one.fix)}")
+    print_listeners(_LISTENERS, listeners, _row)
+
+
+def print_listeners(columns: Sequence[Column], listeners: Sequence[T], cells: Callable[[T], list[str]]) -> None:
+    """Print one listener a row, of many the first and how many more; nothing where there is none."""
     if listeners:
         print()
-        first, more = shown(listeners, "listeners")
-        print_table(_LISTENERS, [_row(one) for one in first])
-        print_more(more)
-
-
-def print_more(words: str) -> None:
-    """Print what is left out, if anything is."""
-    if words:
-        print(words)
+        print_table(columns, [cells(one) for one in listeners[:MOST]])
+    if len(listeners) > MOST:
+        print(f"… and {len(listeners) - MOST:,} more listeners: synguard doctor --json")
 
 
 def _row(one: Listener) -> list[str]:

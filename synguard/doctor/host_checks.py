@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +25,11 @@ SMALL_BACKLOG: Final = 256
 _TOOL_WAIT_S: Final = 5.0
 
 
-def kernel_findings(config: Config, listeners: Iterable[Listener] = (), sysctls: Path = SYSCTLS) -> Iterator[Finding]:
+def kernel_findings(config: Config, listeners: Iterable[Listener] = ()) -> Iterator[Finding]:
     """Yield what the kernel allows and how it is set, against what the listeners need."""
     yield _permissions()
     yield from _plane(config)
-    yield from queue_findings(config, [one for one in listeners if is_exposed(one)], sysctls)
+    yield from queue_findings(config, [one for one in listeners if is_exposed(one)], SYSCTLS)
 
 
 def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
@@ -128,9 +128,9 @@ def _visibility(plane: str, show_command: str) -> Finding:
     return Finding("visibility", Level.OK, "`iptables -L` shows the tables that hold our rules")
 
 
-def _output(tool: str, *arguments: str, which: Callable[[str], str | None] = find_tool) -> str:
+def _output(tool: str, *arguments: str) -> str:
     """Return what a tool prints, or nothing where there is no such tool or it fails."""
-    path = which(tool)
+    path = find_tool(tool)
     if path is None:
         return ""
     try:

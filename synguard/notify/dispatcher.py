@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
@@ -20,6 +20,7 @@ from tenacity.wait import wait_base, wait_exponential, wait_random
 from synguard.logs import event
 from synguard.notify.alert_policy import Memory
 from synguard.notify.message import Message
+from synguard.notify.sender import Sender
 from synguard.notify.services import Service
 from synguard.notify.webhook import Refused
 from synguard.private import read_private, replace_private
@@ -39,17 +40,10 @@ MOST_BYTES: Final = 65_536
 _MEMORY: Final = TypeAdapter(Memory)
 
 
-class Carrier(Protocol):
-    """What brings one message to one service, once."""
-
-    async def send(self, service: Service, message: Message) -> str:
-        """Return what the service answered, or raise ``Refused``."""
-
-
 class Worker:
     """Delivers to one service: tries again and again, and gives up in the end. All but counts belongs to its loop."""
 
-    def __init__(self, service: Service, carrier: Carrier, *, wait: wait_base = WAIT) -> None:
+    def __init__(self, service: Service, sender: Sender, *, wait: wait_base = WAIT) -> None:
         self.service = service
         self.waiting = 0
         """How many messages wait, the one that is being tried included."""
@@ -60,7 +54,7 @@ class Worker:
         """Never tried, since too many were waiting."""
         self.problem = ""
         """Why the last message was given up; empty once one is taken again."""
-        self._carrier = carrier
+        self._sender = sender
         self._wait = wait
         self._missed = 0
         self.queue: asyncio.Queue[Message] = asyncio.Queue(WAITING)
@@ -94,7 +88,7 @@ class Worker:
             reraise=True,
         )
         try:
-            await again(self._carrier.send, self.service, message)
+            await again(self._sender.send, self.service, message)
         except Refused as refused:
             self._give_up(message, refused.answer)
         except Exception as error:  # a fault of ours must not end the worker

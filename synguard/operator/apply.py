@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Actual, Desired, Plane
-from synguard.enforcer.reconcile.capacity import ensure_capacity
-from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler
+from synguard.enforcer.reconcile.capacity import ensure_capacity, ensure_room
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
+from synguard.ledger.arrivals import Arrivals
 from synguard.model import Ban
 from synguard.operator.ban import describe, new_id
+from synguard.operator.ban_list import AT_ONCE, fill, room_of
 from synguard.readings import Protected
 from synguard.units import format_duration
 
@@ -34,15 +37,20 @@ def _silent(_: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """What an order came to."""
+class VerbContext:
+    """What a verb that changes bans needs of this host."""
 
-    bans: tuple[Ban, ...]
-    outcome: Outcome
+    ledger: Ledger
+    plane: Plane
+    protected: Protected
+    applier: BanApplier
 
 
 class BanApplier:
-    """Carries out a person's orders: ledger first, then the same reconciler that the agent runs."""
+    """Carries out a person's orders: ledger first, then the same reconciler that the agent runs.
+
+    Each returns the bans as they came to be.
+    """
 
     def __init__(
         self,
@@ -61,7 +69,9 @@ class BanApplier:
         self._utcnow = utcnow
         self._cookies_on = cookies_on
 
-    def ban(self, bans: Sequence[Ban], step: Callable[[str], None] = _silent, renewed: Collection[str] = ()) -> Applied:
+    def ban(
+        self, bans: Sequence[Ban], step: Callable[[str], None] = _silent, renewed: Collection[str] = ()
+    ) -> tuple[Ban, ...]:
         """Put the bans into ledger and kernel; those whose ids are ``renewed`` stand already and only get their expiry.
 
         ``step`` is told what is done next. A renewed ban that another process has ended meanwhile is made anew, with
@@ -89,14 +99,38 @@ class BanApplier:
                 step("waiting for the agent")
                 self._wait_for_cookies()
             step("filling the kernel")
-            outcome = self._settle()
+            self._settle()
         except BaseException as error:  # an interrupted order must not stay half done either
             self._undo(bans, before, str(error) or type(error).__name__)
             raise
         self._note_each("ban", [(ban, f": {ban.reason}") for ban in bans])
-        return Applied(tuple(bans), outcome)
+        return tuple(bans)
 
-    def unban(self, bans: Sequence[Ban], why: str, step: Callable[[str], None] = _silent) -> Applied:
+    def ban_list(self, bans: Arrivals, step: Callable[[str], None] = _silent) -> None:
+        """Put a long list into ledger and kernel; no ban of any of its targets stands.
+
+        Raises:
+            CeilingError, PlaneError, LedgerError: As for ``ban``.
+        """
+        self._plane.check()
+        step("reading the active bans")
+        before = self._ledger.active_bans(self._utcnow())
+        ensure_room(self._plane, before.values(), room_of(self._plane, bans))
+        self._settle()  # so that the frame is there
+        step("writing the ledger")
+        self._ledger.add_list(bans)
+        try:
+            step("filling the kernel")
+            for some in bans.pieces(AT_ONCE):
+                with exclusive(self._reconciler.lock, APPLY_WAIT_S, "another synguard process"):
+                    fill(self._plane, some, self._utcnow())
+        except BaseException as error:  # an interrupted order must not stay half done either
+            self._undo(list(bans.as_bans()), before, str(error) or type(error).__name__)
+            raise
+        first = replace(bans, bans=bans.bans[:ACTIONS_RECORDED])
+        self._note_each("ban", [(ban, f": {ban.reason}") for ban in first.as_bans()], len(bans.bans))
+
+    def unban(self, bans: Sequence[Ban], why: str, step: Callable[[str], None] = _silent) -> tuple[Ban, ...]:
         """End the bans in the ledger and take them out of the kernel; ``step`` is told what is done next.
 
         Raises:
@@ -106,23 +140,15 @@ class BanApplier:
         step("writing the ledger")
         self._ledger.end_bans([ban.id for ban in bans], self._utcnow(), why)
         step("emptying the kernel")
-        outcome = self._settle()
+        self._settle()
         self._note_each("unban", [(ban, f", {why}") for ban in bans])
-        return Applied(tuple(bans), outcome)
+        return tuple(bans)
 
-    def extend(self, bans: Sequence[Ban], by_s: float, longest_s: float) -> Applied:
-        """Let the bans last ``by_s`` longer than they would, but no longer than ``longest_s`` from now.
+    def extend_each(self, bans: Sequence[tuple[Ban, float]], longest_s: float) -> tuple[Ban, ...]:
+        """Let each ban last its own number of seconds longer, but no longer than ``longest_s`` from now.
 
         Raises:
             PlaneError: The kernel did not take the new expiry; the ledger holds it, so the next change retries.
-        """
-        return self.extend_each([(ban, by_s) for ban in bans], longest_s)
-
-    def extend_each(self, bans: Sequence[tuple[Ban, float]], longest_s: float) -> Applied:
-        """Let each ban last its own number of seconds longer, in one change of the kernel; else as ``extend``.
-
-        Raises:
-            PlaneError: As for ``extend``.
         """
         self._plane.check()
         now = self._utcnow()
@@ -130,10 +156,10 @@ class BanApplier:
         longer = [(_extended(ban, by_s, latest), by_s) for ban, by_s in bans if ban.expires_at is not None]
         for ban, _ in longer:
             self._ledger.change_expiry(ban.id, ban.expires_at, now)
-        outcome = self._settle()
+        self._settle()
         for ban, by_s in longer:
             self._note("extend", f"{describe(ban)}, {format_duration(by_s)} longer by hand")
-        return Applied(tuple(ban for ban, _ in longer), outcome)
+        return tuple(ban for ban, _ in longer)
 
     def _wait_for_cookies(self) -> None:
         """Wait until the agent has set what challenged clients need, which it does when it has seen the ledger.
@@ -148,9 +174,9 @@ class BanApplier:
                 raise PlaneError("challenging", f"{trouble}; see: synguard status")
             time.sleep(0.02)
 
-    def _settle(self) -> Outcome:
+    def _settle(self) -> None:
         """Bring the kernel to what the ledger holds; the proven peers that a running agent let through stay."""
-        return self._reconciler.reconcile(Desired(), self._utcnow(), full=True, adapt=self._desired)
+        self._reconciler.reconcile(Desired(), self._utcnow(), full=True, adapt=self._desired)
 
     def _desired(self, there: Actual) -> Desired:
         """Return what is wanted, asked while no other synguard process can apply.
@@ -170,12 +196,12 @@ class BanApplier:
         with suppress(PlaneError):  # the kernel may hold a part of the order; what it refused first is told
             self._settle()
 
-    def _note_each(self, kind: str, shown: Sequence[tuple[Ban, str]]) -> None:
+    def _note_each(self, kind: str, shown: Sequence[tuple[Ban, str]], of: int = 0) -> None:
         """Record each of a few bans, and of many the first ones and how many there were."""
         for ban, words in shown[:ACTIONS_RECORDED]:
             self._note(kind, f"{describe(ban)}{words}")
-        if len(shown) > ACTIONS_RECORDED:
-            self._note(kind, f"{len(shown) - ACTIONS_RECORDED} more of the same order")
+        if (of or len(shown)) > ACTIONS_RECORDED:
+            self._note(kind, f"{(of or len(shown)) - ACTIONS_RECORDED} more of the same order")
 
     def _note(self, kind: str, text: str) -> None:
         self._ledger.record_action(self._utcnow(), kind, text)

@@ -26,9 +26,9 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _Result = TypeVar("_Result")
 
 
-def default_path(environment: Mapping[str, str] = os.environ) -> Path | None:
+def default_path() -> Path | None:
     """Return the config file used when none is named: ``SYNGUARD_CONFIG``, else the one in /etc if it is there."""
-    named = environment.get(CONFIG_VARIABLE)
+    named = os.environ.get(CONFIG_VARIABLE)
     if named:
         return Path(named)
     return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None

@@ -26,7 +26,6 @@ from synguard.report.html_rows import (
     history_rows,
     hurt_rows,
     incident_rows,
-    spoofed_rows,
     tiles,
     verdict_rows,
 )
@@ -69,7 +68,7 @@ def page(account: Account) -> str:
             incidents=incident_rows(account),
             bans=ban_rows(account),
             spared=verdict_rows(account.spared, account.until),
-            spoofed=spoofed_rows(account),
+            spoofed=verdict_rows(account.spoofed, account.until),
             hurt=hurt_rows(account),
             actions=action_rows(account),
             watched=account.watched,

@@ -14,6 +14,7 @@ from synguard.addresses import format_network
 from synguard.ledger.records import BanRecord, Figure, Stretch, VerdictRecord
 from synguard.model import Ban, Evidence, Incident, Origin
 from synguard.output.times import clock_time
+from synguard.plain import clipped
 from synguard.report.account import Account
 from synguard.report.ban_table import counted, state
 from synguard.report.charts.host import STYLES
@@ -47,11 +48,6 @@ class HtmlRows:
     def left_out(self) -> int:
         """How many are not shown."""
         return self.total - len(self.shown)
-
-
-def clipped(text: str) -> str:
-    """Return a reason as long as a person reads."""
-    return text if len(text) <= MOST_WORDS else text[: MOST_WORDS - 1] + "…"
 
 
 def tiles(account: Account, judgement: Judgement) -> list[dict[str, str]]:
@@ -150,7 +146,7 @@ def meter(times: float) -> float:
 def said_beyond(ban: Ban) -> str:
     """Return what a ban's reason says beyond its evidence, which is shown by itself; empty where it says no more."""
     shown = evidence_clause(ban.evidence, ban.ports)
-    return clipped(ban.reason.removeprefix(shown).removeprefix("; ") if ban.evidence else ban.reason)
+    return clipped(ban.reason.removeprefix(shown).removeprefix("; ") if ban.evidence else ban.reason, MOST_WORDS)
 
 
 def verdict_rows(records: Sequence[VerdictRecord], now: datetime) -> HtmlRows:
@@ -166,7 +162,7 @@ def _verdict_row(record: VerdictRecord, now: datetime) -> dict[str, Any]:
         "target": "further targets" if record.others else target,
         "times": record.times,
         "score": f"{verdict.score:.0f}",
-        "reason": clipped(verdict.reason),
+        "reason": clipped(verdict.reason, MOST_WORDS),
         "evidence": [_evidence(one) for one in verdict.evidence],
         "policy": verdict.policy,
         "first": clock_time(record.first_at, now),
@@ -174,15 +170,12 @@ def _verdict_row(record: VerdictRecord, now: datetime) -> dict[str, Any]:
     }
 
 
-def spoofed_rows(account: Account) -> HtmlRows:
-    """Return what was said of floods from forged sources."""
-    return verdict_rows(account.spoofed, account.until)
-
-
 def hurt_rows(account: Account) -> HtmlRows:
     """Return who could be hurt, somebody known before others who share a prefix."""
     ordered = sorted(account.possible_false_positives, key=lambda one: not one.somebody)
-    shown = [{"target": one.target, "reason": clipped(one.reason), "somebody": one.somebody} for one in ordered]
+    shown = [
+        {"target": one.target, "reason": clipped(one.reason, MOST_WORDS), "somebody": one.somebody} for one in ordered
+    ]
     return HtmlRows(shown[:MOST_ROWS], len(ordered))
 
 
@@ -204,7 +197,7 @@ def incident_rows(account: Account) -> HtmlRows:
             "sources": f"{one.sources:,}",
             "bans": f"{one.bans:,}",
             "spared": f"{one.spared:,}",
-            "note": clipped(one.note),
+            "note": clipped(one.note, MOST_WORDS),
         }
         for one in account.incidents[:MOST_ROWS]
     ]
@@ -223,7 +216,7 @@ def _targets_of(incident: Incident, bans: Sequence[Ban]) -> list[str]:
 def action_rows(account: Account) -> HtmlRows:
     """Return what synguard or a person did, the latest first."""
     shown = [
-        {"at": clock_time(one.at, account.until), "kind": one.kind, "text": clipped(one.text)}
+        {"at": clock_time(one.at, account.until), "kind": one.kind, "text": clipped(one.text, MOST_WORDS)}
         for one in account.actions[:MOST_ROWS]
     ]
     return HtmlRows(shown, len(account.actions))

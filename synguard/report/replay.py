@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from synguard.addresses import format_network
-from synguard.clock import rfc3339
 from synguard.jsonable import fields_of
 from synguard.model import Ban, Evidence, Incident
 from synguard.policy.models import Policy
 from synguard.recording.heads import FileHead
 from synguard.replay.replay_result import Close, Flood, ReplayResult, Spared
+from synguard.report.shapes import moment
 from synguard.units import format_duration, format_ports
 
 SHOWN: Final = 20
@@ -34,8 +34,8 @@ def replay_shape(result: ReplayResult, head: FileHead, policies: Sequence[Policy
     """Return a replay as JSON; the same recording, policies and seed give the same bytes."""
     return {
         "recording": {
-            "started_at": _moment(result.started_at),
-            "ended_at": _moment(result.ended_at),
+            "started_at": moment(result.started_at),
+            "ended_at": moment(result.ended_at),
             "seconds": round(result.seconds, 3),
             "ticks": result.ticks,
             "mode": head.mode,
@@ -202,10 +202,6 @@ def _evidence_shape(item: Evidence) -> dict[str, Any]:
 
 def _counted(count: int, what: str) -> str:
     return f"1 {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def _moment(utc: datetime | None) -> str | None:
-    return None if utc is None else rfc3339(utc)
 
 
 def _seconds(utc: datetime, result: ReplayResult) -> float:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from synguard.addresses import format_network
-from synguard.clock import rfc3339
 from synguard.jsonable import fields_of
 from synguard.model import Incident, Signal
-from synguard.plain import printable
+from synguard.plain import listed, printable
 from synguard.policy.show import show_policies, toml_value
 from synguard.replay.suggestion import Line, Margin, Suggestion
 from synguard.units import format_duration
@@ -79,9 +77,8 @@ def _preface(basis: Basis) -> Iterator[str]:
         f"loud as that again gets at most score {100 / basis.margin.factor:.0f} of 100."
     )
     if basis.left_out:
-        which = "; ".join(_incident(one) for one in basis.left_out[:5])
-        more = f" and {len(basis.left_out) - 5} more" if len(basis.left_out) > 5 else ""
-        yield f"Left out as attacks by the policies in effect: {which}{more}."
+        which = listed([_incident(one) for one in basis.left_out], 5, "; ")
+        yield f"Left out as attacks by the policies in effect: {which}."
     yield f"Tried on the same calm time: {basis.bans} bans, highest score {basis.highest_score:.0f} of 100."
     for warning in basis.warnings:
         yield f"WARNING: {warning}."
@@ -130,10 +127,6 @@ def _comment(sentence: str) -> str:
 def _incident(one: Incident) -> str:
     ended = f"{one.ended_at:%H:%M:%S}" if one.ended_at else "the end"
     return f"{one.started_at:%Y-%m-%d %H:%M:%S} to {ended} UTC ({one.kind})"
-
-
-def _moment(utc: datetime | None) -> str | None:
-    return None if utc is None else rfc3339(utc)
 
 
 def shown(warnings: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from synguard.addresses import Address, Network, host_network
 from synguard.errors import SensorError
+from synguard.plain import listed
 from synguard.readings import CONTAINERS, Protected
 from synguard.sensors.container_probe import ContainerProbe, forwards, own_addresses, probe_container
 from synguard.sensors.namespace_reader import NamespaceReader
@@ -192,8 +193,7 @@ class Containers:
         names = [reader.label for reader in self._readers.values()]
         parts = []
         if names:
-            more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-            parts.append(f"reads {', '.join(names[:_MOST_SHOWN])}{more}")
+            parts.append(f"reads {listed(names, _MOST_SHOWN)}")
         if self.unread:
             reasons = "; ".join(sorted({one.reason for one in self.unread})[:2])
             parts.append(

@@ -44,10 +44,6 @@ PEERS_OF_AT_ONCE: Final = 4
 """Namespaces whose finished peers are read in one call; each costs a walk of a table of the whole machine."""
 
 
-def _read_protected(allow: Allow, known: KnownParts) -> Protected:
-    return read_protected(allow, known=known)
-
-
 class EveryNamespace:  # wide: the same questions as a sensor of one namespace, asked of all
     """Reads them all; ports are those that clients write, which publishing may have changed on the way in.
 
@@ -55,17 +51,9 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
     reading.
     """
 
-    def __init__(
-        self,
-        host: SocketTables | None = None,
-        containers: Containers | None = None,
-        counters: Callable[[float], CounterReading] = read_counters,
-        protected: Callable[[Allow, KnownParts], Protected] = _read_protected,
-        finished_peers: Callable[[float], tuple[U64, U64]] = read_finished_peers,
-    ) -> None:
+    def __init__(self, host: SocketTables | None = None) -> None:
         self._host = host or SocketTables()
-        self.containers = containers or Containers()
-        self._counters, self._protected, self._finished_peers = counters, protected, finished_peers
+        self.containers = Containers()
         self._published = PortMappings()
         self._names = ListenerNames()
         self._counted: dict[str, dict[str, int]] = {}
@@ -156,7 +144,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         Raises:
             SensorError: The host's own counters cannot be read.
         """
-        own = self._counters(now)
+        own = read_counters(now)
         for reader, values in self._each(now, lambda reader: reader.counters()):
             before = self._counted.get(reader.label)
             self._counted[reader.label] = values
@@ -172,12 +160,12 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         Raises:
             SensorError: The host's own cannot be read.
         """
-        columns = [self._finished_peers(max_age_s)]
+        columns = [read_finished_peers(max_age_s)]
         readers = self.containers.readers
         for step in range(min(len(readers), PEERS_OF_AT_ONCE)):
             reader = readers[(self._next_peers + step) % len(readers)]
             try:
-                columns.append(inside(reader.descriptor, lambda: self._finished_peers(max_age_s)))
+                columns.append(inside(reader.descriptor, lambda: read_finished_peers(max_age_s)))
             except SensorError:  # its sockets tell whether it can be read
                 continue
         self._next_peers += PEERS_OF_AT_ONCE
@@ -185,7 +173,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
 
     def protected(self, allow: Allow, known: KnownParts) -> Protected:
         """Return who may never be banned, containers that serve something among them."""
-        return with_containers(self._protected(allow, known), self.containers)
+        return with_containers(read_protected(allow, known=known), self.containers)
 
     def port_mapping(self) -> Mapping[int, tuple[int, ...]]:
         """Return port as counted → ports to close for it, where that is more than itself; empty for all ports.

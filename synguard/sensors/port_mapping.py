@@ -116,10 +116,10 @@ class PortMappings:
         return now - known.asked_at >= (ASK_AGAIN_S if known.host_ports else ASK_UNKNOWN_S)
 
 
-def is_tracking(path: Path = _TRACKED) -> bool:
+def is_tracking() -> bool:
     """Return whether this network namespace tracks connections; to ask it otherwise would load modules."""
     try:
-        return int(path.read_text(encoding="ascii")) > 0
+        return int(_TRACKED.read_text(encoding="ascii")) > 0
     except (OSError, ValueError):
         return False
 

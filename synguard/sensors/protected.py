@@ -19,6 +19,7 @@ import psutil
 
 from synguard.addresses import Address, Network, format_network, host_network, parse_address
 from synguard.errors import ConfigError, SensorError
+from synguard.plain import listed
 from synguard.policy.models import Allow
 from synguard.readings import KnownParts, Protected
 from synguard.sensors.added_allow import PART, added_networks
@@ -115,7 +116,7 @@ def _kept(networks: Mapping[Network, str]) -> str:
     """Return who stays protected of a part that cannot be read."""
     if not networks:
         return "nothing of it was known before, so it protects no address until then"
-    named = ", ".join(format_network(network) for network in islice(networks, NAMED))
+    named = ", ".join(format_network(network) for network in islice(networks, NAMED))  # of maybe 200,000
     more = f" and {len(networks) - NAMED:,} more" if len(networks) > NAMED else ""
     return f"still protected: {named}{more}"
 
@@ -169,11 +170,9 @@ def differences(allow: Allow, known: KnownParts) -> Iterator[str]:
     there = {*map(format_network, known.get(ADDRESSES, ())), *files}
     for names, where in ((here - there, "only in the file"), (there - here, "only known to the agent")):
         if names:
-            shown = sorted(names)
-            more = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
             yield (
-                f"[allow] of the configuration file is not what the agent goes by: {', '.join(shown[:NAMED])}{more} "
-                f"{'is' if len(shown) == 1 else 'are'} {where}; reload the agent"
+                f"[allow] of the configuration file is not what the agent goes by: {listed(sorted(names), NAMED)} "
+                f"{'is' if len(names) == 1 else 'are'} {where}; reload the agent"
             )
 
 

@@ -77,13 +77,13 @@ def read_links() -> list[Link]:
     return [_link(body) for body in dump(_NETLINK_ROUTE, _RTM_GETLINK, request, "the network interfaces")]
 
 
-def read_veth_peers(bridged_call: Path = BRIDGED_CALL) -> list[VethPeer]:
+def read_veth_peers() -> list[VethPeer]:
     """Return what leads into other namespaces, away from our default route.
 
     Raises:
         SensorError: Interfaces or routes cannot be read.
     """
-    return veth_peers_among(read_links(), uplinks(), bridged_call=_is_on(bridged_call))
+    return veth_peers_among(read_links(), uplinks(), bridged_call=_is_on(BRIDGED_CALL))
 
 
 def veth_peers_among(links: Iterable[Link], upward: frozenset[int], *, bridged_call: bool) -> list[VethPeer]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
 
 from synguard.addresses import format_network
-from synguard.enforcer.plane import Plane
 from synguard.errors import SynguardError
-from synguard.ledger import Ledger
 from synguard.model import Ban
-from synguard.operator.apply import BanApplier
+from synguard.operator.apply import VerbContext
 from synguard.operator.ban import BanRequest, HostContext, Impact, assess, bans_for, impact_lines, refuse_unsafe
 from synguard.output.times import both_zones
 from synguard.readings import Protected
@@ -22,32 +19,12 @@ REASON = "by hand in synguard top"
 UNBANNED = "lifted by hand in synguard top"
 
 
-class ActionContext(Protocol):
-    """What an order needs of this host."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """What we want."""
-
-    @property
-    def plane(self) -> Plane:
-        """What there is."""
-
-    @property
-    def protected(self) -> Protected:
-        """Who may never be banned."""
-
-    @property
-    def applier(self) -> BanApplier:
-        """Carries orders out."""
-
-
 class Actions:
     """Weighs wishes and carries them out, each in a fresh look at the host."""
 
     def __init__(
         self,
-        open_context: Callable[[], AbstractContextManager[ActionContext]],
+        open_context: Callable[[], AbstractContextManager[VerbContext]],
         look_around: Callable[[Protected, Iterable[Ban]], tuple[HostContext, str]],
         utcnow: Callable[[], datetime],
     ) -> None:
@@ -80,7 +57,7 @@ class Actions:
         with self._open_context() as context:
             return self._unban(wish, context) if isinstance(wish, UnbanWish) else self._ban(wish, context)
 
-    def _ban(self, wish: BanWish, context: ActionContext) -> tuple[str, ...]:
+    def _ban(self, wish: BanWish, context: VerbContext) -> tuple[str, ...]:
         order = _order(wish)
         impacts, _ = self._impacts(order, context)
         refuse_unsafe(order, impacts)
@@ -93,12 +70,12 @@ class Actions:
             for one in bans
         )
 
-    def _impacts(self, order: BanRequest, context: ActionContext) -> tuple[tuple[Impact, ...], tuple[str, ...]]:
+    def _impacts(self, order: BanRequest, context: VerbContext) -> tuple[tuple[Impact, ...], tuple[str, ...]]:
         around, trouble = self._look_around(context.protected, context.ledger.active_bans(self._utcnow()).values())
         unknown = (f"who must be protected is not fully known: {problem}" for problem in context.protected.problems)
         return assess(order, around), (*unknown, *context.protected.gaps, *([trouble] if trouble else []))
 
-    def _weigh_unban(self, wish: UnbanWish, context: ActionContext) -> tuple[str, ...]:
+    def _weigh_unban(self, wish: UnbanWish, context: VerbContext) -> tuple[str, ...]:
         ban = self._standing(wish, context)
         if ban is None:
             return ("the ledger does not know of it: it is taken out of the kernel",)
@@ -107,14 +84,14 @@ class Actions:
         again = "the agent may ban it again while it goes on: allow it to prevent that" if ban.evidence else ""
         return tuple(filter(None, (f"it was banned because: {ban.reason}", again)))
 
-    def _unban(self, wish: UnbanWish, context: ActionContext) -> tuple[str, ...]:
+    def _unban(self, wish: UnbanWish, context: VerbContext) -> tuple[str, ...]:
         ban = self._standing(wish, context)
         context.applier.unban(() if ban is None else (ban,), UNBANNED)
         if ban is None:
             return (f"took {wish.target} out of the kernel; the ledger did not know of it",)
         return (f"lifted the ban of {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}",)
 
-    def _standing(self, wish: UnbanWish, context: ActionContext) -> Ban | None:
+    def _standing(self, wish: UnbanWish, context: VerbContext) -> Ban | None:
         """Return the ban as the ledger has it; None where only the kernel holds it.
 
         Raises:

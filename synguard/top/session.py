@@ -5,45 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from synguard.errors import SynguardError
 from synguard.top.frame import Tables, frame, tables_of
 from synguard.top.keys import KeyEffect, press
 from synguard.top.poller import Poller
 from synguard.top.snapshot import Snapshot
-from synguard.top.spans import Line
-from synguard.top.view_state import Notice, Prompt, ViewState, Wish
+from synguard.top.view_state import Notice, Prompt, ViewState
+
+if TYPE_CHECKING:
+    from synguard.top.actions import Actions
+    from synguard.top.terminal import Terminal
 
 _PATIENCE_S = 2.0
 """How long the end waits for a look under way."""
-
-
-class Screen(Protocol):
-    """What a session needs of a terminal."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Columns and lines."""
-
-    def paint(self, lines: list[Line]) -> None:
-        """Show these lines."""
-
-    def wait(self) -> list[str]:
-        """Return the keys pressed; none where it was woken."""
-
-    def wake(self) -> None:
-        """Let ``wait`` return, from any thread."""
-
-
-class Hands(Protocol):
-    """What a session needs to carry out wishes."""
-
-    def weigh(self, wish: Wish) -> tuple[str, ...]:
-        """Return what the wish would hit, or raise why not."""
-
-    def carry_out(self, wish: Wish) -> tuple[str, ...]:
-        """Do it, and return what was done."""
 
 
 class Watcher:
@@ -116,7 +92,7 @@ class Watcher:
 class Session:
     """One sitting: what is seen, how it is viewed, and what the keys do."""
 
-    def __init__(self, screen: Screen, watcher: Watcher, actions: Hands) -> None:
+    def __init__(self, screen: Terminal, watcher: Watcher, actions: Actions) -> None:
         self._screen = screen
         self._watcher = watcher
         self._actions = actions

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from synguard.enforcer.glance import glance
 from synguard.enforcer.iptables.chains import ATTEMPTS
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Plane
 from synguard.enforcer.reconcile.delta import delta
-from synguard.enforcer.reconcile.reconciler import PATIENCE, Reconciler
+from synguard.enforcer.reconcile.reconciler import GLANCE_EVERY_S, PATIENCE, Reconciler
 from synguard.model import Action, Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import BEHIND, FirewallNet, source
@@ -125,15 +126,13 @@ def test_a_firewall_service_that_reloads_is_followed_by_one_repair_that_leaves_i
     net: FirewallNet, tmp_path: Path, kind: Make, reload: str
 ) -> None:
     plane = PlaneThere(net.host, lambda: kind(now))
-    reconciler = Reconciler(plane, tmp_path / "lock")
+    reconciler = Reconciler(plane, tmp_path / "lock", glance=lambda name: net.host.call(glance, name))
     reconciler.reconcile(wanted(*GOAL), now())
     net.host.sh(RELOADS[reload])
     theirs = foreign(net)
     for family in (4, 6):
         assert net.reaches(family, 5)
-    outcome = reconciler.reconcile(
-        wanted(*GOAL), now() + timedelta(seconds=301)
-    )  # the next look, whatever a read costs
+    outcome = reconciler.reconcile(wanted(*GOAL), now() + timedelta(seconds=GLANCE_EVERY_S))
     assert bool(outcome.drift) is ((kind is NftablesPlane) == (reload == "nft"))
     assert foreign(net) == theirs
     for family in (4, 6):

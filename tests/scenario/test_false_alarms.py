@@ -40,8 +40,8 @@ def test_a_flood_on_a_host_that_always_sends_cookies_is_seen_within_a_second(sce
     assert scene.lasts(1)[-1].decision.phase is Phase.ATTACK
 
 
-@pytest.mark.parametrize("backlog", [0, 5])
-@pytest.mark.parametrize("lost", [{"cookies_pps": 1.0}, {"dropped_pps": 1.0}], ids=["cookies", "no-cookies"])
+@pytest.mark.parametrize("backlog", [0, 1, 5])
+@pytest.mark.parametrize("lost", [{"cookies_pps": 3.0}, {"dropped_pps": 3.0}], ids=["cookies", "no-cookies"])
 def test_a_scan_of_a_listener_with_a_short_queue_is_no_attack(
     scene: Scene, backlog: int, lost: dict[str, float]
 ) -> None:

@@ -63,3 +63,15 @@ def test_an_attacker_in_the_own_64_of_somebody_protected_is_judged_by_its_own_ad
     scene.weather.connections = {"2001:db8:1:1::bad": 2000, "2001:db8:1:1::c": 3}
     scene.lasts(8)
     assert scene.banned() == {"2001:db8:1:1::bad"}
+
+
+def test_an_attacker_beside_a_protected_range_or_with_many_addresses_beside_a_resolver_is_so_too(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, POLICY, config=ENFORCE)
+    scene.weather.protected = {"2001:db8:1:1:8000::/65": "allow-list", "2001:db8:2:2::53/128": "resolver"}
+    scene.lasts(6)
+    scene.weather.connections = {"2001:db8:1:1::bad": 2000, "2001:db8:1:1:9000::c": 2000}
+    many = {f"2001:db8:2:2::{number:x}" for number in range(0x100, 0x181)}
+    rain(scene, dict.fromkeys(many, 80.0), 8)
+    assert scene.banned() == {"2001:db8:1:1::bad"} | many

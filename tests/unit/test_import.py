@@ -10,7 +10,7 @@ import pytest
 
 from synguard.errors import SynguardError
 from synguard.operator.importing.plan import ImportPlan
-from synguard.operator.importing.tools import READERS
+from synguard.operator.importing.tools import READERS, read_tool
 from synguard.policy.load import load_pack
 from synguard.sensors.added_allow import read_added
 from tests.support.cli_host import GATEWAY, CliHost
@@ -60,9 +60,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
 
 
 def plan_of(tool: str, path: Path) -> ImportPlan:
-    plan = ImportPlan()
-    READERS[tool](path, plan, NOW)
-    return plan
+    return read_tool(tool, path, NOW)
 
 
 def read(tool: str, tmp_path: Path, name: str, text: str) -> ImportPlan:
@@ -223,6 +221,44 @@ def test_ipset_and_nft(tmp_path: Path) -> None:
     assert [line.rpartition(": ")[2] for line in plan.left_out] == [
         "a set of something else than addresses", "it is synguard's own",
     ]  # fmt: skip
+
+
+BRACES = """
+table inet f {
+    set none {
+        type ipv4_addr
+        size 65535\t# count 0
+    }
+
+    set bad {
+        type ipv4_addr
+        size 131072\t# count 3, of { them }
+        flags interval,timeout
+        auto-merge
+        counter
+        comment "of the { feed"
+        elements = { 203.0.113.0/24 counter packets 5 bytes 300 timeout 1d expires 2m58s136ms comment "a } # b, c",
+                 192.0.2.1 counter packets 0 bytes 0 timeout never }
+    }
+    set last { type ipv4_addr; }
+}
+table inet synguard {
+    set allow-4 {
+        type ipv4_addr
+        elements = { 198.51.100.200 comment "synguard allow" }
+    }
+}
+"""
+
+
+def test_sets_without_elements_and_braces_in_comments_do_not_mix_sets_up(tmp_path: Path) -> None:
+    """Behind an empty set our own table's list of allowed addresses was imported as bans; nft 1.1.7 lists counts."""
+    plan = read("nft", tmp_path, "rules.nft", BRACES)
+    assert banned(plan) == [
+        ("203.0.113.0/24", 178.136, (), "a } # b, c"),
+        ("192.0.2.1/32", None, (), "nft set bad"),
+    ]
+    assert [line.rpartition(": ")[2] for line in plan.left_out] == ["it is synguard's own"]
 
 
 def test_an_import_allows_bans_and_says_what_it_leaves_out(host: CliHost) -> None:

@@ -83,11 +83,12 @@ def test_a_frame_without_our_table_is_a_missing_one_whatever_others_have() -> No
 def test_a_set_is_known_by_what_it_is_in_either_form_of_the_kernels(
     several: bool, flags: int, size: int, fits: bool
 ) -> None:
-    """Since Linux 5.11 a set may name its counter in a list, with a flag that says so."""
+    """Since Linux 5.11 a set may name its counter in a list, with a flag that says so; later ones count its members."""
     counter = attribute(1, b"counter\0")
     parts = {2: b"new-drop-4-24\0", 3: struct.pack(">I", flags), 4: struct.pack(">I", 7)}
     parts[9] = attribute(1, struct.pack(">I", size))
     parts |= {18: attribute(1, counter)} if several else {17: counter}
+    parts |= {19: b"hash\0", 20: struct.pack(">I", 1)} if several else {}  # type and count
     frame = TableFrame(present=True)
     take_set(frame, INET + b"".join(attribute(kind, value) for kind, value in parts.items()))
     assert (frame.unfit == []) is fits

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import nullcontext, suppress
 from datetime import timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from synguard.agent import bootstrap
 from synguard.enforcer import locks
 from synguard.enforcer.plane import Delta, Desired
 from synguard.enforcer.reconcile.reconciler import PATIENCE, READ_EVERY, READ_UNUSED_EVERY, Reconciler
 from synguard.errors import PlaneError
-from synguard.model import Hits
+from synguard.ledger import Ledger
+from synguard.model import Hits, Mode
+from synguard.policy.models import Config
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane
 from tests.support.manual_clock import START, ManualClock
@@ -310,6 +315,41 @@ def test_a_change_by_others_is_noticed_before_the_regular_look(plane: FakePlane,
     plane.calls.clear()
     reconciler.reconcile(GOAL, START + timedelta(seconds=1.8))
     assert plane.calls == [], "what it left itself is no change by others"
+
+
+def test_a_change_right_after_a_regular_look_is_noticed_as_soon_and_many_changes_are_looked_at_within_their_share(
+    plane: FakePlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With iptables a look takes 40 ms: a reload in the two seconds after one was not noticed before they were over."""
+    rules = {"count": 7}
+    monkeypatch.setattr(time, "perf_counter", count(0.0, 0.04).__next__)
+    reconciler = Reconciler(plane, tmp_path / "apply.lock", glance=lambda _: rules["count"])
+    reconciler.reconcile(GOAL, START)
+    plane.damage("raw: the jump to SYNGUARD")
+    rules["count"] = 3
+    reconciler.reconcile(GOAL, START + timedelta(seconds=0.6))
+    assert plane.actual.intact
+    plane.calls.clear()
+    for tenth in range(7, 107):
+        rules["count"] += 1
+        reconciler.reconcile(GOAL, START + timedelta(seconds=tenth / 10))
+    assert plane.calls.count("read") <= 2 * 0.02 * 10 / 0.04 + 1
+
+
+def test_an_enforcing_agent_asks_whether_others_changed_the_rules(
+    plane: FakePlane, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = {"count": 7}
+    monkeypatch.setattr(bootstrap, "plane_for", lambda *_: plane)
+    monkeypatch.setattr(bootstrap, "glance", lambda _: rules["count"])
+    config = Config(mode=Mode.ENFORCE, state_dir=tmp_path, runtime_dir=tmp_path)
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        parts = bootstrap.parts_for(config, ledger, clock, SimpleNamespace())  # type: ignore[arg-type]  # nothing is read
+        parts.enforcement.reconciler.reconcile(GOAL, START)
+        plane.damage("raw: the jump to SYNGUARD")
+        rules["count"] = 3
+        parts.enforcement.reconciler.reconcile(GOAL, START + timedelta(seconds=0.6))
+    assert plane.actual.intact
 
 
 def test_a_fight_over_the_rules_is_not_quickened_by_noticing(plane: FakePlane, tmp_path: Path) -> None:

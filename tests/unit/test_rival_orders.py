@@ -86,7 +86,7 @@ def test_a_ban_that_another_process_replaced_before_it_was_renewed_is_made_anew(
     ours = ban("first", "192.0.2.1", start=START, seconds=7200)
     with Ledger.open(tmp_path / LEDGER_FILE) as ledger:
         applier = BanApplier(ledger, plane, Reconciler(plane, tmp_path / "apply.lock"), Protected({}), plane.utcnow)
-        (made,) = applier.ban([ours], renewed={"first"}).bans
+        (made,) = applier.ban([ours], renewed={"first"})
         assert made.id not in ("first", "theirs")
         assert (made.target, made.expires_at) == (ours.target, ours.expires_at)
         assert set(ledger.active_bans(START)) == {made.id}

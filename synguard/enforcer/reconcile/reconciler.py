@@ -27,7 +27,7 @@ GLANCE_EVERY_S: Final = 0.5
 READ_UNUSED_EVERY: Final = timedelta(seconds=30)
 """The same as `READ_EVERY` where that can be asked and no ban is there, which is most of an agent's life."""
 READ_SHARE: Final = 0.02
-"""Share of one core that reading back may cost; a read of 100,000 members takes seconds, so it comes more rarely."""
+"""Share of one core that reading back may cost, twice where others keep changing rules; 100,000 bans take seconds."""
 PATIENCE: Final = 3
 """Repairs in a row after which the next ones come ever later: another program is undoing them."""
 SLOWEST: Final = timedelta(minutes=5)
@@ -79,8 +79,9 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         self._glance = glance
         """Gives another value once the rules around the plane have changed; None where it cannot tell."""
         self._glimpsed: object = None
-        self._glance_due = _NEVER
-        self._lock = lock
+        self._noticed = False
+        """Whether the next read is there because others have changed the rules."""
+        self.lock: Final = lock
         self._read_every = read_every
         self._patient_from = patient_from
         self._known: Actual | None = None
@@ -93,8 +94,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """Bans whose change was left for a later pass."""
         self._look: ReadBack | None = None
         """The read-back that is under way in pieces."""
-        self._read_at = _NEVER
-        self._read_due = _NEVER
+        self._read_at = self._read_due = self._glance_due = _NEVER
         self._repairs = 0
         self._failed = False
 
@@ -234,7 +234,8 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     def _has_read(self, now: datetime, took_s: float) -> None:
         self._read_at = now
         self._read_due = now + max(self._read_every, timedelta(seconds=took_s / READ_SHARE))
-        self._glance_due = now + timedelta(seconds=max(GLANCE_EVERY_S, took_s / READ_SHARE))
+        self._glance_due = now + timedelta(seconds=max(GLANCE_EVERY_S, self._noticed * took_s / READ_SHARE))
+        self._noticed = False
 
     def _apply(self, change: Delta, actual: Actual) -> None:
         self._known = self._settled = None  # until it has succeeded
@@ -259,7 +260,8 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             return False
         self._glance_due = now + timedelta(seconds=GLANCE_EVERY_S)
         seen, before = self._glance(self.plane.name), self._glimpsed
-        return None not in (seen, before) and seen != before
+        self._noticed = None not in (seen, before) and seen != before
+        return self._noticed
 
     def _slow_down(self, repaired: bool, now: datetime) -> None:
         """Put off the next read after several repairs in a row: repairing is ours, fighting is not."""
@@ -284,7 +286,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         )
 
     def _locked(self) -> AbstractContextManager[None]:
-        return exclusive(self._lock, APPLY_WAIT_S, "another synguard process")
+        return exclusive(self.lock, APPLY_WAIT_S, "another synguard process")
 
 
 def total_hits(held: Iterable[KernelBan]) -> dict[str, Hits]:

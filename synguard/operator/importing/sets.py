@@ -16,11 +16,12 @@ from synguard.operator.importing.plan import ImportPlan, lines_of
 from synguard.operator.lists import text_of
 from synguard.units import parse_duration
 
-_SET: Final = re.compile(r"\bset\s+(\S+)\s*\{(.*?)\belements\s*=\s*\{([^}]*)\}", re.DOTALL)
+_WORDS: Final = re.compile(r'"([^"\n]*)"|#[^\n]*')
+"""What is quoted, and what people and nft itself remark (``size 65535 # count 3``): both may hold braces and commas."""
+_SET: Final = re.compile(r"\bset\s+(\S+)\s*\{([^{}]*?)\belements\s*=\s*\{([^{}]*)\}")
 _TYPE: Final = re.compile(r"\b(?:type|typeof)\s+([^;\n]+)")
-_COMMENT: Final = re.compile(r'comment\s+"([^"]*)"')
+_COMMENT: Final = re.compile(r'comment\s+"(\d+)"')
 _EXPIRES: Final = re.compile(r"\b(?:expires|timeout)\s+(\S+)")
-_ELEMENTS: Final = re.compile(r'(?:[^,"]|"[^"]*")+')
 _TABLE: Final = re.compile(r"\btable\s+(?:\w+\s+)?(\S+)\s*\{")
 _OWN: Final = "synguard"
 
@@ -63,7 +64,15 @@ def read_nft(path: Path, plan: ImportPlan, _now: float) -> None:
         UsageError: There is no set with elements in it, or it cannot be read.
         NotPermittedError: This user may not read it.
     """
-    text = text_of(path)
+    quoted: list[str] = []
+
+    def aside(one: re.Match[str]) -> str:
+        if one[1] is None:
+            return ""
+        quoted.append(one[1])
+        return f'"{len(quoted) - 1}"'
+
+    text = _WORDS.sub(aside, text_of(path))
     found = list(_SET.finditer(text))
     if not found:
         raise UsageError(f"{path} holds no set with elements, as nft list ruleset prints them")
@@ -78,20 +87,20 @@ def read_nft(path: Path, plan: ImportPlan, _now: float) -> None:
         elif kind and not re.fullmatch(r"(ipv[46]_addr|ip6? [sd]addr)", kind[1].strip()):
             plan.leave(where, kind[1].strip(), "a set of something else than addresses")
         else:
-            for element in filter(None, map(str.strip, _ELEMENTS.findall(elements))):
-                _element(where, name, element, plan)
+            for element in filter(None, map(str.strip, elements.split(","))):
+                comment = _COMMENT.search(element)
+                _element(where, element, quoted[int(comment[1])] if comment else f"nft set {name}", plan)
 
 
-def _element(where: str, name: str, element: str, plan: ImportPlan) -> None:
+def _element(where: str, element: str, reason: str, plan: ImportPlan) -> None:
     word = element.split()[0]
     if element.split()[1:2] == ["."]:
         plan.leave(where, element, "it names more than an address")
         return
     ends = _EXPIRES.findall(element)
     try:
-        lasts = parse_duration(ends[-1]) if ends else None
+        lasts = parse_duration(ends[-1]) if ends and ends[-1] != "never" else None
     except ValueError as error:
         plan.leave(where, element, str(error))
         return
-    comment = _COMMENT.search(element)
-    plan.ban_word(where, word, comment[1] if comment else f"nft set {name}", lasts)
+    plan.ban_word(where, word, reason, lasts)

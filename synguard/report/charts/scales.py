@@ -44,14 +44,9 @@ class AxisTick:
     label: str
 
 
-def value_ticks(most: float, about: int = 4, whole: bool = True) -> list[AxisTick]:
-    """Return ticks from 0 to at least ``most``, at round numbers, about so many above 0.
-
-    ``whole`` is for counts: no half sockets.
-    """
-    step = _round_step(max(most, 1e-9) / about)
-    if whole:
-        step = max(math.ceil(step), 1)
+def value_ticks(most: float) -> list[AxisTick]:
+    """Return ticks from 0 to at least ``most``, at round whole numbers, about four above 0."""
+    step = max(math.ceil(_round_step(max(most, 1e-9) / 4)), 1)
     count = max(math.ceil(most / step - 1e-9), 1)
     return [AxisTick(index * step, number_label(index * step)) for index in range(count + 1)]
 

@@ -17,7 +17,9 @@ def tag(name: str, *children: str, **attributes: str | float) -> str:
 
     ``class_`` is ``class``. Attributes of others' words are safe whatever they hold.
     """
-    words = "".join(f" {_name(key)}={quoteattr(_value(value))}" for key, value in attributes.items())
+    words = "".join(
+        f" {key.removesuffix('_').replace('_', '-')}={quoteattr(_value(value))}" for key, value in attributes.items()
+    )
     inner = "".join(children)
     return f"<{name}{words}>{inner}</{name}>" if inner else f"<{name}{words}/>"
 
@@ -40,15 +42,6 @@ def number(value: float) -> str:
 def path(commands: Iterable[tuple[str, float] | tuple[str, float, float]]) -> str:
     """Return path data of (letter, coordinates)."""
     return "".join(letter + " ".join(number(one) for one in at) for letter, *at in commands)
-
-
-def _name(key: str) -> str:
-    return {
-        "class_": "class",
-        "viewBox": "viewBox",
-        "patternUnits": "patternUnits",
-        "patternTransform": "patternTransform",
-    }.get(key, key.replace("_", "-"))
 
 
 def _value(value: str | float) -> str:
