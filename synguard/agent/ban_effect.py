@@ -46,14 +46,18 @@ class BanEffect:
                 self.leak_monitor.observe(namespace, rows, "half-open", active_bans, now, utc)
                 self._free(rows, namespace)
                 if not namespace:
-                    challenges, allowed = active_bans.challenge_bans, self._enforcement.allowed
-                    self._free(self._leftovers.of(table, challenges, allowed, now), namespace)
+                    self._free(self._left_over(table, readings, active_bans, now), namespace)
         if self._enforcement.bans and readings.connections is not None:
             for namespace, table in readings.connections.parts():
                 rows = blocked_rows(table, ban_filter, through)
                 self.leak_monitor.observe(namespace, rows, "connections", active_bans, now, utc)
                 self._free(dead_connections(table, ban_filter, self._enforcement.allowed), namespace)
         self.leak_monitor.read(self._enforcement.outcome, self._enforcement.bans, now, utc)
+
+    def _left_over(self, table: SocketTable, readings: Readings, active_bans: ActiveBans, now: float) -> SocketTable:
+        counters = readings.counters.values if readings.counters is not None else {}
+        challenges, allowed = active_bans.challenge_bans, self._enforcement.allowed
+        return self._leftovers.of(table, readings.listeners, counters, challenges, allowed, now)
 
     def trim(self, readings: Readings, excess: Iterable[Excess], containers: Iterable[Network]) -> None:
         """Close what containers of this host hold beyond a limit; their other connections stay."""

@@ -105,13 +105,13 @@ def allow_entries(settings: Config, entries: Sequence[AddedEntry], now: datetime
 
 
 def remove(targets: Targets, config: ConfigFile = None, json: Json = False) -> None:
-    """Take addresses or prefixes out of the allow-list, as `synguard allow list` shows them.
+    """Remove addresses or prefixes from the allow-list.
 
     Examples:
       synguard allow remove 203.0.113.0/24
 
-    A host name of an entry stands for its addresses. What the config, its files
-    or this host itself protect stays protected.
+    A host name removes all addresses that were added for it. Addresses that the
+    config, its files or this host itself protect stay protected.
     """
     settings = loaded(config)
     added, now = added_list(settings), utcnow()
@@ -130,9 +130,10 @@ def resolve(config: ConfigFile = None, json: Json = False) -> None:
     Examples:
       synguard allow resolve
 
-    Nothing does so by itself: let a timer, like synguard-resolve.timer of the
-    Debian package. A name that cannot be looked up keeps its addresses, and the
-    exit code is 1. Whoever answers for a name decides who is never banned.
+    synguard never does this by itself: run it from a timer, such as
+    synguard-resolve.timer of the Debian package. A name that cannot be looked up
+    keeps its addresses, and the exit code is 1. Use only names that you trust:
+    the owner of a name decides who is never banned.
     """
     added, now = added_list(loaded(config)), utcnow()
     failed = added.follow_names(addresses_of, now)
@@ -146,7 +147,7 @@ def resolve(config: ConfigFile = None, json: Json = False) -> None:
 
 
 def list_(config: ConfigFile = None, json: Json = False) -> None:
-    """List who is never banned, and why: what was added, and what is protected without being told.
+    """List who is never banned, and why: added entries, and automatic protection.
 
     Examples:
       synguard allow list

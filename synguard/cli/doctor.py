@@ -34,7 +34,7 @@ from synguard.status.model import PeerStatus, read_status
 
 
 def doctor(config: ConfigFile = None, json: Json = False) -> None:
-    """Check everything synguard needs on this host; report what is wrong and how to fix it.
+    """Check what synguard needs on this host; show what is wrong and how to fix it.
 
     Examples:
       synguard doctor

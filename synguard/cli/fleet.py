@@ -15,13 +15,13 @@ from synguard.units import format_duration
 
 
 def fleet(config: ConfigFile = None, json: Json = False) -> None:
-    """Show the peers: whether they answer, since when, what was received and sent, and the last error.
+    """Show each peer: if it answers, what was received and sent, the last error.
 
     Examples:
       synguard fleet
       synguard fleet --json | jq '.[] | select(.reachable == false)'
 
-    Exit code 1 where a peer does not answer, is not configured right, or no agent runs.
+    Exit code 1 if a peer does not answer or is misconfigured, or no agent runs.
     """
     settings = loaded(config)
     status = read_status(settings.runtime_dir)

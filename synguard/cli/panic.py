@@ -52,8 +52,8 @@ def panic(
 
     A running agent goes on in dry-run, and so does every agent that is started
     later, whatever config, options and "synguard enable" say, until
-    "synguard panic --over". One that does not follow is killed. Blackholes
-    upstream end too. SYN cookies and timestamps go back to your own values.
+    "synguard panic --over". An agent that does not react is killed. Blackholes
+    upstream end too. Sysctls that synguard changed get their old values back.
     """
     settings = config_or_defaults(config)
     order = PanicFile(settings.state_dir)

@@ -40,16 +40,16 @@ SHORTEST_S: Final = 0.2
 
 
 def top(
-    every: Annotated[str, typer.Option("--every", metavar="TIME", help="Look again so often.")] = "1s",
+    every: Annotated[str, typer.Option("--every", metavar="TIME", help="Refresh interval.")] = "1s",
     count: Annotated[
         int | None,
-        typer.Option("--count", metavar="N", min=0, help="Print so many snapshots instead; 0 until Ctrl-C."),
+        typer.Option("--count", metavar="N", min=0, help="Print N snapshots instead; 0: until Ctrl-C."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Bans in a snapshot; 0 for all.")] = 20,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Watch pressure on listeners, sources against their limits, bans and what they stop, live.
+    """Watch listeners, sources and bans live; ban and unban by key.
 
     Examples:
       synguard top                      live; ? shows the keys, q quits
@@ -57,11 +57,10 @@ def top(
       synguard top | less               in a pipe: one snapshot
       synguard top --json --count 60 | jq .flood.syn_pps
 
-    From the keyboard: sort, filter, pause, ban and unban, each change after a
-    yes and refused where the verbs refuse. Watching asks nothing of the agent:
-    it reads what the agent writes anyway, and the kernel at a bounded pace.
-    Without an agent it shows the kernel's bans and the half-open sockets.
-    NO_COLOR is honoured. Packets a second need two looks.
+    By key: sort, filter, pause, ban and unban. Each change asks first, and is
+    refused where "synguard ban" refuses. Watching costs the agent nothing.
+    Without an agent it shows the bans in the kernel and the half-open sockets.
+    Packets a second are known from the second refresh on. NO_COLOR is honoured.
     """
     every_s = parameter_types.duration(every)
     if every_s < SHORTEST_S:
