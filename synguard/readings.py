@@ -73,10 +73,11 @@ class SocketTable:
     remote_low: U64
     remote_port: U16
     recv_queue: U32
-    """Bytes unread; for ``LISTEN`` the connections waiting for ``accept()``; for one that has ended, 1 where this host
-    closed it without an answer, else 0."""
+    """Bytes unread; for ``LISTEN`` the connections waiting for ``accept()``; for ``SYN_RECV`` how often the SYN-ACK was
+    sent again; for one that has ended, 1 where this host closed it without an answer, else 0."""
     send_queue: U32
-    """Bytes unacknowledged; for ``LISTEN`` the backlog, ``min(backlog, somaxconn)``."""
+    """Bytes unacknowledged; for ``LISTEN`` the backlog, ``min(backlog, somaxconn)``; for ``SYN_RECV``
+    milliseconds until its timer runs out again."""
     cookie: U64
     """The kernel's name for the socket, never given twice while the host is up; 0 where it is not known."""
 

@@ -34,7 +34,7 @@ from synguard.policy.models import Config, Policy
 from synguard.status.builder import build_status
 from synguard.status.conditions import Code, Conditions
 from synguard.status.model import CapacityStatus, Status
-from synguard.status.publisher import Publisher, Reader
+from synguard.status.publisher import Publisher
 
 log: Final = logging.getLogger(__name__)
 
@@ -80,11 +80,6 @@ class Agent:
         """Who is told of each tick when all of it is done."""
         self._exceptions: frozenset[Network] = frozenset()
         self._ask_for_conditions()
-
-    @property
-    def readers(self) -> list[Reader]:
-        """Who is given each status as it is published."""
-        return self.publisher.readers
 
     @property
     def phase(self) -> Phase:
@@ -232,7 +227,7 @@ class Agent:
             last_reading_at=utc,
             policies=tuple(policy.name for policy in self._running.policies),
             countermeasures=parts.cookies.status(),
-            leaks=parts.effect.leaks,
+            leaks=parts.effect.leak_monitor.leaks,
             ceilings=tuple(
                 CapacityStatus(name=level.place, used=level.used, ceiling=level.ceiling, key=level.key)
                 for level in self._levels()
@@ -265,7 +260,7 @@ class Agent:
         ask(Code.CAPACITY_NEAR, lambda: {level.key: level.warning for level in self._levels()})
         ask(Code.MODE_CHANGE_FAILED, lambda: controller.problem)
         ask(Code.PANIC, lambda: controller.panic_story, fix=OVER)
-        ask(Code.LEAK, lambda: self._parts.effect.problems, fix="synguard doctor")
+        ask(Code.LEAK, lambda: self._parts.effect.leak_monitor.problems, fix="synguard doctor")
         ask(Code.SYN_COOKIES_FAILED, lambda: self._parts.cookies.problem)
         ask(Code.LEDGER_FAILED, lambda: self._parts.enforcement.writer.problem or self._journal.decisions.problem)
         ask(Code.RELOAD_REFUSED, lambda: self._running.problem, fix="synguard policy check")

@@ -190,7 +190,7 @@ def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Dispatcher]
     dispatcher = Dispatcher([Worker(service, sender) for service in services], config.state_dir)
     alert_policy = AlertPolicy(settings_of(settings), dispatcher.recall(), at=clock.monotonic(), utc=clock.utcnow())
     alerts = Alerts(alert_policy, dispatcher)
-    agent.readers.append(alerts.read)
+    agent.publisher.readers.append(alerts.read)
     agent.observers.append(alerts.look)
     agent.conditions.ask(Code.MESSAGES_FAILED, lambda: (alerts.problem, *dispatcher.problems))
     dispatcher.start()

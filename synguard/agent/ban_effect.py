@@ -20,7 +20,6 @@ from synguard.errors import PlaneError, SensorError
 from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.readings import Readings, SocketTable
-from synguard.status.model import LeakStatus
 
 log: Final = logging.getLogger(__name__)
 
@@ -34,19 +33,9 @@ class BanEffect:
     def __init__(self, ledger: Ledger, enforcement: Enforcement, sensors: HostSensors) -> None:
         self._enforcement = enforcement
         self._sensors = sensors
-        self._leaks = LeakMonitor(ledger.record_action, enforcement.plane.show_command, has_flowtables)
+        self.leak_monitor: Final = LeakMonitor(ledger.record_action, enforcement.plane.show_command, has_flowtables)
         self._cannot_destroy: set[str] = set()
         self._leftovers = Leftovers()
-
-    @property
-    def leaks(self) -> tuple[LeakStatus, ...]:
-        """Bans whose targets still arrive, for the status."""
-        return self._leaks.leaks
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """One sentence for each of the first leaks, and one for the rest."""
-        return self._leaks.problems
 
     def follow(self, readings: Readings, active_bans: ActiveBans, now: float, utc: datetime) -> None:
         """Free what bans made useless, and look whether banned targets still arrive."""
@@ -54,17 +43,21 @@ class BanEffect:
         if self._enforcement.bans and readings.half_open is not None:
             for namespace, table in readings.half_open.parts():
                 rows = blocked_rows(table, ban_filter, through)
-                self._leaks.observe(namespace, rows, "half-open", active_bans, now, utc)
+                self.leak_monitor.observe(namespace, rows, "half-open", active_bans, now, utc)
                 self._free(rows, namespace)
                 if not namespace:
-                    challenges, allowed = active_bans.challenge_bans, self._enforcement.allowed
-                    self._free(self._leftovers.of(table, challenges, allowed, now), namespace)
+                    self._free(self._left_over(table, readings, active_bans, now), namespace)
         if self._enforcement.bans and readings.connections is not None:
             for namespace, table in readings.connections.parts():
                 rows = blocked_rows(table, ban_filter, through)
-                self._leaks.observe(namespace, rows, "connections", active_bans, now, utc)
+                self.leak_monitor.observe(namespace, rows, "connections", active_bans, now, utc)
                 self._free(dead_connections(table, ban_filter, self._enforcement.allowed), namespace)
-        self._leaks.read(self._enforcement.outcome, self._enforcement.bans, now, utc)
+        self.leak_monitor.read(self._enforcement.outcome, self._enforcement.bans, now, utc)
+
+    def _left_over(self, table: SocketTable, readings: Readings, active_bans: ActiveBans, now: float) -> SocketTable:
+        counters = readings.counters.values if readings.counters is not None else {}
+        challenges, allowed = active_bans.challenge_bans, self._enforcement.allowed
+        return self._leftovers.of(table, readings.listeners, counters, challenges, allowed, now)
 
     def trim(self, readings: Readings, excess: Iterable[Excess], containers: Iterable[Network]) -> None:
         """Close what containers of this host hold beyond a limit; their other connections stay."""

@@ -5,7 +5,7 @@ Half-open ones are, since their SYN-ACKs will never be answered; connections are
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -17,10 +17,24 @@ from synguard.detector.ban_filter import BanFilter, by_key, within
 from synguard.detector.columns import halves
 from synguard.enforcer.socket_destroy import MAY_BE_DESTROYED
 from synguard.model import Ban
-from synguard.readings import SocketTable, TcpState
+from synguard.readings import Listener, SocketTable, TcpState
 
 UNANSWERED_S: Final = 3.0
-"""Two SYN-ACKs have gone unanswered by then: one was sent again after a second."""
+"""So long a half-open socket has been watched, at least, before it counts as left over."""
+LOOK_EVERY_S: Final = 1.0
+ANSWER_S: Final = 1.0
+"""Whoever is there has acknowledged a SYN-ACK by then."""
+LATE_S: Final = 0.2
+"""So late a timer of the kernel, and a reading after it, may be."""
+FIRST_TIMEOUT_S: Final = 1
+"""After which a SYN-ACK is sent again; each next time after twice as long (``TCP_TIMEOUT_INIT``)."""
+_MOST_RETRANSMITS: Final = 16
+_OVERFLOWS: Final = "ListenOverflows"
+_WATCHED: Final = np.dtype(
+    [("cookie", np.uint64), ("since", np.float64), ("first", np.uint32), ("last", np.uint32), ("due", np.float64)]
+)
+"""A socket since when it is watched, how often its SYN-ACK had been sent again then and at the latest look, and when it
+is due to be sent once more."""
 
 
 def blocked_rows(sockets: SocketTable, ban_filter: BanFilter, let_through: Iterable[Network]) -> SocketTable:
@@ -35,30 +49,84 @@ class Leftovers:
 
     While SYNs are challenged a listener keeps no new ones. These would take up the queue for another minute, speak
     against their target, and keep the incident open.
+
+    Clients that completed the handshake may wait in the same state: behind ``TCP_DEFER_ACCEPT`` until they send data,
+    and while the accept queue is full. The kernel does not say which. But the first are sent no SYN-ACK again, and the
+    second answer the next one once there is room. So those are left over whose SYN-ACK was sent again while they were
+    watched, with room in the accept queue all the time, and was not answered. Whoever answered none but the latest of
+    several SYN-ACKs, and waits behind ``TCP_DEFER_ACCEPT``, cannot be told from them. Source: ``reqsk_timer_handler``,
+    ``syn_ack_recalc`` and ``tcp_check_req`` in net/ipv4.
     """
 
     def __init__(self) -> None:
-        self._at = float("-inf")
-        self._cookies = np.empty(0, np.uint64)
+        self._looked_at = float("-inf")
+        self._watched = np.empty(0, _WATCHED)
+        """By cookie, ascending."""
+        self._full: set[int] = set()
+        """Ports whose accept queue was full since the last look."""
+        self._overflows = 0
+        self._overflown = False
+        """Whether one was since then, and it is not known which."""
 
     def of(
-        self, half_open: SocketTable, challenges: Collection[Ban], allowed: Iterable[Network], now: float
+        self,
+        half_open: SocketTable,
+        listeners: Iterable[Listener],
+        counters: Mapping[str, int],
+        challenges: Collection[Ban],
+        allowed: Iterable[Network],
+        now: float,
     ) -> SocketTable:
-        """Return those that were there at a look `UNANSWERED_S` ago already, each known by the kernel's name for it."""
+        """Return those that are left over, each known by the kernel's name for it; to be called with each reading."""
         if not challenges:
-            self._at, self._cookies = float("-inf"), self._cookies[:0]
+            self._looked_at, self._watched = float("-inf"), self._watched[:0]
             return half_open.head(0)
-        if now - self._at < UNANSWERED_S:
+        self._note_full(listeners, counters)
+        if now - self._looked_at < LOOK_EVERY_S:
             return half_open.head(0)
-        old = half_open.where(np.isin(half_open.cookie, self._cookies))
-        self._at, self._cookies = now, half_open.cookie[half_open.cookie != 0]
-        by_ports: dict[tuple[int, ...], list[Network]] = {}
-        for ban in challenges if len(old) else ():
-            by_ports.setdefault(ban.ports, []).append(ban.target)
-        left = np.zeros(len(old), np.bool_)
-        for ports, targets in by_ports.items():
-            left |= _inside(old, targets) & (np.isin(old.local_port, ports) if ports else True)
-        return old.where(left & ~_inside(old, allowed)) if len(old) else old
+        self._looked_at = now
+        rows = half_open.where((half_open.cookie != 0) & ~np.isin(half_open.local_port, list(self._full)))
+        rows = rows.where(np.argsort(rows.cookie))
+        if self._overflown:
+            self._watched = self._watched[:0]
+        self._full, self._overflown = set(), False
+        watched = self._watch(rows, now)
+        sent_s = (FIRST_TIMEOUT_S << np.minimum(rows.recv_queue, _MOST_RETRANSMITS)) - rows.send_queue / 1000
+        unanswered = (rows.recv_queue > watched["first"]) & (sent_s >= ANSWER_S)
+        return _of_targets(rows.where(unanswered & (now - watched["since"] >= UNANSWERED_S)), challenges, allowed)
+
+    def _watch(self, rows: SocketTable, now: float) -> npt.NDArray[np.void]:
+        """Return what is known of each row; of one that was sent no SYN-ACK though it was due, from now on only."""
+        watched = np.empty(len(rows), _WATCHED)
+        watched["cookie"], watched["since"], watched["first"] = rows.cookie, now, rows.recv_queue
+        watched["last"], watched["due"] = rows.recv_queue, now + rows.send_queue / 1000
+        if len(self._watched):
+            at = np.minimum(np.searchsorted(self._watched["cookie"], rows.cookie), len(self._watched) - 1)
+            earlier = self._watched[at]
+            known, again = earlier["cookie"] == rows.cookie, rows.recv_queue > earlier["last"]
+            known &= again | (now <= earlier["due"] + LATE_S)
+            for name, kept in (("since", known), ("first", known), ("due", known & ~again)):
+                watched[name][kept] = earlier[name][kept]
+        self._watched = watched
+        return watched
+
+    def _note_full(self, listeners: Iterable[Listener], counters: Mapping[str, int]) -> None:
+        full = {one.port for one in listeners if not one.namespace and one.accept_queue >= one.backlog}
+        overflows = counters.get(_OVERFLOWS, self._overflows)
+        self._overflown |= overflows != self._overflows and not full
+        self._overflows = overflows
+        self._full |= full
+
+
+def _of_targets(rows: SocketTable, bans: Collection[Ban], allowed: Iterable[Network]) -> SocketTable:
+    """Return the rows that one of the bans concerns, but for those of who is allowed."""
+    by_ports: dict[tuple[int, ...], list[Network]] = {}
+    for ban in bans if len(rows) else ():
+        by_ports.setdefault(ban.ports, []).append(ban.target)
+    concerned = np.zeros(len(rows), np.bool_)
+    for ports, targets in by_ports.items():
+        concerned |= _inside(rows, targets) & (np.isin(rows.local_port, ports) if ports else True)
+    return rows.where(concerned & ~_inside(rows, allowed)) if len(rows) else rows
 
 
 def dead_connections(sockets: SocketTable, ban_filter: BanFilter, allowed: Iterable[Network]) -> SocketTable:

@@ -240,7 +240,7 @@ def run_until_signalled(agent: Agent, clock: SystemClock, load: Loader, for_s: f
     """
     manager = ServiceManager.here()
     agent.observers.append(manager.tick)
-    agent.readers.append(manager.read)
+    agent.publisher.readers.append(manager.read)
 
     def stop(number: int, _frame: object) -> None:
         name = signal.Signals(number).name

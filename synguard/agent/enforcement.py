@@ -46,8 +46,8 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
 
     def __init__(self, ledger: Ledger, plane: Plane, reconciler: Reconciler, *, dry_run: bool) -> None:
         self._ledger = ledger
-        self._plane = plane
-        self._reconciler = reconciler
+        self.plane: Final = plane
+        self.reconciler: Final = reconciler
         self._dry_run = dry_run
         self.writer: Final = LedgerWriter(ledger)
         self._exceptions: tuple[frozenset[Network], frozenset[Network]] = (frozenset(), frozenset())
@@ -71,16 +71,6 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         """Why the plane does not hold what is wanted, one sentence; empty while it does."""
         self.disputed = ""
         """Why repairs are put off, one sentence; empty while they are not."""
-
-    @property
-    def plane(self) -> Plane:
-        """The plane that holds the bans."""
-        return self._plane
-
-    @property
-    def reconciler(self) -> Reconciler:
-        """What brings the plane to what is wanted."""
-        return self._reconciler
 
     @property
     def allowed(self) -> frozenset[Network]:
@@ -227,7 +217,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
 
     def _reconcile(self, now: float, utc: datetime) -> None:
         try:
-            outcome = self._reconciler.reconcile(
+            outcome = self.reconciler.reconcile(
                 self._desired,
                 utc,
                 latest=lambda: self._latest(utc),

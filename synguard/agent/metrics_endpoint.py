@@ -37,7 +37,7 @@ def measuring(agent: Agent, settings: Metrics, dispatcher: Dispatcher) -> Iterat
         agent.conditions.ask(Code.METRICS_FAILED, lambda: text)
         yield
         return
-    agent.readers.append(exposition.take)
+    agent.publisher.readers.append(exposition.take)
     agent.conditions.ask(Code.METRICS_FAILED, lambda: server.problem)
     server.start()
     log.info("metrics are at http://%s/metrics", server.name, extra=event("metrics", listen=server.name))

@@ -12,7 +12,6 @@ from typing import Final, Protocol, TypeVar
 
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_pace import SensorPace
-from synguard.agent.short_lived import Ended
 from synguard.agent.syn_sensor import ALERT_S, SynSensor, how_sampled
 from synguard.errors import SynguardError
 from synguard.logs import event
@@ -32,6 +31,7 @@ from synguard.readings import (
     SynSample,
     local_ports,
 )
+from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
 from synguard.status.model import SensorStatus
 
@@ -44,7 +44,7 @@ CPU_EVERY_S: Final = 0.25
 
 
 class SocketSensor(Protocol):
-    """What the agent needs of ``sensors.sockets.Sockets``."""
+    """What the agent needs of ``sensors.sockets.SocketTables`` and of ``EveryNamespace``."""
 
     @property
     def source(self) -> str:
@@ -79,7 +79,7 @@ class HostSensors:
     """Configured allow-list, and what is known from before → who may never be banned."""
     cpu: Callable[[float], CpuReading] | None = None
     """None where it is not read."""
-    ended: Ended | None = None
+    ended: EndedConnections | None = None
     monotonic: Callable[[], float] = time.monotonic
     """The clock that readings are stamped with."""
     glance: Glance | None = None

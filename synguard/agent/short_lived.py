@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from synguard.errors import SensorError
 from synguard.logs import event
 from synguard.readings import Readings, SocketTable, concatenated
+from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.port_mask import port_mask
 
 log: Final = logging.getLogger(__name__)
@@ -26,27 +27,10 @@ AGAIN_S: Final = 60.0
 """Pause after a kernel that does not tell."""
 
 
-class Ended(Protocol):
-    """What tells of connections as they end."""
-
-    @property
-    def running(self) -> bool:
-        """Whether it is listened to."""
-
-    def open(self) -> None:
-        """Begin to listen."""
-
-    def read(self) -> SocketTable:
-        """Return what has ended since the last read."""
-
-    def close(self) -> None:
-        """Stop listening."""
-
-
 class ShortLived:
     """Adds to readings what ended between two looks at the socket table."""
 
-    def __init__(self, ended: Ended | None) -> None:
+    def __init__(self, ended: EndedConnections | None) -> None:
         self._ended = ended
         self._until = float("-inf")
         self._not_before = float("-inf")

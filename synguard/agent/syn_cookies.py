@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from synguard.agent.borrowed_sysctl import BorrowedSysctl
@@ -53,20 +54,15 @@ class SynCookies:
         self, settings: Settings, notes: Callable[[str], SysctlNoteFile], record: Recorder, config: Config
     ) -> None:
         self._record = record
-        dry_run = config.mode is Mode.DRY_RUN
-        self._cookies = BorrowedSysctl(
-            settings,
-            notes(SYN_COOKIES),
-            lambda utc, text: self._tell(utc, ACTION, text),
-            "SYN cookies cannot be set for the incident",
-            dry_run=dry_run,
-        )
-        self._timestamps = BorrowedSysctl(
-            settings,
-            notes(TCP_TIMESTAMPS),
-            lambda utc, text: self._tell(utc, TIMESTAMPS_ACTION, text),
-            "challenged clients connect without window scale and SACK",
-            dry_run=dry_run,
+
+        def borrowed(name: str, action: str, failure: str) -> BorrowedSysctl:
+            dry_run = config.mode is Mode.DRY_RUN
+            tell = partial(self._tell, action)
+            return BorrowedSysctl(settings, notes(name), tell, failure, dry_run=dry_run)
+
+        self._cookies = borrowed(SYN_COOKIES, ACTION, "SYN cookies cannot be set for the incident")
+        self._timestamps = borrowed(
+            TCP_TIMESTAMPS, TIMESTAMPS_ACTION, "challenged clients connect without window scale and SACK"
         )
         self._need = CookieNeed(config.incident.calm_for)
         self._allowed = True
@@ -139,7 +135,7 @@ class SynCookies:
         note = "; ".join(story for story in stories if story)
         return replace(decision, incident=replace(incident, note=note))
 
-    def _tell(self, utc: datetime, kind: str, text: str) -> None:
+    def _tell(self, kind: str, utc: datetime, text: str) -> None:
         log.warning("%s", text, extra=event("cookies"))
         try:
             self._record(utc, kind, text)

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from synguard.errors import SensorError
 from synguard.logs import event
 from synguard.readings import SynSample
+from synguard.sensors.syn_counts import CountedSyns
 
 log: Final = logging.getLogger(__name__)
 
@@ -45,18 +46,10 @@ def how_sampled(syns: SynSensor, one_in: int) -> str:
     return "counting" if syns.counting and one_in == 1 else f"sampling 1 in {one_in}"
 
 
-class Counts(SynSensor, Protocol):
-    """Counts that may not be there."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is a program to ask."""
-
-
 class CountedOrSampled:
     """The counts of the challenge program while they can be had, sampled SYNs otherwise; never both at once."""
 
-    def __init__(self, sampler: SynSensor, counts: Counts) -> None:
+    def __init__(self, sampler: SynSensor, counts: CountedSyns) -> None:
         self._sampler, self._counts = sampler, counts
         self._count_again_at = float("-inf")
         self._told = ""

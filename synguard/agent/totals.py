@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from synguard.agent.enforcement import Enforcement
@@ -14,8 +15,7 @@ class Totals:
     """Adds up what ticks come to; counters only grow."""
 
     def __init__(self) -> None:
-        self._bans = self._incidents = self._repairs = self._packets = self._bytes = 0
-        self._answered = self._passed = self._limited = 0
+        self._counted: Counter[str] = Counter()
         self._incident = ""
         self._enforcement: Enforcement | None = None
         self._repairs_seen = 0
@@ -23,30 +23,21 @@ class Totals:
 
     def ticked(self, decision: Decision) -> None:
         """Take in one tick."""
-        self._bans += len(decision.bans)
+        self._counted["bans"] += len(decision.bans)
         if decision.incident is not None and decision.incident.id != self._incident:
             self._incident = decision.incident.id
-            self._incidents += 1
+            self._counted["incidents"] += 1
 
     def status(self, verdicts: Mapping[VerdictKind, int], enforcement: Enforcement) -> TotalsStatus:
         """Return the counts; ``enforcement`` may be another one than before, as after a change of mode."""
         if enforcement is not self._enforcement:
             self._enforcement, self._repairs_seen, self._hits = enforcement, 0, {}
-        self._repairs += enforcement.repairs - self._repairs_seen
+        self._counted["repairs"] += enforcement.repairs - self._repairs_seen
         self._repairs_seen = enforcement.repairs
         if enforcement.hits is not self._hits:
             self._add_hits(enforcement.hits, enforcement.bans)
-        return TotalsStatus(
-            bans=self._bans,
-            verdicts={kind: verdicts.get(kind, 0) for kind in VerdictKind},
-            incidents=self._incidents,
-            packets=self._packets,
-            bytes=self._bytes,
-            answered=self._answered,
-            passed=self._passed,
-            limited=self._limited,
-            repairs=self._repairs,
-        )
+        told = {kind: verdicts.get(kind, 0) for kind in VerdictKind}
+        return TotalsStatus.model_validate({"verdicts": told, **self._counted})
 
     def _add_hits(self, hits: Mapping[str, Hits], bans: Mapping[str, Ban]) -> None:
         """Add what is more than at the last look; a counter that fell began anew."""
@@ -58,12 +49,12 @@ class Totals:
             if now.packets < before.packets:
                 before = nothing
             packets, answered = now.packets - before.packets, max(now.answered - before.answered, 0)
-            self._packets += packets
-            self._bytes += max(now.bytes - before.bytes, 0)
-            self._answered += answered
-            self._passed += max(now.passed - before.passed, 0)
+            self._counted["packets"] += packets
+            self._counted["bytes"] += max(now.bytes - before.bytes, 0)
+            self._counted["answered"] += answered
+            self._counted["passed"] += max(now.passed - before.passed, 0)
             if ban_id in bans and bans[ban_id].action is Action.LIMIT:
-                self._limited += packets - answered
+                self._counted["limited"] += packets - answered
         self._hits = hits
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import typer
 
-from synguard.addresses import NetworkIndex, host_network
 from synguard.cli.context import opened_ledger, protected_here, utcnow, working_plane
-from synguard.cli.options import ConfigFile, Json, loaded
-from synguard.cli.policy import policies_in_effect
+from synguard.cli.options import ConfigFile, Json, loaded, policies_in_effect
 from synguard.doctor.challenge_checks import challenge_findings
 from synguard.doctor.coverage import read_coverage
 from synguard.doctor.coverage_table import coverage_shape, print_coverage
@@ -32,12 +29,12 @@ from synguard.policy.models import Config
 from synguard.policy.warnings import policy_warnings
 from synguard.readings import Listener, Protected
 from synguard.status.agent_commands import called, commands_for
-from synguard.status.freshness import agent_runs, is_stale
+from synguard.status.freshness import agent_runs, is_stale, running_status
 from synguard.status.model import PeerStatus, read_status
 
 
 def doctor(config: ConfigFile = None, json: Json = False) -> None:
-    """Check everything synguard needs on this host; report what is wrong and how to fix it.
+    """Check what synguard needs on this host; show what is wrong and how to fix it.
 
     Examples:
       synguard doctor
@@ -106,10 +103,10 @@ def _allow_list(config: Config) -> Iterator[Finding]:
 def _own_login(protected: Protected) -> Iterator[Finding]:
     """Yield that the address which the caller is logged in from is not protected, if so."""
     from synguard.operator.login import login_here, operator_address
+    from synguard.operator.preflight import unprotected
 
     operator = operator_address(login_here().ssh)
-    if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
-        reason = f"your own address {operator} is not protected: this host keeps no memory of your login"
+    if reason := unprotected(protected, operator):
         yield Finding("protected", Level.WARN, reason, f"synguard allow add {operator}")
 
 
@@ -146,10 +143,7 @@ def _held(config: Config, active_bans: dict[str, Ban], repairs: Sequence[ActionR
     except (PlaneError, NotPermittedError):  # told by the plane's own finding
         return
     yield from _ceiling(plane, actual.bans.values(), commands_for(config.runtime_dir).restart)
-    status = None
-    if agent_runs(config.runtime_dir):
-        with suppress(SynguardError):  # told by the agent's own finding
-            status = read_status(config.runtime_dir)
+    status = running_status(config.runtime_dir)
     enforces = status is not None and status.mode is Mode.ENFORCE
     yield from drift_findings(active_bans, actual, repairs, agent=enforces, now=utcnow())
 
@@ -169,11 +163,8 @@ def _ceiling(plane: Plane, bans: Iterable[KernelBan], restart: str) -> Iterator[
 
 def _peers(config: Config) -> tuple[PeerStatus, ...]:
     """Return the peers of a running agent; none where none runs, or its status cannot be read."""
-    with suppress(SynguardError):  # told by the agent's own finding
-        status = read_status(config.runtime_dir) if agent_runs(config.runtime_dir) else None
-        if status is not None and not is_stale(status, utcnow()):
-            return status.peers
-    return ()
+    status = running_status(config.runtime_dir)
+    return () if status is None or is_stale(status, utcnow()) else status.peers
 
 
 def _agent(config: Config) -> Finding:

@@ -13,22 +13,21 @@ from synguard.model import Mode
 from synguard.operator.flush import put_back_all
 from synguard.output.tables import print_json
 from synguard.policy.models import Config
-from synguard.status.freshness import agent_runs
-from synguard.status.model import read_status
+from synguard.status.freshness import agent_runs, running_status
 
 
 def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
     """Remove every rule, set and table of synguard from the kernel, and nothing else.
 
-    Sysctls that synguard changed for an incident go back to the value that was set before.
+    Sysctls that synguard changed for an incident get their old values back.
 
     Examples:
       synguard flush
       synguard flush --yes        in scripts
 
     Works without ledger and config. No ban is ended: a running agent, or the
-    next ban by hand, would put the standing bans back. To stop all of it for
-    good, synguard panic.
+    next ban by hand, puts the active bans back. To stop everything until you
+    say otherwise, use synguard panic.
     """
     from synguard.enforcer.flush import flush_kernel
 
@@ -40,7 +39,7 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     finally:  # whatever one of the two meets, the other is tried
         put_back_all(settings, put_back)
     running = bool(agent_runs(settings.runtime_dir))
-    told = read_status(settings.runtime_dir) if running else None
+    told = running_status(settings.runtime_dir)
     dry_run = told is not None and told.mode is Mode.DRY_RUN
     if json:
         print_json(

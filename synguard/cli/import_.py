@@ -23,7 +23,7 @@ from synguard.model import Ban, Scope
 from synguard.operator.allow import MOST, refuse_too_wide
 from synguard.operator.ban import BanRequest, Impact, assess, bans_for, read_host_context, unsafe
 from synguard.operator.importing.plan import ImportedBan, ImportPlan
-from synguard.operator.importing.tools import READERS
+from synguard.operator.importing.tools import READERS, read_tool
 from synguard.operator.panic import refuse_in_panic
 from synguard.output.tables import print_json
 from synguard.plain import listed, printable
@@ -68,16 +68,14 @@ def import_(
     touched. Bans of protected targets are left out. For ipset and nft, FILE is
     what "ipset save" and "nft list ruleset" print.
     """
-    read = READERS.get(tool)
-    if read is None:
+    if tool not in READERS:
         raise UsageError(f'"{printable(tool[:30])}" cannot be imported from: name one of {", ".join(READERS)}')
     for_s = None if lasts is None else parameter_types.duration(lasts)
     if for_s is not None and for_s > LONGEST_BAN_S:
         raise UsageError(f"--for {lasts} is longer than the kernel can count (24 days 20 hours): leave it out")
     settings = loaded(config)
     with many_objects():
-        plan = ImportPlan()
-        read(file, plan, utcnow().timestamp())
+        plan = read_tool(tool, file, utcnow().timestamp())
         if allow:
             for ban in plan.bans:
                 plan.allow.setdefault(ban.target, ban.reason.replace("#", " ")[:120])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from synguard.policy.models import Config
+    from synguard.policy.models import Config, Policy
 
 ConfigFile = Annotated[
     Path | None,
@@ -34,3 +34,15 @@ def loaded(config: Path | None) -> Config:
     from synguard.policy.load import load_config
 
     return load_config(config)
+
+
+def policies_in_effect(config: Path | None) -> tuple[Policy, ...]:
+    """Return the policies that the configuration names, in the order in which they are asked.
+
+    Raises:
+        ConfigError: The config or a policy has faults.
+    """
+    from synguard.policy.load import default_path, load_policies
+
+    source = config or default_path()
+    return load_policies(loaded(config), None if source is None else source.parent)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from synguard.cli.groups import group_of
-from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.cli.options import ConfigFile, Json, loaded, policies_in_effect
 from synguard.cli.policy_replay import replay
 from synguard.cli.policy_suggest import suggest
 from synguard.errors import ConfigError, SensorError, UsageError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from synguard.policy.models import Config, Policy
 
 _HELP = """\
-Check policy files before the agent reads them, see which limits apply, and try limits on recorded traffic.
+Check policy files, show which limits apply, try limits on recorded traffic.
 
 Examples:
   synguard policy check rules/web.toml /etc/synguard/mine.toml
@@ -79,7 +79,7 @@ def show(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Show the policies in effect with every value, and which of them judges which port.
+    """Show the policies in effect with every value, and their ports.
 
     Examples:
       synguard policy show
@@ -144,30 +144,18 @@ def allow_list_faults(config: Config) -> tuple[str, ...]:
     return tuple(faults)
 
 
-def policies_in_effect(config: Path | None) -> tuple[Policy, ...]:
-    """Return the policies that the configuration names, in the order in which they are asked.
-
-    Raises:
-        ConfigError: The config or a policy has faults.
-    """
-    from synguard.policy.load import default_path, load_policies
-
-    source = config or default_path()
-    return load_policies(loaded(config), None if source is None else source.parent)
-
-
 def example(
     allow_list: Annotated[
         bool, typer.Option("--allow-list", help="Print an example of an allow-list file instead.")
     ] = False,
 ) -> None:
-    """Print an example config: every key with what it is, its bounds, and its default, commented out.
+    """Print an example config: every key explained, with its default.
 
     Examples:
       synguard policy example > synguard.toml
       synguard policy example --allow-list > allow.txt
 
-    As it is printed it changes nothing: all defaults, dry-run.
+    Every key is commented out: used as it is, it changes nothing.
     """
     name = "allow.txt.example" if allow_list else "synguard.toml"
     print(shipped("synguard").joinpath("share", "config", name).read_text(encoding="utf-8"), end="")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
 from synguard.errors import UsageError
-from synguard.units import format_duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,16 +37,6 @@ def moments(recording: Recording, what: str) -> Iterator[Moment]:
         raise UsageError(f"{recording.path} holds no tick: let synguard run --record go on for a while")
 
 
-@contextmanager
-def timed(seconds_of: list[float]) -> Iterator[None]:
-    """Tell on stderr how many times faster than real time ``seconds_of`` (filled meanwhile) went by."""
-    began = time.perf_counter()
-    yield
-    took, recorded = max(time.perf_counter() - began, 1e-9), sum(seconds_of)
-    pace = f"{recorded / took:,.0f} times real speed"
-    typer.echo(f"{format_duration(recorded)} played in {format_duration(took)}: {pace}", err=True)
-
-
 def allowed(config: Config) -> dict[Network, str]:
     """Return whom the configuration allows, beside those that a recording names.
 
@@ -76,15 +62,14 @@ def replaying(config: Path | None, packs: list[str] | None) -> tuple[Config, Any
     Raises:
         ConfigError: The config or a policy has faults.
     """
-    from synguard.cli.options import loaded
-    from synguard.policy.load import default_path, load_policies
+    from synguard.cli.options import loaded, policies_in_effect
+    from synguard.policy.load import load_policies
 
     settings = loaded(config)
-    if packs:
-        settings = settings.model_copy(update={"policies": tuple(packs)})
-        return settings, load_policies(settings)
-    source = config or default_path()
-    return settings, load_policies(settings, None if source is None else source.parent)
+    if not packs:
+        return settings, policies_in_effect(config)
+    settings = settings.model_copy(update={"policies": tuple(packs)})
+    return settings, load_policies(settings)
 
 
 def _bar(what: str, total: int) -> Any:

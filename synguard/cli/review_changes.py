@@ -33,27 +33,18 @@ class Changes:
     made_permanent: list[Ban] = field(default_factory=list)
 
     def take(self, ban: Ban, advice: Advice) -> None:
-        """Take in what is suggested for a ban."""
+        """Take in what is suggested for a ban; one that can be forged, or has no end, is not made permanent."""
         if advice.step is AdvisedStep.EXTEND:
             self.extend(ban, advice.by_s)
         elif advice.step is AdvisedStep.RELEASE:
-            self.release(ban)
-        elif advice.step is AdvisedStep.PERMANENT:
-            self.make_permanent(ban)
+            self.released.append(ban)
+        elif advice.step is AdvisedStep.PERMANENT and ban.expires_at is not None and not can_be_forged(ban):
+            self.made_permanent.append(ban)
 
     def extend(self, ban: Ban, by_s: float) -> None:
         """Let it last longer; one without end is left as it is."""
         if ban.expires_at is not None:
             self.extended.append((ban, by_s))
-
-    def release(self, ban: Ban) -> None:
-        """Let it go."""
-        self.released.append(ban)
-
-    def make_permanent(self, ban: Ban) -> None:
-        """Let it have no end; one that can be forged, or has none, is left as it is."""
-        if ban.expires_at is not None and not can_be_forged(ban):
-            self.made_permanent.append(ban)
 
     @property
     def count(self) -> int:

@@ -20,8 +20,7 @@ from synguard.policy.models import Config
 from synguard.readings import TcpState
 from synguard.report.advice import Advice, Around, advise
 from synguard.report.review import Candidate, Traces, candidates, evidence_now, grown_between
-from synguard.status.freshness import agent_runs
-from synguard.status.model import read_status
+from synguard.status.freshness import agent_runs, running_status
 
 _MEMORY: Final = timedelta(days=30)
 _BETWEEN_READS_S: Final = 1.0
@@ -85,7 +84,7 @@ def _traces(ledger: Ledger, config: Config) -> Traces:
         if hits:
             ledger.record_hits(hits, utcnow())
     half_open = {format_network(target): count for target, count in _half_open(active_bans).items()}
-    return Traces(grown, half_open, _evidence(config) if running else {})
+    return Traces(grown, half_open, evidence_now(running_status(config.runtime_dir)))
 
 
 def _half_open(active_bans: Iterable[Ban]) -> dict[Network, int]:
@@ -100,19 +99,8 @@ def _half_open(active_bans: Iterable[Ban]) -> dict[Network, int]:
         sensor.close()
 
 
-def _evidence(config: Config) -> dict[str, str]:
-    """Return target → evidence of those whom the running agent sees over a limit now."""
-    try:
-        return evidence_now(read_status(config.runtime_dir))
-    except SynguardError:
-        return {}
-
-
 def _around(active_bans: list[Ban], config: Config) -> Around:
-    try:
-        status = read_status(config.runtime_dir)
-    except SynguardError:
-        status = None
+    status = running_status(config.runtime_dir)
     try:
         times = {policy.name: policy.bans for policy in load_policies(config)}
     except ConfigError:  # a review must not need good policies; the usual times are assumed

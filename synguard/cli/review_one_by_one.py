@@ -16,7 +16,6 @@ from synguard.policy.models import Config
 from synguard.report.advice import Advice, AdvisedStep, can_be_forged
 from synguard.report.review import Candidate
 from synguard.report.review_table import candidate_line
-from synguard.units import format_duration
 
 BY_HAND_S: Final = 3600.0
 """How much longer ``e`` lets a ban last where no extension is suggested."""
@@ -75,18 +74,19 @@ def _answers(found: Sequence[Candidate], advised: Sequence[Advice]) -> list[Advi
     chosen: list[Advice] = []
     while len(chosen) < len(found):
         one, advice = found[len(chosen)], advised[len(chosen)]
-        _show(one, advice, len(chosen) + 1, len(found))
+        _say(f"{len(chosen) + 1}/{len(found)} {candidate_line(one, utcnow())}")
+        _say(f"  suggested: {advice}")
         answer = _answer(one.record.ban)
         if answer == "a":
             print("  all others as suggested")
             chosen += advised[len(chosen) :]
         elif answer == "q":
-            chosen += [_keep()] * (len(found) - len(chosen))
+            chosen += [Advice(AdvisedStep.KEEP, "")] * (len(found) - len(chosen))
         elif answer == "b":
             del chosen[-1:]
         else:
             chosen.append(_as_answered(answer, advice))
-            print(f"  {_said(chosen[-1])}")
+            print(f"  {chosen[-1].what}")
     return chosen
 
 
@@ -109,20 +109,7 @@ def _as_answered(answer: str, advice: Advice) -> Advice:
     return Advice(step, "", (advice.by_s or BY_HAND_S) if step is AdvisedStep.EXTEND else 0.0)
 
 
-def _keep() -> Advice:
-    return Advice(AdvisedStep.KEEP, "")
-
-
-def _show(one: Candidate, advice: Advice, number: int, of: int) -> None:
-    _say(f"{number}/{of} {candidate_line(one, utcnow())}")
-    _say(f"  suggested: {advice}")
-
-
 def _say(text: str) -> None:
     """Print a sentence, broken between words where the terminal ends."""
     width = min(terminal_width(), 120)
     print("\n".join(textwrap.wrap(printable(text), width, subsequent_indent="    ", break_on_hyphens=False)))
-
-
-def _said(advice: Advice) -> str:
-    return f"extend by {format_duration(advice.by_s)}" if advice.step is AdvisedStep.EXTEND else str(advice.step)

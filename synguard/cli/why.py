@@ -11,8 +11,7 @@ import typer
 from synguard.addresses import Network, overlaps, parse_network
 from synguard.cli import parameter_types
 from synguard.cli.context import opened_ledger, protected_here, utcnow, working_plane
-from synguard.cli.options import ConfigFile, Json, loaded
-from synguard.cli.policy import policies_in_effect
+from synguard.cli.options import ConfigFile, Json, loaded, policies_in_effect
 from synguard.errors import SynguardError
 from synguard.operator.ban import BanRequest, assess, read_host_context
 from synguard.output.tables import print_json, printable
@@ -32,8 +31,7 @@ def why(
       synguard why 203.0.113.7
       synguard why 2001:db8:7::/48 --json
 
-    An address that was never seen over a limit is said to be unknown, with the
-    limits that would apply to it.
+    For an address that was never over a limit, it shows the limits that apply.
     """
     known = _known(parameter_types.network(address), config)
     now = utcnow()

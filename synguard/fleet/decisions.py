@@ -13,10 +13,9 @@ import json
 import math
 import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from ipaddress import IPv6Network, ip_network
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -27,11 +26,13 @@ from synguard.fleet.durations import parse_go_duration
 from synguard.memory import many_objects
 from synguard.plain import clipped, printable
 
-SCOPES: Final = frozenset({"Ip", "Range"})
-LOWER_SCOPES: Final = frozenset(map(str.lower, SCOPES))
+SCOPES: Final = frozenset({"ip", "range"})
+"""In lower case: CrowdSec streams ``Ip`` and ``Range``."""
 _LISTS: Final = ("deleted", "new")
 _URL: Final = "is this its URL?"
-_WORDS: Final = itemgetter("value", "scope", "type", "duration", "scenario", "origin")
+_OWN: Final = itemgetter("value", "duration")
+_SHARED: Final = itemgetter("scope", "type", "scenario", "origin")
+"""Words that thousands of decisions have in common."""
 LONGEST_WORD: Final = 120
 """Characters that are kept of a scenario or an origin."""
 LONGEST_S: Final = 366 * 86400.0
@@ -45,10 +46,10 @@ class CrowdSecDecision(NamedTuple):
     """As ``format_network`` writes it: ``192.0.2.7``, ``2001:db8::/64``."""
     kind: str
     """``ban``, ``captcha`` or another type of CrowdSec's."""
+    reason: str
+    """Its scenario and its origin: ``crowdsecurity/ssh-bf (CrowdSec, origin CAPI)``."""
     ends_at: int
     """UTC seconds since 1970, rounded up; 0 where it is over."""
-    scenario: str
-    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def parse_stream(data: bytes, now: datetime, embedding: Iterable[IPv6Network] = 
         FleetError: The answer as a whole is not one of this interface.
     """
     try:
-        answer = json.loads(data.decode())
+        answer = json.loads(data.decode(), object_hook=_reader(now.timestamp(), embedding))
         if not isinstance(answer, dict):
             raise ValueError("no object")
         lists = [[] if answer.get(name) is None else answer[name] for name in _LISTS]
@@ -83,33 +84,43 @@ def parse_stream(data: bytes, now: datetime, embedding: Iterable[IPv6Network] = 
             raise ValueError("no list")
     except (ValueError, RecursionError) as error:
         raise FleetError(f"the answer of the CrowdSec local API is not a list of decisions: {_URL}") from error
-    unusable: Counter[str] = Counter()
-    deleted, new = (_decisions(one, now.timestamp(), unusable, embedding) for one in lists)
+    deleted, new = ([one for one in some if isinstance(one, CrowdSecDecision)] for some in lists)
     usable = tuple(one for one in new if one.ends_at)
+    unusable = Counter(_fault(one) for some in lists for one in some if not isinstance(one, CrowdSecDecision))
     return StreamAnswer(frozenset((one.target, one.kind) for one in deleted), usable, dict(unusable))
 
 
-def _decisions(
-    items: Iterable[Any], now_s: float, unusable: Counter[str], embedding: Iterable[IPv6Network]
-) -> list[CrowdSecDecision]:
-    """Return the decisions that make sense, and count the others."""
-    found: list[CrowdSecDecision] = []
-    for item in items:
+def _reader(now_s: float, embedding: Iterable[IPv6Network]) -> Callable[[dict[str, Any]], object]:
+    """Return what makes a decision of each object at once: tens of thousands of objects that wait are dearer to read.
+
+    One with a fault becomes the fault, and what has other fields stays as it is.
+    """
+    read: dict[tuple[str, ...], tuple[str, str]] = {}
+
+    def decision(item: dict[str, Any]) -> object:
         try:
-            value, scope, kind, duration, scenario, origin = _WORDS(item)
-            if scope not in SCOPES and scope.lower() not in LOWER_SCOPES:
-                raise _UnusableError(f"scope {clipped(printable(scope), 20)} is not Ip or Range")
+            value, duration = _OWN(item)
+            shared = _SHARED(item)
+            if shared not in read:
+                read[shared] = _kind_and_reason(*shared)
             target = _target(value.strip(), embedding)
             seconds = parse_go_duration(duration)
             ends_at = math.ceil(now_s + min(seconds, LONGEST_S)) if seconds > 0 else 0
-            found.append(CrowdSecDecision(target, _word(kind).lower(), ends_at, _word(scenario), _word(origin)))
+            return CrowdSecDecision(target, *read[shared], ends_at)
         except _UnusableError as error:
-            unusable[str(error)] += 1
+            return error
         except ValueError:
-            unusable["the duration cannot be read"] += 1
+            return _UnusableError("the duration cannot be read")
         except (LookupError, TypeError, AttributeError):
-            unusable["a field is missing or not text" if isinstance(item, dict) else "not an object"] += 1
-    return found
+            return item
+
+    return decision
+
+
+def _fault(item: object) -> str:
+    if isinstance(item, _UnusableError):
+        return str(item)
+    return "a field is missing or not text" if isinstance(item, dict) else "not an object"
 
 
 class _UnusableError(Exception):
@@ -131,6 +142,11 @@ def _target(text: str, embedding: Iterable[IPv6Network]) -> str:
     return text
 
 
-@lru_cache(maxsize=1024)
+def _kind_and_reason(scope: str, kind: str, scenario: str, origin: str) -> tuple[str, str]:
+    if scope.lower() not in SCOPES:
+        raise _UnusableError(f"scope {clipped(printable(scope), 20)} is not Ip or Range")
+    return _word(kind).lower(), f"{_word(scenario)} (CrowdSec, origin {_word(origin)})"
+
+
 def _word(text: str) -> str:
     return clipped(printable(text), LONGEST_WORD)

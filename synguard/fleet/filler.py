@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +18,9 @@ from synguard.enforcer.iptables import set_filling
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Delta
 from synguard.errors import NotPermittedError, PlaneError
-from synguard.ledger.arrivals import ActiveRow, Arrival
+from synguard.ledger.arrivals import ActiveRow, Arrival, Arrivals
 from synguard.memory import in_parts
-from synguard.model import Action, Ban, Origin, Scope
-from synguard.network_words import network_of_word
+from synguard.model import Origin
 
 AT_ONCE: Final = 10_000
 """Bans that are brought while the lock is held: the agent waits for it no longer than a tenth of a second."""
@@ -68,19 +67,5 @@ class PlaneFiller:
         from synguard.enforcer.nftables.plane import NftablesPlane  # 13 MB that ipsets do without
 
         now = self._utcnow()
-        change = Delta(add=tuple(_ban(one, now) for one in bans))
+        change = Delta(add=tuple(Arrivals(Origin.CROWDSEC, "", now, bans).as_bans()))
         return lambda: NftablesPlane(self._utcnow, self._ceiling).apply(change)
-
-
-def _ban(one: Arrival, now: datetime) -> Ban:
-    return Ban(
-        id=one.id,
-        target=network_of_word(one.target),
-        scope=Scope.ALL,
-        action=Action.DROP,
-        origin=Origin.CROWDSEC,
-        policy="",
-        reason="",
-        created_at=now,
-        expires_at=datetime.fromtimestamp(one.expires_at, UTC),
-    )

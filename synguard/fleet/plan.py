@@ -127,11 +127,6 @@ def _bans(decisions: Collection[CrowdSecDecision]) -> tuple[Arrival, ...]:
     chance = secrets.token_hex(_ID_BYTES * len(decisions))
     width = 2 * _ID_BYTES
     return tuple(
-        Arrival(
-            f"c{chance[width * number : width * number + width]}",
-            target,
-            ends_at,
-            f"{scenario} (CrowdSec, origin {origin})",
-        )
-        for number, (target, _, ends_at, scenario, origin) in enumerate(decisions)
+        Arrival(f"c{chance[width * number : width * number + width]}", target, ends_at, reason)
+        for number, (target, _, reason, ends_at) in enumerate(decisions)
     )

@@ -121,7 +121,11 @@ def insert(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 def replace_open(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """End the open bans whose place these rows of ``BAN_COLUMNS`` take, as of the moment that each begins."""
-    db.executemany(_REPLACE, [(row[_CREATED_AT], "replaced", *_key(row)) for row in rows])
+    replacing = [(row[_CREATED_AT], "replaced", *_key(row)) for row in rows]
+    if len(replacing) > _MANY:
+        is_open = set(db.execute(_READ_OPEN).fetchall())
+        replacing = [one for one in replacing if one[2:] in is_open]
+    db.executemany(_REPLACE, replacing)
 
 
 def open_ids(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:

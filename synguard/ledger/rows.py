@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from synguard.addresses import Network, compact_network, format_network
+from synguard.addresses import Network, compact_network, format_network, numbers_of
 from synguard.ledger.records import BanRecord, ListedBan, VerdictRecord
 from synguard.model import (
     Action,
@@ -87,9 +87,8 @@ def _maybe_time(value: int | None) -> datetime | None:
 
 def network_columns(network: Network) -> tuple[int, int, bytes, bytes]:
     """Return version, prefix length, first and last address as bytes that sort as addresses do."""
-    version, prefixlen = network.version, network.prefixlen
+    version, first, prefixlen = numbers_of(network)
     size = 4 if version == 4 else 16
-    first = int(network.network_address)
     last = first | ((1 << (size * 8 - prefixlen)) - 1)  # broadcast_address costs five times as much
     return version, prefixlen, first.to_bytes(size, "big"), last.to_bytes(size, "big")
 

@@ -14,10 +14,9 @@ from typing import Final
 
 from synguard.model import Incident
 from synguard.notify import template
-from synguard.notify.attack import Attack, began, carried_over
+from synguard.notify.attack import Attack, AttackSize, began, carried_over
 from synguard.notify.message import About, AttackFigures, Message
 from synguard.notify.rate_limit import WINDOW_S, RateLimit
-from synguard.notify.size import AttackSize
 
 GATHER_S: Final = 2.0
 """A start is told this long after it, so that it can say what was done and whether clients are served."""
@@ -154,7 +153,7 @@ class AlertPolicy:
             self._attack = replace(attack.told_now(seen.at), digest_at=seen.at + self._settings.digest_s)
             self._told_sizes.append((seen.at, attack.size))
             self._rate_limit.set_aside = True
-            return template.start(self._settings.host, self._figures(attack, seen), self._more(seen))
+            return template.start(self._settings.host, attack.figures(seen.dry_run), self._more(seen))
         if self._is_over(attack, seen):
             self._attack, self._untold = None, self._untold + 1
         return None
@@ -173,7 +172,7 @@ class AlertPolicy:
             return None
         self._attack = attack.told_now(seen.at)
         self._told_sizes.append((seen.at, attack.size))
-        return template.grown(self._settings.host, self._figures(attack, seen), self._more(seen), larger=larger)
+        return template.grown(self._settings.host, attack.figures(seen.dry_run), self._more(seen), larger=larger)
 
     def _digest(self, attack: Attack, seen: Seen) -> Message | None:
         if seen.at < attack.digest_at or attack.over_since is not None or About.DIGEST not in self._settings.abouts:
@@ -181,15 +180,12 @@ class AlertPolicy:
         self._attack = replace(attack, digest_at=seen.at + self._settings.digest_s)
         if not self._rate_limit.may(seen.at):
             return None
-        return template.digest(self._settings.host, self._figures(attack, seen), self._more(seen))
+        return template.digest(self._settings.host, attack.figures(seen.dry_run), self._more(seen))
 
     def _end(self, attack: Attack, seen: Seen) -> Message:
         self._attack = None
         self._rate_limit.set_aside = False
-        return template.end(self._settings.host, self._figures(attack, seen), self._more(seen))
-
-    def _figures(self, attack: Attack, seen: Seen) -> AttackFigures:
-        return attack.figures(seen.dry_run)
+        return template.end(self._settings.host, attack.figures(seen.dry_run), self._more(seen))
 
     def _more(self, seen: Seen) -> template.More:
         """Return what else goes into a message of an attack; states that it tells are told by it."""

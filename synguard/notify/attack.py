@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from synguard.model import Incident
 from synguard.notify.message import AttackFigures
-from synguard.notify.size import NO_SIZE, AttackSize, size_of
 
 MOST_PORTS: Final = 8
+
+
+GROWTH: Final = 10.0
+"""How many times as large as what was told an attack must be to be told again, and to use the room kept for that."""
+LEAST: Final = 32.0
+"""An attack that was smaller counts as one of so many SYNs a second, half-open sockets, connections."""
+
+
+class AttackSize(NamedTuple):
+    """Peaks of an attack; what is not known is infinite. A cheap attack must not hide one of another order."""
+
+    syn_pps: float = 0.0
+    half_open: float = 0.0
+    connections: float = 0.0
+
+    def dwarfs(self, other: AttackSize) -> bool:
+        """Return whether this is of another order than ``other`` by any measure."""
+        return any(mine >= GROWTH * max(theirs, LEAST) for mine, theirs in zip(self, other, strict=True))
+
+
+_NOTHING: Final = AttackSize()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +47,7 @@ class Attack:
     """When it was first seen, monotonic."""
     digest_at: float = 0.0
     """When the next digest is due, monotonic."""
-    told_size: AttackSize = NO_SIZE
+    told_size: AttackSize = _NOTHING
     """How large it was when it was last told."""
     told_ports: tuple[str, ...] = ()
     """Where it was then."""
@@ -37,8 +57,11 @@ class Attack:
     @property
     def size(self) -> AttackSize:
         """How large it is so far."""
-        before = AttackSize(self.before.peak_syn_pps, self.before.peak_half_open)
-        return before if self.current is None else before.joined(size_of(self.current))
+        before, current = AttackSize(self.before.peak_syn_pps, self.before.peak_half_open), self.current
+        if current is None:
+            return before
+        now = AttackSize(current.peak_syn_pps, current.peak_half_open, current.peak_connections)
+        return AttackSize(*map(max, before, now))
 
     @property
     def elsewhere(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -120,6 +120,17 @@ def read_host_context(protected: Protected, active_bans: Iterable[Ban]) -> tuple
 
 def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
     """Return what each target of the order would hit, and why it may not, if so."""
+    return tuple(of_each(order.targets, eventful(order, around)))
+
+
+def of_each(targets: Iterable[Network], impacts: Iterable[Impact]) -> Iterator[Impact]:
+    """Yield the impact of each target, also where there is nothing to tell of it."""
+    of = {one.target: one for one in impacts}
+    return (of.get(target) or Impact(target) for target in targets)
+
+
+def eventful(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
+    """Return the same of those targets alone of which there is something to tell, in their order."""
     targets = Targets(order.targets)
     own = by_target(targets, dict.fromkeys((*around.own, *LOOPBACK)), lambda one: one)
     parties = dict(around.protected.networks)
@@ -127,7 +138,8 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
         parties |= {one: f"container of this host, {why}" for one, why in around.protected.never_cut_off.items()}
     protected = dict(by_target(targets, parties.items(), lambda one: one[0]))
     of = around.protected.embedding
-    inner: dict[Network, Network] = {one: target for target in order.targets if (one := embedded(target, of))}
+    translated = dict.fromkeys(target for one in of for target in targets.overlapping(one))
+    inner: dict[Network, Network] = {one: target for target in translated if (one := embedded(target, of))}
     for within, found in by_target(Targets(inner), parties.items(), lambda one: one[0]).items():
         protected[inner[within]] = [*protected.get(inner[within], ()), *found]
     active_bans = by_target(targets, around.active_bans, lambda one: one.target)
@@ -135,6 +147,7 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
     here = around.operator and host_network(around.operator)
     operator = {target for target in targets.overlapping(here) if covers(target, here)} if here else set()
     known = own.keys() | protected.keys() | active_bans.keys() | tcp.keys() | udp.keys() | operator
+    known |= set() if order.action.challenges else set(targets.too_wide(of))
     return tuple(
         _impact(
             target,
@@ -147,9 +160,8 @@ def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
             order.action,
             of,
         )
-        if order.action.challenges or target in known
-        else Impact(target, refusals=tuple(too_wide(target, of)))
-        for target in order.targets
+        for target in (order.targets if known else ())
+        if target in known
     )
 
 
@@ -230,12 +242,10 @@ def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
     lines = [connections_of(impact, order), *link_local(impact.target)]
     protected = list(impact.protected.items())
     lines += [f"  protected: {format_network(party)} ({why})" for party, why in protected[:5]]
-    if len(protected) > 5:
-        lines.append(f"  protected: {len(protected) - 5} more")
+    lines += [f"  protected: {len(protected) - 5} more"] if len(protected) > 5 else []
     lines += [f"  already banned: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
-    if len(impact.overlapping) > 5:
-        lines.append(f"  already banned: {len(impact.overlapping) - 5} more bans, see synguard bans")
-    return lines
+    more = len(impact.overlapping) - 5
+    return [*lines, f"  already banned: {more} more bans, see synguard bans"] if more > 0 else lines
 
 
 def connections_of(impact: Impact, order: BanRequest) -> str:

@@ -77,11 +77,49 @@ def boot_id() -> str:
         return "unknown"
 
 
-class EnablementFile:
-    """The order on disk: there is one, or none."""
+class OrderFile:
+    """An order on disk: there is one, or none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path: Final = path
+
+    def write(self, order: BaseModel) -> None:
+        """Keep the order; it is on disk, whole, when this returns.
+
+        Raises:
+            LedgerDeniedError: This user may not.
+            LedgerError: The disk does not take it; what was ordered before stands.
+        """
+        try:
+            replace_private(self.path, order.model_dump_json(), sync=True)
+        except PermissionError as error:
+            raise LedgerDeniedError(f"{self.path} may not be written: run as root") from error
+        except OSError as error:
+            raise LedgerError(f"{self.path} cannot be written: {error.strerror}") from error
+
+    def remove(self) -> bool:
+        """Take the order back; return whether there was one.
+
+        Raises:
+            LedgerDeniedError: This user may not.
+            LedgerError: The file cannot be removed.
+        """
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        except PermissionError as error:
+            raise LedgerDeniedError(f"{self.path} may not be removed: run as root") from error
+        except OSError as error:
+            raise LedgerError(f"{self.path} cannot be removed: {error.strerror}; remove it by hand") from error
+        return True
+
+
+class EnablementFile(OrderFile):
+    """What ``synguard enable`` ordered, in a state directory."""
 
     def __init__(self, state_dir: Path) -> None:
-        self.path: Final = state_dir / FILE
+        super().__init__(state_dir / FILE)
 
     def stamp(self) -> tuple[int, int] | None:
         """Return what changes whenever the file does; None where there is none."""
@@ -107,27 +145,3 @@ class EnablementFile:
                 f"what synguard enable ordered cannot be read from {self.path} ({detail}): the config's mode holds; "
                 "say synguard enable again, or synguard enable --off"
             ) from error
-
-    def write(self, order: Enablement) -> None:
-        """Keep the order; it is on disk, whole, when this returns.
-
-        Raises:
-            LedgerError: The disk does not take it; what was ordered before stands.
-        """
-        try:
-            replace_private(self.path, order.model_dump_json(), sync=True)
-        except OSError as error:
-            raise LedgerError(f"{self.path} cannot be written: {error.strerror}") from error
-
-    def remove(self) -> None:
-        """Take the order back.
-
-        Raises:
-            LedgerError: The file could not be removed.
-        """
-        try:
-            self.path.unlink(missing_ok=True)
-        except PermissionError as error:
-            raise LedgerDeniedError(f"{self.path} may not be removed: run as root") from error
-        except OSError as error:
-            raise LedgerError(f"{self.path} cannot be removed: {error.strerror}; remove it by hand") from error

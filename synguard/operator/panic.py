@@ -13,9 +13,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from synguard.errors import LedgerError, NotPermittedError, RefusedError
-from synguard.operator.enablement import MOST_BYTES, Login
-from synguard.private import read_private, replace_private
+from synguard.errors import NotPermittedError, RefusedError
+from synguard.operator.enablement import MOST_BYTES, Login, OrderFile
+from synguard.private import read_private
 
 FILE: Final = "panic.json"
 """Its name in the state directory."""
@@ -40,11 +40,11 @@ class Panic(BaseModel):
         return f"enforcement stopped by synguard panic since {when}{who}, whatever the config says; end it: {OVER}"
 
 
-class PanicFile:
-    """The order on disk: there is one, or none."""
+class PanicFile(OrderFile):
+    """What ``synguard panic`` ordered, in a state directory."""
 
     def __init__(self, state_dir: Path) -> None:
-        self.path: Final = state_dir / FILE
+        super().__init__(state_dir / FILE)
 
     def read(self) -> Panic | None:
         """Return the order, or None where there is none; what cannot be read is an order of unknown time.
@@ -72,37 +72,6 @@ class PanicFile:
             self.path.lstat()
         except PermissionError as error:
             raise NotPermittedError(f"{self.path.parent} may not be read by this user: run as root") from error
-
-    def write(self, order: Panic) -> None:
-        """Keep the order; it is on disk when this returns.
-
-        Raises:
-            NotPermittedError: This user may not.
-            LedgerError: The disk does not take it.
-        """
-        try:
-            replace_private(self.path, order.model_dump_json(), sync=True)
-        except PermissionError as error:
-            raise NotPermittedError(f"{self.path} may not be written: run as root") from error
-        except OSError as error:
-            raise LedgerError(f"{self.path} cannot be written: {error.strerror}") from error
-
-    def remove(self) -> bool:
-        """End it; return whether there was one.
-
-        Raises:
-            NotPermittedError: This user may not.
-            LedgerError: The file cannot be removed.
-        """
-        try:
-            self.path.unlink()
-        except FileNotFoundError:
-            return False
-        except PermissionError as error:
-            raise NotPermittedError(f"{self.path} may not be removed: run as root") from error
-        except OSError as error:
-            raise LedgerError(f"{self.path} cannot be removed: {error.strerror}; remove it by hand") from error
-        return True
 
 
 def refuse_in_panic(state_dir: Path) -> None:

@@ -58,9 +58,13 @@ class Advice:
     by_s: float = 0.0
     """How much longer, where it is to be extended."""
 
+    @property
+    def what(self) -> str:
+        """The step in two or three words: ``extend by 8m``."""
+        return f"extend by {format_duration(self.by_s)}" if self.step is AdvisedStep.EXTEND else str(self.step)
+
     def __str__(self) -> str:
-        what = f"extend by {format_duration(self.by_s)}" if self.step is AdvisedStep.EXTEND else str(self.step)
-        return f"{what}: {self.reason}"
+        return f"{self.what}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

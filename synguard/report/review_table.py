@@ -13,7 +13,6 @@ from synguard.report.advice import Advice, AdvisedStep
 from synguard.report.ban_table import by, state
 from synguard.report.review import Candidate
 from synguard.report.shapes import record_shape
-from synguard.units import format_duration
 
 _COLUMNS: Final = (
     Column("TARGET"),
@@ -73,12 +72,7 @@ def _row(one: Candidate, advice: Advice, now: datetime) -> list[str]:
         "-" if ban.dry_run else f"{one.record.packets:,}",
         ago(one.record.last_hit_at, now),
         str(one.times),
-        suggested(advice),
+        advice.what,
         ban.id,
         advice.reason,
     ]
-
-
-def suggested(advice: Advice) -> str:
-    """Return what is suggested in two words: ``extend 8m``."""
-    return f"extend {format_duration(advice.by_s)}" if advice.step is AdvisedStep.EXTEND else str(advice.step)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from synguard.addresses import format_network
 from synguard.detector.columns import as_judged, is_ipv4, network_at, sorting_order
-from synguard.readings import U64, Listener, SocketTable, TcpState
+from synguard.readings import U64, Listener, SocketTable, TcpState, concatenated
 from synguard.report.group_by import By
 
 Ids: TypeAlias = npt.NDArray[np.intp]
@@ -86,8 +86,7 @@ def socket_view(tcp: SocketTable, udp: SocketTable | None, listeners: tuple[List
     """Return TCP and UDP sockets as one."""
     if udp is None:
         return SocketView(tcp, np.zeros(len(tcp), np.bool_), listeners)
-    names = SocketTable.__slots__  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
-    both = SocketTable(*(np.concatenate([getattr(tcp, name), getattr(udp, name)]) for name in names))
+    both = concatenated([tcp, udp])
     return SocketView(both, np.arange(len(both)) >= len(tcp), listeners)
 
 

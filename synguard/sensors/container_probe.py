@@ -6,23 +6,17 @@ out is this host, which forwards for it.
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
 
-import psutil
-
-from synguard.addresses import Address, Network, covers, host_network, parse_address
+from synguard.addresses import Address
 from synguard.sensors.gateways import read_default_gateways
+from synguard.sensors.local_routes import interface_addresses
 from synguard.sensors.namespaces import inside
 from synguard.sensors.veth_links import uplinks
 
 FORWARDING: Final = (Path("/proc/sys/net/ipv4/ip_forward"), Path("/proc/sys/net/ipv6/conf/all/forwarding"))
-_LINK_LOCAL: Final[tuple[Network, ...]] = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
-"""Gateways that are nobody's in particular: some container networks answer for them on every link."""
-_LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +30,13 @@ class ContainerProbe:
     """Its own, but for loopback and link-local ones."""
 
     def lives_by(self, own: frozenset[Address]) -> bool:
-        """Return whether its way out is a host with these addresses."""
+        """Return whether its way out is a host with these addresses.
+
+        A link-local gateway is nobody's in particular: some container networks answer for it on every link.
+        """
         if not self.gateways:
             return self.goes_out
-        return any(gateway in own or _lies_in(gateway, _LINK_LOCAL) for gateway in self.gateways)
+        return any(gateway in own or gateway.is_link_local for gateway in self.gateways)
 
 
 def probe_container(descriptor: int) -> ContainerProbe:
@@ -53,10 +50,8 @@ def probe_container(descriptor: int) -> ContainerProbe:
 
 def own_addresses() -> frozenset[Address]:
     """Return the addresses of the calling thread's namespace, but for loopback and link-local ones."""
-    families = (socket.AF_INET, socket.AF_INET6)
-    entries = (entry for entries in psutil.net_if_addrs().values() for entry in entries if entry.family in families)
-    found = {parse_address(entry.address) for entry in entries}
-    return frozenset(one for one in found if not _lies_in(one, _LOOPBACK + _LINK_LOCAL))
+    found = {one.network_address for _, one in interface_addresses()}
+    return frozenset(one for one in found if not (one.is_loopback or one.is_link_local))
 
 
 def forwards() -> bool:
@@ -72,7 +67,3 @@ def forwards() -> bool:
 
 def _read() -> ContainerProbe:
     return ContainerProbe(frozenset(read_default_gateways()), bool(uplinks()), own_addresses())
-
-
-def _lies_in(address: Address, networks: tuple[Network, ...]) -> bool:
-    return any(covers(network, host_network(address)) for network in networks)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from synguard.errors import SensorError
 from synguard.netlink import DUMP, DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NO_ERRNO, request
-from synguard.readings import U32, V4_PREFIX, SocketTable, TcpState, empty_table
+from synguard.readings import U32, V4_PREFIX, SocketTable, TcpState, concatenated, empty_table
 
 Starts: TypeAlias = npt.NDArray[np.int64]
 
@@ -184,9 +184,7 @@ def join(parts: Sequence[SocketRows]) -> SocketRows:
     parts = [part for part in parts if len(part)] or parts[:1]
     if len(parts) == 1:
         return parts[0]
-    names = SocketTable.__slots__  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
-    table = SocketTable(*(np.concatenate([getattr(part.table, name) for part in parts]) for name in names))
-    return SocketRows(table, np.concatenate([part.inode for part in parts]))
+    return SocketRows(concatenated([part.table for part in parts]), np.concatenate([part.inode for part in parts]))
 
 
 def _message_starts(words: U32, sequence: int) -> Starts:
@@ -243,16 +241,21 @@ def _columns(words: U32, rows: Starts) -> SocketRows:
             for high, low in ((local_high, local_low), (remote_high, remote_low))
         )
         local_high, remote_high = (np.where(v4, np.uint64(0), high) for high in (local_high, remote_high))
+    half_open = (state == _NEW_SYN_RECV) | (state == TcpState.SYN_RECV)
+    queues = matrix[:, 18].copy(), matrix[:, 19].copy()
+    if half_open.any():  # the kernel gives such sockets no queues: idiag_retrans and idiag_expires are in their place
+        retransmits = head.view(np.uint8)[:, 3].astype(np.uint32)
+        queues = np.where(half_open, retransmits, queues[0]), np.where(half_open, matrix[:, 17], queues[1])
     table = SocketTable(
-        state=np.where(state == _NEW_SYN_RECV, np.uint8(TcpState.SYN_RECV), state),
+        state=np.where(half_open, np.uint8(TcpState.SYN_RECV), state),
         local_high=np.ascontiguousarray(local_high),
         local_low=np.ascontiguousarray(local_low),
         local_port=ports[:, 2].astype(np.uint16),
         remote_high=np.ascontiguousarray(remote_high),
         remote_low=np.ascontiguousarray(remote_low),
         remote_port=ports[:, 3].astype(np.uint16),
-        recv_queue=matrix[:, 18].copy(),
-        send_queue=matrix[:, 19].copy(),
+        recv_queue=queues[0],
+        send_queue=queues[1],
         cookie=np.ascontiguousarray(matrix[:, 15:17]).view(np.uint64)[:, 0],
     )
     return SocketRows(table, matrix[:, 21].copy())

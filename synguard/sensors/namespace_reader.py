@@ -15,7 +15,7 @@ from synguard.sensors.counters import ARRIVED, GROUPS, parse_group
 from synguard.sensors.inet_diag import SocketRows, join
 from synguard.sensors.namespaces import Sighting, inside
 from synguard.sensors.port_mask import mask_of
-from synguard.sensors.sock_diag import DiagSocket, SockDiag, open_socket
+from synguard.sensors.sock_diag import SockDiag, open_socket
 
 _HALF_OPEN: Final = frozenset({TcpState.SYN_RECV})
 _WAITING: Final = _HALF_OPEN | {TcpState.LISTEN}
@@ -128,7 +128,7 @@ class NamespaceReader:
         """
         return inside(self.descriptor, open_sock_diag)
 
-    def _open_socket(self) -> DiagSocket:
+    def _open_socket(self) -> socket.socket:
         return inside(self.descriptor, open_socket)
 
     def _read(self, now: float) -> SocketRows:

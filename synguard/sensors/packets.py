@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -48,37 +48,19 @@ class SynColumns:
     @classmethod
     def none(cls) -> SynColumns:
         """Return no rows."""
-        return cls(
-            np.empty(0, np.uint64),
-            np.empty(0, np.uint64),
-            np.empty(0, np.uint16),
-            np.empty(0, np.uint8),
-            np.empty(0, np.uint16),
-            np.empty(0, np.uint32),
-        )
+        return cls(*(np.empty(0, kind) for kind in ("u8", "u8", "u2", "u1", "u2", "u4")))
 
     @classmethod
     def joined(cls, parts: Sequence[SynColumns]) -> SynColumns:
         """Return the rows of all parts, at least one, one after another."""
-        return cls(
-            np.concatenate([part.source_high for part in parts]),
-            np.concatenate([part.source_low for part in parts]),
-            np.concatenate([part.local_port for part in parts]),
-            np.concatenate([part.ttl for part in parts]),
-            np.concatenate([part.tcp_window for part in parts]),
-            np.concatenate([part.options for part in parts]),
-        )
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in _NAMES))
 
     def where(self, mask: npt.NDArray[np.bool_]) -> SynColumns:
         """Return the rows where ``mask`` (bool, one per row) is true."""
-        return SynColumns(
-            self.source_high[mask],
-            self.source_low[mask],
-            self.local_port[mask],
-            self.ttl[mask],
-            self.tcp_window[mask],
-            self.options[mask],
-        )
+        return SynColumns(*(getattr(self, name)[mask] for name in _NAMES))
+
+
+_NAMES: Final = tuple(column.name for column in fields(SynColumns))
 
 
 def decode_ipv4(packets: U8, lengths: U32) -> SynColumns:

@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -57,20 +57,7 @@ _TCP_BY_FAMILY: Final = tuple(
 _UDP: Final = tuple(DumpRequest(SOCK_DIAG_BY_FAMILY, family, socket.IPPROTO_UDP) for family in (AF_INET, AF_INET6))
 
 
-class DiagSocket(Protocol):
-    """What a dump needs of a netlink socket."""
-
-    def send(self, data: bytes, /) -> int:
-        """Send one request."""
-
-    def recv_into(self, buffer: memoryview, nbytes: int, flags: int, /) -> int:
-        """Receive one datagram; with ``MSG_TRUNC``, return its true size."""
-
-    def close(self) -> None:
-        """Close it."""
-
-
-def open_socket() -> DiagSocket:
+def open_socket() -> socket.socket:
     """Return a socket for dumps that the kernel alone may write to, and that never blocks for long.
 
     Raises:
@@ -94,9 +81,9 @@ def open_socket() -> DiagSocket:
 class SockDiag:
     """Dumps of this network namespace's sockets; one at a time, not to be shared between threads."""
 
-    def __init__(self, opener: Callable[[], DiagSocket] = open_socket) -> None:
+    def __init__(self, opener: Callable[[], socket.socket] = open_socket) -> None:
         self._open = opener
-        self._socket: DiagSocket | None = None
+        self._socket: socket.socket | None = None
         self._bytes = memoryview(bytearray(_CHUNK))
         self._buffer = np.frombuffer(self._bytes, np.uint32)
         self._tcp: tuple[DumpRequest, ...] = _TCP_AT_ONCE
@@ -183,7 +170,7 @@ class SockDiag:
             if rows > MOST_SOCKETS or time.monotonic() > deadline:
                 raise SensorError(f"the socket dump did not end: {rows} sockets after {5 * ANSWER_WITHIN_S:g} s")
 
-    def _datagram(self, source: DiagSocket, offset: int) -> int:
+    def _datagram(self, source: socket.socket, offset: int) -> int:
         """Receive one datagram at ``offset`` of the buffer; return its size, padded to whole words."""
         size = source.recv_into(self._bytes[offset : offset + _DATAGRAM], _DATAGRAM, socket.MSG_TRUNC)
         if size > _DATAGRAM or size == 0:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from synguard.status.model import Status
+from synguard.errors import SynguardError
+from synguard.status.model import Status, read_status
 
 AGENT_LOCK: Final = "agent.lock"
 """Its name in the runtime directory."""
@@ -32,6 +34,13 @@ def agent_runs(runtime_dir: Path) -> bool | None:
     finally:
         os.close(handle)
     return False
+
+
+def running_status(runtime_dir: Path) -> Status | None:
+    """Return what the running agent says of itself; None where none runs, or where that cannot be read."""
+    with suppress(SynguardError):
+        return read_status(runtime_dir) if agent_runs(runtime_dir) else None
+    return None
 
 
 def is_stale(status: Status, now: datetime) -> bool:

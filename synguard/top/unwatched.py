@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from synguard.detector.assessment import ListenerPressure
 from synguard.detector.pressure import pressure_on
 from synguard.model import VerdictKind
 from synguard.readings import SocketReading, TcpState
@@ -33,23 +32,12 @@ def read_sockets(sensor: Sensor, now: float) -> SnapshotSockets:
     networks = [one for one in counted.grouped(seen, By.PREFIX, MOST).rows if one.sources >= _CROWD]
     loudest = sorted((*sources, *networks), key=lambda group: -group.half_open)
     return SnapshotSockets(
-        listeners=tuple(map(_listener, pressure_on(listeners, SocketReading(now, seen.table, sensor.source)))),
+        listeners=tuple(
+            ListenerStatus.model_validate(one)
+            for one in pressure_on(listeners, SocketReading(now, seen.table, sensor.source))
+        ),
         half_open=len(seen.table),
         sources=tuple(_source(group) for group in loudest[:MOST]),
-    )
-
-
-def _listener(one: ListenerPressure) -> ListenerStatus:
-    return ListenerStatus(
-        port=one.port,
-        family=f"ipv{one.version}",
-        process=one.process,
-        half_open=one.half_open,
-        backlog=one.backlog,
-        fill=one.fill,
-        censored=one.censored,
-        accept_queue=one.accept_queue,
-        namespace=one.namespace,
     )
 
 

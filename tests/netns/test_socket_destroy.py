@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synguard.agent import blocked_sockets
+from synguard.agent.blocked_sockets import Leftovers
 from synguard.enforcer.socket_destroy import destroy_sockets
-from synguard.model import Mode
+from synguard.model import Action, Mode
 from synguard.policy.models import Config, Limits, Policy
 from synguard.readings import TcpState
 from synguard.sensors.sockets import SocketTables
@@ -21,6 +24,7 @@ from tests.netns.test_sockets import listening, reading
 from tests.support.lab.flood_plan import SourceGroup, anywhere, hosts
 from tests.support.own_network import HOST4, in_own_network, throw_syns, wait_until
 from tests.support.scene import Scene
+from tests.unit.test_active_bans import ban
 
 pytestmark = pytest.mark.kernel
 
@@ -100,6 +104,51 @@ def test_a_half_open_socket_that_is_gone_does_not_cost_the_listener_its_life() -
         assert len(sockets.listeners(0.0)) == 1
         with socket.create_connection((str(HOST4), 80), timeout=5):
             pass
+
+
+@in_own_network
+def test_of_the_half_open_left_from_before_a_challenge_those_of_clients_who_connected_are_spared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``TCP_DEFER_ACCEPT`` and a full accept queue leave them in SYN_RECV; three seconds of it were taken for a no."""
+    monkeypatch.setattr(blocked_sockets, "UNANSWERED_S", 1.0)
+    monkeypatch.setattr(blocked_sockets, "LOOK_EVERY_S", 0.2)
+    challenges = [replace(ban("0.0.0.0/0", ports=(80, 81)), action=Action.CHALLENGE)]
+    with ExitStack() as stack:
+        deferring, full = (stack.enter_context(listening("0.0.0.0", port, backlog=2)) for port in (80, 81))
+        deferring.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+        sockets = stack.enter_context(reading())
+        silent = stack.enter_context(socket.create_connection(("127.0.0.1", 80)))
+        throw_syns(hosts("198.51.100.7"), 1, (80,))
+        throw_syns(hosts("198.51.100.7"), 1, (81,))
+        waiting = [stack.enter_context(socket.create_connection(("127.0.0.1", 81))) for _ in range(2)]
+        nft("add table ip late; add chain ip late in { type filter hook input priority 0; }")
+        nft("add rule ip late in tcp dport 81 tcp flags == ack drop")
+        waiting += [stack.enter_context(socket.create_connection(("127.0.0.1", 81))) for _ in range(2)]
+        nft("delete table ip late")
+        for one in waiting[2:]:
+            one.send(b"?")
+        wait_until(lambda: sockets.listeners(0.0)[1].accept_queue == 3)
+        leftovers, freed = Leftovers(), set[tuple[int, int]]()
+
+        def looked() -> bool:
+            now = time.monotonic()
+            table, listeners = sockets.half_open(now).table, sockets.listeners(now)
+            left = leftovers.of(table, listeners, {}, challenges, [], now)
+            freed.update(zip(left.local_port.tolist(), left.remote_low.tolist(), strict=True))
+            return bool(freed)
+
+        wait_until(looked)
+        assert freed == {(80, 0xFFFFC6336407)}, "and not the forged one of the full queue, which looks like a client's"
+        silent.send(b"?")
+        deferring.accept()[0].close()
+        for _ in range(4):
+            full.accept()[0].close()
+
+
+def nft(command: str) -> None:
+    """Give ``nft`` commands in the calling thread's namespace."""
+    subprocess.run(["nft", command], check=True, timeout=20)
 
 
 @in_own_network

@@ -44,7 +44,7 @@ def tell(scene: Scene, phone: Phone, **settings: object) -> Alerts:
     settings = settings_of(Notify.model_validate({"name": "web1", "quiet": "30s", **settings}))
     alert_policy = AlertPolicy(settings, phone.recall(), at=scene.clock.monotonic(), utc=scene.clock.utcnow())
     alerts = Alerts(alert_policy, phone)
-    scene.agent.readers.append(alerts.read)
+    scene.agent.publisher.readers.append(alerts.read)
     scene.agent.observers.append(alerts.look)
     scene.agent.conditions.ask(Code.MESSAGES_FAILED, lambda: alerts.problem)
     return alerts

@@ -238,7 +238,7 @@ def test_who_looks_on_is_told_of_every_tick_and_of_each_status_that_is_published
     ticks: list[float] = []
     told: list[Status] = []
     scene.agent.observers.append(lambda tick, now, utc: ticks.append(now))
-    scene.agent.readers.append(told.append)
+    scene.agent.publisher.readers.append(told.append)
     flood(scene, 3)
     assert len(ticks) > len(told) > 1
     assert ticks == sorted(ticks)

@@ -296,7 +296,7 @@ class Scene:
             finished_peers=self.sensors.finished_peers,
             protected=self.sensors.protected,
             cpu=self.sensors.cpu,
-            ended=FakeEnded(
+            ended=FakeEnded(  # type: ignore[arg-type]  # as much of it as is asked for
                 self.clock,
                 lambda: self.sensors.weather.short_pps,
                 self.sensors.port,

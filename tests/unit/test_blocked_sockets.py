@@ -12,10 +12,10 @@ import pytest
 from synguard.addresses import Network
 from synguard.agent.blocked_sockets import UNANSWERED_S, Leftovers, blocked_rows, dead_connections
 from synguard.decision.bans import ActiveBans
-from synguard.model import Action, Scope
+from synguard.model import Action, Ban, Scope
 from synguard.readings import SocketTable, TcpState
 from tests.support.manual_clock import START
-from tests.support.traffic import table, together
+from tests.support.traffic import listener, table, together
 from tests.unit.test_active_bans import ban
 
 
@@ -65,25 +65,96 @@ def test_connections_are_useless_where_everything_of_their_source_is_stopped(
     assert len(dead_connections(crowd, active_bans.ban_filter(START), allowed)) == freed
 
 
+CHALLENGED = [replace(ban("198.51.100.0/24"), action=Action.CHALLENGE)]
+
+
+class Queue:
+    """Half-open sockets, each known by the second of its SYN, and looked at twenty times a second."""
+
+    def __init__(self, *begun_at: float, port: int = 80) -> None:
+        self.begun_at, self.port = begun_at, port
+        self.answered_at: dict[int, float] = {}
+        """Number of a socket → when its client's ACK came; the kernel sends its SYN-ACK no more."""
+        self.overflows = 0
+        self.accept_queue = 0
+        self.now = 100.0
+        self.leftovers = Leftovers()
+        self.freed: dict[int, float] = {}
+
+    def lasts(self, seconds: float, challenges: list[Ban] = CHALLENGED) -> dict[int, float]:
+        """Let time pass; return number of socket → its age when it was freed."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now += 0.05
+            seen, listening = self._table(), [listener(self.port, accept_queue=self.accept_queue)]
+            counts = {"ListenOverflows": self.overflows}
+            left = self.leftovers.of(seen, listening, counts, challenges, [], self.now)
+            for cookie in left.cookie.tolist():
+                self.freed.setdefault(cookie - 1, round(self.now - 100.0 - self.begun_at[cookie - 1], 2))
+        return self.freed
+
+    def _table(self) -> SocketTable:
+        ages = np.array([self.now - 100.0 - at for at in self.begun_at])
+        last = np.array([self.answered_at.get(number, 1e6) - at for number, at in enumerate(self.begun_at)])
+        timeouts = np.log2(ages + 1).astype(np.uint32)
+        sent = np.log2(np.minimum(ages, last) + 1).astype(np.uint32)
+        due_ms = (1000 * (2.0 ** (timeouts + 1) - 1 - ages)).astype(np.uint32)
+        cookies = np.arange(1, len(ages) + 1, dtype=np.uint64)
+        rows = table({"198.51.100.7": len(ages)}, port=self.port)
+        return replace(rows, cookie=cookies, recv_queue=sent, send_queue=due_ms)
+
+
 def test_half_open_sockets_that_no_one_has_answered_are_freed_once_their_target_is_challenged() -> None:
     """They filled the queue for another minute, and the message of the incident's end came as late."""
+    ages = Queue(0.0, -0.4, -0.9, -2.5).lasts(7.0)
+    assert sorted(ages) == [0, 1, 2, 3]
+    assert all(UNANSWERED_S <= age <= UNANSWERED_S + 5 for age in ages.values()), ages
 
-    def seen(*cookies: int) -> SocketTable:
-        counts = {"198.51.100.7": 2, "198.51.100.8": 1, "203.0.113.1": 1, "2001:db8::1": 1}
-        return replace(table(counts, port=80), cookie=np.array(cookies, np.uint64))
 
-    leftovers, allowed = Leftovers(), [ip_network("198.51.100.8")]
-    challenges = [replace(ban("198.51.100.0/24"), action=Action.CHALLENGE), replace(ban("2001:db8::/64", ports=(443,)))]
+def test_those_of_no_challenged_target_or_port_or_of_who_is_allowed_stay() -> None:
+    def freed(challenges: list[Ban]) -> int:
+        return len(Queue(0.0).lasts(6.0, challenges))
 
-    def freed(*cookies: int, at: float) -> list[int]:
-        return leftovers.of(seen(*cookies), challenges, allowed, at).cookie.tolist()
+    assert freed([]) == 0
+    assert freed([replace(CHALLENGED[0], ports=(443,))]) == 0
+    assert freed([replace(ban("203.0.113.0/24"), action=Action.CHALLENGE)]) == 0
+    queue = Queue(0.0)
+    left = [
+        queue.leftovers.of(queue._table(), [], {}, CHALLENGED, [ip_network("198.51.100.7")], 100.0 + at)
+        for at in range(9)
+    ]
+    assert not any(map(len, left))
 
-    assert freed(1, 2, 3, 4, 5, at=10.0) == []
-    assert freed(1, 2, 3, 4, 5, at=10.0 + UNANSWERED_S - 0.1) == []
-    assert freed(1, 6, 3, 4, 5, at=10.0 + UNANSWERED_S) == [1], "one is new, one protected, one of no target, one port"
-    assert freed(0, 6, 3, 4, 5, at=10.0 + 2 * UNANSWERED_S) == [6]
-    assert leftovers.of(seen(0, 6, 3, 4, 5), [], allowed, 20.0).cookie.tolist() == []
-    assert freed(0, 6, 3, 4, 5, at=30.0) == [], "what was seen in an earlier challenge says nothing"
+
+def test_clients_that_completed_the_handshake_behind_a_deferred_accept_are_spared() -> None:
+    """Three seconds in this state were taken for no answer: whoever connected and said nothing yet was cut off."""
+    queue = Queue(0.0, 0.0, 0.0)
+    queue.answered_at = {0: 0.02, 1: 1.3}
+    assert sorted(queue.lasts(20.0)) == [2]
+
+
+def test_while_the_accept_queue_is_full_none_is_freed_and_later_only_who_answers_no_further_syn_ack() -> None:
+    queue = Queue(0.0, 0.0)
+    queue.accept_queue = 128
+    assert queue.lasts(6.0) == {}
+    queue.accept_queue = 0
+    assert queue.lasts(2.0) == {}, "the next SYN-ACK goes out 7 s after the SYN, and a client answers it"
+    queue.begun_at = queue.begun_at[:1]
+    assert sorted(queue.lasts(10.0)) == [0]
+
+
+def test_an_accept_queue_that_was_full_between_two_readings_counts_for_every_port() -> None:
+    queue = Queue(0.0)
+    for _ in range(10):
+        queue.overflows += 1
+        assert queue.lasts(1.5) == {}
+
+
+def test_what_was_seen_in_an_earlier_challenge_says_nothing() -> None:
+    queue = Queue(0.0)
+    queue.lasts(2.5)
+    queue.lasts(0.1, [])
+    assert queue.lasts(2.5) == {}
 
 
 def test_an_ipv6_address_between_two_targets_is_neither() -> None:

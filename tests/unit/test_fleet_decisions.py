@@ -102,6 +102,18 @@ def test_one_decision_that_makes_no_sense_does_not_lose_the_others() -> None:
     assert sum(said.unusable.values()) == 6
 
 
+def test_only_what_stands_in_a_list_is_a_decision() -> None:
+    """Objects are read as decisions wherever they stand, while they are hot; what they are is said by their place."""
+    odd = {"links": item("203.0.113.8"), "new": [item("203.0.113.9"), {**item(""), "value": item("203.0.113.10")}]}
+    said = parse_stream(json.dumps(odd).encode(), NOW)
+    assert [(one.target, one.reason) for one in said.new] == [
+        ("203.0.113.9", "manual 'ban' from 'host1' (CrowdSec, origin cscli)")
+    ]
+    assert said.unusable == {"a field is missing or not text": 1}
+    with pytest.raises(FleetError, match="CrowdSec local API"):
+        parse_stream(json.dumps(item("203.0.113.8")).encode(), NOW)
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"<html>", b"[]", b'{"new": 7}', b"[" * 100_000, b'{"new": {}, "deleted": null}']
 )

@@ -69,7 +69,7 @@ TARGET = "203.0.113.9"
 def planned(local_s: float, decision_s: float) -> Plan:
     """What is changed where this host bans a target for some seconds, and a decision about it lasts for others."""
     now_s = round(NOW.timestamp())
-    decision = CrowdSecDecision(TARGET, "ban", now_s + round(decision_s), "s", "synguard")
+    decision = CrowdSecDecision(TARGET, "ban", "s (CrowdSec, origin synguard)", now_s + round(decision_s))
     return plan(
         {TARGET: decision},
         [ActiveRow("a1", TARGET, Origin.AUTO, Scope.ALL, round((now_s + local_s) * 1e6))],

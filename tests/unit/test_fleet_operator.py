@@ -101,7 +101,7 @@ def test_no_secret_is_shown_anywhere_whatever_the_local_api_says(
     state.mkdir(mode=0o700)
     with member(state, crowdsec=settings) as scene:
         agent = scene.agent
-        agent.readers.append(lambda status: write_status(host.runtime, status))
+        agent.publisher.readers.append(lambda status: write_status(host.runtime, status))
         lasts_until(scene, lambda: caplog.text.count("answers 500") + caplog.text.count("log us in: 500") >= 1)
         lasts_until(scene, lambda: "crowdsec decisions" in caplog.text)
     host.configure("".join(f'crowdsec.{name} = "{value}"\n' for name, value in settings.items()))

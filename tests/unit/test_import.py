@@ -10,7 +10,7 @@ import pytest
 
 from synguard.errors import SynguardError
 from synguard.operator.importing.plan import ImportPlan
-from synguard.operator.importing.tools import READERS
+from synguard.operator.importing.tools import READERS, read_tool
 from synguard.policy.load import load_pack
 from synguard.sensors.added_allow import read_added
 from tests.support.cli_host import GATEWAY, CliHost
@@ -60,9 +60,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
 
 
 def plan_of(tool: str, path: Path) -> ImportPlan:
-    plan = ImportPlan()
-    READERS[tool](path, plan, NOW)
-    return plan
+    return read_tool(tool, path, NOW)
 
 
 def read(tool: str, tmp_path: Path, name: str, text: str) -> ImportPlan:

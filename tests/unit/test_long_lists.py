@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from synguard.addresses import format_network, overlaps
 from synguard.agent.enforcement import LEFT_LYING, Enforcement
 from synguard.clock import SystemClock
 from synguard.enforcer.iptables import set_filling
+from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
+from synguard.enforcer.names import member_comment
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import LedgerError, PlaneError
 from synguard.fleet import filler as filler_module
@@ -26,6 +28,7 @@ from synguard.fleet.plan import protected_targets
 from synguard.ledger import Ledger
 from synguard.ledger.arrivals import PIECE, Arrival, Arrivals
 from synguard.model import Action, Ban, Origin, Scope
+from synguard.netlink import NESTED, attribute
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
 from tests.unit.test_fleet_hostile import Given, item
@@ -118,6 +121,21 @@ def test_who_is_protected_is_found_as_one_by_one(targets: list[object], protecte
             assert format_network(one) in found
         elif one.version == 4:
             assert format_network(one) not in found
+
+
+IDS = st.text("abcdef0123456789-", min_size=1, max_size=32)
+
+
+@given(st.lists(st.tuples(IDS, HOSTS.map(format_network), st.integers(1, 2**32)), max_size=8))
+def test_members_of_addresses_say_what_others_are_read_back_by(bans: list[tuple[str, str, int]]) -> None:
+    members = set_filling.members_of([(one, target, LATER + rest) for one, target, rest in bans], NOW)
+    assert len(members[4]) == len(bans)
+    for member, (one, target, rest) in zip(members[4], bans, strict=True):
+        timeout = min(3600 + rest, LONGEST_TIMEOUT_S)
+        comment = member_comment(one, datetime.fromtimestamp(LATER + rest, UTC)).encode() + b"\0"
+        inner = attribute(1 | NESTED, attribute(1 | 0x4000, ip_address(target).packed))
+        inner += attribute(6 | 0x4000, timeout.to_bytes(4, "big")) + attribute(26, comment)
+        assert member == attribute(7 | NESTED, inner)
 
 
 class Recorded:

@@ -289,7 +289,7 @@ def test_a_flood_shows_in_the_figures_of_a_whole_agent(tmp_path: Path) -> None:
     scene = Scene(tmp_path, POLICY, config=ENFORCE, plane=FakePlane())
     scene.fake.utcnow = scene.clock.utcnow
     exposition = Exposition()
-    scene.agent.readers.append(exposition.take)
+    scene.agent.publisher.readers.append(exposition.take)
     rain(scene, {ATTACKER: 10_000.0}, 5.0)
     for ban_id in scene.fake.actual.bans:
         scene.fake.count(ban_id, 1000)

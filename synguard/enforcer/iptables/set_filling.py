@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from ipaddress import ip_network
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
@@ -21,6 +21,7 @@ from synguard.enforcer.names import Family, Kind, member_comment, set_name
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.memory import in_parts
 from synguard.netlink import ACK, NESTED, ask, attribute, open_channel
+from synguard.network_words import network_of_word
 
 Members: TypeAlias = dict[Family, list[bytes]]
 """Family → members as the kernel takes them."""
@@ -38,32 +39,32 @@ _AT_ONCE: Final = 400
 """Members in one message: an attribute holds 64 KiB."""
 _ADDRESS_AT: Final = 12
 """Where the address stands in a member, behind three headers."""
+_TIMEOUT_AT: Final = 20
+_COMMENT_AT: Final = 28
+_SECONDS: Final = len("00.000000Z")
+"""How much of a comment's end differs within a minute."""
 
 
-def members_of(bans: Iterable[tuple[str, str, int]], now: datetime) -> Members:
-    """Return the members that drop all of these targets: (ban id, target as text, UTC seconds of its end).
+def members_of(bans: Iterable[tuple[str, str, int | None]], now: datetime) -> Members:
+    """Return the members that drop all of these targets: (ban id, target as text, UTC seconds of its end, or None).
 
-    Of IPv4 addresses, as nearly all are, only address and id differ from others that end in the same second. Bans
-    that have expired at ``now`` have none.
+    Of IPv4 addresses, as nearly all are, only address and id differ from others that end in the same second, and of
+    those seconds few words. Bans that have expired at ``now`` have none.
     """
     now_s = now.timestamp()
     found: Members = {4: [], 6: []}
-    made: dict[tuple[int, int], tuple[bytes, bytes, bytes]] = {}
+    made: dict[tuple[int | None, int], tuple[bytes, bytes, bytes]] = {}
     for ban_id, target, ends_s in bans:
-        if ends_s <= now_s:
+        if ends_s is not None and ends_s <= now_s:
             continue
         if ":" in target or "/" in target:
-            network = ip_network(target)
+            network = network_of_word(target)
             width = network.prefixlen if network.prefixlen < network.max_prefixlen else None
             found[network.version].append(_member(network.network_address.packed, ban_id, ends_s, now_s, width))
             continue
         parts = made.get((ends_s, len(ban_id)))
         if parts is None:
-            mark = "\1" * len(ban_id)
-            member = _member(b"\0\0\0\0", mark, ends_s, now_s)
-            at = member.index(mark.encode())
-            parts = member[:_ADDRESS_AT], member[_ADDRESS_AT + 4 : at], member[at + len(ban_id) :]
-            made[ends_s, len(ban_id)] = parts
+            parts = made[ends_s, len(ban_id)] = _around(len(ban_id), ends_s, now_s)
         head, middle, end = parts
         found[4].append(b"".join((head, socket.inet_pton(socket.AF_INET, target), middle, ban_id.encode(), end)))
     return found
@@ -91,13 +92,56 @@ def put(members: Members) -> None:
         raise PlaneError("filling ipsets", error.strerror or str(error)) from error
 
 
-def _member(address: bytes, ban_id: str, ends_s: int, now_s: float, width: int | None = None) -> bytes:
-    timeout = min(math.ceil(ends_s - now_s), LONGEST_TIMEOUT_S)
-    comment = member_comment(ban_id, datetime.fromtimestamp(ends_s, UTC)).encode() + b"\0"
+def _around(length: int, ends_s: int | None, now_s: float) -> tuple[bytes, bytes, bytes]:
+    """Return what stands around the IPv4 address and the id, of this length, of a ban."""
+    if ends_s is None:
+        return _for_good(length)
+    head, before_timeout, before_id, end = _form(length)
+    seconds = b"%b%02d.000000Z" % (_minute(ends_s // 60), ends_s % 60)
+    return head, before_timeout + _timeout(ends_s, now_s) + before_id, seconds + end
+
+
+@lru_cache(maxsize=64)
+def _form(length: int) -> tuple[bytes, bytes, bytes, bytes]:
+    """Return what all members of IPv4 addresses and ids of one length share, around what differs."""
+    mark = b"\1" * length
+    member = _member(b"\0\0\0\0", mark.decode(), 0, 0.0)
+    id_at = member.index(mark, _COMMENT_AT)
+    end_at = member.index(b"Z", id_at) + 1
+    return member[:_ADDRESS_AT], member[_ADDRESS_AT + 4 : _TIMEOUT_AT], member[_TIMEOUT_AT + 4 : id_at], member[end_at:]
+
+
+@lru_cache(maxsize=64)
+def _for_good(length: int) -> tuple[bytes, bytes, bytes]:
+    mark = b"\1" * length
+    member = _member(b"\0\0\0\0", mark.decode(), None, 0.0)
+    id_at = member.index(mark, _COMMENT_AT)
+    return member[:_ADDRESS_AT], member[_ADDRESS_AT + 4 : id_at], member[id_at + length :]
+
+
+@lru_cache(maxsize=256)
+def _minute(minute: int) -> bytes:
+    """Return what the comment of a ban that ends in a minute says behind the id, up to its seconds."""
+    _, until, end = member_comment("", datetime.fromtimestamp(60 * minute, UTC)).partition(" until ")
+    return f"{until}{end}"[:-_SECONDS].encode()
+
+
+def _timeout(ends_s: int | None, now_s: float) -> bytes:
+    """Return the seconds that are left; 0, which is the kernel's "never", for a ban without an end."""
+    return (0 if ends_s is None else min(math.ceil(ends_s - now_s), LONGEST_TIMEOUT_S)).to_bytes(4, "big")
+
+
+def _member(address: bytes, ban_id: str, ends_s: int | None, now_s: float, width: int | None = None) -> bytes:
+    comment = member_comment(ban_id, _moment(ends_s)).encode() + b"\0"
     return attribute(
         _DATA | NESTED,
         attribute(_IP | NESTED, attribute(_ADDRESS[4 if len(address) == 4 else 6] | _BIG_ENDIAN, address))
         + (b"" if width is None else attribute(_WIDTH, bytes([width])))
-        + attribute(_TIMEOUT | _BIG_ENDIAN, timeout.to_bytes(4, "big"))
+        + attribute(_TIMEOUT | _BIG_ENDIAN, _timeout(ends_s, now_s))
         + attribute(_COMMENT, comment),
     )
+
+
+@lru_cache(maxsize=256)
+def _moment(ends_s: int | None) -> datetime | None:
+    return None if ends_s is None else datetime.fromtimestamp(ends_s, UTC)

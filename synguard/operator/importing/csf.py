@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, Limit, files_of, lines_of, settings_of
+from synguard.operator.importing.plan import ImportPlan, Limit, lines_of, settings_of
 from synguard.operator.lists import text_of
-from synguard.units import parse_ports
 
 FILES: Final = ("csf.conf", "csf.allow", "csf.ignore", "csf.deny", "csf.tempban")
 _NO_COUNTERPART: Final = {
@@ -25,17 +24,12 @@ _NO_COUNTERPART: Final = {
 
 
 def read(path: Path, plan: ImportPlan, now: float) -> None:
-    """Fill the plan from one of csf's files or its directory; ``now`` is Unix time.
+    """Fill the plan from one of csf's files; ``now`` is Unix time.
 
     Raises:
         UsageError: It is none of them, or cannot be read.
         NotPermittedError: This user may not read it.
     """
-    for one in files_of(path, FILES):
-        _read(one, plan, now)
-
-
-def _read(path: Path, plan: ImportPlan, now: float) -> None:
     if not path.exists():
         text_of(path)  # which says why
     kind = next((name for name in FILES if path.name.endswith(name.partition(".")[2])), None)
@@ -71,15 +65,7 @@ def _rule(where: str, word: str, comment: str, plan: ImportPlan, *, allowed: boo
     elif parts[0] != "tcp" or "out" in parts or named.keys() != {"d", "s"}:
         plan.leave(where, word, "only rules for incoming TCP from an address to ports have a counterpart")
     else:
-        try:
-            ports = tuple(port for some in parse_ports(named["d"].replace("_", "-")) for port in some)
-        except ValueError as error:
-            plan.leave(where, word, str(error))
-            return
-        if len(ports) > 64:
-            plan.leave(where, word, f"it names {len(ports)} ports, and a ban at most 64")
-        else:
-            plan.ban_word(where, named["s"], comment, ports=ports)
+        plan.ban_at_ports(where, named["s"], named["d"].replace("_", "-"), comment)
 
 
 def _temporary(path: Path, plan: ImportPlan, now: float) -> None:

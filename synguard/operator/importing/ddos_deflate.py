@@ -9,23 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, Limit, files_of, lines_of, settings_of
+from synguard.operator.importing.plan import ImportPlan, Limit, lines_of, settings_of
 
 FILES: Final = ("ddos.conf", "ignore.ip.list", "ignore.host.list")
 
 
 def read(path: Path, plan: ImportPlan, _now: float) -> None:
-    """Fill the plan from one of the files or their directory.
+    """Fill the plan from one of the files.
 
     Raises:
         UsageError: It is none of them, or cannot be read.
         NotPermittedError: This user may not read it.
     """
-    for one in files_of(path, FILES):
-        _read(one, plan)
-
-
-def _read(path: Path, plan: ImportPlan) -> None:
     if path.name.endswith("host.list"):
         for where, line in lines_of(path):
             plan.leave(where, line, "a host name: name its addresses with synguard allow add")

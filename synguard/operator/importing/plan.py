@@ -16,9 +16,11 @@ from synguard.operator.lists import text_of
 from synguard.policy.policies import BanTimes, Policy
 from synguard.policy.show import toml_table
 from synguard.policy.validation_errors import validation_errors
-from synguard.units import exact_duration
+from synguard.units import exact_duration, parse_ports
 
 MOST_LEFT_OUT: Final = 10_000
+MOST_PORTS: Final = 64
+"""Of one ban."""
 MOST_LIMITS: Final = 64
 """Policies of one pack."""
 
@@ -93,6 +95,17 @@ class ImportPlan:
         """Ban what a word names."""
         said = _one_line(reason)[:200]
         self.take(where, word, lambda network: self.bans.append(ImportedBan(network, lasts_s, ports, said)))
+
+    def ban_at_ports(self, where: str, word: str, ports: str, reason: str) -> None:
+        """Ban what a word names at TCP ports, ``80,8000-8100``, or at ``any``."""
+        try:
+            named = () if ports == "any" else tuple(port for some in parse_ports(ports) for port in some)
+            if len(named) > MOST_PORTS:
+                raise ValueError(f"it names {len(named)} ports, and a ban at most {MOST_PORTS}")
+        except ValueError as error:
+            self.leave(where, f"{word} at {ports}", str(error))
+        else:
+            self.ban_word(where, word, reason, ports=named)
 
     def limit(self, limit: Limit, *, first: bool = False) -> None:
         """Take a limit over, before the others where it is the narrower one; or note why no policy can have it."""

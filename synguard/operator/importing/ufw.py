@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from synguard.errors import UsageError
-from synguard.operator.importing.plan import ImportPlan, files_of
+from synguard.operator.importing.plan import ImportPlan
 from synguard.operator.lists import text_of
-from synguard.units import parse_ports
 
 FILES: Final = ("user.rules", "user6.rules")
 _TUPLE: Final = "### tuple ### "
@@ -19,17 +18,12 @@ _ANYWHERE: Final = ("0.0.0.0/0", "::/0")
 
 
 def read(path: Path, plan: ImportPlan, _now: float) -> None:
-    """Fill the plan from one of the files or their directory.
+    """Fill the plan from one of the files.
 
     Raises:
         UsageError: It has no rules of ufw, or cannot be read.
         NotPermittedError: This user may not read it.
     """
-    for one in files_of(path, FILES):
-        _read(one, plan)
-
-
-def _read(path: Path, plan: ImportPlan) -> None:
     text = text_of(path)
     if "ufw" not in text:
         raise UsageError(f"{path} has no rules of ufw")
@@ -53,15 +47,7 @@ def _rule(where: str, rule: str, plan: ImportPlan) -> None:
     elif action == "allow" and (proto, dport) == ("any", "any"):
         plan.allow_word(where, src, comment)
     elif action in ("deny", "reject") and (dport == "any" or proto == "tcp"):
-        try:
-            ports = () if dport == "any" else tuple(p for some in parse_ports(dport.replace(":", "-")) for p in some)
-        except ValueError as error:
-            plan.leave(where, rule, str(error))
-            return
-        if len(ports) > 64:
-            plan.leave(where, rule, f"it names {len(ports)} ports, and a ban at most 64")
-        else:
-            plan.ban_word(where, src, comment, ports=ports)
+        plan.ban_at_ports(where, src, dport.replace(":", "-"), comment)
     else:
         plan.leave(where, rule, "it has no counterpart: an allow-list is for all ports, and limits are policies")
 
