@@ -67,7 +67,7 @@ def ban(
         ),
     ] = Action.DROP,
     ports: Annotated[str, typer.Option("--ports", metavar="80,443", help="Only these local TCP ports.")] = "any",
-    reason: Annotated[str, typer.Option("--reason", help="Reason, shown in lists and reports.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, shown in lists and reports.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Ban protected targets and very wide prefixes too.")] = False,
     skip_refused: Annotated[
         bool, typer.Option("--skip-refused", help="Leave out refused targets, and name them.")
@@ -78,7 +78,7 @@ def ban(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Ban addresses or prefixes by hand. Each ban ends in the kernel, by itself.
+    """Ban addresses or prefixes by hand. Each ban expires in the kernel by itself.
 
     Examples:
       synguard ban 203.0.113.7                          one hour, every packet
@@ -93,7 +93,7 @@ def ban(
     targets (gateways, resolvers, the allow-list, people logged in over SSH) and
     prefixes wider than /8 or, for IPv6, /32, unless --force; this host's own
     addresses always. Of several targets all are banned, or none. A comment in
-    a list is the reason of that line's ban. The same list twice doubles nothing.
+    a list is the reason of that line's ban. To ban the same list again is safe.
     """
     paths = lists_of(targets or (), file or ())
     if not targets and not paths:

@@ -70,8 +70,8 @@ def enable(
     """Have a running agent enforce, permanently or on trial, whatever its config says.
 
     Examples:
-      synguard enable --confirm-within 5m     on trial; then, from a new SSH connection:
-      synguard enable --confirm               keep it: new connections get in
+      synguard enable --confirm-within 5m     on trial; then from a new connection:
+      synguard enable --confirm               keep enforcing
       synguard enable --off                   back to dry-run
 
     A trial that is not confirmed ends by itself, and its bans are removed; if the

@@ -19,15 +19,15 @@ from synguard.status.freshness import agent_runs, running_status
 def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
     """Remove every rule, set and table of synguard from the kernel, and nothing else.
 
-    Sysctls that synguard changed for an incident go back to the value that was set before.
+    Sysctls that synguard changed for an incident get their old values back.
 
     Examples:
       synguard flush
       synguard flush --yes        in scripts
 
     Works without ledger and config. No ban is ended: a running agent, or the
-    next ban by hand, would put the standing bans back. To stop all of it for
-    good, synguard panic.
+    next ban by hand, puts the active bans back. To stop everything until you
+    say otherwise, use synguard panic.
     """
     from synguard.enforcer.flush import flush_kernel
 

@@ -70,7 +70,7 @@ def report(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Report what was banned, or would have been in a dry run, why, and who was spared.
+    """Report what was banned or would have been, why, and who was spared.
 
     Examples:
       synguard report
@@ -79,7 +79,8 @@ def report(
       synguard report --between "2026-11-28 14:00" "2026-11-28 15:30"
       synguard report --json | jq '.bans[] | {target, reason}'
 
-    A page in HTML is one file that loads nothing; open it, print it, send it. A report may be written over another one.
+    The HTML report is one file that loads nothing from elsewhere: open it,
+    print it, send it. An older report of the same name is overwritten.
     """
     now = utcnow()
     begin, end = _span(since, between, now)

@@ -90,18 +90,18 @@ def review(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Show the bans that expire soon, whether their targets still hit, and what is suggested for each, with the reason.
+    """Show bans that expire soon, whether they still hit, and what to do with each.
 
     Examples:
-      synguard review                                     at a terminal: decide with one key a ban
-      synguard review --within any | less                 look
+      synguard review                         at a terminal: decide by key
+      synguard review --within any | less     only show
       synguard review --within 1h --extend 1h --still-hitting
       synguard review --within any --release --quiet 30m
-      synguard review --within any --apply-suggestions    see what it would change, then say yes
+      synguard review --within any --apply-suggestions    asks first
 
-    Nothing changes unless you ask for it. Suggestions never make a ban longer
-    than its policy does, and never suggest a ban without end on evidence that
-    can be forged. Would-be bans of a dry run are shown as such and not changed.
+    Nothing changes unless you ask for it. A suggestion never makes a ban longer
+    than its policy allows, nor permanent where the evidence can be forged.
+    Would-be bans of a dry run are shown as such and not changed.
     """
     named = frozenset(one for word in targets or () for one in ban_id_or_networks(word))
     within_s = None if named or within.strip() == "any" else parameter_types.duration(within)

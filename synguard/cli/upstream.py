@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from synguard.policy.models import Config
 
 _HELP = """\
-Order a blackhole upstream (RTBH) for one of this host's own addresses, and end it.
+Blackhole one of this host's own addresses upstream (RTBH), and end it.
 
 Examples:
   synguard upstream blackhole 192.0.2.2 --for 30m
@@ -42,8 +42,9 @@ def blackhole(
     Examples:
       synguard upstream blackhole 192.0.2.2 --for 30m
 
-    No client reaches the address until the end; the other addresses stay reachable. The agent announces it within a
-    second, in dry-run too, and withdraws it at its end, or when the agent ends.
+    No client reaches the address until the end; other addresses stay reachable.
+    The agent announces it within a second, in dry-run too, and withdraws it at
+    its end, or when the agent stops.
     """
     from synguard.cli.context import utcnow
     from synguard.units import format_duration

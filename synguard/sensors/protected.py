@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
 from pathlib import Path
@@ -25,7 +24,7 @@ from synguard.readings import KnownParts, Protected
 from synguard.sensors.added_allow import PART, added_networks
 from synguard.sensors.allow_list import FaultyLinesError, read_allow_networks
 from synguard.sensors.gateways import read_default_gateways
-from synguard.sensors.local_routes import read_local_routes
+from synguard.sensors.local_routes import interface_addresses, read_local_routes
 from synguard.sensors.logged_in import read_login_gaps, read_ssh_peers
 
 ALWAYS: Final[Mapping[Network, str]] = {
@@ -52,7 +51,6 @@ NAMED: Final = 3
 
 _MAX_RESOLV_CONF: Final = 64 * 1024
 _MAX_RESOLVERS: Final = 32
-_ADDRESS_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,18 +183,7 @@ def own_addresses() -> dict[Network, str]:
     routed = {
         one: f"delivered to this host by a local route on {device}" for one, device in read_local_routes().items()
     }
-    return routed | {
-        _host(each.address): f"own address of {interface}"
-        for interface, addresses in psutil.net_if_addrs().items()
-        for each in addresses
-        if each.family in _ADDRESS_FAMILIES
-    }
-
-
-@lru_cache(maxsize=4096)
-def _host(text: str) -> Network:
-    """Return the network of one address; remembered, as a host may have a thousand of them."""
-    return host_network(parse_address(text))
+    return routed | {one: f"own address of {interface}" for interface, one in interface_addresses()}
 
 
 def resolvers(path: Path) -> dict[Network, str]:
