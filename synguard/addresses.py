@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import (
@@ -30,10 +29,6 @@ EMBEDDING: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 EMBEDDED: Final = 64
 """Stands for the family of such addresses, beside 4 and 6: they are IPv6 in the kernel, and judged as IPv4."""
 
-_NTOP_IS_RFC_5952: Final = (
-    socket.inet_ntop(socket.AF_INET6, bytes([0, 1, 0, 0, *bytes([0, 1]) * 6])) == "1:0:1:1:1:1:1:1"
-)
-"""Whether the C library shortens no single group of zeros: musl does."""
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
 
@@ -162,9 +157,6 @@ def format_network(network: Network) -> str:
         start = network._start
         text = f"{start >> 24}.{start >> 16 & 255}.{start >> 8 & 255}.{start & 255}"
         return text if network.prefixlen == 32 else f"{text}/{network.prefixlen}"
-    if type(network) is CompactIPv6Network and _NTOP_IS_RFC_5952 and network._start >> 48:  # no IPv4 address inside
-        text = socket.inet_ntop(socket.AF_INET6, network._start.to_bytes(16, "big"))
-        return text if network._prefixlen == 128 else f"{text}/{network._prefixlen}"
     if network.prefixlen == network.max_prefixlen:
         return str(network.network_address)
     return str(network)

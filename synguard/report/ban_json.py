@@ -9,8 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from synguard.clock import rfc3339
-from synguard.ledger.records import ListedBan
-from synguard.ledger.rows import evidence_of
+from synguard.ledger.records import ListedBan, evidence_of
 from synguard.report.shapes import evidence_shape
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
