@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from synguard.addresses import Network
 from synguard.errors import NotPermittedError, SynguardError, UsageError
 from synguard.network_words import network_of_word
-from synguard.operator.list_formats import PLAIN, Entry, format_of, json_entries
+from synguard.operator.list_formats import PLAIN, SEVERAL, Entry, format_of, json_entries
 from synguard.output.tables import printable
 
 STANDARD_INPUT: Final = Path("-")
@@ -111,7 +111,9 @@ def read_lists(paths: Sequence[Path], *, skip_faulty: bool = False) -> BanList:
         listing.faults += _take(listing, path, skip_faulty)
     if listing.faults and not skip_faulty:
         more = len(listing.faults) - FAULTS_SHOWN
-        rest = [f"and {more} more" if more > 0 else "", "nothing was changed: correct these lines, or --skip-faulty"]
+        several = any(fault.endswith(SEVERAL) for fault in listing.faults)
+        rest = [f"and {more} more" if more > 0 else "", "one a line: tr -s ' ,;|' '\\n' <LIST" if several else ""]
+        rest.append("nothing was changed: correct these lines, or --skip-faulty")
         raise UsageError("\n".join([*listing.faults[:FAULTS_SHOWN], *filter(None, rest)]))
     return listing
 
