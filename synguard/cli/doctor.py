@@ -8,7 +8,6 @@ from pathlib import Path
 
 import typer
 
-from synguard.addresses import NetworkIndex, host_network
 from synguard.cli.context import opened_ledger, protected_here, utcnow, working_plane
 from synguard.cli.options import ConfigFile, Json, loaded, policies_in_effect
 from synguard.doctor.challenge_checks import challenge_findings
@@ -104,10 +103,10 @@ def _allow_list(config: Config) -> Iterator[Finding]:
 def _own_login(protected: Protected) -> Iterator[Finding]:
     """Yield that the address which the caller is logged in from is not protected, if so."""
     from synguard.operator.login import login_here, operator_address
+    from synguard.operator.preflight import unprotected
 
     operator = operator_address(login_here().ssh)
-    if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
-        reason = f"your own address {operator} is not protected: this host keeps no memory of your login"
+    if reason := unprotected(protected, operator):
         yield Finding("protected", Level.WARN, reason, f"synguard allow add {operator}")
 
 

@@ -11,12 +11,23 @@ from typing import Annotated, Final, TypeVar
 
 import typer
 
+from synguard.cli.context import opened_ledger, utcnow
 from synguard.cli.flush import config_or_defaults
 from synguard.cli.options import ConfigFile, Json, Yes
 from synguard.cli.prompt import confirmed
+from synguard.enforcer import flush
 from synguard.errors import SynguardError
+from synguard.fleet.orders import Blackholes
+from synguard.ledger import LEDGER_FILE
+from synguard.operator.enablement import EnablementFile
+from synguard.operator.flush import put_back_all
+from synguard.operator.login import login_here
+from synguard.operator.panic import OVER, Panic, PanicFile
 from synguard.output.tables import print_json
 from synguard.policy.models import Config
+from synguard.private import private_directory
+from synguard.status.agent_commands import agent_pid, start_command
+from synguard.status.freshness import agent_runs, running_status
 
 PATIENCE_S: Final = 4.0
 """How long a running agent may do nothing before it is killed; it looks every second."""
@@ -44,8 +55,6 @@ def panic(
     "synguard panic --over". An agent that does not react is killed. Blackholes
     upstream end too. Sysctls that synguard changed get their old values back.
     """
-    from synguard.operator.panic import OVER, PanicFile
-
     settings = config_or_defaults(config)
     order = PanicFile(settings.state_dir)
     if over:
@@ -87,12 +96,6 @@ def _try(failed: list[str], step: Callable[[], _Result]) -> _Result | None:
 
 
 def _write(settings: Config) -> None:
-    from synguard.cli.context import utcnow
-    from synguard.operator.enablement import EnablementFile
-    from synguard.operator.login import login_here
-    from synguard.operator.panic import Panic, PanicFile
-    from synguard.private import private_directory
-
     private_directory(settings.state_dir, "state_dir")
     PanicFile(settings.state_dir).write(Panic(since=utcnow(), by=login_here()))
     EnablementFile(settings.state_dir).remove()
@@ -100,9 +103,6 @@ def _write(settings: Config) -> None:
 
 def _agent_follows(settings: Config) -> str:
     """Return what became of the agent: ``none``, ``follows``, or ``killed`` where it did not follow in time."""
-    from synguard.status.agent_commands import agent_pid
-    from synguard.status.freshness import agent_runs, running_status
-
     if not agent_runs(settings.runtime_dir):
         return "none"
     began = moved = time.monotonic()
@@ -134,9 +134,6 @@ def _agent_follows(settings: Config) -> str:
 
 def _lift(settings: Config) -> int:
     """End every ban in the ledger, and return how many stood."""
-    from synguard.cli.context import opened_ledger, utcnow
-    from synguard.ledger import LEDGER_FILE
-
     if not (settings.state_dir / LEDGER_FILE).exists():
         return 0
     with opened_ledger(settings) as ledger:
@@ -149,9 +146,6 @@ def _lift(settings: Config) -> int:
 
 def _release(settings: Config) -> None:
     """End the blackholes that were ordered upstream."""
-    from synguard.cli.context import utcnow
-    from synguard.fleet.orders import Blackholes
-
     blackholes = Blackholes(settings.state_dir)
     now = utcnow()
     for target in blackholes.standing(now):
@@ -159,21 +153,14 @@ def _release(settings: Config) -> None:
 
 
 def _put_back(settings: Config) -> None:
-    from synguard.operator.flush import put_back_all
-
     put_back_all(settings, {})
 
 
 def _flush() -> None:
-    from synguard.enforcer import flush
-
     flush.flush_kernel()
 
 
 def _over(settings: Config, stood: bool, json: bool) -> None:
-    from synguard.status.agent_commands import start_command
-    from synguard.status.freshness import agent_runs
-
     running = bool(agent_runs(settings.runtime_dir))
     if json:
         print_json({"stood": stood, "mode": settings.mode, "agent_running": running})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING, Annotated, Final
@@ -70,7 +70,7 @@ def top(
     if live:
         live = can_be_live(os.environ)
     eyes = _Eyes(settings)
-    poller = _poller(settings, eyes, every_s)
+    poller = Poller(settings, eyes.kernel, eyes.sockets, every_s, utcnow)
     try:
         first = poller.glance()
         if not first.alive:
@@ -127,10 +127,6 @@ class _Eyes:
             self._sensor.close()
 
 
-def _poller(config: Config, eyes: _Eyes, every_s: float) -> Poller:
-    return Poller(config, eyes.kernel, eyes.sockets, every_s, utcnow)
-
-
 def _watch(config: Config, poller: Poller, first: Snapshot, every_s: float) -> None:
     with Terminal(os.environ) as terminal:
         watcher = Watcher(poller, every_s, first, terminal.wake)
@@ -167,10 +163,5 @@ def _tell_json(snapshot: Snapshot, limit: int) -> None:
 
 def _tell_text(snapshot: Snapshot, limit: int) -> None:
     lines = plain_lines(snapshot, limit or sys.maxsize, min(terminal_width(), 1000))
-    encode = _speakable(sys.stdout.encoding)
-    sys.stdout.writelines(f"{encode(as_text(line))}\n" for line in lines)
-
-
-def _speakable(encoding: str | None) -> Callable[[str], str]:
-    """Return what makes a text fit for a stream of this encoding."""
-    return str if (encoding or "").lower().replace("-", "") == "utf8" else plain
+    speaks = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    sys.stdout.writelines(f"{as_text(line) if speaks else plain(as_text(line))}\n" for line in lines)

@@ -52,14 +52,15 @@ class Knowledge:
 
         Would-be bans stop nobody, nor does what is not in the kernel.
         """
-        real = (one for one in self.bans if one.stands(now) and not one.ban.dry_run)
-        held = (one for one in real if self.stopped is None or one.ban.target in self.stopped)
+        held = (one for one in self._real(now) if self.in_kernel(one, now) is not False)
         return tuple(sorted(held, key=lambda one: one.ban.header is not None))
 
     def absent(self, now: datetime) -> tuple[BanRecord, ...]:
         """Return the bans that stand and that the kernel does not hold."""
-        real = (one for one in self.bans if one.stands(now) and not one.ban.dry_run)
-        return tuple(one for one in real if self.stopped is not None and one.ban.target not in self.stopped)
+        return tuple(one for one in self._real(now) if self.in_kernel(one, now) is False)
+
+    def _real(self, now: datetime) -> Iterator[BanRecord]:
+        return (one for one in self.bans if one.stands(now) and not one.ban.dry_run)
 
     def in_kernel(self, record: BanRecord, now: datetime) -> bool | None:
         """Return whether the kernel holds a ban now; None where it could not be read."""

@@ -11,7 +11,7 @@ from synguard.output.times import ago, both_zones
 from synguard.status.agent_commands import start_command
 from synguard.status.conditions import KINDS, Code, Condition
 from synguard.status.freshness import is_stale, seems_to_run
-from synguard.status.model import ChallengeStatus, FloodStatus, Status, TotalsStatus
+from synguard.status.model import Status
 
 
 def overview(
@@ -34,14 +34,14 @@ def overview(
     seen = status.model_dump(mode="json")
     if stale:
         text = f"the agent's last reading was {ago(status.last_reading_at, now)}: it may be stuck"
-        seen["conditions"].insert(0, _condition(Code.AGENT_STALE, text, status.last_reading_at or now))
+        stuck = _condition(Code.AGENT_STALE, text, status.last_reading_at or now)
+        seen["conditions"].insert(0, stuck.model_dump(mode="json"))
         seen["problems"].insert(0, text)
     return seen | {"running": True, "stale": stale, "healthy": status.healthy and not stale}
 
 
-def _condition(code: Code, text: str, since: datetime, fix: str = "") -> dict[str, Any]:
-    seen = Condition(code=code, severity=KINDS[code].severity, text=text, since=since, fix=fix)
-    return seen.model_dump(mode="json")
+def _condition(code: Code, text: str, since: datetime, fix: str = "") -> Condition:
+    return Condition(code=code, severity=KINDS[code].severity, text=text, since=since, fix=fix)
 
 
 def _without_agent(
@@ -50,41 +50,24 @@ def _without_agent(
     shown = "the agent has started and reported nothing yet" if alive else "no agent runs: floods are not detected"
     if last is not None and not alive:
         shown += f"; the last one was seen {ago(last.last_reading_at or last.started_at, now)}"
-    return {
-        "mode": mode.value,
-        "mode_by": "config",
-        "mode_story": "",
-        "confirm_by": None,
+    told = Status(
+        mode=mode,
+        plane="",
+        show_command="",
+        healthy=False,
+        conditions=(_condition(Code.AGENT_ABSENT, shown, now, start_command()),),
+        problems=(shown,),
+        pid=0,
+        started_at=now,
+        last_reading_at=last.last_reading_at if last else None,
+        policies=tuple(policies),
+    )
+    return told.model_dump(mode="json") | {
         "plane": last.plane if last else None,
         "show_command": last.show_command if last else None,
-        "healthy": False,
-        "conditions": [_condition(Code.AGENT_ABSENT, shown, now, start_command())],
-        "problems": [shown],
-        "plane_problem": "",
-        "notes": [],
         "pid": None,
         "started_at": None,
-        "last_reading_at": last.model_dump(mode="json")["last_reading_at"] if last else None,
-        "policies": list(policies),
-        "pressure": [],
-        "flood": FloodStatus().model_dump(mode="json"),
-        "verdict": "",
-        "verdict_kind": "",
-        "targets": [],
-        "incidents": [],
-        "countermeasures": [],
-        "leaks": [],
-        "ceilings": [],
         "bans_active": bans_active,
-        "bans_by": [],
-        "challenges": ChallengeStatus().model_dump(mode="json"),
-        "proven_peers": 0,
-        "totals": TotalsStatus().model_dump(mode="json"),
-        "sampling_one_in": 0,
-        "ledger_bytes": 0,
-        "sensors": {},
-        "peers": [],
-        "agent": None,
         "running": alive,
         "stale": not alive and last is not None,
     }

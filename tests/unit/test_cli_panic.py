@@ -41,7 +41,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
     host.state.mkdir(mode=0o700)
     host.runtime.mkdir(mode=0o700)
     monkeypatch.setattr("synguard.enforcer.flush.flush_kernel", host.plane.flush)
-    monkeypatch.setattr("synguard.operator.flush.put_back_all", lambda *_: None)
+    monkeypatch.setattr("synguard.cli.panic.put_back_all", lambda *_: None)
     return host
 
 
