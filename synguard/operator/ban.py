@@ -179,7 +179,7 @@ def refuse_unsafe(order: BanRequest, impacts: Iterable[Impact]) -> None:
         reasons = [refusal(order, one) for one in refused[:REFUSALS_SHOWN]]
         more = len(refused) - REFUSALS_SHOWN
         reasons += [f"and {more:,} more are refused"] if more > 0 else []
-        advice = "" if any(one.absolute for one in refused) else ", unless --force insists"
+        advice = "" if any(one.absolute for one in refused) else "; --force bans it all the same"
         advice += "; --skip-refused bans the others" if order.places else ""
         raise RefusedError("\n".join(reasons) + f"; nothing was banned{advice}")
 
@@ -232,7 +232,7 @@ def new_id() -> str:
 
 def describe(ban: Ban) -> str:
     """Return a ban in a few words: ``192.0.2.0/24 (all, drop) until 2026-03-01 12:00:00 UTC``."""
-    until = "for good" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    until = "permanently" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%d %H:%M:%S} UTC"
     return f"{format_network(ban.target)} ({ban.scope}, {ban.action}) {until}"
 
 
@@ -251,7 +251,7 @@ def connections_of(impact: Impact, order: BanRequest) -> str:
     """Return which connections a target holds, and what becomes of them."""
     target = format_network(impact.target)
     sockets = "1 UDP socket is" if impact.udp == 1 else f"{impact.udp} UDP sockets are"
-    udp = f"; {sockets} connected to it and cut off" if impact.udp else "; UDP is seen where a socket is connected"
+    udp = f"; {sockets} connected to it and cut off" if impact.udp else "; only connected UDP sockets are counted"
     udp = udp if order.scope is Scope.ALL else ""
     if not impact.sockets:
         return f"{target} holds no TCP connections now{udp}"
@@ -277,7 +277,7 @@ def _impact(
         own, protected, operator = (), {}, None
     if own:
         named = sorted(map(format_network, own))
-        refusals.append(f"it is or holds this host's own {listed(named, 3)}, which is never banned")
+        refusals.append(f"it overlaps this host's own {listed(named, 3)}, which is never banned")
     else:
         refusals += [f"{format_network(party)} is protected ({why})" for party, why in list(protected.items())[:5]]
         if operator is not None:
