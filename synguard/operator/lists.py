@@ -130,6 +130,10 @@ def _take(listing: BanList, path: Path, skip_faulty: bool) -> list[str]:
         if isinstance(found, ValueError):
             faults.append(f"{name}:{where}: {printable(str(found))}")
             continue
+        if not isinstance(found, list):
+            named = True
+            listing.add(found, ListEntry(name, where, ""))
+            continue
         for network, comment in found:
             named = True
             listing.add(
@@ -140,7 +144,7 @@ def _take(listing: BanList, path: Path, skip_faulty: bool) -> list[str]:
     return faults
 
 
-def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, list[Entry] | ValueError]]:
+def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, Network | list[Entry] | ValueError]]:
     """Yield (line, or position in a JSON array; what it names, or why it cannot be used)."""
     lines = list(_lines(path))
     if lines and lines[0][1].lstrip().startswith("["):
@@ -153,10 +157,10 @@ def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, list[Entry] | 
     form = format_of([line for _, line in lines])
     if form.name:
         listing.formats.append(f"{_name(path)}: read as {form.name}")
+    plain = form is PLAIN
     for number, line in lines:
         try:
-            bare = form is PLAIN and _BARE.fullmatch(line)
-            yield number, ([(network_of_word(line), "")] if bare else form.read(line))
+            yield number, network_of_word(line) if plain and _BARE.fullmatch(line) else form.read(line)
         except ValueError as error:
             yield number, error
 
