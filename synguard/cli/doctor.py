@@ -174,7 +174,7 @@ def _agent(config: Config) -> Finding:
             "agent", Level.WARN, "whether it runs cannot be seen without permission", f"sudo {called()} doctor"
         )
     if not running:
-        reason = "no agent runs: floods are not detected; bans by hand still work"
+        reason = "no agent runs: floods are not detected; synguard ban still works"
         return Finding("agent", Level.WARN, reason, start_command())
     try:
         status = read_status(config.runtime_dir)

@@ -22,7 +22,7 @@ BY_HAND_S: Final = 3600.0
 MOST_WOULD_BE: Final = 10
 """Would-be bans told before the review of real ones begins."""
 
-KEYS: Final = "Enter as suggested  k keep  e extend  r release  p for good  a all as suggested  b back  q enough"
+KEYS: Final = "Enter as suggested  k keep  e extend  r remove  p permanent  a all as suggested  b back  q done"
 _STEPS: Final[Mapping[str, AdvisedStep]] = {
     "k": AdvisedStep.KEEP,
     "e": AdvisedStep.EXTEND,
@@ -93,7 +93,7 @@ def _answer(ban: Ban) -> str:
     while True:
         answer = one_key("kerpabq", "s")
         if answer == "p" and can_be_forged(ban):
-            print("  not for good: its evidence can be forged, and its owner may be innocent; e extends it")
+            print("  not permanent: its evidence can be forged, and its owner may be innocent; e extends it")
         elif answer in ("e", "p") and ban.expires_at is None:
             print("  it has no end already")
         else:

@@ -7,8 +7,7 @@ is brought by the agent, which tells why if it cannot either.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +37,7 @@ class PlaneFiller:
         self,
         plane: str,
         bans: Sequence[Arrival],
-        active: Iterable[ActiveRow],
+        active: Sequence[ActiveRow],
         unsettled: Callable[[], bool],
     ) -> None:
         """Bring bans to the plane as long as they are ``unsettled`` and there is room for all of them."""
@@ -53,14 +52,16 @@ class PlaneFiller:
                         return
                     apply()
 
-    def _have_room(self, bans: Iterable[Arrival], active: Iterable[ActiveRow]) -> bool:
+    def _have_room(self, bans: Sequence[Arrival], active: Sequence[ActiveRow]) -> bool:
         """Return whether all of them may be held; which of them may wait is the agent's to say, and to tell."""
-        there = Counter(":" in ban.target for ban in active)
-        there.update(":" in ban.target for ban in bans)
-        return max(there.values(), default=0) <= self._ceiling
+        count = len(active) + len(bans)
+        if count <= self._ceiling:
+            return True
+        ipv6 = sum(":" in ban.target for some in (active, bans) for ban in some)
+        return max(ipv6, count - ipv6) <= self._ceiling
 
     def _into_ipsets(self, bans: Sequence[Arrival]) -> Callable[[], None]:
-        members = set_filling.members_of(((ban.id, ban.target, ban.expires_at) for ban in bans), self._utcnow())
+        members = set_filling.members_of((ban[:3] for ban in bans), self._utcnow())
         return lambda: set_filling.put(members)
 
     def _into_nftables(self, bans: Sequence[Arrival]) -> Callable[[], None]:

@@ -119,13 +119,12 @@ def insert(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
     db.executemany(_INSERT, rows)
 
 
-def replace_open(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
+def replace_open(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """End the open bans whose place these rows of ``BAN_COLUMNS`` take, as of the moment that each begins."""
-    replacing = [(row[_CREATED_AT], "replaced", *_key(row)) for row in rows]
-    if len(replacing) > _MANY:
+    if len(rows) > _MANY:
         is_open = set(db.execute(_READ_OPEN).fetchall())
-        replacing = [one for one in replacing if one[2:] in is_open]
-    db.executemany(_REPLACE, replacing)
+        rows = [row for row in rows if _key(row) in is_open] if is_open else ()
+    db.executemany(_REPLACE, [(row[_CREATED_AT], "replaced", *_key(row)) for row in rows])
 
 
 def open_ids(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:

@@ -10,13 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from synguard.addresses import Network, format_network, numbers_of
+from synguard.addresses import Network, numbers_of
 from synguard.enforcer.iptables import set_filling
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.plane import Delta, Plane
 from synguard.enforcer.split_plane import SplitPlane
 from synguard.ledger.arrivals import Arrival, Arrivals
 from synguard.model import Action, Origin, Scope
+from synguard.network_words import word_of_network
 from synguard.operator.ban import POLICY, BanRequest, Impact
 
 LONG: Final = 1_000
@@ -45,7 +46,7 @@ def list_for(order: BanRequest, now: datetime) -> Arrivals:
     why = order.reasons.get if order.reasons else _none
     first = secrets.randbits(_ID_BITS - 1)
     bans = [
-        Arrival(f"m{first + at:012x}", format_network(target), ends, why(target) or usual)
+        Arrival(f"m{first + at:012x}", word_of_network(target), ends, why(target) or usual)
         for at, target in enumerate(sorted(order.targets, key=numbers_of))
     ]
     return Arrivals(Origin.MANUAL, POLICY, now, bans)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from synguard.addresses import Network
 from synguard.errors import NotPermittedError, SynguardError, UsageError
 from synguard.network_words import network_of_word
-from synguard.operator.list_formats import PLAIN, Entry, format_of, json_entries
+from synguard.operator.list_formats import PLAIN, SEVERAL, Entry, format_of, json_entries
 from synguard.output.tables import printable
 
 STANDARD_INPUT: Final = Path("-")
@@ -111,7 +111,9 @@ def read_lists(paths: Sequence[Path], *, skip_faulty: bool = False) -> BanList:
         listing.faults += _take(listing, path, skip_faulty)
     if listing.faults and not skip_faulty:
         more = len(listing.faults) - FAULTS_SHOWN
-        rest = [f"and {more} more" if more > 0 else "", "nothing was changed: correct these lines, or --skip-faulty"]
+        several = any(fault.endswith(SEVERAL) for fault in listing.faults)
+        rest = [f"and {more} more" if more > 0 else "", "one a line: tr -s ' ,;|' '\\n' <LIST" if several else ""]
+        rest.append("nothing was changed: correct these lines, or --skip-faulty")
         raise UsageError("\n".join([*listing.faults[:FAULTS_SHOWN], *filter(None, rest)]))
     return listing
 
@@ -128,6 +130,10 @@ def _take(listing: BanList, path: Path, skip_faulty: bool) -> list[str]:
         if isinstance(found, ValueError):
             faults.append(f"{name}:{where}: {printable(str(found))}")
             continue
+        if not isinstance(found, list):
+            named = True
+            listing.add(found, ListEntry(name, where, ""))
+            continue
         for network, comment in found:
             named = True
             listing.add(
@@ -138,7 +144,7 @@ def _take(listing: BanList, path: Path, skip_faulty: bool) -> list[str]:
     return faults
 
 
-def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, list[Entry] | ValueError]]:
+def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, Network | list[Entry] | ValueError]]:
     """Yield (line, or position in a JSON array; what it names, or why it cannot be used)."""
     lines = list(_lines(path))
     if lines and lines[0][1].lstrip().startswith("["):
@@ -151,10 +157,10 @@ def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, list[Entry] | 
     form = format_of([line for _, line in lines])
     if form.name:
         listing.formats.append(f"{_name(path)}: read as {form.name}")
+    plain = form is PLAIN
     for number, line in lines:
         try:
-            bare = form is PLAIN and _BARE.fullmatch(line)
-            yield number, ([(network_of_word(line), "")] if bare else form.read(line))
+            yield number, network_of_word(line) if plain and _BARE.fullmatch(line) else form.read(line)
         except ValueError as error:
             yield number, error
 

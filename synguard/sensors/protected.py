@@ -129,16 +129,21 @@ def _being_written(path: Path) -> bool:
 
 def _keep_resolvers(parts: dict[str, Mapping[Network, str]], paths: Sequence[str], known: KnownParts) -> None:
     """Keep the resolvers of before where no file names one now: such files are rewritten in place, and may be gone."""
-    if any(not network.is_loopback for path in paths for network in parts[path]):
+    if any(not _is_here(network, parts) for path in paths for network in parts[path]):
         return
     for path in paths:
         parts[path] = {**known.get(path, {}), **parts[path]}
 
 
+def _is_here(network: Network, parts: Mapping[str, Mapping[Network, str]]) -> bool:
+    """Return whether a server is one on this host: at loopback, or at an address of its own, as unbound may be."""
+    return network.is_loopback or network in parts[OWN]
+
+
 def _hidden_resolvers(parts: Mapping[str, Mapping[Network, str]], places: Places) -> Iterator[str]:
     """Yield that upstream resolvers cannot be known, where all that files name is a server on this host."""
     named = {network: path for path in places.resolv_conf for network in parts[str(path)]}
-    if named and all(network.is_loopback for network in named):
+    if named and all(_is_here(network, parts) for network in named):
         network, path = next(iter(named.items()))
         yield (
             f"the resolvers that this host asks cannot be known: {path} names {format_network(network)}, "

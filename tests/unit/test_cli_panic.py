@@ -74,7 +74,7 @@ def test_everything_is_taken_back_and_it_stands(host: CliHost) -> None:
     assert told.code == 0
     assert told.out.splitlines() == [
         "nothing is enforced now, and nothing of synguard is in the kernel; no agent runs",
-        "bans removed: 1; to come back: synguard panic --over",
+        "bans removed: 1, and not put back; to enforce again: synguard panic --over",
     ]
     assert (host.active_bans(), host.held()) == (set(), set())
     assert Blackholes(host.state).standing(datetime.now(UTC)) == {}
@@ -83,7 +83,7 @@ def test_everything_is_taken_back_and_it_stands(host: CliHost) -> None:
     assert host.run("ban", "203.0.113.7", "--dry-run").code == 0
     assert host.run("enable", "--yes").code == 3
     over = host.run("panic", "--over")
-    assert over.out.startswith("it is over: the config says dry-run; no agent runs; start it: ")
+    assert over.out.startswith("the panic is over: the config says dry-run; no agent runs; start it: ")
     assert host.run("ban", "203.0.113.7").code == 0
     assert "there was no panic" in host.run("panic", "--over").out
 

@@ -133,7 +133,7 @@ def test_the_host_s_faults_come_first_the_worst_ahead() -> None:
     )
     told = account(findings=findings)
     steps = advice(told, judged(told))
-    assert [step.what for step in steps[:2]] == ["Mend: SYN cookies", "Mend: backlog of port 80"]
+    assert [step.what for step in steps[:2]] == ["Fix: SYN cookies", "Fix: backlog of port 80"]
     assert steps[0].how == "sysctl -w net.ipv4.tcp_syncookies=1"
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+from synguard.addresses import numbers_of
 from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
 from synguard.enforcer.names import Family, Kind, member_comment, set_name
 from synguard.errors import NotPermittedError, PlaneError
@@ -54,13 +55,18 @@ def members_of(bans: Iterable[tuple[str, str, int | None]], now: datetime) -> Me
     now_s = now.timestamp()
     found: Members = {4: [], 6: []}
     made: dict[tuple[int | None, int], tuple[bytes, bytes, bytes]] = {}
+    wide: dict[tuple[int | None, int, int, int], tuple[bytes, bytes, bytes]] = {}
     for ban_id, target, ends_s in bans:
         if ends_s is not None and ends_s <= now_s:
             continue
         if ":" in target or "/" in target:
-            network = network_of_word(target)
-            width = network.prefixlen if network.prefixlen < network.max_prefixlen else None
-            found[network.version].append(_member(network.network_address.packed, ban_id, ends_s, now_s, width))
+            version, start, length = numbers_of(network_of_word(target))
+            kind = ends_s, len(ban_id), version, length
+            if kind not in wide:
+                wide[kind] = _around_wide(*kind, now_s)
+            head, middle, end = wide[kind]
+            address = start.to_bytes(4 if version == 4 else 16, "big")
+            found[4 if version == 4 else 6].append(b"".join((head, address, middle, ban_id.encode(), end)))
             continue
         parts = made.get((ends_s, len(ban_id)))
         if parts is None:
@@ -95,7 +101,7 @@ def put(members: Members) -> None:
 def _around(length: int, ends_s: int | None, now_s: float) -> tuple[bytes, bytes, bytes]:
     """Return what stands around the IPv4 address and the id, of this length, of a ban."""
     if ends_s is None:
-        return _for_good(length)
+        return _around_wide(None, length, 4, 32, now_s)
     head, before_timeout, before_id, end = _form(length)
     seconds = b"%b%02d.000000Z" % (_minute(ends_s // 60), ends_s % 60)
     return head, before_timeout + _timeout(ends_s, now_s) + before_id, seconds + end
@@ -111,12 +117,15 @@ def _form(length: int) -> tuple[bytes, bytes, bytes, bytes]:
     return member[:_ADDRESS_AT], member[_ADDRESS_AT + 4 : _TIMEOUT_AT], member[_TIMEOUT_AT + 4 : id_at], member[end_at:]
 
 
-@lru_cache(maxsize=64)
-def _for_good(length: int) -> tuple[bytes, bytes, bytes]:
-    mark = b"\1" * length
-    member = _member(b"\0\0\0\0", mark.decode(), None, 0.0)
+def _around_wide(
+    ends_s: int | None, length: int, version: int, prefixlen: int, now_s: float
+) -> tuple[bytes, bytes, bytes]:
+    """Return the same of a prefix, of an IPv6 address, and of a ban for good."""
+    mark, size = b"\1" * length, 4 if version == 4 else 16
+    width = prefixlen if prefixlen < 8 * size else None
+    member = _member(bytes(size), mark.decode(), ends_s, now_s, width)
     id_at = member.index(mark, _COMMENT_AT)
-    return member[:_ADDRESS_AT], member[_ADDRESS_AT + 4 : id_at], member[id_at + length :]
+    return member[:_ADDRESS_AT], member[_ADDRESS_AT + size : id_at], member[id_at + length :]
 
 
 @lru_cache(maxsize=256)
