@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -20,8 +20,7 @@ from synguard.operator.impact import Targets, by_target, link_local, too_wide
 from synguard.plain import listed
 
 if TYPE_CHECKING:
-    from synguard.detector.peers import Presence
-    from synguard.readings import Protected, SocketTable
+    from synguard.readings import Presence, Protected, SocketTable
 
 POLICY: Final = "manual"
 """The policy that a person's bans name."""
@@ -59,9 +58,9 @@ class HostContext:
     operator: Address | None = None
     """Where the person who orders is logged in from; None at the console."""
     active_bans: tuple[Ban, ...] = ()
-    sockets: SocketTable | None = None
-    """Every TCP socket; None where they could not be read."""
-    udp: SocketTable | None = None
+    sockets: SocketTable | Mapping[Network, Presence] | None = None
+    """Every TCP socket, or those of each target; None where they could not be read."""
+    udp: SocketTable | Mapping[Network, Presence] | None = None
     """Every UDP socket, likewise."""
 
 
@@ -86,27 +85,27 @@ class Impact:
     """Whether not even ``--force`` may."""
 
 
-def read_host_context(protected: Protected, active_bans: Iterable[Ban]) -> tuple[HostContext, str]:
-    """Return who and what is there now, and one sentence where live connections could not be read, else nothing."""
+def read_host_context(
+    protected: Protected, active_bans: Iterable[Ban], targets: Collection[Network] = ()
+) -> tuple[HostContext, str]:
+    """Return who and what is there now, and one sentence where live connections could not be read, else nothing.
+
+    Of a few ``targets`` their own sockets are read alone.
+    """
     from synguard.errors import SensorError
     from synguard.operator.login import login_here, operator_address
-    from synguard.readings import TcpState
+    from synguard.sensors.few_sockets import sockets_of
     from synguard.sensors.protected import OWN, own_addresses
-    from synguard.sensors.sockets import SocketTables
 
-    sensor = SocketTables()
     table, udp, trouble = None, None, ""
     try:
         own = own_addresses()
     except SensorError as error:
         own, trouble = dict(protected.parts.get(OWN, {})), str(error)
     try:
-        table = sensor.tcp(state for state in TcpState if state is not TcpState.LISTEN)
-        udp = sensor.udp()
+        table, udp = sockets_of(targets)
     except SensorError as error:
         trouble = f"live connections are not known: {error}"
-    finally:
-        sensor.close()
     around = HostContext(
         protected=protected,
         own=frozenset(own),
