@@ -15,7 +15,7 @@ from ipaddress import (
 )
 from typing import Final, TypeAlias
 
-from synguard.compact_networks import CompactIPv4Network
+from synguard.compact_networks import CompactIPv4Network, CompactIPv6Network
 from synguard.compact_networks import compact_network as compact_network  # for those who make networks
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -115,6 +115,15 @@ def one_party(network: Network, embedding: Iterable[IPv6Network] = EMBEDDING) ->
 def host_network(address: Address) -> Network:
     """Return the /32 or /128 of one address."""
     return compact_network(address.version, int(address), address.max_prefixlen)
+
+
+def numbers_of(network: Network) -> tuple[int, int, int]:
+    """Return version, first address and prefix length; of compact networks without an object more."""
+    if type(network) is CompactIPv4Network:
+        return 4, network._start, network._prefixlen
+    if type(network) is CompactIPv6Network:
+        return 6, network._start, network._prefixlen
+    return network.version, int(network.network_address), network.prefixlen
 
 
 def covers(outer: Network, inner: Network) -> bool:

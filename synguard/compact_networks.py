@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any, Final
+from typing import Final
 
 _MASKS: Final = tuple((1 << 32) - (1 << (32 - length)) for length in range(33))
 _MASKS_6: Final = tuple((1 << 128) - (1 << (128 - length)) for length in range(129))
@@ -18,11 +18,8 @@ def _hash(start: int, mask: int) -> int:
     return hash((start, mask)) if _IN_PAIRS else hash(start ^ mask)
 
 
-def _start_and_length(kind: type[IPv4Network | IPv6Network], address: Any, strict: bool) -> tuple[int, int]:
-    """Return the two numbers of a network; all else that the standard class takes is read by that."""
-    if type(address) is tuple and type(address[0]) is int and type(address[1]) is int:
-        return address
-    network = kind(address, strict)
+def _start_and_length(network: IPv4Network | IPv6Network) -> tuple[int, int]:
+    """Return the two numbers of what the standard class has read."""
     return int(network.network_address), network.prefixlen
 
 
@@ -36,7 +33,9 @@ class CompactIPv4Network(IPv4Network):
     __slots__ = ("_prefixlen", "_start")
 
     def __init__(self, address: tuple[int, int], strict: bool = True) -> None:
-        self._start, self._prefixlen = _start_and_length(IPv4Network, address, strict)
+        if type(address) is not tuple or type(address[0]) is not int or type(address[1]) is not int:
+            address = _start_and_length(IPv4Network(address, strict))
+        self._start, self._prefixlen = address
 
     @property
     def network_address(self) -> IPv4Address:  # type: ignore[override]
@@ -70,7 +69,9 @@ class CompactIPv6Network(IPv6Network):
     __slots__ = ("_prefixlen", "_start")
 
     def __init__(self, address: tuple[int, int], strict: bool = True) -> None:
-        self._start, self._prefixlen = _start_and_length(IPv6Network, address, strict)
+        if type(address) is not tuple or type(address[0]) is not int or type(address[1]) is not int:
+            address = _start_and_length(IPv6Network(address, strict))
+        self._start, self._prefixlen = address
 
     @property
     def network_address(self) -> IPv6Address:  # type: ignore[override]

@@ -61,11 +61,6 @@ class Challenging:  # wide: one part for each thing that the program depends on
         self.plane: Final = ChallengePlane(utcnow, lambda: self._at.keys(), self._config.limit_per_second)
 
     @property
-    def program(self) -> Program | None:
-        """The program while it is loaded."""
-        return self.plane.program
-
-    @property
     def onset_fd(self) -> int | None:
         """A descriptor that is readable once SYNs to a port have become many; None without a program."""
         return None if self.plane.program is None else self.plane.program.onset_fd

@@ -142,7 +142,7 @@ def _showing(agent: Agent, link: FollowerLink) -> Callable[[Tick, float, datetim
         if now >= due_at:
             due_at = now + SHOW_EVERY_S
             protected = agent.sensing.protected
-            known = frozenset(protected.networks)
+            known = frozenset((*protected.networks, *protected.never_cut_off))
             dry_run, suspended = agent.mode is Mode.DRY_RUN, bool(protected.problems)
             plane = "" if dry_run else agent.plane
             link.show(HostView(dry_run, known, suspended, protected.embedding, plane), now, utc)

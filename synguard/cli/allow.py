@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
 
 import typer
 
+from synguard.addresses import Network, format_network
 from synguard.cli import parameter_types
+from synguard.cli.context import open_context, opened_ledger, protected_here, utcnow
 from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError, UsageError
+from synguard.ledger import LEDGER_FILE
+from synguard.model import Ban
+from synguard.operator.allow import AddedAllowList, addresses_of, lifted_by, refuse_too_wide
+from synguard.output.tables import Column, print_json, print_table
 from synguard.output.times import both_zones
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from synguard.addresses import Network
-    from synguard.model import Ban
-    from synguard.operator.allow import AddedAllowList
-    from synguard.policy.models import Config
-    from synguard.sensors.added_allow import AddedEntry
+from synguard.policy.models import Config
+from synguard.private import private_directory
+from synguard.sensors.added_allow import PART, AddedEntry
+from synguard.status.freshness import agent_runs
+from synguard.status.protected_file import read_protected_file
 
 _HELP = """\
 Manage the allow-list: what is never banned nor challenged. Needs no reload.
@@ -69,13 +71,8 @@ def add(
     allow.added.txt beside the config. A ban of a wider prefix stays, and what is
     allowed passes it. Adding an entry again changes its comment and end.
     """
-    from synguard.addresses import format_network
-    from synguard.cli.context import utcnow
-    from synguard.operator.allow import addresses_of, refuse_too_wide
-    from synguard.sensors.added_allow import AddedEntry
-
     of = {one: name for name in targets for one in addresses_of(name)} if names else {}
-    networks = [*of] if names else parameter_types.networks(targets, "--comment", "--for")
+    networks = [*of] if names else _networks(targets)
     seconds = None if lasts.strip() == "permanent" else parameter_types.duration(lasts)
     _check_comment(comment)
     settings = loaded(config)
@@ -97,6 +94,14 @@ def add(
             print(f"and {len(lifted) - SHOWN:,} more bans")
 
 
+def _networks(targets: Sequence[str]) -> list[Network]:
+    try:
+        return parameter_types.networks(targets, "--comment", "--for")
+    except UsageError as error:
+        hint = "" if "; " in str(error) else "; host names: --resolve"
+        raise UsageError(f"{error}{hint}") from error
+
+
 def allow_entries(settings: Config, entries: Sequence[AddedEntry], now: datetime) -> tuple[bool | None, list[Ban]]:
     """Add entries, wait for a running agent to take them in, and end the bans of what is allowed now.
 
@@ -108,16 +113,14 @@ def allow_entries(settings: Config, entries: Sequence[AddedEntry], now: datetime
 
 
 def remove(targets: Targets, config: ConfigFile = None, json: Json = False) -> None:
-    """Take addresses or prefixes out of the allow-list, as `synguard allow list` shows them.
+    """Remove addresses or prefixes from the allow-list.
 
     Examples:
       synguard allow remove 203.0.113.0/24
 
-    A host name of an entry stands for its addresses. What the config, its files
-    or this host itself protect stays protected.
+    A host name removes all addresses that were added for it. Addresses that the
+    config, its files or this host itself protect stay protected.
     """
-    from synguard.cli.context import utcnow
-
     settings = loaded(config)
     added, now = added_list(settings), utcnow()
     standing = added.standing(now)
@@ -135,15 +138,11 @@ def resolve(config: ConfigFile = None, json: Json = False) -> None:
     Examples:
       synguard allow resolve
 
-    Nothing does so by itself: let a timer, like synguard-resolve.timer of the
-    Debian package. A name that cannot be looked up keeps its addresses, and the
-    exit code is 1. Whoever answers for a name decides who is never banned.
+    synguard never does this by itself: run it from a timer, such as
+    synguard-resolve.timer of the Debian package. A name that cannot be looked up
+    keeps its addresses, and the exit code is 1. Use only names that you trust:
+    the owner of a name decides who is never banned.
     """
-    from synguard.addresses import format_network
-    from synguard.cli.context import utcnow
-    from synguard.operator.allow import addresses_of
-    from synguard.output.tables import print_json
-
     added, now = added_list(loaded(config)), utcnow()
     failed = added.follow_names(addresses_of, now)
     named = [one for one in added.standing(now) if one.name]
@@ -156,16 +155,12 @@ def resolve(config: ConfigFile = None, json: Json = False) -> None:
 
 
 def list_(config: ConfigFile = None, json: Json = False) -> None:
-    """List who is never banned, and why: what was added, and what is protected without being told.
+    """List who is never banned, and why: added entries, and automatic protection.
 
     Examples:
       synguard allow list
       synguard allow list --json
     """
-    from synguard.addresses import format_network
-    from synguard.cli.context import protected_here, utcnow
-    from synguard.output.tables import Column, print_json, print_table
-
     settings = loaded(config)
     entries = {one.network: one for one in added_list(settings).standing(utcnow())}
     protected = protected_here(settings)
@@ -188,14 +183,10 @@ def added_list(settings: Config) -> AddedAllowList:
     Raises:
         SynguardError: There is no place for them.
     """
-    from synguard.operator.allow import AddedAllowList
-
     path = settings.allow.added
     if path is None:  # only a config that no file and no default stands for
         raise SynguardError("this config has no place for an allow-list of its own")
     if path.parent == settings.state_dir:
-        from synguard.private import private_directory
-
         private_directory(settings.state_dir, "state_dir")
     return AddedAllowList(path)
 
@@ -211,10 +202,6 @@ def _check_comment(comment: str) -> None:
 
 def _followed(settings: Config, networks: Sequence[Network], *, there: bool) -> bool | None:
     """Return whether the running agent has taken it in, after waiting for it; None where none runs."""
-    from synguard.sensors.added_allow import PART
-    from synguard.status.freshness import agent_runs
-    from synguard.status.protected_file import read_protected_file
-
     if not agent_runs(settings.runtime_dir):
         return None
     gives_up_at, pause_s = time.monotonic() + PATIENCE_S, 0.02
@@ -231,10 +218,6 @@ def _followed(settings: Config, networks: Sequence[Network], *, there: bool) -> 
 
 def _lift(settings: Config, networks: Sequence[Network]) -> list[Ban]:
     """End the bans whose whole target is allowed now, and return them; would-be bans too."""
-    from synguard.cli.context import open_context, opened_ledger, utcnow
-    from synguard.ledger import LEDGER_FILE
-    from synguard.operator.allow import lifted_by
-
     if not (settings.state_dir / LEDGER_FILE).exists():
         return []
     now = utcnow()
@@ -252,16 +235,13 @@ def _lift(settings: Config, networks: Sequence[Network]) -> list[Ban]:
 
 
 def _tell(networks: Sequence[Network], what: str, followed: bool | None, json: dict[str, Any] | None) -> None:
-    from synguard.addresses import format_network
-    from synguard.output.tables import print_json
-
     named = [format_network(one) for one in networks]
     if json is not None:
         print_json({"networks": named, "in_force": followed is not False, "agent_running": followed is not None} | json)
         return
     when = {
-        True: "the agent goes by it",
-        None: "no agent runs; the next one goes by it",
+        True: "in force",
+        None: "no agent runs; in force from its next start",
         False: "the agent has not followed yet: see synguard status",
     }[followed]
     print(f"{', '.join(named)}: {what}; {when}")
@@ -274,15 +254,11 @@ def _end(entry: AddedEntry | None) -> str:
 
 
 def _shape(entry: AddedEntry) -> dict[str, Any]:
-    from synguard.addresses import format_network
-
     until = entry.until.isoformat() if entry.until else None
     return {"network": format_network(entry.network), "comment": entry.comment, "until": until, "name": entry.name}
 
 
 def _others(networks: Any) -> list[dict[str, str]]:
-    from synguard.addresses import format_network
-
     return [{"network": format_network(one), "reason": reason} for one, reason in networks.items()]
 
 

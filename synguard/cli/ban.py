@@ -13,7 +13,7 @@ import typer
 
 from synguard.addresses import format_network
 from synguard.cli import parameter_types
-from synguard.cli.ban_preview import BanResult, preview, printed, shape, shown
+from synguard.cli.ban_preview import SHAPED, BanResult, preview, printed, shape, shown
 from synguard.cli.context import open_context, opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, Lists, SkipFaulty, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
@@ -22,8 +22,18 @@ from synguard.ledger import LEDGER_FILE
 from synguard.memory import many_objects
 from synguard.model import Action, Ban, Scope
 from synguard.operator.apply import VerbContext
-from synguard.operator.ban import BanRequest, Impact, assess, bans_for, read_host_context, refuse_unsafe, unsafe
-from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, lists_of, read_lists, tell_of_lists
+from synguard.operator.ban import (
+    BanRequest,
+    Impact,
+    bans_for,
+    eventful,
+    of_each,
+    read_host_context,
+    refuse_unsafe,
+    unsafe,
+)
+from synguard.operator.ban_list import is_plain, list_for
+from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, NamedPlaces, lists_of, read_lists, tell_of_lists
 from synguard.operator.panic import refuse_in_panic
 from synguard.output.tables import print_json, printable
 from synguard.policy.models import LONGEST_BAN_S, Config
@@ -57,7 +67,7 @@ def ban(
         ),
     ] = Action.DROP,
     ports: Annotated[str, typer.Option("--ports", metavar="80,443", help="Only these local TCP ports.")] = "any",
-    reason: Annotated[str, typer.Option("--reason", help="Reason, shown in lists and reports.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, shown in lists and reports.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Ban protected targets and very wide prefixes too.")] = False,
     skip_refused: Annotated[
         bool, typer.Option("--skip-refused", help="Leave out refused targets, and name them.")
@@ -68,7 +78,7 @@ def ban(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Ban addresses or prefixes by hand. Each ban ends in the kernel, by itself.
+    """Ban addresses or prefixes by hand. Each ban expires in the kernel by itself.
 
     Examples:
       synguard ban 203.0.113.7                          one hour, every packet
@@ -83,7 +93,7 @@ def ban(
     targets (gateways, resolvers, the allow-list, people logged in over SSH) and
     prefixes wider than /8 or, for IPv6, /32, unless --force; this host's own
     addresses always. Of several targets all are banned, or none. A comment in
-    a list is the reason of that line's ban. The same list twice doubles nothing.
+    a list is the reason of that line's ban. To ban the same list again is safe.
     """
     paths = lists_of(targets or (), file or ())
     if not targets and not paths:
@@ -118,14 +128,14 @@ def _with_lists(order: BanRequest, paths: Sequence[Path], step: Step, skip_fault
     step("reading the list")
     listing = read_lists(paths, skip_faulty=skip_faulty)
     tell_of_lists(listing)
-    named = set(order.targets)
-    targets = tuple(dict.fromkeys([*order.targets, *listing.entries]))
-    listed = {target: entry for target, entry in listing.entries.items() if target not in named}
+    named = dict.fromkeys(order.targets)
+    listed = {one: entry for one, entry in listing.entries.items() if one not in named} if named else listing.entries
+    targets = (*named, *listed)
     return replace(
         order,
         targets=targets,
         reasons={target: entry.reason for target, entry in listed.items() if entry.reason},
-        places={target: entry.where for target, entry in listed.items()},
+        places=NamedPlaces(listed),
     ), listing.folded + len(listing.entries) - len(listed)
 
 
@@ -181,7 +191,7 @@ def _show_dry_run(prepared: _Prepared, config: Config, json: bool) -> None:
         with opened_ledger(config) as ledger:
             active_bans = tuple(ledger.active_bans(utcnow()).values())
     order, impacts, left_out, warnings = _looked_at(prepared, protected, active_bans, json)
-    _tell(BanResult((), 0, left_out, prepared.folded), impacts, order, warnings, json)
+    _tell(BanResult((), 0, 0, left_out, prepared.folded), impacts, order, warnings, json)
 
 
 def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo: str) -> None:
@@ -192,13 +202,25 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
         active_bans = context.ledger.active_bans(utcnow()).values()
         order, impacts, left_out, warnings = _looked_at(prepared, context.protected, active_bans, json)
         _confirm(impacts, yes or json, order)
-        bans = bans_for(order, impacts, utcnow(), active_bans)
-        known = {ban.id for ban in active_bans}
-        if bans:
-            bans = context.applier.ban(bans, prepared.step, known)
+        came = _banned(context, order, impacts, active_bans, prepared.step)
     prepared.step("done")
-    came = BanResult(bans, sum(ban.id in known for ban in bans), left_out, prepared.folded)
+    came = replace(came, left_out=left_out, folded=prepared.folded)
     _tell(came, impacts, order, warnings, json, undo)
+
+
+def _banned(
+    context: VerbContext, order: BanRequest, impacts: Sequence[Impact], active_bans: Collection[Ban], step: Step
+) -> BanResult:
+    """Carry out the order; a long list of new targets as columns, everything else ban by ban."""
+    if is_plain(order, impacts):
+        listed = list_for(order, utcnow())
+        context.applier.ban_list(listed, step)
+        return BanResult(tuple(replace(listed, bans=listed.bans[:SHAPED]).as_bans()), len(listed.bans), 0)
+    bans = bans_for(order, of_each(order.targets, impacts), utcnow(), active_bans)
+    known = {ban.id for ban in active_bans}
+    if bans:
+        bans = context.applier.ban(bans, step, known)
+    return BanResult(bans, len(bans), sum(ban.id in known for ban in bans))
 
 
 def _refuse_without_program(context: VerbContext, restart: str) -> None:
@@ -219,27 +241,27 @@ def _looked_at(
         RefusedError: A target is refused and not to be left out, or every one is.
     """
     order = prepared.order
-    around, trouble = read_host_context(protected, active_bans)
+    around, trouble = read_host_context(protected, active_bans, order.targets)
     warnings = _warnings(protected, trouble)
-    impacts = assess(order, around)
+    impacts = eventful(order, around)
     left_out: tuple[Impact, ...] = ()
     if prepared.skip_refused:
         left_out = tuple(unsafe(order, impacts))
         refused = {one.target for one in left_out}
         impacts = tuple(one for one in impacts if one.target not in refused)
-        if not impacts:
+        if len(refused) == len(order.targets):
             refuse_unsafe(order, left_out)
-        order = replace(order, targets=tuple(one.target for one in impacts))
+        order = replace(order, targets=tuple(one for one in order.targets if one not in refused))
     if not json:
-        _show(impacts, prepared, warnings)
+        _show(impacts, order, prepared.folded, warnings)
     refuse_unsafe(order, impacts)
     return order, impacts, left_out, warnings
 
 
-def _show(impacts: Sequence[Impact], prepared: _Prepared, warnings: Sequence[str]) -> None:
+def _show(impacts: Sequence[Impact], order: BanRequest, folded: int, warnings: Sequence[str]) -> None:
     for warning in warnings:
         print(f"synguard: {printable(warning)}", file=sys.stderr)
-    printed(preview(impacts, prepared.order, prepared.folded))
+    printed(preview(impacts, order, folded))
 
 
 def _warnings(protected: Protected, trouble: str) -> tuple[str, ...]:
@@ -269,6 +291,6 @@ def _tell(
     came: BanResult, impacts: Sequence[Impact], order: BanRequest, warnings: Sequence[str], json: bool, undo: str = ""
 ) -> None:
     if json:
-        print_json(shape(came, impacts, warnings))
+        print_json(shape(came, impacts, order.targets, warnings))
     else:
         printed(shown(came, order, undo))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network
+from itertools import chain, islice
 from typing import Any, Final
 
-from synguard.addresses import format_network
+from synguard.addresses import Network, format_network
 from synguard.cli.context import utcnow
 from synguard.model import Ban
-from synguard.operator.ban import BanRequest, Impact, connections_of, describe, impact_lines, refusal
+from synguard.operator.ban import BanRequest, Impact, connections_of, describe, impact_lines, of_each, refusal
 from synguard.operator.lists import some
 from synguard.output.tables import printable
 from synguard.output.times import both_zones
@@ -28,29 +30,34 @@ class BanResult:
     """What an order came to."""
 
     bans: tuple[Ban, ...]
-    """Those that stand now by it; none in dry-run."""
+    """Those that stand now by it, of a long list the first few; none in dry-run."""
+    banned: int
+    """How many they are."""
     renewed: int
     """How many of them stood already and only got another expiry."""
-    left_out: tuple[Impact, ...]
+    left_out: tuple[Impact, ...] = ()
     """Refused targets that the order leaves out."""
-    folded: int
+    folded: int = 0
     """Lines that named a target again."""
 
 
 def preview(impacts: Sequence[Impact], order: BanRequest, folded: int) -> list[str]:
-    """Return what bans of these targets would hit: line by line, or of many the sums and the first few."""
-    if len(impacts) <= FEW:
-        return [line for impact in impacts for line in impact_lines(impact, order)]
-    return [_sum(impacts, folded), *_connected(impacts, order), *_protected(impacts), *_standing(impacts)]
+    """Return what the order would hit: line by line, or of many targets the sums and the first few.
+
+    ``impacts`` are those of which there is something to tell.
+    """
+    if len(order.targets) <= FEW:
+        return [line for impact in of_each(order.targets, impacts) for line in impact_lines(impact, order)]
+    return [_sum(order.targets, folded), *_connected(impacts, order), *_protected(impacts), *_standing(impacts)]
 
 
-def _sum(impacts: Sequence[Impact], folded: int) -> str:
-    four = sum(one.target.version == 4 for one in impacts)
-    single = sum(one.target.prefixlen == one.target.max_prefixlen for one in impacts)
+def _sum(targets: Sequence[Network], folded: int) -> str:
+    four = sum(isinstance(one, IPv4Network) for one in targets)
+    single = sum(one.prefixlen == one.max_prefixlen for one in targets)
     again = f", {folded:,} lines named one again" if folded else ""
     return (
-        f"{len(impacts):,} targets: {four:,} IPv4 and {len(impacts) - four:,} IPv6, {single:,} addresses and "
-        f"{len(impacts) - single:,} prefixes{again}"
+        f"{len(targets):,} targets: {four:,} IPv4 and {len(targets) - four:,} IPv6, {single:,} addresses and "
+        f"{len(targets) - single:,} prefixes{again}"
     )
 
 
@@ -91,23 +98,26 @@ def shown(came: BanResult, order: BanRequest, undo: str) -> list[str]:
     first = came.bans[0]
     until = "until it is removed" if first.expires_at is None else f"until {both_zones(first.expires_at)}"
     how = f"{first.scope}, {first.action}" + (f", ports {','.join(map(str, first.ports))}" if first.ports else "")
-    if len(came.bans) <= FEW:
+    if came.banned <= FEW:
         lines += [f"banned {format_network(one.target)} ({how}) {until}, id {one.id}" for one in came.bans]
     else:
         stood = f"; {came.renewed:,} of them stood already and end then now" if came.renewed else ""
-        lines.append(f"banned {len(came.bans):,} targets ({how}) {until}{stood}")
+        lines.append(f"banned {came.banned:,} targets ({how}) {until}{stood}")
     return [*lines, f"undo: {undo}"]
 
 
-def shape(came: BanResult, impacts: Sequence[Impact], warnings: Iterable[str]) -> dict[str, Any]:
-    """Return the same as JSON; ``bans`` and ``impact`` are cut, those with something to tell first, sums are not."""
-    eventful = sorted(impacts, key=lambda one: not (one.sockets or one.protected or one.overlapping or one.refusals))
+def shape(
+    came: BanResult, impacts: Sequence[Impact], targets: Sequence[Network], warnings: Iterable[str]
+) -> dict[str, Any]:
+    """Return the same as JSON; ``bans`` and ``impact`` are cut, ``impacts`` first, sums are not."""
+    hit = {one.target for one in impacts}
+    others = (Impact(one) for one in targets if one not in hit)
     return {
         "dry_run": not came.bans,
         "counts": {
-            "targets": len(impacts) + len(came.left_out),
+            "targets": len(targets) + len(came.left_out),
             "folded": came.folded,
-            "banned": len(came.bans),
+            "banned": came.banned,
             "renewed": came.renewed,
             "left_out": len(came.left_out),
             "connected": sum(bool(one.sockets) for one in impacts),
@@ -115,7 +125,7 @@ def shape(came: BanResult, impacts: Sequence[Impact], warnings: Iterable[str]) -
             "overlapping": sum(bool(one.overlapping) for one in impacts),
         },
         "bans": [ban_shape(one, utcnow()) for one in came.bans[:SHAPED]],
-        "impact": [impact_shape(one) for one in eventful[:SHAPED]],
+        "impact": [impact_shape(one) for one in islice(chain(impacts, others), SHAPED)],
         "left_out": [impact_shape(one) for one in came.left_out[:SHAPED]],
         "warnings": list(warnings),
     }

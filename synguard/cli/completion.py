@@ -26,7 +26,7 @@ def completion(
         bool, typer.Option("--targets", hidden=True, help="Print the targets that unban completes.")
     ] = False,
 ) -> None:
-    """Print the script that completes verbs, options, their values, and targets of bans.
+    """Print the script that completes verbs, options, values and banned targets.
 
     Examples:
       source <(synguard completion bash)                            this shell only
@@ -34,7 +34,8 @@ def completion(
       synguard completion zsh > /usr/local/share/zsh/site-functions/_synguard
       synguard completion fish > /etc/fish/completions/synguard.fish
 
-    The Debian package installs all three. Targets of bans are completed only for who may read the ledger.
+    The Debian package installs all three. Banned targets are completed only for
+    users who may read the ledger.
     """
     if targets:
         print_targets()

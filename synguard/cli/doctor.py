@@ -8,7 +8,6 @@ from pathlib import Path
 
 import typer
 
-from synguard.addresses import NetworkIndex, host_network
 from synguard.cli.context import opened_ledger, protected_here, utcnow, working_plane
 from synguard.cli.options import ConfigFile, Json, loaded, policies_in_effect
 from synguard.doctor.challenge_checks import challenge_findings
@@ -29,13 +28,13 @@ from synguard.output.tables import print_json
 from synguard.policy.models import Config
 from synguard.policy.warnings import policy_warnings
 from synguard.readings import Listener, Protected
-from synguard.status.agent_commands import called, commands_for
+from synguard.status.agent_commands import called, commands_for, start_command
 from synguard.status.freshness import agent_runs, is_stale, running_status
 from synguard.status.model import PeerStatus, read_status
 
 
 def doctor(config: ConfigFile = None, json: Json = False) -> None:
-    """Check everything synguard needs on this host; report what is wrong and how to fix it.
+    """Check what synguard needs on this host; show what is wrong and how to fix it.
 
     Examples:
       synguard doctor
@@ -104,10 +103,10 @@ def _allow_list(config: Config) -> Iterator[Finding]:
 def _own_login(protected: Protected) -> Iterator[Finding]:
     """Yield that the address which the caller is logged in from is not protected, if so."""
     from synguard.operator.login import login_here, operator_address
+    from synguard.operator.preflight import unprotected
 
     operator = operator_address(login_here().ssh)
-    if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
-        reason = f"your own address {operator} is not protected: this host keeps no memory of your login"
+    if reason := unprotected(protected, operator):
         yield Finding("protected", Level.WARN, reason, f"synguard allow add {operator}")
 
 
@@ -169,20 +168,20 @@ def _peers(config: Config) -> tuple[PeerStatus, ...]:
 
 
 def _agent(config: Config) -> Finding:
-    running, commands = agent_runs(config.runtime_dir), commands_for(config.runtime_dir)
+    running, restart = agent_runs(config.runtime_dir), commands_for(config.runtime_dir).restart
     if running is None:
         return Finding(
             "agent", Level.WARN, "whether it runs cannot be seen without permission", f"sudo {called()} doctor"
         )
     if not running:
-        reason = "no agent runs: floods are not detected; bans by hand still work"
-        return Finding("agent", Level.WARN, reason, commands.start)
+        reason = "no agent runs: floods are not detected; synguard ban still works"
+        return Finding("agent", Level.WARN, reason, start_command())
     try:
         status = read_status(config.runtime_dir)
     except SynguardError as error:
-        return Finding("agent", Level.BAD, str(error), commands.restart)
+        return Finding("agent", Level.BAD, str(error), restart)
     if status is None or is_stale(status, utcnow()):
-        return Finding("agent", Level.BAD, "it runs but reports nothing: it may be stuck", commands.restart)
+        return Finding("agent", Level.BAD, "it runs but reports nothing: it may be stuck", restart)
     if not status.healthy:
         reason = "; ".join(status.problems) or "it reports that it is not healthy"
         return Finding("agent", Level.BAD, reason, "synguard status")

@@ -70,8 +70,8 @@ def enable(
     """Have a running agent enforce, permanently or on trial, whatever its config says.
 
     Examples:
-      synguard enable --confirm-within 5m     on trial; then, from a new SSH connection:
-      synguard enable --confirm               keep it: new connections get in
+      synguard enable --confirm-within 5m     on trial; then from a new connection:
+      synguard enable --confirm               keep enforcing
       synguard enable --off                   back to dry-run
 
     A trial that is not confirmed ends by itself, and its bans are removed; if the
@@ -174,7 +174,7 @@ def _confirm(config: Config, orders: EnablementFile, login: Login, force: bool) 
     order = order.model_copy(update={"confirmed_at": utcnow()})
     orders.write(order)
     _note(config, "enforcement was confirmed" + (f" from {login.ssh.split()[0]}" if login.ssh else ""))
-    return _shape(order, "confirmed: the agent goes on enforcing, until: synguard enable --off")
+    return _shape(order, "confirmed: the agent keeps enforcing; to stop: synguard enable --off")
 
 
 def _off(config: Config, orders: EnablementFile) -> dict[str, Any]:

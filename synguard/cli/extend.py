@@ -46,9 +46,9 @@ def extend(
       synguard extend 203.0.113.7 --until "2026-12-01 08:00"
       synguard extend m1f8c22d0 --permanent
 
-    Name each target as it was banned. Refused (exit code 3): no end
-    for an automatic ban whose evidence can be forged, unless --force, and for
-    protected targets.
+    Name each target as it was banned. Refused (exit code 3): --permanent for
+    protected targets, and, unless --force, for automatic bans whose evidence
+    can be forged.
     """
     wanted = [*dict.fromkeys(one for word in targets for one in ban_id_or_networks(word, "--for"))]
     if sum((by is not None, until is not None, permanent)) != 1:

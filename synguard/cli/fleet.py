@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
+from synguard.cli.context import utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError
-
-if TYPE_CHECKING:
-    from synguard.status.model import PeerStatus
+from synguard.output.tables import print_json, printable
+from synguard.status.conditions import Code
+from synguard.status.freshness import agent_runs
+from synguard.status.model import PeerStatus, read_status
+from synguard.units import format_duration
 
 
 def fleet(config: ConfigFile = None, json: Json = False) -> None:
-    """Show the peers: whether they answer, since when, what was received and sent, and the last error.
+    """Show each peer: if it answers, what was received and sent, the last error.
 
     Examples:
       synguard fleet
       synguard fleet --json | jq '.[] | select(.reachable == false)'
 
-    Exit code 1 where a peer does not answer, is not configured right, or no agent runs.
+    Exit code 1 if a peer does not answer or is misconfigured, or no agent runs.
     """
-    from synguard.cli.context import utcnow
-    from synguard.output.tables import print_json, printable
-    from synguard.status.conditions import Code
-    from synguard.status.freshness import agent_runs
-    from synguard.status.model import read_status
-
     settings = loaded(config)
     status = read_status(settings.runtime_dir)
     if status is None or agent_runs(settings.runtime_dir) is False:
@@ -49,8 +44,6 @@ def fleet(config: ConfigFile = None, json: Json = False) -> None:
 
 
 def _lines(peer: PeerStatus, since_s: float | None) -> list[str]:
-    from synguard.units import format_duration
-
     words = {True: "reachable", False: "NOT REACHABLE", None: "not asked yet"}[peer.reachable]
     since = "" if since_s is None else f" for {format_duration(max(since_s, 0.0))}"
     counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in peer.counts.items())

@@ -19,15 +19,15 @@ from synguard.status.freshness import agent_runs, running_status
 def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
     """Remove every rule, set and table of synguard from the kernel, and nothing else.
 
-    Sysctls that synguard changed for an incident go back to the value that was set before.
+    Sysctls that synguard changed for an incident get their old values back.
 
     Examples:
       synguard flush
       synguard flush --yes        in scripts
 
     Works without ledger and config. No ban is ended: a running agent, or the
-    next ban by hand, would put the standing bans back. To stop all of it for
-    good, synguard panic.
+    next ban by hand, puts the active bans back. To stop everything until you
+    say otherwise, use synguard panic.
     """
     from synguard.enforcer.flush import flush_kernel
 
@@ -55,9 +55,9 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     for name, value in put_back.items():
         print(f"{name} is {value} again, as it was before the incident")
     if running and dry_run:
-        print("the running agent is in dry-run and puts none back; the next ban by hand does. Of all: synguard panic")
+        print("the running agent is in dry-run; the next ban by hand puts them back. To prevent it: synguard panic")
     elif running:
-        print("the running agent puts them back within seconds; to stop it for good: synguard panic")
+        print("the running agent puts them back within seconds; to stop enforcing: synguard panic")
 
 
 def config_or_defaults(config: Path | None) -> Config:

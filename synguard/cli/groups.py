@@ -43,10 +43,13 @@ class PipeClosedError(Exception):
 
 
 def _without_types(command: TyperCommand | TyperGroup) -> None:
-    """Let arguments be shown by their names alone: a Python type tells an operator nothing."""
+    """Show arguments by their names alone, as man pages do: no Python types, no braces around required ones."""
     for one in command.params:
         if isinstance(one, TyperArgument):
             one.display_type_rich = lambda **_: ""  # type: ignore[method-assign]  # there is no setting for it
+            if one.required:
+                usage = one._usage_display_name().replace("{", "").replace("}", "")
+                one._usage_display_name = lambda usage=usage: usage  # type: ignore[method-assign, misc]  # nor for this
 
 
 def _write_help(command: TyperCommand | TyperGroup, ctx: Any, formatter: Any) -> None:

@@ -21,7 +21,7 @@ from synguard.policy.integrations import Notify
 from synguard.report.account import Account
 
 _HELP = """\
-See where messages about attacks go, without their secrets, and send each service a test.
+Show where messages about attacks go; send each service a test.
 
 Examples:
   synguard notify show
@@ -38,7 +38,8 @@ def test(config: ConfigFile = None, json: Json = False) -> None:  # noqa: PT028 
       synguard notify test
       synguard notify test --json | jq '.[] | select(.ok | not)'
 
-    Each service is tried once, for 20 s at most. Exit code 1 if one did not accept it, or if there is none.
+    Each service is tried once, for 20 s at most. Exit code 1 if one of them did
+    not accept the message, or none is configured.
     """
     settings = loaded(config).notify
     _send(settings, trial(host_name(settings), utcnow()), None, json=json)
@@ -72,7 +73,7 @@ def _send(settings: Notify, message: Message, page: tuple[str, str] | None, *, j
 
 
 def show(config: ConfigFile = None, json: Json = False) -> None:
-    """Show where messages go, which events are sent, and how often. Secrets are not shown.
+    """Show where messages go, which events are sent, and how often.
 
     Examples:
       synguard notify show

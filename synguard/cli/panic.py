@@ -11,12 +11,23 @@ from typing import Annotated, Final, TypeVar
 
 import typer
 
+from synguard.cli.context import opened_ledger, utcnow
 from synguard.cli.flush import config_or_defaults
 from synguard.cli.options import ConfigFile, Json, Yes
 from synguard.cli.prompt import confirmed
+from synguard.enforcer import flush
 from synguard.errors import SynguardError
+from synguard.fleet.orders import Blackholes
+from synguard.ledger import LEDGER_FILE
+from synguard.operator.enablement import EnablementFile
+from synguard.operator.flush import put_back_all
+from synguard.operator.login import login_here
+from synguard.operator.panic import OVER, Panic, PanicFile
 from synguard.output.tables import print_json
 from synguard.policy.models import Config
+from synguard.private import private_directory
+from synguard.status.agent_commands import agent_pid, start_command
+from synguard.status.freshness import agent_runs, running_status
 
 PATIENCE_S: Final = 4.0
 """How long a running agent may do nothing before it is killed; it looks every second."""
@@ -41,11 +52,9 @@ def panic(
 
     A running agent goes on in dry-run, and so does every agent that is started
     later, whatever config, options and "synguard enable" say, until
-    "synguard panic --over". One that does not follow is killed. Blackholes
-    upstream end too. SYN cookies and timestamps go back to your own values.
+    "synguard panic --over". An agent that does not react is killed. Blackholes
+    upstream end too. Sysctls that synguard changed get their old values back.
     """
-    from synguard.operator.panic import OVER, PanicFile
-
     settings = config_or_defaults(config)
     order = PanicFile(settings.state_dir)
     if over:
@@ -63,7 +72,7 @@ def panic(
         print_json({"stopped": not failed, "agent": agent, "lifted": lifted, "problems": failed})
     else:
         print(f"nothing is enforced now, and nothing of synguard is in the kernel; {_SAID[agent]}")
-        print(f"bans removed: {lifted:,}; to come back: {OVER}")
+        print(f"bans removed: {lifted:,}, and not put back; to enforce again: {OVER}")
     if failed:
         raise SynguardError("\n".join(failed))
 
@@ -72,8 +81,8 @@ _Result = TypeVar("_Result")
 
 _SAID: Final = {
     "none": "no agent runs",
-    "follows": "the agent goes on in dry-run",
-    "killed": "the agent did not follow and was killed",
+    "follows": "the agent runs in dry-run now",
+    "killed": "the agent did not react and was killed",
 }
 
 
@@ -87,12 +96,6 @@ def _try(failed: list[str], step: Callable[[], _Result]) -> _Result | None:
 
 
 def _write(settings: Config) -> None:
-    from synguard.cli.context import utcnow
-    from synguard.operator.enablement import EnablementFile
-    from synguard.operator.login import login_here
-    from synguard.operator.panic import Panic, PanicFile
-    from synguard.private import private_directory
-
     private_directory(settings.state_dir, "state_dir")
     PanicFile(settings.state_dir).write(Panic(since=utcnow(), by=login_here()))
     EnablementFile(settings.state_dir).remove()
@@ -100,9 +103,6 @@ def _write(settings: Config) -> None:
 
 def _agent_follows(settings: Config) -> str:
     """Return what became of the agent: ``none``, ``follows``, or ``killed`` where it did not follow in time."""
-    from synguard.status.agent_commands import agent_pid
-    from synguard.status.freshness import agent_runs, running_status
-
     if not agent_runs(settings.runtime_dir):
         return "none"
     began = moved = time.monotonic()
@@ -134,24 +134,18 @@ def _agent_follows(settings: Config) -> str:
 
 def _lift(settings: Config) -> int:
     """End every ban in the ledger, and return how many stood."""
-    from synguard.cli.context import opened_ledger, utcnow
-    from synguard.ledger import LEDGER_FILE
-
     if not (settings.state_dir / LEDGER_FILE).exists():
         return 0
     with opened_ledger(settings) as ledger:
         now = utcnow()
         standing, would_be = ledger.active_bans(now), ledger.active_bans(now, dry_run=True)
         ledger.end_bans([*standing, *would_be], now, "panic")
-        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing):,} bans lifted")
+        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing):,} bans removed")
     return len(standing)
 
 
 def _release(settings: Config) -> None:
     """End the blackholes that were ordered upstream."""
-    from synguard.cli.context import utcnow
-    from synguard.fleet.orders import Blackholes
-
     blackholes = Blackholes(settings.state_dir)
     now = utcnow()
     for target in blackholes.standing(now):
@@ -159,25 +153,18 @@ def _release(settings: Config) -> None:
 
 
 def _put_back(settings: Config) -> None:
-    from synguard.operator.flush import put_back_all
-
     put_back_all(settings, {})
 
 
 def _flush() -> None:
-    from synguard.enforcer import flush
-
     flush.flush_kernel()
 
 
 def _over(settings: Config, stood: bool, json: bool) -> None:
-    from synguard.status.agent_commands import start_command
-    from synguard.status.freshness import agent_runs
-
     running = bool(agent_runs(settings.runtime_dir))
     if json:
         print_json({"stood": stood, "mode": settings.mode, "agent_running": running})
         return
-    first = "it is over" if stood else "there was no panic"
+    first = "the panic is over" if stood else "there was no panic"
     when = "the agent follows within a second" if running else f"no agent runs; start it: {start_command()}"
     print(f"{first}: the config says {settings.mode}; {when}")

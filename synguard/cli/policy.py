@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from synguard.policy.models import Config, Policy
 
 _HELP = """\
-Check policy files before the agent reads them, see which limits apply, and try limits on recorded traffic.
+Check policy files, show which limits apply, try limits on recorded traffic.
 
 Examples:
   synguard policy check rules/web.toml /etc/synguard/mine.toml
@@ -79,7 +79,7 @@ def show(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Show the policies in effect with every value, and which of them judges which port.
+    """Show the policies in effect with every value, and their ports.
 
     Examples:
       synguard policy show
@@ -149,13 +149,13 @@ def example(
         bool, typer.Option("--allow-list", help="Print an example of an allow-list file instead.")
     ] = False,
 ) -> None:
-    """Print an example config: every key with what it is, its bounds, and its default, commented out.
+    """Print an example config: every key explained, with its default.
 
     Examples:
       synguard policy example > synguard.toml
       synguard policy example --allow-list > allow.txt
 
-    As it is printed it changes nothing: all defaults, dry-run.
+    Every key is commented out: used as it is, it changes nothing.
     """
     name = "allow.txt.example" if allow_list else "synguard.toml"
     print(shipped("synguard").joinpath("share", "config", name).read_text(encoding="utf-8"), end="")

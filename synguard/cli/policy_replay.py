@@ -18,20 +18,21 @@ def replay(
         list[str] | None,
         typer.Option("--policy", metavar="PACK|FILE", help="Replay with this pack or policy file; may be repeated."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of random values, such as jitter.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of random values, such as jitter.")] = 0,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Play a recording through the policies and show what they would have done: bans, who was spared, who came close.
+    """Show what the policies would have done with recorded traffic.
 
     Examples:
       synguard policy replay day.rec
       synguard policy replay day.rec --policy web --policy default
       synguard policy replay day.rec --policy mine.toml --json
 
-    Nothing is banned and nothing is read but the file. Without --policy the configured policies judge. The same
-    recording, policies and seed give the same output. Whom the recording names as protected stays protected; whom
-    [allow] of the configuration names is so too.
+    Shows bans, who was spared, and who came close. Nothing is banned, and only
+    the file is read. Without --policy the configured policies are used. The same
+    recording, policies and seed give the same output. Protected are those that
+    the recording or [allow] of the config names.
     """
     from synguard.cli.recordings import allowed, moments, replaying
     from synguard.output.tables import print_json

@@ -26,7 +26,8 @@ def suggest(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the pack to FILE instead of stdout.")
     ] = None,
     margin: Annotated[
-        float | None, typer.Option("--margin", min=1.5, max=100, help="Set limits to NUMBER times what was seen.")
+        float | None,
+        typer.Option("--margin", metavar="NUMBER", min=1.5, max=100, help="Set limits to NUMBER times what was seen."),
     ] = None,
     keep_incidents: Annotated[
         bool, typer.Option("--keep-incidents", help="Measure incidents too: they were no attacks.")
@@ -35,7 +36,7 @@ def suggest(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Suggest limits for the policies in effect from recorded traffic, each number with its argument.
+    """Suggest limits from recorded traffic, each with its reason.
 
     Examples:
       synguard run --record day.rec --for 1d
@@ -43,8 +44,9 @@ def suggest(
       synguard policy suggest monday.rec tuesday.rec -o /etc/synguard/mine.toml
       synguard policy check /etc/synguard/mine.toml
 
-    What is printed is a policy file. Stretches that the policies in effect take for attacks are left out; if those were
-    your users, say --keep-incidents. Allow-listed and protected sources are not measured, for they are never banned.
+    Prints a policy file for the policies in effect. Times that these policies
+    take for attacks are left out; if those were your users, use --keep-incidents.
+    Protected sources are not measured, since they are never banned.
     """
     from synguard.cli.recordings import allowed, replaying
     from synguard.output.tables import print_json

@@ -70,7 +70,7 @@ def report(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Report what was banned, or would have been in a dry run, why, and who was spared.
+    """Report what was banned or would have been, why, and who was spared.
 
     Examples:
       synguard report
@@ -79,7 +79,8 @@ def report(
       synguard report --between "2026-11-28 14:00" "2026-11-28 15:30"
       synguard report --json | jq '.bans[] | {target, reason}'
 
-    A page in HTML is one file that loads nothing; open it, print it, send it. A report may be written over another one.
+    The HTML report is one file that loads nothing from elsewhere: open it,
+    print it, send it. An older report of the same name is overwritten.
     """
     now = utcnow()
     begin, end = _span(since, between, now)
@@ -148,11 +149,11 @@ def account_of(config: Config, begin: datetime, end: datetime, now: datetime) ->
         incidents = tuple(one for one in ledger.incidents_since(begin) if one.started_at < end)
         actions = tuple(one for one in ledger.actions_since(begin) if one.at < end)
         false_positives = ledger.false_positives_since(begin)
-        timeline = Timeline(begin, end, grain_s, tuple(ledger.history(begin, end, grain_s)))
+        timeline = Timeline(begin, end, tuple(ledger.history(begin, end, grain_s)))
         first, last = timeline.shown
         closer_s = grain_for((last - first).total_seconds())
         if closer_s < grain_s:
-            timeline = Timeline(begin, end, closer_s, tuple(ledger.history(first, last, closer_s)))
+            timeline = Timeline(begin, end, tuple(ledger.history(first, last, closer_s)))
     runs = agent_runs(config.runtime_dir)
     status = read_status(config.runtime_dir) if runs is not False else None
     protected = protected_here(config)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from synguard.cli import parameter_types
-from synguard.cli.options import ConfigFile, loaded
+from synguard.cli.options import ConfigFile, loaded, policies_of
 from synguard.errors import UsageError
 from synguard.model import Mode
 
@@ -36,16 +36,17 @@ def run(
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Run the agent in the foreground: watch, decide and, in mode enforce, ban. Ctrl-C ends it.
+    """Run the agent in the foreground; Ctrl-C ends it.
 
     Examples:
-      synguard run                 dry-run: what would be banned is logged and reported, nothing is changed
-      synguard run --for 10m       the same for ten minutes; then read: synguard report
+      synguard run                 dry-run: log and report what would be banned
+      synguard run --for 10m       the same for ten minutes; then: synguard report
       synguard run --enforce       protect
-      synguard run --record day.rec --for 1d    dry-run, recorded; then: synguard policy suggest day.rec
+      synguard run --record day.rec --for 1d    for: synguard policy suggest day.rec
 
-    Without either option "synguard enable" decides, then the config's mode, and without both it is dry-run. SIGHUP
-    reads config and policies again. Bans outlive the agent and end by themselves at their expiry.
+    Without --dry-run and --enforce, the last "synguard enable" decides, else the
+    mode of the config, else it is dry-run. SIGHUP makes the agent read config and
+    policies again. Bans outlive the agent and expire by themselves.
     """
     if dry_run and enforce:
         raise UsageError("--dry-run and --enforce exclude each other: give one of them")
@@ -99,13 +100,10 @@ def run(
 
 
 def _loaded(config: Path | None, mode: Mode | None) -> tuple[Config, tuple[Policy, ...]]:
-    from synguard.policy.load import default_path, load_policies
-
     settings = loaded(config)
     if mode is not None:
         settings = settings.model_copy(update={"mode": mode})
-    source = config or default_path()
-    return settings, load_policies(settings, None if source is None else source.parent)
+    return settings, policies_of(settings, config)
 
 
 def _log_form(word: str | None) -> Literal["text", "json"] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from json import dumps
 from typing import TYPE_CHECKING, Annotated, Final
@@ -40,16 +40,16 @@ SHORTEST_S: Final = 0.2
 
 
 def top(
-    every: Annotated[str, typer.Option("--every", metavar="TIME", help="Look again so often.")] = "1s",
+    every: Annotated[str, typer.Option("--every", metavar="TIME", help="Refresh interval.")] = "1s",
     count: Annotated[
         int | None,
-        typer.Option("--count", metavar="N", min=0, help="Print so many snapshots instead; 0 until Ctrl-C."),
+        typer.Option("--count", metavar="N", min=0, help="Print N snapshots instead; 0: until Ctrl-C."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Bans in a snapshot; 0 for all.")] = 20,
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """Watch pressure on listeners, sources against their limits, bans and what they stop, live.
+    """Watch listeners, sources and bans live; ban and unban by key.
 
     Examples:
       synguard top                      live; ? shows the keys, q quits
@@ -57,11 +57,10 @@ def top(
       synguard top | less               in a pipe: one snapshot
       synguard top --json --count 60 | jq .flood.syn_pps
 
-    From the keyboard: sort, filter, pause, ban and unban, each change after a
-    yes and refused where the verbs refuse. Watching asks nothing of the agent:
-    it reads what the agent writes anyway, and the kernel at a bounded pace.
-    Without an agent it shows the kernel's bans and the half-open sockets.
-    NO_COLOR is honoured. Packets a second need two looks.
+    By key: sort, filter, pause, ban and unban. Each change asks first, and is
+    refused where "synguard ban" refuses. Watching costs the agent nothing.
+    Without an agent it shows the bans in the kernel and the half-open sockets.
+    Packets a second are known from the second refresh on. NO_COLOR is honoured.
     """
     every_s = parameter_types.duration(every)
     if every_s < SHORTEST_S:
@@ -71,7 +70,7 @@ def top(
     if live:
         live = can_be_live(os.environ)
     eyes = _Eyes(settings)
-    poller = _poller(settings, eyes, every_s)
+    poller = Poller(settings, eyes.kernel, eyes.sockets, every_s, utcnow)
     try:
         first = poller.glance()
         if not first.alive:
@@ -128,10 +127,6 @@ class _Eyes:
             self._sensor.close()
 
 
-def _poller(config: Config, eyes: _Eyes, every_s: float) -> Poller:
-    return Poller(config, eyes.kernel, eyes.sockets, every_s, utcnow)
-
-
 def _watch(config: Config, poller: Poller, first: Snapshot, every_s: float) -> None:
     with Terminal(os.environ) as terminal:
         watcher = Watcher(poller, every_s, first, terminal.wake)
@@ -168,10 +163,5 @@ def _tell_json(snapshot: Snapshot, limit: int) -> None:
 
 def _tell_text(snapshot: Snapshot, limit: int) -> None:
     lines = plain_lines(snapshot, limit or sys.maxsize, min(terminal_width(), 1000))
-    encode = _speakable(sys.stdout.encoding)
-    sys.stdout.writelines(f"{encode(as_text(line))}\n" for line in lines)
-
-
-def _speakable(encoding: str | None) -> Callable[[str], str]:
-    """Return what makes a text fit for a stream of this encoding."""
-    return str if (encoding or "").lower().replace("-", "") == "utf8" else plain
+    speaks = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    sys.stdout.writelines(f"{as_text(line) if speaks else plain(as_text(line))}\n" for line in lines)

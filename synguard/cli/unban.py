@@ -56,8 +56,8 @@ def unban(
       synguard unban --file drop.txt                    every line of a list
       synguard unban --all
 
-    An address inside a banned prefix is not unbanned alone: the answer names the
-    ban that covers it. Exit code 1 where nothing matched.
+    An address inside a banned prefix cannot be unbanned alone: the error names
+    the ban that covers it. Exit code 1 if no ban matched.
     """
     paths = lists_of(targets or (), file or ())
     if (bool(targets) or bool(paths)) == everything:

@@ -31,8 +31,7 @@ def why(
       synguard why 203.0.113.7
       synguard why 2001:db8:7::/48 --json
 
-    An address that was never seen over a limit is said to be unknown, with the
-    limits that would apply to it.
+    For an address that was never over a limit, it shows the limits that apply.
     """
     known = _known(parameter_types.network(address), config)
     now = utcnow()

@@ -27,7 +27,8 @@ class SplitPlane:
     def __init__(self, firewall: Plane, program: Plane, most_copies: int = COPIES) -> None:
         self.firewall: Final = firewall
         self.program: Final = program
-        self._most_copies = most_copies
+        self.copies: Final = most_copies
+        """Bans of the firewall that the program holds as well; 0 where no program runs."""
         self._copied: set[str] = set()
         self._lacking: tuple[KernelBan, ...] = ()
         """Bans that the program had no copy of when it was last read, as many as it has room for."""
@@ -80,7 +81,7 @@ class SplitPlane:
         Raises:
             PlaneError: One of them refused; what was applied so far shows in the next ``read``.
         """
-        if not self._most_copies and not any(one.at_interface for of in (change.add, change.remove) for one in of):
+        if not self.copies and not any(one.at_interface for of in (change.add, change.remove) for one in of):
             self.firewall.apply(change)
             self.program.apply(replace(change, add=(), remove=()))
             return
@@ -93,7 +94,7 @@ class SplitPlane:
         )
         removed = {held.ban_id for held in change.remove}
         lacking = [_as_ban(held) for held in self._lacking if change.frame and held.ban_id not in removed]
-        room = max(self._most_copies - len(self._copied), 0)
+        room = max(self.copies - len(self._copied), 0)
         copies = [*lacking, *(ban for ban in change.add if not ban.at_interface)][:room]
         self.program.apply(
             replace(
@@ -109,12 +110,12 @@ class SplitPlane:
     def _joined(self, firewall: Actual, program: Actual) -> Actual:
         """Return what both hold; bans of which the program has no copy, though there is room, are a missing part."""
         known = program.bans
-        if not self._most_copies:  # no program: its half is in memory, and says nothing of the kernel
+        if not self.copies:  # no program: its half is in memory, and says nothing of the kernel
             return replace(
                 firewall, bans={**firewall.bans, **{i: held for i, held in known.items() if held.at_interface}}
             )
         self._copied = {ban_id for ban_id in firewall.bans if ban_id in known}
-        room = max(self._most_copies - len(self._copied), 0)
+        room = max(self.copies - len(self._copied), 0)
         drops = (held for held in firewall.bans.values() if held.ban_id not in known)
         self._lacking = tuple(islice(drops, room))
         lacking = (f"{len(self._lacking)} bans in the challenge program",) if self._lacking else ()

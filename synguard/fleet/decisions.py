@@ -23,7 +23,6 @@ from typing import Any, Final, NamedTuple
 from synguard.addresses import EMBEDDING, format_network, unmapped_network, widest
 from synguard.errors import FleetError
 from synguard.fleet.durations import parse_go_duration
-from synguard.memory import many_objects
 from synguard.plain import clipped, printable
 
 SCOPES: Final = frozenset({"ip", "range"})
@@ -66,7 +65,6 @@ class StreamAnswer:
         return bool(self.deleted or self.new)
 
 
-@many_objects()
 def parse_stream(data: bytes, now: datetime, embedding: Iterable[IPv6Network] = EMBEDDING) -> StreamAnswer:
     """Return what one answer says at ``now``; addresses in ``embedding`` embed IPv4 ones.
 
@@ -101,12 +99,14 @@ def _reader(now_s: float, embedding: Iterable[IPv6Network]) -> Callable[[dict[st
         try:
             value, duration = _OWN(item)
             shared = _SHARED(item)
-            if shared not in read:
-                read[shared] = _kind_and_reason(*shared)
-            target = _target(value.strip(), embedding)
+            words = read.get(shared)
+            if words is None:
+                words = read[shared] = _kind_and_reason(*shared)
+            kind, reason = words
+            target = _target(value, embedding)
             seconds = parse_go_duration(duration)
             ends_at = math.ceil(now_s + min(seconds, LONGEST_S)) if seconds > 0 else 0
-            return CrowdSecDecision(target, *read[shared], ends_at)
+            return CrowdSecDecision(target, kind, reason, ends_at)
         except _UnusableError as error:
             return error
         except ValueError:
@@ -133,7 +133,7 @@ def _target(text: str, embedding: Iterable[IPv6Network]) -> str:
         socket.inet_pton(socket.AF_INET, text)
     except (OSError, ValueError):  # an embedded null is a ValueError
         try:
-            network = unmapped_network(ip_network("" if "%" in text else text, strict=False))
+            network = unmapped_network(ip_network("" if "%" in text else text.strip(), strict=False))
         except ValueError:
             raise _UnusableError("the value is not an address or prefix") from None
         if network.prefixlen < (most := widest(network, embedding)):

@@ -7,10 +7,9 @@ is brought by the agent, which tells why if it cannot either.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +17,9 @@ from synguard.enforcer.iptables import set_filling
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Delta
 from synguard.errors import NotPermittedError, PlaneError
-from synguard.ledger.arrivals import ActiveRow, Arrival
+from synguard.ledger.arrivals import ActiveRow, Arrival, Arrivals
 from synguard.memory import in_parts
-from synguard.model import Action, Ban, Origin, Scope
-from synguard.network_words import network_of_word
+from synguard.model import Origin
 
 AT_ONCE: Final = 10_000
 """Bans that are brought while the lock is held: the agent waits for it no longer than a tenth of a second."""
@@ -39,7 +37,7 @@ class PlaneFiller:
         self,
         plane: str,
         bans: Sequence[Arrival],
-        active: Iterable[ActiveRow],
+        active: Sequence[ActiveRow],
         unsettled: Callable[[], bool],
     ) -> None:
         """Bring bans to the plane as long as they are ``unsettled`` and there is room for all of them."""
@@ -54,33 +52,21 @@ class PlaneFiller:
                         return
                     apply()
 
-    def _have_room(self, bans: Iterable[Arrival], active: Iterable[ActiveRow]) -> bool:
+    def _have_room(self, bans: Sequence[Arrival], active: Sequence[ActiveRow]) -> bool:
         """Return whether all of them may be held; which of them may wait is the agent's to say, and to tell."""
-        there = Counter(":" in ban.target for ban in active)
-        there.update(":" in ban.target for ban in bans)
-        return max(there.values(), default=0) <= self._ceiling
+        count = len(active) + len(bans)
+        if count <= self._ceiling:
+            return True
+        ipv6 = sum(":" in ban.target for some in (active, bans) for ban in some)
+        return max(ipv6, count - ipv6) <= self._ceiling
 
     def _into_ipsets(self, bans: Sequence[Arrival]) -> Callable[[], None]:
-        members = set_filling.members_of(((ban.id, ban.target, ban.expires_at) for ban in bans), self._utcnow())
+        members = set_filling.members_of((ban[:3] for ban in bans), self._utcnow())
         return lambda: set_filling.put(members)
 
     def _into_nftables(self, bans: Sequence[Arrival]) -> Callable[[], None]:
         from synguard.enforcer.nftables.plane import NftablesPlane  # 13 MB that ipsets do without
 
         now = self._utcnow()
-        change = Delta(add=tuple(_ban(one, now) for one in bans))
+        change = Delta(add=tuple(Arrivals(Origin.CROWDSEC, "", now, bans).as_bans()))
         return lambda: NftablesPlane(self._utcnow, self._ceiling).apply(change)
-
-
-def _ban(one: Arrival, now: datetime) -> Ban:
-    return Ban(
-        id=one.id,
-        target=network_of_word(one.target),
-        scope=Scope.ALL,
-        action=Action.DROP,
-        origin=Origin.CROWDSEC,
-        policy="",
-        reason="",
-        created_at=now,
-        expires_at=datetime.fromtimestamp(one.expires_at, UTC),
-    )

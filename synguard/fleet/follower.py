@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Network
@@ -65,7 +65,7 @@ class KernelFiller(Protocol):
         self,
         plane: str,
         bans: Sequence[Arrival],
-        active: Iterable[ActiveRow],
+        active: Sequence[ActiveRow],
         unsettled: Callable[[], bool],
     ) -> None:
         """Bring bans to the plane as long as they are ``unsettled``; what it does not take, the agent brings."""
@@ -102,6 +102,7 @@ class DecisionFollower:
         self._here: Collection[Network] = ()
         """Where the local API is: a decision that banned it would be the last that this host hears of."""
 
+    @many_objects()
     def poll(self, ledger: Ledger) -> Plan:
         """Ask once, and bring the ledger to what is decided; return what was changed.
 
@@ -122,8 +123,7 @@ class DecisionFollower:
             self._done = None
             while ledger.settle():  # what was noted by a process that was killed
                 self._clock.wait(BREATH_S)
-            with many_objects():
-                change = self._bring(ledger, view, now)
+            change = self._bring(ledger, view, now)
             self._spared = change.protected
             self._done = None if view.suspended or change.local else (view, self._here)
         self._record.answered(now, self._counts(change, now), self._notes(view))

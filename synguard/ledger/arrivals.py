@@ -1,4 +1,4 @@
-"""Long lists of bans that another engine decided: narrow rows, and the place where a list waits for the table.
+"""Long lists of bans that somebody else decided: narrow rows, and the place where a list waits for the table.
 
 A row of the ban table, with its indexes, costs as much as four members of a kernel set. Whoever brings a long list to
 the kernel therefore notes it first, as text, for a twentieth of that; then fills the kernel; then ``settle`` moves one
@@ -10,19 +10,20 @@ from __future__ import annotations
 import socket
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from ipaddress import ip_network
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from synguard.ledger.bans import insert, replace_open
 from synguard.ledger.rows import STANDING, Row, network_columns, to_us
 from synguard.memory import in_parts
-from synguard.model import Action, Origin, Scope
+from synguard.model import Action, Ban, Origin, Scope
+from synguard.network_words import network_of_word
 
 PIECE: Final = 1_000
 """Bans that are written in one transaction: others wait for a writer no longer than that takes."""
 _US: Final = 1_000_000
+_FOR_GOOD: Final = "never"
 
 
 class Arrival(NamedTuple):
@@ -31,8 +32,8 @@ class Arrival(NamedTuple):
     id: str
     target: str
     """As ``format_network`` writes it."""
-    expires_at: int
-    """UTC seconds since 1970."""
+    expires_at: int | None
+    """UTC seconds since 1970; None for good."""
     reason: str
     """One line."""
 
@@ -58,10 +59,26 @@ class Arrivals:
     bans: Sequence[Arrival]
     dry_run: bool = False
 
-    def pieces(self) -> Iterable[Arrivals]:
-        """Yield the list in parts that are written at one go."""
-        for some in in_parts(self.bans, PIECE):
-            yield Arrivals(self.origin, self.policy, self.created_at, some, self.dry_run)
+    def pieces(self, size: int = PIECE) -> Iterable[Arrivals]:
+        """Yield the list in parts, those that are written at one go if nothing else is said."""
+        for some in in_parts(self.bans, size):
+            yield replace(self, bans=some)
+
+    def as_bans(self) -> Iterable[Ban]:
+        """Yield the bans one by one, for those who cannot do with columns."""
+        for id_, target, ends, reason in self.bans:
+            yield Ban(
+                id=id_,
+                target=network_of_word(target),
+                scope=Scope.ALL,
+                action=Action.DROP,
+                origin=self.origin,
+                policy=self.policy,
+                reason=reason,
+                created_at=self.created_at,
+                expires_at=None if ends is None else datetime.fromtimestamp(ends, UTC),
+                dry_run=self.dry_run,
+            )
 
     def rows(self) -> list[Row]:
         """Return the columns of the ban table."""
@@ -82,11 +99,12 @@ def note(db: sqlite3.Connection, arrivals: Arrivals) -> None:
     common = (str(arrivals.origin), arrivals.policy, to_us(arrivals.created_at), int(arrivals.dry_run))
     db.executemany(
         "INSERT INTO arriving (origin, policy, created_at, dry_run, bans) VALUES (?, ?, ?, ?, ?)",
-        [
-            (*common, "\n".join([f"{id_} {target} {ends} {reason}" for id_, target, ends, reason in piece.bans]))
-            for piece in arrivals.pieces()
-        ],
+        [(*common, "\n".join(map(_line, piece.bans))) for piece in arrivals.pieces()],
     )
+
+
+def _line(one: Arrival) -> str:
+    return f"{one.id} {one.target} {_FOR_GOOD if one.expires_at is None else one.expires_at} {one.reason}"
 
 
 def waiting(db: sqlite3.Connection) -> int:
@@ -103,7 +121,9 @@ def settle(db: sqlite3.Connection) -> bool:
         return False
     seq, origin, policy, created_us, dry_run, text = found
     lines = (line.split(" ", 3) for line in text.split("\n"))
-    bans = [Arrival(id_, target, int(ends), reason) for id_, target, ends, reason in lines]
+    bans = [
+        Arrival(id_, target, None if ends == _FOR_GOOD else int(ends), reason) for id_, target, ends, reason in lines
+    ]
     add(db, _rows(bans, origin, policy, created_us, dry_run))
     db.execute("DELETE FROM arriving WHERE seq = ?", (seq,))
     return True
@@ -122,7 +142,7 @@ def _rows(bans: Iterable[Arrival], origin: str, policy: str, created_us: int, dr
     words = Scope.ALL.value, Action.DROP.value, origin, policy
     tail = "", 0.0, 1, "[]", dry_run, 0, "", None, ""
     return [
-        (id_, target, *_columns(target), *words, reason, created_us, ends * _US, *tail)
+        (id_, target, *_columns(target), *words, reason, created_us, None if ends is None else ends * _US, *tail)
         for id_, target, ends, reason in bans
     ]
 
@@ -130,6 +150,6 @@ def _rows(bans: Iterable[Arrival], origin: str, policy: str, created_us: int, dr
 def _columns(target: str) -> tuple[int, int, bytes, bytes]:
     """Return version, prefix length, first and last address; of an IPv4 address, as nearly all are, at once."""
     if ":" in target or "/" in target:
-        return network_columns(ip_network(target))
+        return network_columns(network_of_word(target))
     packed = socket.inet_pton(socket.AF_INET, target)
     return 4, 32, packed, packed

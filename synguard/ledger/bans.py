@@ -119,8 +119,11 @@ def insert(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
     db.executemany(_INSERT, rows)
 
 
-def replace_open(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
+def replace_open(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """End the open bans whose place these rows of ``BAN_COLUMNS`` take, as of the moment that each begins."""
+    if len(rows) > _MANY:
+        is_open = set(db.execute(_READ_OPEN).fetchall())
+        rows = [row for row in rows if _key(row) in is_open] if is_open else ()
     db.executemany(_REPLACE, [(row[_CREATED_AT], "replaced", *_key(row)) for row in rows])
 
 

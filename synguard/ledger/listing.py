@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from synguard.addresses import Network
 from synguard.ledger.records import BanRecord, ListedBan
-from synguard.ledger.rows import BAN_LISTED, BAN_READ, Row, ban_record, listed_ban, network_columns, to_us
+from synguard.ledger.rows import BAN_LISTED, BAN_READ, Row, ban_record, network_columns, to_us
 from synguard.model import BanOrder, Origin, Scope
 
 _CHUNK: Final = 1_000
@@ -61,7 +61,7 @@ def rows(
 
 def listed(db: sqlite3.Connection, choice: Choice, order: BanOrder, now: datetime) -> Iterator[ListedBan]:
     """Yield all of them as they stand in the table."""
-    return map(listed_ban, _rows(db, BAN_LISTED, choice, order, now, None, 0))
+    return map(ListedBan._make, _rows(db, BAN_LISTED, choice, order, now, None, 0))
 
 
 def _rows(

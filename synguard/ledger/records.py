@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from synguard.model import Ban, Evidence, Verdict
+from synguard.model import Ban, Evidence, Signal, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,18 @@ class BanRecord:
         return self.ended_at is None and self.ban.active(now)
 
 
+def evidence_of(text: str) -> tuple[Evidence, ...]:
+    """Return the evidence of a JSON list of objects with the fields' own names."""
+    if text == "[]":
+        return ()
+    return tuple(
+        Evidence(Signal(one["signal"]), one["value"], one["limit"], tuple(one["ports"]), one["sources"], one["error"])
+        for one in json.loads(text)
+    )
+
+
 class ListedBan(NamedTuple):  # wide: one record, a field a column of the ledger
-    """A ban as it stands in the table, for lists of very many: nothing of it is taken apart but its evidence."""
+    """A ban as it stands in the table, for lists of very many: nothing of it is taken apart."""
 
     id: str
     target: str
@@ -62,7 +73,8 @@ class ListedBan(NamedTuple):  # wide: one record, a field a column of the ledger
     forced: int
     header: str
     """Empty for none."""
-    evidence: tuple[Evidence, ...]
+    evidence: str
+    """A JSON list."""
     packets: int
     bytes: int
     answered: int

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from synguard.addresses import Network, compact_network, format_network
-from synguard.ledger.records import BanRecord, ListedBan, VerdictRecord
+from synguard.addresses import Network, compact_network, format_network, numbers_of
+from synguard.ledger.records import BanRecord, ListedBan, VerdictRecord, evidence_of
 from synguard.model import (
     Action,
     Ban,
@@ -20,7 +20,6 @@ from synguard.model import (
     Origin,
     Phase,
     Scope,
-    Signal,
     SynHeader,
     Verdict,
     VerdictKind,
@@ -87,9 +86,8 @@ def _maybe_time(value: int | None) -> datetime | None:
 
 def network_columns(network: Network) -> tuple[int, int, bytes, bytes]:
     """Return version, prefix length, first and last address as bytes that sort as addresses do."""
-    version, prefixlen = network.version, network.prefixlen
+    version, first, prefixlen = numbers_of(network)
     size = 4 if version == 4 else 16
-    first = int(network.network_address)
     last = first | ((1 << (size * 8 - prefixlen)) - 1)  # broadcast_address costs five times as much
     return version, prefixlen, first.to_bytes(size, "big"), last.to_bytes(size, "big")
 
@@ -122,21 +120,6 @@ def evidence_text(evidence: Sequence[Evidence]) -> str:
     if not evidence:
         return "[]"
     return json.dumps([{name: getattr(one, name) for name in _EVIDENCE} for one in evidence], separators=(",", ":"))
-
-
-def listed_ban(row: Row) -> ListedBan:
-    """Return one row of ``BAN_LISTED``."""
-    return ListedBan._make((*row[:15], evidence_of(row[15]), *row[16:]))
-
-
-def evidence_of(text: str) -> tuple[Evidence, ...]:
-    """Return what ``evidence_text`` wrote."""
-    if text == "[]":
-        return ()
-    return tuple(
-        Evidence(Signal(one["signal"]), one["value"], one["limit"], tuple(one["ports"]), one["sources"], one["error"])
-        for one in json.loads(text)
-    )
 
 
 def ban_row(ban: Ban) -> Row:

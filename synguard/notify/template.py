@@ -52,23 +52,19 @@ class More:
 
 def start(host: str, attack: AttackFigures, more: More) -> Message:
     """Return the message that an attack began."""
-    lines = [_since(attack), *_facts(attack, more), _to_do(attack), "look: synguard status"]
-    return made(About.START, more.utc, f"{host}: {_kind(attack)} began", lines, attack, more.states)
+    return _going(About.START, host, attack, more, "began")
 
 
 def grown(host: str, attack: AttackFigures, more: More, *, larger: bool) -> Message:
     """Return the message that an attack is much larger than was told, or has come to other ports."""
     how = "has grown tenfold" if larger else "has come to other ports"
-    lines = [_since(attack), *_facts(attack, more), _to_do(attack), "look: synguard status"]
-    return made(About.GROWN, more.utc, f"{host}: {_kind(attack)} {how}", lines, attack, more.states)
+    return _going(About.GROWN, host, attack, more, how)
 
 
 def digest(host: str, attack: AttackFigures, more: More) -> Message:
     """Return the message that an attack goes on."""
     lasted = format_duration(max((more.utc - attack.started_at).total_seconds(), 0.0))
-    title = f"{host}: {_kind(attack)} goes on, {lasted} so far"
-    lines = [_since(attack), *_facts(attack, more), _to_do(attack), "look: synguard status"]
-    return made(About.DIGEST, more.utc, title, lines, attack, more.states)
+    return _going(About.DIGEST, host, attack, more, f"goes on, {lasted} so far")
 
 
 def end(host: str, attack: AttackFigures, more: More) -> Message:
@@ -115,9 +111,17 @@ def trial(host: str, utc: datetime) -> Message:
     return made(About.TEST, utc, f"{host}: TEST of synguard's messages", lines)
 
 
+def _going(about: About, host: str, attack: AttackFigures, more: More, how: str) -> Message:
+    """Return a message about an attack under way."""
+    since = f"since {_when(attack.started_at)}{_on(attack)}"
+    lines = [since, *_facts(attack, more), _to_do(attack), "look: synguard status"]
+    return made(about, more.utc, f"{host}: {_kind(attack)} {how}", lines, attack, more.states)
+
+
 def _facts(attack: AttackFigures, more: More) -> list[str]:
     bans = "would-be bans (dry-run: nothing is stopped)" if attack.dry_run else "bans"
-    lines = [f"{attack.bans:,} {bans}, {attack.spared:,} spared{_often(attack)}"]
+    often = f"; it came {attack.incidents} times" if attack.incidents > 1 else ""
+    lines = [f"{attack.bans:,} {bans}, {attack.spared:,} spared{often}"]
     lines.append(f"peak {attack.peak_half_open:,} half-open, {attack.peak_syn_pps:,.0f} SYN/s")
     if attack.ended_at is None:
         lines.append(more.served)
@@ -139,14 +143,6 @@ def _to_do(attack: AttackFigures) -> str:
 
 def _kind(attack: AttackFigures) -> str:
     return KINDS.get(attack.kind, attack.kind)
-
-
-def _often(attack: AttackFigures) -> str:
-    return f"; it came {attack.incidents} times" if attack.incidents > 1 else ""
-
-
-def _since(attack: AttackFigures) -> str:
-    return f"since {_when(attack.started_at)}{_on(attack)}"
 
 
 def _on(attack: AttackFigures) -> str:

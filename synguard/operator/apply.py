@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Actual, Desired, Plane
-from synguard.enforcer.reconcile.capacity import ensure_capacity
+from synguard.enforcer.reconcile.capacity import ensure_capacity, ensure_room
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
+from synguard.ledger.arrivals import Arrivals
 from synguard.model import Ban
 from synguard.operator.ban import describe, new_id
+from synguard.operator.ban_list import AT_ONCE, fill, room_of
 from synguard.readings import Protected
 from synguard.units import format_duration
 
@@ -103,6 +106,30 @@ class BanApplier:
         self._note_each("ban", [(ban, f": {ban.reason}") for ban in bans])
         return tuple(bans)
 
+    def ban_list(self, bans: Arrivals, step: Callable[[str], None] = _silent) -> None:
+        """Put a long list into ledger and kernel; no ban of any of its targets stands.
+
+        Raises:
+            CeilingError, PlaneError, LedgerError: As for ``ban``.
+        """
+        self._plane.check()
+        step("reading the active bans")
+        before = self._ledger.active_bans(self._utcnow())
+        ensure_room(self._plane, before.values(), room_of(self._plane, bans))
+        self._settle()  # so that the frame is there
+        step("writing the ledger")
+        self._ledger.add_list(bans)
+        try:
+            step("filling the kernel")
+            for some in bans.pieces(AT_ONCE):
+                with exclusive(self._reconciler.lock, APPLY_WAIT_S, "another synguard process"):
+                    fill(self._plane, some, self._utcnow())
+        except BaseException as error:  # an interrupted order must not stay half done either
+            self._undo(list(bans.as_bans()), before, str(error) or type(error).__name__)
+            raise
+        first = replace(bans, bans=bans.bans[:ACTIONS_RECORDED])
+        self._note_each("ban", [(ban, f": {ban.reason}") for ban in first.as_bans()], len(bans.bans))
+
     def unban(self, bans: Sequence[Ban], why: str, step: Callable[[str], None] = _silent) -> tuple[Ban, ...]:
         """End the bans in the ledger and take them out of the kernel; ``step`` is told what is done next.
 
@@ -169,12 +196,12 @@ class BanApplier:
         with suppress(PlaneError):  # the kernel may hold a part of the order; what it refused first is told
             self._settle()
 
-    def _note_each(self, kind: str, shown: Sequence[tuple[Ban, str]]) -> None:
+    def _note_each(self, kind: str, shown: Sequence[tuple[Ban, str]], of: int = 0) -> None:
         """Record each of a few bans, and of many the first ones and how many there were."""
         for ban, words in shown[:ACTIONS_RECORDED]:
             self._note(kind, f"{describe(ban)}{words}")
-        if len(shown) > ACTIONS_RECORDED:
-            self._note(kind, f"{len(shown) - ACTIONS_RECORDED} more of the same order")
+        if (of or len(shown)) > ACTIONS_RECORDED:
+            self._note(kind, f"{(of or len(shown)) - ACTIONS_RECORDED} more of the same order")
 
     def _note(self, kind: str, text: str) -> None:
         self._ledger.record_action(self._utcnow(), kind, text)

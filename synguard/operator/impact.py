@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import numpy as np
-
-from synguard.addresses import EMBEDDING, Network, overlaps, widest
-from synguard.detector.ban_filter import by_key, within
-from synguard.detector.columns import halves, masks, network_at
+from synguard.addresses import EMBEDDING, WIDEST_BY_VERSION, Network, compact_network, numbers_of, overlaps, widest
+from synguard.readings import V4_PREFIX
 
 if TYPE_CHECKING:
-    from synguard.detector.peers import Presence
-    from synguard.readings import SocketTable
+    from synguard.readings import Presence, SocketTable
 
 T = TypeVar("T")
+
+FEW_SOCKETS: Final = 4_096
+"""Sockets that are looked up among the targets one by one."""
+_BITS: Final = 8
+_WIDTH: Final = (1 << _BITS) - 1
 
 LINK_LOCAL: Final = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
 
@@ -28,18 +29,24 @@ class Targets:
     def __init__(self, targets: Iterable[Network]) -> None:
         self._by_width: dict[tuple[int, int], dict[int, Network]] = {}
         for target in targets:
-            starts = self._by_width.setdefault((target.version, target.prefixlen), {})
-            starts[int(target.network_address)] = target
-        self._sorted = {
-            version: sorted((start, width[1]) for width, starts in self._by_width.items() if width[0] == version
-                            for start in starts)
-            for version in (4, 6)
-        }  # fmt: skip
+            version, start, prefixlen = numbers_of(target)
+            starts = self._by_width.get((version, prefixlen))
+            if starts is None:
+                starts = self._by_width[version, prefixlen] = {}
+            starts[start] = target
+        self._sorted: dict[int, list[int]] = {}
+        """Version → first address and prefix length as one number; empty until it is asked for."""
+
+    def _in_order(self, version: int) -> list[int]:
+        if version not in self._sorted:
+            widths = [(length, starts) for (of, length), starts in self._by_width.items() if of == version]
+            self._sorted[version] = sorted(start << _BITS | length for length, starts in widths for start in starts)
+        return self._sorted[version]
 
     def overlapping(self, network: Network) -> Iterator[Network]:
         """Yield the targets that cover the network or lie inside it."""
-        version, prefixlen = network.version, network.prefixlen
-        start, bits = int(network.network_address), network.max_prefixlen
+        version, start, prefixlen = numbers_of(network)
+        bits = network.max_prefixlen
         for (of, length), starts in self._by_width.items():
             if of == version and length <= prefixlen:
                 found = starts.get(start >> (bits - length) << (bits - length))
@@ -47,28 +54,59 @@ class Targets:
                     yield found
         if prefixlen == bits:
             return
-        order, last = self._sorted[version], start + (1 << (bits - prefixlen)) - 1
-        at = bisect_left(order, (start, prefixlen + 1))
-        while at < len(order) and order[at][0] <= last:
-            first, length = order[at]
+        order, last = self._in_order(version), start + (1 << (bits - prefixlen)) - 1
+        at = bisect_left(order, start << _BITS | (prefixlen + 1))
+        while at < len(order) and order[at] >> _BITS <= last:
+            first, length = order[at] >> _BITS, order[at] & _WIDTH
             if length > prefixlen:
                 yield self._by_width[version, length][first]
             at += 1
 
-    def present(self, table: SocketTable) -> dict[Network, Presence]:
-        """Return target → its sockets, for those that hold any; no Python loop over sockets that no target holds."""
+    def too_wide(self, embedding: Iterable[IPv6Network]) -> Iterator[Network]:
+        """Yield the targets that are too wide for a ban, of whatever ``embedding`` is there."""
+        perhaps: dict[Network, None] = {}
+        for (version, length), starts in self._by_width.items():
+            if length < WIDEST_BY_VERSION[version]:
+                perhaps |= dict.fromkeys(starts.values())
+        for translated in embedding:
+            perhaps |= dict.fromkeys(self.overlapping(translated))
+        return (target for target in perhaps if any(too_wide(target, embedding)))
+
+    def present(self, table: SocketTable | Mapping[Network, Presence]) -> dict[Network, Presence]:
+        """Return target → its sockets, for those that hold any; no Python loop over very many sockets."""
+        if isinstance(table, Mapping):
+            return {target: there for target, there in table.items() if there.sockets}
         from synguard.detector.peers import presence
 
-        hit: list[tuple[Network, SocketTable]] = []
+        hit = self._one_by_one(table) if len(table) <= FEW_SOCKETS else self._by_columns(table)
+        found = {target: presence(rows, target) for target, rows in hit}
+        return {target: there for target, there in found.items() if there.sockets}
+
+    def _one_by_one(self, table: SocketTable) -> Iterator[tuple[Network, SocketTable]]:
+        ends = set(zip(table.remote_high.tolist(), table.remote_low.tolist(), strict=True))
+        for target in {target for end in ends for target in self.overlapping(_host_at(*end))}:
+            yield target, table
+
+    def _by_columns(self, table: SocketTable) -> Iterator[tuple[Network, SocketTable]]:
+        import numpy as np
+
+        from synguard.detector.ban_filter import by_key, within
+        from synguard.detector.columns import halves, masks, network_at
+
         for (version, length), starts in self._by_width.items():
             columns = np.array([halves(one) for one in starts.values()], np.uint64)
             firsts = by_key(columns[:, 0].copy(), columns[:, 1].copy())
             rows = table.where(within(table.remote_high, table.remote_low, firsts, version, length))
             high_mask, low_mask = masks(version, length)
             pairs = zip((rows.remote_high & high_mask).tolist(), (rows.remote_low & low_mask).tolist(), strict=True)
-            hit += [(network_at(high, low, version, length), rows) for high, low in set(pairs)]
-        found = {target: presence(rows, target) for target, rows in hit}
-        return {target: there for target, there in found.items() if there.sockets}
+            for high, low in set(pairs):
+                yield network_at(high, low, version, length), rows
+
+
+def _host_at(high: int, low: int) -> Network:
+    if not high and low >> 32 == V4_PREFIX:
+        return compact_network(4, low & 0xFFFF_FFFF, 32)
+    return compact_network(6, high << 64 | low, 128)
 
 
 def by_target(targets: Targets, parties: Iterable[T], network_of: Callable[[T], Network]) -> Mapping[Network, list[T]]:

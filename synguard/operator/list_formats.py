@@ -12,6 +12,7 @@ import csv
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -34,6 +35,8 @@ _KEYS: Final = ("cidr", "ip", "address", "network", "prefix", "ip_prefix", "ipv6
 _NOTES: Final = ("comment", "reason", "description", "sblid", "scenario")
 _DELIMITERS: Final = (",", "\t", ";", "|")
 
+SEVERAL: Final = "names several addresses: write one a line"
+
 Entry = tuple[Network, str]
 """A network and the comment on it, empty where there is none."""
 
@@ -55,9 +58,12 @@ def format_of(lines: Sequence[str]) -> ListFormat:
         return PLAIN
     if probe[0].startswith(("create ", "add ")):
         return ListFormat("ipset save", _ipset)
-    if probe[0].startswith(("{", '"')):
+    if probe[0].startswith("{") or (probe[0].startswith('"') and _works(_json_line, probe[0])):
         return ListFormat("JSON lines", _json_line)
-    return _columns(probe) or PLAIN
+    columns = _columns(probe, 1.0)
+    if columns is None and 2 * sum(_works(_plain, line) for line in probe) < len(probe):
+        columns = _columns(probe, 0.5)  # some of whose lines cannot be used
+    return columns or PLAIN
 
 
 def json_entries(text: str) -> Iterator[tuple[int, list[Entry] | ValueError]]:
@@ -113,8 +119,9 @@ def _plain(line: str) -> list[Entry]:
     if not word:
         return []
     comment = line[cut + 1 :].lstrip("#; \t").strip() if cut < len(line) else ""
-    if (line[cut : cut + 1] == ";" and _is_network(comment.partition(";")[0].strip())) or several(word):
-        raise ValueError(f'"{line.strip()[:90]}" names several addresses: write one a line')
+    more = line[cut : cut + 1] == ";" and (several(comment) or _is_network(comment.partition(";")[0].strip()))
+    if more or several(word):
+        raise ValueError(f'"{line.strip()[:90]}" {SEVERAL}')
     if "|" in word:
         raise ValueError(f'"{word[:90]}" is a rule for ports as csf has them: synguard import csf reads those')
     return [(network, comment) for network in networks_of_word(word)]
@@ -163,15 +170,17 @@ def _element(element: Any) -> list[Entry]:
     return [(network, note) for network in networks_of_word(word)]
 
 
-def _columns(probe: Sequence[str]) -> ListFormat | None:
-    """Return the format of lines of columns, one of which holds addresses; None where they are no such lines."""
+def _columns(probe: Sequence[str], share: float) -> ListFormat | None:
+    """Return the format of lines of columns, one of which holds addresses; None where too few are such lines."""
     for delimiter in _DELIMITERS:
         rows = [_cells(line, delimiter) for line in probe]
-        width = len(rows[-1])
-        if width < 2 or any(len(row) != width for row in rows):
-            continue
+        width = Counter(map(len, rows)).most_common(1)[0][0]
         body = rows[1:] if len(rows) > 1 and not any(map(_is_network, rows[0])) else rows
-        held = [column for column in range(width) if all(_is_network(row[column]) for row in body)]
+        least = share * len(body)
+        if width < 2 or sum(len(row) == width for row in body) < least:
+            continue
+        addresses = Counter(at for row in body for at, cell in enumerate(row) if _is_network(cell) or several(cell))
+        held = [column for column, rows_there in addresses.items() if rows_there >= least]
         if len(held) == 1:
             return _column(delimiter, held[0], rows[0] if body is not rows else None)
     return None
@@ -204,8 +213,12 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 
 def _is_network(word: str) -> bool:
+    return _works(networks_of_word, word)
+
+
+def _works(read: Callable[[str], object], text: str) -> bool:
     try:
-        networks_of_word(word)
+        read(text)
     except ValueError:
         return False
     return True

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from synguard.addresses import Network
 from synguard.errors import NotPermittedError, SynguardError, UsageError
-from synguard.operator.list_formats import Entry, format_of, json_entries
+from synguard.network_words import network_of_word
+from synguard.operator.list_formats import PLAIN, SEVERAL, Entry, format_of, json_entries
 from synguard.output.tables import printable
 
 STANDARD_INPUT: Final = Path("-")
@@ -29,15 +31,40 @@ SILENCE_S: Final = 30.0
 """How long a pipe may say nothing before it is given up."""
 
 _CHUNK: Final = 1 << 20
+_BARE: Final = re.compile(r"[0-9A-Fa-f:./]+", re.ASCII)
+"""A line that is one address or prefix, if anything; as nearly all are."""
 _WIDE: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
-@dataclass(frozen=True, slots=True)
-class ListEntry:
+class ListEntry(NamedTuple):
     """Where a target stands in a list, and the comment behind it."""
 
-    where: str
+    name: str
+    """The list."""
+    at: int
+    """Its line, or its position in a JSON array."""
     reason: str
+
+    @property
+    def where(self) -> str:
+        """Both in one word: ``drop.txt:12``."""
+        return f"{self.name}:{self.at}"
+
+
+class NamedPlaces(Mapping[Network, str]):
+    """Where each target stands in a list, in one word that is made when it is asked for."""
+
+    def __init__(self, entries: Mapping[Network, ListEntry]) -> None:
+        self._entries = entries
+
+    def __getitem__(self, target: Network) -> str:
+        return self._entries[target].where
+
+    def __iter__(self) -> Iterator[Network]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
 
 @dataclass(slots=True)
@@ -54,13 +81,12 @@ class BanList:
 
     def add(self, target: Network, entry: ListEntry) -> None:
         """Take in one line."""
-        before = self.entries.get(target)
-        if before is None:
-            self.entries[target] = entry
+        before = self.entries.setdefault(target, entry)
+        if before is entry:
             return
         self.folded += 1
         if not before.reason and entry.reason:
-            self.entries[target] = ListEntry(before.where, entry.reason)
+            self.entries[target] = before._replace(reason=entry.reason)
 
 
 def lists_of(words: Sequence[str], files: Sequence[Path]) -> list[Path]:
@@ -85,7 +111,9 @@ def read_lists(paths: Sequence[Path], *, skip_faulty: bool = False) -> BanList:
         listing.faults += _take(listing, path, skip_faulty)
     if listing.faults and not skip_faulty:
         more = len(listing.faults) - FAULTS_SHOWN
-        rest = [f"and {more} more" if more > 0 else "", "nothing was changed: correct these lines, or --skip-faulty"]
+        several = any(fault.endswith(SEVERAL) for fault in listing.faults)
+        rest = [f"and {more} more" if more > 0 else "", "one a line: tr -s ' ,;|' '\\n' <LIST" if several else ""]
+        rest.append("nothing was changed: correct these lines, or --skip-faulty")
         raise UsageError("\n".join([*listing.faults[:FAULTS_SHOWN], *filter(None, rest)]))
     return listing
 
@@ -102,15 +130,21 @@ def _take(listing: BanList, path: Path, skip_faulty: bool) -> list[str]:
         if isinstance(found, ValueError):
             faults.append(f"{name}:{where}: {printable(str(found))}")
             continue
+        if not isinstance(found, list):
+            named = True
+            listing.add(found, ListEntry(name, where, ""))
+            continue
         for network, comment in found:
             named = True
-            listing.add(network, ListEntry(f"{name}:{where}", printable(comment[:MOST_REASON])[:MOST_REASON]))
+            listing.add(
+                network, ListEntry(name, where, printable(comment[:MOST_REASON])[:MOST_REASON] if comment else "")
+            )
     if not named and (skip_faulty or not faults):
         raise UsageError("\n".join([f"{name} names no address or prefix", *faults[:FAULTS_SHOWN]]))
     return faults
 
 
-def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, list[Entry] | ValueError]]:
+def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, Network | list[Entry] | ValueError]]:
     """Yield (line, or position in a JSON array; what it names, or why it cannot be used)."""
     lines = list(_lines(path))
     if lines and lines[0][1].lstrip().startswith("["):
@@ -123,9 +157,10 @@ def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, list[Entry] | 
     form = format_of([line for _, line in lines])
     if form.name:
         listing.formats.append(f"{_name(path)}: read as {form.name}")
+    plain = form is PLAIN
     for number, line in lines:
         try:
-            yield number, form.read(line)
+            yield number, network_of_word(line) if plain and _BARE.fullmatch(line) else form.read(line)
         except ValueError as error:
             yield number, error
 

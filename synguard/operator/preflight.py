@@ -24,8 +24,12 @@ def failed_checks(plane: Plane | PlaneError, protected: Protected, operator: Add
         yield f"there is no plane to enforce with: {plane}"
     for problem in protected.problems:
         yield f"it is not known which addresses to protect: {problem}"
-    if operator is not None and NetworkIndex(protected.networks).covering(host_network(operator)) is None:
-        yield (
-            f"your own address {operator} is not protected: this host keeps no memory of your login; "
-            f"synguard allow add {operator}"
-        )
+    if reason := unprotected(protected, operator):
+        yield f"{reason}; synguard allow add {operator}"
+
+
+def unprotected(protected: Protected, operator: Address | None) -> str:
+    """Return that the address which a person is logged in from may be banned; empty at the console or where not."""
+    if operator is None or NetworkIndex(protected.networks).covering(host_network(operator)) is not None:
+        return ""
+    return f"your own address {operator} is not protected: this host keeps no memory of your login"

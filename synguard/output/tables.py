@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from textwrap import fill
+from itertools import islice, zip_longest
+from textwrap import fill, wrap
 from typing import Any, Final, Literal
 
 from synguard.plain import printable as printable  # for those who print tables
@@ -52,27 +52,16 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width:
 
     ``width`` is the terminal's, or without an edge in a pipe.
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     at_most = width or terminal_width()
-    cells = [[printable(cell) for cell in row] for row in rows]
-    kept = _fitting(columns, cells, at_most)
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for index in kept:
-        column = columns[index]
-        widest = 0 if column.fold else _widest(column, [row[index] for row in cells])
-        table.add_column(column.title, justify=column.align, no_wrap=not column.fold, min_width=widest, overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(row[index]) for index in kept))
-    console = Console(width=at_most, highlight=False, soft_wrap=False, file=sys.stdout)
-    with console.capture() as capture:
-        console.print(table)
-    print("\n".join(line.rstrip() for line in capture.get().rstrip("\n").splitlines()))
-    left_out = [column.title for index, column in enumerate(columns) if index not in kept]
+    left_out, titles, *lines = _laid_out(columns, rows, at_most)
+    print("\n".join([f"\x1b[1m{titles}\x1b[0m" if sys.stdout.isatty() else titles, *lines]))
     if left_out:
-        print(fill(f"not shown in {at_most} columns: {', '.join(left_out)}; all with | less -S", at_most))
+        print(fill(f"not shown in {at_most} columns: {left_out}; all with | less -S", at_most))
+
+
+def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Return titles and rows as aligned lines; where they are too wide, the least needed columns are left out."""
+    return islice(_laid_out(columns, rows, width), 1, None)
 
 
 def terminal_width() -> int:
@@ -82,20 +71,29 @@ def terminal_width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
 
 
-def _widest(column: Column, cells: Sequence[str]) -> int:
-    return max((len(text) for text in (column.title, *cells)), default=0)
+def _laid_out(columns: Sequence[Column], rows: Sequence[Sequence[str]], at_most: int) -> Iterator[str]:
+    """Yield the titles of columns that are left out, the titles of the others, and the lines of the rows."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = {at: max(len(column.title), *(len(row[at]) for row in cells), 0) for at, column in enumerate(columns)}
 
+    def taken() -> int:
+        """Return what the columns take at the least; a sentence wants 16."""
+        least = (min(width, 16) if columns[at].fold else width for at, width in widths.items())
+        return sum(least) + _GAP * (len(widths) - 1)
 
-def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], at_most: int) -> list[int]:
-    """Return the indices of the columns to show, in order."""
-    kept = list(range(len(columns)))
-    widths = [
-        min(_widest(column, [row[index] for row in cells]), 16 if column.fold else PIPE_WIDTH)
-        for index, column in enumerate(columns)
-    ]
-    while sum(widths[index] + _GAP for index in kept) - _GAP > at_most:
-        least = max(kept, key=lambda index: columns[index].spare)
-        if columns[least].spare == 0:
-            break
-        kept.remove(least)
-    return kept
+    while taken() > at_most and columns[least := max(widths, key=lambda at: columns[at].spare)].spare:
+        del widths[least]
+    yield ", ".join(column.title for at, column in enumerate(columns) if at not in widths)
+    folds = [at for at in sorted(widths, key=widths.__getitem__) if columns[at].fold]
+    for number, at in enumerate(folds):
+        room = at_most - sum(width for other, width in widths.items() if other not in folds[number:])
+        share = (room - _GAP * (len(widths) - 1)) // (len(folds) - number)
+        widths[at] = min(widths[at], max(share, 1))
+    for row in ([column.title for column in columns], *cells):
+        broken = [wrap(row[at], width) or [""] if len(row[at]) > width else [row[at]] for at, width in widths.items()]
+        for parts in zip_longest(*broken, fillvalue=""):
+            aligned = (
+                part.rjust(widths[at]) if columns[at].align == "right" else part.ljust(widths[at])
+                for at, part in zip(widths, parts, strict=True)
+            )
+            yield (" " * _GAP).join(aligned).rstrip()

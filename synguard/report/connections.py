@@ -1,7 +1,4 @@
-"""Questions about connections and their answers: for people as lines, for scripts as JSON.
-
-Lines are laid out here and not by rich, which takes seconds for the ten thousands of rows of ``--limit 0``.
-"""
+"""Questions about connections and their answers: for people as lines, for scripts as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from synguard.clock import rfc3339
-from synguard.output.tables import Column, printable
+from synguard.output.tables import Column, table_lines
 from synguard.readings import TcpState
 from synguard.report.group_by import By
 from synguard.report.listeners import Load, load_shape, loads
@@ -22,7 +19,6 @@ ROWS: Final = 20
 GLANCE_ROWS: Final = 5
 """Rows of each table where everything is shown at a glance."""
 
-_GAP: Final = 2
 _KEYS: Final = {
     By.SOURCE: "source",
     By.PREFIX: "network",
@@ -112,20 +108,6 @@ def answer_lines(found: ConnectionsAnswer, width: int) -> Iterator[str]:
         if found.sections:
             yield ""
         yield from _load_lines(found, width)
-
-
-def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """Return titles and rows as aligned lines; where they are too wide, the least needed columns are left out."""
-    cells = [[cell if cell.isprintable() else printable(cell) for cell in row] for row in rows]
-    widths = [max(len(column.title), *(len(row[at]) for row in cells), 0) for at, column in enumerate(columns)]
-    kept = list(range(len(columns)))
-    while sum(widths[at] + _GAP for at in kept) - _GAP > width and any(columns[at].spare for at in kept):
-        kept.remove(max(kept, key=lambda at: columns[at].spare))
-    for row in [[column.title for column in columns], *cells]:
-        words = [
-            row[at].rjust(widths[at]) if columns[at].align == "right" else row[at].ljust(widths[at]) for at in kept
-        ]
-        yield (" " * _GAP).join(words).rstrip()
 
 
 def _listening(question: ConnectionsQuery, seen: SocketView) -> ConnectionsAnswer:

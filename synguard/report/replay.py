@@ -160,8 +160,7 @@ def _spared_shape(one: Spared, result: ReplayResult) -> dict[str, Any]:
         "target": format_network(one.target),
         "after_s": _seconds(one.first_at, result),
         "until_s": _seconds(one.last_at, result),
-        "policy": one.policy,
-        "reason": one.reason,
+        **fields_of(one, "policy reason"),
         "score": round(one.score, 1),
         "evidence": [_evidence_shape(item) for item in one.evidence],
     }

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import psutil
-
-from synguard.addresses import Network, host_network, parse_address
+from synguard.addresses import Network
 from synguard.errors import SensorError
+from synguard.sensors.local_routes import interface_addresses
 from synguard.sensors.veth_links import Link, VethPeer, read_links, read_veth_peers, uplinks
 
 AGAIN_S: Final = 1.0
@@ -88,11 +86,11 @@ def read_attach_points() -> AttachPoints:
         SensorError: Interfaces, addresses or routes cannot be read.
     """
     try:
-        addresses = _addresses()
+        addresses = list(interface_addresses())
     except OSError as error:
         raise SensorError(f"cannot read the addresses of this host: {error.strerror or error}") from error
-    points, left_out = attach_points_among(read_links(), addresses.keys(), uplinks(), read_veth_peers())
-    own = {one for found in addresses.values() for one in found if not one.is_loopback}
+    points, left_out = attach_points_among(read_links(), {name for name, _ in addresses}, uplinks(), read_veth_peers())
+    own = {one for _, one in addresses if not one.is_loopback}
     return AttachPoints(points, left_out, tuple(sorted(own, key=lambda one: (one.version, one.network_address.packed))))
 
 
@@ -137,14 +135,3 @@ class AttachPointWatch:
                 if error.errno != errno.ENOBUFS:  # else reports were lost: there were many
                     raise SensorError(f"cannot follow the network interfaces: {error.strerror}") from error
         return True
-
-
-def _addresses() -> Mapping[str, list[Network]]:
-    """Return interface → its addresses, each as a network of one."""
-    found: dict[str, list[Network]] = {}
-    for name, entries in psutil.net_if_addrs().items():
-        for entry in entries:
-            if entry.family in (socket.AF_INET, socket.AF_INET6):
-                with suppress(ValueError):
-                    found.setdefault(name, []).append(host_network(parse_address(entry.address)))
-    return found

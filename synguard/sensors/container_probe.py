@@ -6,15 +6,13 @@ out is this host, which forwards for it.
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-
-from synguard.addresses import Address, parse_address
+from synguard.addresses import Address
 from synguard.sensors.gateways import read_default_gateways
+from synguard.sensors.local_routes import interface_addresses
 from synguard.sensors.namespaces import inside
 from synguard.sensors.veth_links import uplinks
 
@@ -52,9 +50,7 @@ def probe_container(descriptor: int) -> ContainerProbe:
 
 def own_addresses() -> frozenset[Address]:
     """Return the addresses of the calling thread's namespace, but for loopback and link-local ones."""
-    families = (socket.AF_INET, socket.AF_INET6)
-    entries = (entry for entries in psutil.net_if_addrs().values() for entry in entries if entry.family in families)
-    found = {parse_address(entry.address) for entry in entries}
+    found = {one.network_address for _, one in interface_addresses()}
     return frozenset(one for one in found if not (one.is_loopback or one.is_link_local))
 
 

@@ -8,15 +8,36 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from synguard.addresses import WIDEST_BY_VERSION, Network
+import psutil
+
+from synguard.addresses import WIDEST_BY_VERSION, Network, host_network, parse_address
 from synguard.netlink import attributes, dump, interface_name
 from synguard.sensors.gateways import NETLINK_ROUTE, RTA_OIF, RTM_GETROUTE, RTMSG_BYTES
 
 _RTN_LOCAL: Final = 2
 _RTA_DST: Final = 1
+
+
+def interface_addresses() -> Iterator[tuple[str, Network]]:
+    """Yield (interface, one of its addresses as a network of one) of the calling thread's network namespace.
+
+    Raises:
+        OSError: The interfaces cannot be read.
+    """
+    for interface, entries in psutil.net_if_addrs().items():
+        for entry in entries:
+            if entry.family in (socket.AF_INET, socket.AF_INET6):
+                yield interface, _host(entry.address)
+
+
+@lru_cache(maxsize=4096)
+def _host(text: str) -> Network:
+    """Return the network of one address; remembered, as a host may have a thousand of them."""
+    return host_network(parse_address(text))
 
 
 def read_local_routes() -> dict[Network, str]:

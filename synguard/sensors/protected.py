@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
 from pathlib import Path
@@ -25,7 +24,7 @@ from synguard.readings import KnownParts, Protected
 from synguard.sensors.added_allow import PART, added_networks
 from synguard.sensors.allow_list import FaultyLinesError, read_allow_networks
 from synguard.sensors.gateways import read_default_gateways
-from synguard.sensors.local_routes import read_local_routes
+from synguard.sensors.local_routes import interface_addresses, read_local_routes
 from synguard.sensors.logged_in import read_login_gaps, read_ssh_peers
 
 ALWAYS: Final[Mapping[Network, str]] = {
@@ -52,7 +51,6 @@ NAMED: Final = 3
 
 _MAX_RESOLV_CONF: Final = 64 * 1024
 _MAX_RESOLVERS: Final = 32
-_ADDRESS_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,16 +129,21 @@ def _being_written(path: Path) -> bool:
 
 def _keep_resolvers(parts: dict[str, Mapping[Network, str]], paths: Sequence[str], known: KnownParts) -> None:
     """Keep the resolvers of before where no file names one now: such files are rewritten in place, and may be gone."""
-    if any(not network.is_loopback for path in paths for network in parts[path]):
+    if any(not _is_here(network, parts) for path in paths for network in parts[path]):
         return
     for path in paths:
         parts[path] = {**known.get(path, {}), **parts[path]}
 
 
+def _is_here(network: Network, parts: Mapping[str, Mapping[Network, str]]) -> bool:
+    """Return whether a server is one on this host: at loopback, or at an address of its own, as unbound may be."""
+    return network.is_loopback or network in parts[OWN]
+
+
 def _hidden_resolvers(parts: Mapping[str, Mapping[Network, str]], places: Places) -> Iterator[str]:
     """Yield that upstream resolvers cannot be known, where all that files name is a server on this host."""
     named = {network: path for path in places.resolv_conf for network in parts[str(path)]}
-    if named and all(network.is_loopback for network in named):
+    if named and all(_is_here(network, parts) for network in named):
         network, path = next(iter(named.items()))
         yield (
             f"the resolvers that this host asks cannot be known: {path} names {format_network(network)}, "
@@ -185,18 +188,7 @@ def own_addresses() -> dict[Network, str]:
     routed = {
         one: f"delivered to this host by a local route on {device}" for one, device in read_local_routes().items()
     }
-    return routed | {
-        _host(each.address): f"own address of {interface}"
-        for interface, addresses in psutil.net_if_addrs().items()
-        for each in addresses
-        if each.family in _ADDRESS_FAMILIES
-    }
-
-
-@lru_cache(maxsize=4096)
-def _host(text: str) -> Network:
-    """Return the network of one address; remembered, as a host may have a thousand of them."""
-    return host_network(parse_address(text))
+    return routed | {one: f"own address of {interface}" for interface, one in interface_addresses()}
 
 
 def resolvers(path: Path) -> dict[Network, str]:

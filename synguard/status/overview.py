@@ -11,7 +11,7 @@ from synguard.output.times import ago, both_zones
 from synguard.status.agent_commands import start_command
 from synguard.status.conditions import KINDS, Code, Condition
 from synguard.status.freshness import is_stale, seems_to_run
-from synguard.status.model import ChallengeStatus, FloodStatus, Status, TotalsStatus
+from synguard.status.model import Status
 
 
 def overview(
@@ -34,14 +34,14 @@ def overview(
     seen = status.model_dump(mode="json")
     if stale:
         text = f"the agent's last reading was {ago(status.last_reading_at, now)}: it may be stuck"
-        seen["conditions"].insert(0, _condition(Code.AGENT_STALE, text, status.last_reading_at or now))
+        stuck = _condition(Code.AGENT_STALE, text, status.last_reading_at or now)
+        seen["conditions"].insert(0, stuck.model_dump(mode="json"))
         seen["problems"].insert(0, text)
     return seen | {"running": True, "stale": stale, "healthy": status.healthy and not stale}
 
 
-def _condition(code: Code, text: str, since: datetime, fix: str = "") -> dict[str, Any]:
-    seen = Condition(code=code, severity=KINDS[code].severity, text=text, since=since, fix=fix)
-    return seen.model_dump(mode="json")
+def _condition(code: Code, text: str, since: datetime, fix: str = "") -> Condition:
+    return Condition(code=code, severity=KINDS[code].severity, text=text, since=since, fix=fix)
 
 
 def _without_agent(
@@ -50,41 +50,24 @@ def _without_agent(
     shown = "the agent has started and reported nothing yet" if alive else "no agent runs: floods are not detected"
     if last is not None and not alive:
         shown += f"; the last one was seen {ago(last.last_reading_at or last.started_at, now)}"
-    return {
-        "mode": mode.value,
-        "mode_by": "config",
-        "mode_story": "",
-        "confirm_by": None,
+    told = Status(
+        mode=mode,
+        plane="",
+        show_command="",
+        healthy=False,
+        conditions=(_condition(Code.AGENT_ABSENT, shown, now, start_command()),),
+        problems=(shown,),
+        pid=0,
+        started_at=now,
+        last_reading_at=last.last_reading_at if last else None,
+        policies=tuple(policies),
+    )
+    return told.model_dump(mode="json") | {
         "plane": last.plane if last else None,
         "show_command": last.show_command if last else None,
-        "healthy": False,
-        "conditions": [_condition(Code.AGENT_ABSENT, shown, now, start_command())],
-        "problems": [shown],
-        "plane_problem": "",
-        "notes": [],
         "pid": None,
         "started_at": None,
-        "last_reading_at": last.model_dump(mode="json")["last_reading_at"] if last else None,
-        "policies": list(policies),
-        "pressure": [],
-        "flood": FloodStatus().model_dump(mode="json"),
-        "verdict": "",
-        "verdict_kind": "",
-        "targets": [],
-        "incidents": [],
-        "countermeasures": [],
-        "leaks": [],
-        "ceilings": [],
         "bans_active": bans_active,
-        "bans_by": [],
-        "challenges": ChallengeStatus().model_dump(mode="json"),
-        "proven_peers": 0,
-        "totals": TotalsStatus().model_dump(mode="json"),
-        "sampling_one_in": 0,
-        "ledger_bytes": 0,
-        "sensors": {},
-        "peers": [],
-        "agent": None,
         "running": alive,
         "stale": not alive and last is not None,
     }
@@ -93,13 +76,13 @@ def _without_agent(
 def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list[str]:
     """Return the same for people, the most important first; ``standing`` bans are real, whatever a dry-run decides."""
     lines = [_head(seen)]
-    if seen["mode_story"]:
+    if seen["mode_story"] and all(one["code"] != Code.PANIC for one in seen["conditions"]):  # which tells it too
         lines.append(f"  mode {seen['mode']}: {seen['mode_story']}")
     lines += [f"  problem: {problem}" for problem in seen["problems"]]
     lines += [f"  note: {note}" for note in seen["notes"]]
     if seen["verdict"]:
         lines.append(f"verdict: {seen['verdict']}")
-    lines += [_incident(one) for one in seen["incidents"]]
+    lines += [_incident(one, bool(seen["countermeasures"])) for one in seen["incidents"]]
     lines += [f"countermeasure: {one['text']}" for one in seen["countermeasures"]]
     lines += [_pressure(one) for one in seen["pressure"]]
     if seen["running"] and seen["plane"]:
@@ -146,8 +129,7 @@ def _challenges(here: Mapping[str, Any], totals: Mapping[str, Any]) -> list[str]
 
 def _agent(cost: Mapping[str, Any]) -> str:
     return (
-        f"the agent itself: {cost['ticks']:,} ticks of {cost['tick_ms_p50']:.1f} ms, "
-        f"{cost['tick_ms_max']:.1f} at most, "
+        f"the agent itself: a tick takes {cost['tick_ms_p50']:.1f} ms, {cost['tick_ms_max']:.1f} at most, "
         f"up to {cost['late_ms_max']:.1f} ms late, {cost['cpu_share']:.0%} of a core, {cost['rss_bytes'] / 1e6:.0f} MB"
     )
 
@@ -158,12 +140,12 @@ def _peer(one: Mapping[str, Any]) -> str:
     return f"peer {one['name']} at {one['place']}: {state}{f'; {counts}' if counts else ''}"
 
 
-def _incident(one: Mapping[str, Any]) -> str:
-    note = f"; {one['note']}" if one["note"] else ""
+def _incident(one: Mapping[str, Any], measures: bool) -> str:
+    note = f"; {one['note']}" if one["note"] and not measures else ""  # these have lines of their own
     since = both_zones(datetime.fromisoformat(one["started_at"]))
     return (
         f"incident {one['id']}: {one['kind']}, {one['phase']} since {since}, "
-        f"{one['bans']:,} bans, {one['spared']:,} spared{note}"
+        f"{one['bans']:,} {'ban' if one['bans'] == 1 else 'bans'}, {one['spared']:,} spared{note}"
     )
 
 
@@ -173,7 +155,8 @@ def _pressure(one: Mapping[str, Any]) -> str:
     full = ", queue full: the true count is higher" if one["censored"] else ""
     waiting = f", {one['accept_queue']:,} wait for the application" if one["accept_queue"] else ""
     queue = f"{one['half_open']:,}/{one['backlog']:,} half-open ({one['fill']:.0%})"
-    return f"port {one['port']}{process}: {queue}{full}{waiting}"
+    family = " IPv6" if one["family"] == "ipv6" else ""
+    return f"port {one['port']}{family}{process}: {queue}{full}{waiting}"
 
 
 def _flood(flood: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from synguard.enforcer.iptables import ipset, set_filling
 from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S, frame_lines, member_lines
 from synguard.enforcer.plane import Delta
 from synguard.errors import PlaneError
-from synguard.model import Ban, Scope
+from synguard.model import Ban, Origin, Scope
 from tests.support.bans import ban
 from tests.support.lab.decision_stream import many, serve
 from tests.support.lab.lab import Lab
@@ -68,18 +69,18 @@ def there() -> Iterator[NetworkThread]:
     made.close()
 
 
-def until(one: Ban) -> int:
-    assert one.expires_at is not None
-    return round(one.expires_at.timestamp())
+def until(one: Ban) -> int | None:
+    return None if one.expires_at is None else round(one.expires_at.timestamp())
 
 
 def test_members_over_netlink_are_those_of_the_tool(there: NetworkThread) -> None:
-    """Prefixes, both families, an end beyond what the kernel counts; a lapsed one is left out, twice is once."""
+    """Prefixes, both families, an end beyond what the kernel counts, none; a lapsed one is left out, twice is once."""
     start = datetime.fromtimestamp(round(datetime.now(UTC).timestamp()), UTC)
     targets = ("192.0.2.1", "192.0.2.255", "198.51.100.0/24", "2001:db8::7", "2001:db8:1::/64", "10.0.0.0/8")
     bans = [ban(f"c{n}", target, Scope.ALL, start=start, seconds=3600 + n % 2) for n, target in enumerate(targets)]
     bans.append(ban("c-long", "192.0.2.9", Scope.ALL, start=start, seconds=LONGEST_TIMEOUT_S * 2))
     bans.append(ban("lapsed", "192.0.2.10", Scope.ALL, start=start - timedelta(hours=2), seconds=3600))
+    bans.append(replace(ban("m-good", "192.0.2.11", Scope.ALL, start=start), origin=Origin.MANUAL, expires_at=None))
     bans += [ban(f"c-{n}", f"203.0.{n >> 8}.{n & 255}", Scope.ALL, start=start) for n in range(1000)]
     words = [(one.id, str(one.target).removesuffix("/32").removesuffix("/128"), until(one)) for one in bans]
 

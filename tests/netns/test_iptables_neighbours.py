@@ -273,13 +273,13 @@ def test_removing_everything_works_without_the_ipset_tool(
 
 
 def test_a_host_without_ipv6_holds_its_ipv6_bans_by_having_no_such_packets(
-    host: NetworkThread, reconciler: Reconciler, plane: PlaneThere, monkeypatch: pytest.MonkeyPatch
+    host: NetworkThread, plane: PlaneThere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An allow-list may name IPv6 networks on any host; it must not be put back and told of in every pass."""
     module = type(plane._plane).__module__
     monkeypatch.setattr(f"{module}.families_here", lambda: (4,))
     there = PlaneThere(host, lambda: type(plane._plane)(now))
-    reconciler = Reconciler(there, reconciler._lock)
+    reconciler = Reconciler(there, tmp_path / "apply.lock")
     assert set(reconciler.reconcile(GOAL, now()).held) == set(GOAL.bans)
     again = reconciler.reconcile(GOAL, now(), full=True)
     assert not again.change

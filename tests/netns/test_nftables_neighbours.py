@@ -340,6 +340,20 @@ def test_nftables_is_chosen_by_config_or_where_legacy_does_not_work(
         chosen(host, plane="iptables")
 
 
+def test_nftables_is_taken_where_the_library_cannot_build_a_rule(
+    host: NetworkThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """iptables 1.8.11 beside a library made for 1.8.10: doctor said that it works, and bans stopped nothing."""
+
+    def refuses(*_: Any) -> None:
+        raise AttributeError("tcp: no such parameter tcp-flags")
+
+    monkeypatch.setattr(xtables.XTable, "_buffer", refuses)
+    assert chosen(host) == "nftables"
+    with pytest.raises(PlaneUnavailableError, match="does not fit the installed iptables"):
+        chosen(host, plane="iptables")
+
+
 def test_a_host_with_neither_plane_gets_one_sentence_that_names_both(
     host: NetworkThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from synguard.addresses import Network, NetworkIndex, covers, format_network, overlaps, parse_network
 from synguard.compact_networks import compact_network
+from synguard.network_words import word_of_network
 
 
 def v4(value: int, length: int) -> Network:
@@ -27,6 +28,12 @@ NETWORKS = st.one_of(
     st.builds(v4, st.integers(0, 15).map(lambda n: n << 28 | n), st.integers(0, 32)),
     st.builds(v6, st.integers(0, 15).map(lambda n: n << 124 | n << 60 | n), st.integers(0, 128)),
 )
+
+
+@given(st.lists(st.sampled_from((0, 0, 1, 0xA0, 0xFFFF)), min_size=8, max_size=8), st.integers(0, 128))
+def test_an_ipv6_network_is_written_fast_as_ever(groups: list[int], length: int) -> None:
+    network = v6(int.from_bytes(b"".join(group.to_bytes(2, "big") for group in groups), "big"), length)
+    assert word_of_network(network) == format_network(network)
 
 
 @given(NETWORKS)

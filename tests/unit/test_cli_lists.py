@@ -51,10 +51,10 @@ def test_a_list_is_read_with_its_comments_as_reasons_and_its_duplicates_folded(
     path = listed(GOOD)
     listing = read_lists([Path(path)])
     assert listing.entries == {
-        ip_network("203.0.113.7"): ListEntry(f"{path}:2", "scanner\\x1b[31m, ticket 4711"),
-        ip_network("2001:db8:7::/48"): ListEntry(f"{path}:3", "SBL123"),
-        ip_network("198.51.100.0/24"): ListEntry(f"{path}:4", ""),
-        ip_network("203.0.113.9"): ListEntry(f"{path}:6", ""),
+        ip_network("203.0.113.7"): ListEntry(path, 2, "scanner\\x1b[31m, ticket 4711"),
+        ip_network("2001:db8:7::/48"): ListEntry(path, 3, "SBL123"),
+        ip_network("198.51.100.0/24"): ListEntry(path, 4, ""),
+        ip_network("203.0.113.9"): ListEntry(path, 6, ""),
     }
     assert listing.folded == 1
 

@@ -17,7 +17,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
     host = CliHost(tmp_path, monkeypatch)
     host.run("ban", TARGET, "--for", "5m", "--reason", "scanner, ticket 4711")
     monkeypatch.setattr("synguard.enforcer.flush.flush_kernel", host.plane.flush)
-    monkeypatch.setattr("synguard.operator.flush.put_back_all", lambda *_: None)
+    monkeypatch.setattr("synguard.cli.panic.put_back_all", lambda *_: None)
     return host
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ from synguard.clock import SystemClock
 from synguard.doctor.findings import Level
 from synguard.doctor.fleet_checks import fleet_findings
 from synguard.errors import ConfigError
+from synguard.fleet.follower import HostView
+from synguard.fleet.link import FollowerLink
 from synguard.fleet.peer import MOST_SHOWN, PeerRecord
 from synguard.fleet.secrets import API_KEY, CREDENTIALS, secret_from
 from synguard.model import Mode
-from synguard.notify.alert_policy import AlertPolicy, AlertSettings, Seen
+from synguard.notify.alert_policy import AlertPolicy, Seen
 from synguard.notify.message import About
 from synguard.policy.load import load_policies
-from synguard.policy.models import Config
+from synguard.policy.models import Config, Notify
 from synguard.status.model import PeerStatus, Status, write_status
 from synguard.status.overview import overview, overview_lines
 from tests.support.cli_host import CliHost
@@ -79,6 +82,21 @@ def lasts_until(scene: Scene, condition: Callable[[], bool]) -> None:
         return condition()
 
     wait_until(so)
+
+
+def test_decisions_are_followed_with_whom_the_agent_cuts_off_never_and_by_its_translators(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decision on the address of a container of this host cut it off, which no ban by hand does."""
+    shown: list[HostView] = []
+    monkeypatch.setattr(FollowerLink, "show", lambda _link, view, *_: shown.append(view))
+    settings = {"url": "http://127.0.0.1:1", "api_key": KEY}
+    with member(tmp_path, crowdsec=settings, pref64=["2001:db8:64::/96"]) as scene:
+        scene.weather.protected = {"192.0.2.2/32": "resolver"}
+        scene.weather.containers = {"172.17.0.5/32": "web on docker0"}
+        scene.lasts(30)
+    assert shown[-1].protected >= {ip_network("192.0.2.2/32"), ip_network("172.17.0.5/32")}
+    assert shown[-1].embedding[-1] == ip_network("2001:db8:64::/96")
 
 
 def secret(path: Path, text: str, mode: int = 0o600) -> str:
@@ -263,7 +281,7 @@ def test_a_dry_run_names_the_routes_that_would_be_announced_up_to_some_number() 
 
 
 def test_a_peer_that_is_away_for_minutes_is_a_message_and_so_is_its_end() -> None:
-    policy = AlertPolicy(AlertSettings("web-1"), at=0.0, utc=NOW)
+    policy = AlertPolicy(Notify(name="web-1"), at=0.0, utc=NOW)
     told = []
     for second in range(1200):
         states = {About.PEER: "crowdsec decisions: it does not answer"} if second < 600 else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,38 @@ def test_one_faulty_line_loses_no_nightly_feed_where_that_is_asked_for(
     assert host.active_bans() == {"203.0.113.7/32", "203.0.113.8/32"}
     assert host.run("unban", "--file", str(feed), "--skip-faulty").code == 0
     assert host.active_bans() == set()
+
+
+@pytest.mark.parametrize(
+    "feed",
+    [
+        "ip,reason\n203.0.113.7,ssh\n203.0.113.300,web\n203.0.113.8,web\n",
+        "203.0.113.7,ssh, again\n203.0.113.8,web\n203.0.113.9x,web\n",
+        '"ip","reason"\n"203.0.113.7","ssh, again"\n"nonsense","web"\n"203.0.113.8","web"\n',
+        '"203.0.113.7","ssh"\n"","web"\n"203.0.113.8","web"\n',
+        "first\tip\n2026-01-01\t203.0.113.7\n2026-01-01\n2026-01-02\t203.0.113.8\n",
+    ],
+    ids=["a typing slip", "a comma too many", "quoted", "quoted without a head", "a column too few"],
+)
+def test_one_faulty_row_does_not_make_columns_unknown(tmp_path: Path, feed: str) -> None:
+    """Each of the other rows was refused too, and `--skip-faulty` found no address in the whole list."""
+    listing = read(tmp_path, feed, skip_faulty=True)
+    assert {str(one) for one in listing.entries} == {"203.0.113.7/32", "203.0.113.8/32"}
+    assert "columns" in listing.formats[0]
+    assert len(listing.faults) == (0 if "again\n203" in feed and "9x" not in feed else 1)
+
+
+def test_several_addresses_in_a_line_are_refused_with_what_puts_each_on_a_line_of_its_own(tmp_path: Path) -> None:
+    text = "203.0.113.5;203.0.113.6|203.0.113.7, 203.0.113.8\n" * 30
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, text)
+    *_, command, _ = str(caught.value).splitlines()
+    assert command.startswith("one a line: tr ")
+    tr = command.partition(": ")[2].replace("LIST", str(tmp_path / "list"))
+    assert (
+        subprocess.run(["sh", "-c", tr], capture_output=True, text=True).stdout.split()
+        == [f"203.0.113.{n}" for n in (5, 6, 7, 8)] * 30
+    )
 
 
 def test_a_feed_of_faults_alone_is_refused_whatever_is_asked_for(tmp_path: Path) -> None:

@@ -247,6 +247,13 @@ def test_a_list_that_does_not_fit_and_a_short_one_are_left_to_the_agent(
     assert len(active(tmp_path)) == MANY - 256
 
 
+def test_each_family_has_a_room_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(tmp_path, monkeypatch)
+    fleet.ceiling = MANY - 256
+    fleet.polls(MANY, "2001:db8::7")
+    assert len(fleet.kernel.targets) == MANY - 255
+
+
 def test_what_the_kernel_does_not_take_is_left_to_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise PlaneError("filling ipsets", "the set does not exist")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from synguard.cli.main import VERBS
+from synguard.cli.main import VERBS, app
 from synguard.enforcer import flush
 from synguard.errors import ConfigError, NotPermittedError, PlaneUnavailableError, RefusedError, SynguardError
 from tests.support.calm_day import calm
@@ -60,6 +60,19 @@ def test_man_and_mandoc_find_nothing_to_warn_of(path: Path) -> None:
     set_ = ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", str(path)]
     ran = subprocess.run(set_, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("page", tuple(surface().walk()), ids=lambda page: page.command)
+def test_every_help_fits_a_terminal_of_80_columns_and_names_no_python_type(
+    page: Page, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an example shows may be longer: it is one line to copy."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        app(["--help"] if len(page.words) == 1 else [*page.words[1:], "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80 and not line.startswith("  synguard")] == []
+    assert re.findall(r"<str>|<int[^>]*>|<float[^>]*>|<path>", "\n".join(lines), re.IGNORECASE) == []
 
 
 def test_no_text_can_become_a_request_of_roff() -> None:

@@ -194,6 +194,19 @@ def test_resolvers_behind_a_server_on_this_host_are_known_or_said_not_to_be(tmp_
     assert Path("/run/NetworkManager/no-stub-resolv.conf") in Places().resolv_conf
 
 
+def test_a_server_at_an_address_of_this_host_hides_its_resolvers_as_one_at_loopback_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """unbound for a whole network listens on the host's own address, and resolv.conf names that."""
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 192.0.2.10\nnameserver ::1\n")
+    monkeypatch.setattr("synguard.sensors.protected.own_addresses", lambda: {ip_network("192.0.2.10"): "own address"})
+    [gap] = read_protected(Allow(), places(resolv_conf=(path,))).gaps
+    assert "192.0.2.10, a server on this host" in gap
+    path.write_text("nameserver 192.0.2.10\nnameserver 192.0.2.53\n")
+    assert read_protected(Allow(), places(resolv_conf=(path,))).gaps == ()
+
+
 def test_a_resolv_conf_without_end_stays_bounded(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text("".join(f"nameserver 10.0.{n >> 8}.{n & 255}\n" for n in range(60_000)))

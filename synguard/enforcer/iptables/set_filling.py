@@ -14,14 +14,15 @@ import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from ipaddress import ip_network
 from typing import Final, TypeAlias
 
+from synguard.addresses import numbers_of
 from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
 from synguard.enforcer.names import Family, Kind, member_comment, set_name
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.memory import in_parts
 from synguard.netlink import ACK, NESTED, ask, attribute, open_channel
+from synguard.network_words import network_of_word
 
 Members: TypeAlias = dict[Family, list[bytes]]
 """Family → members as the kernel takes them."""
@@ -45,22 +46,27 @@ _SECONDS: Final = len("00.000000Z")
 """How much of a comment's end differs within a minute."""
 
 
-def members_of(bans: Iterable[tuple[str, str, int]], now: datetime) -> Members:
-    """Return the members that drop all of these targets: (ban id, target as text, UTC seconds of its end).
+def members_of(bans: Iterable[tuple[str, str, int | None]], now: datetime) -> Members:
+    """Return the members that drop all of these targets: (ban id, target as text, UTC seconds of its end, or None).
 
     Of IPv4 addresses, as nearly all are, only address and id differ from others that end in the same second, and of
     those seconds few words. Bans that have expired at ``now`` have none.
     """
     now_s = now.timestamp()
     found: Members = {4: [], 6: []}
-    made: dict[tuple[int, int], tuple[bytes, bytes, bytes]] = {}
+    made: dict[tuple[int | None, int], tuple[bytes, bytes, bytes]] = {}
+    wide: dict[tuple[int | None, int, int, int], tuple[bytes, bytes, bytes]] = {}
     for ban_id, target, ends_s in bans:
-        if ends_s <= now_s:
+        if ends_s is not None and ends_s <= now_s:
             continue
         if ":" in target or "/" in target:
-            network = ip_network(target)
-            width = network.prefixlen if network.prefixlen < network.max_prefixlen else None
-            found[network.version].append(_member(network.network_address.packed, ban_id, ends_s, now_s, width))
+            version, start, length = numbers_of(network_of_word(target))
+            kind = ends_s, len(ban_id), version, length
+            if kind not in wide:
+                wide[kind] = _around_wide(*kind, now_s)
+            head, middle, end = wide[kind]
+            address = start.to_bytes(4 if version == 4 else 16, "big")
+            found[4 if version == 4 else 6].append(b"".join((head, address, middle, ban_id.encode(), end)))
             continue
         parts = made.get((ends_s, len(ban_id)))
         if parts is None:
@@ -92,8 +98,10 @@ def put(members: Members) -> None:
         raise PlaneError("filling ipsets", error.strerror or str(error)) from error
 
 
-def _around(length: int, ends_s: int, now_s: float) -> tuple[bytes, bytes, bytes]:
+def _around(length: int, ends_s: int | None, now_s: float) -> tuple[bytes, bytes, bytes]:
     """Return what stands around the IPv4 address and the id, of this length, of a ban."""
+    if ends_s is None:
+        return _around_wide(None, length, 4, 32, now_s)
     head, before_timeout, before_id, end = _form(length)
     seconds = b"%b%02d.000000Z" % (_minute(ends_s // 60), ends_s % 60)
     return head, before_timeout + _timeout(ends_s, now_s) + before_id, seconds + end
@@ -109,6 +117,17 @@ def _form(length: int) -> tuple[bytes, bytes, bytes, bytes]:
     return member[:_ADDRESS_AT], member[_ADDRESS_AT + 4 : _TIMEOUT_AT], member[_TIMEOUT_AT + 4 : id_at], member[end_at:]
 
 
+def _around_wide(
+    ends_s: int | None, length: int, version: int, prefixlen: int, now_s: float
+) -> tuple[bytes, bytes, bytes]:
+    """Return the same of a prefix, of an IPv6 address, and of a ban for good."""
+    mark, size = b"\1" * length, 4 if version == 4 else 16
+    width = prefixlen if prefixlen < 8 * size else None
+    member = _member(bytes(size), mark.decode(), ends_s, now_s, width)
+    id_at = member.index(mark, _COMMENT_AT)
+    return member[:_ADDRESS_AT], member[_ADDRESS_AT + size : id_at], member[id_at + length :]
+
+
 @lru_cache(maxsize=256)
 def _minute(minute: int) -> bytes:
     """Return what the comment of a ban that ends in a minute says behind the id, up to its seconds."""
@@ -116,12 +135,13 @@ def _minute(minute: int) -> bytes:
     return f"{until}{end}"[:-_SECONDS].encode()
 
 
-def _timeout(ends_s: int, now_s: float) -> bytes:
-    return min(math.ceil(ends_s - now_s), LONGEST_TIMEOUT_S).to_bytes(4, "big")
+def _timeout(ends_s: int | None, now_s: float) -> bytes:
+    """Return the seconds that are left; 0, which is the kernel's "never", for a ban without an end."""
+    return (0 if ends_s is None else min(math.ceil(ends_s - now_s), LONGEST_TIMEOUT_S)).to_bytes(4, "big")
 
 
-def _member(address: bytes, ban_id: str, ends_s: int, now_s: float, width: int | None = None) -> bytes:
-    comment = member_comment(ban_id, datetime.fromtimestamp(ends_s, UTC)).encode() + b"\0"
+def _member(address: bytes, ban_id: str, ends_s: int | None, now_s: float, width: int | None = None) -> bytes:
+    comment = member_comment(ban_id, _moment(ends_s)).encode() + b"\0"
     return attribute(
         _DATA | NESTED,
         attribute(_IP | NESTED, attribute(_ADDRESS[4 if len(address) == 4 else 6] | _BIG_ENDIAN, address))
@@ -129,3 +149,8 @@ def _member(address: bytes, ban_id: str, ends_s: int, now_s: float, width: int |
         + attribute(_TIMEOUT | _BIG_ENDIAN, _timeout(ends_s, now_s))
         + attribute(_COMMENT, comment),
     )
+
+
+@lru_cache(maxsize=256)
+def _moment(ends_s: int | None) -> datetime | None:
+    return None if ends_s is None else datetime.fromtimestamp(ends_s, UTC)

@@ -67,7 +67,15 @@ def ensure_capacity(plane: Plane, active_bans: Iterable[Ban], coming: Iterable[B
     Raises:
         CeilingError: It may not; says which place, by how much, and what to do.
     """
-    more = used(plane, coming)
+    ensure_room(plane, active_bans, used(plane, coming))
+
+
+def ensure_room(plane: Plane, active_bans: Iterable[Ban], more: Mapping[str, int]) -> None:
+    """Return if the plane may hold ``more``, place → members, beside what stands.
+
+    Raises:
+        CeilingError: As for ``ensure_capacity``.
+    """
     there = used(plane, (ban for ban in active_bans if not ban.dry_run))
     for place, members in more.items():
         over = there[place] + members - plane.ceiling

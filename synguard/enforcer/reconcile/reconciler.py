@@ -81,7 +81,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         self._glimpsed: object = None
         self._noticed = False
         """Whether the next read is there because others have changed the rules."""
-        self._lock = lock
+        self.lock: Final = lock
         self._read_every = read_every
         self._patient_from = patient_from
         self._known: Actual | None = None
@@ -286,7 +286,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         )
 
     def _locked(self) -> AbstractContextManager[None]:
-        return exclusive(self._lock, APPLY_WAIT_S, "another synguard process")
+        return exclusive(self.lock, APPLY_WAIT_S, "another synguard process")
 
 
 def total_hits(held: Iterable[KernelBan]) -> dict[str, Hits]:

@@ -89,8 +89,8 @@ _synguard_status() {
 
 _synguard_top() {
   _arguments -s \
-    '--every[Look again so often]:TIME:(30s 10m 1h 2h 1d)' \
-    '--count[Print so many snapshots instead; 0 until Ctrl-C]:N: ' \
+    '--every[Refresh interval]:TIME:(30s 10m 1h 2h 1d)' \
+    '--count[Print N snapshots instead; 0\: until Ctrl-C]:N: ' \
     '--limit[Bans in a snapshot; 0 for all]:N: ' \
     '--config[Config file; else SYNGUARD_CONFIG, else the default]:FILE:_files' \
     '--json[Print JSON]' \
@@ -161,7 +161,7 @@ _synguard_allow() {
   local -a verbs
   verbs=(
     'add:Add addresses or prefixes to the allow-list'
-    'remove:Take addresses or prefixes out of the allow-list'
+    'remove:Remove addresses or prefixes from the allow-list'
     'resolve:Look host names up again that were added with --resolve'
     'list:List who is never banned'
   )
@@ -298,8 +298,8 @@ _synguard_policy() {
   verbs=(
     'check:Check policy and config files'
     'show:Show the policies in effect with every value'
-    'replay:Play a recording through the policies and show what they would have done'
-    'suggest:Suggest limits for the policies in effect from recorded traffic'
+    'replay:Show what the policies would have done with recorded traffic'
+    'suggest:Suggest limits from recorded traffic'
     'example:Print an example config'
   )
   _arguments -C \

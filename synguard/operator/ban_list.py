@@ -1,0 +1,80 @@
+"""A long list, banned at one go: columns for the ledger and for the kernel, and no object for each of its bans."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from synguard.addresses import Network, numbers_of
+from synguard.enforcer.iptables import set_filling
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.plane import Delta, Plane
+from synguard.enforcer.split_plane import SplitPlane
+from synguard.ledger.arrivals import Arrival, Arrivals
+from synguard.model import Action, Origin, Scope
+from synguard.network_words import word_of_network
+from synguard.operator.ban import POLICY, BanRequest, Impact
+
+LONG: Final = 1_000
+"""Targets from which columns are worth it."""
+AT_ONCE: Final = 10_000
+"""Bans that are put in while the lock is held: the agent waits for it no longer than a tenth of a second."""
+_ID_BITS: Final = 48
+
+
+def is_plain(order: BanRequest, impacts: Iterable[Impact]) -> bool:
+    """Return whether the order is a long list of drops of everything, none of which has a ban, or needs force."""
+    return (
+        len(order.targets) > LONG
+        and (order.scope, order.action) == (Scope.ALL, Action.DROP)
+        and not any(one.refusals or any(ban.target == one.target for ban in one.overlapping) for one in impacts)
+    )
+
+
+def list_for(order: BanRequest, now: datetime) -> Arrivals:
+    """Return the bans that such an order asks for, in the order of their addresses; they end with a whole second.
+
+    Table and indexes grow at their ends then: ids count upwards too, from where chance says.
+    """
+    ends = None if order.lasts_s is None else math.ceil(now.timestamp() + order.lasts_s)
+    usual = order.reason or "by hand"
+    why = order.reasons.get if order.reasons else _none
+    first = secrets.randbits(_ID_BITS - 1)
+    bans = [
+        Arrival(f"m{first + at:012x}", word_of_network(target), ends, why(target) or usual)
+        for at, target in enumerate(sorted(order.targets, key=numbers_of))
+    ]
+    return Arrivals(Origin.MANUAL, POLICY, now, bans)
+
+
+def fill(plane: Plane, bans: Arrivals, now: datetime) -> None:
+    """Put the bans into a plane whose frame is there.
+
+    Raises:
+        PlaneError: It does not take them; what came before may be in.
+    """
+    firewall = plane.firewall if isinstance(plane, SplitPlane) and not plane.copies else plane
+    if isinstance(firewall, IptablesSetsPlane):
+        set_filling.put(set_filling.members_of(((one.id, one.target, one.expires_at) for one in bans.bans), now))
+    else:
+        plane.apply(Delta(add=tuple(bans.as_bans())))
+
+
+def room_of(plane: Plane, bans: Arrivals) -> Counter[str]:
+    """Return place → members that the bans take there: all of one family are in one place."""
+    six = [":" in one.target for one in bans.bans]
+    counts: Counter[str] = Counter()
+    for count, first in ((len(six) - sum(six), False), (sum(six), True)):
+        if count:
+            (example,) = replace(bans, bans=[bans.bans[six.index(first)]]).as_bans()
+            counts[plane.place(example)[0]] += count
+    return counts
+
+
+def _none(_: Network) -> None:
+    pass

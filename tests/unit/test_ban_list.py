@@ -1,0 +1,154 @@
+"""A long list banned at one go, as columns: it comes to what the same targets would come to ban by ban."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synguard.errors import PlaneError
+from synguard.model import Ban, Scope
+from synguard.operator.ban import BanRequest, HostContext, assess, eventful
+from synguard.operator.ban_list import list_for
+from synguard.readings import Protected
+from tests.support.bans import ban
+from tests.support.cli_host import GATEWAY, CliHost
+
+LINES = """203.0.113.9 # scanner, ticket 4711
+203.0.113.0/29
+2001:db8:7::/48
+203.0.113.9
+2001:db8::1
+198.51.100.7
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
+    return CliHost(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> str:
+    (tmp_path / "list.txt").write_text(LINES)
+    return str(tmp_path / "list.txt")
+
+
+def as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synguard.operator.ban_list.LONG", 2)
+
+
+def what_counts(host: CliHost) -> dict[str, tuple[object, ...]]:
+    bans = [record.ban for record in host.records() if record.ended_at is None]
+    return {
+        str(one.target): (one.scope, one.action, one.origin, one.policy, one.reason, one.ports, one.forced)
+        for one in bans
+    }
+
+
+def test_a_long_list_comes_to_the_same_as_a_short_one(
+    tmp_path: Path, host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = host.run("ban", "--file", listed, "--reason", "nightly")
+    short, told = what_counts(host), ran.out.splitlines()[:-7]
+    assert short["203.0.113.9/32"][4] == "scanner, ticket 4711"
+    (tmp_path / "other").mkdir()
+    other = CliHost(tmp_path / "other", monkeypatch)
+    as_columns(monkeypatch)
+    before = datetime.now(UTC)
+    again = other.run("ban", "--file", listed, "--reason", "nightly")
+    assert again.code == 0, again.err
+    assert again.out.splitlines()[:-7] == told
+    assert "banned 203.0.113.0/29 (all, drop) until" in again.out
+    assert what_counts(other) == short
+    assert other.held() == other.active_bans() == set(short)
+    ends = {record.ban.expires_at for record in other.records()}
+    assert len(ends) == 1
+    (end,) = ends
+    assert end is not None
+    assert timedelta(hours=1) <= end - before < timedelta(hours=1, seconds=30)
+    assert {held.expires_at for held in other.plane.actual.bans.values()} == ends
+
+
+def test_a_long_list_for_good_stands_for_good(host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_columns(monkeypatch)
+    assert host.run("ban", "--file", listed, "--for", "permanent").code == 0
+    assert {record.ban.expires_at for record in host.records()} == {None}
+    assert {held.expires_at for held in host.plane.actual.bans.values()} == {None}
+    counts = host.run("ban", "--file", listed, "--for", "1h", "--json").json["counts"]
+    assert (counts["banned"], counts["renewed"], counts["folded"]) == (5, 5, 1)
+
+
+def test_what_the_kernel_does_not_take_of_a_long_list_leaves_nothing(
+    host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.run("ban", "192.0.2.77")
+    as_columns(monkeypatch)
+    host.plane.fail_next("apply", PlaneError("filling sets", "no memory"))
+    ran = host.run("ban", "--file", listed)
+    assert ran.code == 1
+    assert "no memory" in ran.err
+    assert host.active_bans() == host.held() == {"192.0.2.77/32"}
+    assert {record.ended_why for record in host.records() if record.ended_at} == {
+        "not applied: filling sets: no memory"
+    }
+
+
+def test_a_long_list_is_refused_where_there_is_no_room_or_one_is_protected(
+    tmp_path: Path, host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_columns(monkeypatch)
+    host.plane.max_elements = 4
+    ran = host.run("ban", "--file", listed)
+    assert (ran.code, "would hold 5, 1 more than its ceiling of 4" in ran.err) == (1, True)
+    host.plane.max_elements = 100
+    (tmp_path / "more.txt").write_text(f"{LINES}{GATEWAY}\n")
+    ran = host.run("ban", "--file", str(tmp_path / "more.txt"))
+    assert (ran.code, f"more.txt:7: {GATEWAY} is refused" in ran.err) == (3, True)
+    assert host.records() == []
+    ran = host.run("ban", "--file", str(tmp_path / "more.txt"), "--skip-refused", "--json")
+    assert (ran.json["counts"]["banned"], ran.json["counts"]["left_out"]) == (5, 1)
+    assert len(ran.json["impact"]) == len(ran.json["bans"]) == 5
+    assert len(host.held()) == 5
+
+
+def test_ids_of_a_list_are_of_one_length_and_count_upwards() -> None:
+    order = BanRequest(tuple(ip_network(f"203.0.113.{n}") for n in (9, 8, 7)), 60)
+    bans = list_for(order, datetime.now(UTC)).bans
+    assert [one.target for one in bans] == ["203.0.113.7", "203.0.113.8", "203.0.113.9"]
+    assert [int(one.id[1:], 16) - int(bans[0].id[1:], 16) for one in bans] == [0, 1, 2]
+    assert {(one.id[0], len(one.id)) for one in bans} == {("m", 13)}
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> str:
+    family = draw(st.sampled_from((4, 6)))
+    bits = 32 if family == 4 else 128
+    start = draw(st.sampled_from((0xCB007100, 0x0A000000) if family == 4 else (0x2001 << 112, 0x64FF9B << 96)))
+    length = draw(st.integers(2, bits))
+    word = ip_address(start + draw(st.integers(0, 15)))
+    return str(ip_network(f"{word}/{length}", strict=False))
+
+
+@given(st.lists(networks(), min_size=1, max_size=8, unique=True), st.lists(networks(), max_size=4), networks())
+def test_of_targets_with_nothing_to_tell_there_is_nothing_but_the_target(
+    targets: list[str], protected: list[str], standing: str
+) -> None:
+    order = BanRequest(tuple(map(ip_network, targets)), 60)
+    bans: tuple[Ban, ...] = (ban("a1", standing, Scope.ALL),)
+    around = HostContext(Protected(dict.fromkeys(map(ip_network, protected), "x")), active_bans=bans)
+    every = assess(order, around)
+    assert tuple(one.target for one in every) == order.targets
+    told = {one.target for one in eventful(order, around)}
+    for one in every:
+        nothing = not (one.sockets or one.peers or one.udp or one.protected or one.overlapping or one.refusals)
+        assert nothing == (one.target not in told)
+        near = any(
+            target.version == one.target.version and target.overlaps(one.target)
+            for target in map(ip_network, protected)
+        )  # type: ignore[arg-type]
+        assert near <= bool(one.protected)
