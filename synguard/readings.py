@@ -3,6 +3,7 @@
 Addresses are two ``uint64`` columns, the high and low half of the IPv6 form; IPv4 is
 ``::ffff:a.b.c.d``, so one pair of columns carries both families and nothing is a Python object per socket.
 """
+# long: one value after the other
 
 from __future__ import annotations
 
@@ -10,17 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from ipaddress import IPv6Network
-from typing import Final, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from synguard.addresses import EMBEDDING, Address, Network
 
-U64: TypeAlias = npt.NDArray[np.uint64]
-U32: TypeAlias = npt.NDArray[np.uint32]
-U16: TypeAlias = npt.NDArray[np.uint16]
-U8: TypeAlias = npt.NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    U64: TypeAlias = npt.NDArray[np.uint64]
+    U32: TypeAlias = npt.NDArray[np.uint32]
+    U16: TypeAlias = npt.NDArray[np.uint16]
+    U8: TypeAlias = npt.NDArray[np.uint8]
+else:  # numpy is a third of what a verb imports, and most verbs read no columns
+    U64 = U32 = U16 = U8 = object
 
 KnownParts: TypeAlias = Mapping[str, Mapping[Network, str]]
 """Source of protected networks → network → reason."""
@@ -92,7 +96,19 @@ class SocketTable:
 
     def head(self, rows: int) -> SocketTable:
         """Return the first ``rows`` rows."""
+        import numpy as np
+
         return self if len(self) <= rows else self.where(np.arange(len(self)) < rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """The sockets whose remote end is in one network."""
+
+    sockets: dict[str, int]
+    """TCP state → sockets, the most first; states with none are absent, and so are listeners."""
+    peers: int
+    """Distinct addresses that hold a connection with a completed handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +153,8 @@ class SocketReading:
 
     def parts(self) -> Iterator[tuple[str, SocketTable]]:
         """Yield (namespace, its rows); the namespace is empty for ours."""
+        import numpy as np
+
         if not self.spans:
             yield "", self.table
         for span in self.spans:
@@ -212,7 +230,7 @@ class SynSample:  # wide: one record, a column each
     @property
     def count(self) -> npt.NDArray[np.int64]:
         """How many kept SYNs each row is."""
-        return self.more.astype(np.int64) + 1
+        return self.more.astype("int64") + 1
 
     @property
     def kept(self) -> int:
@@ -266,6 +284,8 @@ class Readings:
 
 def local_ports(table: SocketTable) -> list[int]:
     """Return the distinct local ports, ascending: a tenth of the time that sorting a flood's column takes."""
+    import numpy as np
+
     seen = np.zeros(1 << 16, np.bool_)
     seen[table.local_port] = True
     return np.flatnonzero(seen).tolist()
@@ -273,6 +293,8 @@ def local_ports(table: SocketTable) -> list[int]:
 
 def empty_table() -> SocketTable:
     """Return a table of no sockets."""
+    import numpy as np
+
     return SocketTable(
         state=np.empty(0, np.uint8),
         local_high=np.empty(0, np.uint64),
@@ -289,6 +311,8 @@ def empty_table() -> SocketTable:
 
 def concatenated(tables: Sequence[SocketTable]) -> SocketTable:
     """Return the rows of all tables in order."""
+    import numpy as np
+
     columns = (np.concatenate([getattr(table, name) for table in tables]) for name in SocketTable.__slots__)  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
     return SocketTable(*columns)
 

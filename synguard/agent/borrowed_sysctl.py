@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from synguard.clock import rfc3339
 from synguard.decision.syn_cookies import OFF, ON, CookieStep, next_step
 from synguard.enforcer.sysctl import SYN_COOKIES, Settings
 from synguard.enforcer.sysctl_note import SysctlNote, SysctlNoteFile
 from synguard.errors import PlaneError, SynguardError
 from synguard.logs import event
+from synguard.output.times import both_zones
 from synguard.status.model import CountermeasureStatus
 
 log: Final = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class BorrowedSysctl:  # wide: a small state machine whose states are read side 
         log.warning(text, self._name, note.made, note.before, extra=event("cookies"))
         self.held = note
         changed = "SYN cookies on" if self._name == SYN_COOKIES else f"{self._name} {note.made}"
-        self.story = f"{changed} since {rfc3339(note.since)}, {self._name} was {note.before}"
+        self.story = f"{changed} since {both_zones(note.since)}, {self._name} was {note.before}"
         return True
 
     def follow(self, wanted: int, why: str, now: float, utc: datetime) -> None:
@@ -116,17 +116,17 @@ class BorrowedSysctl:  # wide: a small state machine whose states are read side 
         self.held, self.actual = note, wanted
         if wanted == ON and self._name == SYN_COOKIES:
             done = "would turn SYN cookies on" if self._dry_run else "turned SYN cookies on"
-            self.story = f"{done} at {rfc3339(utc)}, {self._name} was {before}"
+            self.story = f"{done} at {both_zones(utc)}, {self._name} was {before}"
             self._tell(utc, f"{done}: {why} ({self._name} was {before})")
             return
         done = f"{'would set' if self._dry_run else 'set'} {self._name} to {wanted}"
-        self.story = f"{done} at {rfc3339(utc)}, it was {before}"
+        self.story = f"{done} at {both_zones(utc)}, it was {before}"
         self._tell(utc, f"{done}: {why} (it was {before})")
 
     def _put_back(self, held: SysctlNote, utc: datetime) -> None:
         self._settings.write(self._name, held.before)
         self.held, self.actual = None, held.before
-        self.story += f", {'would be ' if self._dry_run else ''}back to {held.before} at {rfc3339(utc)}"
+        self.story += f", {'would be ' if self._dry_run else ''}back to {held.before} at {both_zones(utc)}"
         self._tell(utc, f"{'would put' if self._dry_run else 'put'} {self._name} back to {held.before}")
         self._notes.remove()
 

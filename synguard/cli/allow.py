@@ -72,7 +72,7 @@ def add(
     allowed passes it. Adding an entry again changes its comment and end.
     """
     of = {one: name for name in targets for one in addresses_of(name)} if names else {}
-    networks = [*of] if names else parameter_types.networks(targets, "--comment", "--for")
+    networks = [*of] if names else _networks(targets)
     seconds = None if lasts.strip() == "permanent" else parameter_types.duration(lasts)
     _check_comment(comment)
     settings = loaded(config)
@@ -92,6 +92,14 @@ def add(
             )
         if len(lifted) > SHOWN:
             print(f"and {len(lifted) - SHOWN:,} more bans")
+
+
+def _networks(targets: Sequence[str]) -> list[Network]:
+    try:
+        return parameter_types.networks(targets, "--comment", "--for")
+    except UsageError as error:
+        hint = "" if "; " in str(error) else "; host names: --resolve"
+        raise UsageError(f"{error}{hint}") from error
 
 
 def allow_entries(settings: Config, entries: Sequence[AddedEntry], now: datetime) -> tuple[bool | None, list[Ban]]:
@@ -232,8 +240,8 @@ def _tell(networks: Sequence[Network], what: str, followed: bool | None, json: d
         print_json({"networks": named, "in_force": followed is not False, "agent_running": followed is not None} | json)
         return
     when = {
-        True: "the agent goes by it",
-        None: "no agent runs; the next one goes by it",
+        True: "in force",
+        None: "no agent runs; in force from its next start",
         False: "the agent has not followed yet: see synguard status",
     }[followed]
     print(f"{', '.join(named)}: {what}; {when}")

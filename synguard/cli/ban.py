@@ -241,7 +241,7 @@ def _looked_at(
         RefusedError: A target is refused and not to be left out, or every one is.
     """
     order = prepared.order
-    around, trouble = read_host_context(protected, active_bans)
+    around, trouble = read_host_context(protected, active_bans, order.targets)
     warnings = _warnings(protected, trouble)
     impacts = eventful(order, around)
     left_out: tuple[Impact, ...] = ()

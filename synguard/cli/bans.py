@@ -162,7 +162,7 @@ def _nothing(of: int, standing: int) -> str:
     if of:
         return f"no such page: there are {of:,} bans"
     if standing:
-        return f"no active ban matches; all {standing:,} active bans: synguard bans"
+        return f"no active ban matches; to see all {standing:,}: synguard bans"
     return "no active bans"
 
 

@@ -174,7 +174,7 @@ def _confirm(config: Config, orders: EnablementFile, login: Login, force: bool) 
     order = order.model_copy(update={"confirmed_at": utcnow()})
     orders.write(order)
     _note(config, "enforcement was confirmed" + (f" from {login.ssh.split()[0]}" if login.ssh else ""))
-    return _shape(order, "confirmed: the agent goes on enforcing, until: synguard enable --off")
+    return _shape(order, "confirmed: the agent keeps enforcing; to stop: synguard enable --off")
 
 
 def _off(config: Config, orders: EnablementFile) -> dict[str, Any]:

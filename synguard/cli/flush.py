@@ -55,9 +55,9 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     for name, value in put_back.items():
         print(f"{name} is {value} again, as it was before the incident")
     if running and dry_run:
-        print("the running agent is in dry-run and puts none back; the next ban by hand does. Of all: synguard panic")
+        print("the running agent is in dry-run; the next ban by hand puts them back. To prevent it: synguard panic")
     elif running:
-        print("the running agent puts them back within seconds; to stop it for good: synguard panic")
+        print("the running agent puts them back within seconds; to stop enforcing: synguard panic")
 
 
 def config_or_defaults(config: Path | None) -> Config:

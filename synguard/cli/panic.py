@@ -72,7 +72,7 @@ def panic(
         print_json({"stopped": not failed, "agent": agent, "lifted": lifted, "problems": failed})
     else:
         print(f"nothing is enforced now, and nothing of synguard is in the kernel; {_SAID[agent]}")
-        print(f"bans removed: {lifted:,}; to come back: {OVER}")
+        print(f"bans removed: {lifted:,}, and not put back; to enforce again: {OVER}")
     if failed:
         raise SynguardError("\n".join(failed))
 
@@ -81,8 +81,8 @@ _Result = TypeVar("_Result")
 
 _SAID: Final = {
     "none": "no agent runs",
-    "follows": "the agent goes on in dry-run",
-    "killed": "the agent did not follow and was killed",
+    "follows": "the agent runs in dry-run now",
+    "killed": "the agent did not react and was killed",
 }
 
 
@@ -140,7 +140,7 @@ def _lift(settings: Config) -> int:
         now = utcnow()
         standing, would_be = ledger.active_bans(now), ledger.active_bans(now, dry_run=True)
         ledger.end_bans([*standing, *would_be], now, "panic")
-        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing):,} bans lifted")
+        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing):,} bans removed")
     return len(standing)
 
 
@@ -165,6 +165,6 @@ def _over(settings: Config, stood: bool, json: bool) -> None:
     if json:
         print_json({"stood": stood, "mode": settings.mode, "agent_running": running})
         return
-    first = "it is over" if stood else "there was no panic"
+    first = "the panic is over" if stood else "there was no panic"
     when = "the agent follows within a second" if running else f"no agent runs; start it: {start_command()}"
     print(f"{first}: the config says {settings.mode}; {when}")

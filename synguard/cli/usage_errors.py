@@ -82,6 +82,10 @@ OTHER_OPTIONS: Final = (
 """Options that mean the same, here or in other tools."""
 
 _NO_CHOICE: Final = re.compile(r"for '(?P<name>[^']*)': '(?P<given>.*?)' is not one of (?P<known>'.*')", re.DOTALL)
+_EXTRA: Final = re.compile(r"got unexpected extra arguments?(?:\(s\))? \((?P<words>.*)\)", re.DOTALL | re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"[0-9a-f:.]*[0-9a-f][:.][0-9a-f:.]*(/\d+)?", re.IGNORECASE)
+_ADDRESS_VERBS: Final[Mapping[str, str]] = {"synguard": "synguard why", "synguard allow": "synguard allow add"}
+"""Commands behind which an address was typed → what would take it."""
 _EXAMPLE: Final = re.compile(r"Examples:\s+(synguard \S[^\n]*?)(?:  |\n|$)")
 _VALIDATION: Final = (
     (re.compile(r"Input should be a valid integer.*"), "it wants a whole number"),
@@ -95,6 +99,8 @@ def nearest_verb(word: str, known: Iterable[str], context: Any) -> str:
     top_level = context.parent is None
     meant = OTHER_WORDS.get(word.lower()) if top_level else None
     meant = meant or (near[0] if near else None)
+    if _ADDRESS.fullmatch(word) and context.command_path in _ADDRESS_VERBS:
+        return f"did you mean {_ADDRESS_VERBS[context.command_path]} {word}?"
     return f"did you mean {meant}?" if meant else f'see "{context.command_path} --help"'
 
 
@@ -109,6 +115,8 @@ def usage_sentence(error: typer.TyperException) -> str:
     choice = _NO_CHOICE.search(message)
     if choice:
         return _no_such_value(choice, path)
+    if extra := _EXTRA.search(message):
+        return _unwanted(extra["words"], context, path)
     for found, ours in _VALIDATION:
         message = found.sub(ours, message)
     message = message[:1].lower() + message[1:]
@@ -124,6 +132,12 @@ def _no_such_option(option: str, context: Any, path: str) -> str:
     near += get_close_matches(option, known, n=1, cutoff=0.7)
     meant = f"did you mean {near[0]}?" if near else f'see "{path} --help"'
     return f"{path} has no option {option}; {meant}"
+
+
+def _unwanted(words: str, context: Any, path: str) -> str:
+    known = [name for param in context.command.params for name in param.opts] if context is not None else []
+    meant = "did you mean --target?" if "--target" in known else f'see "{path} --help"'
+    return f'{path} takes no "{words[:60]}"; {meant}'
 
 
 def _no_such_value(choice: re.Match[str], path: str) -> str:

@@ -74,7 +74,7 @@ class Evaluator:
         for step in self._steps(item, policy, scope, ports):
             active_ban = self._state.active_bans.covering(item.target, scope, ports, self._now, gravity(step.action))
             if active_ban is not None and self._state.stands_long(active_ban, self._now):
-                self._say(VerdictKind.BAN, item, policy, f"banned by {active_ban.id} until {_until(active_ban)}")
+                self._say(VerdictKind.BAN, item, policy, f"covered by ban {active_ban.id} until {_until(active_ban)}")
                 return
             kept = self._why_kept_from(step, item, policy, inside, scope)
             if kept[1] is None:
@@ -286,4 +286,4 @@ def _reason(item: Offender, ports: tuple[int, ...]) -> str:
 
 
 def _until(ban: Ban) -> str:
-    return "released by hand" if ban.expires_at is None else f"{ban.expires_at:%H:%M:%S} UTC"
+    return "a person unbans it" if ban.expires_at is None else f"{ban.expires_at:%H:%M:%S} UTC"

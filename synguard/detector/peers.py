@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network
 from synguard.detector.columns import cut, sorting_order
-from synguard.readings import CONNECTED, U64, Readings, SocketTable, TcpState
+from synguard.readings import CONNECTED, U64, Presence, Readings, SocketTable, TcpState
 
 _HALF = (1 << 64) - 1
 _V4 = 0xFFFF << 32
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """The sockets whose remote end is in one network."""
-
-    sockets: dict[str, int]
-    """TCP state → sockets, the most first; states with none are absent, and so are listeners."""
-    peers: int
-    """Distinct addresses that hold a connection with a completed handshake."""
 
 
 def presence(table: SocketTable, network: Network) -> Presence:

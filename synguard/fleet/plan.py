@@ -67,19 +67,23 @@ def plan(
             ours[ban.target] = ban
         elif ban.scope == Scope.ALL:
             local[ban.target] = ban
-    wanted = decisions.keys() - overruled
-    spared = protected_targets(wanted, protected, embedding)
-    wanted -= spared
+    spared = protected_targets((target for target in decisions if target not in overruled), protected, embedding)
+    out = spared | overruled
     soon_us = (now + gap).timestamp() * _US
-    held = {target for target in wanted & local.keys() if _stands_by_itself(local[target], decisions[target], soon_us)}
-    followed = wanted - held
-    fresh = [decision for target, decision in decisions.items() if target in followed and target not in ours]
+    held = {
+        target
+        for target, ban in local.items()
+        if target in decisions and target not in out and _stands_by_itself(ban, decisions[target], soon_us)
+    }
+    out |= held
+    fresh = [decision for target, decision in decisions.items() if target not in out and target not in ours]
+    stay = {target for target in ours if target in decisions and target not in out}
     move = {
         mine.id: datetime.fromtimestamp(decisions[target].ends_at, UTC)
         for target, mine in ours.items()
-        if target in followed and abs((mine.expires_at or 0) - decisions[target].ends_at * _US) > SAME_S * _US
+        if target in stay and abs((mine.expires_at or 0) - decisions[target].ends_at * _US) > SAME_S * _US
     }
-    end = tuple(ban.id for target, ban in ours.items() if target not in followed)
+    end = tuple(mine.id for target, mine in ours.items() if target not in stay)
     return Plan(_bans(fresh), move, end, len(spared), len(held))
 
 

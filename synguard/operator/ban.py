@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -20,8 +20,7 @@ from synguard.operator.impact import Targets, by_target, link_local, too_wide
 from synguard.plain import listed
 
 if TYPE_CHECKING:
-    from synguard.detector.peers import Presence
-    from synguard.readings import Protected, SocketTable
+    from synguard.readings import Presence, Protected, SocketTable
 
 POLICY: Final = "manual"
 """The policy that a person's bans name."""
@@ -59,9 +58,9 @@ class HostContext:
     operator: Address | None = None
     """Where the person who orders is logged in from; None at the console."""
     active_bans: tuple[Ban, ...] = ()
-    sockets: SocketTable | None = None
-    """Every TCP socket; None where they could not be read."""
-    udp: SocketTable | None = None
+    sockets: SocketTable | Mapping[Network, Presence] | None = None
+    """Every TCP socket, or those of each target; None where they could not be read."""
+    udp: SocketTable | Mapping[Network, Presence] | None = None
     """Every UDP socket, likewise."""
 
 
@@ -86,27 +85,27 @@ class Impact:
     """Whether not even ``--force`` may."""
 
 
-def read_host_context(protected: Protected, active_bans: Iterable[Ban]) -> tuple[HostContext, str]:
-    """Return who and what is there now, and one sentence where live connections could not be read, else nothing."""
+def read_host_context(
+    protected: Protected, active_bans: Iterable[Ban], targets: Collection[Network] = ()
+) -> tuple[HostContext, str]:
+    """Return who and what is there now, and one sentence where live connections could not be read, else nothing.
+
+    Of a few ``targets`` their own sockets are read alone.
+    """
     from synguard.errors import SensorError
     from synguard.operator.login import login_here, operator_address
-    from synguard.readings import TcpState
+    from synguard.sensors.few_sockets import sockets_of
     from synguard.sensors.protected import OWN, own_addresses
-    from synguard.sensors.sockets import SocketTables
 
-    sensor = SocketTables()
     table, udp, trouble = None, None, ""
     try:
         own = own_addresses()
     except SensorError as error:
         own, trouble = dict(protected.parts.get(OWN, {})), str(error)
     try:
-        table = sensor.tcp(state for state in TcpState if state is not TcpState.LISTEN)
-        udp = sensor.udp()
+        table, udp = sockets_of(targets)
     except SensorError as error:
         trouble = f"live connections are not known: {error}"
-    finally:
-        sensor.close()
     around = HostContext(
         protected=protected,
         own=frozenset(own),
@@ -180,7 +179,7 @@ def refuse_unsafe(order: BanRequest, impacts: Iterable[Impact]) -> None:
         reasons = [refusal(order, one) for one in refused[:REFUSALS_SHOWN]]
         more = len(refused) - REFUSALS_SHOWN
         reasons += [f"and {more:,} more are refused"] if more > 0 else []
-        advice = "" if any(one.absolute for one in refused) else ", unless --force insists"
+        advice = "" if any(one.absolute for one in refused) else "; --force bans it all the same"
         advice += "; --skip-refused bans the others" if order.places else ""
         raise RefusedError("\n".join(reasons) + f"; nothing was banned{advice}")
 
@@ -233,7 +232,7 @@ def new_id() -> str:
 
 def describe(ban: Ban) -> str:
     """Return a ban in a few words: ``192.0.2.0/24 (all, drop) until 2026-03-01 12:00:00 UTC``."""
-    until = "for good" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    until = "permanently" if ban.expires_at is None else f"until {ban.expires_at:%Y-%m-%d %H:%M:%S} UTC"
     return f"{format_network(ban.target)} ({ban.scope}, {ban.action}) {until}"
 
 
@@ -252,7 +251,7 @@ def connections_of(impact: Impact, order: BanRequest) -> str:
     """Return which connections a target holds, and what becomes of them."""
     target = format_network(impact.target)
     sockets = "1 UDP socket is" if impact.udp == 1 else f"{impact.udp} UDP sockets are"
-    udp = f"; {sockets} connected to it and cut off" if impact.udp else "; UDP is seen where a socket is connected"
+    udp = f"; {sockets} connected to it and cut off" if impact.udp else "; only connected UDP sockets are counted"
     udp = udp if order.scope is Scope.ALL else ""
     if not impact.sockets:
         return f"{target} holds no TCP connections now{udp}"
@@ -278,7 +277,7 @@ def _impact(
         own, protected, operator = (), {}, None
     if own:
         named = sorted(map(format_network, own))
-        refusals.append(f"it is or holds this host's own {listed(named, 3)}, which is never banned")
+        refusals.append(f"it overlaps this host's own {listed(named, 3)}, which is never banned")
     else:
         refusals += [f"{format_network(party)} is protected ({why})" for party, why in list(protected.items())[:5]]
         if operator is not None:

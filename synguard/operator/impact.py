@@ -7,16 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import numpy as np
-
-from synguard.addresses import EMBEDDING, WIDEST_BY_VERSION, Network, numbers_of, overlaps, widest
-from synguard.detector.ban_filter import by_key, within
-from synguard.detector.columns import halves, masks, network_at
+from synguard.addresses import EMBEDDING, WIDEST_BY_VERSION, Network, compact_network, numbers_of, overlaps, widest
 from synguard.readings import V4_PREFIX
 
 if TYPE_CHECKING:
-    from synguard.detector.peers import Presence
-    from synguard.readings import SocketTable
+    from synguard.readings import Presence, SocketTable
 
 T = TypeVar("T")
 
@@ -77,8 +72,10 @@ class Targets:
             perhaps |= dict.fromkeys(self.overlapping(translated))
         return (target for target in perhaps if any(too_wide(target, embedding)))
 
-    def present(self, table: SocketTable) -> dict[Network, Presence]:
+    def present(self, table: SocketTable | Mapping[Network, Presence]) -> dict[Network, Presence]:
         """Return target → its sockets, for those that hold any; no Python loop over very many sockets."""
+        if isinstance(table, Mapping):
+            return {target: there for target, there in table.items() if there.sockets}
         from synguard.detector.peers import presence
 
         hit = self._one_by_one(table) if len(table) <= FEW_SOCKETS else self._by_columns(table)
@@ -91,6 +88,11 @@ class Targets:
             yield target, table
 
     def _by_columns(self, table: SocketTable) -> Iterator[tuple[Network, SocketTable]]:
+        import numpy as np
+
+        from synguard.detector.ban_filter import by_key, within
+        from synguard.detector.columns import halves, masks, network_at
+
         for (version, length), starts in self._by_width.items():
             columns = np.array([halves(one) for one in starts.values()], np.uint64)
             firsts = by_key(columns[:, 0].copy(), columns[:, 1].copy())
@@ -102,8 +104,9 @@ class Targets:
 
 
 def _host_at(high: int, low: int) -> Network:
-    four = not high and low >> 32 == V4_PREFIX
-    return network_at(high, low, *((4, 32) if four else (6, 128)))
+    if not high and low >> 32 == V4_PREFIX:
+        return compact_network(4, low & 0xFFFF_FFFF, 32)
+    return compact_network(6, high << 64 | low, 128)
 
 
 def by_target(targets: Targets, parties: Iterable[T], network_of: Callable[[T], Network]) -> Mapping[Network, list[T]]:

@@ -118,7 +118,7 @@ def _answer(known: Knowledge, now: datetime) -> str:
     active_bans = known.banned(now)
     if active_bans:
         ban = active_bans[0].ban
-        until = "for good" if ban.expires_at is None else f"until {both_zones(ban.expires_at)}"
+        until = "permanently" if ban.expires_at is None else f"until {both_zones(ban.expires_at)}"
         by = "" if ban.target == known.network else f" by the ban of {format_network(ban.target)}"
         return f"is {ban.standing}{by} {until}: {ban.reason}"
     absent = known.absent(now)
@@ -126,7 +126,7 @@ def _answer(known: Knowledge, now: datetime) -> str:
         return f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; ban it again, or see synguard doctor"
     would_be = sorted((one for one in known.bans if one.stands(now)), key=lambda one: one.ban.header is not None)
     if would_be:
-        return f"would be {'challenged' if would_be[0].ban.action.challenges else 'banned'}, were this no dry run"
+        return f"would be {'challenged' if would_be[0].ban.action.challenges else 'banned'}, but this is a dry run"
     if known.protected:
         return "is protected"
     return "is not banned" if known.known else "is unknown: never over a limit, never banned, not connected"
@@ -134,7 +134,7 @@ def _answer(known: Knowledge, now: datetime) -> str:
 
 def _ban_lines(record: BanRecord, now: datetime, known: Knowledge) -> Iterator[str]:
     ban, held = record.ban, known.in_kernel(record, now)
-    until = "for good" if ban.expires_at is None else f"until {clock_time(ban.expires_at, now)}"
+    until = "permanently" if ban.expires_at is None else f"until {clock_time(ban.expires_at, now)}"
     there = "NOT IN KERNEL" if held is False and record.stands(now) and not ban.dry_run else state(record, now)
     yield (
         f"  ban {ban.id} of {format_network(ban.target)}, {there}: {ban.scope}, {ban.effect}, "

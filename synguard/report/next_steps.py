@@ -75,7 +75,7 @@ def _host(account: Account) -> Iterator[NextStep]:
     health = health_seconds(account.timeline.stretches)
     for finding in sorted(account.findings, key=lambda one: one.level is not Level.BAD):
         if finding.level is not Level.OK:
-            yield NextStep(f"Mend: {finding.name}", finding.reason, finding.fix)
+            yield NextStep(f"Fix: {finding.name}", finding.reason, finding.fix)
     if health.get(Health.SLOW):
         lasted = format_duration(health[Health.SLOW])
         why = f"a full accept queue refused connections for {lasted}: the application did not take them fast enough"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import Address, Network, host_network
 from synguard.errors import SensorError
 from synguard.plain import listed
 from synguard.readings import CONTAINERS, Protected
 from synguard.sensors.container_probe import ContainerProbe, forwards, own_addresses, probe_container
-from synguard.sensors.namespace_reader import NamespaceReader
 from synguard.sensors.namespaces import Sighting, Walk
 from synguard.sensors.veth_links import VethPeer, nsid_of, read_veth_peers
+
+if TYPE_CHECKING:
+    from synguard.sensors.namespace_reader import NamespaceReader
 
 LOOK_EVERY_S: Final = 10.0
 LOOK_AGAIN_S: Final = 1.0
@@ -147,6 +149,8 @@ class Containers:
                 return
 
     def _take(self, nsid: int, sighting: Sighting, own: frozenset[Address]) -> None:
+        from synguard.sensors.namespace_reader import NamespaceReader
+
         reader = NamespaceReader(sighting, self._label(sighting))
         try:
             probe = self._around.probe(reader.descriptor)

@@ -23,7 +23,6 @@ import psutil
 
 from synguard.addresses import Address, parse_address
 from synguard.readings import TcpState
-from synguard.sensors.sockets import SocketTables
 
 _MAX_SESSIONS: Final = 4096
 _MAX_DESCRIPTORS: Final = 256
@@ -249,6 +248,8 @@ def _peers_of_session(pid: int) -> set[Address]:
         return set()
     if not connections:
         return set()
+    from synguard.sensors.sockets import SocketTables
+
     sockets = SocketTables()
     try:
         listening = set(sockets.tcp([TcpState.LISTEN]).local_port.tolist())

@@ -76,13 +76,13 @@ def _without_agent(
 def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list[str]:
     """Return the same for people, the most important first; ``standing`` bans are real, whatever a dry-run decides."""
     lines = [_head(seen)]
-    if seen["mode_story"]:
+    if seen["mode_story"] and all(one["code"] != Code.PANIC for one in seen["conditions"]):  # which tells it too
         lines.append(f"  mode {seen['mode']}: {seen['mode_story']}")
     lines += [f"  problem: {problem}" for problem in seen["problems"]]
     lines += [f"  note: {note}" for note in seen["notes"]]
     if seen["verdict"]:
         lines.append(f"verdict: {seen['verdict']}")
-    lines += [_incident(one) for one in seen["incidents"]]
+    lines += [_incident(one, bool(seen["countermeasures"])) for one in seen["incidents"]]
     lines += [f"countermeasure: {one['text']}" for one in seen["countermeasures"]]
     lines += [_pressure(one) for one in seen["pressure"]]
     if seen["running"] and seen["plane"]:
@@ -129,8 +129,7 @@ def _challenges(here: Mapping[str, Any], totals: Mapping[str, Any]) -> list[str]
 
 def _agent(cost: Mapping[str, Any]) -> str:
     return (
-        f"the agent itself: {cost['ticks']:,} ticks of {cost['tick_ms_p50']:.1f} ms, "
-        f"{cost['tick_ms_max']:.1f} at most, "
+        f"the agent itself: a tick takes {cost['tick_ms_p50']:.1f} ms, {cost['tick_ms_max']:.1f} at most, "
         f"up to {cost['late_ms_max']:.1f} ms late, {cost['cpu_share']:.0%} of a core, {cost['rss_bytes'] / 1e6:.0f} MB"
     )
 
@@ -141,12 +140,12 @@ def _peer(one: Mapping[str, Any]) -> str:
     return f"peer {one['name']} at {one['place']}: {state}{f'; {counts}' if counts else ''}"
 
 
-def _incident(one: Mapping[str, Any]) -> str:
-    note = f"; {one['note']}" if one["note"] else ""
+def _incident(one: Mapping[str, Any], measures: bool) -> str:
+    note = f"; {one['note']}" if one["note"] and not measures else ""  # these have lines of their own
     since = both_zones(datetime.fromisoformat(one["started_at"]))
     return (
         f"incident {one['id']}: {one['kind']}, {one['phase']} since {since}, "
-        f"{one['bans']:,} bans, {one['spared']:,} spared{note}"
+        f"{one['bans']:,} {'ban' if one['bans'] == 1 else 'bans'}, {one['spared']:,} spared{note}"
     )
 
 
@@ -156,7 +155,8 @@ def _pressure(one: Mapping[str, Any]) -> str:
     full = ", queue full: the true count is higher" if one["censored"] else ""
     waiting = f", {one['accept_queue']:,} wait for the application" if one["accept_queue"] else ""
     queue = f"{one['half_open']:,}/{one['backlog']:,} half-open ({one['fill']:.0%})"
-    return f"port {one['port']}{process}: {queue}{full}{waiting}"
+    family = " IPv6" if one["family"] == "ipv6" else ""
+    return f"port {one['port']}{family}{process}: {queue}{full}{waiting}"
 
 
 def _flood(flood: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from synguard.readings import Protected
 from synguard.top.view_state import BanWish, UnbanWish, Wish
 
 REASON = "by hand in synguard top"
-UNBANNED = "lifted by hand in synguard top"
+UNBANNED = "unbanned by hand in synguard top"
 
 
 class Actions:
@@ -89,7 +89,7 @@ class Actions:
         context.applier.unban(() if ban is None else (ban,), UNBANNED)
         if ban is None:
             return (f"took {wish.target} out of the kernel; the ledger did not know of it",)
-        return (f"lifted the ban of {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}",)
+        return (f"removed the ban of {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}",)
 
     def _standing(self, wish: UnbanWish, context: VerbContext) -> Ban | None:
         """Return the ban as the ledger has it; None where only the kernel holds it.

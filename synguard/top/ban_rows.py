@@ -167,7 +167,7 @@ class BanRow:
     def detail(self) -> tuple[str, ...]:
         """Return it in sentences."""
         ban, at = self.ban, self.snapshot.at
-        ends = "for good" if ban.expires_at is None else f"until {clock_time(ban.expires_at, at)}"
+        ends = "permanently" if ban.expires_at is None else f"until {clock_time(ban.expires_at, at)}"
         ports = f", ports {', '.join(map(str, ban.ports))}" if ban.ports else ""
         done = "SYNs answered or dropped" if ban.action.challenges else "packets stopped"
         counts = f"{figure(self.packets)} {done}, {figure(self.rate)} a second now, last {self._last}"

@@ -103,7 +103,7 @@ def _foot(view_state: ViewState, width: int) -> Line:
         case Prompt():
             text = "y yes, do it   n no"
         case Help() | Notice():
-            text = "any key goes on"
+            text = "press any key to go back"
         case Detail():
             text = "ENTER closes   arrows: the next one   b ban   u unban"
         case None if view_state.needle:
@@ -128,7 +128,7 @@ def _dialog(dialog: Dialog, row: Row | None, width: int) -> list[Line]:
 def _hints(asking: Prompt) -> list[str]:
     wish = asking.wish
     if isinstance(wish, BanWish) and wish.forgeable and wish.scope is Scope.ALL:
-        return ["all that speaks against it can be forged: new connections only (s) hurts less if it is innocent"]
+        return ["all evidence against it can be forged: new connections only (s) hurts less if it is innocent"]
     return []
 
 
@@ -139,11 +139,11 @@ def _wrapped(span: Span, width: int, most: int = 3) -> list[Line]:
 
 
 _EXPLAINED: Final = (
-    "Listeners: half-open sockets of how many fit; + and FULL: the queue is full and hides the true count. ACCEPT: "
+    "Listeners: half-open sockets / backlog; + and FULL: the queue is full and hides the true count. ACCEPT: "
     "connections that wait for the application; many of them are no flood.",
     "Bars on top: SYN/s and half-open sockets of five minutes, 10 s a bar.",
     "Sources: a score of 100 acts. Evidence reads: signal value / limit.",
-    "Bans: PACKETS stopped so far, PER S since the last look. NOT IN KERNEL stops nobody.",
+    "Bans: PACKETS stopped so far, PER S since the last refresh. NOT IN KERNEL: it stops nothing.",
     "More: synguard why ADDRESS, synguard bans, synguard review.",
 )
 

@@ -39,7 +39,7 @@ def head_lines(snapshot: Snapshot, *, paused: bool = False) -> list[Line]:
 def _mode_line(snapshot: Snapshot, paused: bool) -> Line:
     parts: list[Span | str] = [Span("synguard top ", Style.STRONG), f"{snapshot.at.astimezone():%H:%M:%S}", GAP]
     if paused:
-        parts += [Span(" PAUSED, p goes on ", Style.LOUD), GAP]
+        parts += [Span(" PAUSED, p resumes ", Style.LOUD), GAP]
     return line(*parts, *_mode(snapshot))
 
 
@@ -110,7 +110,8 @@ def _events(status: Status, at: datetime) -> Iterator[Line]:
     for one in status.incidents:
         lasts = format_duration(max((at - one.started_at).total_seconds(), 0.0))
         note = f"; {one.note}" if one.note and not status.countermeasures else ""  # these have lines of their own
-        text = f"incident {one.id}: {one.kind}, {one.phase} for {lasts}, {one.bans} bans, {one.spared} spared{note}"
+        bans = f"{one.bans} {'ban' if one.bans == 1 else 'bans'}"
+        text = f"incident {one.id}: {one.kind}, {one.phase} for {lasts}, {bans}, {one.spared} spared{note}"
         yield line(Span(text, Style.WATCH))
     if status.verdict:
         yield line(Span(f"verdict: {status.verdict}", Style.WATCH))

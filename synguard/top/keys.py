@@ -202,13 +202,13 @@ _ACTS: Final[Mapping[str, Callable[[ViewState, Rows], Step]]] = {
 HELP: Final = (
     ("TAB", "go to the next table: listeners, sources and networks, bans"),
     ("arrows, j k", "choose a row; PgUp PgDn Home End too"),
-    ("ENTER", "all that is known of the chosen row"),
-    ("/", "show only rows that hold a text; ESC shows all again"),
+    ("ENTER", "show all that is known about the row"),
+    ("/", "show only rows with a text; ESC shows all"),
     ("s, R", "sort by the next column; the other way round"),
     ("b, B", "ban the chosen source or network; B asks for an address"),
-    ("u", "lift the chosen ban, or the ban of the chosen source"),
-    ("p, space", "pause: the screen stands still, nothing else does"),
-    ("r", "look again at once"),
-    ("q", "quit; nothing is changed by watching"),
+    ("u", "unban the chosen ban or source"),
+    ("p, space", "pause the screen; the agent goes on"),
+    ("r", "refresh now"),
+    ("q", "quit; watching changes nothing"),
 )
 """Keys and what they do, for people."""

@@ -201,7 +201,7 @@ class TargetRow:
         verdict = f"{one.kind}, score {one.score:.0f} where 100 acts, policy {one.policy}"
         forged = "this evidence can be forged" if one.forgeable else "this evidence needed completed handshakes"
         return (
-            f"{one.target}: {verdict if self.scored else 'nobody scores it, since no agent runs'}",
+            f"{one.target}: {verdict if self.scored else 'not scored, since no agent runs'}",
             *(f"evidence: {text}" for text in one.evidence),
             *([self._because] if self._because else []),
             forged,

@@ -124,11 +124,11 @@ def _title_style(table: ScreenTable) -> Style:
 
 def _nothing(table: ScreenTable) -> str:
     if table.of:
-        return "none of them holds the text of the filter"
+        return "no row matches the filter"
     return {
-        Pane.LISTENERS: "nothing listens, or nobody can tell",
-        Pane.TARGETS: "nobody else is over a limit",
-        Pane.BANS: "no bans stand",
+        Pane.LISTENERS: "no listeners, or they are not known",
+        Pane.TARGETS: "no source is over a limit",
+        Pane.BANS: "no active bans",
     }[table.pane]
 
 

@@ -40,7 +40,7 @@ class UnbanWish:
     ban_id: str
 
     def __str__(self) -> str:
-        return f"lift the ban of {self.target}, id {self.ban_id}"
+        return f"remove the ban of {self.target}, id {self.ban_id}"
 
 
 Wish: TypeAlias = BanWish | UnbanWish
@@ -76,7 +76,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something was done, or refused; any key goes on."""
+    """Something was done, or refused; press any key to go back."""
 
     lines: tuple[str, ...]
     bad: bool = False

@@ -40,9 +40,9 @@ def test_a_person_watches_a_flood_bans_and_unbans_and_sees_the_agent_die(lab: La
         screen.press(" ", "/", *BY_HAND, "enter")
         screen.wait_for("BANS 1 of 2")
         screen.press("u")
-        screen.wait_for(f"lift the ban of {BY_HAND}")
+        screen.wait_for(f"remove the ban of {BY_HAND}")
         screen.press("y")
-        screen.wait_for(f"lifted the ban of {BY_HAND}")
+        screen.wait_for(f"removed the ban of {BY_HAND}")
         assert banned(agent).keys() == {LOUD}
         screen.press(" ", "escape")
 

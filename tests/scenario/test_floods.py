@@ -321,7 +321,7 @@ def test_what_another_process_lifts_stays_lifted_until_there_is_new_evidence(sce
     scene.sensors.weather = type(scene.weather)()
     scene.lasts(5)
     with Ledger.open(scene.config.state_dir / LEDGER_FILE) as other:
-        other.end_bans(list(other.active_bans(scene.clock.utcnow())), scene.clock.utcnow(), "released by hand")
+        other.end_bans(list(other.active_bans(scene.clock.utcnow())), scene.clock.utcnow(), "a person unbans it")
     scene.lasts(2)
     assert scene.held() == set()
 

@@ -65,6 +65,7 @@ class CliHost:
         patch.setattr("synguard.sensors.protected.read_protected", self._read_protected)
         patch.setattr("synguard.sensors.protected.own_addresses", lambda: {parse_network(OWN): "own address of eth0"})
         patch.setattr("synguard.sensors.sockets.SocketTables", lambda **_: self)
+        patch.setattr("synguard.sensors.few_sockets.FEW", 0)  # nobody asks this kernel
         patch.setattr("synguard.sensors.veth_links.read_veth_peers", list)
         patch.setattr("synguard.capabilities.missing_capabilities", tuple)
         patch.setattr(coverage, "read_coverage", lambda config, own, now: coverage.Coverage())

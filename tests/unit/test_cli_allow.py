@@ -43,7 +43,7 @@ def added(host: CliHost) -> dict[str, str]:
 def test_what_is_added_is_kept_beside_the_config_and_taken_out_again(host: CliHost) -> None:
     told = host.run("allow", "add", OFFICE, "2001:db8:7::/48", "--comment", "office")
     assert told.code == 0
-    assert told.out == f"{OFFICE}, 2001:db8:7::/48: allowed; no agent runs; the next one goes by it\n"
+    assert told.out == f"{OFFICE}, 2001:db8:7::/48: allowed; no agent runs; in force from its next start\n"
     assert added(host) == {OFFICE: "synguard allow: office", "2001:db8:7::/48": "synguard allow: office"}
     assert load_config(host.config).allow.added == host.base / "allow.added.txt"
     assert host.run("allow", "remove", OFFICE).code == 0
@@ -143,7 +143,7 @@ def test_a_running_agent_is_waited_for(host: CliHost, monkeypatch: pytest.Monkey
     with AgentLock(host.runtime):
         assert "has not followed yet" in host.run("allow", "add", OFFICE).out
         ProtectedFile(host.state).write(Protected({}, parts={PART: {parse_network(OFFICE): "synguard allow"}}))
-        assert "the agent goes by it" in host.run("allow", "add", OFFICE).out
+        assert "in force" in host.run("allow", "add", OFFICE).out
 
 
 def test_whoever_was_added_stays_protected_when_the_file_goes_or_cannot_be_read(host: CliHost) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.cli import flush as verb
+from synguard.agent.lock import AgentLock
 from synguard.model import Mode
 from synguard.readings import Listener
 from synguard.status.model import CapacityStatus, Status, write_status
@@ -80,7 +80,7 @@ def test_five_thousand_listeners_do_not_make_a_doctor_of_twenty_thousand_lines(h
 
 def test_a_ban_says_what_it_cannot_see_and_what_link_local_addresses_are(host: CliHost) -> None:
     """UDP has no connections: a ban of everything cut a VPN whose preview had said that nothing was connected."""
-    assert "no TCP connections now; UDP is seen where" in host.run("ban", "203.0.113.7", "--dry-run").out
+    assert "no TCP connections now; only connected UDP sockets" in host.run("ban", "203.0.113.7", "--dry-run").out
     host.connect_udp("203.0.113.7")
     assert "; 1 UDP socket is connected to it and cut off" in host.run("ban", "203.0.113.7", "--dry-run").out
     assert "UDP" not in host.run("ban", "203.0.113.7", "--scope", "new", "--dry-run").out
@@ -113,11 +113,11 @@ def test_status_beside_a_dry_run_shows_bans_that_stand_for_real_and_no_sets_that
     assert "sg-v4-new: 7 of 100" in host.run("status").out
 
 
-@pytest.mark.parametrize(("mode", "told"), [(Mode.DRY_RUN, "puts none back"), (Mode.ENFORCE, "puts them back")])
+@pytest.mark.parametrize(("mode", "told"), [(Mode.DRY_RUN, "the next ban by hand"), (Mode.ENFORCE, "puts them back")])
 def test_flush_says_what_the_agent_that_runs_makes_of_it(
     host: CliHost, monkeypatch: pytest.MonkeyPatch, mode: Mode, told: str
 ) -> None:
     monkeypatch.setattr("synguard.enforcer.flush.flush_kernel", lambda: None)
-    monkeypatch.setattr(verb, "agent_runs", lambda _: True)
     told_by_an_agent(host, mode)
-    assert told in host.run("flush", "--yes").out
+    with AgentLock(host.runtime):
+        assert told in host.run("flush", "--yes").out

@@ -90,6 +90,9 @@ def test_a_word_that_cannot_be_read_is_told_in_one_sentence_and_changes_nothing(
         ("watch", "top"),
         ("help", "--help"),
         ("disable", "enable --off"),
+        ("203.0.113.7", "synguard why 203.0.113.7"),
+        ("allow 2001:db8::/48", "synguard allow add 2001:db8::/48"),
+        ("bans 203.0.113.7", "--target"),
     ],
 )
 def test_a_mistyped_word_is_answered_with_the_nearest(host: CliHost, words: str, meant: str) -> None:

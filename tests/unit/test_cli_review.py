@@ -175,7 +175,7 @@ def test_b_goes_back_and_q_leaves_the_rest_as_it_is(host: CliHost, at_a_terminal
 
 def test_what_can_be_forged_cannot_be_made_permanent_by_a_key(host: CliHost, at_a_terminal: Callable[..., Ran]) -> None:
     ran = at_a_terminal(["p", "k", "q"])
-    assert "not for good: its evidence can be forged" in ran.out
+    assert "not permanent: its evidence can be forged" in ran.out
     assert None not in active_bans(host).values()
 
 

@@ -125,7 +125,7 @@ def test_a_kernel_that_refuses_leaves_no_ban_behind(host: CliHost, orders: Actio
 def test_a_ban_is_lifted_by_its_id_and_what_only_the_kernel_holds_too(host: CliHost, orders: Actions) -> None:
     host.run("ban", "203.0.113.7", "203.0.113.8")
     ids = {str(record.ban.target): record.ban.id for record in host.records()}
-    assert "lifted" in orders.carry_out(UnbanWish("203.0.113.7", ids["203.0.113.7/32"]))[0]
+    assert "removed" in orders.carry_out(UnbanWish("203.0.113.7", ids["203.0.113.7/32"]))[0]
     assert host.active_bans() == host.held() == {"203.0.113.8/32"}
     with host.ledger() as ledger:
         ledger.end_bans(ids.values(), datetime.now(UTC), "moved aside")
@@ -168,19 +168,19 @@ class Typist:
 def test_a_person_bans_looks_and_unbans(host: CliHost, orders: Actions) -> None:
     """Everything but the terminal: a thread looks, keys are pressed, ledger and kernel follow."""
     typist = Typist(
-        ("no bans stand", "B"),
+        ("no active bans", "B"),
         ("ban which", "203.0.113.7"),
         ("203.0.113.7", "enter"),
         ("holds no TCP connections now", "y"),
         ("banned 203.0.113.7 (all, drop)", " "),
         ("BANS 1", "u"),
         ("it was banned because: by hand in synguard top", "y"),
-        ("lifted the ban of 203.0.113.7", " "),
-        ("no bans stand", "B"),
+        ("removed the ban of 203.0.113.7", " "),
+        ("no active bans", "B"),
         ("ban which", GATEWAY),
         (GATEWAY, "enter"),
         ("is protected (default gateway via eth0)", " "),
-        ("no bans stand", "q"),
+        ("no active bans", "q"),
     )
     typist.steps[1:2] = [("ban which", letter) for letter in "203.0.113.7"]
     typist.steps[-4:-3] = [("ban which", letter) for letter in GATEWAY]
@@ -191,7 +191,7 @@ def test_a_person_bans_looks_and_unbans(host: CliHost, orders: Actions) -> None:
     watcher.stop()
     assert typist.steps == []
     assert host.active_bans() == host.held() == set()
-    assert [record.ended_why for record in host.records()] == ["lifted by hand in synguard top"]
+    assert [record.ended_why for record in host.records()] == ["unbanned by hand in synguard top"]
 
 
 def no_sockets() -> SnapshotSockets:
@@ -200,7 +200,7 @@ def no_sockets() -> SnapshotSockets:
 
 @pytest.mark.timeout(20)
 def test_a_pause_stands_still_and_the_end_of_it_catches_up(host: CliHost, orders: Actions) -> None:
-    typist = Typist(("no bans stand", "p"), ("PAUSED", "x"), ("PAUSED", "p"), ("BANS 1", "q"))
+    typist = Typist(("no active bans", "p"), ("PAUSED", "x"), ("PAUSED", "p"), ("BANS 1", "q"))
     poller = Poller(load_config(host.config), lambda: host.plane.read().bans, no_sockets, 0.05)
     watcher = Watcher(poller, 0.05, poller.glance(), typist.wake)
     waiting = typist.wait

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from synguard.errors import SensorError
-from synguard.sensors import containers
+from synguard.sensors import containers, namespace_reader
 from synguard.sensors.container_probe import ContainerProbe
 from synguard.sensors.containers import LOOK_AGAIN_S, LOOK_EVERY_S, Containers, NamespaceContext
 from synguard.sensors.namespaces import Sighting, Walk
@@ -81,7 +81,7 @@ class FilesWalk(Walk):
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    monkeypatch.setattr(containers, "NamespaceReader", FakeReader)
+    monkeypatch.setattr(namespace_reader, "NamespaceReader", FakeReader)
     monkeypatch.setattr(FakeReader, "refuse", "")
     return Host(tmp_path)
 

@@ -67,7 +67,7 @@ def test_where_no_agent_looked_for_touched_clients_their_number_is_not_known() -
 
 
 def test_nothing_is_known_of_a_host_without_history() -> None:
-    told = account(timeline=Timeline(NOW - timedelta(days=1), NOW, 300), clients_watched=False, running=False)
+    told = account(timeline=Timeline(NOW - timedelta(days=1), NOW), clients_watched=False, running=False)
     judgement = judged(told)
     assert judgement.false_positives is None
     assert "No attack is known of." in judgement.sentences
@@ -133,7 +133,7 @@ def test_the_host_s_faults_come_first_the_worst_ahead() -> None:
     )
     told = account(findings=findings)
     steps = advice(told, judged(told))
-    assert [step.what for step in steps[:2]] == ["Mend: SYN cookies", "Mend: backlog of port 80"]
+    assert [step.what for step in steps[:2]] == ["Fix: SYN cookies", "Fix: backlog of port 80"]
     assert steps[0].how == "sysctl -w net.ipv4.tcp_syncookies=1"
 
 

@@ -175,4 +175,4 @@ def test_the_help_fits_eighty_columns() -> None:
         as_text(one).strip() for one in frame(BUSY, ViewState(dialog=Help()), tables_of(BUSY, ViewState()), 80, 40)
     )
     assert "the queue is full and hides the true count. ACCEPT: connections that wait for the application;" in shown
-    assert "PER S since the last look. NOT IN KERNEL stops nobody." in shown
+    assert "PER S since the last refresh. NOT IN KERNEL: it stops nothing." in shown

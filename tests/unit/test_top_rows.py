@@ -154,7 +154,7 @@ def test_without_an_agent_the_socket_table_speaks_and_nobody_is_scored() -> None
     assert rows_of(seen, Pane.LISTENERS)[0].cells()[2] == "5/128"
     (row,) = rows_of(seen, Pane.TARGETS)
     assert row.cells()[0] == "-"
-    assert "nobody scores it" in row.detail()[0]
+    assert "not scored" in row.detail()[0]
 
 
 def test_the_last_words_of_a_dead_agent_are_not_the_present() -> None:
