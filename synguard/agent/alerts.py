@@ -16,13 +16,12 @@ from synguard.detector.assessment import ListenerPressure
 from synguard.errors import ConfigError
 from synguard.logs import event
 from synguard.model import Mode
-from synguard.notify.alert_policy import AlertPolicy, AlertSettings, Seen
+from synguard.notify.alert_policy import AlertPolicy, Seen
 from synguard.notify.dispatcher import Dispatcher, Worker
 from synguard.notify.message import About
 from synguard.notify.sender import Sender
 from synguard.notify.services import host_name, load_key, load_services
 from synguard.plain import clipped, printable
-from synguard.policy.integrations import Notify
 from synguard.policy.models import Config
 from synguard.status.conditions import Code, Severity
 from synguard.status.model import FloodStatus, Status
@@ -156,22 +155,6 @@ def _port(listener: ListenerPressure) -> str:
     return f"{listener.port}{process}"
 
 
-def settings_of(settings: Notify) -> AlertSettings:
-    """Return how much is told, from the config."""
-    words = set(settings.events)
-    abouts = {About(word) for word in words - {"incident"}} | {About.OVER}
-    if "incident" in words:
-        abouts |= {About.START, About.GROWN, About.END}
-    return AlertSettings(
-        host=host_name(settings),
-        abouts=frozenset(abouts),
-        digest_s=settings.digest,
-        quiet_s=settings.quiet,
-        per_hour=settings.per_hour,
-        unhealthy_s=settings.unhealthy_for,
-    )
-
-
 @contextmanager
 def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Dispatcher]:
     """Let messages go out while the agent runs, and give who delivers them; where they cannot, it says so."""
@@ -188,7 +171,7 @@ def alerting(agent: Agent, config: Config, clock: Clock) -> Iterator[Dispatcher]
         return
     sender = Sender(host_name(settings), key)
     dispatcher = Dispatcher([Worker(service, sender) for service in services], config.state_dir)
-    alert_policy = AlertPolicy(settings_of(settings), dispatcher.recall(), at=clock.monotonic(), utc=clock.utcnow())
+    alert_policy = AlertPolicy(settings, dispatcher.recall(), at=clock.monotonic(), utc=clock.utcnow())
     alerts = Alerts(alert_policy, dispatcher)
     agent.publisher.readers.append(alerts.read)
     agent.observers.append(alerts.look)

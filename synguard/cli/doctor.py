@@ -28,7 +28,7 @@ from synguard.output.tables import print_json
 from synguard.policy.models import Config
 from synguard.policy.warnings import policy_warnings
 from synguard.readings import Listener, Protected
-from synguard.status.agent_commands import called, commands_for
+from synguard.status.agent_commands import called, commands_for, start_command
 from synguard.status.freshness import agent_runs, is_stale, running_status
 from synguard.status.model import PeerStatus, read_status
 
@@ -168,20 +168,20 @@ def _peers(config: Config) -> tuple[PeerStatus, ...]:
 
 
 def _agent(config: Config) -> Finding:
-    running, commands = agent_runs(config.runtime_dir), commands_for(config.runtime_dir)
+    running, restart = agent_runs(config.runtime_dir), commands_for(config.runtime_dir).restart
     if running is None:
         return Finding(
             "agent", Level.WARN, "whether it runs cannot be seen without permission", f"sudo {called()} doctor"
         )
     if not running:
         reason = "no agent runs: floods are not detected; synguard ban still works"
-        return Finding("agent", Level.WARN, reason, commands.start)
+        return Finding("agent", Level.WARN, reason, start_command())
     try:
         status = read_status(config.runtime_dir)
     except SynguardError as error:
-        return Finding("agent", Level.BAD, str(error), commands.restart)
+        return Finding("agent", Level.BAD, str(error), restart)
     if status is None or is_stale(status, utcnow()):
-        return Finding("agent", Level.BAD, "it runs but reports nothing: it may be stuck", commands.restart)
+        return Finding("agent", Level.BAD, "it runs but reports nothing: it may be stuck", restart)
     if not status.healthy:
         reason = "; ".join(status.problems) or "it reports that it is not healthy"
         return Finding("agent", Level.BAD, reason, "synguard status")

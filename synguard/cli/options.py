@@ -42,7 +42,16 @@ def policies_in_effect(config: Path | None) -> tuple[Policy, ...]:
     Raises:
         ConfigError: The config or a policy has faults.
     """
+    return policies_of(loaded(config), config)
+
+
+def policies_of(settings: Config, config: Path | None) -> tuple[Policy, ...]:
+    """Return the policies that settings name, which come from this file.
+
+    Raises:
+        ConfigError: A policy has faults.
+    """
     from synguard.policy.load import default_path, load_policies
 
     source = config or default_path()
-    return load_policies(loaded(config), None if source is None else source.parent)
+    return load_policies(settings, None if source is None else source.parent)

@@ -149,11 +149,11 @@ def account_of(config: Config, begin: datetime, end: datetime, now: datetime) ->
         incidents = tuple(one for one in ledger.incidents_since(begin) if one.started_at < end)
         actions = tuple(one for one in ledger.actions_since(begin) if one.at < end)
         false_positives = ledger.false_positives_since(begin)
-        timeline = Timeline(begin, end, grain_s, tuple(ledger.history(begin, end, grain_s)))
+        timeline = Timeline(begin, end, tuple(ledger.history(begin, end, grain_s)))
         first, last = timeline.shown
         closer_s = grain_for((last - first).total_seconds())
         if closer_s < grain_s:
-            timeline = Timeline(begin, end, closer_s, tuple(ledger.history(first, last, closer_s)))
+            timeline = Timeline(begin, end, tuple(ledger.history(first, last, closer_s)))
     runs = agent_runs(config.runtime_dir)
     status = read_status(config.runtime_dir) if runs is not False else None
     protected = protected_here(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,13 +14,13 @@ from synguard.cli.context import open_context, opened_ledger, utcnow
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
 from synguard.cli.review_changes import NONE, Changes, carry_out
-from synguard.cli.review_found import ReviewedBans, reviewed_bans
+from synguard.cli.review_found import reviewed_bans
 from synguard.cli.review_one_by_one import one_by_one
 from synguard.cli.unban import ban_id_or_networks
 from synguard.errors import UsageError
 from synguard.output.tables import print_json
 from synguard.policy.models import Config
-from synguard.report.advice import AdvisedStep
+from synguard.report.advice import AdvisedStep, Reviewed
 from synguard.report.review_table import candidate_shape, print_candidates
 from synguard.report.shapes import ban_shape
 
@@ -136,10 +137,10 @@ def _look(config: Config, wanted: ReviewRequest, json: bool) -> None:
 
     with opened_ledger(config) as ledger:
         found = reviewed_bans(ledger, config, wanted.within_s, wanted.named)
-    if not found.bans or json or not is_interactive():
+    if not found or json or not is_interactive():
         _tell(found, wanted, NONE, json)
         return
-    one_by_one(found.bans, found.advised, config)
+    one_by_one(found, config)
 
 
 def _act(config: Config, wanted: ReviewRequest, json: bool) -> None:
@@ -166,10 +167,10 @@ def _confirm(changes: Changes, wanted: ReviewRequest, json: bool) -> None:
     )
 
 
-def _chosen(found: ReviewedBans, wanted: ReviewRequest) -> Changes:
+def _chosen(found: Iterable[Reviewed], wanted: ReviewRequest) -> Changes:
     """Return what the options say is to be done; would-be bans are never changed."""
     changes = Changes()
-    for one, advice in zip(found.bans, found.advised, strict=True):
+    for one, advice in found:
         ban = one.record.ban
         if ban.dry_run:
             continue
@@ -183,25 +184,24 @@ def _chosen(found: ReviewedBans, wanted: ReviewRequest) -> Changes:
     return changes
 
 
-def _tell(found: ReviewedBans, wanted: ReviewRequest, done: Changes, json: bool) -> None:
+def _tell(found: Sequence[Reviewed], wanted: ReviewRequest, done: Changes, json: bool) -> None:
     now = utcnow()
     if json:
-        shown = [candidate_shape(one, advice, now) for one, advice in zip(found.bans, found.advised, strict=True)]
         print_json(
             {
                 "within_s": wanted.within_s,
                 "extended_by_s": wanted.extend_by_s,
-                "bans": shown,
+                "bans": [candidate_shape(one, advice, now) for one, advice in found],
                 "extended": [ban_shape(ban, now) for ban, _ in done.extended],
                 "released": [ban_shape(ban, now) for ban in done.released],
                 "made_permanent": [ban_shape(ban, now) for ban in done.made_permanent],
             }
         )
         return
-    if not found.bans:
+    if not found:
         soon = "no bans expire soon; see more with --within 1h, or all with --within any"
         print("no active bans" if wanted.within_s is None else soon)
         return
-    print_candidates(found.bans, found.advised, now)
+    print_candidates(found, now)
     for line in done.shown():
         print(line)

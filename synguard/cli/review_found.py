@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -18,8 +17,8 @@ from synguard.model import Ban
 from synguard.policy.load import load_policies
 from synguard.policy.models import Config
 from synguard.readings import TcpState
-from synguard.report.advice import Advice, Around, advise
-from synguard.report.review import Candidate, Traces, candidates, evidence_now, grown_between
+from synguard.report.advice import Around, Reviewed, advise
+from synguard.report.review import Traces, candidates, evidence_now, grown_between
 from synguard.status.freshness import agent_runs, running_status
 
 _MEMORY: Final = timedelta(days=30)
@@ -27,17 +26,9 @@ _BETWEEN_READS_S: Final = 1.0
 """Where no agent keeps the counts fresh, they are read twice this far apart: a flood sends in every second."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewedBans:
-    """The bans under review and what is suggested for each, in the same order."""
-
-    bans: Sequence[Candidate]
-    advised: Sequence[Advice]
-
-
 def reviewed_bans(
     ledger: Ledger, config: Config, within_s: float | None, named: frozenset[str | Network]
-) -> ReviewedBans:
+) -> list[Reviewed]:
     """Return the bans under review, with the freshest counts this user may have, and what is suggested.
 
     ``within_s`` is the longest that they have left, None for any; ``named`` are the targets and ids that alone are
@@ -53,7 +44,7 @@ def reviewed_bans(
     meant = [one for one in active_bans if not named or one.ban.target in named or one.ban.id in named]
     _refuse_missing(named, [one.ban for one in active_bans])
     found = candidates(meant, now, within_s, traces, offences)
-    return ReviewedBans(found, advise(found, _around([one.ban for one in active_bans], config), now) if found else [])
+    return advise(found, _around([one.ban for one in active_bans], config), now) if found else []
 
 
 def _refuse_missing(named: frozenset[str | Network], active_bans: Sequence[Ban]) -> None:

@@ -13,8 +13,7 @@ from synguard.cli.review_changes import NONE, Changes, carry_out
 from synguard.model import Ban
 from synguard.output.tables import printable, terminal_width
 from synguard.policy.models import Config
-from synguard.report.advice import Advice, AdvisedStep, can_be_forged
-from synguard.report.review import Candidate
+from synguard.report.advice import Advice, AdvisedStep, Reviewed, can_be_forged
 from synguard.report.review_table import candidate_line
 
 BY_HAND_S: Final = 3600.0
@@ -32,14 +31,14 @@ _STEPS: Final[Mapping[str, AdvisedStep]] = {
 }
 
 
-def one_by_one(found: Sequence[Candidate], advised: Sequence[Advice], config: Config) -> None:
+def one_by_one(found: Sequence[Reviewed], config: Config) -> None:
     """Ask about each ban, show what the answers come to, and do it all at once after a yes.
 
     Raises:
         typer.Abort: The person says no in the end; nothing was changed.
     """
-    would_be = [(one, advice) for one, advice in zip(found, advised, strict=True) if one.record.ban.dry_run]
-    real = [(one, advice) for one, advice in zip(found, advised, strict=True) if not one.record.ban.dry_run]
+    would_be = [(one, advice) for one, advice in found if one.record.ban.dry_run]
+    real = [(one, advice) for one, advice in found if not one.record.ban.dry_run]
     for one, advice in would_be[:MOST_WOULD_BE]:
         _say(f"would ban {format_network(one.record.ban.target)}, not changed; had it been real: {advice}")
     if len(would_be) > MOST_WOULD_BE:
@@ -47,16 +46,15 @@ def one_by_one(found: Sequence[Candidate], advised: Sequence[Advice], config: Co
     if not real:
         print("no real bans to review; nothing was changed")
         return
-    found, advised = [one for one, _ in real], [advice for _, advice in real]
-    print(f"{len(found)} to review; nothing changes before you say so at the end")
+    print(f"{len(real)} to review; nothing changes before you say so at the end")
     _say(KEYS)
     try:
-        chosen = _answers(found, advised)
+        chosen = _answers(real)
     except KeyboardInterrupt:
         print("\nstopped; nothing was changed")
         raise
     changes = Changes()
-    for one, advice in zip(found, chosen, strict=True):
+    for (one, _), advice in zip(real, chosen, strict=True):
         changes.take(one.record.ban, advice)
     if changes.count:
         print("this would change:")
@@ -69,17 +67,17 @@ def one_by_one(found: Sequence[Candidate], advised: Sequence[Advice], config: Co
         print(line)
 
 
-def _answers(found: Sequence[Candidate], advised: Sequence[Advice]) -> list[Advice]:
+def _answers(found: Sequence[Reviewed]) -> list[Advice]:
     """Return what is to be done to each; those not reached are kept."""
     chosen: list[Advice] = []
     while len(chosen) < len(found):
-        one, advice = found[len(chosen)], advised[len(chosen)]
+        one, advice = found[len(chosen)]
         _say(f"{len(chosen) + 1}/{len(found)} {candidate_line(one, utcnow())}")
         _say(f"  suggested: {advice}")
         answer = _answer(one.record.ban)
         if answer == "a":
             print("  all others as suggested")
-            chosen += advised[len(chosen) :]
+            chosen += [advice for _, advice in found[len(chosen) :]]
         elif answer == "q":
             chosen += [Advice(AdvisedStep.KEEP, "")] * (len(found) - len(chosen))
         elif answer == "b":

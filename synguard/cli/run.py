@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from synguard.cli import parameter_types
-from synguard.cli.options import ConfigFile, loaded
+from synguard.cli.options import ConfigFile, loaded, policies_of
 from synguard.errors import UsageError
 from synguard.model import Mode
 
@@ -100,13 +100,10 @@ def run(
 
 
 def _loaded(config: Path | None, mode: Mode | None) -> tuple[Config, tuple[Policy, ...]]:
-    from synguard.policy.load import default_path, load_policies
-
     settings = loaded(config)
     if mode is not None:
         settings = settings.model_copy(update={"mode": mode})
-    source = config or default_path()
-    return settings, load_policies(settings, None if source is None else source.parent)
+    return settings, policies_of(settings, config)
 
 
 def _log_form(word: str | None) -> Literal["text", "json"] | None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from synguard.addresses import Network
 from synguard.cli import parameter_types
+from synguard.cli.context import utcnow
 from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
 from synguard.errors import RefusedError, SynguardError
-
-if TYPE_CHECKING:
-    from synguard.addresses import Network
-    from synguard.fleet.orders import Blackholes
-    from synguard.policy.models import Config
+from synguard.fleet.orders import Blackholes
+from synguard.output.tables import print_json
+from synguard.output.times import both_zones
+from synguard.policy.models import Config
+from synguard.private import private_directory
+from synguard.units import format_duration
 
 _HELP = """\
 Blackhole one of this host's own addresses upstream (RTBH), and end it.
@@ -46,9 +49,6 @@ def blackhole(
     The agent announces it within a second, in dry-run too, and withdraws it at
     its end, or when the agent stops.
     """
-    from synguard.cli.context import utcnow
-    from synguard.units import format_duration
-
     target, seconds, settings = parameter_types.network(address), parameter_types.duration(for_), loaded(config)
     _ensure_possible(target, settings)
     if seconds > LONGEST_S:
@@ -73,8 +73,6 @@ def release(
     Examples:
       synguard upstream release 192.0.2.2
     """
-    from synguard.cli.context import utcnow
-
     target = parameter_types.network(address)
     if not _blackholes(loaded(config)).release(target, utcnow()):
         raise SynguardError(f"no blackhole for {address}: see synguard upstream show")
@@ -87,10 +85,6 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
     Examples:
       synguard upstream show
     """
-    from synguard.cli.context import utcnow
-    from synguard.output.tables import print_json
-    from synguard.output.times import both_zones
-
     standing = _blackholes(loaded(config)).standing(utcnow())
     if json:
         print_json(
@@ -118,9 +112,6 @@ def _ensure_possible(target: Network, settings: Config) -> None:
 
 
 def _blackholes(settings: Config) -> Blackholes:
-    from synguard.fleet.orders import Blackholes
-    from synguard.private import private_directory
-
     private_directory(settings.state_dir, "state_dir")
     return Blackholes(settings.state_dir)
 

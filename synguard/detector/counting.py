@@ -21,7 +21,7 @@ from synguard.detector.members import Weighted
 from synguard.detector.recent_sources import RecentSources
 from synguard.model import Signal
 from synguard.policy.models import Policy
-from synguard.readings import U16, U64
+from synguard.readings import U16, U64, SocketTable
 
 FLOOR: Final = 0.5
 """Share of a limit below which a target is not reported: its score could not grow."""
@@ -55,6 +55,11 @@ class AddressRows:
     """How many each row is, where that is not one."""
     of_banned: int = 1
     """How many a single look at a banned source is taken for."""
+
+    @classmethod
+    def remote(cls, table: SocketTable, weight: float = 1.0) -> AddressRows:
+        """Return the remote ends of sockets, at the local ports, each worth ``weight``."""
+        return cls(table.remote_high, table.remote_low, table.local_port, weight)
 
     @property
     def count(self) -> Counts:

@@ -188,13 +188,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
     ) -> list[tuple[Signal, AddressRows, float]]:
         table = reading.table
         open_now = table.where(table.state != TcpState.TIME_WAIT)
-        signals = [
-            (
-                Signal.CONNECTIONS,
-                AddressRows(open_now.remote_high, open_now.remote_low, open_now.local_port),
-                reading.at,
-            )
-        ]
+        signals = [(Signal.CONNECTIONS, AddressRows.remote(open_now), reading.at)]
         known_before = self._arrivals.known
         before, new = self._measured_at.get(Signal.CONNECTION_RATE), self._arrivals.new_in(table)
         self._measured_at.setdefault(Signal.CONNECTION_RATE, reading.at)
@@ -205,8 +199,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             self._services.follow_ended(short, reading.at)
             if short is not None:
                 fresh = concatenated([fresh, short])
-            rows = AddressRows(fresh.remote_high, fresh.remote_low, fresh.local_port, weight)
-            signals.append((Signal.CONNECTION_RATE, rows, reading.at))
+            signals.append((Signal.CONNECTION_RATE, AddressRows.remote(fresh, weight), reading.at))
         return signals
 
     def _blameable(self, reading: SocketReading) -> AddressRows:
@@ -215,7 +208,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         slow = [listener.port for listener in self._pressure if not listener.accepting]
         if slow:
             table = table.where(np.isin(table.local_port, slow, invert=True))
-        return AddressRows(table.remote_high, table.remote_low, table.local_port)
+        return AddressRows.remote(table)
 
     def _observe(self, rows: AddressRows, signal: Signal, now: float, ban_filter: BanFilter) -> list[Observation]:
         stopped = ban_filter.stops(rows.high, rows.low, rows.port, forgeable=signal.forgeable)

@@ -17,6 +17,8 @@ from synguard.notify import template
 from synguard.notify.attack import Attack, AttackSize, began, carried_over
 from synguard.notify.message import About, AttackFigures, Message
 from synguard.notify.rate_limit import WINDOW_S, RateLimit
+from synguard.notify.services import host_name
+from synguard.policy.integrations import Notify
 
 GATHER_S: Final = 2.0
 """A start is told this long after it, so that it can say what was done and whether clients are served."""
@@ -54,18 +56,6 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class AlertSettings:
-    """How much is told; see ``[notify]``."""
-
-    host: str
-    abouts: frozenset[About] = frozenset(About)
-    digest_s: float = 1800.0
-    quiet_s: float = 60.0
-    per_hour: int = 12
-    unhealthy_s: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
 class Memory:
     """What must outlive the agent."""
 
@@ -88,20 +78,20 @@ class _State:
 class AlertPolicy:
     """Decides what is told, and when."""
 
-    def __init__(
-        self, settings: AlertSettings, memory: Memory | None = None, *, at: float = 0.0, utc: datetime
-    ) -> None:
+    def __init__(self, settings: Notify, memory: Memory | None = None, *, at: float = 0.0, utc: datetime) -> None:
         self._settings = settings
+        self._host = host_name(settings)
+        self._abouts = {About.START if word == "incident" else About(word) for word in settings.events}
         known = memory or Memory()
         past = [at - max((utc - moment).total_seconds(), 0.0) for moment in known.sent]
         self._rate_limit = RateLimit(settings.per_hour, past, set_aside=known.told is not None)
         self._attack: Attack | None = None
         if known.told is not None:
-            self._attack = replace(carried_over(known.told, at, utc), digest_at=at + settings.digest_s)
+            self._attack = replace(carried_over(known.told, at, utc), digest_at=at + settings.digest)
         self._untold = known.untold
         self._told_sizes: deque[tuple[float, AttackSize]] = deque(maxlen=settings.per_hour)
         self._states: dict[About, _State] = {}
-        self._settle_s = max(settings.quiet_s, AFTER_RESTART_S) if known.told is not None else settings.quiet_s
+        self._settle_s = max(settings.quiet, AFTER_RESTART_S) if known.told is not None else settings.quiet
 
     def see(self, seen: Seen) -> Message | None:
         """Return what is to be told at this moment: mostly nothing, and never two things."""
@@ -126,14 +116,14 @@ class AlertPolicy:
         if incident is not None:
             if self._attack is None:
                 self._attack = began(incident, seen.at, dry_run=seen.dry_run)
-                self._settle_s = self._settings.quiet_s
+                self._settle_s = self._settings.quiet
             else:
                 self._attack = self._attack.goes_on(incident, seen.at)
             self._attack = self._attack.on(seen.ports)
 
     def _of_attack(self, seen: Seen) -> Message | None:
         attack = self._attack
-        if attack is None or About.START not in self._settings.abouts:
+        if attack is None or About.START not in self._abouts:
             self._attack = None if attack is None or self._is_over(attack, seen) else attack
             return None
         if not attack.told:
@@ -150,10 +140,10 @@ class AlertPolicy:
         if seen.at - attack.seen_at >= GATHER_S and self._rate_limit.may(
             seen.at, 2, larger=self._is_largest(attack, seen)
         ):
-            self._attack = replace(attack.told_now(seen.at), digest_at=seen.at + self._settings.digest_s)
+            self._attack = replace(attack.told_now(seen.at), digest_at=seen.at + self._settings.digest)
             self._told_sizes.append((seen.at, attack.size))
             self._rate_limit.set_aside = True
-            return template.start(self._settings.host, attack.figures(seen.dry_run), self._more(seen))
+            return template.start(self._host, attack.figures(seen.dry_run), self._more(seen))
         if self._is_over(attack, seen):
             self._attack, self._untold = None, self._untold + 1
         return None
@@ -172,20 +162,20 @@ class AlertPolicy:
             return None
         self._attack = attack.told_now(seen.at)
         self._told_sizes.append((seen.at, attack.size))
-        return template.grown(self._settings.host, attack.figures(seen.dry_run), self._more(seen), larger=larger)
+        return template.grown(self._host, attack.figures(seen.dry_run), self._more(seen), larger=larger)
 
     def _digest(self, attack: Attack, seen: Seen) -> Message | None:
-        if seen.at < attack.digest_at or attack.over_since is not None or About.DIGEST not in self._settings.abouts:
+        if seen.at < attack.digest_at or attack.over_since is not None or About.DIGEST not in self._abouts:
             return None
-        self._attack = replace(attack, digest_at=seen.at + self._settings.digest_s)
+        self._attack = replace(attack, digest_at=seen.at + self._settings.digest)
         if not self._rate_limit.may(seen.at):
             return None
-        return template.digest(self._settings.host, attack.figures(seen.dry_run), self._more(seen))
+        return template.digest(self._host, attack.figures(seen.dry_run), self._more(seen))
 
     def _end(self, attack: Attack, seen: Seen) -> Message:
         self._attack = None
         self._rate_limit.set_aside = False
-        return template.end(self._settings.host, attack.figures(seen.dry_run), self._more(seen))
+        return template.end(self._host, attack.figures(seen.dry_run), self._more(seen))
 
     def _more(self, seen: Seen) -> template.More:
         """Return what else goes into a message of an attack; states that it tells are told by it."""
@@ -210,18 +200,18 @@ class AlertPolicy:
         return {
             about: state
             for about, state in self._states.items()
-            if about in self._settings.abouts
+            if about in self._abouts
             and not state.told
             and state.gone_since is None
             and seen.at - state.since >= self._patience(about)
         }
 
     def _patience(self, about: About) -> float:
-        return self._settings.unhealthy_s if about is About.UNHEALTHY else PATIENCE_S.get(about, 0.0)
+        return self._settings.unhealthy_for if about is About.UNHEALTHY else PATIENCE_S.get(about, 0.0)
 
     def _of_states(self, seen: Seen) -> Message | None:
         due = self._due_states(seen)
-        waits = self._attack is not None and not self._attack.told and About.START in self._settings.abouts
+        waits = self._attack is not None and not self._attack.told and About.START in self._abouts
         if not due or (waits and seen.at - (self._attack.seen_at if self._attack else 0.0) < GATHER_S):
             return None
         if not self._rate_limit.may(seen.at):
@@ -229,7 +219,7 @@ class AlertPolicy:
         for state in due.values():
             state.told = True
         told = tuple((about, state.text) for about, state in due.items())
-        return template.states(self._settings.host, seen.utc, told)
+        return template.states(self._host, seen.utc, told)
 
     def _of_ended_states(self, seen: Seen) -> Message | None:
         over = [
@@ -242,11 +232,11 @@ class AlertPolicy:
             return None
         for _, state in over:
             state.over_told = True
-        return template.over(self._settings.host, seen.utc, tuple((a, s.text) for a, s in over))
+        return template.over(self._host, seen.utc, tuple((a, s.text) for a, s in over))
 
     def _of_untold(self, seen: Seen) -> Message | None:
         """Tell of attacks that were only counted, once there is room and none goes on that would tell of them."""
         if not self._untold or self._attack is not None or not self._rate_limit.may(seen.at, 3):
             return None
         untold, self._untold = self._untold, 0
-        return template.summary(self._settings.host, seen.utc, untold)
+        return template.summary(self._host, seen.utc, untold)

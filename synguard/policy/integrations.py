@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
@@ -109,10 +109,7 @@ class Notify(Base):
         None, description="a file with the key that JSON webhooks are signed with, that others may not read"
     )
     name: str = Field("", max_length=64, description="name of this host in messages; empty: its host name")
-    events: tuple[EventWord, ...] = Field(
-        ("incident", "digest", "suspended", "budget", "plane", "repairs", "leak", "unhealthy", "peer", "cookies"),
-        description="events that are sent",
-    )
+    events: tuple[EventWord, ...] = Field(get_args(EventWord), description="events that are sent")
     digest: Duration = Field(1800.0, ge=60, le=7 * 86400.0, description="time between messages while an attack lasts")
     quiet: Duration = Field(
         60.0,

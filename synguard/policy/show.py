@@ -1,4 +1,4 @@
-"""Effective config and policies as TOML that loads back to the same."""
+"""Effective policies as TOML that loads back to the same."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synguard.policy.models import Config, Pack, Policy
-
-
-def show_config(config: Config) -> str:
-    """Return every value of a config as TOML."""
-    return toml_table(config.model_dump(mode="json", exclude_none=True), ())
+from synguard.policy.models import Pack, Policy
 
 
 def show_policies(policies: Sequence[Policy]) -> str:

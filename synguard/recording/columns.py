@@ -8,7 +8,7 @@ of numbers compress.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -20,7 +20,6 @@ Columns: TypeAlias = Mapping[str, Column]
 Kinds: TypeAlias = Mapping[str, str]
 """Name → ``u1``, ``u2``, ``u4`` or ``u8``, in the order in which the columns are written."""
 
-KINDS: Final = ("u1", "u2", "u4", "u8")
 _FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -150,10 +149,6 @@ def _matched(last: Columns, now: Columns) -> tuple[npt.NDArray[np.bool_], npt.ND
 
 def _keys(columns: Columns) -> npt.NDArray[np.uint64]:
     keys = np.zeros(length(columns), np.uint64)
-    for column in _in_order(columns):
-        keys = (keys ^ (keys >> np.uint64(29)) ^ column.astype(np.uint64)) * _FACTOR
+    for name in sorted(columns):
+        keys = (keys ^ (keys >> np.uint64(29)) ^ columns[name].astype(np.uint64)) * _FACTOR
     return keys
-
-
-def _in_order(columns: Columns) -> Sequence[Column]:
-    return [columns[name] for name in sorted(columns)]

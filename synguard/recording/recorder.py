@@ -6,7 +6,6 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from queue import Full, Queue
@@ -23,9 +22,6 @@ from synguard.recording.shape import columns_written
 from synguard.units import format_duration, format_size
 
 log: Final = logging.getLogger(__name__)
-
-Record = Callable[[datetime, Readings, Protected], None]
-"""What the agent calls at every tick."""
 
 PENDING_TICKS: Final = 256
 """Ticks that may wait for the disk: 12 s of an attack; then the recording ends rather than the memory."""

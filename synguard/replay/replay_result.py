@@ -8,7 +8,7 @@ from typing import Final
 
 from synguard.addresses import Network, NetworkIndex
 from synguard.decision.scores import ACT, Score, ScoreKey, Scores
-from synguard.model import Ban, Evidence, FloodKind, Incident, Signal, Verdict, VerdictKind
+from synguard.model import Ban, Evidence, FloodKind, Incident, Verdict, VerdictKind
 from synguard.replay.player import ReplayStep
 
 REMEMBERED: Final = 16_384
@@ -48,7 +48,6 @@ class Close:
 
     target: Network
     policy: str
-    signal: Signal
     score: float
     evidence: Evidence
     at: datetime
@@ -159,7 +158,7 @@ class ReplayResult:  # wide: one record of a whole replay
             if self._close[lowest].score >= score.points:
                 return
             del self._close[lowest]
-        self._close[key] = Close(key.target, key.policy, key.signal, score.points, score.evidence, utc)
+        self._close[key] = Close(key.target, key.policy, score.points, score.evidence, utc)
 
 
 _OPENING_TICKS: Final = 2

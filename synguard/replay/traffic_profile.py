@@ -18,7 +18,7 @@ from synguard.detector.counting import AddressRows, split
 from synguard.detector.new_connections import NewConnections
 from synguard.model import Signal
 from synguard.policy.models import Policy
-from synguard.readings import Protected, Readings, SocketTable, TcpState
+from synguard.readings import Protected, Readings, TcpState
 from synguard.recording.shape import Moment
 from synguard.replay.peaks import PeakFigures, Peaks, figures
 
@@ -97,14 +97,20 @@ class TrafficProfile:
 
     def _measured(self, readings: Readings) -> Iterator[Measured]:
         if readings.half_open is not None:
-            yield from self._timed(Signal.HALF_OPEN, _rows(readings.half_open.table), readings.half_open.at)
+            yield from self._timed(
+                Signal.HALF_OPEN, AddressRows.remote(readings.half_open.table), readings.half_open.at
+            )
         if readings.connections is not None:
             table, at = readings.connections.table, readings.connections.at
-            yield from self._timed(Signal.CONNECTIONS, _rows(table.where(table.state != TcpState.TIME_WAIT)), at)
+            yield from self._timed(
+                Signal.CONNECTIONS, AddressRows.remote(table.where(table.state != TcpState.TIME_WAIT)), at
+            )
             before, new = self._at.get(Signal.CONNECTION_RATE), self._arrivals.new_in(table)
             self._at[Signal.CONNECTION_RATE] = at
             if before is not None and new is not None and before < at <= before + _LONGEST_S:
-                yield Measured(Signal.CONNECTION_RATE, _rows(table.where(new), 1 / (at - before)), at, at - before)
+                yield Measured(
+                    Signal.CONNECTION_RATE, AddressRows.remote(table.where(new), 1 / (at - before)), at, at - before
+                )
 
     def _timed(self, signal: Signal, rows: AddressRows, at: float) -> Iterator[Measured]:
         before = self._at.get(signal)
@@ -144,10 +150,6 @@ class TrafficProfile:
     def _pause(self) -> None:
         for kind in self._kinds.values():
             kind.pause()
-
-
-def _rows(table: SocketTable, weight: float = 1.0) -> AddressRows:
-    return AddressRows(table.remote_high, table.remote_low, table.local_port, weight)
 
 
 def _rolled_up(

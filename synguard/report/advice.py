@@ -13,17 +13,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv6Network
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from synguard.addresses import EMBEDDING, Network, NetworkIndex, first_found, format_network, forms, one_party
 from synguard.decision.ban_times import ban_seconds
 from synguard.decision.bans import ActiveBans
 from synguard.model import Ban, Origin, Scope
 from synguard.policy.policies import BanTimes
+from synguard.report.review import Candidate
 from synguard.units import format_duration
-
-if TYPE_CHECKING:
-    from synguard.report.review import Candidate
 
 QUIET_S: Final = 30 * 60.0
 """An automatic ban that stopped nothing for so long has done its work: its target has gone, or given up."""
@@ -67,6 +65,9 @@ class Advice:
         return f"{self.what}: {self.reason}"
 
 
+Reviewed = tuple[Candidate, Advice]
+
+
 @dataclass(frozen=True, slots=True)
 class Around:
     """What a suggestion depends on beside the ban itself."""
@@ -81,14 +82,14 @@ class Around:
     """Ids of bans whose targets arrive past our rules."""
 
 
-def advise(found: Iterable[Candidate], around: Around, now: datetime) -> list[Advice]:
-    """Return what is suggested for each, in the same order."""
+def advise(found: Iterable[Candidate], around: Around, now: datetime) -> list[Reviewed]:
+    """Return each with what is suggested for it."""
     parties = NetworkIndex(around.protected)
     by_kind = {
         dry_run: ActiveBans(ban for ban in around.active_bans if ban.dry_run is dry_run and ban.active(now))
         for dry_run in (False, True)
     }
-    return [_advice(one, around, parties, by_kind, now) for one in found]
+    return [(one, _advice(one, around, parties, by_kind, now)) for one in found]
 
 
 def can_be_forged(ban: Ban) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from synguard.addresses import format_network
 from synguard.output.tables import Column, print_table
 from synguard.output.times import ago, clock_time, left
-from synguard.report.advice import Advice, AdvisedStep
+from synguard.report.advice import Advice, AdvisedStep, Reviewed
 from synguard.report.ban_table import by, state
 from synguard.report.review import Candidate
 from synguard.report.shapes import record_shape
@@ -45,9 +45,9 @@ def candidate_shape(one: Candidate, advice: Advice, now: datetime) -> dict[str, 
     }
 
 
-def print_candidates(found: Iterable[Candidate], advised: Iterable[Advice], now: datetime) -> None:
+def print_candidates(found: Iterable[Reviewed], now: datetime) -> None:
     """Print candidates, one a row."""
-    print_table(_COLUMNS, [_row(one, advice, now) for one, advice in zip(found, advised, strict=True)])
+    print_table(_COLUMNS, [_row(one, advice, now) for one, advice in found])
 
 
 def candidate_line(one: Candidate, now: datetime) -> str:

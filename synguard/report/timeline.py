@@ -68,7 +68,6 @@ class Timeline:
 
     since: datetime
     until: datetime
-    grain_s: float
     stretches: tuple[Stretch, ...] = ()
     """Earliest first; where nobody watched there is none."""
 

@@ -23,19 +23,6 @@ from synguard.readings import U32, U64, V4_PREFIX, SocketTable, TcpState
 MOST_SOCKETS: Final = 500_000
 """Beyond this a Python object per socket costs more than an operator would bear: the reading is an error."""
 
-_STATES: Final = {
-    psutil.CONN_ESTABLISHED: TcpState.ESTABLISHED,
-    psutil.CONN_SYN_SENT: TcpState.SYN_SENT,
-    psutil.CONN_SYN_RECV: TcpState.SYN_RECV,
-    psutil.CONN_FIN_WAIT1: TcpState.FIN_WAIT1,
-    psutil.CONN_FIN_WAIT2: TcpState.FIN_WAIT2,
-    psutil.CONN_TIME_WAIT: TcpState.TIME_WAIT,
-    psutil.CONN_CLOSE: TcpState.CLOSE,
-    psutil.CONN_CLOSE_WAIT: TcpState.CLOSE_WAIT,
-    psutil.CONN_LAST_ACK: TcpState.LAST_ACK,
-    psutil.CONN_LISTEN: TcpState.LISTEN,
-    psutil.CONN_CLOSING: TcpState.CLOSING,
-}
 _SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
 _DEFAULT_SOMAXCONN: Final = 4096
 
@@ -59,7 +46,8 @@ def tcp_table() -> Owned:
     Raises:
         SensorError: psutil cannot read them, or there are more than ``MOST_SOCKETS``.
     """
-    found = [(_STATES.get(entry.status, TcpState.CLOSE), entry) for entry in _entries("tcp")]
+    states = TcpState.__members__  # psutil's words are their names
+    found = [(states.get(entry.status, TcpState.CLOSE), entry) for entry in _entries("tcp")]
     return Owned(_table(found), np.array([entry.pid or 0 for _, entry in found], np.uint32))
 
 

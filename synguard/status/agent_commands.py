@@ -42,8 +42,6 @@ HERE: Final = AgentPlaces()
 class AgentCommands:
     """What an operator types on this host."""
 
-    start: str
-    stop: str
     restart: str
     reload: str
 
@@ -59,7 +57,7 @@ def agent_pid(runtime_dir: Path) -> int | None:
 
 
 def commands_for(runtime_dir: Path, places: AgentPlaces = HERE) -> AgentCommands:
-    """Return the commands for the agent as it runs: a unit of systemd, or a process of its own.
+    """Return what restarts and reloads the agent as it runs: a unit of systemd, or a process of its own.
 
     Where none runs, those of the installed unit, else ``synguard run`` as this program was called.
     """
@@ -67,13 +65,13 @@ def commands_for(runtime_dir: Path, places: AgentPlaces = HERE) -> AgentCommands
     unit = _unit_of(pid, places) if pid else _installed(places)
     if unit:
         name = unit.removesuffix(".service")
-        return AgentCommands(*(f"systemctl {verb} {name}" for verb in ("start", "stop", "restart", "reload")))
+        return AgentCommands(f"systemctl restart {name}", f"systemctl reload {name}")
     run = _run()
     if pid == 1 and any(path.exists() for path in places.in_container):
-        return AgentCommands(run, "stop this container", "restart this container", "kill -HUP 1")
+        return AgentCommands("restart this container", "kill -HUP 1")
     if pid is None:
-        return AgentCommands(run, "kill the agent's process", run, "kill -HUP the agent's process")
-    return AgentCommands(run, f"kill {pid}", f"kill {pid}, then {run}", f"kill -HUP {pid}")
+        return AgentCommands(run, "kill -HUP the agent's process")
+    return AgentCommands(f"kill {pid}, then {run}", f"kill -HUP {pid}")
 
 
 def start_command(places: AgentPlaces = HERE) -> str:

@@ -14,13 +14,13 @@ from synguard.model import Ban, Mode
 from synguard.operator.enablement import Enablement, Login
 from synguard.policy.files import packs_directory
 from synguard.policy.models import Config
-from synguard.policy.show import show_config
 from synguard.readings import Protected
 from synguard.sensors.bpf import SNAP
 from synguard.sensors.packet_ring import FRAME
 from synguard.status.model import ListenerStatus, SensorStatus, Status
 from tests.support.bans import ban
 from tests.support.calm_day import calm
+from tests.support.config_text import show_config
 from tests.support.diag_messages import done, message, refused, row
 from tests.support.recordings import recorded
 from tests.support.syn_packets import extension, fragment, ipv4, ipv6, tcp

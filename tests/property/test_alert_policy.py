@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from synguard.model import Incident, Phase
-from synguard.notify.alert_policy import AlertPolicy, AlertSettings, Memory, Seen
+from synguard.notify.alert_policy import AlertPolicy, Memory, Seen
 from synguard.notify.message import LONGEST_LINE, MOST_LINES, About, Message
+from synguard.policy.integrations import Notify
 
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
 OF_ATTACKS = (About.START, About.GROWN, About.DIGEST, About.END)
@@ -32,19 +33,19 @@ steps = st.lists(
     max_size=60,
 )
 manners = st.builds(
-    AlertSettings,
-    host=st.just("web1"),
-    digest_s=st.floats(60, 7200),
-    quiet_s=st.floats(0, 600),
+    Notify.model_construct,
+    name=st.just("web1"),
+    digest=st.floats(60, 7200),
+    quiet=st.floats(0, 600),
     per_hour=st.integers(3, 20),
-    unhealthy_s=st.floats(5, 600),
+    unhealthy_for=st.floats(5, 600),
 )
 
 
 class World:
     """Turns steps into what an agent sees, second by second at most, and keeps every message with its time."""
 
-    def __init__(self, settings: AlertSettings) -> None:
+    def __init__(self, settings: Notify) -> None:
         self.now = 1000.0
         self.settings = settings
         self.alert_policy = AlertPolicy(settings, at=self.now, utc=self.utc)
@@ -98,7 +99,7 @@ class World:
         self.see(None)
 
 
-def lived(settings: AlertSettings, told: list[Step]) -> World:
+def lived(settings: Notify, told: list[Step]) -> World:
     world = World(settings)
     for what, seconds, more in told:
         if what == "attack":
@@ -120,7 +121,7 @@ def lived(settings: AlertSettings, told: list[Step]) -> World:
 
 @given(settings=manners, told=steps)
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-def test_no_hour_sees_more_messages_than_allowed(settings: AlertSettings, told: list[Step]) -> None:
+def test_no_hour_sees_more_messages_than_allowed(settings: Notify, told: list[Step]) -> None:
     times = [at for at, _ in lived(settings, told).told]
     for at in times:
         assert sum(at <= other < at + 3599.9 for other in times) <= settings.per_hour
@@ -129,7 +130,7 @@ def test_no_hour_sees_more_messages_than_allowed(settings: AlertSettings, told: 
 @given(settings=manners, told=steps)
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_an_attack_has_at_most_one_start_and_one_end_and_an_end_follows_its_start(
-    settings: AlertSettings, told: list[Step]
+    settings: Notify, told: list[Step]
 ) -> None:
     world = lived(settings, told)
     world.calm(2 * 3600.0)
@@ -152,7 +153,7 @@ def test_an_attack_has_at_most_one_start_and_one_end_and_an_end_follows_its_star
 
 @given(settings=manners, told=steps)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-def test_every_attack_is_told_or_counted(settings: AlertSettings, told: list[Step]) -> None:
+def test_every_attack_is_told_or_counted(settings: Notify, told: list[Step]) -> None:
     """A restart may lose the one that was under way and not told yet: its agent has died with it."""
     world = lived(settings, [step for step in told if step[0] != "restart"])
     world.calm(2 * 3600.0)
@@ -167,7 +168,7 @@ def test_every_attack_is_told_or_counted(settings: AlertSettings, told: list[Ste
 
 @given(settings=manners, told=steps)
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-def test_a_message_is_short_and_plain(settings: AlertSettings, told: list[Step]) -> None:
+def test_a_message_is_short_and_plain(settings: Notify, told: list[Step]) -> None:
     for _, message in lived(settings, told).told:
         lines = (message.title, *message.lines)
         assert len(lines) <= MOST_LINES + 1

@@ -18,8 +18,9 @@ from synguard.errors import ConfigError
 from synguard.policy.files import packs_directory
 from synguard.policy.load import load_config, load_file, load_pack, load_policies
 from synguard.policy.models import Config, Pack
-from synguard.policy.show import show_config, show_policies, toml_value
+from synguard.policy.show import show_policies, toml_value
 from synguard.policy.warnings import policy_warnings
+from tests.support.config_text import show_config
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from synguard.agent.alerts import OFTEN, Alerts, alerting, served, settings_of
+from synguard.agent.alerts import OFTEN, Alerts, alerting, served
 from synguard.errors import PlaneError
 from synguard.model import Mode
-from synguard.notify.alert_policy import AlertPolicy, AlertSettings, Memory
+from synguard.notify.alert_policy import AlertPolicy, Memory
 from synguard.notify.dispatcher import Dispatcher
 from synguard.notify.message import About, Message
 from synguard.notify.services import Service
@@ -41,8 +41,8 @@ class Phone(Dispatcher):
 
 def tell(scene: Scene, phone: Phone, **settings: object) -> Alerts:
     """Let the scene's agent send to the phone, knowing what an earlier agent told."""
-    settings = settings_of(Notify.model_validate({"name": "web1", "quiet": "30s", **settings}))
-    alert_policy = AlertPolicy(settings, phone.recall(), at=scene.clock.monotonic(), utc=scene.clock.utcnow())
+    said = Notify.model_validate({"name": "web1", "quiet": "30s", **settings})
+    alert_policy = AlertPolicy(said, phone.recall(), at=scene.clock.monotonic(), utc=scene.clock.utcnow())
     alerts = Alerts(alert_policy, phone)
     scene.agent.publisher.readers.append(alerts.read)
     scene.agent.observers.append(alerts.look)
@@ -299,9 +299,20 @@ def test_a_file_of_services_that_cannot_be_used_is_told_and_protection_goes_on(
     assert told.notes == (sentence,)
 
 
-def test_the_config_says_what_is_told() -> None:
-    settings = settings_of(Notify.model_validate({"name": "web1", "events": ["incident", "plane"], "per_hour": 5}))
-    assert settings == AlertSettings(
-        "web1", frozenset({About.START, About.GROWN, About.END, About.PLANE, About.OVER}), 1800.0, 60.0, 5, 60.0
-    )
+@pytest.mark.parametrize(
+    ("events", "abouts"),
+    [
+        (["incident"], [About.START, About.END]),
+        (["incident", "digest"], [About.START, About.DIGEST, About.END]),
+        (["digest", "plane"], []),
+    ],
+)
+def test_the_config_says_what_is_told(scene: Scene, phone: Phone, events: list[str], abouts: list[About]) -> None:
+    tell(scene, phone, digest="1m", events=events)
+    rain(scene, {ATTACKER: 10_000.0}, 70.0)
+    calm(scene, 300)
+    assert phone.abouts == abouts
+
+
+def test_a_service_shows_no_more_of_its_url_than_its_host() -> None:
     assert repr(Service("https://x/y", 1)) == "Service('1 https://x/…')"

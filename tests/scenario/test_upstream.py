@@ -110,7 +110,7 @@ def test_a_person_orders_a_blackhole_is_asked_first_and_ends_it(
     cli.state = tmp_path
     bgp = "".join(f"bgp.{name} = {value!r}\n" for name, value in BGP.items())
     cli.configure(bgp)
-    monkeypatch.setattr("synguard.cli.context.utcnow", host.clock.utcnow)
+    monkeypatch.setattr("synguard.cli.upstream.utcnow", host.clock.utcnow)
     assert cli.run("upstream", "blackhole", "192.0.2.2", "--for", "10m", stdin="n\n").code != 0
     assert cli.run("upstream", "blackhole", "203.0.113.1", "--for", "10m", "--yes").code == 3
     assert cli.run("upstream", "blackhole", "192.0.2.0/24", "--for", "10m", "--yes").code == 3

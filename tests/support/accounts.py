@@ -63,7 +63,7 @@ def timeline(
 ) -> Timeline:
     """Return a timeline with the ups and downs of a day, floods that fill a queue, and times nobody watched."""
     grain_s = max(grain_for(span.total_seconds()), 10.0)
-    return Timeline(NOW - span, NOW, grain_s, tuple(_stretches(span, grain_s, floods, gaps)))
+    return Timeline(NOW - span, NOW, tuple(_stretches(span, grain_s, floods, gaps)))
 
 
 def _stretches(

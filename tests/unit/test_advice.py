@@ -55,7 +55,7 @@ def candidate(one: Ban, hitting: bool = False, quiet_s: float = 60.0, times: int
 
 def advice(one: Candidate, around: Around = Around()) -> Advice:  # noqa: B008  # frozen
     active_bans = around.active_bans or (one.record.ban,)
-    (found,) = advise([one], replace(around, active_bans=active_bans), NOW)
+    ((_, found),) = advise([one], replace(around, active_bans=active_bans), NOW)
     return found
 
 
@@ -205,7 +205,7 @@ def test_accepting_everything_never_prolongs_who_is_protected_nor_makes_a_forgea
     found: list[Candidate], parties: dict[object, str], times: BanTimes
 ) -> None:
     around = Around(tuple(one.record.ban for one in found), parties, {"web": times})  # type: ignore[arg-type]
-    for one, said in zip(found, advise(found, around, NOW), strict=True):
+    for one, said in advise(found, around, NOW):
         hit = one.record.ban
         assert said.reason
         if said.step in (AdvisedStep.EXTEND, AdvisedStep.PERMANENT):

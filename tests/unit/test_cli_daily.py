@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.cli import flush as verb
+from synguard.agent.lock import AgentLock
 from synguard.model import Mode
 from synguard.readings import Listener
 from synguard.status.model import CapacityStatus, Status, write_status
@@ -118,7 +118,6 @@ def test_flush_says_what_the_agent_that_runs_makes_of_it(
     host: CliHost, monkeypatch: pytest.MonkeyPatch, mode: Mode, told: str
 ) -> None:
     monkeypatch.setattr("synguard.enforcer.flush.flush_kernel", lambda: None)
-    monkeypatch.setattr(verb, "agent_runs", lambda _: True)
-    monkeypatch.setattr("synguard.status.freshness.agent_runs", lambda _: True)
     told_by_an_agent(host, mode)
-    assert told in host.run("flush", "--yes").out
+    with AgentLock(host.runtime):
+        assert told in host.run("flush", "--yes").out

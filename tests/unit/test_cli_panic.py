@@ -178,22 +178,25 @@ def runs_in(places: AgentPlaces, pid: int, cgroup: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cgroup", "stop"),
+    ("cgroup", "restart"),
     [
-        ("0::/system.slice/synguard.service\n", "systemctl stop synguard"),
-        ("0::/system.slice/synguard-eu.service\n", "systemctl stop synguard-eu"),
-        ("0::/user.slice/user-0.slice/session-3.scope\n", "kill {pid}"),
-        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/term.scope\n", "kill {pid}"),
-        ("0::/\n", "kill {pid}"),
-        ("12:pids:/system.slice/synguard.service\n0::/system.slice/synguard.service\n", "systemctl stop synguard"),
+        ("0::/system.slice/synguard.service\n", "systemctl restart synguard"),
+        ("0::/system.slice/synguard-eu.service\n", "systemctl restart synguard-eu"),
+        ("0::/user.slice/user-0.slice/session-3.scope\n", "kill {pid}, then synguard run"),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/term.scope\n", "kill {pid}, then synguard run"),
+        ("0::/\n", "kill {pid}, then synguard run"),
+        ("12:pids:/system.slice/synguard.service\n0::/system.slice/synguard.service\n", "systemctl restart synguard"),
     ],
 )
-def test_an_agent_is_stopped_as_it_was_started(host: CliHost, places: AgentPlaces, cgroup: str, stop: str) -> None:
+def test_an_agent_is_restarted_as_it_was_started(
+    host: CliHost, places: AgentPlaces, monkeypatch: pytest.MonkeyPatch, cgroup: str, restart: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/synguard", "status"])
     with AgentLock(host.runtime):
         pid = agent_pid(host.runtime)
         assert pid is not None
         runs_in(places, pid, cgroup)
-        assert commands_for(host.runtime, places).stop == stop.format(pid=pid)
+        assert commands_for(host.runtime, places).restart == restart.format(pid=pid)
 
 
 def test_without_systemd_a_unit_is_nothing_to_be_called(host: CliHost, places: AgentPlaces) -> None:
@@ -202,7 +205,6 @@ def test_without_systemd_a_unit_is_nothing_to_be_called(host: CliHost, places: A
         pid = agent_pid(host.runtime)
         assert pid is not None
         runs_in(places, pid, "0::/system.slice/synguard.service\n")
-        assert commands_for(host.runtime, places).stop == f"kill {pid}"
         assert commands_for(host.runtime, places).reload == f"kill -HUP {pid}"
 
 
@@ -215,7 +217,7 @@ def test_where_none_runs_the_installed_unit_is_started_else_the_program(
     assert start_command(places) == "synguard run"
     places.units[0].mkdir()
     (places.units[0] / "synguard.service").touch()
-    assert start_command(places) == commands_for(host.runtime, places).start == "systemctl start synguard"
+    assert start_command(places) == "systemctl start synguard"
 
 
 def test_in_a_container_of_its_own_the_agent_is_restarted_with_it(
@@ -226,7 +228,7 @@ def test_in_a_container_of_its_own_the_agent_is_restarted_with_it(
     (tmp_path / ".dockerenv").touch()
     inside = replace(places, in_container=(tmp_path / ".dockerenv",))
     assert commands_for(host.runtime, inside).restart == "restart this container"
-    assert commands_for(host.runtime, replace(places, in_container=())).stop == "kill 1"
+    assert commands_for(host.runtime, replace(places, in_container=())).restart.startswith("kill 1, then ")
 
 
 def test_a_lock_that_is_only_looked_at_is_no_agent(host: CliHost) -> None:

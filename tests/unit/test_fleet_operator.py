@@ -27,10 +27,10 @@ from synguard.fleet.link import FollowerLink
 from synguard.fleet.peer import MOST_SHOWN, PeerRecord
 from synguard.fleet.secrets import API_KEY, CREDENTIALS, secret_from
 from synguard.model import Mode
-from synguard.notify.alert_policy import AlertPolicy, AlertSettings, Seen
+from synguard.notify.alert_policy import AlertPolicy, Seen
 from synguard.notify.message import About
 from synguard.policy.load import load_policies
-from synguard.policy.models import Config
+from synguard.policy.models import Config, Notify
 from synguard.status.model import PeerStatus, Status, write_status
 from synguard.status.overview import overview, overview_lines
 from tests.support.cli_host import CliHost
@@ -281,7 +281,7 @@ def test_a_dry_run_names_the_routes_that_would_be_announced_up_to_some_number() 
 
 
 def test_a_peer_that_is_away_for_minutes_is_a_message_and_so_is_its_end() -> None:
-    policy = AlertPolicy(AlertSettings("web-1"), at=0.0, utc=NOW)
+    policy = AlertPolicy(Notify(name="web-1"), at=0.0, utc=NOW)
     told = []
     for second in range(1200):
         states = {About.PEER: "crowdsec decisions: it does not answer"} if second < 600 else {}

@@ -67,7 +67,7 @@ def test_where_no_agent_looked_for_touched_clients_their_number_is_not_known() -
 
 
 def test_nothing_is_known_of_a_host_without_history() -> None:
-    told = account(timeline=Timeline(NOW - timedelta(days=1), NOW, 300), clients_watched=False, running=False)
+    told = account(timeline=Timeline(NOW - timedelta(days=1), NOW), clients_watched=False, running=False)
     judgement = judged(told)
     assert judgement.false_positives is None
     assert "No attack is known of." in judgement.sentences

@@ -14,8 +14,8 @@ from synguard.notify.services import Service, load_key, load_services
 from synguard.policy.integrations import MOST_URLS
 from synguard.policy.load import load_config
 from synguard.policy.models import Config, Notify
-from synguard.policy.show import show_config
 from tests.support.cli_host import CliHost
+from tests.support.config_text import show_config
 from tests.support.mail_and_web import Web
 
 SECRET = "s3cr3t-t0ken"

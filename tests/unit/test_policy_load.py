@@ -13,8 +13,9 @@ from synguard.model import Action, Mode, Signal
 from synguard.policy import load
 from synguard.policy.load import load_config, load_file, load_pack, load_policies
 from synguard.policy.models import Config, Pack, Policy
-from synguard.policy.show import show_config, show_policies
+from synguard.policy.show import show_policies
 from synguard.policy.warnings import policy_warnings
+from tests.support.config_text import show_config
 from tests.support.manual.policy_reference import PAGE, reference
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from synguard.addresses import parse_network
 from synguard.decision.scores import Scores
-from synguard.model import Signal
 from synguard.policy.models import Config, Limits, Policy
 from synguard.readings import Protected, Readings
 from synguard.recording.shape import Moment
@@ -79,7 +78,6 @@ def test_who_comes_close_is_named_with_the_highest_score() -> None:
     assert story.bans == []
     [close] = story.close
     assert str(close.target) == f"{ATTACKER}/32"
-    assert close.signal is Signal.HALF_OPEN
     assert 10 < close.score < 30
     assert (close.evidence.value, close.evidence.limit) == (70, 64)
 

@@ -23,7 +23,7 @@ def test_a_span_of_any_length_has_few_points(span_s: float) -> None:
 
 
 def test_gaps_are_where_nobody_watched_the_ends_included() -> None:
-    line = Timeline(NOW - 3 * HOUR, NOW, 10, (Stretch(NOW - 2 * HOUR, 600, 600), Stretch(NOW - HOUR, 601, 601)))
+    line = Timeline(NOW - 3 * HOUR, NOW, (Stretch(NOW - 2 * HOUR, 600, 600), Stretch(NOW - HOUR, 601, 601)))
     assert line.gaps() == [
         (NOW - 3 * HOUR, NOW - 2 * HOUR),
         (NOW - 2 * HOUR + timedelta(minutes=10), NOW - HOUR),
@@ -36,7 +36,6 @@ def test_a_restart_of_a_second_is_no_gap() -> None:
     line = Timeline(
         NOW - HOUR,
         NOW,
-        10,
         (Stretch(NOW - HOUR, 1800, 1800), Stretch(NOW - HOUR / 2 + timedelta(seconds=1), 1799, 1799)),
     )
     assert line.gaps() == []
@@ -80,7 +79,7 @@ def test_the_timeline_in_text_shows_flood_and_gap_in_their_columns() -> None:
 def test_a_peak_is_never_before_its_attack() -> None:
     """Over a day a row stands for five minutes: a flood of 14:03 peaked at 14:00, before it had begun."""
     row = Stretch(NOW - HOUR, 300, 300, tracks={Figure.HALF_OPEN: Track(300, 900, 0, 129)})
-    line = Timeline(NOW - timedelta(days=1), NOW, 300, (row,))
+    line = Timeline(NOW - timedelta(days=1), NOW, (row,))
     assert next(text for text in timeline_lines(line) if "half-open" in text).endswith(
         f"peak 129 between {clock_time(row.at, NOW)} and {clock_time(row.until, NOW)}"
     )
@@ -88,8 +87,8 @@ def test_a_peak_is_never_before_its_attack() -> None:
 
 
 def test_nothing_kept_is_no_timeline() -> None:
-    assert list(timeline_lines(Timeline(NOW - HOUR, NOW, 10))) == []
-    assert "no agent kept history" in watched_words(Timeline(NOW - HOUR, NOW, 10))
+    assert list(timeline_lines(Timeline(NOW - HOUR, NOW))) == []
+    assert "no agent kept history" in watched_words(Timeline(NOW - HOUR, NOW))
 
 
 def test_a_calm_day_was_watched_whole() -> None:
