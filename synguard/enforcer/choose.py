@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from synguard.capabilities import require_capabilities
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
-from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Plane
 from synguard.errors import NotPermittedError, PlaneUnavailableError
 from synguard.policy.models import Config
@@ -47,4 +46,6 @@ def _allowed(config: Config, now: Callable[[], datetime]) -> Iterator[Plane]:
     if config.plane != "nftables":
         yield IptablesSetsPlane(now, config.ceilings.members)
     if config.plane != "iptables":
+        from synguard.enforcer.nftables.plane import NftablesPlane
+
         yield NftablesPlane(now, config.ceilings.members)

@@ -9,8 +9,6 @@ from synguard.enforcer.iptables.chains import dismantle, edit
 from synguard.enforcer.iptables.rules import tables
 from synguard.enforcer.iptables.xtables import existing_tables
 from synguard.enforcer.names import FAMILIES
-from synguard.enforcer.nftables import nft
-from synguard.enforcer.nftables.layout import TABLE
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 
 
@@ -57,6 +55,9 @@ def _remove_program() -> list[str]:
 
 
 def _delete_table() -> list[str]:
+    from synguard.enforcer.nftables import nft
+    from synguard.enforcer.nftables.layout import TABLE
+
     try:
         nft.run(["delete", "table", *TABLE.split()])
     except PlaneUnavailableError:  # no tool or no nf_tables, so no table of ours

@@ -190,6 +190,28 @@ def test_one_syn_in_the_name_of_a_served_client_saves_no_tool(tmp_path: Path) ->
     assert header_ban(scene) is not None
 
 
+def test_a_new_agent_renews_what_was_dropped_and_drops_no_other_header_before_ten_minutes_of_calm(
+    tmp_path: Path,
+) -> None:
+    """What served clients send is not kept over a restart: until it is learnt again, no header is judged."""
+    scene = new_scene(tmp_path)
+    scene.sensors.weather = overwhelmed(EVERYWHERE)
+    scene.lasts(5)
+    scene.restarts()
+    scene.lasts(140, every=1.0)
+    assert bans(scene) == [EVERYBODY, DROPPED]
+    scene.sensors.weather = overwhelmed(EVERYWHERE, header_of=lambda address: (52, 512, 0x700D))
+    scene.lasts(140, every=1.0)
+    assert bans(scene) == [EVERYBODY], "the tool changed its header, and the new agent knows no client's"
+    scene.sensors.weather = Weather(finished=CLIENTS)
+    scene.lasts(200, every=20.0)
+    scene.has_seen_served_clients(CLIENTS)
+    scene.lasts(7)
+    scene.sensors.weather = overwhelmed(EVERYWHERE)
+    scene.lasts(5)
+    assert bans(scene) == [EVERYBODY, DROPPED]
+
+
 def test_dry_run_says_why_it_names_no_header(tmp_path: Path) -> None:
     scene = Scene(tmp_path, POLICY, config=ENFORCE.model_copy(update={"mode": Mode.DRY_RUN}), challenge=WORKS)
     scene.lasts(6)

@@ -84,10 +84,10 @@ class Batch:
 class Sender:
     """A raw socket on the uplink."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: str = UPLINK) -> None:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, 1)
-        self._socket.bind((UPLINK, 0))
+        self._socket.bind((link, 0))
         self._sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
         self._sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
 
