@@ -39,8 +39,10 @@ def split(order: BanRequest, impacts: Iterable[Impact]) -> tuple[BanRequest, Ban
     banned = {one.target for one in impacts if any(ban.target == one.target for ban in one.overlapping)}
     if len(order.targets) - len(banned) <= LONG:
         return nothing, order
-    new = tuple(one for one in order.targets if one not in banned) if banned else order.targets
-    return replace(order, targets=new), replace(order, targets=tuple(one for one in order.targets if one in banned))
+    new, rest = list[Network](), list[Network]()
+    for target in order.targets:
+        (rest if target in banned else new).append(target)
+    return replace(order, targets=tuple(new)), replace(order, targets=tuple(rest))
 
 
 def list_for(order: BanRequest, now: datetime) -> Arrivals:
