@@ -13,11 +13,6 @@ _IN_PAIRS: Final = hash(IPv4Network((0xC0000200, 24))) == hash((0xC0000200, _MAS
 """Whether the standard class hashes its two numbers as a pair, as Python 3.14 does, or one mixed from both."""
 
 
-def _hash(start: int, mask: int) -> int:
-    """Return the hash that the standard class has for a network: one of either kind is found among the other."""
-    return hash((start, mask)) if _IN_PAIRS else hash(start ^ mask)
-
-
 def _start_and_length(network: IPv4Network | IPv6Network) -> tuple[int, int]:
     """Return the two numbers of what the standard class has read."""
     return int(network.network_address), network.prefixlen
@@ -53,7 +48,8 @@ class CompactIPv4Network(IPv4Network):
         return super().__eq__(other)
 
     def __hash__(self) -> int:
-        return _hash(self._start, _MASKS[self._prefixlen])
+        mask = _MASKS[self._prefixlen]  # the hash of the standard class: one of either kind is found among the other
+        return hash((self._start, mask)) if _IN_PAIRS else hash(self._start ^ mask)
 
     def __reduce__(self) -> tuple[type, tuple[tuple[int, int]]]:
         return CompactIPv4Network, ((self._start, self._prefixlen),)
@@ -89,7 +85,8 @@ class CompactIPv6Network(IPv6Network):
         return super().__eq__(other)
 
     def __hash__(self) -> int:
-        return _hash(self._start, _MASKS_6[self._prefixlen])
+        mask = _MASKS_6[self._prefixlen]  # the hash of the standard class: one of either kind is found among the other
+        return hash((self._start, mask)) if _IN_PAIRS else hash(self._start ^ mask)
 
     def __reduce__(self) -> tuple[type, tuple[tuple[int, int]]]:
         return CompactIPv6Network, ((self._start, self._prefixlen),)

@@ -32,7 +32,7 @@ from synguard.operator.ban import (
     refuse_unsafe,
     unsafe,
 )
-from synguard.operator.ban_list import is_plain, list_for
+from synguard.operator.ban_list import list_for, split
 from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, NamedPlaces, lists_of, read_lists, tell_of_lists
 from synguard.operator.panic import refuse_in_panic
 from synguard.output.tables import print_json, printable
@@ -212,15 +212,17 @@ def _banned(
     context: VerbContext, order: BanRequest, impacts: Sequence[Impact], active_bans: Collection[Ban], step: Step
 ) -> BanResult:
     """Carry out the order; a long list of new targets as columns, everything else ban by ban."""
-    if is_plain(order, impacts):
-        listed = list_for(order, utcnow())
-        context.applier.ban_list(listed, step)
-        return BanResult(tuple(replace(listed, bans=listed.bans[:SHAPED]).as_bans()), len(listed.bans), 0)
-    bans = bans_for(order, of_each(order.targets, impacts), utcnow(), active_bans)
+    now = utcnow()
+    new, rest = split(order, impacts)
+    bans: tuple[Ban, ...] = bans_for(rest, of_each(rest.targets, impacts), now, active_bans)
     known = {ban.id for ban in active_bans}
-    if bans:
-        bans = context.applier.ban(bans, step, known)
-    return BanResult(bans, len(bans), sum(ban.id in known for ban in bans))
+    if not new.targets:
+        bans = context.applier.ban(bans, step, known) if bans else ()
+        return BanResult(bans, len(bans), sum(ban.id in known for ban in bans))
+    listed = list_for(new, now)
+    bans = context.applier.ban_list(listed, bans, step, known)
+    first = replace(listed, bans=listed.bans[:SHAPED]).as_bans()
+    return BanResult((*bans, *first), len(bans) + len(listed.bans), sum(ban.id in known for ban in bans))
 
 
 def _refuse_without_program(context: VerbContext, restart: str) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Actual, Desired, Plane
-from synguard.enforcer.reconcile.capacity import ensure_capacity, ensure_room
+from synguard.enforcer.reconcile.capacity import ensure_capacity, ensure_room, used
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES
 from synguard.errors import PlaneError
@@ -88,12 +88,7 @@ class BanApplier:
         before = self._ledger.active_bans(now)
         ensure_capacity(self._plane, before.values(), [ban for ban in bans if ban.id not in before])
         step("writing the ledger")
-        again = [ban for ban in bans if ban.id in renewed]
-        ended = self._ledger.add_bans([ban for ban in bans if ban.id not in renewed], again)
-        if ended:
-            anew = {ban.id: replace(ban, id=new_id(), created_at=now) for ban in ended}
-            self._ledger.add_bans(list(anew.values()))
-            bans = [anew.get(ban.id, ban) for ban in bans]
+        bans = self._written(bans, renewed, now)
         try:
             if any(ban.action.challenges for ban in bans):
                 step("waiting for the agent")
@@ -106,29 +101,39 @@ class BanApplier:
         self._note_each("ban", [(ban, f": {ban.reason}") for ban in bans])
         return tuple(bans)
 
-    def ban_list(self, bans: Arrivals, step: Callable[[str], None] = _silent) -> None:
-        """Put a long list into ledger and kernel; no ban of any of its targets stands.
+    def ban_list(
+        self,
+        listed: Arrivals,
+        bans: Sequence[Ban] = (),
+        step: Callable[[str], None] = _silent,
+        renewed: Collection[str] = (),
+    ) -> tuple[Ban, ...]:
+        """Put a long list into ledger and kernel, none of whose targets has a ban, and some bans as ``ban`` does.
 
         Raises:
             CeilingError, PlaneError, LedgerError: As for ``ban``.
         """
         self._plane.check()
+        now = self._utcnow()
         step("reading the active bans")
-        before = self._ledger.active_bans(self._utcnow())
-        ensure_room(self._plane, before.values(), room_of(self._plane, bans))
-        self._settle()  # so that the frame is there
+        before = self._ledger.active_bans(now)
+        more = used(self._plane, (ban for ban in bans if ban.id not in before)) + room_of(self._plane, listed)
+        ensure_room(self._plane, before.values(), more)
         step("writing the ledger")
-        self._ledger.add_list(bans)
+        bans = self._written(bans, renewed, now)
         try:
+            self._settle()  # so that the frame is there
+            self._ledger.add_list(listed)
             step("filling the kernel")
-            for some in bans.pieces(AT_ONCE):
+            for some in listed.pieces(AT_ONCE):
                 with exclusive(self._reconciler.lock, APPLY_WAIT_S, "another synguard process"):
                     fill(self._plane, some, self._utcnow())
         except BaseException as error:  # an interrupted order must not stay half done either
-            self._undo(list(bans.as_bans()), before, str(error) or type(error).__name__)
+            self._undo([*bans, *listed.as_bans()], before, str(error) or type(error).__name__)
             raise
-        first = replace(bans, bans=bans.bans[:ACTIONS_RECORDED])
-        self._note_each("ban", [(ban, f": {ban.reason}") for ban in first.as_bans()], len(bans.bans))
+        shown = [*bans, *replace(listed, bans=listed.bans[:ACTIONS_RECORDED]).as_bans()]
+        self._note_each("ban", [(ban, f": {ban.reason}") for ban in shown], len(bans) + len(listed.bans))
+        return tuple(bans)
 
     def unban(self, bans: Sequence[Ban], why: str, step: Callable[[str], None] = _silent) -> tuple[Ban, ...]:
         """End the bans in the ledger and take them out of the kernel; ``step`` is told what is done next.
@@ -160,6 +165,16 @@ class BanApplier:
         for ban, by_s in longer:
             self._note("extend", f"{describe(ban)}, {format_duration(by_s)} longer by hand")
         return tuple(ban for ban, _ in longer)
+
+    def _written(self, bans: Sequence[Ban], renewed: Collection[str], now: datetime) -> Sequence[Ban]:
+        """Write bans to the ledger; return them, those that another process has ended meanwhile made anew."""
+        again = [ban for ban in bans if ban.id in renewed]
+        ended = self._ledger.add_bans([ban for ban in bans if ban.id not in renewed], again)
+        if ended:
+            anew = {ban.id: replace(ban, id=new_id(), created_at=now) for ban in ended}
+            self._ledger.add_bans(list(anew.values()))
+            return [anew.get(ban.id, ban) for ban in bans]
+        return bans
 
     def _wait_for_cookies(self) -> None:
         """Wait until the agent has set what challenged clients need, which it does when it has seen the ledger.

@@ -27,13 +27,22 @@ AT_ONCE: Final = 10_000
 _ID_BITS: Final = 48
 
 
-def is_plain(order: BanRequest, impacts: Iterable[Impact]) -> bool:
-    """Return whether the order is a long list of drops of everything, none of which has a ban, or needs force."""
-    return (
-        len(order.targets) > LONG
-        and (order.scope, order.action) == (Scope.ALL, Action.DROP)
-        and not any(one.refusals or any(ban.target == one.target for ban in one.overlapping) for one in impacts)
-    )
+def split(order: BanRequest, impacts: Iterable[Impact]) -> tuple[BanRequest, BanRequest]:
+    """Return what of a long list of drops of everything can be done as columns, and the rest, which has bans already.
+
+    Of any other order all is rest, and where force is needed.
+    """
+    nothing = replace(order, targets=())
+    impacts = tuple(impacts)
+    if (order.scope, order.action) != (Scope.ALL, Action.DROP) or any(one.refusals for one in impacts):
+        return nothing, order
+    banned = {one.target for one in impacts if any(ban.target == one.target for ban in one.overlapping)}
+    if len(order.targets) - len(banned) <= LONG:
+        return nothing, order
+    new, rest = list[Network](), list[Network]()
+    for target in order.targets:
+        (rest if target in banned else new).append(target)
+    return replace(order, targets=tuple(new)), replace(order, targets=tuple(rest))
 
 
 def list_for(order: BanRequest, now: datetime) -> Arrivals:

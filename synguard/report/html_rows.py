@@ -77,7 +77,7 @@ def _stopped(account: Account) -> dict[str, str]:
 def _false_positives(judgement: Judgement) -> dict[str, str]:
     value = "?" if judgement.false_positives is None else f"{judgement.false_positives:,}"
     return {
-        "name": "served clients touched",
+        "name": "served clients refused",
         "value": value,
         "style": "" if judgement.false_positives == 0 else "worry",
     }

@@ -105,12 +105,12 @@ def _headline(
         return f"Since {since}: {bans}, {count(packets, 'packet', 'packets')} stopped, {worth}."
     if account.mode is Mode.ENFORCE:
         return f"Enforcing since {since}: no ban was needed, {worth}."
-    clients = "served clients touched: not known" if false_positives is None else _clients(false_positives)
+    clients = "served clients refused: not known" if false_positives is None else _clients(false_positives)
     return f"Had you enforced since {since}: {count(would_be, 'ban', 'bans')}, {clients}, {worth}."
 
 
 def _clients(false_positives: int) -> str:
-    return f"{false_positives:,} served {'client' if false_positives == 1 else 'clients'} touched"
+    return f"{false_positives:,} served {'client' if false_positives == 1 else 'clients'} refused"
 
 
 def _false_positives(account: Account) -> int | None:
@@ -204,7 +204,7 @@ def _unknown(account: Account) -> Iterator[str]:
             "a handshake that is never completed names no client."
         )
     if any(one.kind == OVERLOOKED for one in account.actions):
-        yield "All clients touched: at times there were more at once than an agent looks at, so there may be others."
+        yield "All refused clients: at times there were more at once than an agent looks at, so there may be others."
     if account.dry_run_bans and not account.clients_watched:
         yield "Whether clients connected from what would have been banned: no agent looked."
     yield from account.cut

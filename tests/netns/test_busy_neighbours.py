@@ -19,7 +19,8 @@ from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Plane
 from synguard.enforcer.reconcile.delta import delta
-from synguard.enforcer.reconcile.reconciler import GLANCE_EVERY_S, PATIENCE, Reconciler
+from synguard.enforcer.reconcile.reconciler import PATIENCE, Reconciler
+from synguard.enforcer.reconcile.rule_changes import GLANCE_EVERY_S
 from synguard.model import Action, Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import BEHIND, FirewallNet, source

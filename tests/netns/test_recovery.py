@@ -79,7 +79,7 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
 
 
 def test_every_documented_way_lets_us_in_again(host: Host) -> None:
-    for title in ("Remove one ban", "Everything out", "Without synguard"):
+    for title in ("Remove one ban", "Remove everything", "Without synguard"):
         host.player.run_agent("synguard run")
         host.player.sandbox.run("synguard panic --over; synguard unban --all --yes")
         host.lock_us_out()

@@ -98,6 +98,38 @@ def test_what_the_kernel_does_not_take_of_a_long_list_leaves_nothing(
     }
 
 
+def test_what_of_a_long_list_is_banned_already_stays_that_ban_and_gets_its_end(
+    host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.run("ban", "203.0.113.9", "--reason", "scanner, ticket 4711")
+    host.run("ban", "2001:db8::1", "--ports", "80")
+    (before,) = (record.ban for record in host.records() if record.ban.reason != "by hand")
+    as_columns(monkeypatch)
+    ran = host.run("ban", "--file", listed, "--for", "3h", "--json")
+    counts = ran.json["counts"]
+    assert (counts["banned"], counts["renewed"], counts["overlapping"]) == (5, 1, 2), ran.err
+    assert len(ran.json["bans"]) == 5
+    standing = {record.ban.id: record.ban for record in host.records() if record.ended_at is None}
+    assert (standing[before.id].expires_at or before.created_at) > before.created_at + timedelta(hours=2)
+    assert len(standing) == len(host.plane.actual.bans) == 6
+    assert standing.keys() == host.plane.actual.bans.keys()
+
+
+def test_a_long_list_that_fails_leaves_the_ends_of_what_was_banned_before(
+    host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise PlaneError("filling sets", "no memory")
+
+    host.run("ban", "203.0.113.9", "--reason", "scanner, ticket 4711")
+    before = [record.ban for record in host.records()]
+    as_columns(monkeypatch)
+    monkeypatch.setattr("synguard.operator.apply.fill", full)
+    assert host.run("ban", "--file", listed, "--for", "3h").code == 1
+    assert [record.ban for record in host.records() if record.ended_at is None] == before
+    assert {held.expires_at for held in host.plane.actual.bans.values()} == {before[0].expires_at}
+
+
 def test_a_long_list_is_refused_where_there_is_no_room_or_one_is_protected(
     tmp_path: Path, host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,7 @@ def test_a_clean_dry_run_says_so_and_leads_to_a_trial() -> None:
     told = account(bans=BANS)
     judgement = judged(told)
     assert judgement.headline == (
-        f"Had you enforced since {SINCE}: 2 bans, 0 served clients touched, 0 decisions worth a look."
+        f"Had you enforced since {SINCE}: 2 bans, 0 served clients refused, 0 decisions worth a look."
     )
     assert judgement.unknown == ()
     assert next_command(told, judgement) == "synguard enable --confirm-within 5m"
@@ -43,7 +43,7 @@ def test_a_clean_dry_run_says_so_and_leads_to_a_trial() -> None:
 def test_a_quiet_day_has_nothing_to_tell_and_nothing_unknown() -> None:
     told = account()
     judgement = judged(told)
-    assert "0 bans, 0 served clients touched, 0 decisions worth a look" in judgement.headline
+    assert "0 bans, 0 served clients refused, 0 decisions worth a look" in judgement.headline
     assert judgement.paragraph.endswith("An agent watched all of these 1d.")
 
 
@@ -51,7 +51,7 @@ def test_clients_that_would_have_been_turned_away_are_counted_and_named() -> Non
     told = account(bans=BANS, false_positives={"b1": FalsePositives("b1", 3, ("198.18.7.9",), NOW)})
     judgement = judged(told)
     assert judgement.false_positives == 3
-    assert "2 bans, 3 served clients touched, 1 decision worth a look" in judgement.headline
+    assert "2 bans, 3 served clients refused, 1 decision worth a look" in judgement.headline
     (look,) = judgement.looks
     assert look.target == "198.18.7.0/24"
     assert look.reasons == ("3 clients in it would have been turned away: 198.18.7.9",)
@@ -62,7 +62,7 @@ def test_clients_that_would_have_been_turned_away_are_counted_and_named() -> Non
 def test_where_no_agent_looked_for_touched_clients_their_number_is_not_known() -> None:
     judgement = judged(account(bans=BANS, clients_watched=False))
     assert judgement.false_positives is None
-    assert "served clients touched: not known" in judgement.headline
+    assert "served clients refused: not known" in judgement.headline
     assert any("no agent looked" in sentence for sentence in judgement.unknown)
 
 
@@ -174,7 +174,7 @@ def test_a_ban_by_hand_makes_no_enforcement_of_a_dry_run() -> None:
     by_hand = BanRecord(replace(BANS[1].ban, dry_run=False, origin=Origin.MANUAL), packets=9)
     judgement = judged(account(bans=(BANS[0], by_hand)))
     assert judgement.headline.startswith("Had you enforced since")
-    assert "1 ban, 0 served clients touched" in judgement.headline
+    assert "1 ban, 0 served clients refused" in judgement.headline
     assert "1 ban made by hand, which dry-run carries out." in judgement.sentences
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count, pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from synguard.agent import bootstrap
 from synguard.enforcer import locks
-from synguard.enforcer.plane import Delta, Desired
+from synguard.enforcer.plane import Actual, Delta, Desired
 from synguard.enforcer.reconcile.reconciler import PATIENCE, READ_EVERY, READ_UNUSED_EVERY, Reconciler
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
@@ -334,6 +335,44 @@ def test_a_change_right_after_a_regular_look_is_noticed_as_soon_and_many_changes
         rules["count"] += 1
         reconciler.reconcile(GOAL, START + timedelta(seconds=tenth / 10))
     assert plane.calls.count("read") <= 2 * 0.02 * 10 / 0.04 + 1
+
+
+class SetsStay(FakePlane):
+    """As iptables is: sets are filled although no rule asks them any more."""
+
+    def apply(self, change: Delta) -> None:
+        gone = () if change.frame else self.actual.missing
+        if gone:
+            self.actual = replace(self.actual, intact=True, missing=())
+        super().apply(change)
+        if gone:
+            self.damage(*gone)
+
+
+def test_a_flush_is_noticed_although_new_bans_come_all_the_time_and_one_while_the_rules_are_read_too(
+    clock: ManualClock, tmp_path: Path
+) -> None:
+    """Each ban that was added took the rules as they were then for ours: in a flood a flush went unnoticed for 5 s."""
+    plane, rules = SetsStay(clock.utcnow), {"count": 7}
+    reconciler = Reconciler(plane, tmp_path / "apply.lock", glance=lambda _: rules["count"])
+    reconciler.reconcile(wanted(ONE), START)
+    plane.damage("raw: the jump to SYNGUARD")
+    rules["count"] = 3
+    for tenth in range(1, 7):
+        bans = [ban(f"b{number}", f"198.51.100.{number}", start=START) for number in range(tenth)]
+        reconciler.reconcile(wanted(ONE, *bans), START + timedelta(seconds=tenth / 10))
+    assert plane.actual.intact
+    read = plane.read
+
+    def flushed_meanwhile() -> Actual:
+        rules["count"] = 9
+        return read()
+
+    plane.read = flushed_meanwhile  # type: ignore[method-assign]
+    reconciler.reconcile(wanted(ONE, *bans), START + timedelta(seconds=8))
+    plane.calls.clear()
+    reconciler.reconcile(wanted(ONE, *bans), START + timedelta(seconds=8.6))
+    assert "read" in plane.calls
 
 
 def test_an_enforcing_agent_asks_whether_others_changed_the_rules(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,14 +17,13 @@ from synguard.enforcer.reconcile.delta import after, delta, member_delta, sharin
 from synguard.enforcer.reconcile.desired_members import DesiredMemberIndex
 from synguard.enforcer.reconcile.drift import drift
 from synguard.enforcer.reconcile.read_back import MANY, ReadBack
+from synguard.enforcer.reconcile.rule_changes import RuleChanges
 from synguard.errors import PlaneError
 from synguard.memory import many_objects
 from synguard.model import NO_HITS, Hits, KernelBan
 
 READ_EVERY: Final = timedelta(seconds=5)
 """Longest time for which somebody else's change to our rules goes unnoticed, while one read stays cheap."""
-GLANCE_EVERY_S: Final = 0.5
-"""How often it is asked whether others changed the rules, which costs some microseconds."""
 READ_UNUSED_EVERY: Final = timedelta(seconds=30)
 """The same as `READ_EVERY` where that can be asked and no ban is there, which is most of an agent's life."""
 READ_SHARE: Final = 0.02
@@ -76,11 +76,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         glance: Callable[[str], object] | None = None,
     ) -> None:
         self.plane: Final = plane
-        self._glance = glance
-        """Gives another value once the rules around the plane have changed; None where it cannot tell."""
-        self._glimpsed: object = None
-        self._noticed = False
-        """Whether the next read is there because others have changed the rules."""
+        self._changes = RuleChanges(partial(glance, plane.name) if glance else None)
         self.lock: Final = lock
         self._read_every = read_every
         self._patient_from = patient_from
@@ -94,7 +90,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """Bans whose change was left for a later pass."""
         self._look: ReadBack | None = None
         """The read-back that is under way in pieces."""
-        self._read_at = self._read_due = self._glance_due = _NEVER
+        self._read_at = self._read_due = _NEVER
         self._repairs = 0
         self._failed = False
 
@@ -121,7 +117,11 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """
         if full or self._known is None:
             return self._full_pass(desired, now, latest, adapt)
-        if look and (self._look is not None or self._is_read_due(now) or self._has_noticed(now)):
+        if look and (
+            self._look is not None
+            or self._is_read_due(now)
+            or (self._repairs <= PATIENCE and self._changes.noticed(now))
+        ):
             plane = self.plane
             few = self._look is None and len(self._known.bans) < self._patient_from
             if few or not isinstance(plane, PatientPlane):
@@ -171,11 +171,12 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         took_s = self._look.took_s if self._look is not None else 0.0
         differing = self._look.differing if self._look is not None else []
         self._drop_look()
-        self._read_due, self._glimpsed = now, None  # until the read has succeeded
+        self._read_due = now  # until the read has succeeded
+        self._changes.forget()
         with self._locked():
             desired = latest() if latest else desired
             known = self._known
-            start = time.perf_counter()
+            start, before = time.perf_counter(), self._changes.value()
             actual = self.plane.read() if seen is None else seen
             desired = adapt(actual) if adapt else desired
             changed = self._follow(desired, now)
@@ -191,7 +192,9 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             found: tuple[str, ...] = ()
             if change and not self._failed:
                 found = drift(desired, change, known, actual, now)
-            self._has_read(now, took_s + time.perf_counter() - start)
+            rest_s = (took_s + time.perf_counter() - start) / READ_SHARE
+            self._read_at, self._read_due = now, now + max(self._read_every, timedelta(seconds=rest_s))
+            self._changes.has_read(before, now, rest_s)
             self._apply(change, actual)
         self._failed = False
         self._slow_down(known is not None and bool(found), now)
@@ -231,37 +234,22 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             self._look.drop()
             self._look = None
 
-    def _has_read(self, now: datetime, took_s: float) -> None:
-        self._read_at = now
-        self._read_due = now + max(self._read_every, timedelta(seconds=took_s / READ_SHARE))
-        self._glance_due = now + timedelta(seconds=max(GLANCE_EVERY_S, self._noticed * took_s / READ_SHARE))
-        self._noticed = False
-
     def _apply(self, change: Delta, actual: Actual) -> None:
         self._known = self._settled = None  # until it has succeeded
         self._failed = True
         if change:
             if self._look is not None:
                 self._look.note(change)
-            self.plane.apply(change)
+            with self._changes.ours():
+                self.plane.apply(change)
         self._failed = False
         self._known = after(actual, change) if change else actual
-        self._glimpsed = self._glance(self.plane.name) if self._glance else None
 
     def _is_read_due(self, now: datetime) -> bool:
         if now < self._read_at:  # the clock was set back
             return True
-        unused = self._known is not None and not self._known.bans and self._glimpsed is not None
+        unused = self._known is not None and not self._known.bans and self._changes.told
         return now >= (max(self._read_due, self._read_at + READ_UNUSED_EVERY) if unused else self._read_due)
-
-    def _has_noticed(self, now: datetime) -> bool:
-        """Return whether somebody has changed the rules since they were last read or changed here."""
-        if self._glance is None or now < self._glance_due or self._repairs > PATIENCE:
-            return False
-        self._glance_due = now + timedelta(seconds=GLANCE_EVERY_S)
-        seen, before = self._glance(self.plane.name), self._glimpsed
-        self._noticed = None not in (seen, before) and seen != before
-        return self._noticed
 
     def _slow_down(self, repaired: bool, now: datetime) -> None:
         """Put off the next read after several repairs in a row: repairing is ours, fighting is not."""
