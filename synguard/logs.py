@@ -25,14 +25,14 @@ LONGEST: Final = 4096
 
 EVENTS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "start": ("the agent watches this host", ("mode", "policies", "version")),
-    "stop": ("the agent was told to stop, or has cleaned up", ("signal",)),
+    "stop": ("the agent received a signal to stop, or has cleaned up", ("signal",)),
     "reload": ("config and policies were read again", ("policies",)),
     "reload-refused": ("a fault of the new config or policies; the running ones are kept", ()),
     "mode": ("the agent enforces now, or is in dry-run again, and why", ()),
     "plane": ("which plane holds bans, or why none does", ("plane",)),
     "clock": ("the clock was set back, and bans were shortened to what they were meant to last", ()),
     "not-in-kernel": ("in dry-run: active bans are no longer in the kernel, or are again", ()),
-    "repair": ("another tool removed our rules; they are back, or repairs are put off because it goes on", ()),
+    "repair": ("another tool removed our rules; they are back, or repairs wait because it happens again and again", ()),
     "incident-start": ("an incident begins", ("incident", "kind")),
     "incident-phase": ("pressure is gone, or back, within an incident", ("incident", "phase")),
     "incident-end": (

@@ -140,7 +140,7 @@ class FalsePositiveWatch:
         if now < self._say_at or not self._watched:
             return
         self._say_at = now + SAY_AGAIN_S
-        text = f"more than {MOST_READ} clients at once: whom would-be bans would have turned away is not looked at"
+        text = f"more than {MOST_READ} clients at once: those that would-be bans would have refused are not counted"
         try:
             self._ledger.record_action(utc, OVERLOOKED, text, wait=False)
         except LedgerError:

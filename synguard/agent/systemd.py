@@ -58,7 +58,7 @@ class ServiceManager:
 
     def stopping(self) -> None:
         """Say that the agent ends after the present tick."""
-        self._send("STOPPING=1", "STATUS=ends after this tick; bans stand and end by themselves")
+        self._send("STOPPING=1", "STATUS=stopping after this tick; bans stay and expire by themselves")
 
     def reloading(self, load: Loader) -> Loader:
         """Say that config and policies are about to be read again; return ``load``, which says when it was done."""

@@ -19,7 +19,7 @@ from synguard.cli import parameter_types
 from synguard.cli.context import opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.cli.report_file import write_report
-from synguard.detector.peers import peers_by_target
+from synguard.detector.peers import presence
 from synguard.doctor.findings import Finding, is_exposed
 from synguard.doctor.host_checks import SYSCTLS, listener_findings, read_listeners
 from synguard.doctor.queue_checks import queue_findings
@@ -202,7 +202,7 @@ def connected_peers(bans: Iterable[BanRecord], now: datetime, at_most: int = 100
         return {}
     finally:
         sensor.close()
-    return {format_network(target): count for target, count in peers_by_target(table, active_bans).items()}
+    return {format_network(target): peers for target in active_bans if (peers := presence(table, target).peers)}
 
 
 def _text(account: Account, form: Format) -> str:

@@ -143,7 +143,7 @@ def _tell(found: Mapping[str, Ban], orphans: Collection[Network], json: bool) ->
 def nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
     """Return one sentence that names the bans that are near, if any."""
     if isinstance(wanted, str):
-        return f"no ban with id {wanted} stands; see synguard bans"
+        return f"no ban with id {wanted} is active; see synguard bans"
     bans = list(active_bans)
     word = format_network(wanted)
     around = [ban for ban in bans if covers(ban.target, wanted)]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import EMBEDDED, EMBEDDING, Network, compact_network, host_network
-from synguard.readings import U64, V4_PREFIX
+from synguard.readings import U16, U64, V4_PREFIX
 
 _ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -66,8 +66,21 @@ def families(high: U64, low: U64, embedding: Iterable[IPv6Network]) -> Iterator[
 def _translated(high: U64, low: U64, embedding: Iterable[IPv6Network]) -> npt.NDArray[np.bool_]:
     found = np.zeros(len(high), np.bool_)
     for prefix in embedding:
-        (first, second), (high_mask, low_mask) = halves(prefix), masks(6, prefix.prefixlen)
-        found |= (high & high_mask == np.uint64(first)) & (low & low_mask == np.uint64(second))
+        found |= inside(high, low, prefix)
+    return found
+
+
+def inside(high: U64, low: U64, network: Network) -> npt.NDArray[np.bool_]:
+    """Return which rows lie in a network."""
+    (first, second), (high_mask, low_mask) = halves(network), masks(network.version, network.prefixlen)
+    return np.asarray((high & high_mask == np.uint64(first)) & (low & low_mask == np.uint64(second)), np.bool_)
+
+
+def in_ranges(port: U16, ranges: Iterable[range]) -> npt.NDArray[np.bool_]:
+    """Return which rows have a port in one of some ranges."""
+    found = np.zeros(len(port), np.bool_)
+    for each in ranges:
+        found |= (port >= each.start) & (port < each.stop)
     return found
 
 

@@ -16,7 +16,7 @@ import numpy.ma  # np.unique would import it at its first call: 20 ms, in the mi
 import numpy.typing as npt
 
 from synguard.detector.assessment import Observation
-from synguard.detector.columns import Runs, cut, families, is_ipv4, network_at, sorting_order
+from synguard.detector.columns import Runs, cut, families, in_ranges, is_ipv4, network_at, sorting_order
 from synguard.detector.members import Weighted
 from synguard.detector.recent_sources import RecentSources
 from synguard.model import Signal
@@ -118,9 +118,7 @@ def observe(
 
 def split(rows: AddressRows, policy: Policy) -> tuple[AddressRows, AddressRows]:
     """Return the rows whose port the policy judges, and the others."""
-    judged = np.zeros(len(rows.port), np.bool_)
-    for ports in policy.port_ranges:
-        judged |= (rows.port >= ports.start) & (rows.port < ports.stop)
+    judged = in_ranges(rows.port, policy.port_ranges)
     return rows.where(judged), rows.where(~judged)
 
 

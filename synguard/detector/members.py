@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from synguard.addresses import Network
 from synguard.detector.ban_filter import BanFilter
-from synguard.detector.columns import Runs, cut, rows_inside, sorting_order
+from synguard.detector.columns import Runs, cut, in_ranges, rows_inside, sorting_order
 from synguard.readings import U16, U64
 
 Floats = npt.NDArray[np.float64]
@@ -59,10 +59,7 @@ class Crowd:
     def inside(self, network: Network, prefixlen: int, ports: Sequence[range]) -> Members:
         """Return the members of a network, cut at a prefix length, by what they have at these local ports."""
         high, low, port, weight = self.rows.inside(network)
-        judged = np.zeros(len(port), np.bool_)
-        for each in ports:
-            judged |= (port >= each.start) & (port < each.stop)
-        judged &= ~self.held.stops(high, low, port, forgeable=self.forgeable)
+        judged = in_ranges(port, ports) & ~self.held.stops(high, low, port, forgeable=self.forgeable)
         high, low, weight = high[judged], low[judged], weight[judged]
         runs = cut(high, low, network.version, prefixlen)
         value = np.add.reduceat(weight, runs.start) if len(runs) else np.empty(0, np.float64)

@@ -6,27 +6,20 @@ from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
 from synguard.addresses import Network
-from synguard.detector.columns import cut, sorting_order
-from synguard.readings import CONNECTED, U64, Presence, Readings, SocketTable, TcpState
-
-_HALF = (1 << 64) - 1
-_V4 = 0xFFFF << 32
+from synguard.detector.columns import cut, inside, sorting_order
+from synguard.readings import CONNECTED, U64, V4_PREFIX, Presence, Readings, SocketTable, TcpState
 
 
 def presence(table: SocketTable, network: Network) -> Presence:
     """Return what a network holds of the table; no Python loop over sockets outside of it."""
-    inside = table.where(_within(table, network) & (table.state != np.uint8(TcpState.LISTEN)))
-    states = Counter(TcpState(int(state)).name for state in inside.state)
-    return Presence(dict(states.most_common()), _distinct_peers(inside))
-
-
-def peers_by_target(table: SocketTable, targets: Iterable[Network]) -> dict[Network, int]:
-    """Return target → distinct addresses in it with a completed handshake; targets with none are absent."""
-    counts = {target: _distinct_peers(table.where(_within(table, target))) for target in targets}
-    return {target: count for target, count in counts.items() if count}
+    there = inside(table.remote_high, table.remote_low, network)
+    here = table.where(there & (table.state != np.uint8(TcpState.LISTEN)))
+    states = Counter(TcpState(int(state)).name for state in here.state)
+    connected = here.where(np.isin(here.state, [int(state) for state in CONNECTED]))
+    peers = set(zip(connected.remote_high.tolist(), connected.remote_low.tolist(), strict=True))
+    return Presence(dict(states.most_common()), len(peers))
 
 
 def half_open_by_target(table: SocketTable, targets: Iterable[Network]) -> dict[Network, int]:
@@ -42,27 +35,11 @@ def half_open_by_target(table: SocketTable, targets: Iterable[Network]) -> dict[
         wanted.setdefault((target.version, shift), {})[int(target.network_address) >> shift] = target
     counts: Counter[Network] = Counter()
     for (high, low), count in sources.items():
-        version, value = (4, low & 0xFFFF_FFFF) if not high and low >> 32 == _V4 >> 32 else (6, high << 64 | low)
+        version, value = (4, low & 0xFFFF_FFFF) if not high and low >> 32 == V4_PREFIX else (6, high << 64 | low)
         for (of, shift), by_start in wanted.items():
             if of == version and value >> shift in by_start:
                 counts[by_start[value >> shift]] += count
     return dict(counts)
-
-
-def _distinct_peers(table: SocketTable) -> int:
-    connected = table.where(np.isin(table.state, [int(state) for state in CONNECTED]))
-    return len(set(zip(connected.remote_high.tolist(), connected.remote_low.tolist(), strict=True)))
-
-
-def _within(table: SocketTable, network: Network) -> npt.NDArray[np.bool_]:
-    """Return bool, one per row: whether the remote end is in the network."""
-    offset = _V4 if network.version == 4 else 0
-    first = int(network.network_address) + offset
-    last = int(network.broadcast_address) + offset
-    high, low = table.remote_high, table.remote_low
-    after = (high > np.uint64(first >> 64)) | ((high == np.uint64(first >> 64)) & (low >= np.uint64(first & _HALF)))
-    before = (high < np.uint64(last >> 64)) | ((high == np.uint64(last >> 64)) & (low <= np.uint64(last & _HALF)))
-    return np.asarray(after & before, np.bool_)
 
 
 def completed(readings: Readings) -> tuple[U64, U64] | None:

@@ -54,7 +54,7 @@ def _secrets(settings: CrowdSec) -> Iterator[Finding]:
     ):
         if inline is not None:
             fix = f"put it into a file of mode 600 and name that in {key}_file"
-            yield Finding("crowdsec", Level.WARN, f"{key} stands in the config itself", fix)
+            yield Finding("crowdsec", Level.WARN, f"{key} is in the config itself", fix)
         try:
             secret_from(None, file, "")
         except ConfigError as error:

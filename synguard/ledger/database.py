@@ -275,7 +275,7 @@ def _denied(path: Path, doing: str) -> str:
 
 
 def _damaged(path: Path, finding: str) -> str:
-    return f"{path} is damaged ({finding}): stop synguard, {_move_aside(path, 'damaged')}; bans in the kernel stand on"
+    return f"{path} is damaged ({finding}): stop synguard, {_move_aside(path, 'damaged')}; bans in the kernel stay"
 
 
 def _move_aside(path: Path, name: str) -> str:

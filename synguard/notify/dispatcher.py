@@ -165,7 +165,7 @@ class Dispatcher:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError, ValidationError) as error:
-            text = "%s cannot be read, so an attack under way may be told anew: %s"
+            text = "%s cannot be read, so an attack under way may be reported again: %s"
             log.warning(text, self._path, type(error).__name__, extra=event("notify"))
             return None
 
@@ -174,7 +174,7 @@ class Dispatcher:
         try:
             replace_private(self._path, _MEMORY.dump_json(memory).decode(), alone=True)
         except OSError as error:
-            text = f"{self._path} cannot be written: {error.strerror}; after a restart an attack may be told twice"
+            text = f"{self._path} cannot be written: {error.strerror}; after a restart an attack may be reported twice"
             if text != self._problem:
                 log.error("%s", text, extra=event("notify"))
             self._problem = text

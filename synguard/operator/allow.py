@@ -140,7 +140,7 @@ def refuse_too_wide(networks: Iterable[Network], pref64: Iterable[IPv6Network] =
     if wide:
         raise RefusedError(
             "\n".join(
-                f"{format_network(one)} is wider than /{most}: nobody in it could be stopped; --force insists"
+                f"{format_network(one)} is wider than /{most}: no one in it can be banned; --force allows it"
                 for one, most in wide.items()
             )
         )

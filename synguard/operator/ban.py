@@ -256,7 +256,7 @@ def connections_of(impact: Impact, order: BanRequest) -> str:
     if not impact.sockets:
         return f"{target} holds no TCP connections now{udp}"
     states = ", ".join(f"{count} {state}" for state, count in impact.sockets.items())
-    fate = "are cut off" if order.scope is Scope.ALL else "go on, new connections are stopped"
+    fate = "are cut off" if order.scope is Scope.ALL else "continue, new connections are stopped"
     whom = f"; connected peers: {impact.peers}, which {fate}" if impact.peers else ""
     return f"{target} holds {states}{whom}{udp if impact.udp else ''}"
 

@@ -157,7 +157,7 @@ class Sampler(Base):
 
     enabled: bool = Field(True, description="sample SYNs on the wire")
     kept_per_second: Whole = Field(20_000, ge=100, le=200_000, description="samples read a second; 1 in N adapts to it")
-    linger: Duration = Field(10.0, ge=1, le=3600, description="how long it goes on after the pressure has ended")
+    linger: Duration = Field(10.0, ge=1, le=3600, description="how long it continues after the pressure has ended")
 
 
 class Countermeasure(Base):
@@ -217,7 +217,7 @@ class Config(Base):  # wide: one record, a field a key of the file
     read_group: str = Field(
         "synguard",
         max_length=32,
-        description="members of this group may read without root: status, top, report, bans, why; nobody where there "
+        description="members of this group may read without root: status, top, report, bans, why; no one where there "
         "is no such group",
     )
     plane: Literal["auto", "iptables", "nftables"] = Field(

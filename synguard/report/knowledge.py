@@ -94,7 +94,7 @@ def knowledge_lines(known: Knowledge, now: datetime) -> Iterator[str]:
     yield f"{word} {_answer(known, now)}"
     yield from (f"  PROBLEM: {one.text}" for one in known.leaks)
     if known.own:
-        yield "  this host itself, or a prefix that holds it: never banned, whoever insists"
+        yield "  this host itself, or a prefix that holds it: never banned, not even with --force"
     for party, why in list(known.protected.items())[:_SHOWN]:
         yield f"  protected: {format_network(party)}, {why}"
     for one in known.targets:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from synguard.addresses import Address
-from synguard.detector.columns import is_ipv4
+from synguard.addresses import Address, host_network
+from synguard.detector.columns import inside, is_ipv4
 from synguard.jsonable import fields_of
-from synguard.readings import V4_PREFIX, Listener, SocketTable, TcpState
+from synguard.readings import Listener, SocketTable, TcpState
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,7 @@ def _half_open(places: Iterable[tuple[Address, int]], table: SocketTable) -> dic
     for address, port in sorted(places, key=lambda place: (place[0].is_unspecified, place[0].version)):
         taken = left & (table.local_port == port)
         if not address.is_unspecified:
-            value = int(address) | (V4_PREFIX << 32 if address.version == 4 else 0)
-            taken &= (table.local_high == np.uint64(value >> 64)) & (table.local_low == np.uint64(value & 2**64 - 1))
+            taken &= inside(table.local_high, table.local_low, host_network(address))
         elif address.version == 4:
             taken &= v4
         counts[address, port] = int(np.count_nonzero(taken))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import format_network
-from synguard.detector.columns import as_judged, is_ipv4, network_at, sorting_order
+from synguard.detector.columns import as_judged, in_ranges, is_ipv4, masks, network_at, sorting_order
 from synguard.readings import U64, Listener, SocketTable, TcpState, concatenated
 from synguard.report.group_by import By
 
@@ -98,10 +98,7 @@ def chosen(seen: SocketView, by: By, states: Iterable[TcpState], ports: Sequence
     if states:
         mask &= np.isin(table.state, list(states))
     if ports:
-        wanted = np.zeros(1 << 16, np.bool_)
-        for numbers in ports:
-            wanted[numbers.start : numbers.stop] = True
-        mask &= wanted[table.local_port]
+        mask &= in_ranges(table.local_port, ports)
     if by in (By.SOURCE, By.PREFIX, By.REMOTE):
         mask &= table.remote_port != 0
     if by not in (By.REMOTE, By.STATE):
@@ -170,7 +167,7 @@ def _distinct_sources(seen: SocketView, ids: Ids, groups: int) -> npt.NDArray[np
 def _address_ids(high: U64, low: U64, lengths: Lengths) -> tuple[Ids, U64, U64]:
     """Return each row's network as a number counted in address order, and the networks' first addresses."""
     short = _as_ipv4(high, low)
-    (high4, low4), (high6, low6) = _masks(96 + lengths[0]), _masks(lengths[1])
+    (high4, low4), (high6, low6) = masks(4, lengths[0]), masks(6, lengths[1])
     high, low = high & np.where(short, high4, high6), low & np.where(short, low4, low6)
     order = sorting_order(high, low)
     sorted_high, sorted_low = high[order], low[order]
@@ -184,11 +181,6 @@ def _address_ids(high: U64, low: U64, lengths: Lengths) -> tuple[Ids, U64, U64]:
 def _as_ipv4(high: U64, low: U64) -> Mask:
     """Return which rows are grouped by the IPv4 length: IPv4, and IPv6 that embeds it."""
     return is_ipv4(*as_judged(high, low))
-
-
-def _masks(bits: int) -> tuple[np.uint64, np.uint64]:
-    mask = (1 << 128) - (1 << (128 - bits))
-    return np.uint64(mask >> 64), np.uint64(mask & 0xFFFF_FFFF_FFFF_FFFF)
 
 
 def _by_network(seen: SocketView, lengths: Lengths) -> tuple[Ids, Callable[[int], str]]:

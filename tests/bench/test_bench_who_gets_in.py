@@ -28,7 +28,7 @@ def test_who_gets_in_beside_the_same_host_without_the_agent(name: str) -> None:
         control = without.clients[who]
         print(f"  {who:24} {attempts.share:7.1%} of {len(attempts):5,}  {control.share:7.1%} of {len(control):5,}")
     print(f"  {'SYNs at the listener':24} {with_agent.reached:7.2%}           {without.reached:7.2%}")
-    print(f"  {_done(with_agent)}")
+    print(f"  {_done(with_agent)}; {with_agent.sent_pps:,.0f} SYN/s sent, {without.sent_pps:,.0f} without")
     for who, attempts in with_agent.clients.items():
         assert attempts.share >= LEAST_SHARE, f"{who}: {attempts.outcomes()}"
         assert attempts.share >= min(without.clients[who].share, 0.995), who

@@ -80,7 +80,7 @@ def test_a_ledger_damaged_under_a_running_agent_stops_no_ban_and_names_the_way_o
     assert scene.held() == {ATTACKER, SECOND}
     [told] = {problem for problem in problems(scene) if "is damaged" in problem}
     assert "stop synguard, move it aside with" in told
-    assert "bans in the kernel stand on" in told
+    assert "bans in the kernel stay" in told
 
 
 FULL = """

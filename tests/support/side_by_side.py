@@ -19,7 +19,7 @@ from tests.support.framing import GATEWAY, RESOLVER, SSH_PEER, known_parties
 from tests.support.lab.attempts import Attempts
 from tests.support.lab.client_plan import ClientPlan, client_sources
 from tests.support.lab.connection_plan import ConnectionPlan
-from tests.support.lab.flood_plan import FloodPlan, SourceGroup, anywhere, hosts, prefix
+from tests.support.lab.flood_plan import FASTEST_PPS, FloodPlan, SourceGroup, anywhere, hosts, prefix
 from tests.support.lab.lab import Clients, Lab, SynFlood
 from tests.support.lab.programs import wait_for
 from tests.support.lab.topology import ATTACKERS4, CLIENTS4, CLIENTS6, Victim
@@ -59,6 +59,8 @@ class Attack:
     """Whether who holds connections is still there when clients are looked at."""
     grace_s: float = GRACE_S
     config: str = CONFIG
+    cpu: int | None = None
+    """The CPU that sends, where all of it is to be had."""
     port: int = 80
     web: bool = True
     """Whether nginx serves; else the stage does."""
@@ -76,6 +78,8 @@ class Result:
     """Share of the flood's counted SYNs that came to the listener after the grace; 0 where there is no flood."""
     bans: Mapping[str, str] = field(default_factory=dict)
     """Target → action of the agent's bans."""
+    sent_pps: float = 0.0
+    """What the flood came to."""
 
     def worst(self) -> float:
         """Return the share of the class that fares worst."""
@@ -117,7 +121,8 @@ def run(attack: Attack, *, agent: bool, newcomers_s: float = NEWCOMERS_S) -> Res
             name: Attempts(one for one in attempts if one.source in set(some))
             for name, (_, some) in attack.clients.items()
         }
-        return Result(classes, reached / _sent(flood, until - at) if flood else 0.0, bans)
+        sent = _sent(flood, until - at) if flood else 0.0
+        return Result(classes, reached / sent if sent else 0.0, bans, sent / (until - at))
 
 
 def _attack(lab: Lab, attack: Attack) -> SynFlood | None:
@@ -132,7 +137,8 @@ def _attack(lab: Lab, attack: Attack) -> SynFlood | None:
         held.stop()
     if not attack.flood:
         return None
-    flood = lab.start_flood(FloodPlan(groups=attack.flood, pps=attack.pps, duration_s=60, ports=(attack.port,)))
+    plan = FloodPlan(groups=attack.flood, pps=attack.pps, duration_s=60, ports=(attack.port,), cpu=attack.cpu)
+    flood = lab.start_flood(plan)
     time.sleep(max(flood.first_at + attack.grace_s - time.monotonic(), 0.0))
     return flood
 
@@ -240,10 +246,10 @@ def _of(kind: Kind, forged: Sources) -> Classes:
     return {f"{kind}, forged": (kind, forged)} | _OUTSIDE
 
 
-def primed(*sources: str) -> Attack:
+def primed(*sources: str, pps: float = 15_000, cpu: int | None = None) -> Attack:
     """Return hosts that complete a handshake a second, before and while they flood."""
     clients: Classes = {"the flooding hosts": ("served", sources)}
-    return Attack((hosts(*sources),), 15_000, clients | _OUTSIDE, counted=sources)
+    return Attack((hosts(*sources),), pps, clients | _OUTSIDE, counted=sources, cpu=cpu)
 
 
 def heavy(count: int) -> Attack:
@@ -262,6 +268,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "1 host that completed handshakes": primed(*client_sources(1, first=4000)),
     "64 hosts that completed handshakes": primed(*client_sources(64, first=4000)),
     "64 such hosts of one /24": primed(*_in4(10, 64)),
+    "64 that completed handshakes, at full speed": primed(*client_sources(64, first=4000), pps=FASTEST_PPS, cpu=1),
     "12 heavy sources among 50 served": heavy(12),
     "20 heavy sources among 50 served": heavy(20),
 }

@@ -86,9 +86,13 @@ def test_bans_of_what_is_allowed_end_and_wider_ones_stay(host: CliHost) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("add", "0.0.0.0/0"), 3, "0.0.0.0/0 is wider than /8: nobody in it could be stopped; --force insists"),
-        (("add", "2001::/16"), 3, "2001::/16 is wider than /32: nobody in it could be stopped; --force insists"),
-        (("add", "64:ff9b::/96"), 3, "64:ff9b::/96 is wider than /104: nobody in it could be stopped; --force insists"),
+        (("add", "0.0.0.0/0"), 3, "0.0.0.0/0 is wider than /8: no one in it can be banned; --force allows it"),
+        (("add", "2001::/16"), 3, "2001::/16 is wider than /32: no one in it can be banned; --force allows it"),
+        (
+            ("add", "64:ff9b::/96"),
+            3,
+            "64:ff9b::/96 is wider than /104: no one in it can be banned; --force allows it",
+        ),
         (("add", "203.0.113.1/24"), 2, "203.0.113.1/24"),
         (("add", OFFICE, "--for", "soon"), 2, "soon"),
         (("add", OFFICE, "--comment", "a # b"), 2, "--comment is one line of text without #"),

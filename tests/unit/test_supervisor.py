@@ -60,7 +60,7 @@ def test_a_life_is_told_from_ready_to_stopping(manager: Manager) -> None:
     told.stopping()
     assert manager.heard() == [
         "READY=1", f"MAINPID={os.getpid()}", "STATUS=enforcing by iptables-sets, calm, 3 bans",
-        "STOPPING=1", "STATUS=ends after this tick; bans stand and end by themselves",
+        "STOPPING=1", "STATUS=stopping after this tick; bans stay and expire by themselves",
     ]  # fmt: skip
 
 
