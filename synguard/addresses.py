@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 
 from synguard.compact_networks import CompactIPv4Network, CompactIPv6Network
 from synguard.compact_networks import compact_network as compact_network  # for those who make networks
+from synguard.compact_networks import start_of as start_of
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network

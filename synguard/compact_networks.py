@@ -99,3 +99,10 @@ class CompactIPv6Network(IPv6Network):
 def compact_network(version: int, start: int, prefixlen: int) -> CompactIPv4Network | CompactIPv6Network:
     """Return a network by its first address, which has no bits beyond the prefix."""
     return CompactIPv4Network((start, prefixlen)) if version == 4 else CompactIPv6Network((start, prefixlen))
+
+
+def start_of(network: IPv4Network | IPv6Network) -> int:
+    """Return the first address as a number; of a compact network without making an address."""
+    if isinstance(network, CompactIPv4Network | CompactIPv6Network):
+        return network._start
+    return int(network.network_address)

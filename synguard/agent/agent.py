@@ -30,6 +30,7 @@ from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.model import Ban, Mode, Phase
 from synguard.operator.panic import OVER
+from synguard.packed_bans import PackedBans
 from synguard.policy.models import Config, Policy
 from synguard.status.builder import build_status
 from synguard.status.conditions import Code, Conditions
@@ -103,7 +104,7 @@ class Agent:
         return "" if enforcement.problem else enforcement.plane.name
 
     @property
-    def by_hand(self) -> Mapping[str, Ban]:
+    def by_hand(self) -> PackedBans:
         """In dry-run, the bans that are active for real; none while the agent enforces."""
         return self._parts.enforcement.by_hand
 
@@ -114,10 +115,10 @@ class Agent:
             LedgerError: The ledger cannot be read.
         """
         utc = self._pace.clock.utcnow()
-        self._parts.enforcement.adopt(utc)
-        self._mode_controller.took_over(self.bans.values())
-        self._parts.cookies.adopt(self._pace.clock.monotonic())
         self._parts.enforcement.tell(self._engine.evaluator_state.active_bans, utc)
+        self._parts.enforcement.adopt(utc)
+        self._mode_controller.took_over(self._parts.enforcement.automatic())
+        self._parts.cookies.adopt(self._pace.clock.monotonic())
         self._journal.end_open_incidents(utc)
 
     def tick(self) -> Tick:
@@ -202,7 +203,7 @@ class Agent:
         self._parts = parts
         parts.cookies.adopt(now)
         if parts.enforcing:
-            self._mode_controller.took_over(self.bans.values())
+            self._mode_controller.took_over(self._parts.enforcement.automatic())
             self._mode_controller.entered(utc)
         else:
             parts.enforcement.follow_ledger(utc, anyway=True)

@@ -180,7 +180,7 @@ def _with_challenges(plane: Plane, ledger: Ledger, clock: Clock, challenging: Ch
     if challenging is not None and not why:
         return split_plane(plane, challenging.plane)
     now = clock.utcnow()
-    left = [ban.id for ban in ledger.active_bans(now).values() if ban.at_interface]
+    left = ledger.at_interface(now)
     if left:
         ledger.end_bans(left, now, f"no challenges: {why}")
     return plane

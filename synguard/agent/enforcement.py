@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,14 +13,17 @@ from synguard.agent.clock_step import SLACK, shortened
 from synguard.agent.ledger_writer import LedgerWriter
 from synguard.agent.tracked_bans import EARLIEST, TrackedBans
 from synguard.decision.bans import ActiveBans
+from synguard.enforcer.held_bans import total_hits
 from synguard.enforcer.plane import Desired, Plane
 from synguard.enforcer.reconcile.admission import Admission
-from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler, total_hits
+from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler
 from synguard.errors import LedgerError, NotPermittedError, PlaneError, SynguardError
 from synguard.ledger import Ledger
+from synguard.ledger.ban_changes import BanChanges
 from synguard.logs import event
-from synguard.memory import keep, many_objects
+from synguard.memory import many_objects
 from synguard.model import NO_HITS, Ban, Hits, Origin, Scope
+from synguard.packed_bans import PackedBans
 
 log: Final = logging.getLogger(__name__)
 
@@ -30,8 +33,6 @@ ticks. The plane has them already, or has ended them by itself: only our view of
 100,000 at once would hold up a tick by seconds."""
 LEFT_LYING: Final = timedelta(seconds=15)
 """Time after which a list that was noted is settled here, a piece a tick: whoever noted it was killed."""
-MANY: Final = 1_000
-"""Bans taken over at once, after which they are left out of searches for reference cycles."""
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -52,6 +53,8 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self.writer: Final = LedgerWriter(ledger)
         self._exceptions: tuple[frozenset[Network], frozenset[Network]] = (frozenset(), frozenset())
         self._tracked = TrackedBans(plane)
+        self._changes = {False: BanChanges(dry_run)} | ({True: BanChanges(False)} if dry_run else {})
+        """In the ledger, of the bans that stand, and in dry-run of those by hand."""
         self._desired = Desired()
         self._seen_at = _NEVER
         self._behind = False
@@ -87,8 +90,12 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         """Ban id → ban of those that stand; in dry-run, those that would."""
         return self._tracked.bans
 
+    def automatic(self) -> Iterator[Ban]:
+        """Yield the automatic ones of the bans that stand."""
+        return self._tracked.automatic()
+
     @property
-    def by_hand(self) -> Mapping[str, Ban]:
+    def by_hand(self) -> PackedBans:
         """In dry-run, the bans that stand for real: a person's, or left by an enforcing agent."""
         return self._tracked.by_hand
 
@@ -108,21 +115,26 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         Raises:
             LedgerError: The ledger cannot be read or written.
         """
+        if not self._dry_run:
+            would_be = self._ledger.active_ids(now, dry_run=True)
+            if would_be:
+                self._ledger.end_bans(would_be, now, "dry-run is over")
+        while self._ledger.settle():
+            pass
+        while self._take_over(now):
+            self._tell(now)
         self._behind = False
-        would_be = () if self._dry_run else self._ledger.active_bans(now, dry_run=True)
-        if would_be:
-            self._ledger.end_bans(list(would_be), now, "dry-run is over")
-            self._ledger.active_bans(now, dry_run=True)  # nobody reads them again: let go of the objects
-        by_hand = self._ledger.active_bans(now) if self._dry_run else {}
-        self._take_over(self._ledger.active_bans(now, dry_run=self._dry_run), by_hand, None)
 
-    def _take_over(self, desired: dict[str, Ban], by_hand: Mapping[str, Ban], at_most: int | None) -> None:
-        """Take over what the ledger has, but for what is beyond ``at_most``: that leaves us behind it."""
-        desired.update((ban.id, ban) for ban in self.writer.unwritten)
+    def _take_over(self, now: datetime) -> bool:
+        """Take over some of what the ledger has; return whether more is left."""
+        kept, left = {ban.id for ban in self.writer.unwritten}, False
         with many_objects():
-            self._behind = self._tracked.become(desired, by_hand, at_most)
-        if self._tracked.arrivals >= MANY:
-            keep()
+            for by_hand, changes in self._changes.items():
+                changes.wrote(kept)
+                changed = self._ledger.take_changes(changes, now, AT_ONCE)
+                self._tracked.follow(changed, by_hand=by_hand, kept=kept)
+                left |= changed.left
+        return left
 
     def tell(self, follower: ActiveBans, now: datetime) -> None:
         """Let a view of the active bans follow from now on; bans that were added here it has already."""
@@ -151,15 +163,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
                     self._ledger.settle()
             elif self._behind:
                 self._arriving_since = None
-                some = self._ledger.some_active_bans(now, AT_ONCE, self._dry_run)
-                by_hand = self._ledger.some_active_bans(now, AT_ONCE) if self._dry_run else []
-                if some or by_hand:
-                    with many_objects():
-                        self._tracked.take_in(some, by_hand)
-                    keep()
-                else:
-                    standing = self._ledger.active_bans(now) if self._dry_run else {}
-                    self._take_over(self._ledger.active_bans(now, dry_run=self._dry_run), standing, AT_ONCE)
+                self._behind = self._take_over(now)
         except LedgerError as error:
             self.writer.failed(error)
         self._tell(now)
@@ -173,6 +177,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             self.writer.unwritten.extend(bans)
             for ban in bans:
                 self._tracked.put(ban, known=True)
+            self._changes[False].wrote(ban.id for ban in bans)
             self.writer.write()
 
     def bring(self, protected: Iterable[Network], proven: frozenset[Network], now: float, utc: datetime) -> None:
@@ -181,7 +186,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         if utc < self._seen_at or self._tracked.newest > self._seen_at + SLACK:
             self._clock_was_set_back(utc)
         self._seen_at = utc
-        if self._tracked.unsettled or exceptions != self._exceptions or utc >= self._tracked.desired.next_expiry:
+        if self._tracked.unsettled or exceptions != self._exceptions or self._tracked.desired.has_ended(utc):
             self._exceptions = exceptions
             self._want(utc)
         if now >= self._retry_at:
@@ -191,7 +196,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
     def _clock_was_set_back(self, utc: datetime) -> None:
         """Give automatic bans that began in what is now the future their own length from now, and no more."""
         self._tracked.newest = EARLIEST
-        expiries = shortened(self.bans.values(), utc)
+        expiries = shortened(self._tracked.automatic(), utc)
         if not expiries:
             return
         for ban_id, expires_at in expiries.items():
@@ -213,7 +218,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
 
     def _is_up_to_date(self, utc: datetime) -> bool:
         """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""
-        return (not self._behind or bool(self.writer.problem)) and self._tracked.desired.next_expiry > utc
+        return (not self._behind or bool(self.writer.problem)) and not self._tracked.desired.has_ended(utc)
 
     def _reconcile(self, now: float, utc: datetime) -> None:
         try:
@@ -257,7 +262,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         if self._dry_run or outcome.read_at is None or outcome.read_at == self._read_at:
             return
         self._read_at = outcome.read_at
-        total = total_hits(outcome.held.values())
+        total = total_hits(outcome.held)
         fresh = {ban_id: hits for ban_id, hits in total.items() if self.hits.get(ban_id) != hits}
         fresh |= {ban_id: NO_HITS for ban_id in self.hits if ban_id not in total and ban_id in outcome.held}
         if fresh:

@@ -11,10 +11,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import format_network
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, PatientPlane, Plane
 from synguard.enforcer.reconcile.reconciler import READ_SHARE
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.model import Ban
+from synguard.packed_bans import PackedBans
 from synguard.plain import listed
 
 LOOK_EVERY_S: Final = 5.0
@@ -69,7 +71,7 @@ class KernelWatch:
         if not isinstance(self._plane, PatientPlane):
             return self._plane.read()
         if self._reading is None:
-            self._reading = self._plane.read_in_pieces({})
+            self._reading = self._plane.read_in_pieces()
         try:
             next(self._reading)
         except StopIteration as end:
@@ -79,12 +81,11 @@ class KernelWatch:
         return None
 
     def _judge(self, actual: Actual, utc: datetime) -> None:
-        stopped = actual.stopped
-        soon = utc + _ENDING
+        standing, soon = PackedBans.of_all(self._standing()), utc + _ENDING
         absent = [
             ban
-            for ban in self._standing().values()
-            if ban.target not in stopped and ban.created_at < utc - _COMING and (ban.expires_at or soon) >= soon
+            for ban in (standing.elsewhere(HeldBans.of(actual.bans).rows) if actual.intact else standing.values())
+            if ban.created_at < utc - _COMING and (ban.expires_at or soon) >= soon
         ]
         problem = ""
         if absent:

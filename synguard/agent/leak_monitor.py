@@ -11,6 +11,7 @@ from synguard.addresses import format_network
 from synguard.agent.leaks import Leak, LeakDetector
 from synguard.agent.new_sockets import NewSockets
 from synguard.decision.bans import ActiveBans
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Bypass
 from synguard.enforcer.reconcile.reconciler import Outcome
 from synguard.errors import LedgerError
@@ -38,7 +39,10 @@ class PacketCounts(Mapping[str, int]):
         self._covered = {ban_id: by for ban_id, by in covered.items() if by in held}
 
     def __getitem__(self, ban_id: str) -> int:
-        return self._held[self._covered.get(ban_id, ban_id)].hits.packets
+        key = self._covered.get(ban_id, ban_id)
+        if isinstance(self._held, HeldBans) and not self._held.is_counted(key):
+            raise KeyError(ban_id)
+        return self._held[key].hits.packets
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self._covered, **self._held})

@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from itertools import chain
+from typing import Any, Final
 
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.admission import Admission
 from synguard.enforcer.reconcile.desired import DesiredState
+from synguard.ledger.ban_changes import ChangedBans
 from synguard.model import Ban, Origin, Scope
+from synguard.packed_bans import PackedBans
 
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class _Both(Mapping[str, Ban]):
+    """The bans of two mappings, none of which is in both; a view."""
+
+    def __init__(self, one: Mapping[str, Ban], other: Mapping[str, Ban]) -> None:
+        self._parts = (one, other)
+
+    def __getitem__(self, ban_id: str) -> Ban:
+        ban: Ban | None = self.get(ban_id)
+        if ban is None:
+            raise KeyError(ban_id)
+        return ban
+
+    def get(self, ban_id: str, default: Any = None) -> Any:
+        """Return the ban of this id, if one of them has it."""
+        return self._parts[0].get(ban_id) or self._parts[1].get(ban_id, default)
+
+    def __contains__(self, ban_id: object) -> bool:
+        return any(ban_id in part for part in self._parts)
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(*self._parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
 
 
 class TrackedBans:
@@ -22,8 +50,8 @@ class TrackedBans:
     def __init__(self, plane: Plane) -> None:
         self.desired: Final = DesiredState()
         self.admission: Final = Admission(plane, self.desired)
-        self.bans: Final[dict[str, Ban]] = {}
-        self.by_hand: Final[dict[str, Ban]] = {}
+        self.bans: Final[Mapping[str, Ban]] = _Both(self.desired, self.admission.waiting)
+        self.by_hand: Final = PackedBans()
         """In dry-run, the bans that stand for real: a person's, or left by an enforcing agent."""
         self.counts: Final[Counter[tuple[Origin, Scope]]] = Counter()
         """How many of the bans there are, by who asked for them and what they stop."""
@@ -37,59 +65,48 @@ class TrackedBans:
     def put(self, ban: Ban, *, known: bool = False) -> None:
         """Take in a ban, instead of one of the same id; followers are not told where they know of it."""
         self.drop(ban.id)
-        self.bans[ban.id] = ban
         self.counts[ban.origin, ban.scope] += 1
         if not known:
             self._arrived[ban.id] = ban
         if ban.origin is Origin.AUTO:
             self.newest = max(self.newest, ban.created_at)
-        self.admission.put(replace(ban, dry_run=False) if ban.dry_run else ban)  # dry-run is as if
+        self.admission.put(ban)
         self.unsettled = True
 
     def drop(self, ban_id: str) -> Ban | None:
         """Let go of the ban of this id; return it if it was there."""
-        ban = self.bans.pop(ban_id, None)
+        ban = self.admission.drop(ban_id)
         if ban is not None:
-            self.counts[ban.origin, ban.scope] -= 1
-            self.admission.drop(ban_id)
-            self._depart(ban)
-            self.unsettled = True
+            self._left(ban)
         return ban
 
     def expire(self, now: datetime, at_most: int) -> None:
         """Let go of bans that have ended, about ``at_most`` of them."""
-        for ban_id in self.admission.expire(now, at_most):
-            self.drop(ban_id)
+        for ban in self.admission.expire(now, at_most):
+            self._left(ban)
 
-    def become(self, bans: Mapping[str, Ban], by_hand: Mapping[str, Ban], at_most: int | None) -> bool:
-        """Go over to other bans, ``at_most`` changes of a kind at a time; return whether more are left for later."""
-        gone, changed, left = _changes(self.bans, bans, at_most)
+    def follow(self, changes: ChangedBans, *, by_hand: bool = False, kept: Collection[str] = ()) -> None:
+        """Take in what the ledger tells of these bans, or of those by hand; the ``kept`` stay whether it has them."""
+        bans: Mapping[str, Ban] = self.by_hand if by_hand else self.bans
+        gone = list(changes.gone)
+        if changes.standing is not None:
+            gone += [ban_id for ban_id in bans if ban_id not in changes.standing]
         for ban_id in gone:
-            self.drop(ban_id)
-        for ban in changed:
-            self.put(ban)
-        gone, changed, more = _changes(self.by_hand, by_hand, at_most)
-        for ban_id in gone:
-            self._depart(self.by_hand.pop(ban_id))
-        for ban in changed:
-            if ban.id in self.by_hand:
-                self._depart(self.by_hand[ban.id])
-            self.by_hand[ban.id] = self._arrived[ban.id] = ban
-        return left or more
-
-    def take_in(self, bans: Iterable[Ban], by_hand: Iterable[Ban]) -> None:
-        """Take in a piece of a long list, as far as it is not known; ``become`` must follow when all of it is there."""
-        for ban in bans:
-            if ban.id not in self.bans:
+            if ban_id not in kept:
+                self._drop_by_hand(ban_id) if by_hand else self.drop(ban_id)
+        for ban in changes.came:
+            if bans.get(ban.id) == ban:
+                continue
+            if by_hand:
+                self._drop_by_hand(ban.id)
+                self.by_hand.put(ban)
+                self._arrived[ban.id] = ban
+            else:
                 self.put(ban)
-        for ban in by_hand:
-            if ban.id not in self.by_hand:
-                self.by_hand[ban.id] = self._arrived[ban.id] = ban
 
-    @property
-    def arrivals(self) -> int:
-        """How many bans have arrived of which followers have not been told."""
-        return len(self._arrived)
+    def automatic(self) -> Iterator[Ban]:
+        """Yield the automatic bans."""
+        return chain(self.desired.select(Origin.AUTO), self.admission.waiting.select(lambda one, _: one is Origin.AUTO))
 
     def take_changes(self) -> tuple[Collection[Ban], Collection[Ban]]:
         """Return which bans arrived and departed since the last call."""
@@ -98,15 +115,16 @@ class TrackedBans:
             self._arrived, self._departed = {}, {}
         return arrived.values(), departed.values()
 
+    def _drop_by_hand(self, ban_id: str) -> None:
+        ban = self.by_hand.pop(ban_id)
+        if ban is not None:
+            self._depart(ban)
+
+    def _left(self, ban: Ban) -> None:
+        self.counts[ban.origin, ban.scope] -= 1
+        self._depart(ban)
+        self.unsettled = True
+
     def _depart(self, ban: Ban) -> None:
         if self._arrived.pop(ban.id, None) is None:
             self._departed[ban.id] = ban
-
-
-def _changes(
-    known: Mapping[str, Ban], now: Mapping[str, Ban], at_most: int | None
-) -> tuple[list[str], list[Ban], bool]:
-    """Return ids that are gone, bans that are new or otherwise, and whether there are more than ``at_most``."""
-    gone = list(known.keys() - now.keys())
-    changed = [ban for ban_id, ban in now.items() if (old := known.get(ban_id)) is not ban and old != ban]
-    return gone[:at_most], changed[:at_most], at_most is not None and max(len(gone), len(changed)) > at_most

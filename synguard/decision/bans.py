@@ -8,20 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 from synguard.addresses import Network, one_party
-from synguard.decision.banned_networks import FOREVER, BannedNetworks, microseconds
+from synguard.decision.banned_networks import FOREVER, BannedNetworks
 from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks
 from synguard.detector.columns import halves
 from synguard.model import Ban, Origin, Scope
+from synguard.packed_bans import PackedBans, microseconds
 
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
 
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
-
-MANY: Final = 64
-"""Bans lifted ahead of their time at one moment, beyond which the columns are made anew rather than searched."""
 
 _Reach: TypeAlias = tuple[Scope, int, int, int]
 """Scope, IP version, prefix length, local port or 0 for all."""
@@ -35,11 +33,7 @@ class ActiveBans:
     """
 
     def __init__(self, bans: Iterable[Ban] = ()) -> None:
-        self._begin(bans)
-
-    def _begin(self, bans: Iterable[Ban]) -> None:
-        self._by_target: dict[Network, Ban | tuple[Ban, ...]] = {}  # a tuple where they are several
-        self._lengths: Counter[tuple[int, int]] = Counter()
+        self._bans = PackedBans()
         self._rows: dict[_Reach, BannedNetworks] = {}
         self._filter: tuple[int, BanFilter] | None = None
         self._filter_from = 0
@@ -62,10 +56,7 @@ class ActiveBans:
         old = self.same(ban)
         if old is not None:
             self.remove(old)
-        bans = self._of(ban.target)
-        if not bans:
-            self._lengths[ban.target.version, ban.target.prefixlen] += 1
-        self._by_target[ban.target] = (*bans, ban) if bans else ban
+        self._bans.put(ban)
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
         if ban.header is not None:
             self._of_header[ban.id] = ban
@@ -77,15 +68,11 @@ class ActiveBans:
         for reach in _reaches_of(ban):
             self._rows.setdefault(reach, BannedNetworks()).put(place, until)
 
-    def _of(self, target: Network) -> tuple[Ban, ...]:
-        bans = self._by_target.get(target, ())
-        return bans if isinstance(bans, tuple) else (bans,)
-
     def same(self, ban: Ban) -> Ban | None:
         """Return the ban of the same target, scope, ports and header, which ``add`` would replace, or None."""
         alike = (ban.scope, ban.ports, ban.dry_run, ban.header)
         return next(
-            (old for old in self._of(ban.target) if (old.scope, old.ports, old.dry_run, old.header) == alike),
+            (old for old in self._bans.of(ban.target) if (old.scope, old.ports, old.dry_run, old.header) == alike),
             None,
         )
 
@@ -101,15 +88,9 @@ class ActiveBans:
 
     def remove(self, ban: Ban, now: datetime | None = None) -> None:
         """Let go of a ban, if it is known; the rows of one that has expired at ``now`` have ended by themselves."""
-        bans = self._of(ban.target)
-        rest = tuple(one for one in bans if one.id != ban.id)
-        if len(rest) == len(bans):
+        if ban.id not in self._bans:
             return
-        if rest:
-            self._by_target[ban.target] = rest if len(rest) > 1 else rest[0]
-        else:
-            del self._by_target[ban.target]
-            self._forget_width(ban.target)
+        self._bans.discard(ban.id)
         self.automatic_by_kind[ban.forgeable] -= ban.origin is Origin.AUTO
         self._of_header.pop(ban.id, None)
         if self._challenging.pop(ban.id, None) is not None:
@@ -121,23 +102,11 @@ class ActiveBans:
         for reach in _reaches_of(ban):
             self._rows[reach].end(place, until)
 
-    def _forget_width(self, target: Network) -> None:
-        width = (target.version, target.prefixlen)
-        self._lengths[width] -= 1
-        if not self._lengths[width]:
-            del self._lengths[width]
-
-    def follow(self, arrived: Collection[Ban], departed: Collection[Ban], now: datetime) -> None:
-        """Take in what came and went; rows of what has expired end by themselves, and many that have not are made anew.
+    def follow(self, arrived: Iterable[Ban], departed: Iterable[Ban], now: datetime) -> None:
+        """Take in what came and went; rows of what has expired end by themselves.
 
         ``departed`` go first: one that was replaced may have the target of one that arrived.
         """
-        alive = [ban for ban in departed if ban.active(now)]
-        if len(alive) > MANY:
-            gone = {ban.id for ban in departed}
-            left = [ban for target in self._by_target for ban in self._of(target) if ban.id not in gone]
-            self._begin([*left, *arrived])
-            return
         for ban in departed:
             self.remove(ban, now)
         for ban in arrived:
@@ -173,12 +142,10 @@ class ActiveBans:
         Only bans whose action has a gravity of ``at_least`` this count, and none of a single header.
         """
         found: Ban | None = None
-        for version, prefixlen in self._lengths:
-            if version == target.version and prefixlen <= target.prefixlen:
-                for ban in self._of(target.supernet(new_prefix=prefixlen)):
-                    grave = ban.header is None and gravity(ban.action) >= at_least
-                    if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
-                        found = ban
+        for ban in self._bans.around(target):
+            grave = ban.header is None and gravity(ban.action) >= at_least
+            if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
+                found = ban
         return found
 
 

@@ -51,7 +51,7 @@ def within(high: U64, low: U64, firsts: tuple[U64, U64], version: int, prefixlen
         return np.zeros(len(low), np.bool_)
     high_mask, low_mask = masks(version, prefixlen)
     start_high, start_low = high & high_mask, low & low_mask
-    at = np.searchsorted(_keys(first_high, first_low), _keys(start_high, start_low))
+    at = np.searchsorted(keys_of(first_high, first_low), keys_of(start_high, start_low))
     at[at == len(first_low)] = 0
     inside = (first_low[at] == start_low) & (first_high[at] == start_high)
     return np.asarray(inside & (is_ipv4(high, low) == (version == 4)), np.bool_)
@@ -59,10 +59,10 @@ def within(high: U64, low: U64, firsts: tuple[U64, U64], version: int, prefixlen
 
 def by_key(high: U64, low: U64) -> tuple[U64, U64]:
     """Return first addresses in the order that ``within`` needs."""
-    order = np.argsort(_keys(high, low), kind="stable")
+    order = np.argsort(keys_of(high, low), kind="stable")
     return high[order], low[order]
 
 
-def _keys(high: U64, low: U64) -> U64:
+def keys_of(high: U64, low: U64) -> U64:
     """Return one number for each pair. Two networks may share one, once in 2**64; then one is judged needlessly."""
     return low + high * _MIX

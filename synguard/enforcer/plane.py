@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Generator, Iterable, Mapping
+from collections.abc import Container, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -21,12 +21,6 @@ class Desired:
     """Protected and allow-listed: returned first, before every drop."""
     proven: frozenset[Network] = frozenset()
     """Proven peers inside a wanted prefix ban of scope ``new``: returned before the ``new`` drops."""
-    version: object = field(default=None, compare=False, repr=False)
-    """Stands for these bans, where they are kept up change by change; None where they are not."""
-    before: object = field(default=None, compare=False, repr=False)
-    """The version that differs in the ``changed`` bans alone."""
-    changed: Collection[str] = field(default=(), compare=False, repr=False)
-    """Ids of bans that came, went or became others since then."""
 
     @classmethod
     def of(cls, bans: Iterable[Ban], protected: Iterable[Network], proven: Iterable[Network], now: datetime) -> Desired:
@@ -158,10 +152,8 @@ class BriefPlane(Protocol):
 class PatientPlane(Protocol):
     """A plane that can also read back without making its caller wait for all of it."""
 
-    def read_in_pieces(self, known: Mapping[str, KernelBan]) -> Generator[None, None, Actual]:
-        """Read back all that is ours, pausing again and again; each set is seen at one moment in between.
-
-        A ban that is as it is ``known`` is the same object, so that very many are held once.
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
+        """Read back all that is ours as columns, pausing again and again; each set is seen at one moment in between.
 
         Raises:
             PlaneError: The kernel could not be asked.

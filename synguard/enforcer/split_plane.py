@@ -7,12 +7,13 @@ dropped, and leaves to the firewall what is rejected.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, PatientPlane, Plane
 from synguard.model import Ban, KernelBan, Origin
 
@@ -109,22 +110,16 @@ class SplitPlane:
 
     def _joined(self, firewall: Actual, program: Actual) -> Actual:
         """Return what both hold; bans of which the program has no copy, though there is room, are a missing part."""
-        known = program.bans
+        known, bans = program.bans, firewall.bans
         if not self.copies:  # no program: its half is in memory, and says nothing of the kernel
-            return replace(
-                firewall, bans={**firewall.bans, **{i: held for i, held in known.items() if held.at_interface}}
-            )
-        self._copied = {ban_id for ban_id in firewall.bans if ban_id in known}
+            return replace(firewall, bans=_with(bans, (held for held in known.values() if held.at_interface)))
+        self._copied = {ban_id for ban_id in known if ban_id in bans}
         room = max(self.copies - len(self._copied), 0)
-        drops = (held for held in firewall.bans.values() if held.ban_id not in known)
+        drops = (bans[key] for key in bans if key.partition("#")[0] not in known)
         self._lacking = tuple(islice(drops, room))
         lacking = (f"{len(self._lacking)} bans in the challenge program",) if self._lacking else ()
         return Actual(
-            bans={
-                ban_id: replace(held, hits=held.hits + known[ban_id].hits) if ban_id in known else held
-                for ban_id, held in firewall.bans.items()
-            }
-            | {ban_id: held for ban_id, held in known.items() if held.at_interface or ban_id not in firewall.bans},
+            bans=_with(bans, (_joined(held, bans.get(ban_id)) for ban_id, held in known.items())),
             allow=firewall.allow & program.allow,
             proven=firewall.proven & program.proven,
             intact=firewall.intact and program.intact and not lacking,
@@ -143,7 +138,7 @@ class SplitPlane:
 class PatientSplitPlane(SplitPlane):
     """The same, where the firewall can be read back in pieces."""
 
-    def read_in_pieces(self, known: Mapping[str, KernelBan]) -> Generator[None, None, Actual]:
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
         """Read back both, pausing again and again; the program's maps are read at one go.
 
         Raises:
@@ -153,13 +148,26 @@ class PatientSplitPlane(SplitPlane):
         program = self.program.read()
         if not isinstance(firewall, PatientPlane):  # only made for one that is
             return self._joined(firewall.read(), program)
-        actual = yield from firewall.read_in_pieces(known)
+        actual = yield from firewall.read_in_pieces()
         return self._joined(actual, program)
 
 
 def split_plane(firewall: Plane, program: Plane, most_copies: int = COPIES) -> SplitPlane:
     """Return both as one plane, which can be read back in pieces if the firewall's can."""
     return (PatientSplitPlane if isinstance(firewall, PatientPlane) else SplitPlane)(firewall, program, most_copies)
+
+
+def _joined(held: KernelBan, copied: KernelBan | None) -> KernelBan:
+    """Return what the program holds with what the firewall holds of the same ban."""
+    return held if copied is None or held.at_interface else replace(copied, hits=copied.hits + held.hits)
+
+
+def _with(bans: Mapping[str, KernelBan], more: Iterable[KernelBan]) -> Mapping[str, KernelBan]:
+    """Return these and more; columns are changed in place."""
+    joined = bans if isinstance(bans, HeldBans) else dict(bans)
+    for held in [*more]:
+        joined[held.ban_id] = held
+    return joined
 
 
 def _as_ban(held: KernelBan) -> Ban:

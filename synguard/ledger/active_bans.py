@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -54,10 +53,6 @@ class _View:
         self._seqs, self._ends = array("q"), array("q")
         """Row number and expiry of what stood, in the order of the index: two numbers a ban."""
         self.rows = _Rows()
-        self.unread: deque[int] = deque()
-        """Rows that stood when they were looked up, and are taken apart piece by piece,"""
-        self.looked_up: Mapping[int, int] = {}
-        """and all that stood then."""
 
     def changed(self, there: Mapping[int, int]) -> list[int]:
         """Return the rows that did not stand then, or until another moment, oldest first."""
@@ -99,31 +94,8 @@ class ActiveBanCache:
         changed = view.changed(there)
         self._take_apart(db, view, view.unknown(there, changed))
         view.follow(there, changed)
-        view.unread.clear()
-        view.looked_up = {}
         self._written = {}
         return {ban.id: ban for ban in view.rows.bans}
-
-    def read_some(self, db: sqlite3.Connection, now: datetime, dry_run: bool, at_most: int) -> list[Ban]:
-        """Return up to ``at_most`` bans that were not read before, where there are more than that; else none.
-
-        Which ones there are is looked up once for all the pieces: to look at 50,000 rows for each costs more than the
-        piece. What has ended or come since is found by the ``read`` that must follow.
-        """
-        view = self._views[dry_run]
-        if not view.unread:
-            there = _there(db, now, dry_run)
-            unknown = view.unknown(there, view.changed(there))
-            if len(unknown) <= at_most:
-                return []
-            view.unread.extend(unknown)
-            view.looked_up = there
-        some = [view.unread.popleft() for _ in range(min(at_most, len(view.unread)))]
-        self._take_apart(db, view, some)
-        if not view.unread:  # so that the read that follows finds little new, and its tick is no longer than others
-            view.follow(view.looked_up, some)
-            view.looked_up = {}
-        return [ban for seq in some if (ban := view.rows.get(seq)) and ban.active(now)]
 
     def _take_apart(self, db: sqlite3.Connection, view: _View, unknown: Sequence[int]) -> None:
         for part in in_parts(unknown, ROWS_AT_ONCE):

@@ -29,7 +29,7 @@ from synguard.ledger.rows import (
     network_of,
     to_us,
 )
-from synguard.model import Ban, Hits, Origin
+from synguard.model import FIREWALL_ACTIONS, Ban, Hits, Origin
 
 Key: TypeAlias = tuple[str, str, str, int, str]
 """Target, scope, ports, dry-run and header, as they stand in the table."""
@@ -166,6 +166,16 @@ def change_expiry(db: sqlite3.Connection, id_: str, expires_at: datetime | None,
     if expires_at is None and found[0] != Origin.MANUAL.value:
         raise LedgerError(f"ban {id_} is automatic and must expire: give it a time, or ban the target by hand")
     db.execute("UPDATE ban SET expires_at = ? WHERE id = ?", (None if expires_at is None else to_us(expires_at), id_))
+
+
+def at_interface(db: sqlite3.Connection, now: datetime) -> list[str]:
+    """Return the ids of the real bans that stand at ``now`` and are not the firewall's."""
+    actions = ", ".join(f"'{action}'" for action in FIREWALL_ACTIONS)
+    rows = db.execute(
+        f"SELECT id FROM ban WHERE dry_run = 0 AND {STANDING} AND (action NOT IN ({actions}) OR header != '')",  # noqa: S608  # constants only
+        {"now": to_us(now)},
+    )
+    return [row[0] for row in rows]
 
 
 def active_records(db: sqlite3.Connection, now: datetime) -> list[BanRecord]:

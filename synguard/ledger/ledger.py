@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from synguard.addresses import Network
 from synguard.errors import LedgerError
@@ -31,6 +31,9 @@ from synguard.ledger.rows import END_OF_TIME, INCIDENT_COLUMNS, from_us, inciden
 from synguard.memory import many_objects
 from synguard.model import Ban, BanOrder, Hits, Incident, Origin, Verdict
 from synguard.policy.models import LedgerLimits
+
+if TYPE_CHECKING:  # it loads numpy, which takes longer than most verbs
+    from synguard.ledger.ban_changes import BanChanges, ChangedBans
 
 LEDGER_FILE: Final = "ledger.db"
 """Its name in the state directory."""
@@ -200,14 +203,22 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
         with many_objects(), self._database.snapshot() as db:
             return self._active_bans.read(db, now, dry_run)
 
-    def some_active_bans(self, now: datetime, at_most: int, dry_run: bool = False) -> list[Ban]:
-        """Return ``at_most`` standing bans that are new to this connection, where there are more than that; else none.
+    def take_changes(self, changes: BanChanges, now: datetime, at_most: int | None = None) -> ChangedBans:
+        """Return what became of the active bans since these were last asked, up to ``at_most`` of a kind at once.
 
-        A hundred thousand bans that another process wrote take a second to read; so they need not be one second.
-        ``active_bans`` afterwards finds what has ended meanwhile.
+        A list that waits to be settled is not looked at.
         """
         with many_objects(), self._database.snapshot() as db:
-            return self._active_bans.read_some(db, now, dry_run, at_most)
+            return changes.take(db, now, at_most)
+
+    def active_ids(self, now: datetime, dry_run: bool = False) -> list[str]:
+        """Return the ids of the active bans."""
+        return [row.id for row in self.active_rows(now, dry_run)]
+
+    def at_interface(self, now: datetime) -> list[str]:
+        """Return the ids of the active bans that the challenge program carries out."""
+        with self._database.read() as db:
+            return bans.at_interface(db, now)
 
     def active_records(self, now: datetime) -> list[BanRecord]:
         """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""

@@ -301,7 +301,7 @@ def test_wanting_nothing_keeps_the_frame_and_lets_everybody_through(
 def test_a_look_in_pieces_sees_what_a_look_at_once_sees(host: NetworkThread, tmp_path: Path) -> None:
     plane = IptablesSetsPlane(now)
     Reconciler(PlaneThere(host, lambda: plane), tmp_path / "lock").reconcile(GOAL, now())
-    patient, whole = host.call(lambda: at_once(plane.read_in_pieces({}))), host.call(plane.read)
+    patient, whole = host.call(lambda: at_once(plane.read_in_pieces())), host.call(plane.read)
     assert patient == whole
     assert set(patient.bans) == {"a", "b", "c"}
 
@@ -310,7 +310,7 @@ def test_a_look_in_pieces_finds_a_set_that_is_gone(host: NetworkThread, tmp_path
     plane = IptablesSetsPlane(now)
     Reconciler(PlaneThere(host, lambda: plane), tmp_path / "lock").reconcile(GOAL, now())
     host.sh("iptables-legacy -t raw -F; iptables-legacy -F; ipset destroy synguard-all-drop-4")
-    seen = host.call(lambda: at_once(plane.read_in_pieces({})))
+    seen = host.call(lambda: at_once(plane.read_in_pieces()))
     assert "c" not in seen.bans
     assert not seen.intact
 
@@ -320,7 +320,7 @@ def test_a_look_that_is_given_up_leaves_no_process(host: NetworkThread, tmp_path
     Reconciler(PlaneThere(host, lambda: plane), tmp_path / "lock").reconcile(GOAL, now())
 
     def give_up() -> None:
-        pieces = plane.read_in_pieces({})
+        pieces = plane.read_in_pieces()
         next(pieces)
         pieces.close()
 

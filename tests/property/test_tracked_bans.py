@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.agent.tracked_bans import EARLIEST, TrackedBans
+from synguard.ledger.ban_changes import ChangedBans
 from synguard.model import Ban, Origin
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
@@ -55,6 +56,17 @@ class Follower:
         return {one for one, count in self.seen.items() if count}
 
 
+def pieces(there: dict[str, Ban], wanted: dict[str, Ban], at_most: int | None) -> Iterator[ChangedBans]:
+    """What the ledger would tell of the way to other bans, some at a time, or where it has lost count."""
+    gone = [id_ for id_ in there if id_ not in wanted]
+    came = list(wanted.values())
+    if at_most is None:
+        yield ChangedBans(came, (), wanted.keys())
+    else:
+        for start in range(0, max(len(gone), len(came)), at_most):
+            yield ChangedBans(came[start : start + at_most], gone[start : start + at_most])
+
+
 def carry_out(tracked: TrackedBans, follower: Follower, step: tuple[object, ...]) -> None:
     match step:
         case ("put", Ban() as one, bool() as known):
@@ -69,9 +81,10 @@ def carry_out(tracked: TrackedBans, follower: Follower, step: tuple[object, ...]
             tracked.expire(now, 100)
             assert all(one.active(now) for one in tracked.bans.values())
         case ("become", dict() as bans, dict() as by_hand, at_most):
-            while tracked.become(bans, by_hand, at_most):  # type: ignore[arg-type]  # drawn above
-                pass
-            assert (tracked.bans, tracked.by_hand) == (bans, by_hand)
+            for of, there, wanted in ((False, tracked.bans, bans), (True, tracked.by_hand, by_hand)):
+                for changes in pieces(dict(there), wanted, at_most):
+                    tracked.follow(changes, by_hand=of)
+            assert (dict(tracked.bans), dict(tracked.by_hand)) == (bans, by_hand)
         case _:
             follower.took(tracked)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
@@ -131,7 +131,7 @@ class PatientFake(FakePlane):
 
     PIECES: ClassVar[int] = 3
 
-    def read_in_pieces(self, known: Mapping[str, KernelBan]) -> Generator[None, None, Actual]:
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
         """Return what is held, after some pauses."""
         seen = self.read()
         for _ in range(self.PIECES):

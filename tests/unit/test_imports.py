@@ -16,11 +16,11 @@ SOURCE = Path(__file__).parents[2] / "synguard"
 
 LEAVES: dict[str, set[str]] = {
     "errors": set(), "units": set(), "clock": set(), "addresses": {"compact_networks"}, "plain": set(), "memory": set(),
-    "compact_networks": set(), "network_words": {"addresses"}, "netlink": {"errors", "memory"},
+    "columns": set(), "compact_networks": set(), "network_words": {"addresses"}, "netlink": {"errors", "memory"},
     "jsonable": {"addresses", "clock"}, "private": {"errors", "readers"}, "readers": set(), "programs": set(),
     "capabilities": {"errors", "logs"},
 }  # fmt: skip
-WORDS = {"model": {"addresses"}, "readings": {"addresses"}}
+WORDS = {"model": {"addresses"}, "readings": {"addresses"}, "packed_bans": {"addresses", "columns", "model"}}
 LOW = {*LEAVES, *WORDS, "policy"}
 HOST = {"sensors", "enforcer", "ledger"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **WORDS,
     "policy": {*LEAVES, "model"},
     "detector": {"addresses", "units", "model", "readings", "policy"},
-    "decision": {"addresses", "units", "model", "readings", "policy", "detector"},
+    "decision": {"addresses", "units", "model", "packed_bans", "readings", "policy", "detector"},
     "recording": {"addresses", "units", "errors", "readings", "logs", "synguard"},  # synguard: the version
     "replay": {*LOW, "detector", "decision", "recording"},
     "logs": {"plain"},

@@ -6,15 +6,15 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import IO, Final
 
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.iptables.set_members import SavedSets, parse_in_pieces, parse_save
 from synguard.enforcer.names import SET_NAMES, SET_PREFIX
 from synguard.enforcer.script import whole
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 from synguard.memory import many_objects
-from synguard.model import KernelBan
 from synguard.programs import find_tool, tool_environment
 
 TIMEOUT_S: Final = 30.0
@@ -68,14 +68,10 @@ def saved_text() -> str:
     return text
 
 
-def save_in_pieces(
-    most: int | None = None,
-    known: Mapping[str, KernelBan] = {},  # read only
-) -> Generator[None, None, SavedSets]:
+def save_in_pieces(most: int | None = None) -> Generator[None, None, SavedSets]:
     """Return the same as ``save``, a piece at a time: the tool is not waited for, its words are taken apart by and by.
 
-    What is as it is ``known`` is the same object. Where one of the frame's sets is missing it is read at once: that has
-    to be mended.
+    Its bans are in columns. Where one of the frame's sets is missing it is read at once: that has to be mended.
     """
     try:
         words = yield from _words_of(["restore"], [f"save {name}" for name in SET_NAMES])
@@ -83,7 +79,8 @@ def save_in_pieces(
         if "does not exist" in error.detail:
             return save(most)
         raise PlaneError("reading our ipsets", error.detail) from error
-    return (yield from parse_in_pieces((found[0] for found in _LINE.finditer(words)), most, known))
+    lines = (found[0] for found in _LINE.finditer(words))
+    return (yield from parse_in_pieces(lines, SavedSets(bans=HeldBans(), most=most)))
 
 
 def names() -> list[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
@@ -161,12 +161,10 @@ def _timeout_s(expires_at: datetime | None, now: datetime) -> int:
 class SetMembers:
     """What sets hold, of whichever plane."""
 
-    bans: dict[str, KernelBan] = field(default_factory=dict)
+    bans: MutableMapping[str, KernelBan] = field(default_factory=dict)
     allow: set[Network] = field(default_factory=set)
     proven: set[Network] = field(default_factory=set)
     foreign: list[str] = field(default_factory=list)
-    known: Mapping[str, KernelBan] = field(default_factory=dict)
-    """What was read before: what is as it was is the same object again, so that it is held once."""
 
     def take(self, kind: Kind, target: Network, comment: str, ports: tuple[int, ...], hits: Hits, where: str) -> None:
         """Note one group of members as a ban, an exception or a stranger; ``where`` is the set's name."""
@@ -174,10 +172,6 @@ class SetMembers:
         if kind.scope is not None and kind.action is not None and member is not None:
             ban_id, expires_at = member
             held = KernelBan(ban_id, target, kind.scope, kind.action, ports, expires_at, hits)
-            before = self.known.get(ban_id)
-            if before is not None and before.target == target:
-                ban_id = before.ban_id
-                held = before if held == before else replace(held, ban_id=ban_id, target=before.target)
             self.bans[_key(ban_id, self.bans)] = held
         elif kind.action is None and comment == exception_comment(kind):
             (self.allow if kind is Kind.ALLOW else self.proven).add(target)
@@ -225,21 +219,16 @@ PIECE: Final = 4_096
 
 def parse_save(lines: Iterable[str], most: int | None = None) -> SavedSets:
     """Return what the lines of ``ipset save`` say of our sets; lines of other sets are passed over."""
-    return at_once(parse_in_pieces(lines, most))
+    return at_once(parse_in_pieces(lines, SavedSets(most=most)))
 
 
-def parse_in_pieces(
-    lines: Iterable[str],
-    most: int | None = None,
-    known: Mapping[str, KernelBan] = {},  # read only
-) -> Generator[None, None, SavedSets]:
-    """Return the same, pausing after each ``PIECE``.
+def parse_in_pieces(lines: Iterable[str], saved: SavedSets) -> Generator[None, None, SavedSets]:
+    """Return the same, put into ``saved``, pausing after each ``PIECE``.
 
     Members of a set with foreign parameters are not read: the set is exchanged, and its bans put in anew. Sample::
 
         add synguard-port-drop-4 192.0.2.0/24,tcp:80 timeout 20 packets 5 bytes 60 comment "synguard ban 7f until …"
     """
-    saved = SavedSets(most=most, known=known)
     usable: set[str] = set()
     by_port: dict[_Group, tuple[list[int], Hits]] = {}
     for number, line in enumerate(lines, 1):
@@ -288,7 +277,7 @@ def _take(saved: SavedSets, group: _Group, ports: tuple[int, ...], hits: Hits) -
     saved.take(kind, target, comment, ports, hits, name)
 
 
-def _key(ban_id: str, taken: Mapping[str, KernelBan]) -> str:
+def _key(ban_id: str, taken: Container[str]) -> str:
     """Return the ban id, or for members that an interrupted change left behind a key that no ban has.
 
     ``delta`` then finds the remains unwanted and removes them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar, Final
@@ -72,9 +72,9 @@ class IptablesSetsPlane:
         missing = (*gone, *look_over(self._tables)[0])
         return replace(found, targets=frozenset() if missing else found.targets, missing=missing)
 
-    def read_in_pieces(self, known: Mapping[str, KernelBan]) -> Generator[None, None, Actual]:
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
         """Read back the same, a piece each time it is asked."""
-        saved = yield from ipset.save_in_pieces(self.ceiling, known)
+        saved = yield from ipset.save_in_pieces(self.ceiling)
         missing, foreign = look_over(self._tables)
         return saved.actual(missing, foreign)
 

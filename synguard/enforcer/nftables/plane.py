@@ -11,6 +11,7 @@ import tenacity
 
 from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.iptables.chains import ATTEMPTS
 from synguard.enforcer.iptables.set_members import SetMembers
 from synguard.enforcer.limits import ensure_possible
@@ -70,10 +71,10 @@ class NftablesPlane:
                 self._note(one, found)
         return _actual(frame, members)
 
-    def read_in_pieces(self, known: Mapping[str, KernelBan]) -> Generator[None, None, Actual]:
+    def read_in_pieces(self) -> Generator[None, None, Actual]:
         """Read back the same, a piece each time it is asked; each set is seen at a moment of its own."""
         frame = read_frame(self.ceiling)
-        members = SetMembers(known=known)
+        members = SetMembers(bans=HeldBans())
         self._empty = set()
         for one in _readable(frame):
             found = yield from paced(elements_in_pieces(NAME, one.name))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from typing import Final
 
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.capacity import ADVICE, CapacityLevel, fullest
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.model import Ban
+from synguard.packed_bans import PackedBans, microseconds
 
 
 class Admission:
@@ -18,40 +20,41 @@ class Admission:
         self._plane = plane
         self._desired_state = desired_state
         self._used: Counter[str] = Counter()
-        self._waiting: dict[str, Ban] = {}
+        self.waiting: Final = PackedBans()
+        """Bans that there is no room for."""
         self._room = False
         """Whether anything was let go of since those that wait were last tried."""
 
     def put(self, ban: Ban) -> None:
-        """Want this ban in the kernel, instead of one of the same id."""
-        self.drop(ban.id)
+        """Want one more ban in the kernel; none of its id is wanted."""
         place, members = self._plane.place(ban)
         if self._used[place] + members > self._plane.ceiling:
-            self._waiting[ban.id] = ban
+            self.waiting.put(ban)
             return
         self._used[place] += members
         self._desired_state.put(ban)
 
-    def drop(self, ban_id: str) -> None:
-        """Want the ban of this id there no more."""
-        self._waiting.pop(ban_id, None)
+    def drop(self, ban_id: str) -> Ban | None:
+        """Want the ban of this id there no more; return it if it was wanted."""
         ban = self._desired_state.drop(ban_id)
-        if ban is not None:
-            self._free(ban)
+        if ban is None:
+            return self.waiting.pop(ban_id) if self.waiting else None
+        self._free(ban)
+        return ban
 
-    def expire(self, now: datetime, at_most: int) -> list[str]:
-        """Let go of bans that have ended, about ``at_most`` of them, and of those that waited; return their ids."""
+    def expire(self, now: datetime, at_most: int) -> list[Ban]:
+        """Let go of bans that have ended, about ``at_most`` of them, and of those that waited; return them."""
         expired = self._desired_state.expire(now, at_most)
         for ban in expired:
             self._free(ban)
-        late = [ban_id for ban_id, ban in self._waiting.items() if not ban.active(now)]
-        for ban_id in late:
-            del self._waiting[ban_id]
+        expired += filter(None, map(self.waiting.pop, self.waiting.ended(microseconds(now))))
         if self._room:
-            for ban in list(self._waiting.values()):
-                self.put(ban)
+            for ban_id in list(self.waiting):
+                waited = self.waiting.pop(ban_id)
+                if waited is not None:
+                    self.put(waited)
             self._room = False
-        return [*(ban.id for ban in expired), *late]
+        return expired
 
     def _free(self, ban: Ban) -> None:
         place, members = self._plane.place(ban)
@@ -66,10 +69,10 @@ class Admission:
     @property
     def problem(self) -> str:
         """Why bans are not in the kernel, one sentence; empty while all are."""
-        if not self._waiting:
+        if not self.waiting:
             return ""
-        place = self._plane.place(next(iter(self._waiting.values())))[0]
-        bans = "1 ban is" if len(self._waiting) == 1 else f"{len(self._waiting):,} bans are"
+        place = self._plane.place(next(iter(self.waiting.values())))[0]
+        bans = "1 ban is" if len(self.waiting) == 1 else f"{len(self.waiting):,} bans are"
         return (
             f"{bans} not in the kernel: {place} holds its ceiling of {self._plane.ceiling:,} "
             f"({self._plane.ceiling_key}); {ADVICE}, or raise it and restart"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, Desired
 from synguard.model import NO_HITS, Action, Ban, Hits, KernelBan, Scope, SynHeader
 
@@ -116,6 +117,8 @@ def member_delta(
     later: list[str] = []
     for ban_id in changed:
         ban, held = members.bans.get(ban_id), known.bans.get(ban_id)
+        if ban is not None and not ban.active(now):
+            ban = None
         if held is not None and not held.active(now):
             expired.append(ban_id)
             held = None
@@ -146,14 +149,21 @@ def _change(desired: Desired, actual: Actual, add: Iterable[Ban], remove: Iterab
 
 
 def after(actual: Actual, change: Delta) -> Actual:
-    """Return what a plane holds once it has applied the change; hits of a ban that stays are kept."""
-    bans = dict(actual.bans)
-    removed = {held.ban_id for held in change.remove}
-    for ban_id in removed:
-        bans.pop(ban_id, None)
+    """Return what a plane holds once it has applied the change; hits of a ban that stays are kept.
+
+    Bans in columns are changed in place.
+    """
+    bans = actual.bans if isinstance(actual.bans, HeldBans) else dict(actual.bans)
+    coming = {ban.id: bans[ban.id].hits if ban.id in bans else NO_HITS for ban in change.add}
+    for held in change.remove:
+        if held.ban_id not in coming:
+            bans.pop(held.ban_id, None)
     for ban in change.add:
-        earlier = actual.bans.get(ban.id)
-        bans[ban.id] = as_kernel_bans(ban, earlier.hits if earlier else NO_HITS)
+        held = as_kernel_bans(ban, coming[ban.id])
+        if isinstance(bans, HeldBans):
+            bans.begin(held)
+        else:
+            bans[ban.id] = held
     return replace(
         actual,
         bans=bans,
@@ -164,22 +174,11 @@ def after(actual: Actual, change: Delta) -> Actual:
     )
 
 
-def sharing(actual: Actual, bans: Mapping[str, Ban]) -> Actual:
-    """Return the same, made of the ids, targets and times of the ``bans`` that are held as they are wanted."""
-    return replace(
-        actual,
-        bans={
-            ban_id: as_kernel_bans(ban, held.hits) if (ban := bans.get(ban_id)) and agrees(ban, held) else held
-            for ban_id, held in actual.bans.items()
-        },
-    )
-
-
 def without(actual: Actual, ban_ids: Collection[str]) -> Actual:
-    """Return ``actual`` less the bans of these ids; the same object if there are none."""
+    """Return ``actual`` less the bans of these ids; the same object if there are none, columns changed in place."""
     if not ban_ids:
         return actual
-    bans = dict(actual.bans)
+    bans = actual.bans if isinstance(actual.bans, HeldBans) else dict(actual.bans)
     for ban_id in ban_ids:
         bans.pop(ban_id, None)
     return replace(actual, bans=bans)

@@ -1,118 +1,153 @@
-"""The bans that are wanted, kept up change by change: one more on top of 100,000 must not cost what those did."""
+"""The bans that are wanted, by ban and by kernel member; says what changed: one more must not cost what 100,000 did."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Any, TypeAlias
 
 from synguard.addresses import Network, NetworkIndex
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Desired
-from synguard.enforcer.reconcile.expiry import ExpiryQueue
-from synguard.model import Ban, Origin, Scope
+from synguard.enforcer.reconcile.delta import DesiredMembers, share
+from synguard.model import Action, Ban, Origin, Scope, SynHeader
+from synguard.packed_bans import PackedBans, microseconds
+
+_Member: TypeAlias = tuple[Scope, Action, SynHeader | None]
+"""What rivals of one target have in common; their ports may differ."""
 
 
-class Closed:
-    """Networks that come and go, each as often as it was put in; says whether one covers another."""
-
-    def __init__(self) -> None:
-        self._starts: dict[tuple[int, int], Counter[int]] = {}
-
-    def put(self, network: Network) -> None:
-        """Take in one more."""
-        starts = self._starts.setdefault((network.version, network.prefixlen), Counter())
-        starts[int(network.network_address)] += 1
-
-    def drop(self, network: Network) -> None:
-        """Let go of one that was put in."""
-        width, start = (network.version, network.prefixlen), int(network.network_address)
-        starts = self._starts[width]
-        starts[start] -= 1
-        if not starts[start]:
-            del starts[start]
-        if not starts:
-            del self._starts[width]
-
-    def covers(self, network: Network) -> bool:
-        """Return whether one of them covers all of ``network``; one probe per prefix length in use."""
-        start = int(network.network_address)
-        for (version, length), starts in self._starts.items():
-            if version == network.version and length <= network.prefixlen:
-                host_bits = network.max_prefixlen - length
-                if start >> host_bits << host_bits in starts:
-                    return True
-        return False
-
-
-class DesiredState:
+class DesiredState(Mapping[str, Ban]):
     """Bans that stand, by id. What it says is wanted equals ``Desired.of`` the same bans, at a cost per change."""
 
     def __init__(self) -> None:
-        self._bans: dict[str, Ban] = {}
-        self._forced: dict[str, Ban] = {}
-        self._closed = {origin: Closed() for origin in Origin}
-        self._ends = ExpiryQueue()
-        self._copy: Mapping[str, Ban] | None = None
-        self._version, self._before = object(), object()
+        self._bans = PackedBans()
+        self._forced: dict[str, Network] = {}
+        self._own: dict[str, Ban | None] = {}
+        """Of bans with rivals of the same target, what they are to hold by themselves where that is less, or None."""
+        self._covered: dict[str, str] = {}
+        self._contested: set[Network] = set()
         self._changed: dict[str, None] = {}
-        """Ids of bans that are not as they are in the last copy."""
-        self._changes: tuple[str, ...] = ()
+
+    def __getitem__(self, ban_id: str) -> Ban:
+        return self._bans[ban_id]
+
+    def get(self, ban_id: str, default: Any = None) -> Any:
+        """Return the ban of this id, if it is wanted."""
+        return self._bans.get(ban_id, default)
+
+    def __contains__(self, ban_id: object) -> bool:
+        return ban_id in self._bans
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bans)
+
+    def __len__(self) -> int:
+        return len(self._bans)
 
     def put(self, ban: Ban) -> None:
         """Want this ban, instead of one of the same id."""
         self.drop(ban.id)
-        self._note(ban.id)
-        self._bans[ban.id] = ban
+        self._changed[ban.id] = None
+        if self._bans.of(ban.target):
+            self._contested.add(ban.target)
+        self._bans.put(ban)
         if ban.forced:
-            self._forced[ban.id] = ban
-        if ban.scope is Scope.NEW:
-            self._closed[ban.origin].put(ban.target)
-        if ban.expires_at is not None:
-            self._ends.put(ban.expires_at, ban.id)
+            self._forced[ban.id] = ban.target
 
     def drop(self, ban_id: str) -> Ban | None:
         """Want the ban of this id no more; return it if it was wanted."""
-        ban = self._bans.pop(ban_id, None)
-        if ban is None:
-            return None
-        self._note(ban_id)
-        self._forced.pop(ban_id, None)
-        if ban.scope is Scope.NEW:
-            self._closed[ban.origin].drop(ban.target)
+        ban = self._bans.pop(ban_id)
+        if ban is not None:
+            self._changed[ban_id] = None
+            self._forced.pop(ban_id, None)
+            self._own.pop(ban_id, None)
+            self._covered.pop(ban_id, None)
+            if self._bans.of(ban.target):
+                self._contested.add(ban.target)
         return ban
 
     def expire(self, now: datetime, at_most: int | None = None) -> list[Ban]:
         """Drop bans that have ended at ``now``, about ``at_most`` of them; return them."""
-        expired: list[Ban] = []
-        for expires_at, ban_id in self._ends.due(now, at_most):
-            ban = self._bans.get(ban_id)
-            if ban is not None and ban.expires_at == expires_at:
-                self.drop(ban_id)
-                expired.append(ban)
-        return expired
+        expired = map(self.drop, self._bans.ended(microseconds(now), at_most))
+        return [ban for ban in expired if ban is not None]
+
+    def has_ended(self, now: datetime) -> bool:
+        """Return whether a ban that is still here has ended at ``now``."""
+        return self._bans.next_end <= microseconds(now)
+
+    def select(self, origin: Origin) -> Iterator[Ban]:
+        """Yield the bans of one origin."""
+        return self._bans.select(lambda one, _: one is origin)
 
     @property
-    def next_expiry(self) -> datetime:
-        """When ``expire`` is to be asked again, or somewhat before; far in the future if nothing ends."""
-        return self._ends.next
+    def changed(self) -> bool:
+        """Whether ``take_changes`` has something to tell."""
+        return bool(self._changed)
+
+    def take_changes(self) -> dict[str, None]:
+        """Return the ids of the bans whose member may have changed since the last call."""
+        for target in self._contested:
+            self._settle(self._bans.of(target))
+        changed, self._changed, self._contested = self._changed, {}, set()
+        return changed
+
+    def differing(self, held: HeldBans) -> dict[str, None]:
+        """Return the ids of the bans that may be held otherwise than they are to be."""
+        return dict.fromkeys((*self._bans.differing(held.rows), *self._own))
+
+    @property
+    def members(self) -> DesiredMembers:
+        """What each ban is to hold by itself, as of the last ``take_changes``; a view."""
+        return DesiredMembers(_Members(self._bans, self._own), self._covered)
 
     def desired(self, protected: Iterable[Network], proven: Iterable[Network]) -> Desired:
-        """Return what the kernel should hold; bans that have not changed are the same mapping as before."""
-        if self._copy is None:
-            self._copy = dict(self._bans)
-            self._before, self._version = self._version, object()
-            self._changes, self._changed = tuple(self._changed), {}
-        forced = NetworkIndex(ban.target for ban in self._forced.values())
-        automatic, by_hand = self._closed[Origin.AUTO], self._closed[Origin.MANUAL]
+        """Return what the kernel should hold; its bans are these, whatever becomes of them."""
+        forced = NetworkIndex(self._forced.values())
         return Desired(
-            bans=self._copy,
+            bans=self,
             allow=frozenset(party for party in protected if not forced.overlapping(party)),
-            proven=frozenset(peer for peer in proven if automatic.covers(peer) and not by_hand.covers(peer)),
-            version=self._version,
-            before=self._before,
-            changed=self._changes,
+            proven=frozenset(peer for peer in proven if self._lets_through(peer)),
         )
 
-    def _note(self, ban_id: str) -> None:
-        self._copy = None
-        self._changed[ban_id] = None
+    def _lets_through(self, peer: Network) -> bool:
+        """Return whether automatic bans of SYNs close a proven peer out, and no person's."""
+        origins = {ban.origin for ban in self._bans.around(peer) if ban.scope is Scope.NEW}
+        return Origin.AUTO in origins and Origin.MANUAL not in origins
+
+    def _settle(self, rivals: list[Ban]) -> None:
+        alike: dict[_Member, list[Ban]] = {}
+        for ban in rivals:
+            self._changed[ban.id] = None
+            self._own.pop(ban.id, None)
+            self._covered.pop(ban.id, None)
+            alike.setdefault((ban.scope, ban.action, ban.header), []).append(ban)
+        for several in alike.values():
+            held = {ban.id: ban for ban in several}
+            if len(several) > 1:
+                share(several, held, self._covered)
+            self._own |= {ban.id: held.get(ban.id) for ban in several if held.get(ban.id) is not ban}
+
+
+class _Members(Mapping[str, Ban]):
+    """Ban id → what it is to hold by itself; those that others cover are absent."""
+
+    def __init__(self, bans: PackedBans, own: Mapping[str, Ban | None]) -> None:
+        self._bans = bans
+        self._own = own
+
+    def __getitem__(self, ban_id: str) -> Ban:
+        ban = self._own[ban_id] if ban_id in self._own else self._bans[ban_id]
+        if ban is None:
+            raise KeyError(ban_id)
+        return ban
+
+    def get(self, ban_id: str, default: Any = None) -> Any:
+        """Return what the ban of this id is to hold, if anything."""
+        return (self._own[ban_id] or default) if ban_id in self._own else self._bans.get(ban_id, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return (ban_id for ban_id in self._bans if self._own.get(ban_id, self) is not None)
+
+    def __len__(self) -> int:
+        return len(self._bans) - sum(one is None for one in self._own.values())

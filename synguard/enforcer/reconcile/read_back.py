@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 from typing import Final
 
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta
-from synguard.model import KernelBan
+from synguard.packed_bans import microseconds
 
 MANY: Final = 5_000
 """Bans from which the kernel is read back in pieces, by planes that can; fewer are read in some tens of ms."""
-
-
-COMPARED: Final = 16_384
-"""Bans that are held against what is known at one go: some milliseconds."""
 
 
 class ReadBack:
@@ -31,9 +27,6 @@ class ReadBack:
         self._pieces = pieces
         self._touched: set[str] = set()
         self._exceptions = False
-        self._seen: Actual | None = None
-        self._rest: Iterator[tuple[str, KernelBan]] = iter(())
-        self.differing: list[str] = []
         self.took_s = 0.0
         """Seconds that its pieces have taken."""
 
@@ -46,44 +39,29 @@ class ReadBack:
     def go_on(self, known: Actual, now: datetime) -> Actual | None:
         """Take the next piece; return what the kernel holds once it was the last, ``known`` where we know better.
 
-        ``differing`` are then the ids of bans that are not held as they are known.
-
         Raises:
             PlaneError: The kernel could not be asked.
         """
         start = time.perf_counter()
         try:
-            if self._seen is None:
-                next(self._pieces)
-                return None
+            next(self._pieces)
         except StopIteration as end:
-            self._seen = end.value
-            self._rest = iter(end.value.bans.items())
+            return self._corrected(end.value, known, now)
         finally:
             self.took_s += time.perf_counter() - start
-        return self._compared(self._seen, known, now)
-
-    def _compared(self, seen: Actual, known: Actual, now: datetime) -> Actual | None:
-        """Hold some more bans against what is known; return what the kernel holds once it was the last."""
-        before, looked_at = known.bans, 0
-        for looked_at, (ban_id, held) in enumerate(islice(self._rest, COMPARED), 1):  # noqa: B007
-            if before.get(ban_id) is not held:
-                self.differing.append(ban_id)
-        return None if looked_at == COMPARED else self._corrected(seen, known, now)
+        return None
 
     def drop(self) -> None:
         """Give it up."""
         self._pieces.close()
 
     def _corrected(self, seen: Actual, known: Actual, now: datetime) -> Actual:
-        bans = dict(seen.bans)
-        self.differing += bans.keys() - known.bans.keys()
-        for ban_id in dict.fromkeys(self.differing):
-            if not bans[ban_id].active(now):
-                del bans[ban_id]
-        for ban_id in self._touched:
+        bans = HeldBans.of(seen.bans)
+        for ban_id in (*bans.rows.ended(microseconds(now)), *self._touched):
             bans.pop(ban_id, None)
-        bans |= {ban_id: known.bans[ban_id] for ban_id in self._touched if ban_id in known.bans}
-        self.differing += [*self._touched, *(known.bans.keys() - bans.keys())]
+        for ban_id in self._touched:
+            held = known.bans.get(ban_id)
+            if held is not None:
+                bans[ban_id] = held
         allow, proven = (known.allow, known.proven) if self._exceptions else (seen.allow, seen.proven)
         return replace(seen, bans=bans, allow=allow, proven=proven)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from synguard.enforcer.held_bans import HeldBans, total_hits
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Actual, Delta, Desired, PatientPlane, Plane
-from synguard.enforcer.reconcile.delta import after, delta, member_delta, sharing, without
-from synguard.enforcer.reconcile.desired_members import DesiredMemberIndex
+from synguard.enforcer.reconcile.delta import DesiredMembers, after, desired_members, member_delta, without
+from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.reconcile.drift import drift
 from synguard.enforcer.reconcile.read_back import MANY, ReadBack
 from synguard.enforcer.reconcile.rule_changes import RuleChanges
@@ -30,6 +31,8 @@ READ_SHARE: Final = 0.02
 """Share of one core that reading back may cost, twice where others keep changing rules; 100,000 bans take seconds."""
 PATIENCE: Final = 3
 """Repairs in a row after which the next ones come ever later: another program is undoing them."""
+AT_ONE_GO: Final = 16_384
+"""Bans that are brought into an empty kernel at one go: of more than so many at a time all would be objects."""
 SLOWEST: Final = timedelta(minutes=5)
 """The longest wait between two repairs."""
 
@@ -83,9 +86,9 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         self._known: Actual | None = None
         self._settled: Desired | None = None
         """What the plane was last brought to; None while it may hold anything."""
-        self._members = DesiredMemberIndex()
-        self._version: object = None
-        """Of the desired state that the members follow."""
+        self._settled_at = _NEVER
+        self._members = DesiredMembers({}, {})
+        self._next_expiry = _NEVER
         self._later: list[str] = []
         """Bans whose change was left for a later pass."""
         self._look: ReadBack | None = None
@@ -130,8 +133,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             if seen is not None:
                 return self._full_pass(desired, now, latest, adapt, seen)
         desired = adapt(self._known) if adapt else desired
-        is_settled = desired is self._settled or desired == self._settled
-        if is_settled and not self._later and now < self._members.next_expiry:
+        if self._is_settled(desired, now):
             return self._outcome(Delta())
         known = self._known
         try:
@@ -150,7 +152,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """
         with self._locked():
             actual = self.plane.read()
-        return dict.fromkeys((one.ban_id for one in actual.bans.values()), NO_HITS) | total_hits(actual.bans.values())
+        return dict.fromkeys((one.ban_id for one in actual.bans.values()), NO_HITS) | total_hits(actual.bans)
 
     def flush(self) -> None:
         """Remove everything of ours from the plane; the next pass puts back what is wanted then."""
@@ -169,7 +171,6 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     ) -> Outcome:
         """Compare all that is there, which was ``seen`` or is read now, with what is wanted."""
         took_s = self._look.took_s if self._look is not None else 0.0
-        differing = self._look.differing if self._look is not None else []
         self._drop_look()
         self._read_due = now  # until the read has succeeded
         self._changes.forget()
@@ -179,16 +180,12 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             start, before = time.perf_counter(), self._changes.value()
             actual = self.plane.read() if seen is None else seen
             desired = adapt(actual) if adapt else desired
-            changed = self._follow(desired, now)
-            members = self._members.members
-            if known is None and not adapt:
-                actual = sharing(actual, members.bans)
-            if known is None or seen is None:
-                change = delta(desired, actual, now, members)
-            else:  # very many bans: all that is as it was known agrees already
-                changed |= dict.fromkeys([*self._later, *differing])
-                change, expired, _ = member_delta(desired, actual, now, members, changed)
-                actual = without(actual, expired)
+            if isinstance(desired.bans, DesiredState):
+                actual = replace(actual, bans=HeldBans.of(actual.bans))
+            changed = self._changed(desired, actual, now, whole=True)
+            piece = AT_ONE_GO if known is None and not actual.bans else None  # the kernel is empty: nothing is undone
+            change, expired, later = member_delta(desired, actual, now, self._members, changed, piece)
+            actual = without(actual, expired)
             found: tuple[str, ...] = ()
             if change and not self._failed:
                 found = drift(desired, change, known, actual, now)
@@ -196,33 +193,49 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             self._read_at, self._read_due = now, now + max(self._read_every, timedelta(seconds=rest_s))
             self._changes.has_read(before, now, rest_s)
             self._apply(change, actual)
+            while later and self._known is not None:
+                more, _, later = member_delta(desired, self._known, now, self._members, later, piece)
+                self._apply(more, self._known)
         self._failed = False
         self._slow_down(known is not None and bool(found), now)
-        self._settled, self._later = desired, []
+        self._settled, self._settled_at, self._later = desired, now, []
         return self._outcome(change, found)
 
     def _difference(self, desired: Desired, now: datetime, known: Actual, at_most: int | None) -> Outcome:
         """Apply what differs from what is known to be there, looking at what changed alone; no difference, no call."""
-        changed = {**dict.fromkeys(self._later), **self._follow(desired, now, at_most)}
+        changed = {**dict.fromkeys(self._later), **self._changed(desired, known, now)}
         self._later = list(changed)  # until it has succeeded
-        change, expired, later = member_delta(desired, known, now, self._members.members, changed, at_most)
+        change, expired, later = member_delta(desired, known, now, self._members, changed, at_most)
         self._known = without(known, expired)
         if change:
             with self._locked():
                 self._apply(change, self._known)
-        self._settled, self._later = desired, later
+        self._settled, self._settled_at, self._later = desired, now, later
         return self._outcome(change)
 
-    def _follow(self, desired: Desired, now: datetime, at_most: int | None = None) -> dict[str, None]:
-        """Return the ids of the bans whose members may have changed."""
-        known = desired.before is not None and desired.before is self._version
-        self._version = desired.version
-        return self._members.follow(desired.bans, now, at_most, desired.changed if known else None)
+    def _is_settled(self, desired: Desired, now: datetime) -> bool:
+        """Return whether there is nothing to do but for what others may have changed."""
+        changed = isinstance(desired.bans, DesiredState) and desired.bans.changed
+        if changed or self._later or not self._settled_at <= now < self._next_expiry:
+            return False
+        return desired is self._settled or desired == self._settled
+
+    def _changed(self, desired: Desired, known: Actual, now: datetime, whole: bool = False) -> dict[str, None]:
+        """Return the ids of the bans whose members may not be held as they are to be; ``whole``: of all there are."""
+        bans = desired.bans
+        if not isinstance(bans, DesiredState):
+            self._members = desired_members(bans, now)
+            self._next_expiry = min((ban.expires_at or _NEVER for ban in self._members.bans.values()), default=_NEVER)
+            return dict.fromkeys((*self._members.bans, *known.bans))
+        changed = bans.take_changes()
+        self._members, self._next_expiry = bans.members, _NEVER
+        whole |= self._settled is None or self._settled.bans is not bans
+        return changed | bans.differing(HeldBans.of(known.bans)) if whole else changed
 
     def _look_on(self, plane: PatientPlane, known: Actual, now: datetime) -> Actual | None:
         """Take the next piece of a look, or the first; return what is there once it was the last."""
         if self._look is None:
-            self._look = ReadBack(plane.read_in_pieces(known.bans))
+            self._look = ReadBack(plane.read_in_pieces())
         try:
             return self._look.go_on(known, now)
         except BaseException:
@@ -261,9 +274,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     def _outcome(self, change: Delta, found: tuple[str, ...] = ()) -> Outcome:
         known = self._known or Actual()
         read_at = None if self._read_at == _NEVER else self._read_at
-        return Outcome(
-            change, found, known.bans, dict(self._members.members.covered), known.foreign, read_at, self._disputed()
-        )
+        return Outcome(change, found, known.bans, dict(self._members.covered), known.foreign, read_at, self._disputed())
 
     def _disputed(self) -> str:
         if self._repairs <= PATIENCE:
@@ -275,14 +286,3 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
 
     def _locked(self) -> AbstractContextManager[None]:
         return exclusive(self.lock, APPLY_WAIT_S, "another synguard process")
-
-
-def total_hits(held: Iterable[KernelBan]) -> dict[str, Hits]:
-    """Return ban id → what the kernel counted against it, over all the members that hold it; none has no entry."""
-    total: dict[str, Hits] = {}
-    for ban in held:
-        hits = ban.hits
-        if hits.packets or hits.passed:
-            so_far = total.get(ban.ban_id)
-            total[ban.ban_id] = hits if so_far is None else so_far + hits
-    return total

@@ -1,0 +1,122 @@
+"""What columns of very many rows need: values that rows share, and an index that is sorted now and then."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    U64: TypeAlias = npt.NDArray[np.uint64]
+else:
+
+    class _Numpy:
+        """Numpy, loaded when it is first used: a verb about a few bans never does, and is done before it would be."""
+
+        def __getattr__(self, name: str) -> Any:
+            import numpy
+
+            return getattr(numpy, name)
+
+    np = _Numpy()
+
+LATE: Final = 1_024
+"""Rows beside the sorted index, and rows that are gone, up to which nothing is sorted or cut out."""
+
+
+class SharedValues:
+    """What many rows have in common, once; a row holds its number."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self._numbers: dict[Hashable, int] = {}
+        self._uses = array("I")
+        self._free: list[int] = []
+        self._last: tuple[Hashable, int] = (None, -1)
+        """Rows that come together often have the same; that needs no hash of it."""
+
+    def put(self, item: Hashable) -> int:
+        """Return the number of a value for one more row."""
+        if item == self._last[0]:
+            self._uses[self._last[1]] += 1
+            return self._last[1]
+        number = self._numbers.get(item)
+        if number is None:
+            if self._free:
+                number = self._free.pop()
+                self.items[number] = item
+            else:
+                number = len(self.items)
+                self.items.append(item)
+                self._uses.append(0)
+            self._numbers[item] = number
+        self._uses[number] += 1
+        self._last = item, number
+        return number
+
+    def drop(self, number: int) -> None:
+        """Know that one row less has it."""
+        self._uses[number] -= 1
+        if not self._uses[number]:
+            del self._numbers[self.items[number]]
+            self.items[number] = None
+            self._last = (None, -1)
+            self._free.append(number)
+
+    def numbers_in(self, other: SharedValues) -> npt.NDArray[np.int64]:
+        """Return for each number the one that the other pool has for the same, or -1."""
+        return np.array([-1 if item is None else other._numbers.get(item, -1) for item in self.items], np.int64)
+
+
+class RowIndex:
+    """Key → rows: a sorted column, and beside it what came since it was sorted."""
+
+    def __init__(self) -> None:
+        self._keys, self._rows = array("Q"), array("I")
+        self._late: dict[int, int | tuple[int, ...]] = {}
+        self._maybe = bytearray(LATE)
+        """At the last bits of a key: whether there is one that ends so. Most keys that are asked for are not there."""
+
+    def rows(self, key: int) -> Sequence[int]:
+        """Return the rows of this key, those that are gone too."""
+        if not self._maybe[key & len(self._maybe) - 1]:
+            return ()
+        keys, late = self._keys, self._late.get(key, ())
+        if isinstance(late, int):
+            late = (late,)
+        first = last = bisect_left(keys, key)
+        while last < len(keys) and keys[last] == key:
+            last += 1
+        return late if first == last else (*self._rows[first:last], *late)
+
+    def put(self, key: int, row: int) -> None:
+        """Take in one more row."""
+        late = self._late.setdefault(key, row)
+        if late is not row:
+            self._late[key] = (*(late if isinstance(late, tuple) else (late,)), row)
+        self._maybe[key & len(self._maybe) - 1] = 1
+
+    def sort(self, keys: U64) -> None:
+        """Begin anew with the key of each row."""
+        order = np.argsort(keys, kind="stable")
+        self._keys = array("Q", keys[order].tobytes())
+        self._rows = array("I", order.astype(np.uint32).tobytes())
+        self._late = {}
+        maybe = np.zeros(1 << max(len(keys) * 2, LATE).bit_length(), np.uint8)
+        maybe[keys & np.uint64(len(maybe) - 1)] = 1
+        self._maybe = bytearray(maybe.tobytes())
+
+    def all_rows(self, keys: array[int]) -> npt.NDArray[np.uint32]:
+        """Return all rows in the order of their keys, which are given by row."""
+        if self._late:
+            self.sort(np.frombuffer(keys, np.uint64))
+        return np.frombuffer(self._rows, np.uint32)
+
+    @property
+    def late(self) -> int:
+        """How many keys came since it was sorted."""
+        return len(self._late)

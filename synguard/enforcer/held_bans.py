@@ -1,0 +1,82 @@
+"""The bans that a plane holds, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, Final
+
+from synguard.model import NO_HITS, Hits, KernelBan
+from synguard.packed_bans import PackedBans, microseconds
+
+
+class HeldBans(MutableMapping[str, KernelBan]):
+    """Key → ban as one plane holds it; the key is the id, or for remains of one the id, ``#`` and a number."""
+
+    def __init__(self, held: Mapping[str, KernelBan] | None = None) -> None:
+        self.rows: Final = PackedBans()
+        self.hits: dict[str, Hits] = {}
+        """Of those that met packets."""
+        for key, one in (held or {}).items():
+            self[key] = one
+
+    @classmethod
+    def of(cls, held: Mapping[str, KernelBan]) -> HeldBans:
+        """Return the same, as columns."""
+        return held if isinstance(held, HeldBans) else cls(held)
+
+    def begin(self, one: KernelBan) -> None:
+        """Take in a ban that we have just brought there; the kernel has not been asked what it counted of it."""
+        self._put(one.ban_id, one, counted=one.ban_id in self.rows and self.is_counted(one.ban_id))
+
+    def is_counted(self, key: str) -> bool:
+        """Return whether it was there when the counters were read."""
+        row = self.rows.get(key)
+        return row is not None and microseconds(row.created_at) == 0
+
+    def __setitem__(self, key: str, one: KernelBan) -> None:
+        self._put(key, one, counted=True)
+
+    def _put(self, key: str, one: KernelBan, *, counted: bool) -> None:
+        shape = (one.scope, one.action, one.ports, one.header)
+        self.rows.put_row(key, one.target, microseconds(one.expires_at), shape, created=int(not counted))
+        if one.hits == NO_HITS:
+            self.hits.pop(key, None)
+        else:
+            self.hits[key] = one.hits
+
+    def __getitem__(self, key: str) -> KernelBan:
+        ban = self.rows.get(key)
+        if ban is None:
+            raise KeyError(key)
+        ban_id, hits = key.partition("#")[0], self.hits.get(key, NO_HITS)
+        return KernelBan(ban_id, ban.target, ban.scope, ban.action, ban.ports, ban.expires_at, hits, ban.header)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return what is held under this key, if anything is."""
+        return self[key] if key in self.rows else default
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self.rows:
+            raise KeyError(key)
+        self.rows.discard(key)
+        self.hits.pop(key, None)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def total_hits(held: Mapping[str, KernelBan]) -> dict[str, Hits]:
+    """Return ban id → what the kernel counted against it, over all the members that hold it; none has no entry."""
+    total: dict[str, Hits] = {}
+    for ban in [held[key] for key in held.hits] if isinstance(held, HeldBans) else held.values():
+        hits = ban.hits
+        if hits.packets or hits.passed:
+            so_far = total.get(ban.ban_id)
+            total[ban.ban_id] = hits if so_far is None else so_far + hits
+    return total

@@ -1,0 +1,119 @@
+"""Bans in columns are what a dict of them would be, whatever comes and goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synguard.addresses import covers
+from synguard.enforcer.held_bans import HeldBans
+from synguard.enforcer.reconcile.delta import as_kernel_bans
+from synguard.ledger import Ledger
+from synguard.ledger.ban_changes import BanChanges
+from synguard.model import NO_HITS, Ban, Evidence, Origin, Signal
+from synguard.packed_bans import PackedBans, microseconds
+from tests.property.test_reconciler import TARGETS, one_ban
+from tests.support.bans import ban
+from tests.support.manual_clock import START
+
+NETWORKS = [ban("x", target).target for target in TARGETS]
+STEPS = st.lists(st.one_of(one_ban(), st.sampled_from("abcde")), max_size=30)
+
+
+@given(STEPS, st.booleans(), st.sampled_from([0, 2, 1_024]))
+def test_columns_hold_what_a_dict_holds(steps: list[Ban | str], asked: bool, late: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("synguard.packed_bans.LATE", late)
+        packed, plain = PackedBans(), dict[str, Ban]()
+        for step in steps:
+            if asked:
+                packed.of(NETWORKS[0])
+            if isinstance(step, str):
+                assert packed.pop(step) == plain.pop(step, None)
+                continue
+            packed.put(step)
+            plain.pop(step.id, None)
+            plain[step.id] = step
+            assert list(packed.items()) == list(plain.items())
+        for network in NETWORKS:
+            assert packed.of(network) == [one for one in plain.values() if one.target == network]
+            around = {one.id for one in plain.values() if covers(one.target, network)}
+            assert {one.id for one in packed.around(network)} == around
+        assert set(packed.widths()) == {(one.target.version, one.target.prefixlen) for one in plain.values()}
+        for seconds in (0, 1, 5, 60, 600):
+            now = START + timedelta(seconds=seconds)
+            ended = {one.id for one in plain.values() if not one.active(now)}
+            assert set(packed.ended(microseconds(now))) == ended
+            assert (packed.next_end <= microseconds(now)) == bool(ended)
+
+
+@given(STEPS, STEPS)
+def test_what_differs_is_what_is_held_otherwise(one: list[Ban | str], other: list[Ban | str]) -> None:
+    wanted = {ban.id: ban for ban in one if isinstance(ban, Ban)}
+    held = {ban.id: as_kernel_bans(ban, NO_HITS) for ban in other if isinstance(ban, Ban)}
+    as_held = {id_: as_kernel_bans(ban, NO_HITS) for id_, ban in wanted.items()}
+    columns = HeldBans(held)
+    assert dict(columns) == held
+    differing = {id_ for id_ in wanted.keys() | held.keys() if as_held.get(id_) != held.get(id_)}
+    assert set(PackedBans(wanted.values()).differing(columns.rows)) == differing
+    targets = {ban.target for ban in held.values()}
+    lacking = [ban for ban in wanted.values() if ban.target not in targets]
+    assert list(PackedBans(wanted.values()).elsewhere(columns.rows)) == lacking
+
+
+def test_a_ban_with_all_that_it_may_have_comes_back_as_it_was() -> None:
+    evidence = (Evidence(Signal.SYN_RATE, 312.5, 64, (80, 443), 3, 12.0),)
+    full = replace(
+        ban("m0123456789ab", "2001:db8::/64", start=START, ports=(80, 443)),
+        origin=Origin.CROWDSEC, reason="because", score=130.5, times=3, evidence=evidence, forced=True, dry_run=True,
+    )  # fmt: skip
+    assert PackedBans([full])[full.id] == full
+
+
+LEDGER = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.booleans(), one_ban()),
+        st.tuples(st.just("end"), st.booleans(), st.integers(0, 20)),
+        st.tuples(st.just("look"), st.sampled_from([None, 1, 2]), st.sampled_from([0, 2, 70, -30])),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60)
+@given(LEDGER)
+def test_who_follows_the_ledger_knows_what_stands(steps: list[tuple[str, bool | int | None, Ban | int]]) -> None:
+    """By its own writes and those of another process; bans that ended in their time are the follower's to drop."""
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "ledger.sqlite"
+        with Ledger.open(path) as mine, Ledger.open(path) as other:
+            changes, known, now = BanChanges(dry_run=False), dict[str, Ban](), START
+            ids = list[str]()
+            for what, how, thing in [*steps, ("look", None, 0)]:
+                if what == "add" and isinstance(thing, Ban):
+                    one = replace(thing, id=f"b{len(ids)}", created_at=now, ports=tuple(sorted(thing.ports)))
+                    if one.expires_at is None:
+                        one = replace(one, origin=Origin.MANUAL)
+                    ids.append(one.id)
+                    (mine if how else other).add_bans([one])
+                    if how:
+                        known[one.id] = one
+                        changes.wrote([one.id])
+                elif what == "end" and ids:
+                    other.end_bans([ids[int(str(thing)) % len(ids)]], now, "by hand")
+                elif what == "look":
+                    now += timedelta(seconds=int(str(thing)))
+                    left = True
+                    while left:
+                        seen = mine.take_changes(changes, now, how if how is None else int(how))
+                        left = seen.left
+                        for id_ in [*seen.gone, *(known.keys() - seen.standing if seen.standing is not None else ())]:
+                            known.pop(id_, None)
+                        known |= {one.id: one for one in seen.came}
+                    assert {id_: one for id_, one in known.items() if one.active(now)} == other.active_bans(now)
