@@ -62,15 +62,6 @@ def paced(pieces: Generator[None, None, T], piece_s: float = PIECE_S) -> Generat
             began = time.thread_time()
 
 
-def keep() -> None:
-    """Leave everything that lives now out of all later searches for reference cycles.
-
-    For after a hundred thousand objects that will stay: searching them would hold up a tick by most of a second. They
-    are freed when nothing refers to them, as ever.
-    """
-    gc.freeze()
-
-
 def give_back() -> None:
     """Give freed memory back to the system, now and from now on.
 

@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -92,6 +92,10 @@ class Agent:
         """Ban id → active ban; in dry-run, those that would be active."""
         return self._parts.enforcement.bans
 
+    def automatic(self) -> Iterator[Ban]:
+        """Yield the automatic ones of the active bans."""
+        return self._parts.enforcement.automatic()
+
     @property
     def mode(self) -> Mode:
         """Whether bans reach the kernel now."""
@@ -117,7 +121,7 @@ class Agent:
         utc = self._pace.clock.utcnow()
         self._parts.enforcement.tell(self._engine.evaluator_state.active_bans, utc)
         self._parts.enforcement.adopt(utc)
-        self._mode_controller.took_over(self._parts.enforcement.automatic())
+        self._mode_controller.took_over(self.automatic())
         self._parts.cookies.adopt(self._pace.clock.monotonic())
         self._journal.end_open_incidents(utc)
 
@@ -203,7 +207,7 @@ class Agent:
         self._parts = parts
         parts.cookies.adopt(now)
         if parts.enforcing:
-            self._mode_controller.took_over(self._parts.enforcement.automatic())
+            self._mode_controller.took_over(self.automatic())
             self._mode_controller.entered(utc)
         else:
             parts.enforcement.follow_ledger(utc, anyway=True)

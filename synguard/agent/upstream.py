@@ -47,7 +47,7 @@ class UpstreamFeed:
         flood = tick.assessment.flood
         routes = wanted_routes(
             self._settings,
-            bans=self._agent.bans.values(),
+            bans=self._agent.automatic(),
             flooded=self._flooded.follow(
                 _attacked(tick.assessment),
                 max(flood.syn_pps, flood.cookies_sent_pps + flood.dropped_pps),

@@ -209,7 +209,7 @@ def test_a_memory_that_cannot_be_read_is_none(phone: Phone, tmp_path: Path, capl
     assert phone.recall() is None
     (tmp_path / "notify.json").write_text('{"sent": 7}')
     assert phone.recall() is None
-    assert "may be told anew" in caplog.text
+    assert "may be reported again" in caplog.text
 
 
 def test_a_memory_that_cannot_be_written_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

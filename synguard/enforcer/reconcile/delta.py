@@ -103,8 +103,13 @@ def member_delta(
     members: DesiredMembers,
     changed: Iterable[str],
     at_most: int | None = None,
+    *,
+    seen: bool = False,
 ) -> tuple[Delta, frozenset[str], list[str]]:
     """Return what turns ``known`` into ``desired`` where all but the ``changed`` bans agree already.
+
+    ``seen`` says that the kernel has just been asked: a held ban past its end stands on there, since the clock was set
+    ahead, and is removed.
 
     The second value is the ids of held bans that the kernel has ended by itself; the third those of changed bans that
     are left for later, since no more than ``at_most`` are to be touched at once. Without a bound and with all ids
@@ -119,7 +124,7 @@ def member_delta(
         ban, held = members.bans.get(ban_id), known.bans.get(ban_id)
         if ban is not None and not ban.active(now):
             ban = None
-        if held is not None and not held.active(now):
+        if held is not None and not seen and not held.active(now):
             expired.append(ban_id)
             held = None
         if (held is None and ban is None) or (held is not None and ban is not None and agrees(ban, held)):

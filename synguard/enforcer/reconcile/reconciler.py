@@ -184,7 +184,8 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
                 actual = replace(actual, bans=HeldBans.of(actual.bans))
             changed = self._changed(desired, actual, now, whole=True)
             piece = AT_ONE_GO if known is None and not actual.bans else None  # the kernel is empty: nothing is undone
-            change, expired, later = member_delta(desired, actual, now, self._members, changed, piece)
+            read = seen is None
+            change, expired, later = member_delta(desired, actual, now, self._members, changed, piece, seen=read)
             actual = without(actual, expired)
             found: tuple[str, ...] = ()
             if change and not self._failed:
