@@ -278,7 +278,7 @@ def test_an_import_allows_bans_and_says_what_it_leaves_out(host: CliHost) -> Non
         assert ban.expires_at is not None
         assert ban.expires_at <= datetime.now(UTC) + timedelta(hours=1, seconds=2)
     assert [str(one.network) for one in read_added(host.base / "allow.added.txt")] == ["203.0.113.20/32"]
-    assert "0.0.0.0/0 is wider than" in told.out
+    assert "0.0.0.0/0: no one in it can be banned" in told.out
     assert f"{GATEWAY} is protected" in told.out
 
 
