@@ -10,8 +10,6 @@ from synguard.model import Incident
 from synguard.notify.message import AttackFigures
 
 MOST_PORTS: Final = 8
-
-
 GROWTH: Final = 10.0
 """How many times as large as what was told an attack must be to be told again, and to use the room kept for that."""
 LEAST: Final = 32.0
