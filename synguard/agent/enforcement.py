@@ -186,7 +186,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         if utc < self._seen_at or self._tracked.newest > self._seen_at + SLACK:
             self._clock_was_set_back(utc)
         self._seen_at = utc
-        if self._tracked.unsettled or exceptions != self._exceptions or self._tracked.desired.has_ended(utc):
+        if self._tracked.unsettled or exceptions != self._exceptions or self._tracked.has_ended(utc):
             self._exceptions = exceptions
             self._want(utc)
         if now >= self._retry_at:

@@ -13,7 +13,7 @@ from synguard.enforcer.reconcile.admission import Admission
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.ledger.ban_changes import ChangedBans
 from synguard.model import Ban, Origin, Scope
-from synguard.packed_bans import PackedBans
+from synguard.packed_bans import PackedBans, microseconds
 
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -84,6 +84,13 @@ class TrackedBans:
         """Let go of bans that have ended, about ``at_most`` of them."""
         for ban in self.admission.expire(now, at_most):
             self._left(ban)
+        for ban_id in self.by_hand.ended(microseconds(now), at_most):
+            self._drop_by_hand(ban_id)
+
+    def has_ended(self, now: datetime) -> bool:
+        """Return whether a ban that is still here has ended at ``now``."""
+        others = min(self.by_hand.next_end, self.admission.waiting.next_end)
+        return self.desired.has_ended(now) or others <= microseconds(now)
 
     def follow(self, changes: ChangedBans, *, by_hand: bool = False, kept: Collection[str] = ()) -> None:
         """Take in what the ledger tells of these bans, or of those by hand; the ``kept`` stay whether it has them."""

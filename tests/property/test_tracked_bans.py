@@ -79,7 +79,8 @@ def carry_out(tracked: TrackedBans, follower: Follower, step: tuple[object, ...]
         case ("expire", int() as seconds):
             now = START + timedelta(seconds=seconds)
             tracked.expire(now, 100)
-            assert all(one.active(now) for one in tracked.bans.values())
+            assert all(one.active(now) for one in (*tracked.bans.values(), *tracked.by_hand.values()))
+            assert not tracked.has_ended(now)
         case ("become", dict() as bans, dict() as by_hand, at_most):
             for of, there, wanted in ((False, tracked.bans, bans), (True, tracked.by_hand, by_hand)):
                 for changes in pieces(dict(there), wanted, at_most):
