@@ -108,7 +108,7 @@ def _reader(now_s: float, embedding: Iterable[IPv6Network]) -> Callable[[dict[st
             ends_at = math.ceil(now_s + min(seconds, LONGEST_S)) if seconds > 0 else 0
             return CrowdSecDecision(target, kind, reason, ends_at)
         except _UnusableError as error:
-            return error
+            return _UnusableError(str(error))  # without the frames that it was raised in
         except ValueError:
             return _UnusableError("the duration cannot be read")
         except (LookupError, TypeError, AttributeError):
