@@ -105,7 +105,7 @@ class ChallengeSteps:
 
     def _stop(self, decision: Decision, parts: ModeParts, why: str, utc: datetime) -> Decision:
         """End every challenge; the next tick does without."""
-        ended = [ban.id for ban in parts.enforcement.bans.values() if ban.action.challenges]
+        ended = [ban.id for ban in self._evaluator.active_bans.challenge_bans if ban.id in parts.enforcement.bans]
         self._end(ended, parts, f"challenges stop: {why}", utc)
         for ban in decision.bans:
             self._evaluator.active_bans.remove(ban)

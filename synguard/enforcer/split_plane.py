@@ -15,7 +15,7 @@ from typing import Final
 
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, PatientPlane, Plane
-from synguard.model import Ban, KernelBan, Origin
+from synguard.model import NO_HITS, Ban, KernelBan, Origin
 
 COPIES: Final = 4_096
 """Bans of the firewall that the program holds as well: half of its places. Beyond, a banned source that is challenged
@@ -119,7 +119,14 @@ class SplitPlane:
         self._lacking = tuple(islice(drops, room))
         lacking = (f"{len(self._lacking)} bans in the challenge program",) if self._lacking else ()
         return Actual(
-            bans=_with(bans, (_joined(held, bans.get(ban_id)) for ban_id, held in known.items())),
+            bans=_with(
+                bans,
+                (
+                    _joined(held, bans.get(ban_id))
+                    for ban_id, held in known.items()
+                    if held.at_interface or held.hits != NO_HITS or ban_id not in bans
+                ),
+            ),
             allow=firewall.allow & program.allow,
             proven=firewall.proven & program.proven,
             intact=firewall.intact and program.intact and not lacking,

@@ -28,7 +28,7 @@ class Admission:
     def put(self, ban: Ban) -> None:
         """Want one more ban in the kernel; none of its id is wanted."""
         place, members = self._plane.place(ban)
-        if self._used[place] + members > self._plane.ceiling:
+        if not self._has_room(place, members):
             self.waiting.put(ban)
             return
         self._used[place] += members
@@ -49,12 +49,15 @@ class Admission:
             self._free(ban)
         expired += filter(None, map(self.waiting.pop, self.waiting.ended(microseconds(now))))
         if self._room:
-            for ban_id in list(self.waiting):
-                waited = self.waiting.pop(ban_id)
-                if waited is not None:
-                    self.put(waited)
             self._room = False
+            for ban in list(self.waiting.values()):
+                if self._has_room(*self._plane.place(ban)):
+                    self.waiting.discard(ban.id)
+                    self.put(ban)
         return expired
+
+    def _has_room(self, place: str, members: int) -> bool:
+        return self._used[place] + members <= self._plane.ceiling
 
     def _free(self, ban: Ban) -> None:
         place, members = self._plane.place(ban)
