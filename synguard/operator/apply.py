@@ -78,7 +78,7 @@ class BanApplier:
         another id.
 
         Raises:
-            CeilingError: The kernel would have to hold more than it may; nothing was changed.
+            CapacityError: The kernel would have to hold more than it may; nothing was changed.
             PlaneError: The kernel did not take them; the ledger is back to what it held before.
             LedgerError: They could not be saved; the kernel was not touched.
         """
@@ -111,7 +111,7 @@ class BanApplier:
         """Put a long list into ledger and kernel, none of whose targets has a ban, and some bans as ``ban`` does.
 
         Raises:
-            CeilingError, PlaneError, LedgerError: As for ``ban``.
+            CapacityError, PlaneError, LedgerError: As for ``ban``.
         """
         self._plane.check()
         now = self._utcnow()

@@ -80,7 +80,7 @@ class Book:
         """Make the change: bans first, then the lists that name them, then what is gone.
 
         Raises:
-            CeilingError: More bans, ports or networks than the program holds. Nothing has been changed.
+            CapacityError: More bans, ports or networks than the program holds. Nothing has been changed.
         """
         self._follow()
         staying = {ban.id for ban in change.add}

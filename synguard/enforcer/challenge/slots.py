@@ -41,7 +41,7 @@ class Slots:
         """Give each of these ports a slot if it has none.
 
         Raises:
-            CeilingError: There are no more slots.
+            CapacityError: There are no more slots.
         """
         for port in ports:
             if port in self.of_port:

@@ -65,7 +65,7 @@ def ensure_capacity(plane: Plane, active_bans: Iterable[Ban], coming: Iterable[B
     """Return if the plane may hold what is coming beside what stands.
 
     Raises:
-        CeilingError: It may not; says which place, by how much, and what to do.
+        CapacityError: It may not; says which place, by how much, and what to do.
     """
     ensure_room(plane, active_bans, used(plane, coming))
 
@@ -74,7 +74,7 @@ def ensure_room(plane: Plane, active_bans: Iterable[Ban], more: Mapping[str, int
     """Return if the plane may hold ``more``, place → members, beside what stands.
 
     Raises:
-        CeilingError: As for ``ensure_capacity``.
+        CapacityError: As for ``ensure_capacity``.
     """
     there = used(plane, (ban for ban in active_bans if not ban.dry_run))
     for place, members in more.items():
