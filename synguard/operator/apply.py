@@ -128,6 +128,10 @@ class BanApplier:
             for some in listed.pieces(AT_ONCE):
                 with exclusive(self._reconciler.lock, APPLY_WAIT_S, "another synguard process"):
                     fill(self._plane, some, self._utcnow())
+            if self._ledger.changed():
+                active = {row.id for row in self._ledger.active_rows(self._utcnow())}
+                if not all(one.id in active for one in listed.bans):  # another process ended some while we filled
+                    self._settle()
         except BaseException as error:  # an interrupted order must not stay half done either
             self._undo([*bans, *listed.as_bans()], before, str(error) or type(error).__name__)
             raise

@@ -75,13 +75,17 @@ def fill(plane: Plane, bans: Arrivals, now: datetime) -> None:
 
 
 def room_of(plane: Plane, bans: Arrivals) -> Counter[str]:
-    """Return place → members that the bans take there: all of one family are in one place."""
-    six = [":" in one.target for one in bans.bans]
+    """Return place → members that the bans take there: all of one family and prefix length share a place."""
+    examples: dict[tuple[bool, str], Arrival] = {}
+    sizes: Counter[tuple[bool, str]] = Counter()
+    for one in bans.bans:
+        shape = ":" in one.target, one.target.partition("/")[2]
+        examples.setdefault(shape, one)
+        sizes[shape] += 1
     counts: Counter[str] = Counter()
-    for count, first in ((len(six) - sum(six), False), (sum(six), True)):
-        if count:
-            (example,) = replace(bans, bans=[bans.bans[six.index(first)]]).as_bans()
-            counts[plane.place(example)[0]] += count
+    for shape, size in sizes.items():
+        (example,) = replace(bans, bans=[examples[shape]]).as_bans()
+        counts[plane.place(example)[0]] += size
     return counts
 
 

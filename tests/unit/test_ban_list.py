@@ -10,10 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.plane import NftablesPlane
+from synguard.enforcer.plane import Plane
+from synguard.enforcer.reconcile.capacity import used
 from synguard.errors import PlaneError
+from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.ledger.arrivals import Arrivals
 from synguard.model import Ban, Scope
 from synguard.operator.ban import BanRequest, HostContext, assess, eventful
-from synguard.operator.ban_list import list_for
+from synguard.operator.ban_list import fill, list_for, room_of
 from synguard.readings import Protected
 from tests.support.bans import ban
 from tests.support.cli_host import GATEWAY, CliHost
@@ -146,6 +152,29 @@ def test_a_long_list_is_refused_where_there_is_no_room_or_one_is_protected(
     assert (ran.json["counts"]["banned"], ran.json["counts"]["left_out"]) == (5, 1)
     assert len(ran.json["impact"]) == len(ran.json["bans"]) == 5
     assert len(host.held()) == 5
+
+
+def test_the_room_of_a_list_is_counted_where_each_plane_puts_its_bans() -> None:
+    order = BanRequest(tuple(map(ip_network, ("203.0.113.0/24", "203.0.113.9", "203.0.113.8", "2001:db8::/48"))), 60)
+    listed = list_for(order, datetime.now(UTC))
+    for plane in (NftablesPlane(lambda: datetime.now(UTC)), IptablesSetsPlane(lambda: datetime.now(UTC))):
+        assert room_of(plane, listed) == used(plane, listed.as_bans())
+
+
+def test_what_another_process_ends_while_a_list_is_put_in_stays_out_of_the_kernel(
+    host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended_meanwhile(plane: Plane, bans: Arrivals, now: datetime) -> None:
+        (one,) = (row for row in bans.bans if row.target == "198.51.100.7")
+        with Ledger.open(host.state / LEDGER_FILE) as other:
+            other.end_bans([one.id], now, "unban")
+        fill(plane, bans, now)
+
+    as_columns(monkeypatch)
+    monkeypatch.setattr("synguard.operator.apply.fill", ended_meanwhile)
+    assert host.run("ban", "--file", listed).code == 0
+    assert len(host.held()) == 4
+    assert "198.51.100.7/32" not in host.held()
 
 
 def test_ids_of_a_list_are_of_one_length_and_count_upwards() -> None:
