@@ -30,22 +30,26 @@ _MIX, _MIX_WIDTH = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
 _NO_WORDS: Final = (Origin.MANUAL, "", "", 0.0, 1, (), False, False)
 
 
-def microseconds(moment: datetime | None) -> int:
+def microseconds(at: datetime | None) -> int:
     """Return an aware time as microseconds since 1970; None, which is never, as the largest there is."""
-    return _FOREVER if moment is None else (moment - _EPOCH) // _MICROSECOND
+    return _FOREVER if at is None else (at - _EPOCH) // _MICROSECOND
 
 
 _KEPT: Final[dict[int, datetime]] = {}
 """Moments that were asked for lately: a hundred thousand bans of one list share two."""
 
 
+def moment(value: int) -> datetime | None:
+    """Return the time that is so many microseconds since 1970, or None for never."""
+    return None if value == _FOREVER else _time(value)
+
+
 def _time(value: int) -> datetime:
-    moment = _KEPT.get(value)
-    if moment is None:
+    if value not in _KEPT:
         if len(_KEPT) >= 256:
             _KEPT.clear()
-        moment = _KEPT[value] = _EPOCH + timedelta(microseconds=value)
-    return moment
+        _KEPT[value] = _EPOCH + timedelta(microseconds=value)
+    return _KEPT[value]
 
 
 class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to look into them
@@ -66,11 +70,6 @@ class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to 
         self._next: int | None = _FOREVER
         for ban in bans:
             self.put(ban)
-
-    @classmethod
-    def of_all(cls, bans: Mapping[str, Ban]) -> PackedBans:
-        """Return the same, as columns."""
-        return bans if isinstance(bans, PackedBans) else cls(bans.values())
 
     def __len__(self) -> int:
         return self._count
@@ -282,8 +281,7 @@ class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to 
         origin, policy, reason, score, times, evidence, dry_run, forced = self._words_pool.items[self._words[row]]
         width, start = self._widths[row], self._high[row] << 64 | self._low[row]
         target = compact_network(4, start, width) if width < 33 else compact_network(6, start, width - 33)
-        created = _time(self._created[row])
-        ends = None if self._ends[row] == _FOREVER else _time(self._ends[row])
+        created, ends = _time(self._created[row]), moment(self._ends[row])
         return Ban(
             self._id(row), target, scope, action, origin, policy, reason, created, ends, ports, score, times, evidence,
             dry_run, forced, header,

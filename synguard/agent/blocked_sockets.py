@@ -111,7 +111,7 @@ class Leftovers:
         return watched
 
     def _note_full(self, listeners: Iterable[Listener], counters: Mapping[str, int]) -> None:
-        full = {one.port for one in listeners if not one.namespace and one.accept_queue >= one.backlog}
+        full = {one.port for one in listeners if not one.namespace and one.accept_queue >= max(one.backlog, 1)}
         overflows = counters.get(_OVERFLOWS, self._overflows)
         self._overflown |= overflows != self._overflows and not full
         self._overflows = overflows

@@ -6,7 +6,7 @@ A dry-run agent changes nothing in the kernel and puts nothing back; it says wha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,7 +15,6 @@ from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, PatientPlane, Plane
 from synguard.enforcer.reconcile.reconciler import READ_SHARE
 from synguard.errors import NotPermittedError, PlaneError
-from synguard.model import Ban
 from synguard.packed_bans import PackedBans
 from synguard.plain import listed
 
@@ -30,7 +29,7 @@ _ENDING: Final = timedelta(seconds=2)
 class KernelWatch:
     """Reads the kernel every five seconds while a real ban stands, a piece a tick, and no more than its share."""
 
-    def __init__(self, plane: Callable[[], Plane], active_bans: Callable[[], Mapping[str, Ban]]) -> None:
+    def __init__(self, plane: Callable[[], Plane], active_bans: Callable[[], PackedBans]) -> None:
         self._new_plane = plane
         self._plane: Plane | None = None
         self._standing = active_bans
@@ -81,7 +80,7 @@ class KernelWatch:
         return None
 
     def _judge(self, actual: Actual, utc: datetime) -> None:
-        standing, soon = PackedBans.of_all(self._standing()), utc + _ENDING
+        standing, soon = self._standing(), utc + _ENDING
         absent = [
             ban
             for ban in (standing.elsewhere(HeldBans.of(actual.bans).rows) if actual.intact else standing.values())

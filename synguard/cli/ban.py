@@ -23,6 +23,7 @@ from synguard.memory import many_objects
 from synguard.model import Action, Ban, Scope
 from synguard.operator.apply import VerbContext
 from synguard.operator.ban import (
+    MOST_PORTS,
     BanRequest,
     Impact,
     bans_for,
@@ -39,9 +40,6 @@ from synguard.output.tables import print_json, printable
 from synguard.policy.models import LONGEST_BAN_S, Config
 from synguard.readings import Protected
 from synguard.status.agent_commands import commands_for
-
-MOST_PORTS = 64
-"""Each port of each target is one entry in the kernel."""
 
 
 def ban(

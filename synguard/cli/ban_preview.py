@@ -34,7 +34,7 @@ class BanResult:
     banned: int
     """How many they are."""
     renewed: int
-    """How many of them stood already and only got another expiry."""
+    """How many of them were active already and only got another expiry."""
     left_out: tuple[Impact, ...] = ()
     """Refused targets that the order leaves out."""
     folded: int = 0
@@ -101,7 +101,7 @@ def shown(came: BanResult, order: BanRequest, undo: str) -> list[str]:
     if came.banned <= FEW:
         lines += [f"banned {format_network(one.target)} ({how}) {until}, id {one.id}" for one in came.bans]
     else:
-        stood = f"; {came.renewed:,} of them stood already and end then now" if came.renewed else ""
+        stood = f"; {came.renewed:,} of them were active already and end then now" if came.renewed else ""
         lines.append(f"banned {came.banned:,} targets ({how}) {until}{stood}")
     return [*lines, f"undo: {undo}"]
 

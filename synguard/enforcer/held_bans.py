@@ -26,7 +26,7 @@ class HeldBans(MutableMapping[str, KernelBan]):
 
     def begin(self, one: KernelBan) -> None:
         """Take in a ban that we have just brought there; the kernel has not been asked what it counted of it."""
-        self._put(one.ban_id, one, counted=one.ban_id in self.rows and self.is_counted(one.ban_id))
+        self._put(one.ban_id, one, counted=self.is_counted(one.ban_id))
 
     def is_counted(self, key: str) -> bool:
         """Return whether it was there when the counters were read."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 POLICY: Final = "manual"
 """The policy that a person's bans name."""
+MOST_PORTS: Final = 64
+"""Of one ban: each port of each target is one entry in the kernel."""
 
 REFUSALS_SHOWN: Final = 20
 """Refused targets that are named; the rest is a number."""

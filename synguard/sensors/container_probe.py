@@ -32,7 +32,7 @@ class ContainerProbe:
     def lives_by(self, own: frozenset[Address]) -> bool:
         """Return whether its way out is a host with these addresses.
 
-        A link-local gateway is nobody's in particular: some container networks answer for it on every link.
+        A link-local gateway identifies no host: some container networks answer for it on every link.
         """
         if not self.gateways:
             return self.goes_out

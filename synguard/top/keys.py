@@ -207,7 +207,7 @@ HELP: Final = (
     ("s, R", "sort by the next column; the other way round"),
     ("b, B", "ban the chosen source or network; B asks for an address"),
     ("u", "unban the chosen ban or source"),
-    ("p, space", "pause the screen; the agent goes on"),
+    ("p, space", "pause the screen; the agent continues"),
     ("r", "refresh now"),
     ("q", "quit; watching changes nothing"),
 )

@@ -76,7 +76,7 @@ class Queue:
         self.answered_at: dict[int, float] = {}
         """Number of a socket → when its client's ACK came; the kernel sends its SYN-ACK no more."""
         self.overflows = 0
-        self.accept_queue = 0
+        self.accept_queue, self.backlog = 0, 128
         self.now = 100.0
         self.leftovers = Leftovers()
         self.freed: dict[int, float] = {}
@@ -86,7 +86,7 @@ class Queue:
         until = self.now + seconds
         while self.now < until:
             self.now += 0.05
-            seen, listening = self._table(), [listener(self.port, accept_queue=self.accept_queue)]
+            seen, listening = self._table(), [listener(self.port, self.backlog, self.accept_queue)]
             counts = {"ListenOverflows": self.overflows}
             left = self.leftovers.of(seen, listening, counts, challenges, [], self.now)
             for cookie in left.cookie.tolist():
@@ -141,6 +141,16 @@ def test_while_the_accept_queue_is_full_none_is_freed_and_later_only_who_answers
     assert queue.lasts(2.0) == {}, "the next SYN-ACK goes out 7 s after the SYN, and a client answers it"
     queue.begun_at = queue.begun_at[:1]
     assert sorted(queue.lasts(10.0)) == [0]
+
+
+def test_the_shortest_queue_there_is_has_room_while_it_is_empty() -> None:
+    """Of ``listen(0)``: the kernel takes one connection more than the backlog."""
+    queue = Queue(0.0)
+    queue.backlog = 0
+    assert list(queue.lasts(9.0)) == [0]
+    queue = Queue(0.0)
+    queue.backlog, queue.accept_queue = 0, 1
+    assert not queue.lasts(9.0)
 
 
 def test_an_accept_queue_that_was_full_between_two_readings_counts_for_every_port() -> None:

@@ -12,6 +12,7 @@ from synguard.agent.kernel_watch import LOOK_EVERY_S, KernelWatch
 from synguard.enforcer.plane import Delta
 from synguard.errors import NotPermittedError
 from synguard.model import Action, Ban, Origin, Scope
+from synguard.packed_bans import PackedBans
 from tests.support.fake_plane import FakePlane, PatientFake
 from tests.support.manual_clock import ManualClock
 
@@ -27,7 +28,7 @@ class Host:
         )  # fmt: skip
         self.active_bans = {"m1": self.ban}
         plane.apply(Delta(add=(self.ban,), frame=True))
-        self.watch = KernelWatch(lambda: plane, lambda: self.active_bans)
+        self.watch = KernelWatch(lambda: plane, lambda: PackedBans(self.active_bans.values()))
 
     def lasts(self, seconds: float) -> None:
         for _ in range(int(seconds)):
@@ -81,7 +82,7 @@ def test_a_kernel_that_may_not_be_asked_is_a_note_and_no_problem() -> None:
         raise NotPermittedError("needs CAP_NET_ADMIN")
 
     host = Host(FakePlane(), ManualClock())
-    host.watch = KernelWatch(refused, lambda: host.active_bans)
+    host.watch = KernelWatch(refused, lambda: PackedBans(host.active_bans.values()))
     host.lasts(20)
     assert host.watch.problem == ""
     assert host.watch.note.endswith("is not known: needs CAP_NET_ADMIN")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from synguard.enforcer.plane import Delta
 from synguard.enforcer.reconcile.delta import as_kernel_bans
 from synguard.errors import CapacityError
 from synguard.model import Action, Ban, Hits, KernelBan, Scope, SynHeader
+from synguard.packed_bans import microseconds, moment
 
 _ACTIONS: Final = {
     layout.ProgramStep.CHALLENGE: Action.CHALLENGE,
@@ -36,9 +37,7 @@ _ACTIONS: Final = {
     layout.ProgramStep.DROP: Action.DROP,
     layout.ProgramStep.LEAVE: Action.REJECT,
 }
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
-_FOREVER_US: Final = 2**63 - 1
 _NS_PER_S: Final = 1_000_000_000
 _BURST_S: Final = 0.1
 """A limited target may use so much of its rate at once, and 8 SYNs at least: one page of a browser."""
@@ -129,7 +128,7 @@ class Book:
         record["burst"] = (burst - 1) * int(record["interval"])
         record["step"] = step_of(ban)
         record["targeted"] = ban.target.prefixlen > 0
-        note["expires_us"] = _FOREVER_US if ban.expires_at is None else (ban.expires_at - _EPOCH) // _US
+        note["expires_us"] = microseconds(ban.expires_at)
         note["target"] = _key(ban.target)
         note["family"] = family_of(ban.target)
         note["id"] = ban.id.encode()
@@ -233,14 +232,13 @@ def _held(note: Any, record: Any, slots: Slots) -> KernelBan:
     if note["has_header"]:
         options, window, mss, length, _ = (int(part) for part in note["header"])
         header = SynHeader((int(record["ttl_low"]), int(record["ttl_high"])), window, mss, options, length)
-    expires_us = int(note["expires_us"])
     return KernelBan(
         ban_id=note["id"].decode(),
         target=_stored_network(note["target"], Family(note["family"])),
         scope=Scope.NEW,
         action=_ACTIONS[layout.ProgramStep(record["step"])],
         ports=slots.ports(record["ports"]),
-        expires_at=None if expires_us == _FOREVER_US else _EPOCH + expires_us * _US,
+        expires_at=moment(int(note["expires_us"])),
         header=header,
     )
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from synguard.addresses import Network
 from synguard.errors import UsageError
+from synguard.operator.ban import MOST_PORTS
 from synguard.operator.list_formats import networks_of_word
 from synguard.operator.lists import text_of
 from synguard.policy.policies import BanTimes, Policy
@@ -19,8 +20,6 @@ from synguard.policy.validation_errors import validation_errors
 from synguard.units import exact_duration, parse_ports
 
 MOST_LEFT_OUT: Final = 10_000
-MOST_PORTS: Final = 64
-"""Of one ban."""
 MOST_LIMITS: Final = 64
 """Policies of one pack."""
 
