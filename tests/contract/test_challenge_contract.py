@@ -6,14 +6,16 @@ Not all of the suite: the kernel checks the program anew for each test, which ta
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Final
 
 import pytest
 
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.nftables.plane import NftablesPlane
-from synguard.enforcer.plane import Plane
+from synguard.enforcer.plane import Delta, Plane
 from synguard.enforcer.split_plane import split_plane
 from synguard.model import Action
 from tests.contract.test_plane_contract import (
@@ -69,3 +71,21 @@ def test_every_shape_of_ban_is_held_and_a_ban_that_changes_is_held_as_it_is_now(
     ):
         bring(plane, wanted(later, allow=("127.0.0.1",)))
         assert not delta(wanted(later, allow=("127.0.0.1",)), plane.read(), now()), later
+
+
+def test_a_ban_whose_deadline_passed_since_it_was_read_is_removed_or_renewed_like_any_other() -> None:
+    later: list[int] = [0]
+    with closing(NetworkThread()) as thread:
+        plane = PlaneThere(
+            thread, lambda: ChallengePlane(now, lambda: (), monotonic_ns=lambda: time.monotonic_ns() + later[0])
+        )
+        gone, renewed, fresh = (
+            ban(name, f"192.0.2.{host}", action=Action.CHALLENGE)
+            for host, name in enumerate(("gone", "renewed", "fresh"))
+        )
+        bring(plane, wanted(gone, renewed))
+        there = plane.read().bans
+        later[0] = 7201 * 10**9
+        plane.apply(Delta(add=(renewed, fresh), remove=(there["gone"], there["renewed"])))
+        later[0] = 0
+        assert plane.read().bans.keys() == {"renewed", "fresh"}

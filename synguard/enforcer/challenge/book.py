@@ -82,6 +82,7 @@ class Book:
             CapacityError: More bans, ports or networks than the program holds. Nothing has been changed.
         """
         self._follow()
+        self._drop_expired()
         staying = {ban.id for ban in change.add}
         leaving = [self._places[held.ban_id] for held in change.remove if held.ban_id in self._places]
         leaving = [place for place in leaving if self._held[place].ban_id not in staying]
@@ -144,12 +145,15 @@ class Book:
         self._held[place] = as_kernel_bans(ban, hits)
         self._places[ban.id] = place
 
-    def _free(self, count: int) -> list[int]:
-        """Return so many free places; those of bans whose deadline has passed are free."""
+    def _drop_expired(self) -> None:
+        """Forget the bans whose deadline has passed: their places are free."""
         deadlines = self._maps.bans.read()["deadline"]
         now = self._monotonic_ns()
         for place in [place for place in self._held if deadlines[place] <= now]:
             del self._places[self._held.pop(place).ban_id]
+
+    def _free(self, count: int) -> list[int]:
+        """Return so many free places."""
         free = [place for place in range(layout.BANS - 1, 0, -1) if place not in self._held]
         if len(free) < count:
             raise CapacityError(f"the challenge program holds {layout.BANS - 1:,} bans, and more are to be added")
