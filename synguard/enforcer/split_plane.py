@@ -93,13 +93,15 @@ class SplitPlane:
                 remove=tuple(held for held in change.remove if not held.at_interface),
             )
         )
-        removed = {held.ban_id for held in change.remove}
+        gone = tuple(held for held in change.remove if not held.remains)  # the program has one of each ban
+        removed = {held.ban_id for held in gone}
         lacking = [_as_ban(held) for held in self._lacking if change.frame and held.ban_id not in removed]
         room = max(self.copies - len(self._copied), 0)
         copies = [*lacking, *(ban for ban in change.add if not ban.at_interface)][:room]
         self.program.apply(
             replace(
                 change,
+                remove=gone,
                 add=(*(ban for ban in change.add if ban.at_interface), *copies),
                 proven_add=frozenset(peer for peer in change.proven_add if peer.prefixlen == peer.max_prefixlen),
             )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from synguard.addresses import parse_network
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.iptables.rules import set_rules, tables
 from synguard.enforcer.iptables.set_members import (
     LONGEST_TIMEOUT_S,
@@ -174,6 +175,8 @@ add synguard-port-drop-4 192.0.2.1,tcp:443 timeout 20 comment "synguard ban b un
 """
     bans = parse_save(text.splitlines()).bans
     assert [held.ban_id for held in bans.values()] == ["b", "b"]
+    assert [held.key for held in bans.values()] == list(bans) == ["b", "b#2"]
+    assert HeldBans(bans) == bans
     assert {held.ports for held in bans.values()} == {(80,), (443,)}
 
 

@@ -19,7 +19,7 @@ from synguard.enforcer.plane import Actual, Delta, Desired
 from synguard.enforcer.reconcile.reconciler import PATIENCE, READ_EVERY, READ_UNUSED_EVERY, Reconciler
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
-from synguard.model import Hits, Mode
+from synguard.model import Hits, Mode, Scope
 from synguard.policy.models import Config
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane
@@ -253,6 +253,20 @@ def test_hits_are_summed_over_what_an_interrupted_change_left(reconciler: Reconc
     plane.count("one", 3, 180)
     plane.count("two", 4, 240)
     assert reconciler.hits() == {"one": Hits(3, 180), "two": Hits(4, 240)}
+
+
+def test_a_ban_whose_remains_were_removed_is_still_known_and_can_be_unbanned(
+    reconciler: Reconciler, plane: FakePlane
+) -> None:
+    """The ban itself was forgotten with them: until the next look an unban did not reach the kernel."""
+    reconciler.reconcile(GOAL, START)
+    left = replace(plane.actual.bans["one"], scope=Scope.ALL, remains=2)
+    plane.actual = replace(plane.actual, bans={**plane.actual.bans, left.key: left})
+    outcome = reconciler.reconcile(GOAL, START, full=True)
+    assert outcome.change.remove == (left,)
+    assert set(outcome.held) == set(plane.actual.bans) == {"one", "two"}
+    reconciler.reconcile(wanted(TWO), START)
+    assert set(plane.actual.bans) == {"two"}
 
 
 def test_a_flush_is_followed_by_a_pass_that_puts_everything_back(reconciler: Reconciler, plane: FakePlane) -> None:

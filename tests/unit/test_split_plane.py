@@ -87,6 +87,13 @@ def test_flush_empties_both_even_where_the_program_cannot_be_emptied(plane: Spli
     assert not plane.firewall.read().bans
 
 
+def test_remains_of_a_ban_are_removed_without_its_copy(plane: SplitPlane, tmp_path: Path) -> None:
+    """The program let go of its copy of the ban with them, and would have answered SYNs of its source."""
+    Reconciler(plane, tmp_path / "lock").reconcile(ALL, now())
+    plane.apply(Delta(remove=(replace(plane.firewall.read().bans["drop"], ports=(80,), remains=2),)))
+    assert "drop" in plane.program.read().bans
+
+
 def test_a_drop_that_another_process_put_in_without_a_copy_is_removed_like_any_other(
     plane: SplitPlane, tmp_path: Path
 ) -> None:

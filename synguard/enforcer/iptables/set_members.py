@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Container, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
@@ -172,7 +172,9 @@ class SetMembers:
         if kind.scope is not None and kind.action is not None and member is not None:
             ban_id, expires_at = member
             held = KernelBan(ban_id, target, kind.scope, kind.action, ports, expires_at, hits)
-            self.bans[_key(ban_id, self.bans)] = held
+            while held.key in self.bans:  # an interrupted change left members behind: `delta` finds these unwanted
+                held = replace(held, remains=max(held.remains + 1, 2))
+            self.bans[held.key] = held
         elif kind.action is None and comment == exception_comment(kind):
             (self.allow if kind is Kind.ALLOW else self.proven).add(target)
         else:
@@ -275,15 +277,3 @@ def _take(saved: SavedSets, group: _Group, ports: tuple[int, ...], hits: Hits) -
         saved.foreign.append(f"{network[:60]} in set {name}")
         return
     saved.take(kind, target, comment, ports, hits, name)
-
-
-def _key(ban_id: str, taken: Container[str]) -> str:
-    """Return the ban id, or for members that an interrupted change left behind a key that no ban has.
-
-    ``delta`` then finds the remains unwanted and removes them.
-    """
-    key, count = ban_id, 1
-    while key in taken:
-        count += 1
-        key = f"{ban_id}#{count}"
-    return key

@@ -161,8 +161,8 @@ def after(actual: Actual, change: Delta) -> Actual:
     bans = actual.bans if isinstance(actual.bans, HeldBans) else dict(actual.bans)
     coming = {ban.id: bans[ban.id].hits if ban.id in bans else NO_HITS for ban in change.add}
     for held in change.remove:
-        if held.ban_id not in coming:
-            bans.pop(held.ban_id, None)
+        if held.key not in coming:
+            bans.pop(held.key, None)
     for ban in change.add:
         held = as_kernel_bans(ban, coming[ban.id])
         if isinstance(bans, HeldBans):
