@@ -17,6 +17,7 @@ from synguard.enforcer.iptables.set_members import (
     create_line,
     fits,
     frame_lines,
+    headers,
     member_lines,
     parse_save,
 )
@@ -164,6 +165,7 @@ add other 198.18.0.1 comment "synguard ban c until never"
     assert saved.allow == {parse_network("2001:db8::1")}
     assert saved.foreign == ["2001:db8::2 in set synguard-allow-6"]
     assert len(saved.unfit) == len(SET_NAMES) - 2
+    assert headers(text) == {**saved.headers, "other": f"create other hash:net family inet {EXTRA}"}
 
 
 def test_members_that_an_interrupted_extension_left_apart_are_all_found() -> None:

@@ -58,6 +58,17 @@ def test_a_look_takes_a_piece_a_pass_and_reads_once(
     assert plane.calls == ["read"]
 
 
+def test_a_look_at_many_that_are_wanted_but_not_known_to_be_there_takes_a_piece_a_pass(
+    plane: PatientFake, clock: ManualClock, tmp_path: Path
+) -> None:
+    """Another process may have put them there."""
+    reconciler = Reconciler(plane, tmp_path / "apply.lock", patient_from=2)
+    reconciler.reconcile(wanted(ONE), clock.utcnow())
+    clock.advance(READ_EVERY.total_seconds())
+    outcomes = passes(reconciler, clock, wanted(ONE, TWO, THREE))
+    assert [one.read_at == outcomes[-1].read_at for one in outcomes] == [False] * PatientFake.PIECES + [True]
+
+
 def test_what_others_took_is_put_back_at_its_end(
     reconciler: Reconciler, plane: PatientFake, clock: ManualClock
 ) -> None:

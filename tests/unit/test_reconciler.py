@@ -15,7 +15,10 @@ import pytest
 
 from synguard.agent import bootstrap
 from synguard.enforcer import locks
+from synguard.enforcer.dry_run import DryRunPlane
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, Desired
+from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.reconcile.reconciler import PATIENCE, READ_EVERY, READ_UNUSED_EVERY, Reconciler
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
@@ -309,9 +312,43 @@ def test_what_another_process_banned_while_we_waited_for_its_lock_is_no_orphan(
     agent.reconcile(wanted(ONE), START)
     verb.reconcile(wanted(ONE, TWO), START)
     plane.changes.clear()
-    outcome = agent.reconcile(wanted(ONE), START, full=True, latest=lambda: wanted(ONE, TWO))
+    outcome = agent.reconcile(wanted(ONE), START, full=True, latest=lambda _: wanted(ONE, TWO))
     assert set(outcome.held) == {"one", "two"}
     assert plane.changes == []
+
+
+def test_a_look_is_put_off_while_what_is_wanted_is_not_known_but_not_one_that_must_be(
+    reconciler: Reconciler, plane: FakePlane, clock: ManualClock
+) -> None:
+    reconciler.reconcile(wanted(ONE), START)
+    plane.calls.clear()
+    clock.advance(READ_EVERY.total_seconds())
+    asked = list[bool]()
+
+    def latest(whole: bool) -> Desired | None:
+        asked.append(whole)
+        return wanted(ONE, TWO) if whole else None
+
+    outcome = reconciler.reconcile(wanted(ONE), clock.utcnow(), latest=latest)
+    assert (asked, plane.calls, set(outcome.held)) == ([False], [], {"one"})
+    outcome = reconciler.reconcile(wanted(ONE), clock.utcnow(), latest=latest, full=True)
+    assert (asked, plane.calls, set(outcome.held)) == ([False, True], ["read", "apply"], {"one", "two"})
+
+
+def test_what_a_dry_run_holds_is_read_back_without_an_object_of_each_ban(
+    clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 50,000 would-be bans each look took half a second."""
+    plane, state = DryRunPlane(clock.utcnow), DesiredState()
+    for n in range(50):
+        state.put(ban(f"b{n}", f"192.0.2.{n}", start=START))
+    reconciler = Reconciler(plane, tmp_path / "apply.lock")
+    reconciler.reconcile(state.desired((), ()), START)
+    monkeypatch.setattr(HeldBans, "_put", lambda *_, **__: pytest.fail("a ban was put in anew"))
+    assert len(reconciler.reconcile(state.desired((), ()), START, full=True).held) == 50
+    seen = plane.read()
+    del seen.bans["b7"]  # type: ignore[attr-defined]  # columns of our own
+    assert "b7" in plane.read().bans
 
 
 def test_a_change_by_others_is_noticed_before_the_regular_look(plane: FakePlane, tmp_path: Path) -> None:

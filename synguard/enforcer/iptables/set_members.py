@@ -42,6 +42,7 @@ LONGEST_TIMEOUT_S: Final = 2_147_483
 
 _NAME_BY_SHAPE: Final = {shape: name for name, shape in SET_NAMES.items()}
 
+_HEADER_LINE: Final = re.compile(r"^create (\S+) .*", re.MULTILINE)
 _MEMBER_LINE: Final = re.compile(
     r"add (\S+) ([^,\s]+)(?:,tcp:(\d{1,5}))?(?: timeout \d+)?(?: packets (\d{1,20}) bytes (\d{1,20}))?"
     r"(?: comment \"(.*)\")?"
@@ -222,6 +223,11 @@ PIECE: Final = 4_096
 def parse_save(lines: Iterable[str], most: int | None = None) -> SavedSets:
     """Return what the lines of ``ipset save`` say of our sets; lines of other sets are passed over."""
     return at_once(parse_in_pieces(lines, SavedSets(most=most)))
+
+
+def headers(text: str) -> dict[str, str]:
+    """Return set name → ``create`` line, of what ``ipset save`` printed; members are not taken apart."""
+    return {found[1]: found[0] for found in _HEADER_LINE.finditer(text)}
 
 
 def parse_in_pieces(lines: Iterable[str], saved: SavedSets) -> Generator[None, None, SavedSets]:
