@@ -87,9 +87,8 @@ class RowIndex:
         """Return the rows of this key, those that are gone too."""
         if not self._maybe[key & len(self._maybe) - 1]:
             return ()
-        keys, late = self._keys, self._late.get(key, ())
-        if isinstance(late, int):
-            late = (late,)
+        keys, found = self._keys, self._late.get(key, ())
+        late: Sequence[int] = (found,) if isinstance(found, int) else found
         first = last = bisect_left(keys, key)
         while last < len(keys) and keys[last] == key:
             last += 1

@@ -252,7 +252,7 @@ class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to 
     def _cut_out(self) -> None:
         """Cut out the rows that are gone."""
         live = self._live()
-        lengths = np.diff(np.frombuffer(self._starts, np.int64), append=len(self._text))
+        lengths = np.diff(np.append(np.frombuffer(self._starts, np.int64), len(self._text)))
         kept = np.repeat(np.frombuffer(self._alive, np.bool_), lengths)
         self._text = bytearray(np.frombuffer(self._text, np.uint8)[kept].tobytes())
         self._starts = array("Q", (np.cumsum(lengths[live]) - lengths[live]).tobytes())

@@ -59,15 +59,18 @@ class BanChanges:
         written: Sequence[str] = ()
         if not len(self._came) and not len(self._gone):
             written = self._without_row(db, now)
+            self._written.difference_update(written)
             if self._look(db, now):
                 standing = self._standing(db, now)
+            if at_most is not None and max(len(self._came), len(self._gone)) > at_most:
+                self._in_pieces = True  # the look was work enough for one call
+                return ChangedBans((), written, standing, left=True)
         gone, came = self._gone[:at_most], self._came[:at_most]
         ids = [row[0] for row in _rows(db, "id", gone)]
         if len(ids) < len(gone):  # pruned meanwhile
             standing = self._standing(db, now)
         bans = [ban_of(row) for row in _rows(db, BAN_READ, came, "AND ended_at IS NULL ORDER BY seq")]
         self._gone, self._came = self._gone[len(gone) :], self._came[len(came) :]
-        self._written.difference_update(written)
         left = bool(len(self._came) or len(self._gone))
         again = self._in_pieces and not left  # what was written meanwhile has not been looked at
         self._in_pieces = left

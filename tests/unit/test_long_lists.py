@@ -302,7 +302,7 @@ def test_an_agent_waits_for_a_list_and_settles_one_that_was_left_lying_a_piece_a
         for ticks in range(1, 4):
             agent.follow_ledger(NOW + LEFT_LYING + timedelta(seconds=ticks))
             assert other.arriving() == 3 - ticks
-        for _ in range(MANY // AT_ONCE + 2):
+        for _ in range(MANY // AT_ONCE + 3):
             agent.follow_ledger(NOW + 2 * LEFT_LYING)
         assert len(agent.bans) == len(arrivals().bans)
         assert not agent.behind
@@ -326,7 +326,7 @@ def test_a_list_that_comes_just_before_a_look_puts_the_look_off(noted: bool, tmp
         assert "read" not in plane.calls
         while other.settle():
             pass
-        for _ in range(MANY // AT_ONCE + 3):
+        for _ in range(MANY // AT_ONCE + 4):
             agent.follow_ledger(later)
             agent.bring((), frozenset(), 2.0, later)
         assert len(agent.bans) == len(plane.actual.bans) == len(arrivals().bans)

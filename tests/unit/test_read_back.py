@@ -54,6 +54,7 @@ def test_a_look_takes_a_piece_a_pass_and_reads_once(
     outcomes = passes(reconciler, clock, GOAL)
     assert plane.calls == ["read"]
     assert [one.read_at == outcomes[-1].read_at for one in outcomes] == [False] * PatientFake.PIECES + [True]
+    assert not reconciler.looking
     passes(reconciler, clock, GOAL)
     assert plane.calls == ["read"]
 
@@ -131,6 +132,13 @@ def test_a_change_that_fails_meanwhile_is_followed_by_a_whole_look(
     outcome = reconciler.reconcile(wanted(ONE, TWO, THREE, allow=("127.0.0.1",)), clock.utcnow())
     assert outcome.drift
     assert set(plane.actual.bans) == {"one", "two", "three"}
+
+
+def test_it_is_known_to_be_under_way_so_that_the_agent_does_not_rest(
+    reconciler: Reconciler, clock: ManualClock
+) -> None:
+    passes(reconciler, clock, GOAL, 1)
+    assert reconciler.looking
 
 
 def test_a_flush_ends_it(reconciler: Reconciler, plane: PatientFake, clock: ManualClock) -> None:

@@ -216,7 +216,7 @@ _Group = tuple[str, str, str]
 """Set name, network as text, comment: a ban's members differ in the port alone, so most parsing is done once."""
 
 
-PIECE: Final = 4_096
+PIECE: Final = 1_024
 """Lines, and bans, that are taken apart at one go: some tens of milliseconds."""
 
 

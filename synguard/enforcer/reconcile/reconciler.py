@@ -145,6 +145,11 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
                 raise
             return self._full_pass(desired, now, latest, adapt)
 
+    @property
+    def looking(self) -> bool:
+        """Whether a read-back is under way in pieces."""
+        return self._look is not None
+
     def hits(self) -> Mapping[str, Hits]:
         """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.
 
