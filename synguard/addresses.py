@@ -193,6 +193,10 @@ class NetworkIndex:
 
     def inside(self, network: Network) -> Network | None:
         """Return one indexed network that lies inside ``network``, or None."""
+        return next(self.all_inside(network), None)
+
+    def all_inside(self, network: Network) -> Iterator[Network]:
+        """Yield the indexed networks that lie inside ``network``, by their first address."""
         entries = self._sorted[network.version]
         first = int(network.network_address)
         last = first + network.num_addresses - 1
@@ -200,9 +204,8 @@ class NetworkIndex:
         while position < len(entries) and entries[position][0] <= last:
             start, length = entries[position]
             if length >= network.prefixlen:
-                return compact_network(network.version, start, length)
+                yield compact_network(network.version, start, length)
             position += 1
-        return None
 
     def overlapping(self, network: Network) -> Network | None:
         """Return one indexed network that shares an address with ``network``, or None."""
