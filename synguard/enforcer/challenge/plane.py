@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -12,12 +11,12 @@ from synguard.addresses import Network
 from synguard.enforcer.challenge import layout, program
 from synguard.enforcer.challenge.book import Book
 from synguard.enforcer.challenge.program import Program
+from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.plane import Actual, Delta
 from synguard.errors import PlaneError
 from synguard.model import Ban, KernelBan
 from synguard.netlink import interface_name
 
-_BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 _NOT_LOADED: Final = "the challenge program is not loaded"
 
 
@@ -92,7 +91,7 @@ class ChallengePlane:
         """Make the change; a ban that stays keeps its counts."""
         if not change:
             return
-        ensure_possible(change)
+        _ensure_possible(change)
         if self.program is None:
             self.read()
         if change.frame:
@@ -137,23 +136,13 @@ class ChallengePlane:
             running.attach(index)
 
 
-def ensure_possible(change: Delta) -> None:
+def _ensure_possible(change: Delta) -> None:
     """Return if every added ban and exception can be held by the program.
 
     Raises:
-        PlaneError: A ban of everybody that is the firewall's, an exception of length 0, a proven peer that is no single
-            address, or an id that does not fit. Nothing has been changed.
+        PlaneError: One that no plane can hold, or a proven peer that is no single address. Nothing has been changed.
     """
-    for ban in change.add:
-        if ban.target.prefixlen == 0 and not ban.at_interface:
-            raise PlaneError(f"adding {ban.target}", f'the action "{ban.action}" is the firewall\'s')
-        if not _BAN_ID.fullmatch(ban.id):
-            raise PlaneError(f'adding the ban "{ban.id[:40]}"', "its id is not 1 to 32 of a-z, 0-9 and -")
-    for network in change.allow_add:
-        if network.prefixlen == 0:
-            raise PlaneError(
-                f"adding {network}", "a network of length 0 cannot be held; name two halves if you mean it"
-            )
+    ensure_possible(change, at_interface=True)
     for network in change.proven_add:
         if network.prefixlen != network.max_prefixlen:
             raise PlaneError(f"adding {network}", "a proven peer is a single address")
