@@ -162,11 +162,11 @@ class Conditions:
             before = self._standing.get(key)
             if before is None or before.text != text:
                 self._log(key[0], text, begins=before is None)
-            standing[key] = _condition(key, text, before.since if before else self._utcnow(), fix)
+            standing[key] = condition(key[0], text, before.since if before else self._utcnow(), fix, key[1])
         if len(seen) > MOST:
             key = (Code.OTHERS, "")
             since = self._standing[key].since if key in self._standing else self._utcnow()
-            standing[key] = _condition(key, f"{len(seen) - MOST} more conditions hold", since, "")
+            standing[key] = condition(Code.OTHERS, f"{len(seen) - MOST} more conditions hold", since)
         ended = {code for code, _ in self._standing} - {code for code, _ in standing}
         self._standing = standing
         for code in sorted(ended, key=_RANK.__getitem__):
@@ -204,5 +204,6 @@ def _by_subject(answer: Answer) -> Iterable[tuple[str, str]]:
     return ((str(number) if number else "", text) for number, text in enumerate(filter(None, answer)))
 
 
-def _condition(key: tuple[Code, str], text: str, since: datetime, fix: str) -> Condition:
-    return Condition(code=key[0], severity=KINDS[key[0]].severity, subject=key[1], text=text, since=since, fix=fix)
+def condition(code: Code, text: str, since: datetime, fix: str = "", subject: str = "") -> Condition:
+    """Return a condition with the severity of its code."""
+    return Condition(code=code, severity=KINDS[code].severity, subject=subject, text=text, since=since, fix=fix)
