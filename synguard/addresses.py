@@ -206,7 +206,7 @@ class NetworkIndex:
 
     def inside(self, network: Network) -> Network | None:
         """Return one indexed network that lies inside ``network``, or None."""
-        return next(self._inside(*numbers_of(network)), None)
+        return next(self.all_inside(network), None)
 
     def overlapping(self, network: Network) -> Network | None:
         """Return one indexed network that shares an address with ``network``, or None."""
@@ -216,17 +216,11 @@ class NetworkIndex:
         """Yield the indexed networks that cover ``network``, the widest first, then those that lie inside it."""
         version, start, length = numbers_of(network)
         yield from self._covering(version, start, length)
-        yield from (one for one in self._inside(version, start, length) if one.prefixlen > length)
+        yield from (one for one in self.all_inside(network) if one.prefixlen > length)
 
-    def _covering(self, version: int, start: int, length: int) -> Iterator[Network]:
-        bits = _BITS[version]
-        for (of, wider), networks in self.by_length.items():
-            if of == version and wider <= length:
-                found = networks.get(start >> (bits - wider) << (bits - wider))
-                if found is not None:
-                    yield found
-
-    def _inside(self, version: int, start: int, length: int) -> Iterator[Network]:
+    def all_inside(self, network: Network) -> Iterator[Network]:
+        """Yield the indexed networks that lie inside ``network``, by their first address."""
+        version, start, length = numbers_of(network)
         bits = _BITS[version]
         if length == bits:
             yield from filter(None, (self.by_length.get((version, bits), {}).get(start),))
@@ -238,6 +232,14 @@ class NetworkIndex:
             if narrower >= length:
                 yield self.by_length[version, narrower][first]
             at += 1
+
+    def _covering(self, version: int, start: int, length: int) -> Iterator[Network]:
+        bits = _BITS[version]
+        for (of, wider), networks in self.by_length.items():
+            if of == version and wider <= length:
+                found = networks.get(start >> (bits - wider) << (bits - wider))
+                if found is not None:
+                    yield found
 
     def _in_order(self, version: int) -> list[int]:
         if version not in self._sorted:
