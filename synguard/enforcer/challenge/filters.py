@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from synguard.errors import PlaneError, SensorError
-from synguard.netlink import attributes, dump
+from synguard.netlink import ROUTE, attributes, dump
 
-_ROUTE: Final = 0
 _RTM_GETQDISC: Final = 38
 _RTM_GETTFILTER: Final = 46
 _KIND: Final = 1
@@ -60,7 +59,7 @@ def _objects(what: int, ifindex: int, parent: int) -> Iterator[_Object]:
     """
     whose = "traffic control filters"
     try:
-        bodies = dump(_ROUTE, what, _TC.pack(0, 0, ifindex, 0, parent, 0), whose)
+        bodies = dump(ROUTE, what, _TC.pack(0, 0, ifindex, 0, parent, 0), whose)
     except SensorError as error:
         raise PlaneError(f"asking for {whose}", str(error)) from error
     for body in bodies:

@@ -14,9 +14,8 @@ from typing import Final
 from synguard.enforcer.challenge import libbpf, program
 from synguard.enforcer.challenge.filters import filters_at
 from synguard.errors import PlaneError, SensorError
-from synguard.netlink import attributes, query
+from synguard.netlink import ROUTE, attributes, query
 
-_ROUTE: Final = 0
 _GETLINK: Final = 18
 _LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg
 _XDP, _ATTACHED, _XDP_ID = 43, 2, 4
@@ -35,7 +34,7 @@ def programs_ahead(ifindex: int) -> list[str]:
 
 
 def _xdp(ifindex: int) -> Iterator[str]:
-    for body in query(_ROUTE, _GETLINK, _LINK.pack(0, 0, ifindex, 0, 0), "interfaces"):
+    for body in query(ROUTE, _GETLINK, _LINK.pack(0, 0, ifindex, 0, 0), "interfaces"):
         for kind, value in attributes(body, _LINK.size):
             if kind == _XDP:
                 parts = dict(attributes(value, 0))
