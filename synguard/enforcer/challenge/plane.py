@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from synguard.addresses import Network
 from synguard.enforcer.challenge import layout, program
-from synguard.enforcer.challenge.book import Book
+from synguard.enforcer.challenge.ban_maps import BanMaps
 from synguard.enforcer.challenge.program import Program
 from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.plane import Actual, Delta
@@ -50,7 +50,7 @@ class ChallengePlane:
         self._utcnow, self._monotonic_ns = utcnow, monotonic_ns
         self._interfaces = interfaces
         self._limit_per_second = limit_per_second
-        self._desired_state: Book | None = None
+        self._bans: BanMaps | None = None
         self.program: Program | None = None
         """The program, once one was found or loaded; None after ``flush``."""
 
@@ -67,13 +67,13 @@ class ChallengePlane:
         """Read back what the program holds; a program that an earlier process left is taken over."""
         if self.program is None and (found := program.find()) is not None:
             self._take(found)
-        if self.program is None or self._desired_state is None:
+        if self.program is None or self._bans is None:
             return Actual(missing=(_NOT_LOADED,))
         missing = self._missing(self.program)
         return Actual(
-            bans=self._desired_state.read(),
-            allow=frozenset(self._desired_state.protected),
-            proven=frozenset(self._desired_state.proven),
+            bans=self._bans.read(),
+            allow=frozenset(self._bans.protected),
+            proven=frozenset(self._bans.proven),
             intact=not missing,
             missing=missing,
         )
@@ -81,7 +81,7 @@ class ChallengePlane:
     @property
     def exceptions(self) -> frozenset[Network]:
         """Proven peers that no drop of the firewall stops, and no copy of one here."""
-        return frozenset() if self._desired_state is None else self._desired_state.exceptions
+        return frozenset() if self._bans is None else self._bans.exceptions
 
     def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """Return the program's place for bans, of which each takes one."""
@@ -96,9 +96,9 @@ class ChallengePlane:
             self.read()
         if change.frame:
             self._attach(self._ensure_loaded())
-        if self._desired_state is None:
+        if self._bans is None:
             raise PlaneError("changing bans of the challenge program", _NOT_LOADED)
-        self._desired_state.change(change)
+        self._bans.change(change)
 
     def detach(self) -> None:
         """Leave every interface; what the program holds stays loaded, for ``apply`` to attach again."""
@@ -111,14 +111,14 @@ class ChallengePlane:
         program.remove_all()
         if self.program is not None:
             self.program.close()
-        self.program = self._desired_state = None
+        self.program = self._bans = None
 
     def _ensure_loaded(self) -> Program:
         return self.program or self._take(program.find() or program.load())
 
     def _take(self, found: Program) -> Program:
         self.program = found
-        self._desired_state = Book(found.maps, self._utcnow, self._monotonic_ns, self._limit_per_second)
+        self._bans = BanMaps(found.maps, self._utcnow, self._monotonic_ns, self._limit_per_second)
         return found
 
     def _missing(self, running: Program) -> tuple[str, ...]:
