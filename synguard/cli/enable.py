@@ -271,8 +271,7 @@ def _await(config: Config, mode: Mode) -> None:
         status = read_status(config.runtime_dir)
         if status is not None and status.mode is mode:
             return
-        trouble = text_of(status.conditions, Code.MODE_CHANGE_FAILED) if status else ""
-        if trouble:
+        if status is not None and (trouble := text_of(status.conditions, Code.MODE_CHANGE_FAILED)):
             raise PlaneUnavailableError("enforcing", trouble)
         if time.monotonic() >= gives_up_at:
             raise SynguardError("the agent has not followed yet; the order stays in force: see synguard status")
