@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -211,6 +211,10 @@ class Verdict:
     reason: str
     evidence: tuple[Evidence, ...] = ()
     cause: Cause = Cause.NONE
+
+
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+"""Later than any time: when what has no end would end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -14,15 +14,12 @@ from synguard.decision.banned_networks import FOREVER, BannedNetworks
 from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks, by_key
 from synguard.detector.columns import halves
-from synguard.model import Ban, Origin, Scope
+from synguard.model import NEVER, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
 from synguard.readings import U64
 
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
-
-
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 _Reach: TypeAlias = tuple[Scope, int, int, int, bool]
 """Scope, IP version, prefix length, local port or 0 for all, and whether it refuses served clients too."""
@@ -184,4 +181,4 @@ def _outlasts(ban: Ban, other: Ban | None) -> bool:
 
 def _end(ban: Ban) -> tuple[datetime, str]:
     """Return when a ban ends; of two that end together the id decides, not which of them came first."""
-    return ban.expires_at or _NEVER, ban.id
+    return ban.expires_at or NEVER, ban.id

@@ -221,7 +221,7 @@ class Engine:
         A loud source is known for certain a little later than the sum of many; without this its quiet neighbours
         would be banned with it in between.
         """
-        prefixes = {key: score for key, score in offenders if self._is_prefix(key)}
+        prefixes = {key: score for key, score in offenders if self._policies[key.policy].prefixes.is_prefix(key.target)}
         few = set()
         for key, loud in self.scores.inside(prefixes).items():
             rules, target, score = self._policies[key.policy].prefixes, key.target, prefixes[key]
@@ -231,10 +231,6 @@ class Engine:
             if len(loud) < rules.sources_for(target.prefixlen, rules.family_of(target)) and rest <= score.latest.limit:
                 few.add(key)
         return few
-
-    def _is_prefix(self, key: ScoreKey) -> bool:
-        rules = self._policies[key.policy].prefixes
-        return key.target.prefixlen < rules.lengths(rules.family_of(key.target))[0]
 
     def _wants_sampler(self, assessment: Assessment) -> bool:
         strained = assessment.fullest >= STRAINED or assessment.flood.overflowing

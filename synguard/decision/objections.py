@@ -191,8 +191,7 @@ class Objections:
 
 def is_prefix(item: Offender, policy: Policy) -> bool:
     """Return whether the target is wider than what the policy counts by."""
-    rules = policy.prefixes
-    return not item.everybody and item.target.prefixlen < rules.lengths(rules.family_of(item.target))[0]
+    return not item.everybody and policy.prefixes.is_prefix(item.target)
 
 
 def _clients(count: int) -> str:
