@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import Network
@@ -22,7 +22,7 @@ from synguard.ledger import Ledger
 from synguard.ledger.ban_changes import BanChanges
 from synguard.logs import event
 from synguard.memory import many_objects
-from synguard.model import NO_HITS, Ban, Hits, Origin, Scope
+from synguard.model import NEVER, NO_HITS, Ban, Hits, Origin, Scope
 from synguard.packed_bans import PackedBans
 
 log: Final = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ LEFT_LYING: Final = timedelta(seconds=15)
 """Time after which a list that was noted is settled here, a piece a tick: whoever noted it was killed."""
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 30.0
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class Enforcement:  # wide: one view of the bans, in ledger and plane, with what fails on either side
@@ -57,7 +56,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self._changes = {False: BanChanges(dry_run)} | ({True: BanChanges(False)} if dry_run else {})
         """In the ledger, of the bans that stand, and in dry-run of those by hand."""
         self._desired = Desired()
-        self._seen_at = _NEVER
+        self._seen_at = NEVER
         self._behind = False
         """Whether the ledger holds what has not been taken over yet."""
         self._arriving_since: datetime | None = None

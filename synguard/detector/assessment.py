@@ -15,6 +15,8 @@ SHORT: Final = 64
 """Places of a SYN queue below which shares say little: three single SYNs of a scan are half of ``listen(5)``."""
 FEW: Final = 32
 """Half-open sockets that a host has at any time, from scans and from clients that are far away."""
+ATTACKED_FILL: Final = 0.5
+"""Fill of a SYN queue from which its port is named in messages, and its flood is worth a route upstream."""
 OVERFLOWS_PPS: Final = 10.0
 """SYNs turned away a second from which that is a flood; one that sends fewer fills a queue, and is seen by that."""
 
@@ -67,6 +69,11 @@ class ListenerPressure:
     def overwhelmed(self) -> bool:
         """Whether the SYN queue is full, and of more than what scans leave in the shortest one."""
         return self.censored and self.half_open >= FEW
+
+    @property
+    def attacked(self) -> bool:
+        """Whether the SYN queue is full, or full enough for its port to count as attacked."""
+        return self.censored or self.fill >= ATTACKED_FILL
 
     @property
     def strain(self) -> float:

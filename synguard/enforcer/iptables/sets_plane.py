@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from synguard.addresses import format_network
 from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush
-from synguard.enforcer.iptables import ipset, set_members, set_test
+from synguard.enforcer.iptables import ipset, set_lookup, set_members
 from synguard.enforcer.iptables.chains import edit, mend
 from synguard.enforcer.iptables.rules import Rule, tables
 from synguard.enforcer.iptables.saved_text import stopped_in
@@ -64,7 +64,7 @@ class IptablesSetsPlane:
     def stopped_of(self, bans: Iterable[Ban]) -> Stopped:
         """Return which of these bans the sets stop: each member is asked for."""
         asked = [(ban, set_members.place(ban)[0]) for ban in bans if not ban.at_interface]
-        there = set_test.held(asked)
+        there = set_lookup.held(asked)
         return self._with_frame(Stopped({format_network(ban.target) for ban, _ in asked if ban.id in there}))
 
     def _with_frame(self, found: Stopped, gone: Sequence[str] = ()) -> Stopped:

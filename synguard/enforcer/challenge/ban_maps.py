@@ -44,7 +44,7 @@ _BURST_S: Final = 0.1
 _LEAST_BURST: Final = 8
 
 
-class Book:
+class BanMaps:
     """What the program holds: kept beside the kernel's, and read anew once another process has changed bans.
 
     One process changes them at a time: those that apply hold a lock. The agent gives slots to ports at any time.
