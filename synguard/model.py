@@ -281,6 +281,15 @@ class Ban:  # wide: one record, a field a column of the ledger
         """Whether everything that speaks for the ban could be forged; False where no evidence is kept."""
         return bool(self.evidence) and all(item.signal.forgeable for item in self.evidence)
 
+    @property
+    def refuses_served(self) -> bool:
+        """Whether served clients have no way through it though it stops new connections only.
+
+        One that a person asked for refuses them, and one on evidence that needs completed handshakes: theirs.
+        """
+        proven = any(not item.signal.forgeable for item in self.evidence)
+        return self.scope is Scope.NEW and (self.origin is Origin.MANUAL or proven)
+
     def active(self, now: datetime) -> bool:
         """Return whether the ban still stands at ``now``."""
         return self.expires_at is None or now < self.expires_at
