@@ -109,6 +109,7 @@ def ban(
         else:
             given = "" if config is None else f"--config {shlex.quote(str(config))} "
             _carry_out(prepared, settings, json, yes, f"synguard {given}unban {_again(named, paths)}")
+        del order, prepared  # before the search for reference cycles goes on
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ from synguard.model import FIREWALL_ACTIONS, Ban, Hits, Origin
 Key: TypeAlias = tuple[str, str, str, int, str]
 """Target, scope, ports, dry-run and header, as they stand in the table."""
 
-_TARGET, _SCOPE, _PORTS, _DRY_RUN, _HEADER, _CREATED_AT = (
-    BAN_COLUMNS.split(", ").index(name) for name in ("target", "scope", "ports", "dry_run", "header", "created_at")
+_TARGET, _SCOPE, _PORTS, _DRY_RUN, _HEADER = (
+    BAN_COLUMNS.split(", ").index(name) for name in ("target", "scope", "ports", "dry_run", "header")
 )
 _MOST: Final = 2**63 - 1
 """The largest integer SQLite holds."""
@@ -119,12 +119,12 @@ def insert(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
     db.executemany(_INSERT, rows)
 
 
-def replace_open(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """End the open bans whose place these rows of ``BAN_COLUMNS`` take, as of the moment that each begins."""
-    if len(rows) > _MANY:
+def replace_open(db: sqlite3.Connection, keys: Sequence[Key], at_us: int) -> None:
+    """End the open bans whose place others take at that moment."""
+    if len(keys) > _MANY:
         is_open = set(db.execute(_READ_OPEN).fetchall())
-        rows = [row for row in rows if _key(row) in is_open] if is_open else ()
-    db.executemany(_REPLACE, [(row[_CREATED_AT], "replaced", *_key(row)) for row in rows])
+        keys = [key for key in keys if key in is_open] if is_open else ()
+    db.executemany(_REPLACE, [(at_us, "replaced", *key) for key in keys])
 
 
 def open_ids(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:

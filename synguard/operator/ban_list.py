@@ -39,6 +39,8 @@ def split(order: BanRequest, impacts: Iterable[Impact]) -> tuple[BanRequest, Ban
     banned = {one.target for one in impacts if any(ban.target == one.target for ban in one.overlapping)}
     if len(order.targets) - len(banned) <= LONG:
         return nothing, order
+    if not banned:
+        return order, nothing
     new, rest = list[Network](), list[Network]()
     for target in order.targets:
         (rest if target in banned else new).append(target)
@@ -51,12 +53,10 @@ def list_for(order: BanRequest, now: datetime) -> Arrivals:
     Table and indexes grow at their ends then: ids count upwards too, from where chance says.
     """
     ends = None if order.lasts_s is None else math.ceil(now.timestamp() + order.lasts_s)
-    usual = order.reason or "by hand"
-    why = order.reasons.get if order.reasons else _none
-    first = secrets.randbits(_ID_BITS - 1)
+    usual, reasons = order.reason or "by hand", order.reasons
     bans = [
-        Arrival(f"m{first + at:012x}", word_of_network(target), ends, why(target) or usual)
-        for at, target in enumerate(sorted(order.targets, key=numbers_of))
+        Arrival(f"m{number:012x}", word_of_network(target), ends, (reasons and reasons.get(target)) or usual)
+        for number, target in enumerate(sorted(order.targets, key=numbers_of), secrets.randbits(_ID_BITS - 1))
     ]
     return Arrivals(Origin.MANUAL, POLICY, now, bans)
 
@@ -87,7 +87,3 @@ def room_of(plane: Plane, bans: Arrivals) -> Counter[str]:
         (example,) = replace(bans, bans=[examples[shape]]).as_bans()
         counts[plane.place(example)[0]] += size
     return counts
-
-
-def _none(_: Network) -> None:
-    pass
