@@ -43,6 +43,11 @@ class Arrival(NamedTuple):
     reason: str
     """One line."""
 
+    @property
+    def expires_us(self) -> int | None:
+        """The same in microseconds."""
+        return None if self.expires_at is None else self.expires_at * _US
+
 
 class ActiveRow(NamedTuple):
     """What a list is compared with: an active ban."""

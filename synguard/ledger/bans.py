@@ -29,6 +29,7 @@ from synguard.ledger.rows import (
     network_of,
     to_us,
 )
+from synguard.memory import in_parts
 from synguard.model import FIREWALL_ACTIONS, Ban, Hits, Origin
 
 Key: TypeAlias = tuple[str, str, str, int, str]
@@ -45,7 +46,6 @@ _END: Final = """
     UPDATE ban SET ended_at = min(coalesce(expires_at, ?1), ?1),
                    ended_why = CASE WHEN expires_at <= ?1 THEN 'expired' ELSE ?2 END
     WHERE ended_at IS NULL AND """
-_END_ONE: Final = _END + "id = ?3"
 _REPLACE: Final = _END + "target = ?3 AND scope = ?4 AND ports = ?5 AND dry_run = ?6 AND header = ?7"
 _ORDERED: Final = """
     SELECT 1 FROM ban WHERE ended_at IS NULL AND target = ?1 AND scope = ?2 AND ports = ?3 AND dry_run = ?4
@@ -138,6 +138,16 @@ def open_ids(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
     return found
 
 
+def replaced_of(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of these bans another one has replaced."""
+    found: set[str] = set()
+    for some in in_parts(ids, ROWS_AT_ONCE):
+        marks = ", ".join("?" * len(some))
+        rows = db.execute(f"SELECT id FROM ban WHERE ended_why = 'replaced' AND id IN ({marks})", some)  # noqa: S608  # marks
+        found.update(row[0] for row in rows)
+    return found
+
+
 def move_expiries(db: sqlite3.Connection, expiries: Mapping[str, datetime | None]) -> None:
     """Let bans of these ids end then; ids that are unknown or already ended are left as they are."""
     db.executemany(
@@ -148,7 +158,8 @@ def move_expiries(db: sqlite3.Connection, expiries: Mapping[str, datetime | None
 
 def end_bans(db: sqlite3.Connection, ids: Iterable[str], at: datetime, why: str) -> None:
     """End standing bans; ids that are unknown or already ended are left as they are."""
-    db.executemany(_END_ONE, [(to_us(at), why, ban_id) for ban_id in ids])
+    for some in in_parts([*ids], ROWS_AT_ONCE):
+        db.execute(f"{_END}id IN ({', '.join('?' * len(some))})", (to_us(at), why, *some))
 
 
 def change_expiry(db: sqlite3.Connection, id_: str, expires_at: datetime | None, at: datetime) -> None:

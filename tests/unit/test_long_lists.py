@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from synguard.addresses import Network, compact_network, format_network, overlaps
 from synguard.agent.enforcement import LEFT_LYING, Enforcement
 from synguard.clock import SystemClock
+from synguard.enforcer import filling
 from synguard.enforcer.iptables import set_filling
 from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
 from synguard.enforcer.names import member_comment
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import LedgerError, PlaneError
-from synguard.fleet import filler as filler_module
 from synguard.fleet.filler import PlaneFiller
 from synguard.fleet.follower import LONG, DecisionFollower, HostView
 from synguard.fleet.peer import PeerRecord
@@ -193,7 +193,7 @@ class Fleet:
         self.kernel = Recorded(meanwhile)
         monkeypatch.setattr(set_filling, "members_of", targets_of)
         monkeypatch.setattr(set_filling, "put", self.kernel.put)
-        monkeypatch.setattr(filler_module, "AT_ONCE", 1_000)
+        monkeypatch.setattr(filling, "AT_ONCE", 1_000)
         self.view = HostView(dry_run=False, protected=[ip_network("203.1.0.0/16")], plane=IPSETS)
         self.ceiling, self._home = 131_072, home
         self.record = PeerRecord("crowdsec decisions", "lapi")
