@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -31,6 +31,12 @@ EMBEDDED: Final = 64
 """Stands for the family of such addresses, beside 4 and 6: they are IPv6 in the kernel, and judged as IPv4."""
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
+V4_PREFIX: Final = 0xFFFF
+"""``low >> 32`` of an IPv4 address in two halves, whose ``high`` is 0."""
+_BITS: Final = {4: 32, 6: 128}
+_LENGTH_BITS: Final = 8
+_LENGTH_MASK: Final = (1 << _LENGTH_BITS) - 1
+"""Room for a prefix length below an address, where the two are one number."""
 
 
 def parse_address(text: str) -> Address:
@@ -113,6 +119,20 @@ def one_party(network: Network, embedding: Iterable[IPv6Network] = EMBEDDING) ->
     return network.prefixlen >= 64
 
 
+def address_of(high: int, low: int) -> Address:
+    """Return the address whose IPv6 form has these halves; an IPv4-mapped one as IPv4."""
+    if high == 0 and low >> 32 == V4_PREFIX:
+        return IPv4Address(low & 0xFFFF_FFFF)
+    return IPv6Address(high << 64 | low)
+
+
+def host_at(high: int, low: int) -> Network:
+    """Return the /32 or /128 of the address whose IPv6 form has these halves."""
+    if high == 0 and low >> 32 == V4_PREFIX:
+        return compact_network(4, low & 0xFFFF_FFFF, 32)
+    return compact_network(6, high << 64 | low, 128)
+
+
 def host_network(address: Address) -> Network:
     """Return the /32 or /128 of one address."""
     return compact_network(address.version, int(address), address.max_prefixlen)
@@ -171,39 +191,60 @@ class NetworkIndex:
     """
 
     def __init__(self, networks: Iterable[Network]) -> None:
-        self._by_length: dict[tuple[int, int], set[int]] = {}
-        self._sorted: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+        found: dict[tuple[int, int], dict[int, Network]] = {}
         for network in networks:
-            start = int(network.network_address)
-            self._by_length.setdefault((network.version, network.prefixlen), set()).add(start)
-            self._sorted[network.version].append((start, network.prefixlen))
-        for starts in self._sorted.values():
-            starts.sort()
+            version, start, length = numbers_of(network)
+            found.setdefault((version, length), {})[start] = network
+        self.by_length: Final[Mapping[tuple[int, int], Mapping[int, Network]]] = dict(sorted(found.items()))
+        """IP version and prefix length → first address → network; the widest first."""
+        self._sorted: dict[int, list[int]] = {}
+        """Version → first address and prefix length as one number; a version is absent until it is asked for."""
 
     def covering(self, network: Network) -> Network | None:
         """Return the widest indexed network that covers all of ``network``, or None."""
-        start = int(network.network_address)
-        for (version, length), starts in sorted(self._by_length.items()):
-            if version == network.version and length <= network.prefixlen:
-                host_bits = network.max_prefixlen - length
-                candidate = start >> host_bits << host_bits
-                if candidate in starts:
-                    return compact_network(version, candidate, length)
-        return None
+        return next(self._covering(*numbers_of(network)), None)
 
     def inside(self, network: Network) -> Network | None:
         """Return one indexed network that lies inside ``network``, or None."""
-        entries = self._sorted[network.version]
-        first = int(network.network_address)
-        last = first + network.num_addresses - 1
-        position = bisect_left(entries, (first, 0))
-        while position < len(entries) and entries[position][0] <= last:
-            start, length = entries[position]
-            if length >= network.prefixlen:
-                return compact_network(network.version, start, length)
-            position += 1
-        return None
+        return next(self.all_inside(network), None)
 
     def overlapping(self, network: Network) -> Network | None:
         """Return one indexed network that shares an address with ``network``, or None."""
-        return self.covering(network) or self.inside(network)
+        return next(self.all_overlapping(network), None)
+
+    def all_overlapping(self, network: Network) -> Iterator[Network]:
+        """Yield the indexed networks that cover ``network``, the widest first, then those that lie inside it."""
+        version, start, length = numbers_of(network)
+        yield from self._covering(version, start, length)
+        yield from (one for one in self.all_inside(network) if one.prefixlen > length)
+
+    def all_inside(self, network: Network) -> Iterator[Network]:
+        """Yield the indexed networks that lie inside ``network``, by their first address."""
+        version, start, length = numbers_of(network)
+        bits = _BITS[version]
+        if length == bits:
+            yield from filter(None, (self.by_length.get((version, bits), {}).get(start),))
+            return
+        order, last = self._in_order(version), start + (1 << (bits - length)) - 1
+        at = bisect_left(order, start << _LENGTH_BITS | length)
+        while at < len(order) and order[at] >> _LENGTH_BITS <= last:
+            first, narrower = order[at] >> _LENGTH_BITS, order[at] & _LENGTH_MASK
+            if narrower >= length:
+                yield self.by_length[version, narrower][first]
+            at += 1
+
+    def _covering(self, version: int, start: int, length: int) -> Iterator[Network]:
+        bits = _BITS[version]
+        for (of, wider), networks in self.by_length.items():
+            if of == version and wider <= length:
+                found = networks.get(start >> (bits - wider) << (bits - wider))
+                if found is not None:
+                    yield found
+
+    def _in_order(self, version: int) -> list[int]:
+        if version not in self._sorted:
+            widths = [(length, starts) for (of, length), starts in self.by_length.items() if of == version]
+            self._sorted[version] = sorted(
+                start << _LENGTH_BITS | length for length, starts in widths for start in starts
+            )
+        return self._sorted[version]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock(Protocol):
@@ -33,7 +36,7 @@ class SystemClock:
 
     def utcnow(self) -> datetime:
         """Return the time of day, aware, in UTC."""
-        return datetime.now(UTC)
+        return utcnow()
 
     def wait(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds; return True as soon as the wait was interrupted."""
@@ -44,6 +47,19 @@ class SystemClock:
     def interrupt(self) -> None:
         """End the present or the next wait at once."""
         self._interrupted.set()
+
+
+def utcnow() -> datetime:
+    """Return the time of day, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def boot_id() -> str:
+    """Return what names this boot; ``unknown`` where the kernel does not say."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return "unknown"
 
 
 def rfc3339(moment: datetime) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -213,6 +213,10 @@ class Verdict:
     cause: Cause = Cause.NONE
 
 
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+"""Later than any time: when what has no end would end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ban:  # wide: one record, a field a column of the ledger
     """One target that is to be stopped, how, from when and until when."""
@@ -276,6 +280,15 @@ class Ban:  # wide: one record, a field a column of the ledger
     def forgeable(self) -> bool:
         """Whether everything that speaks for the ban could be forged; False where no evidence is kept."""
         return bool(self.evidence) and all(item.signal.forgeable for item in self.evidence)
+
+    @property
+    def refuses_served(self) -> bool:
+        """Whether served clients have no way through it though it stops new connections only.
+
+        One that a person asked for refuses them, and one on evidence that needs completed handshakes: theirs.
+        """
+        proven = any(not item.signal.forgeable for item in self.evidence)
+        return self.scope is Scope.NEW and (self.origin is Origin.MANUAL or proven)
 
     def active(self, now: datetime) -> bool:
         """Return whether the ban still stands at ``now``."""
@@ -343,6 +356,13 @@ class KernelBan:
     expires_at: datetime | None = None
     hits: Hits = NO_HITS
     header: SynHeader | None = None
+    remains: int = 0
+    """Number of these members among those that interrupted changes left of the ban; 0 for its own."""
+
+    @property
+    def key(self) -> str:
+        """What it is held under: the id, or for remains the id, ``#`` and their number."""
+        return f"{self.ban_id}#{self.remains}" if self.remains else self.ban_id
 
     @property
     def at_interface(self) -> bool:

@@ -18,6 +18,9 @@ from typing import Final, NamedTuple
 from synguard.errors import SensorError
 from synguard.memory import at_once
 
+ROUTE: Final = 0  # NETLINK_ROUTE
+SOCK_DIAG: Final = 4  # NETLINK_SOCK_DIAG
+NETFILTER: Final = 12  # NETLINK_NETFILTER
 ACK: Final = 0x04
 DUMP: Final = 0x300
 NESTED: Final = 0x8000
@@ -29,7 +32,6 @@ NO_ERRNO: Final = 4096
 """The kernel's errors are below it (``MAX_ERRNO``); what is not has no words, and may not even fit a C int."""
 
 _REQUEST: Final = 0x01
-_SOCK_DIAG: Final = 4  # NETLINK_SOCK_DIAG
 _TYPE_MASK: Final = 0x3FFF  # the upper bits are NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port (struct nlmsghdr)
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length, type (struct nlattr)
@@ -209,4 +211,4 @@ def open_sock_diag() -> socket.socket:
     Raises:
         OSError: The kernel has none.
     """
-    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG)
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, SOCK_DIAG)

@@ -31,8 +31,6 @@ KnownParts: TypeAlias = Mapping[str, Mapping[Network, str]]
 
 CONTAINERS: Final = "containers"
 """The part of who is protected that is containers of this host which serve something."""
-V4_PREFIX: Final = 0xFFFF
-"""``low >> 32`` of an IPv4 address, whose ``high`` is 0."""
 
 
 class TcpState(IntEnum):

@@ -30,8 +30,6 @@ log: Final = logging.getLogger(__name__)
 
 REMEMBER_EVERY_S: Final = 60.0
 """How often the figures of an attack under way are written down for a next agent."""
-PRESSED: Final = 0.5
-"""Fill of a SYN queue from which its port is named in messages."""
 OFTEN: Final = 3
 """Repairs within an hour that make another tool's work worth telling."""
 ABOUTS: Final = {
@@ -146,7 +144,7 @@ def _attacked(tick: Tick) -> Iterator[ListenerPressure]:
     """Yield listeners whose queue fills, and those that offenders write to: behind a challenge none fills."""
     named = {port for verdict in tick.decision.verdicts for one in verdict.evidence for port in one.ports}
     for listener in tick.assessment.pressure:
-        if listener.censored or listener.fill >= PRESSED or listener.port in named:
+        if listener.attacked or listener.port in named:
             yield listener
 
 

@@ -60,12 +60,12 @@ class BanEffect:
         return self._leftovers.of(table, readings.listeners, counters, challenges, allowed, now)
 
     def trim(self, readings: Readings, excess: Iterable[Excess], containers: Iterable[Network]) -> None:
-        """Close what containers of this host hold beyond a limit; their other connections stay."""
+        """Close what is held beyond a limit by who is not cut off; other connections stay."""
         if readings.connections is None:
             return
         for one in excess:
             for namespace, table in readings.connections.parts():
-                self._free(excess_rows(table, one, containers), namespace)
+                self._free(excess_rows(table, one, containers, self._enforcement.allowed), namespace)
 
     def _free(self, useless: SocketTable, namespace: str) -> None:
         """Free sockets of banned sources, so that their places in queue and service are there for others at once.

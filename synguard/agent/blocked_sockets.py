@@ -139,14 +139,19 @@ def dead_connections(sockets: SocketTable, ban_filter: BanFilter, allowed: Itera
     return rows.where(~_inside(rows, allowed)) if len(rows) else rows
 
 
-def excess_rows(sockets: SocketTable, excess: Excess, containers: Iterable[Network]) -> SocketTable:
-    """Return the connections that containers in the target hold beyond what they may, those listed last."""
+def excess_rows(
+    sockets: SocketTable, excess: Excess, containers: Iterable[Network], allowed: Iterable[Network]
+) -> SocketTable:
+    """Return the connections that a target holds beyond what it may, those listed last; but those of the allowed.
+
+    Of a target in which only ``containers`` of this host are meant, those of containers.
+    """
     mine = np.isin(sockets.state, MAY_BE_DESTROYED) & (sockets.state != TcpState.SYN_RECV)
     if excess.ports:
         mine &= np.isin(sockets.local_port, excess.ports)
     rows = sockets.where(mine)
     rows = rows.where(_inside(rows, [excess.target]))
-    rows = rows.where(_inside(rows, containers))
+    rows = rows.where(_inside(rows, containers) if excess.of_containers else ~_inside(rows, allowed))
     return rows.where(np.arange(len(rows)) >= excess.at_most)
 
 

@@ -10,15 +10,14 @@ from typing import Final
 
 from synguard.agent.challenging import MOST_PROVEN, Challenging
 from synguard.agent.header_looks import HeaderLooks
+from synguard.agent.ledger_writer import ledger_failures_logged
 from synguard.agent.mode_parts import ModeParts
 from synguard.clock import Clock
 from synguard.decision.engine import Decision, Engine
 from synguard.decision.ladder import ChallengeState
 from synguard.detector.assessment import Assessment
 from synguard.enforcer.sysctl import SYN_COOKIES
-from synguard.errors import LedgerError
 from synguard.ledger import Ledger
-from synguard.logs import event
 from synguard.model import Phase
 from synguard.status.model import ChallengeStatus
 
@@ -116,10 +115,8 @@ class ChallengeSteps:
         if not ids:
             return
         parts.enforcement.add((), ids)
-        try:
+        with ledger_failures_logged():
             self._ledger.end_bans(ids, utc, why)
-        except LedgerError as error:
-            log.error("%s", error, extra=event("ledger"))
 
     def end(self, parts: ModeParts, clock: Clock) -> None:
         """Put the operator's settings back, once the last challenged client has had time to send its ACK."""

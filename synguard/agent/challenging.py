@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.agent.challenge_pause import ChallengePause
 from synguard.agent.handshake_watch import HandshakeWatch
 from synguard.agent.onset_thresholds import OnsetThresholds
-from synguard.agent.refusal import Refusal
 from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.challenge.counts import SynCounts
 from synguard.enforcer.challenge.handshakes import Entrance
@@ -53,7 +53,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
         self._due_at = self._proven_due_at = float("-inf")
         self._timestamps = False
         self._unloaded = ""
-        self._refusal = Refusal()
+        self._pause = ChallengePause()
         self._told = ""
         self._everywhere = False
         self._counts: tuple[Program, SynCounts] | None = None
@@ -97,7 +97,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
 
     @property
     def _refused(self) -> str:
-        return self._unloaded or self._refusal.at(time.monotonic())
+        return self._unloaded or self._pause.at(time.monotonic())
 
     @property
     def state(self) -> ChallengeState:
@@ -131,7 +131,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
 
     def refuse(self, why: str) -> None:
         """Challenge no one for a while, a longer one each time."""
-        pause_s = self._refusal.refuse(why, time.monotonic())
+        pause_s = self._pause.refuse(why, time.monotonic())
         if pause_s:
             again = format_duration(pause_s)
             log.error("challenges stop: %s; they are tried again in %s", why, again, extra=event("challenge"))

@@ -12,9 +12,9 @@ from datetime import datetime
 from ipaddress import IPv6Network
 from typing import Final, TypeAlias
 
-from synguard.addresses import EMBEDDING, format_network, one_party
+from synguard.addresses import EMBEDDING, format_network, host_at, one_party
 from synguard.agent.tick import Tick
-from synguard.detector.columns import halves, network_at
+from synguard.detector.columns import halves
 from synguard.errors import LedgerError
 from synguard.ledger import OVERLOOKED, FalsePositives, Ledger
 from synguard.model import Action, Ban, Scope
@@ -58,8 +58,7 @@ class _Watched:
         if clients <= 0 or self.last_at is None:
             return None
         named = sorted(self.clients)[:EXAMPLES] if not self.offenders else []
-        version = self.ban.target.version
-        words = tuple(format_network(network_at(*one, version, 32 if version == 4 else 128)) for one in named)
+        words = tuple(format_network(host_at(*one)) for one in named)
         return FalsePositives(self.ban.id, clients, words, self.last_at)
 
 

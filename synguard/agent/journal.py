@@ -10,6 +10,7 @@ from typing import Final
 
 from synguard.addresses import Network
 from synguard.agent.decision_log import DecisionLog
+from synguard.agent.ledger_writer import ledger_failures_logged
 from synguard.agent.totals import Totals
 from synguard.decision.engine import Decision
 from synguard.errors import LedgerError
@@ -58,10 +59,8 @@ class Journal:
         if now < self._prune_due:
             return
         self._prune_due = now + PRUNE_EVERY_S
-        try:
+        with ledger_failures_logged():
             self.ledger.prune(utc)
-        except LedgerError as error:
-            log.error("%s", error, extra=event("ledger"))
 
     def offenders(self, policies: Sequence[Policy], utc: datetime, mode: Mode) -> dict[Network, tuple[int, datetime]]:
         """Return target → how often it was banned within the memory of the policies, and when last.

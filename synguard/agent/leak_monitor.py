@@ -9,12 +9,12 @@ from typing import Final
 
 from synguard.addresses import format_network
 from synguard.agent.leaks import Leak, LeakDetector
+from synguard.agent.ledger_writer import ledger_failures_logged
 from synguard.agent.new_sockets import NewSockets
 from synguard.decision.bans import ActiveBans
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Bypass
 from synguard.enforcer.reconcile.reconciler import Outcome
-from synguard.errors import LedgerError
 from synguard.logs import event
 from synguard.model import Action, Ban, KernelBan
 from synguard.readings import SocketTable
@@ -133,10 +133,8 @@ class LeakMonitor:
                 self._note(utc, text)
 
     def _note(self, utc: datetime, text: str) -> None:
-        try:
+        with ledger_failures_logged():
             self._record(utc, ACTION, text)
-        except LedgerError as error:
-            log.error("%s", error, extra=event("ledger"))
 
 
 def likely_cause(

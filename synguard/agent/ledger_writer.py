@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -12,6 +14,15 @@ from synguard.logs import event
 from synguard.model import Ban
 
 log: Final = logging.getLogger(__name__)
+
+
+@contextmanager
+def ledger_failures_logged() -> Iterator[None]:
+    """Log what the ledger refuses, and go on."""
+    try:
+        yield
+    except LedgerError as error:
+        log.error("%s", error, extra=event("ledger"))
 
 
 class LedgerWriter:

@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.agent.ledger_writer import ledger_failures_logged
 from synguard.agent.mode_parts import ModeParts
+from synguard.clock import boot_id
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import LedgerError, SynguardError
 from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.model import Ban, Mode, Origin
-from synguard.operator.enablement import Enablement, EnablementFile, boot_id
+from synguard.operator.enablement import Enablement, EnablementFile
 from synguard.operator.panic import Panic, PanicFile
 from synguard.operator.rollback import Rollback
 
@@ -230,10 +232,8 @@ class ModeController:  # wide: a small state machine whose states are read side 
 
     def _note(self, text: str, utc: datetime) -> None:
         log.warning("%s", text, extra=event("mode"))
-        try:
+        with ledger_failures_logged():
             self._ledger.record_action(utc, ACTION, text)
-        except LedgerError as error:
-            log.error("%s", error, extra=event("ledger"))
 
 
 def _standing_story(order: Enablement) -> str:

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from synguard.addresses import host_at
 from synguard.decision.bans import ActiveBans
-from synguard.detector.columns import is_ipv4, network_at
 from synguard.model import Ban, Scope
 from synguard.readings import U64, SocketTable, TcpState
 
@@ -64,14 +64,10 @@ def _keys(rows: SocketTable) -> U64:
 
 
 def _by_ban(rows: SocketTable, active_bans: ActiveBans, now: datetime) -> Iterator[tuple[Ban, int]]:
-    ipv4 = is_ipv4(rows.remote_high, rows.remote_low)
-    sources = Counter(
-        zip(rows.remote_high.tolist(), rows.remote_low.tolist(), ipv4.tolist(), rows.local_port.tolist(), strict=True)
-    )
+    sources = Counter(zip(rows.remote_high.tolist(), rows.remote_low.tolist(), rows.local_port.tolist(), strict=True))
     counts: dict[str, tuple[Ban, int]] = {}
-    for (high, low, is_v4, port), count in sources.most_common(MOST_SOURCES):
-        source = network_at(high, low, 4, 32) if is_v4 else network_at(high, low, 6, 128)
-        ban = active_bans.covering(source, Scope.NEW, (port,), now)
+    for (high, low, port), count in sources.most_common(MOST_SOURCES):
+        ban = active_bans.covering(host_at(high, low), Scope.NEW, (port,), now)
         if ban is not None:
             counts[ban.id] = (ban, counts.get(ban.id, (ban, 0))[1] + count)
     yield from counts.values()

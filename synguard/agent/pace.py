@@ -10,7 +10,7 @@ from typing import Final
 from synguard.agent.challenge_steps import ChallengeSteps
 from synguard.agent.resource_usage import ResourceUsage
 from synguard.agent.sensing import Sensing
-from synguard.agent.standing import Standing
+from synguard.agent.steady_attack import SteadyAttack
 from synguard.clock import Clock
 from synguard.decision.engine import Decision
 from synguard.policy.models import Cadence
@@ -30,7 +30,7 @@ class Pace:
         self._sensing = sensing
         self._challenges = challenges
         self.usage = ResourceUsage(clock.monotonic())
-        self._standing = Standing(sensing.sensors.counters)
+        self._steady = SteadyAttack(sensing.sensors.counters)
         self._hurried = 0
         self.stopping = False
         """Set to end the loop after the present tick."""
@@ -50,7 +50,7 @@ class Pace:
         """Learn whether anything changes; ``rising`` says whether bans are about to come."""
         watched = self._sensing.listens or self._challenges.pausing
         changed = bool(decision.bans or decision.replaced)
-        self._standing.follow(decision, now, changing=watched or changed or rising())
+        self._steady.follow(decision, now, changing=watched or changed or rising())
 
     def wait(self, cadence: Cadence, *, calm: bool, idle: bool) -> None:
         """Wait for the next tick; ``idle`` says that nothing is left to do before something stirs."""
@@ -68,8 +68,8 @@ class Pace:
         if self._sensing.sensors.glance is not None and not busy:
             if calm and idle and not sampling:
                 rest_s = REST_S
-            elif self._standing.stands:
-                stirred, look_every, rest_s = self._standing.surged, cadence.attack, min(cadence.calm, REST_S)
+            elif self._steady.holds:
+                stirred, look_every, rest_s = self._steady.surged, cadence.attack, min(cadence.calm, REST_S)
         rested_until = min(max(self._began + rest_s, self._next_at), self._ends_at)
         while not (self._sleep() or self.stopping or self._next_at >= rested_until):
             now = self.clock.monotonic()

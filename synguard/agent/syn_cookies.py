@@ -10,12 +10,12 @@ from functools import partial
 from typing import Final
 
 from synguard.agent.borrowed_sysctl import BorrowedSysctl
+from synguard.agent.ledger_writer import ledger_failures_logged
 from synguard.decision.engine import Decision
 from synguard.decision.syn_cookies import ALWAYS, OFF, ON, CookieNeed
 from synguard.detector.assessment import Assessment
 from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS, DryRunSysctl, Settings, Sysctl
 from synguard.enforcer.sysctl_note import SysctlNoteFile, note_directories
-from synguard.errors import LedgerError
 from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.model import Mode
@@ -137,10 +137,8 @@ class SynCookies:
 
     def _tell(self, kind: str, utc: datetime, text: str) -> None:
         log.warning("%s", text, extra=event("cookies"))
-        try:
+        with ledger_failures_logged():
             self._record(utc, kind, text)
-        except LedgerError as error:
-            log.error("%s", error, extra=event("ledger"))
 
 
 def cookies_for(config: Config, ledger: Ledger, kernel: Settings | None = None) -> SynCookies:

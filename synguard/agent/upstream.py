@@ -17,8 +17,6 @@ from synguard.model import Mode, Phase
 from synguard.policy.models import Config
 
 EVERY_S: Final = 1.0
-PRESSED: Final = 0.5
-"""Fill of a SYN queue from which its port counts as attacked."""
 
 
 class UpstreamFeed:
@@ -69,4 +67,4 @@ class UpstreamFeed:
 
 def _attacked(assessment: Assessment) -> set[int]:
     """Return the ports whose SYN queue is full or filling."""
-    return {one.port for one in assessment.pressure if one.censored or one.fill >= PRESSED}
+    return {one.port for one in assessment.pressure if one.attacked}

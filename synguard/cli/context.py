@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from synguard.addresses import EMBEDDING
+from synguard.clock import utcnow as utcnow  # for the verbs
 from synguard.errors import SensorError, SynguardError
 
 if TYPE_CHECKING:
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from synguard.operator.apply import VerbContext
     from synguard.policy.models import Config
     from synguard.readings import KnownParts, Protected
-
-
-def utcnow() -> datetime:
-    """Return the time of day, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 @contextmanager
@@ -88,7 +83,7 @@ def working_plane(config: Config) -> Plane:
         PlaneUnavailableError: No plane works here.
     """
     from synguard.enforcer.beside import with_running_program
-    from synguard.enforcer.choose import choose_plane, utcnow
+    from synguard.enforcer.choose import choose_plane
 
     return with_running_program(choose_plane(config), utcnow, config.challenge.limit_per_second)
 

@@ -17,6 +17,7 @@ from synguard.cli.context import opened_ledger, protected_here, utcnow, working_
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
 from synguard.cli.report import account_of, connected_peers
+from synguard.clock import boot_id
 from synguard.enforcer.plane import Plane
 from synguard.errors import (
     NotPermittedError,
@@ -28,7 +29,7 @@ from synguard.errors import (
 )
 from synguard.jsonable import fields_of
 from synguard.model import Mode
-from synguard.operator.enablement import Enablement, EnablementFile, Login, boot_id
+from synguard.operator.enablement import Enablement, EnablementFile, Login
 from synguard.operator.login import operator_address, ssh_connection_of, why_not_new
 from synguard.operator.panic import refuse_in_panic
 from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks
@@ -270,8 +271,7 @@ def _await(config: Config, mode: Mode) -> None:
         status = read_status(config.runtime_dir)
         if status is not None and status.mode is mode:
             return
-        trouble = text_of(status.conditions, Code.MODE_CHANGE_FAILED) if status else ""
-        if trouble:
+        if status is not None and (trouble := text_of(status.conditions, Code.MODE_CHANGE_FAILED)):
             raise PlaneUnavailableError("enforcing", trouble)
         if time.monotonic() >= gives_up_at:
             raise SynguardError("the agent has not followed yet; the order stays in force: see synguard status")

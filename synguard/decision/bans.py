@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias
+
+import numpy as np
 
 from synguard.addresses import Network, one_party
 from synguard.decision.banned_networks import FOREVER, BannedNetworks
 from synguard.decision.ladder import gravity
-from synguard.detector.ban_filter import BanFilter, Networks
+from synguard.detector.ban_filter import BanFilter, Networks, by_key
 from synguard.detector.columns import halves
-from synguard.model import Ban, Origin, Scope
+from synguard.model import NEVER, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
+from synguard.readings import U64
 
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
 
-
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
-
-_Reach: TypeAlias = tuple[Scope, int, int, int]
-"""Scope, IP version, prefix length, local port or 0 for all."""
+_Reach: TypeAlias = tuple[Scope, int, int, int, bool]
+"""Scope, IP version, prefix length, local port or 0 for all, and whether it refuses served clients too."""
 
 
 class ActiveBans:
@@ -66,7 +66,10 @@ class ActiveBans:
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
-            self._rows.setdefault(reach, BannedNetworks()).put(place, until)
+            rows = self._rows.get(reach)
+            if rows is None:
+                rows = self._rows[reach] = BannedNetworks()
+            rows.put(place, until)
 
     def same(self, ban: Ban) -> Ban | None:
         """Return the ban of the same target, scope, ports and header, which ``add`` would replace, or None."""
@@ -122,16 +125,21 @@ class ActiveBans:
         return self._filter[1]
 
     def _networks(self, scope: Scope, at: int) -> Networks:
-        active_bans = {reach[1:]: rows.active(at) for reach, rows in self._rows.items() if reach[0] is scope}
-        return {width: columns for width, columns in active_bans.items() if len(columns[0])}
+        found: dict[tuple[int, int, int], tuple[U64, U64]] = {}
+        for (scope_of, *width, _), rows in self._rows.items():
+            columns = rows.active(at) if scope_of is scope else ()
+            if columns and len(columns[0]):
+                version, prefixlen, port = width
+                found[version, prefixlen, port] = _both(found.get((version, prefixlen, port)), columns)
+        return found
 
     def closed_prefixes(self, now: datetime) -> Networks:
-        """Return the prefixes, single addresses left out, that bans of scope ``new`` close at ``now``."""
+        """Return the prefixes, single addresses left out, that are closed at ``now`` but for served clients in them."""
         at = microseconds(now)
         return {
-            reach[1:]: rows.beyond(at)
-            for reach, rows in self._rows.items()
-            if reach[0] is Scope.NEW and reach[2] < (32 if reach[1] == 4 else 128)
+            (version, prefixlen, port): rows.beyond(at)
+            for (scope, version, prefixlen, port, refuses_served), rows in self._rows.items()
+            if scope is Scope.NEW and prefixlen < (32 if version == 4 else 128) and not refuses_served
         }
 
     def covering(
@@ -154,7 +162,14 @@ def _reaches_of(ban: Ban) -> Iterable[_Reach]:
     target = ban.target
     if ban.at_interface:
         return ()
-    return ((ban.scope, target.version, target.prefixlen, port) for port in ban.ports or (0,))
+    return ((ban.scope, target.version, target.prefixlen, port, ban.refuses_served) for port in ban.ports or (0,))
+
+
+def _both(one: tuple[U64, U64] | None, other: tuple[U64, U64]) -> tuple[U64, U64]:
+    """Return the columns of two in one, in the order of their keys."""
+    if one is None:
+        return other
+    return by_key(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
 
 
 def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
@@ -169,4 +184,4 @@ def _outlasts(ban: Ban, other: Ban | None) -> bool:
 
 def _end(ban: Ban) -> tuple[datetime, str]:
     """Return when a ban ends; of two that end together the id decides, not which of them came first."""
-    return ban.expires_at or _NEVER, ban.id
+    return ban.expires_at or NEVER, ban.id

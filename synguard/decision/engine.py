@@ -15,7 +15,7 @@ from synguard.decision.budget import BudgetGate
 from synguard.decision.evaluator import MOST_EVALUATED, PROOF_FRESH_S, Evaluator
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.everybody import ChallengeOfEverybody, everybody
-from synguard.decision.incident import GOES_ON_PPS, IncidentTracker
+from synguard.decision.incident import GOES_ON_PPS, IncidentTracker, tally
 from synguard.decision.objections import Excess
 from synguard.decision.prefix_aggregation import Offender, aggregated_prefixes
 from synguard.decision.proven import ProvenPeers
@@ -126,10 +126,13 @@ class Engine:
         for ban in clients_headers:
             state.active_bans.remove(ban)
         everyone = everybody(assessment, spoofed, self._policies.values(), state.challenge)
-        evaluator.evaluate([*everyone, *self._worst()])
-        unqueued, tally = unqueued_flood(assessment), evaluator.tally()
+        offenders = [*everyone, *self._worst()]
+        evaluator.evaluate(offenders)
+        unqueued = unqueued_flood(assessment)
+        sources = sum(max(evidence.sources for evidence in item.evidence) for item, _ in offenders)
+        added = tally(evaluator.verdicts, len(evaluator.bans), sources, spoofed or "")
         if unqueued is not None:
-            tally = replace(tally, kind=tally.kind or unqueued.kind, note=tally.note or unqueued.text, pps=unqueued.pps)
+            added = replace(added, kind=added.kind or unqueued.kind, note=added.note or unqueued.text, pps=unqueued.pps)
         slow = _slow_application(assessment) if assessment.slow_application else ""
         said = (
             (FloodKind.SPOOFED, spoofed),
@@ -137,7 +140,7 @@ class Engine:
             (unqueued.flood, unqueued.text) if unqueued else (FloodKind.NONE, ""),
         )
         flood_kind, flood_verdict = next(((kind, text) for kind, text in said if text), (FloodKind.NONE, ""))
-        incident = self._incidents.follow(assessment, tally, now)
+        incident = self._incidents.follow(assessment, added, now)
         return Decision(
             bans=tuple(evaluator.bans),
             replaced=tuple(evaluator.replaced),
@@ -218,7 +221,7 @@ class Engine:
         A loud source is known for certain a little later than the sum of many; without this its quiet neighbours
         would be banned with it in between.
         """
-        prefixes = {key: score for key, score in offenders if self._is_prefix(key)}
+        prefixes = {key: score for key, score in offenders if self._policies[key.policy].prefixes.is_prefix(key.target)}
         few = set()
         for key, loud in self.scores.inside(prefixes).items():
             rules, target, score = self._policies[key.policy].prefixes, key.target, prefixes[key]
@@ -228,10 +231,6 @@ class Engine:
             if len(loud) < rules.sources_for(target.prefixlen, rules.family_of(target)) and rest <= score.latest.limit:
                 few.add(key)
         return few
-
-    def _is_prefix(self, key: ScoreKey) -> bool:
-        rules = self._policies[key.policy].prefixes
-        return key.target.prefixlen < rules.lengths(rules.family_of(key.target))[0]
 
     def _wants_sampler(self, assessment: Assessment) -> bool:
         strained = assessment.fullest >= STRAINED or assessment.flood.overflowing

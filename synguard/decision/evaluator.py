@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from synguard.addresses import format_network
 from synguard.decision.ban_times import ban_seconds
 from synguard.decision.budget import Request
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.header_drops import HeaderDrops
-from synguard.decision.incident import Tally
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step, gravity, next_step, steps_here
 from synguard.decision.objections import EXCEPTIONS, Excess, Objection, Objections, is_prefix
 from synguard.decision.prefix_aggregation import Offender
 from synguard.detector.assessment import Assessment
 from synguard.detector.counting import MOST_PORTS
-from synguard.model import Action, Ban, Cause, Origin, Scope, Verdict, VerdictKind
+from synguard.model import Action, Ban, Cause, Origin, Scope, Signal, Verdict, VerdictKind
 from synguard.policy.models import Policy
 from synguard.units import evidence_clause
 
@@ -26,10 +26,11 @@ PROOF_FRESH_S: Final = 0.15
 """A look at completed handshakes counts as one of now for so long: a handshake takes a client about as long."""
 PROOF_PATIENCE_S: Final = 0.25
 """A ban waits no longer than this for a look at completed handshakes: a tick or two, where they can be read."""
-OWN_HEADERS: Final = 0.5
-"""A source fewer of whose SYNs bear the header of a forged flood is not the tool that sends it."""
 STANDING_OUT: Final = 0.5
 """Share of the known addresses in a prefix, offenders and served clients, below which offenders stand out."""
+NOT_WHOLE: Final = "not banned as a whole"
+MOST_OPENED: Final = 8
+"""Prefixes whose members are stopped together without the prefix in one tick, the worst; sorting them takes time."""
 MOST_EVALUATED: Final = 1024
 """Targets that get a verdict in one tick."""
 
@@ -44,7 +45,7 @@ class Evaluator:
         self._assessment = assessment
         self._now = now
         self._spoofed = spoofed
-        self._sources = 0
+        self._opened = 0
         self._objections = Objections(evaluator_state, assessment, spoofed)
         self.headers = HeaderDrops(evaluator_state, assessment, now)
         self.bans: list[Ban] = []
@@ -58,7 +59,6 @@ class Evaluator:
     def evaluate(self, items: Sequence[tuple[Offender, Policy]]) -> None:
         """Give a verdict on each target, and a ban where nothing stands against it."""
         for item, policy in items:
-            self._sources += max(evidence.sources for evidence in item.evidence)
             for evidence in item.evidence if is_prefix(item, policy) else ():
                 self._objections.add_steady(evidence)
         for item, policy in items:
@@ -83,7 +83,7 @@ class Evaluator:
         kind, objection = kept
         if objection is not None:
             self._say(kind, item, policy, objection.text, objection.cause)
-        self._evaluate_parts(item, policy, inside)
+        self._evaluate_parts(item, policy, inside, objection.text.removeprefix(f"{NOT_WHOLE}: ") if objection else "")
 
     def _steps(self, item: Offender, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> list[Step]:
         """Return the step to take and, behind it, the milder ones to fall back on where something stands against it."""
@@ -138,7 +138,7 @@ class Evaluator:
         if spared:
             return VerdictKind.SPARE, spared
         apart = "" if step.action is Action.CHALLENGE else self._objections.why_apart(item, policy, inside)
-        return VerdictKind.WATCH, Objection(f"not banned as a whole: {apart}") if apart else None
+        return VerdictKind.WATCH, Objection(f"{NOT_WHOLE}: {apart}") if apart else None
 
     def _take(
         self, step: Step, item: Offender, policy: Policy, inside: Inside, scope: Scope, ports: tuple[int, ...]
@@ -153,7 +153,7 @@ class Evaluator:
             return
         self._ban(step, item, policy, scope, ports)
 
-    def _evaluate_parts(self, item: Offender, policy: Policy, inside: Inside) -> None:
+    def _evaluate_parts(self, item: Offender, policy: Policy, inside: Inside, why: str) -> None:
         """Judge those in a prefix one by one, where the prefix is not banned: whoever offends, and the heaviest."""
         if item.target.prefixlen == item.target.max_prefixlen:
             return
@@ -163,9 +163,30 @@ class Evaluator:
             self._evaluate(part, policy)
         if self._objections.carried(item):
             return
-        for part in inside.heavy():
-            if part.target != item.target:
-                self._evaluate(part, policy)
+        heavy = [part for part in inside.heavy() if part.target != item.target]
+        for part in heavy:
+            self._evaluate(part, policy)
+        if item.forgeable or not inside.fresh or not inside.fills(whole=False):
+            return
+        kept = self._objections.must_get_through(item, policy)
+        if kept is not None and self._opened < MOST_OPENED:
+            self._opened += 1
+            self._stop_rest(item, policy, inside.rest((one.target for one in heavy), kept, self._state.proven), why)
+
+    def _stop_rest(self, item: Offender, policy: Policy, rest: Iterable[Offender], why: str) -> None:
+        """Stop what is left of a prefix network by network: new connections of each, and those that it has."""
+        action, ports = Action(policy.action), self._to_close(item.ports)
+        why = f"part of {format_network(item.target)} ({item.evidence[0]}), {NOT_WHOLE}: {why}"
+        for part in rest:
+            signal = part.evidence[0].signal
+            active_ban = self._state.active_bans.covering(part.target, Scope.NEW, ports, self._now, gravity(action))
+            if active_ban is None or not self._state.stands_long(active_ban, self._now):
+                if refusal := self._why_refused(Request(False, _excess(part))):
+                    self.refusals.append(refusal)
+                    return
+                self._ban(Step(action, why), part, policy, Scope.NEW, ports)
+            if policy.scope == "auto" and signal is Signal.CONNECTIONS:
+                self.excess.append(Excess(part.target, part.ports, 0, of_containers=False))
 
     def _stand_out(self, item: Offender) -> bool:
         """Return whether the offenders in a prefix are few beside its served clients.
@@ -190,18 +211,6 @@ class Evaluator:
         closed = sorted({published_port for several in port_mapping for published_port in several})
         return tuple(closed) if all(port_mapping) and len(closed) <= MOST_PORTS else ()
 
-    def tally(self) -> Tally:
-        """Return what the tick adds to the incident."""
-        kind = None
-        if self._spoofed:
-            kind = "spoofed-flood"
-        elif any(not item.signal.forgeable for verdict in self.verdicts for item in verdict.evidence):
-            kind = "connection-flood"
-        elif self.verdicts:
-            kind = "syn-flood"
-        spared = sum(verdict.kind is VerdictKind.SPARE for verdict in self.verdicts)
-        return Tally(kind, self._sources, len(self.bans), spared, self._spoofed or "")
-
     def _why_refused(self, request: Request) -> str | None:
         evaluator_state = self._state
         if evaluator_state.protected.problems:
@@ -218,7 +227,7 @@ class Evaluator:
 
     def _ban(self, step: Step, item: Offender, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> None:
         evaluator_state = self._state
-        framed = "" if item.everybody or step.header else self._may_be_framed(item)
+        framed = "" if item.everybody or step.header else self._objections.why_short(item)
         once = bool(framed or step.header)
         nth = 1 if once else evaluator_state.offenders.next_time(item.target, policy.bans.memory, self._now)
         seconds = ban_seconds(policy.bans, nth, forgeable=item.forgeable, chance=evaluator_state.chance)
@@ -254,22 +263,11 @@ class Evaluator:
     def _let_through(self, item: Offender, scope: Scope, step: Step) -> str:
         """Return how many recently served clients inside a banned prefix keep a way through; empty if none do."""
         refuses_all = scope is Scope.NEW and not (step.action.challenges or step.header)
-        if not refuses_all or item.target.prefixlen == item.target.max_prefixlen:
+        if not refuses_all or not item.forgeable or item.target.prefixlen == item.target.max_prefixlen:
             return ""
         count = len(self._state.proven.inside(item.target, EXCEPTIONS))
         served = "recently served client in it keeps" if count == 1 else "recently served clients in it keep"
         return f"{count} {served} a way through" if count else ""
-
-    def _may_be_framed(self, item: Offender) -> str:
-        """Return why a ban must stay as short as a first one and not count against its target; empty if nothing does.
-
-        While a flood is forged from everywhere, any one address may be forged too. Only headers of its own show that a
-        loud source is a machine of its own; bearing the flood's header never spares it, so there is nothing to win.
-        """
-        if not self._spoofed or not item.forgeable or (item.alike is not None and item.alike < OWN_HEADERS):
-            return ""
-        shown = "" if item.alike is None else f": {item.alike:.0%} of its SYNs bear the flood's header"
-        return f"kept short, it may be forged like the flood around it{shown}"
 
     def _say(self, kind: VerdictKind, item: Offender, policy: Policy, reason: str, cause: Cause = Cause.NONE) -> None:
         self.verdicts.append(Verdict(kind, item.target, item.score, policy.name, reason, item.evidence, cause))

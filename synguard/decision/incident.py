@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from synguard.detector.assessment import Assessment
-from synguard.model import MOVES, Incident, Phase
+from synguard.model import MOVES, Incident, Phase, Verdict, VerdictKind
 from synguard.policy.models import IncidentLevels
 
 GRAVITY: Final = ("closed-port", "resets", "syn-flood", "connection-flood", "spoofed-flood")
@@ -33,6 +33,18 @@ class Tally:
     note: str = ""
     pps: float = 0.0
     """Packets a second of a flood that fills no SYN queue."""
+
+
+def tally(verdicts: Sequence[Verdict], bans: int, sources: int, spoofed: str) -> Tally:
+    """Return what the verdicts of a tick add to the incident; ``spoofed`` says why the flood is forged, or is empty."""
+    kind = None
+    if spoofed:
+        kind = "spoofed-flood"
+    elif any(not item.signal.forgeable for verdict in verdicts for item in verdict.evidence):
+        kind = "connection-flood"
+    elif verdicts:
+        kind = "syn-flood"
+    return Tally(kind, sources, bans, sum(verdict.kind is VerdictKind.SPARE for verdict in verdicts), spoofed)
 
 
 class IncidentTracker:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import Network
+from synguard.addresses import Network, compact_network
+from synguard.decision.pieces import Range, pieces
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.proven import ProvenPeers
 from synguard.detector.assessment import Assessment
@@ -18,6 +20,7 @@ from synguard.detector.fair_share import fair_share
 from synguard.detector.members import Members
 from synguard.model import Evidence, Signal
 from synguard.policy.models import Policy
+from synguard.readings import U64
 
 MOST_HEAVY: Final = 256
 """Members of one prefix that are stopped one by one in one tick, the heaviest; others follow in the next ticks."""
@@ -39,6 +42,11 @@ class Inside:
         target = item.target
         self._lengths = policy.prefixes.lengths(policy.prefixes.family_of(target))
         self._source = self._lengths[0] if target.prefixlen < self._lengths[0] else target.max_prefixlen
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what speaks against the prefix was read for this tick; sockets are not read in every one."""
+        return any(evidence.signal in self._assessment.elapsed for evidence in self._item.evidence)
 
     def fills(self, *, whole: bool) -> bool:
         """Return whether enough of a prefix takes part for it to be stopped as a whole.
@@ -88,6 +96,28 @@ class Inside:
                 found.append(Offender(network, self._item.score, (own,)))
         return found
 
+    def rest(self, heavy: Iterable[Network], kept: Iterable[Range], proven: ProvenPeers) -> Iterator[Offender]:
+        """Yield the networks in the prefix to stop beside its ``heavy`` members, for it to keep its limit.
+
+        They hold nothing of ``kept``, and no client with a fair share of the limit or less: not one that is connected,
+        nor one that was served lately and has no connection now. So the many are found who have one connection each.
+        """
+        target, start = self._item.target, int(self._item.target.network_address)
+        bits, host_bits = target.max_prefixlen - target.prefixlen, target.max_prefixlen - self._source
+        apart = {int(one.network_address) - start >> host_bits for one in heavy}
+        served = set(_offsets(*proven.columns_inside(target), start, target.version))
+        for evidence, members in self._members(target.max_prefixlen):
+            level = fair_share(members.value, evidence.limit)
+            offsets = _offsets(members.runs.high, members.runs.low, start, target.version)
+            values = dict(zip(offsets, members.value.tolist(), strict=True))
+            many = {one: value for one, value in values.items() if value > level and one >> host_bits not in apart}
+            light = {one for one in served.union(offsets) if values.get(one, 0.0) <= level}
+            spared = [*kept, *((one, one) for one in light)]
+            for piece in pieces(bits, many.items(), spared, evidence.limit):
+                network = compact_network(target.version, start + piece.first, target.max_prefixlen - piece.bits)
+                own = replace(evidence, value=piece.value, sources=piece.members)
+                yield Offender(network, self._item.score, (own,), addresses=piece.members)
+
     def _members(self, prefixlen: int) -> Iterator[tuple[Evidence, Members]]:
         for evidence in self._item.evidence:
             crowd = self._assessment.crowds.get(evidence.signal)
@@ -119,3 +149,10 @@ class Inside:
             network_at(int(members.runs.high[row]), int(members.runs.low[row]), version, members.prefixlen)
             for row in rows.tolist()
         ]
+
+
+def _offsets(high: U64, low: U64, start: int, version: int) -> list[int]:
+    """Return how far addresses lie behind the first one of a network of this IP version."""
+    if version == 4:
+        return [(one & 0xFFFF_FFFF) - start for one in low.tolist()]
+    return [(first << 64 | second) - start for first, second in zip(high.tolist(), low.tolist(), strict=True)]

@@ -10,6 +10,7 @@ from synguard.addresses import Network, covers, first_found, format_network, for
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step
+from synguard.decision.pieces import Range
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.spoofing import MEANINGFUL_SHARE
 from synguard.detector.assessment import Assessment
@@ -25,6 +26,10 @@ HARMLESS_PPS: Final = 200.0
 """SYNs a second that a listener carries, with cookies or in its queue, without any help."""
 
 
+OWN_HEADERS: Final = 0.5
+"""A source fewer of whose SYNs bear the header of a forged flood is not the tool that sends it."""
+
+
 class Objection(NamedTuple):
     """Why a step is not taken: the cause that programs read, and a clause for people."""
 
@@ -34,12 +39,14 @@ class Objection(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """Connections of one source beyond its limit, which are closed where the source must not be cut off."""
+    """Connections of a target beyond its limit, which are closed where the target must not be cut off."""
 
     target: Network
     ports: tuple[int, ...]
     """Local ports; empty for all."""
     at_most: int
+    of_containers: bool = True
+    """Whether only containers of this host are meant; else all in the target who are not protected."""
 
 
 class Objections:
@@ -72,6 +79,20 @@ class Objections:
             return Objection(f"it holds {translated}, where all of IPv4 is embedded", Cause.PROTECTED)
         return self._why_doubted(item, policy, inside_it) if item.forgeable else None
 
+    def must_get_through(self, item: Offender, policy: Policy) -> list[Range] | None:
+        """Return where in a target who is protected lives, and containers of this host; None where all of it is."""
+        index, target = self._state.protected_index, item.target
+        found: list[Range] = []
+        for form in forms(target, policy.prefixes.embedding):
+            if index.covering(form) is not None or self._state.containers_index.covering(form) is not None:
+                return None
+            start = int(form.network_address)
+            inside = (*index.all_inside(form), *self._state.containers_index.all_inside(form))
+            found += [(int(one[0]) - start, int(one[-1]) - start) for one in inside]
+        translated = (one for one in policy.prefixes.embedding if covers(target, one))
+        start = int(target.network_address)
+        return [*found, *((int(one[0]) - start, int(one[-1]) - start) for one in translated)]
+
     def why_not_cut_off(self, item: Offender, scope: Scope) -> Objection | None:
         """Return which container of this host a ban of everything would cut off, None if it hits none."""
         found = self._state.containers_index.overlapping(item.target) if scope is Scope.ALL else None
@@ -97,10 +118,11 @@ class Objections:
             return "too little of it takes part"
         if not item.forgeable:
             light = inside.light(self._state.proven)
-            return f"{_clients(light)} in it have only a few connections" if light else ""
+            has = "has" if light == 1 else "have"
+            return f"{_clients(light)} in it {has} only a few connections" if light else ""
         served = self._state.proven.count(item.target)
         if self.carried(item) and served and is_prefix(item, policy):
-            return f"SYN cookies carry the flood, and {_clients(served)} live in it"
+            return f"SYN cookies carry the flood, and {_clients(served)} {'lives' if served == 1 else 'live'} in it"
         return ""
 
     def carried(self, item: Offender) -> bool:
@@ -130,6 +152,17 @@ class Objections:
             return Objection(why, Cause.HARMLESS)
         return None
 
+    def why_short(self, item: Offender) -> str:
+        """Return why a ban must stay as short as a first one and not count against its target; empty if nothing does.
+
+        While a flood is forged from everywhere, any one address may be forged too. Only headers of its own show that a
+        loud source is a machine of its own; bearing the flood's header never spares it, so there is nothing to win.
+        """
+        if not self._spoofed or not item.forgeable or (item.alike is not None and item.alike < OWN_HEADERS):
+            return ""
+        shown = "" if item.alike is None else f": {item.alike:.0%} of its SYNs bear the flood's header"
+        return f"kept short, it may be forged like the flood around it{shown}"
+
     def _harmless(self) -> bool:
         """Return whether the whole flood is so small that it harms no one; refusing an address would harm its owner."""
         flood = self._assessment.flood
@@ -158,8 +191,7 @@ class Objections:
 
 def is_prefix(item: Offender, policy: Policy) -> bool:
     """Return whether the target is wider than what the policy counts by."""
-    rules = policy.prefixes
-    return not item.everybody and item.target.prefixlen < rules.lengths(rules.family_of(item.target))[0]
+    return not item.everybody and policy.prefixes.is_prefix(item.target)
 
 
 def _clients(count: int) -> str:

@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import EMBEDDING, Network
+from synguard.addresses import EMBEDDING, Network, host_at
 from synguard.detector.ban_filter import Networks, within
-from synguard.detector.columns import as_judged, halves, is_ipv4, masks, network_at
+from synguard.detector.columns import as_judged, halves, is_ipv4, masks
 from synguard.detector.dispersion import SPREAD_PREFIX
 from synguard.readings import U64
 
@@ -109,11 +109,8 @@ class ProvenPeers:
 
     def inside(self, target: Network, at_most: int) -> list[Network]:
         """Return up to ``at_most`` proven addresses inside a network."""
-        table, length = self._table, target.max_prefixlen
-        return [
-            network_at(int(table.high[row]), int(table.low[row]), target.version, length)
-            for row in self._rows(target)[:at_most].tolist()
-        ]
+        rows, table = self._rows(target)[:at_most], self._table
+        return [host_at(int(table.high[row]), int(table.low[row])) for row in rows.tolist()]
 
     def columns_inside(self, target: Network) -> tuple[U64, U64]:
         """Return the proven addresses inside a network as (high, low) columns."""
@@ -124,11 +121,7 @@ class ProvenPeers:
         """Return up to ``at_most`` addresses, those that completed a handshake last."""
         table = self._table
         rows = np.argsort(-table.seen, kind="stable")[:at_most]
-        ipv4 = is_ipv4(table.high, table.low)
-        return [
-            network_at(int(table.high[row]), int(table.low[row]), *((4, 32) if ipv4[row] else (6, 128)))
-            for row in rows.tolist()
-        ]
+        return [host_at(int(table.high[row]), int(table.low[row])) for row in rows.tolist()]
 
     def inside_any(self, networks: Networks) -> Iterator[Network]:
         """Yield the proven addresses inside any of many networks, whatever their ports."""
@@ -136,9 +129,8 @@ class ProvenPeers:
         inside = np.zeros(len(low), np.bool_)
         for (version, prefixlen, _), firsts in networks.items():
             inside |= within(high, low, firsts, version, prefixlen)
-        ipv4 = is_ipv4(high, low)
         for row in np.flatnonzero(inside).tolist():
-            yield network_at(int(high[row]), int(low[row]), *((4, 32) if ipv4[row] else (6, 128)))
+            yield host_at(int(high[row]), int(low[row]))
 
     def _keys(self, high: U64, low: U64) -> U64:
         return low + high * self._mix

@@ -15,6 +15,8 @@ SHORT: Final = 64
 """Places of a SYN queue below which shares say little: three single SYNs of a scan are half of ``listen(5)``."""
 FEW: Final = 32
 """Half-open sockets that a host has at any time, from scans and from clients that are far away."""
+ATTACKED_FILL: Final = 0.5
+"""Fill of a SYN queue from which its port is named in messages, and its flood is worth a route upstream."""
 OVERFLOWS_PPS: Final = 10.0
 """SYNs turned away a second from which that is a flood; one that sends fewer fills a queue, and is seen by that."""
 
@@ -69,6 +71,11 @@ class ListenerPressure:
         return self.censored and self.half_open >= FEW
 
     @property
+    def attacked(self) -> bool:
+        """Whether the SYN queue is full, or full enough for its port to count as attacked."""
+        return self.censored or self.fill >= ATTACKED_FILL
+
+    @property
     def strain(self) -> float:
         """``fill`` for decisions: a queue shorter than `SHORT` counts as if it took so many."""
         return self.half_open / max(self.backlog, SHORT) if self.accepting else 0.0
@@ -80,7 +87,18 @@ class ListenerPressure:
 
 
 @dataclass(frozen=True, slots=True)
-class FloodFigures:
+class HandshakeRates:
+    """How handshakes fared between two readings of the kernel's counters, per second."""
+
+    completed_pps: float = 0.0
+    cookies_sent_pps: float = 0.0
+    cookies_received_pps: float = 0.0
+    dropped_pps: float = 0.0
+    accept_overflows_pps: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FloodFigures(HandshakeRates):
     """Host-wide figures; rates are per second since the last reading of the same sensor."""
 
     half_open: int = 0
@@ -88,12 +106,6 @@ class FloodFigures:
     syn_pps: float = 0.0
     held_pps: float = 0.0
     """Of those, from banned sources: sampled before the firewall drops them."""
-    completed_pps: float = 0.0
-    cookies_sent_pps: float = 0.0
-    cookies_received_pps: float = 0.0
-    dropped_pps: float = 0.0
-    accept_overflows_pps: float = 0.0
-
     counted: bool = False
     """Whether the kernel's counters were ever read; where not, rates of 0 say nothing."""
     unseen_pps: float = 0.0
@@ -108,16 +120,11 @@ class FloodFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Handshakes:
-    """How the handshakes of the last second fared, by the kernel's counters; rates are per second."""
+class Handshakes(HandshakeRates):
+    """How the handshakes of the last second fared."""
 
     suffering_s: float = 0.0
     """How long SYN queues have been full or turned SYNs away, without a pause."""
-    completed_pps: float = 0.0
-    cookies_sent_pps: float = 0.0
-    cookies_received_pps: float = 0.0
-    dropped_pps: float = 0.0
-    accept_overflows_pps: float = 0.0
     resets_pps: float = 0.0
     """Half-open sockets that a reset ended: hosts that were answered and had not asked."""
     refused_pps: float = 0.0

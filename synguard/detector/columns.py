@@ -10,8 +10,8 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import EMBEDDED, EMBEDDING, Network, compact_network, host_network
-from synguard.readings import U16, U64, V4_PREFIX
+from synguard.addresses import EMBEDDED, EMBEDDING, V4_PREFIX, Network, compact_network, host_network
+from synguard.readings import U16, U64
 
 _ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
 

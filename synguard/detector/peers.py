@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from synguard.addresses import Network
+from synguard.addresses import Network, NetworkIndex, host_at
 from synguard.detector.columns import cut, inside, sorting_order
-from synguard.readings import CONNECTED, U64, V4_PREFIX, Presence, Readings, SocketTable, TcpState
+from synguard.readings import CONNECTED, U64, Presence, Readings, SocketTable, TcpState
 
 
 def presence(table: SocketTable, network: Network) -> Presence:
@@ -29,16 +29,11 @@ def half_open_by_target(table: SocketTable, targets: Iterable[Network]) -> dict[
     """
     half_open = table.where(table.state == np.uint8(TcpState.SYN_RECV))
     sources = Counter(zip(half_open.remote_high.tolist(), half_open.remote_low.tolist(), strict=True))
-    wanted: dict[tuple[int, int], dict[int, Network]] = {}
-    for target in targets:
-        shift = target.max_prefixlen - target.prefixlen
-        wanted.setdefault((target.version, shift), {})[int(target.network_address) >> shift] = target
+    index = NetworkIndex(targets)
     counts: Counter[Network] = Counter()
-    for (high, low), count in sources.items():
-        version, value = (4, low & 0xFFFF_FFFF) if not high and low >> 32 == V4_PREFIX else (6, high << 64 | low)
-        for (of, shift), by_start in wanted.items():
-            if of == version and value >> shift in by_start:
-                counts[by_start[value >> shift]] += count
+    for source, count in sources.items():
+        for target in index.all_overlapping(host_at(*source)):
+            counts[target] += count
     return dict(counts)
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from synguard.capabilities import require_capabilities
+from synguard.clock import utcnow
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.plane import Plane
 from synguard.errors import NotPermittedError, PlaneUnavailableError
 from synguard.policy.models import Config
-
-
-def utcnow() -> datetime:
-    """Return the time of day, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:

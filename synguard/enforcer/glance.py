@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import Final
 
-from synguard.enforcer.challenge.nf_rules import generation
+from synguard.enforcer.challenge.rules_fingerprint import generation
 from synguard.enforcer.iptables.xtables import existing_tables, families_here
 from synguard.enforcer.names import Family
 from synguard.errors import SynguardError

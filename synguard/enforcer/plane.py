@@ -27,25 +27,18 @@ class Desired:
         """Return what the kernel should hold for these bans at ``now``.
 
         Would-be and expired bans are left out. Protected parties are all let through, but for those that a
-        person's forced ban names; of the proven peers those that an automatic ``new`` ban covers and no person's.
+        person's forced ban names; of the proven peers those that an automatic ``new`` ban covers and none refuses.
         """
         active_bans = {ban.id: ban for ban in bans if ban.active(now) and not ban.dry_run}
         forced = NetworkIndex(ban.target for ban in active_bans.values() if ban.forced)
         peers = tuple(proven)
-        closed = {
-            origin: NetworkIndex(
-                ban.target for ban in active_bans.values() if peers and ban.scope is Scope.NEW and ban.origin is origin
-            )
-            for origin in Origin
-        }
+        new = [ban for ban in active_bans.values() if peers and ban.scope is Scope.NEW]
+        closed = NetworkIndex(ban.target for ban in new if ban.origin is Origin.AUTO)
+        for_all = NetworkIndex(ban.target for ban in new if ban.refuses_served)
         return cls(
             bans=active_bans,
             allow=frozenset(party for party in protected if not forced.overlapping(party)),
-            proven=frozenset(
-                peer
-                for peer in peers
-                if closed[Origin.AUTO].covering(peer) and not closed[Origin.MANUAL].covering(peer)
-            ),
+            proven=frozenset(peer for peer in peers if closed.covering(peer) and not for_all.covering(peer)),
         )
 
 

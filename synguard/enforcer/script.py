@@ -1,12 +1,40 @@
-"""What is fed to a tool: whole, or not at all."""
+"""Tools that are fed a script: whole, or not at all."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from synguard.errors import PlaneError
+from synguard.programs import tool_environment
+
+
+def run_script(
+    command: Sequence[str], lines: Sequence[str], timeout_s: float, doing: str
+) -> subprocess.CompletedProcess[str]:
+    """Return how a tool ended that was given these lines, and what it printed.
+
+    Raises:
+        PlaneError: It could not be run to its end; ``doing`` says what for.
+    """
+    try:
+        with whole(lines) as script:
+            return subprocess.run(  # noqa: S603 - a fixed tool, arguments of ours, no shell
+                command,
+                stdin=script,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout_s,
+                env=tool_environment(),
+                check=False,
+            )
+    except subprocess.TimeoutExpired as error:
+        raise PlaneError(doing, f"it did not end within {timeout_s:g} s") from error
+    except OSError as error:
+        raise PlaneError(f"running {command[0]}", error.strerror or str(error)) from error
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
+from synguard.clock import boot_id
 from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
 from synguard.errors import LedgerError
 from synguard.policy.models import Config
@@ -23,7 +24,6 @@ NOTE_FILES: Final = {SYN_COOKIES: "syn-cookies.json", TCP_TIMESTAMPS: "tcp-times
 MOST_BYTES: Final = 64 * 1024
 """Far more than a note takes; a longer file is none."""
 
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _NET_NAMESPACE: Final = Path("/proc/thread-self/ns/net")
 
 
@@ -43,7 +43,7 @@ class SysctlNote(BaseModel):
 def kernel_here() -> str:
     """Return what names this boot and this network namespace: a setting lives no longer than both."""
     try:
-        return f"{_BOOT_ID.read_text(encoding='ascii').strip()} {_NET_NAMESPACE.stat().st_ino}"
+        return f"{boot_id()} {_NET_NAMESPACE.stat().st_ino}"
     except OSError:
         return "unknown"
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from synguard.addresses import EMBEDDING, Network, format_network
 from synguard.clock import Clock
 from synguard.fleet.decisions import parse_stream
-from synguard.fleet.known import KnownDecisions
+from synguard.fleet.known_decisions import KnownDecisions
 from synguard.fleet.outgoing import shareable
 from synguard.fleet.peer import PeerRecord
 from synguard.fleet.plan import POLICY, Plan, plan

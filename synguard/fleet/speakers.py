@@ -37,7 +37,7 @@ class Speaker(Protocol):
 
 
 class ExaBgp:
-    """ExaBGP 4's named pipes, ``exabgp.in`` and ``exabgp.out`` beside it; each command's answer is read.
+    """ExaBGP's named pipes, ``exabgp.in`` and ``exabgp.out`` beside it; each command's answer is read.
 
     An answer that is not read stays in the pipe until it is full and ExaBGP blocks.
     """

@@ -28,9 +28,9 @@ from synguard.ledger.records import (
     Stretch,
     VerdictRecord,
 )
-from synguard.ledger.rows import END_OF_TIME, INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
+from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.memory import many_objects
-from synguard.model import Ban, BanOrder, Hits, Incident, Origin, Verdict
+from synguard.model import NEVER, Ban, BanOrder, Hits, Incident, Origin, Verdict
 from synguard.policy.models import LedgerLimits
 
 if TYPE_CHECKING:  # it loads numpy, which takes longer than most verbs
@@ -278,7 +278,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
             yield from listing.listed(db, choice, order, now)
 
     def bans_since(
-        self, since: datetime, limit: int = 1000, offset: int = 0, until: datetime = END_OF_TIME
+        self, since: datetime, limit: int = 1000, offset: int = 0, until: datetime = NEVER
     ) -> list[BanRecord]:
         """Return bans that began at ``since`` or later and before ``until``, newest first, the would-be ones too."""
         with self._database.read() as db:
@@ -312,9 +312,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
         with self._database.write() as db:
             verdicts.record_verdicts(db, verdicts_, at, incident)
 
-    def verdicts_since(
-        self, since: datetime, limit: int = 20_000, until: datetime = END_OF_TIME
-    ) -> list[VerdictRecord]:
+    def verdicts_since(self, since: datetime, limit: int = 20_000, until: datetime = NEVER) -> list[VerdictRecord]:
         """Return verdicts last given at ``since`` or later and first before ``until``, latest first."""
         with self._database.read() as db:
             return verdicts.verdicts_since(db, since, limit, until)

@@ -61,9 +61,6 @@ _ORIGINS: Final = {one.value: one for one in Origin}
 _WORDS: Final[dict[Scope | Action | Origin, str]] = {one: one.value for kind in (Scope, Action, Origin) for one in kind}
 
 
-END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
-
-
 def to_us(moment: datetime) -> int:
     """Return an aware time as UTC microseconds since 1970; a naive one is a programmer's mistake (TypeError)."""
     return (moment - _EPOCH) // _MICROSECOND

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
 
-from synguard.addresses import Address, Network, covers, embedded, format_network, host_network
+from synguard.addresses import Address, Network, NetworkIndex, covers, embedded, format_network, host_network
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
 from synguard.operator.impact import Targets, by_target, link_local, too_wide
@@ -141,14 +141,14 @@ def eventful(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
         parties |= {one: f"container of this host, {why}" for one, why in around.protected.never_cut_off.items()}
     protected = dict(by_target(targets, parties.items(), lambda one: one[0]))
     of = around.protected.embedding
-    translated = dict.fromkeys(target for one in of for target in targets.overlapping(one))
+    translated = dict.fromkeys(target for one in of for target in targets.all_overlapping(one))
     inner: dict[Network, Network] = {one: target for target in translated if (one := embedded(target, of))}
-    for within, found in by_target(Targets(inner), parties.items(), lambda one: one[0]).items():
+    for within, found in by_target(NetworkIndex(inner), parties.items(), lambda one: one[0]).items():
         protected[inner[within]] = [*protected.get(inner[within], ()), *found]
     active_bans = by_target(targets, around.active_bans, lambda one: one.target)
     tcp, udp = (targets.present(one) if one is not None else {} for one in (around.sockets, around.udp))
     here = around.operator and host_network(around.operator)
-    operator = {target for target in targets.overlapping(here) if covers(target, here)} if here else set()
+    operator = {target for target in targets.all_overlapping(here) if covers(target, here)} if here else set()
     known = own.keys() | protected.keys() | active_bans.keys() | tcp.keys() | udp.keys() | operator
     known |= set() if order.action.challenges else set(targets.too_wide(of))
     return tuple(

@@ -23,8 +23,6 @@ FILE: Final = "enforcing.json"
 MOST_BYTES: Final = 64 * 1024
 """Far more than an order takes; a longer file is none."""
 
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-
 
 class Login(BaseModel):
     """Where an order was typed."""
@@ -67,14 +65,6 @@ class Enablement(BaseModel):
     def left(self, monotonic: float) -> float:
         """Return the seconds until the trial ends, never negative; infinite without one."""
         return max(self.until_s - monotonic, 0.0) if self.on_trial and self.until_s is not None else float("inf")
-
-
-def boot_id() -> str:
-    """Return what names this boot."""
-    try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        return "unknown"
 
 
 class OrderFile:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from synguard.addresses import EMBEDDING, WIDEST_BY_VERSION, Network, compact_network, numbers_of, overlaps, widest
-from synguard.readings import V4_PREFIX
+from synguard.addresses import EMBEDDING, WIDEST_BY_VERSION, Network, NetworkIndex, host_at, overlaps, widest
 
 if TYPE_CHECKING:
     from synguard.readings import Presence, SocketTable
@@ -17,59 +15,21 @@ T = TypeVar("T")
 
 FEW_SOCKETS: Final = 4_096
 """Sockets that are looked up among the targets one by one."""
-_BITS: Final = 8
-_WIDTH: Final = (1 << _BITS) - 1
 
 LINK_LOCAL: Final = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
 
 
-class Targets:
-    """Many networks, asked which of them share an address with another one."""
-
-    def __init__(self, targets: Iterable[Network]) -> None:
-        self._by_width: dict[tuple[int, int], dict[int, Network]] = {}
-        for target in targets:
-            version, start, prefixlen = numbers_of(target)
-            starts = self._by_width.get((version, prefixlen))
-            if starts is None:
-                starts = self._by_width[version, prefixlen] = {}
-            starts[start] = target
-        self._sorted: dict[int, list[int]] = {}
-        """Version → first address and prefix length as one number; empty until it is asked for."""
-
-    def _in_order(self, version: int) -> list[int]:
-        if version not in self._sorted:
-            widths = [(length, starts) for (of, length), starts in self._by_width.items() if of == version]
-            self._sorted[version] = sorted(start << _BITS | length for length, starts in widths for start in starts)
-        return self._sorted[version]
-
-    def overlapping(self, network: Network) -> Iterator[Network]:
-        """Yield the targets that cover the network or lie inside it."""
-        version, start, prefixlen = numbers_of(network)
-        bits = network.max_prefixlen
-        for (of, length), starts in self._by_width.items():
-            if of == version and length <= prefixlen:
-                found = starts.get(start >> (bits - length) << (bits - length))
-                if found is not None:
-                    yield found
-        if prefixlen == bits:
-            return
-        order, last = self._in_order(version), start + (1 << (bits - prefixlen)) - 1
-        at = bisect_left(order, start << _BITS | (prefixlen + 1))
-        while at < len(order) and order[at] >> _BITS <= last:
-            first, length = order[at] >> _BITS, order[at] & _WIDTH
-            if length > prefixlen:
-                yield self._by_width[version, length][first]
-            at += 1
+class Targets(NetworkIndex):
+    """The targets of an order, asked which of them are too wide for a ban, and who is connected from them."""
 
     def too_wide(self, embedding: Iterable[IPv6Network]) -> Iterator[Network]:
         """Yield the targets that are too wide for a ban, of whatever ``embedding`` is there."""
         perhaps: dict[Network, None] = {}
-        for (version, length), starts in self._by_width.items():
+        for (version, length), starts in self.by_length.items():
             if length < WIDEST_BY_VERSION[version]:
                 perhaps |= dict.fromkeys(starts.values())
         for translated in embedding:
-            perhaps |= dict.fromkeys(self.overlapping(translated))
+            perhaps |= dict.fromkeys(self.all_overlapping(translated))
         return (target for target in perhaps if any(too_wide(target, embedding)))
 
     def present(self, table: SocketTable | Mapping[Network, Presence]) -> dict[Network, Presence]:
@@ -84,7 +44,7 @@ class Targets:
 
     def _one_by_one(self, table: SocketTable) -> Iterator[tuple[Network, SocketTable]]:
         ends = set(zip(table.remote_high.tolist(), table.remote_low.tolist(), strict=True))
-        for target in {target for end in ends for target in self.overlapping(_host_at(*end))}:
+        for target in {target for end in ends for target in self.all_overlapping(host_at(*end))}:
             yield target, table
 
     def _by_columns(self, table: SocketTable) -> Iterator[tuple[Network, SocketTable]]:
@@ -93,7 +53,7 @@ class Targets:
         from synguard.detector.ban_filter import by_key, within
         from synguard.detector.columns import halves, masks, network_at
 
-        for (version, length), starts in self._by_width.items():
+        for (version, length), starts in self.by_length.items():
             columns = np.array([halves(one) for one in starts.values()], np.uint64)
             firsts = by_key(columns[:, 0].copy(), columns[:, 1].copy())
             rows = table.where(within(table.remote_high, table.remote_low, firsts, version, length))
@@ -103,17 +63,13 @@ class Targets:
                 yield network_at(high, low, version, length), rows
 
 
-def _host_at(high: int, low: int) -> Network:
-    if not high and low >> 32 == V4_PREFIX:
-        return compact_network(4, low & 0xFFFF_FFFF, 32)
-    return compact_network(6, high << 64 | low, 128)
-
-
-def by_target(targets: Targets, parties: Iterable[T], network_of: Callable[[T], Network]) -> Mapping[Network, list[T]]:
+def by_target(
+    targets: NetworkIndex, parties: Iterable[T], network_of: Callable[[T], Network]
+) -> Mapping[Network, list[T]]:
     """Return target → the parties that share an address with it, in their order; targets with none are absent."""
     found: dict[Network, list[T]] = {}
     for party in parties:
-        for target in targets.overlapping(network_of(party)):
+        for target in targets.all_overlapping(network_of(party)):
             found.setdefault(target, []).append(party)
     return found
 

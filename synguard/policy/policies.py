@@ -154,6 +154,10 @@ class PrefixRules(Base):
             return tuple(96 + length for length in self.ipv4)
         return self.ipv4 if version == 4 else self.ipv6
 
+    def is_prefix(self, target: Network) -> bool:
+        """Return whether a target is wider than what sources are counted by: a prefix, which many may share."""
+        return target.prefixlen < self.lengths(self.family_of(target))[0]
+
     def sources_for(self, prefixlen: int, version: int) -> int:
         """Return the fewest distinct sources that make a prefix an offender: ``min_sources`` for the narrowest one.
 

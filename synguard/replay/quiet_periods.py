@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.decision.scores import Scores
-from synguard.model import Incident
+from synguard.model import NEVER, Incident
 from synguard.replay.player import ReplayStep
 from synguard.replay.suggestion import SHORT_S
 from synguard.units import format_duration
 
 BEFORE: Final = timedelta(seconds=30)
 """An attack grows before it is called one: so much before its onset is left out too."""
-_EVER: Final = datetime.max.replace(tzinfo=UTC)
 REMEMBERED: Final = 65_536
 
 
@@ -55,7 +54,7 @@ class QuietPeriods:
         """Return whether no incident was under way or about to begin."""
         if self._stretches is None:
             self._stretches = _merged(self.incidents)
-        position = bisect_right(self._stretches, (utc, _EVER)) - 1
+        position = bisect_right(self._stretches, (utc, NEVER)) - 1
         return position < 0 or utc > self._stretches[position][1]
 
     def within(self, other: QuietPeriods | None) -> tuple[int, float]:
@@ -76,7 +75,7 @@ def _merged(incidents: Iterable[Incident]) -> list[tuple[datetime, datetime]]:
     """Return the stretches that incidents take, in order and without overlap."""
     stretches: list[tuple[datetime, datetime]] = []
     for one in incidents:
-        start, end = one.started_at - BEFORE, one.ended_at or _EVER
+        start, end = one.started_at - BEFORE, one.ended_at or NEVER
         if stretches and start <= stretches[-1][1]:
             start, end = stretches[-1][0], max(end, stretches.pop()[1])
         stretches.append((start, end))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from synguard.addresses import Network, format_network
@@ -13,6 +14,7 @@ from synguard.model import Signal
 from synguard.output.times import both_zones, clock_time
 from synguard.policy.models import Policy
 from synguard.report.ban_table import by, counted, state, tells_evidence
+from synguard.report.policy_view import limits_text
 from synguard.report.shapes import record_shape, verdict_shape
 from synguard.status.model import LeakStatus, TargetStatus
 
@@ -109,7 +111,8 @@ def knowledge_lines(known: Knowledge, now: datetime) -> Iterator[str]:
     if hidden:
         yield f"  and {hidden} older entries; --json has them all"
     for policy in known.policies:
-        yield f"  limits on ports {policy.ports} ({policy.name}): {_limits_text(known.network, policy)}"
+        limits = limits_text(partial(policy.limit_for, target=known.network))
+        yield f"  limits on ports {policy.ports} ({policy.name}): {limits}"
     for warning in known.warnings:
         yield f"  not known: {warning}"
 
@@ -159,17 +162,6 @@ def _verdict_lines(record: VerdictRecord, now: datetime) -> Iterator[str]:
         yield f"      evidence: {one}"
 
 
-def _limits(network: Network, policy: Policy) -> dict[Signal, float | None]:
-    """Return signal → limit for a target of this width; None where a signal is not judged."""
-    return {signal: policy.limit_for(signal, network) for signal in Signal}
-
-
-def _limits_text(network: Network, policy: Policy) -> str:
-    limits = _limits(network, policy).items()
-    parts = [f"{signal} {limit:g}{signal.unit}" for signal, limit in limits if limit is not None]
-    return ", ".join(parts) or "none: not judged"
-
-
 def _limits_shape(network: Network, policy: Policy) -> dict[str, Any]:
-    limits = {signal.value: limit for signal, limit in _limits(network, policy).items()}
+    limits = {signal.value: policy.limit_for(signal, network) for signal in Signal}
     return {"policy": policy.name, "ports": policy.ports} | limits

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from synguard.model import Signal
-from synguard.policy.models import Limits, Policy
+from synguard.policy.models import Policy
 from synguard.units import format_duration
 
 
@@ -38,8 +38,8 @@ def policy_lines(policy: Policy, ports: str) -> list[str]:
     return [
         f"{policy.name}{about}",
         f"  judges ports   {ports or 'none: earlier policies name all of its ports'}",
-        f"  source limits  {limits_text(policy.limits)}",
-        f"  prefix limits  {limits_text(policy.prefix_limits)}",
+        f"  source limits  {limits_text(policy.limits.of)}",
+        f"  prefix limits  {limits_text(policy.prefix_limits.of)}",
         f"  hold           {', '.join(f'{one} {format_duration(policy.hold.of(one))}' for one in Signal)}",
         f"  sources are    /{policy.prefixes.ipv4[0]} and /{policy.prefixes.ipv6[0]}; "
         f"prefixes to {_widths(policy.prefixes.ipv4)} and {_widths(policy.prefixes.ipv6)}, "
@@ -52,9 +52,10 @@ def policy_lines(policy: Policy, ports: str) -> list[str]:
     ]
 
 
-def limits_text(limits: Limits) -> str:
+def limits_text(limit_of: Callable[[Signal], float | None]) -> str:
     """Return ``half_open 64, connections 150``, or that nothing is judged."""
-    parts = [f"{one} {limits.of(one):g}{one.unit}" for one in Signal if limits.of(one) is not None]
+    limits = ((one, limit_of(one)) for one in Signal)
+    parts = [f"{one} {limit:g}{one.unit}" for one, limit in limits if limit is not None]
     return ", ".join(parts) or "none: not judged"
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from synguard.addresses import format_network
 from synguard.decision.scores import ACT
 from synguard.ledger.records import BanRecord
-from synguard.model import Hits
+from synguard.model import NEVER, Hits
 from synguard.output.times import ago
 from synguard.status.model import Status
 
@@ -75,8 +75,7 @@ def candidates(
         if record.stands(now)
         and (latest is None or (record.ban.expires_at is not None and record.ban.expires_at <= latest))
     ]
-    far = datetime.max.replace(tzinfo=now.tzinfo)
-    due.sort(key=lambda record: (record.ban.expires_at or far, record.ban.id))
+    due.sort(key=lambda record: (record.ban.expires_at or NEVER, record.ban.id))
     return [_candidate(record, now, traces, offences) for record in due]
 
 

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
+from synguard.addresses import address_of
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
 from synguard.policy.models import Allow
@@ -33,7 +34,7 @@ from synguard.sensors.namespaces import inside
 from synguard.sensors.port_mapping import ASK_UNKNOWN_S, PortMappings, is_tracking
 from synguard.sensors.port_mask import mask_of, port_mask, ports_in
 from synguard.sensors.protected import read_protected
-from synguard.sensors.sockets import SocketTables, address_of
+from synguard.sensors.sockets import SocketTables
 from synguard.sensors.tcp_metrics import read_finished_peers
 
 _Seen = TypeVar("_Seen")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import Network, numbers_of
 from synguard.errors import SensorError
-from synguard.netlink import attribute, dump
+from synguard.netlink import SOCK_DIAG, attribute, dump
 from synguard.readings import CONNECTED, Presence, TcpState
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FEW: Final = 4
 """Networks up to which asking for each costs less than to read all sockets there are."""
-_SOCK_DIAG: Final = 4  # NETLINK_SOCK_DIAG
 _BY_FAMILY: Final = 20  # SOCK_DIAG_BY_FAMILY
 _BYTECODE: Final = 1  # INET_DIAG_REQ_BYTECODE
 _REMOTE_IN: Final = 8  # INET_DIAG_BC_D_COND
@@ -77,7 +76,7 @@ def _sockets(network: Network, protocol: int, states: int) -> Iterator[tuple[int
     families = (socket.AF_INET, socket.AF_INET6) if network.version == 4 else (socket.AF_INET6,)
     for family in families:
         asked = struct.pack("=BBBxI48x", family, protocol, 0, states) + condition
-        for body in dump(_SOCK_DIAG, _BY_FAMILY, asked, "connections"):
+        for body in dump(SOCK_DIAG, _BY_FAMILY, asked, "connections"):
             state = TcpState.SYN_RECV if body[1] == _NEW_SYN_RECV else body[1]
             at = _REMOTE_AT + (12 if network.version == 4 and body[0] == socket.AF_INET6 else 0)
             yield state, body[at : at + (4 if network.version == 4 else 16)]

@@ -9,9 +9,8 @@ from ipaddress import ip_address
 from typing import Final
 
 from synguard.addresses import Address, unmapped
-from synguard.netlink import attributes, dump, interface_name
+from synguard.netlink import ROUTE, attributes, dump, interface_name
 
-NETLINK_ROUTE: Final = 0
 RTM_GETROUTE: Final = 26
 _RTN_UNICAST: Final = 1
 RTMSG_BYTES: Final = 12  # struct rtmsg
@@ -55,11 +54,11 @@ def default_hops() -> Iterator[tuple[Address | None, int]]:
     objects: set[int] = set()
     for family in (socket.AF_INET, socket.AF_INET6):
         request = struct.pack("=B11x", family)
-        for body in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables"):
+        for body in dump(ROUTE, RTM_GETROUTE, request, "the routing tables"):
             yield from hops_in(body)
             objects.update(objects_in(body))
     if objects:
-        hops = hops_of_objects(dump(NETLINK_ROUTE, RTM_GETNEXTHOP, bytes(_NHMSG_BYTES), "the nexthop objects"))
+        hops = hops_of_objects(dump(ROUTE, RTM_GETNEXTHOP, bytes(_NHMSG_BYTES), "the nexthop objects"))
         yield from (hop for number in sorted(objects) for hop in hops.get(number, ()))
 
 

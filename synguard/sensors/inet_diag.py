@@ -17,9 +17,10 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from synguard.addresses import V4_PREFIX
 from synguard.errors import SensorError
 from synguard.netlink import DUMP, DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NO_ERRNO, request
-from synguard.readings import U32, V4_PREFIX, SocketTable, TcpState, concatenated, empty_table
+from synguard.readings import U32, SocketTable, TcpState, concatenated, empty_table
 
 Starts: TypeAlias = npt.NDArray[np.int64]
 

@@ -15,8 +15,8 @@ from typing import Final
 import psutil
 
 from synguard.addresses import WIDEST_BY_VERSION, Network, host_network, parse_address
-from synguard.netlink import attributes, dump, interface_name
-from synguard.sensors.gateways import NETLINK_ROUTE, RTA_OIF, RTM_GETROUTE, RTMSG_BYTES
+from synguard.netlink import ROUTE, attributes, dump, interface_name
+from synguard.sensors.gateways import RTA_OIF, RTM_GETROUTE, RTMSG_BYTES
 
 _RTN_LOCAL: Final = 2
 _RTA_DST: Final = 1
@@ -54,7 +54,7 @@ def read_local_routes() -> dict[Network, str]:
     found: dict[Network, str] = {}
     for family in (socket.AF_INET, socket.AF_INET6):
         request = struct.pack("=B6xB4x", family, _RTN_LOCAL)
-        for body in dump(NETLINK_ROUTE, RTM_GETROUTE, request, "the routing tables", strict=True):
+        for body in dump(ROUTE, RTM_GETROUTE, request, "the routing tables", strict=True):
             found.update(local_routes_in(body))
     return found
 

@@ -21,9 +21,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from synguard.addresses import V4_PREFIX
 from synguard.errors import SensorError
-from synguard.netlink import NESTED, attribute, attributes, query
-from synguard.readings import V4_PREFIX, SocketTable, local_ports
+from synguard.netlink import NESTED, NETFILTER, attribute, attributes, query
+from synguard.readings import SocketTable, local_ports
 
 ASKED_PER_PORT: Final = 4
 """Sockets looked up for one port at a time: one port may be published as several."""
@@ -36,7 +37,6 @@ MOST_MAPPINGS: Final = 16
 """Host ports remembered for one port of a container."""
 
 _TRACKED: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
-_NETLINK_NETFILTER: Final = 12
 _CT_GET: Final = 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
 _NFGENMSG_BYTES: Final = 4
 _TUPLE_ORIG: Final = 1
@@ -133,7 +133,7 @@ def original_port(table: SocketTable, row: int) -> int | None:
     family = socket.AF_INET if ipv4 else socket.AF_INET6
     request = struct.pack("=BBH", family, 0, 0) + _reply(local, _wire(high, low, ipv4), ports, ipv4=ipv4)
     try:
-        answer = query(_NETLINK_NETFILTER, _CT_GET, request, "a tracked connection")
+        answer = query(NETFILTER, _CT_GET, request, "a tracked connection")
     except SensorError:  # no such connection, or no connection tracking at all
         return None
     found = (_original(dict(attributes(body, _NFGENMSG_BYTES))) for body in answer)

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from synguard.addresses import parse_address
+from synguard.addresses import V4_PREFIX, parse_address
 from synguard.errors import SensorError
-from synguard.readings import U32, U64, V4_PREFIX, SocketTable, TcpState
+from synguard.readings import U32, U64, SocketTable, TcpState
 
 MOST_SOCKETS: Final = 500_000
 """Beyond this a Python object per socket costs more than an operator would bear: the reading is an error."""

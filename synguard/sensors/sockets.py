@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from synguard.addresses import Address
+from synguard.addresses import address_of
 from synguard.errors import SensorError
-from synguard.readings import CONNECTED, V4_PREFIX, Listener, SocketReading, SocketTable, TcpState, local_ports
+from synguard.readings import CONNECTED, Listener, SocketReading, SocketTable, TcpState, local_ports
 from synguard.sensors import psutil_tables
 from synguard.sensors.busiest import MANY, busiest, stands_for
 from synguard.sensors.inet_diag import SocketRows, UnavailableError
@@ -225,13 +224,6 @@ class SocketTables:
             return psutil_tables.tcp_table()
         except SensorError as error:
             raise SensorError(f"{self.refusal}; {error}") from error
-
-
-def address_of(high: int, low: int) -> Address:
-    """Return the address whose IPv6 form has these halves; an IPv4-mapped one as IPv4."""
-    if high == 0 and low >> 32 == V4_PREFIX:
-        return IPv4Address(low & 0xFFFF_FFFF)
-    return IPv6Address(high << 64 | low)
 
 
 def _in_states(table: SocketTable, states: frozenset[TcpState]) -> SocketTable:

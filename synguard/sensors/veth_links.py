@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from synguard.netlink import attribute, attributes, dump, query
+from synguard.netlink import ROUTE, attribute, attributes, dump, query
 from synguard.sensors.gateways import default_hops
 
 BRIDGED_CALL: Final = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
-_NETLINK_ROUTE: Final = 0
 _RTM_GETLINK: Final = 18
 _RTM_GETNSID: Final = 90
 _IFINFOMSG: Final = struct.Struct("=BxHiII")
@@ -74,7 +73,7 @@ def read_links() -> list[Link]:
         SensorError: They cannot be read.
     """
     request = _IFINFOMSG.pack(0, 0, 0, 0, 0) + attribute(_IFLA_EXT_MASK, struct.pack("=I", _SKIP_STATS))
-    return [_link(body) for body in dump(_NETLINK_ROUTE, _RTM_GETLINK, request, "the network interfaces")]
+    return [_link(body) for body in dump(ROUTE, _RTM_GETLINK, request, "the network interfaces")]
 
 
 def read_veth_peers() -> list[VethPeer]:
@@ -111,7 +110,7 @@ def nsid_of(descriptor: int) -> int | None:
         SensorError: The kernel refused.
     """
     request = struct.pack("=B3x", 0) + attribute(_NETNSA_FD, struct.pack("=I", descriptor))
-    for body in query(_NETLINK_ROUTE, _RTM_GETNSID, request, "the number of a network namespace"):
+    for body in query(ROUTE, _RTM_GETNSID, request, "the number of a network namespace"):
         for kind, value in attributes(body, 4):
             if kind == _NETNSA_NSID:
                 number: int = struct.unpack("=i", value)[0]

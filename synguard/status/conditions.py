@@ -67,7 +67,6 @@ class Code(StrEnum):
 class ConditionKind:
     """What all conditions of one code have in common."""
 
-    about: str
     severity: Severity
     event: str = ""
     """The event of its log lines; empty where the part that has it writes its own, which carry more."""
@@ -78,55 +77,38 @@ class ConditionKind:
 
 
 KINDS: Final[Mapping[Code, ConditionKind]] = {
-    Code.AGENT_ABSENT: ConditionKind("no agent runs, or it has reported nothing yet", Severity.PROBLEM),
-    Code.AGENT_STALE: ConditionKind("the agent has read no sensor for some time", Severity.PROBLEM),
-    Code.PANIC: ConditionKind("synguard panic stopped enforcement until a person ends it", Severity.PROBLEM, "mode"),
-    Code.PROTECTED_UNKNOWN: ConditionKind(
-        "it is not known which addresses to protect; automatic bans are suspended", Severity.PROBLEM, "suspended"
-    ),
-    Code.PLANE_FAILED: ConditionKind("the kernel does not hold the bans that it should", Severity.PROBLEM, "plane"),
-    Code.REPAIRS_DISPUTED: ConditionKind(
-        "another tool removes our rules again and again; repairs are put off", Severity.PROBLEM, "repair"
-    ),
+    Code.AGENT_ABSENT: ConditionKind(Severity.PROBLEM),
+    Code.AGENT_STALE: ConditionKind(Severity.PROBLEM),
+    Code.PANIC: ConditionKind(Severity.PROBLEM, "mode"),
+    Code.PROTECTED_UNKNOWN: ConditionKind(Severity.PROBLEM, "suspended"),
+    Code.PLANE_FAILED: ConditionKind(Severity.PROBLEM, "plane"),
+    Code.REPAIRS_DISPUTED: ConditionKind(Severity.PROBLEM, "repair"),
     Code.BANS_NOT_IN_KERNEL: ConditionKind(
-        "active bans are not in the kernel, while the agent is in dry-run",
-        Severity.PROBLEM,
-        "not-in-kernel",
-        "the kernel holds every active ban again",
+        Severity.PROBLEM, "not-in-kernel", "the kernel holds every active ban again"
     ),
-    Code.CAPACITY_FULL: ConditionKind(
-        "the kernel has no room for more bans", Severity.PROBLEM, "ceiling", "the kernel holds all bans again", False
-    ),
-    Code.MODE_CHANGE_FAILED: ConditionKind("the mode is not what synguard enable asked for", Severity.PROBLEM, "mode"),
-    Code.LEAK: ConditionKind("a banned target still arrives", Severity.PROBLEM),
-    Code.SYN_COOKIES_FAILED: ConditionKind("SYN cookies cannot be set", Severity.PROBLEM, "cookies"),
-    Code.LEDGER_FAILED: ConditionKind("the ledger cannot be written", Severity.PROBLEM),
-    Code.RELOAD_REFUSED: ConditionKind("the new configuration was refused", Severity.PROBLEM),
-    Code.BANS_REFUSED: ConditionKind("a budget forbids further automatic bans", Severity.PROBLEM),
-    Code.SENSOR_FAILED: ConditionKind("a sensor cannot read", Severity.PROBLEM),
+    Code.CAPACITY_FULL: ConditionKind(Severity.PROBLEM, "ceiling", "the kernel holds all bans again", changes=False),
+    Code.MODE_CHANGE_FAILED: ConditionKind(Severity.PROBLEM, "mode"),
+    Code.LEAK: ConditionKind(Severity.PROBLEM),
+    Code.SYN_COOKIES_FAILED: ConditionKind(Severity.PROBLEM, "cookies"),
+    Code.LEDGER_FAILED: ConditionKind(Severity.PROBLEM),
+    Code.RELOAD_REFUSED: ConditionKind(Severity.PROBLEM),
+    Code.BANS_REFUSED: ConditionKind(Severity.PROBLEM),
+    Code.SENSOR_FAILED: ConditionKind(Severity.PROBLEM),
     Code.SAMPLER_BLIND: ConditionKind(
-        "SYNs arrive that sampling does not see; sources are judged by half-open sockets",
-        Severity.PROBLEM,
-        "sampler-blind",
-        "sampled SYNs are what arrives again",
-        False,
+        Severity.PROBLEM, "sampler-blind", "sampled SYNs are what arrives again", changes=False
     ),
-    Code.CAPACITY_NEAR: ConditionKind("the kernel nears what it may hold", Severity.NOTE, "ceiling", changes=False),
-    Code.KERNEL_UNKNOWN: ConditionKind("the kernel cannot be read back in dry-run", Severity.NOTE, "not-in-kernel"),
-    Code.CHALLENGES_OFF: ConditionKind("SYNs cannot be challenged on this host", Severity.NOTE),
-    Code.PROTECTED_GAP: ConditionKind(
-        "some addresses that must be protected cannot be known, or cannot be kept", Severity.NOTE, "protected-gap"
-    ),
-    Code.CONFIG_DRIFT: ConditionKind("the configuration file is not what runs", Severity.NOTE),
-    Code.MESSAGES_FAILED: ConditionKind("messages do not arrive", Severity.NOTE),
-    Code.METRICS_FAILED: ConditionKind("metrics are not served", Severity.NOTE),
-    Code.FLEET_FAILED: ConditionKind("a peer of the fleet does not answer, or is not configured right", Severity.NOTE),
-    Code.STATUS_FILE_FAILED: ConditionKind(
-        "the status file cannot be written", Severity.NOTE, "status-file", "the status file is written again"
-    ),
-    Code.OTHERS: ConditionKind("more conditions than are shown", Severity.NOTE),
+    Code.CAPACITY_NEAR: ConditionKind(Severity.NOTE, "ceiling", changes=False),
+    Code.KERNEL_UNKNOWN: ConditionKind(Severity.NOTE, "not-in-kernel"),
+    Code.CHALLENGES_OFF: ConditionKind(Severity.NOTE),
+    Code.PROTECTED_GAP: ConditionKind(Severity.NOTE, "protected-gap"),
+    Code.CONFIG_DRIFT: ConditionKind(Severity.NOTE),
+    Code.MESSAGES_FAILED: ConditionKind(Severity.NOTE),
+    Code.METRICS_FAILED: ConditionKind(Severity.NOTE),
+    Code.FLEET_FAILED: ConditionKind(Severity.NOTE),
+    Code.STATUS_FILE_FAILED: ConditionKind(Severity.NOTE, "status-file", "the status file is written again"),
+    Code.OTHERS: ConditionKind(Severity.NOTE),
 }
-"""Code → what it is about, how much it matters, and how it is logged."""
+"""Code → how much it matters, and how it is logged; docs/metrics.md says what each is about."""
 
 _RANK: Final = {code: rank for rank, code in enumerate(Code)}
 
@@ -180,11 +162,11 @@ class Conditions:
             before = self._standing.get(key)
             if before is None or before.text != text:
                 self._log(key[0], text, begins=before is None)
-            standing[key] = _condition(key, text, before.since if before else self._utcnow(), fix)
+            standing[key] = condition(key[0], text, before.since if before else self._utcnow(), fix, key[1])
         if len(seen) > MOST:
             key = (Code.OTHERS, "")
             since = self._standing[key].since if key in self._standing else self._utcnow()
-            standing[key] = _condition(key, f"{len(seen) - MOST} more conditions hold", since, "")
+            standing[key] = condition(Code.OTHERS, f"{len(seen) - MOST} more conditions hold", since)
         ended = {code for code, _ in self._standing} - {code for code, _ in standing}
         self._standing = standing
         for code in sorted(ended, key=_RANK.__getitem__):
@@ -222,5 +204,6 @@ def _by_subject(answer: Answer) -> Iterable[tuple[str, str]]:
     return ((str(number) if number else "", text) for number, text in enumerate(filter(None, answer)))
 
 
-def _condition(key: tuple[Code, str], text: str, since: datetime, fix: str) -> Condition:
-    return Condition(code=key[0], severity=KINDS[key[0]].severity, subject=key[1], text=text, since=since, fix=fix)
+def condition(code: Code, text: str, since: datetime, fix: str = "", subject: str = "") -> Condition:
+    """Return a condition with the severity of its code."""
+    return Condition(code=code, severity=KINDS[code].severity, subject=subject, text=text, since=since, fix=fix)

@@ -9,7 +9,7 @@ from typing import Any
 from synguard.model import Mode
 from synguard.output.times import ago, both_zones
 from synguard.status.agent_commands import start_command
-from synguard.status.conditions import KINDS, Code, Condition
+from synguard.status.conditions import Code, condition
 from synguard.status.freshness import is_stale, seems_to_run
 from synguard.status.model import Status
 
@@ -34,14 +34,10 @@ def overview(
     seen = status.model_dump(mode="json")
     if stale:
         text = f"the agent's last reading was {ago(status.last_reading_at, now)}: it may be stuck"
-        stuck = _condition(Code.AGENT_STALE, text, status.last_reading_at or now)
+        stuck = condition(Code.AGENT_STALE, text, status.last_reading_at or now)
         seen["conditions"].insert(0, stuck.model_dump(mode="json"))
         seen["problems"].insert(0, text)
     return seen | {"running": True, "stale": stale, "healthy": status.healthy and not stale}
-
-
-def _condition(code: Code, text: str, since: datetime, fix: str = "") -> Condition:
-    return Condition(code=code, severity=KINDS[code].severity, text=text, since=since, fix=fix)
 
 
 def _without_agent(
@@ -55,7 +51,7 @@ def _without_agent(
         plane="",
         show_command="",
         healthy=False,
-        conditions=(_condition(Code.AGENT_ABSENT, shown, now, start_command()),),
+        conditions=(condition(Code.AGENT_ABSENT, shown, now, start_command()),),
         problems=(shown,),
         pid=0,
         started_at=now,

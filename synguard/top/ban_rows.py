@@ -49,7 +49,7 @@ def _would_be(snapshot: Snapshot, known: Collection[str]) -> Iterator[Row]:
                     policy=ban.policy,
                     reason=ban.reason,
                     evidence=tuple(map(str, ban.evidence)),
-                    forgeable=bool(ban.evidence) and all(one.signal.forgeable for one in ban.evidence),
+                    forgeable=ban.forgeable,
                 ),
                 ban.id,
                 would=True,
@@ -62,32 +62,28 @@ def _bans(snapshot: Snapshot) -> Iterator[Row]:
     held = None if snapshot.kernel is None else {one.target for one in snapshot.kernel.held.values()}
     for ban in bans.values():
         if ban.active(snapshot.at):
-            yield BanRow(ban, snapshot, held, leaks.get(ban.id, ""))
+            yield BanRow(snapshot, ban, held, leaks.get(ban.id, ""))
     for ban_id, one in snapshot.kernel.held.items() if snapshot.kernel else ():
-        if ban_id not in bans and (one.expires_at is None or one.expires_at > snapshot.at):
-            yield KernelRow(one, snapshot)
+        if ban_id not in bans and one.active(snapshot.at):
+            yield KernelRow(snapshot, one)
 
 
 @dataclass(frozen=True, slots=True)
-class BanRow:
-    """A ban that stands in the ledger."""
+class _Row:
+    """What the rows of a ban of the ledger and of one that the kernel alone holds have in common."""
 
-    ban: Ban
     snapshot: Snapshot
-    held: set[Network] | None
-    """Targets that the kernel holds; of two bans of one target it holds the longer. None where that is not known."""
-    leak: str = ""
-    """What the agent says where its target arrives all the same."""
-
-    @property
-    def key(self) -> str:
-        """Its id."""
-        return self.ban.id
+    ban: Ban | KernelBan
 
     @property
     def ban_id(self) -> str:
         """Its id."""
-        return self.ban.id
+        return self.ban.id if isinstance(self.ban, Ban) else self.ban.ban_id
+
+    @property
+    def key(self) -> str:
+        """Its id."""
+        return self.ban_id
 
     @property
     def target(self) -> str:
@@ -97,17 +93,44 @@ class BanRow:
     @property
     def forgeable(self) -> bool:
         """Whether it rests on evidence, all of which can be forged."""
-        return bool(self.ban.evidence) and all(one.signal.forgeable for one in self.ban.evidence)
+        return isinstance(self.ban, Ban) and self.ban.forgeable
 
     @property
     def rate(self) -> float | None:
         """Packets a second that it stops."""
-        return None if self.ban.dry_run else self.snapshot.rate(self.ban.id)
+        return self.snapshot.rate(self.ban_id)
 
     @property
     def packets(self) -> int | None:
         """Packets that it has stopped; None in a dry run and where nobody counts."""
-        return None if self.ban.dry_run else self.snapshot.packets(self.ban.id)
+        return self.snapshot.packets(self.ban_id)
+
+    @property
+    def _left_s(self) -> float:
+        ends = self.ban.expires_at
+        return _FOREVER if ends is None else max((ends - self.snapshot.at).total_seconds(), 0.0)
+
+    def _rank(self, by: str) -> Any:
+        """Return what to sort by: the least time left first, the most packets first."""
+        if by == "left":
+            return -self._left_s
+        if by == "target":
+            return network_rank(self.ban.target)
+        if by == "begun":
+            return self.ban.created_at.timestamp() if isinstance(self.ban, Ban) else 0.0
+        value = self.packets if by == "packets" else self.rate
+        return -1 if value is None else value
+
+
+@dataclass(frozen=True, slots=True)
+class BanRow(_Row):
+    """A ban that stands in the ledger."""
+
+    ban: Ban
+    held: set[Network] | None
+    """Targets that the kernel holds; of two bans of one target it holds the longer. None where that is not known."""
+    leak: str = ""
+    """What the agent says where its target arrives all the same."""
 
     @property
     def state(self) -> str:
@@ -134,11 +157,6 @@ class BanRow:
         """Whether the would-be bans are those of dry-run that is over."""
         status = self.snapshot.status
         return status is not None and status.mode is Mode.ENFORCE
-
-    @property
-    def _left_s(self) -> float:
-        left = self.ban.left(self.snapshot.at)
-        return _FOREVER if left is None else left.total_seconds()
 
     @property
     def _last(self) -> str:
@@ -182,42 +200,13 @@ class BanRow:
         )
 
     def sort(self, by: str) -> Any:
-        """Return what to sort by: the least time left first, the most packets first; real bans before would-be ones."""
+        """Return what to sort by: real bans before would-be ones."""
         return not self.ban.dry_run, self._rank(by)
-
-    def _rank(self, by: str) -> Any:
-        if by == "left":
-            return -self._left_s
-        if by == "target":
-            return network_rank(self.ban.target)
-        if by == "begun":
-            return self.ban.created_at.timestamp()
-        value = self.packets if by == "packets" else self.rate
-        return -1 if value is None else value
 
 
 @dataclass(frozen=True, slots=True)
-class KernelRow:
+class KernelRow(_Row):
     """What the kernel holds of ours and the ledger does not know, or cannot tell."""
-
-    one: KernelBan
-    snapshot: Snapshot
-    forgeable: bool = False
-
-    @property
-    def key(self) -> str:
-        """The id in its comment."""
-        return self.one.ban_id
-
-    @property
-    def ban_id(self) -> str:
-        """The id in its comment."""
-        return self.one.ban_id
-
-    @property
-    def target(self) -> str:
-        """Its target."""
-        return format_network(self.one.target)
 
     @property
     def grade(self) -> Grade:
@@ -225,32 +214,19 @@ class KernelRow:
         return Grade.USUAL if self.snapshot.bans is None else Grade.WATCH
 
     @property
-    def _left_s(self) -> float:
-        ends = self.one.expires_at
-        return _FOREVER if ends is None else max((ends - self.snapshot.at).total_seconds(), 0.0)
-
-    @property
     def _said(self) -> str:
         return "the ledger cannot be read" if self.snapshot.bans is None else "the ledger does not know of it"
 
     def cells(self) -> tuple[str, ...]:
         """Return the cells of ``BanRow`` as far as the kernel knows them."""
-        one, state = self.one, "banned" if self.snapshot.bans is None else "NOT IN LEDGER"
-        counts = figure(one.hits.packets), figure(self.snapshot.rate(one.ban_id))
-        return short_left(self._left_s), self.target, state, str(one.scope), "-", *counts, "-", one.ban_id, self._said
+        state = "banned" if self.snapshot.bans is None else "NOT IN LEDGER"
+        scope, counts = str(self.ban.scope), (figure(self.packets), figure(self.rate))
+        return short_left(self._left_s), self.target, state, scope, "-", *counts, "-", self.ban_id, self._said
 
     def detail(self) -> tuple[str, ...]:
         """Return it in sentences."""
-        return f"{self.target} is in the kernel, id {self.one.ban_id}", self._said
+        return f"{self.target} is in the kernel, id {self.ban_id}", self._said
 
     def sort(self, by: str) -> Any:
-        """Return what to sort by, as ``BanRow`` does."""
+        """Return what to sort by: it is a real ban."""
         return True, self._rank(by)
-
-    def _rank(self, by: str) -> Any:
-        if by == "left":
-            return -self._left_s
-        if by == "target":
-            return network_rank(self.one.target)
-        rate = self.snapshot.rate(self.one.ban_id)
-        return {"packets": self.one.hits.packets, "rate": -1 if rate is None else rate, "begun": 0.0}[by]

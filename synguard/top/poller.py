@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from synguard.clock import utcnow
 from synguard.errors import LedgerError, NotPermittedError, SensorError, SynguardError
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import KernelBan
@@ -59,7 +60,7 @@ class Poller:
         kernel: Callable[[], Mapping[str, KernelBan]],
         sockets: Callable[[], SnapshotSockets],
         every_s: float,
-        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+        utcnow: Callable[[], datetime] = utcnow,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config

@@ -11,8 +11,7 @@ from tests.support.lab.flood_plan import FloodPlan
 from tests.support.lab.frames import Route
 from tests.support.lab.syn_flood import Batch, Flood, Sender
 from tests.support.lab.topology import UPLINK
-from tests.support.own_network import HOST4, HOST6
-from tests.support.wire import mac_of
+from tests.support.own_network import HOST4, HOST6, mac_of
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from tests.support.lab.flood_plan import FloodPlan
 from tests.support.lab.frames import Route
 from tests.support.lab.syn_flood import Batch, Flood, Sender
 from tests.support.lab.topology import UPLINK, VICTIM4, VICTIM6
-from tests.support.wire import mac_of
+from tests.support.own_network import mac_of
 
 FRAMES = 32_768
 

@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from synguard.addresses import V4_PREFIX
 from synguard.decision.engine import Engine
 from synguard.detector.detector import Detector
 from synguard.model import Mode, Signal
 from synguard.policy.load import load_policies
 from synguard.policy.models import Config
-from synguard.readings import V4_PREFIX, Protected, Readings, SynSample
+from synguard.readings import Protected, Readings, SynSample
 from tests.bench.published_cusum import alarms, per_period
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]

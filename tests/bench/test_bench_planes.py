@@ -35,7 +35,7 @@ from tests.support.lab.flood_plan import FloodPlan, SourceGroup, anywhere
 from tests.support.lab.frames import Route
 from tests.support.lab.syn_flood import Batch
 from tests.support.network_thread import NetworkThread
-from tests.support.wire import mac_of
+from tests.support.own_network import mac_of
 
 pytestmark = [pytest.mark.bench, pytest.mark.kernel]
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from synguard.enforcer.challenge import nf_rules
+from synguard.enforcer.challenge import rules_fingerprint
 from synguard.enforcer.challenge.kernel_needs import kernel_obstacles
 from synguard.enforcer.challenge.obstacles import rule_obstacles
 from synguard.enforcer.challenge.ruleset import OURS, read_rules
@@ -34,19 +34,19 @@ def test_what_each_firewall_does_to_challenged_clients_is_read_from_the_kernel()
 
 @in_own_network
 def test_a_rule_more_is_another_fingerprint_and_a_rule_of_ours_is_not() -> None:
-    empty, first = nf_rules.fingerprint(OURS), nf_rules.generation()
-    assert empty == nf_rules.NO_RULES
+    empty, first = rules_fingerprint.fingerprint(OURS), rules_fingerprint.generation()
+    assert empty == rules_fingerprint.NO_RULES
     load(next(one for one in FIREWALLS if one.name == "usual"))
-    others, second = nf_rules.fingerprint(OURS), nf_rules.generation()
+    others, second = rules_fingerprint.fingerprint(OURS), rules_fingerprint.generation()
     assert others != empty
     assert second != first
     run_nft("add table inet synguard; add chain inet synguard x; add rule inet synguard x drop")
-    assert nf_rules.generation() != second
-    assert nf_rules.fingerprint(OURS) == others
+    assert rules_fingerprint.generation() != second
+    assert rules_fingerprint.fingerprint(OURS) == others
     run_nft("add rule inet fw base tcp dport 1 drop")
-    assert nf_rules.fingerprint(OURS) != others
+    assert rules_fingerprint.fingerprint(OURS) != others
     run_nft("add chain inet fw base { policy accept; }")
-    assert nf_rules.fingerprint(OURS) != others
+    assert rules_fingerprint.fingerprint(OURS) != others
 
 
 def run_nft(script: str) -> None:

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
+from synguard.addresses import address_of
 from synguard.netlink import open_sock_diag
 from synguard.sensors.ended_connections import EndedConnections, Opener
 from synguard.sensors.namespaces import inside
-from synguard.sensors.sockets import address_of
 from tests.netns.test_sockets import listening
 from tests.support.lab.flood_plan import hosts
 from tests.support.own_network import in_own_network, throw_syns, wait_until

@@ -204,6 +204,20 @@ def test_a_container_of_this_host_keeps_what_it_may_hold_and_is_not_banned(
 
 
 @in_own_network
+def test_of_many_addresses_beside_a_protected_one_the_excess_is_closed_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60 addresses of one /64 with a connection each, beside an administrator: no one of them had too many."""
+    with held_by({"fd06::1": 2} | {f"fd06::{number:x}": 1 for number in range(0x10, 0x10 + 60)}) as held:
+        scene = watching(held.sockets, tmp_path, monkeypatch)
+        scene.weather.protected = {"fd06::1/128": "logged in over SSH"}
+        scene.lasts(12.0)
+        assert 2 <= len(held.sockets.connections(9.0).table) <= 2 + int(LOW_LIMIT.limits.connections or 0)
+        assert held.places["fd06::1"][0].send(b"?") == 1
+        assert "fd06::/64" not in scene.banned()
+
+
+@in_own_network
 def test_only_half_open_sockets_are_evicted() -> None:
     with listening("0.0.0.0", 80), reading() as sockets:
         with pytest.raises(ValueError, match="only half-open"):

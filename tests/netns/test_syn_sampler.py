@@ -19,7 +19,7 @@ from synguard.sensors.bpf import SNAP, syns
 from synguard.sensors.packet_ring import FRAME6, PacketRing
 from synguard.sensors.packets import decode_ipv4, decode_ipv6
 from synguard.sensors.syn_sampler import SynSampler
-from tests.support.own_network import HOST4, in_own_network, set_sysctls
+from tests.support.own_network import HOST4, in_own_network, mac_of, set_sysctls
 from tests.support.syn_packets import (
     ACK,
     FIN,
@@ -35,7 +35,7 @@ from tests.support.syn_packets import (
     ipv6,
     tcp,
 )
-from tests.support.wire import mac_of, wire
+from tests.support.wire import wire
 
 pytestmark = pytest.mark.kernel
 

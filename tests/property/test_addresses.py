@@ -77,6 +77,9 @@ def test_the_index_answers_as_a_plain_search_does(networks: list[Network], asked
     found = index.inside(asked)
     assert (found in within) if within else found is None
     assert (index.overlapping(asked) is not None) == any(overlaps(network, asked) for network in networks)
+    every = list(index.all_overlapping(asked))
+    assert len(every) == len(set(every))
+    assert set(every) == {one for one in networks if overlaps(one, asked)}
 
 
 @given(st.text(max_size=30) | st.from_regex(r"[0-9a-f:.]{1,20}(/[0-9]{1,3})?", fullmatch=True))

@@ -82,7 +82,7 @@ def set_sysctls(values: Mapping[str, int]) -> None:
 
 def throw_syns(group: SourceGroup, count: int, ports: tuple[int, ...], seed: int = 1) -> None:
     """Send ``count`` SYNs of a source group to this namespace's host, a hundred at a time."""
-    route = Route(_mac("wire1"), _mac("wire0"), HOST4, HOST6)
+    route = Route(mac_of("wire1"), mac_of("wire0"), HOST4, HOST6)
     frames = GroupFrames(group, route, ports, np.random.default_rng(seed))
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as wire:
         wire.bind(("wire1", 0))
@@ -104,7 +104,8 @@ def wait_until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def _mac(link: str) -> bytes:
+def mac_of(link: str) -> bytes:
+    """Return an interface's link address."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as probe:
         probe.bind((link, 0))
         return bytes(probe.getsockname()[4])

@@ -29,7 +29,6 @@ NO_CHALLENGES: Final = 'challenge.enabled = "off"\n'
 """The config of an agent that has bans alone, as on a host where no challenge works; ahead of every table."""
 RATE: Final = 60.0
 """Legitimate connections a second."""
-ONE_64: Final = "2001:db8:bad:1::/64"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from ipaddress import ip_address
 
 import numpy as np
 
+from synguard.addresses import V4_PREFIX
 from synguard.readings import (
     U64,
-    V4_PREFIX,
     CounterReading,
     Listener,
     SocketReading,

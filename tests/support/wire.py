@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.support.own_network import mac_of
 from tests.support.syn_packets import ethernet
 
 
@@ -36,10 +37,3 @@ def wire() -> Iterator[Wire]:
         yield end
     finally:
         end.close()
-
-
-def mac_of(link: str) -> bytes:
-    """Return an interface's link address."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as probe:
-        probe.bind((link, 0))
-        return bytes(probe.getsockname()[4])

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from synguard.addresses import Network
-from synguard.agent.blocked_sockets import UNANSWERED_S, Leftovers, blocked_rows, dead_connections
+from synguard.agent.blocked_sockets import UNANSWERED_S, Leftovers, blocked_rows, dead_connections, excess_rows
 from synguard.decision.bans import ActiveBans
+from synguard.decision.objections import Excess
 from synguard.model import Action, Ban, Scope
 from synguard.readings import SocketTable, TcpState
 from tests.support.manual_clock import START
@@ -63,6 +64,19 @@ def test_connections_are_useless_where_everything_of_their_source_is_stopped(
     active_bans = ActiveBans([ban("198.51.100.0/24", scope, ports=())])
     allowed = frozenset(map(ip_network, free))
     assert len(dead_connections(crowd, active_bans.ban_filter(START), allowed)) == freed
+
+
+def test_excess_of_a_part_of_a_prefix_is_closed_but_not_of_who_is_protected_nor_on_other_ports() -> None:
+    crowd = together(
+        table({"198.51.100.7": 3, "198.51.100.8": 2, "203.0.113.1": 4}, state=TcpState.ESTABLISHED),
+        table({"198.51.100.7": 5}, port=443, state=TcpState.ESTABLISHED),
+        table({"198.51.100.9": 6}, state=TcpState.SYN_RECV),
+    )
+    allowed, containers = [ip_network("198.51.100.8/32")], [ip_network("198.51.100.9/32")]
+    all_of = Excess(ip_network("198.51.100.0/24"), (80,), 0, of_containers=False)
+    assert len(excess_rows(crowd, all_of, containers, allowed)) == 3
+    assert len(excess_rows(crowd, replace(all_of, at_most=2), containers, allowed)) == 1
+    assert len(excess_rows(crowd, replace(all_of, of_containers=True), containers, allowed)) == 0
 
 
 CHALLENGED = [replace(ban("198.51.100.0/24"), action=Action.CHALLENGE)]

@@ -13,7 +13,7 @@ import pytest
 from synguard.enforcer.challenge import libbpf, ruleset
 from synguard.enforcer.challenge.handshakes import Entrance
 from synguard.enforcer.challenge.kernel_needs import kernel_obstacles
-from synguard.enforcer.challenge.obstacles import Obstacle, rule_obstacles, stand_in_the_way
+from synguard.enforcer.challenge.obstacles import Obstacle, rule_obstacles
 from synguard.enforcer.challenge.preflight import LOOK_EVERY_S, READ_EVERY_S, ChallengePreflight
 from synguard.enforcer.challenge.ruleset import Ruleset, read_rules
 from synguard.errors import PlaneError
@@ -141,13 +141,6 @@ def fan_out() -> str:
     last = "-A c15 -p tcp ! --syn -m state --state NEW -j DROP"
     head = ["*filter", ":INPUT ACCEPT [0:0]", *(f":{one} - [0:0]" for one in chains), "-A INPUT -j c0"]
     return "\n".join([*head, *jumps, last, "COMMIT", ""])
-
-
-def test_an_obstacle_for_one_port_does_not_stand_in_the_way_of_another() -> None:
-    here, everywhere = Obstacle("a", "", "", (80,)), Obstacle("b", "", "")
-    assert stand_in_the_way((here, everywhere), 443) == (everywhere,)
-    assert stand_in_the_way((here, everywhere), 80) == (here, everywhere)
-    assert stand_in_the_way((here,), None) == (here,)
 
 
 def test_a_kernel_without_the_helpers_is_told_by_their_names(tmp_path: Path) -> None:

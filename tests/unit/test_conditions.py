@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -15,6 +16,7 @@ from synguard.notify.alert_policy import AlertPolicy
 from synguard.notify.dispatcher import Dispatcher
 from synguard.status.conditions import KINDS, MOST, Code, Condition, Conditions, Severity, text_of, texts
 from synguard.status.model import Status
+from tests.support.pages import ROOT
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -92,8 +94,11 @@ def test_the_board_is_bounded_and_says_how_much_it_leaves_out(board: Conditions,
     assert (board.all[-1].code, board.all[-1].text) == (Code.OTHERS, f"{9 * MOST} more conditions hold")
 
 
-def test_every_code_has_a_kind() -> None:
+def test_every_code_has_a_kind_and_the_page_tells_what_it_means() -> None:
     assert set(KINDS) == set(Code)
+    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \| (problem|note) \| .+ \|$", page, re.MULTILINE)
+    assert rows == [(code.value, KINDS[code].severity.value) for code in Code]
 
 
 def status_with(conditions: tuple[Condition, ...]) -> Status:

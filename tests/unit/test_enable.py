@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from synguard.addresses import parse_network
+from synguard.clock import boot_id
 from synguard.errors import PlaneUnavailableError
 from synguard.model import Action, Ban, Mode, Origin, Scope
-from synguard.operator.enablement import Enablement, EnablementFile, Login, boot_id
+from synguard.operator.enablement import Enablement, EnablementFile, Login
 from synguard.operator.login import login_here, why_not_new
 from synguard.status.freshness import AGENT_LOCK
 from synguard.status.model import Status, write_status

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from synguard.errors import FleetError
 from synguard.fleet.decisions import parse_stream
 from synguard.fleet.durations import format_go_duration, parse_go_duration
-from synguard.fleet.known import KnownDecisions
+from synguard.fleet.known_decisions import KnownDecisions
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 NOW_S = NOW.timestamp()

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from synguard.addresses import address_of
 from synguard.errors import SensorError
 from synguard.readings import TcpState
 from synguard.sensors.inet_diag import (
@@ -20,7 +21,6 @@ from synguard.sensors.inet_diag import (
     decode,
     ends_dump,
 )
-from synguard.sensors.sockets import address_of
 from tests.support.diag_messages import done, message, refused, row, words
 
 SEQUENCE = 0x5EC0_0001

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synguard.addresses import Network, parse_network
+from synguard.addresses import V4_PREFIX, Network, parse_network
 from synguard.decision.scores import Scores
 from synguard.detector.assessment import Observation
 from synguard.model import Signal
 from synguard.policy.models import Limits, Policy
-from synguard.readings import V4_PREFIX, Protected, Readings
+from synguard.readings import Protected, Readings
 from synguard.recording.shape import Moment
 from synguard.replay.peaks import Peaks
 from synguard.replay.suggestion import FLOORS, Margin, Suggestion, margin_for, rounded_up, suggest

@@ -18,6 +18,8 @@ EGRESS: Final = 2
 _REPLACE: Final = 1
 _LOG_BYTES: Final = 65_536
 _NAME: Final = 16
+_GONE: Final = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
+"""There is no such thing at the interface, or no interface."""
 
 
 class _OpenOptions(ctypes.Structure):
@@ -213,8 +215,7 @@ def create_clsact(ifindex: int) -> bool:
 def remove_clsact(ifindex: int) -> None:
     """Remove the clsact qdisc of an interface with all its filters; no error where there is none, or no interface."""
     result = library().bpf_tc_hook_destroy(_hook(ifindex, INGRESS | EGRESS))
-    allowed = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
-    succeed(result, f"removing the clsact qdisc of interface {ifindex}", allowed=allowed)
+    succeed(result, f"removing the clsact qdisc of interface {ifindex}", allowed=_GONE)
 
 
 def attach_filter(ifindex: int, point: int, program: int, handle: int, priority: int) -> None:
@@ -228,16 +229,14 @@ def detach_filter(ifindex: int, point: int, handle: int, priority: int) -> None:
     """Remove a filter; no error where there is none, or no interface."""
     options = _TcOptions(ctypes.sizeof(_TcOptions), 0, 0, 0, handle, priority)
     result = library().bpf_tc_detach(_hook(ifindex, point), ctypes.byref(options))
-    allowed = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
-    succeed(result, f"removing the challenge program from interface {ifindex}", allowed=allowed)
+    succeed(result, f"removing the challenge program from interface {ifindex}", allowed=_GONE)
 
 
 def filter_program(ifindex: int, point: int, handle: int, priority: int) -> int | None:
     """Return the id of the program that a filter runs, or None where there is no such filter."""
     options = _TcOptions(ctypes.sizeof(_TcOptions), 0, 0, 0, handle, priority)
     result = library().bpf_tc_query(_hook(ifindex, point), ctypes.byref(options))
-    allowed = (errno.ENOENT, errno.ENODEV, errno.EINVAL)
-    found = succeed(result, f"looking for the challenge program at interface {ifindex}", allowed=allowed) >= 0
+    found = succeed(result, f"looking for the challenge program at interface {ifindex}", allowed=_GONE) >= 0
     return options.program_id if found else None
 
 

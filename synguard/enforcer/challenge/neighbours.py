@@ -12,16 +12,13 @@ from contextlib import suppress
 from typing import Final
 
 from synguard.enforcer.challenge import libbpf, program
+from synguard.enforcer.challenge.filters import filters_at
 from synguard.errors import PlaneError, SensorError
-from synguard.netlink import attributes, dump, query
+from synguard.netlink import ROUTE, attributes, query
 
-_ROUTE: Final = 0
 _GETLINK: Final = 18
-_GETTFILTER: Final = 46
 _LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg
-_TC: Final = struct.Struct("=BxHiIII")  # struct tcmsg
 _XDP, _ATTACHED, _XDP_ID = 43, 2, 4
-_KIND: Final = 1
 _TCX_INGRESS: Final = 46  # enum bpf_attach_type
 _PARENTS: Final = (0xFFFFFFF2, 0xFFFF0000)
 """Where filters for arriving packets hang: at clsact, and at the older ``ingress``."""
@@ -37,7 +34,7 @@ def programs_ahead(ifindex: int) -> list[str]:
 
 
 def _xdp(ifindex: int) -> Iterator[str]:
-    for body in query(_ROUTE, _GETLINK, _LINK.pack(0, 0, ifindex, 0, 0), "interfaces"):
+    for body in query(ROUTE, _GETLINK, _LINK.pack(0, 0, ifindex, 0, 0), "interfaces"):
         for kind, value in attributes(body, _LINK.size):
             if kind == _XDP:
                 parts = dict(attributes(value, 0))
@@ -57,9 +54,7 @@ def _tcx(ifindex: int) -> Iterator[str]:
 def _filters(ifindex: int) -> Iterator[str]:
     seen = set()
     for parent in _PARENTS:
-        for body in dump(_ROUTE, _GETTFILTER, _TC.pack(0, 0, ifindex, 0, parent, 0), "traffic control filters"):
-            priority = _TC.unpack_from(body)[5] >> 16
-            kind = dict(attributes(body, _TC.size)).get(_KIND, b"").rstrip(b"\0").decode(errors="replace")
+        for priority, kind in filters_at(ifindex, parent):
             if 0 < priority < program.PRIORITY and (priority, kind) not in seen:
                 seen.add((priority, kind))
                 yield f"the tc filter of pref {priority} ({kind})"

@@ -37,11 +37,6 @@ class Obstacle:
     """Where clients of these ports alone would fail; None for all."""
 
 
-def stand_in_the_way(obstacles: Iterable[Obstacle], port: int | None) -> tuple[Obstacle, ...]:
-    """Return the obstacles that forbid to challenge clients of a port; with None, of all ports at once."""
-    return tuple(one for one in obstacles if one.ports is None or port is None or port in one.ports)
-
-
 def rule_obstacles(ruleset: Ruleset, ports: Iterable[int], entrances: Sequence[Entrance]) -> list[Obstacle]:
     """Return what the rules do to challenged clients of these ports, and of others that rules name.
 

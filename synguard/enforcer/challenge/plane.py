@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -10,14 +9,14 @@ from typing import ClassVar, Final
 
 from synguard.addresses import Network
 from synguard.enforcer.challenge import layout, program
-from synguard.enforcer.challenge.book import Book
+from synguard.enforcer.challenge.ban_maps import BanMaps
 from synguard.enforcer.challenge.program import Program
+from synguard.enforcer.limits import ensure_possible
 from synguard.enforcer.plane import Actual, Delta
 from synguard.errors import PlaneError
 from synguard.model import Ban, KernelBan
 from synguard.netlink import interface_name
 
-_BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 _NOT_LOADED: Final = "the challenge program is not loaded"
 
 
@@ -51,7 +50,7 @@ class ChallengePlane:
         self._utcnow, self._monotonic_ns = utcnow, monotonic_ns
         self._interfaces = interfaces
         self._limit_per_second = limit_per_second
-        self._desired_state: Book | None = None
+        self._bans: BanMaps | None = None
         self.program: Program | None = None
         """The program, once one was found or loaded; None after ``flush``."""
 
@@ -68,13 +67,13 @@ class ChallengePlane:
         """Read back what the program holds; a program that an earlier process left is taken over."""
         if self.program is None and (found := program.find()) is not None:
             self._take(found)
-        if self.program is None or self._desired_state is None:
+        if self.program is None or self._bans is None:
             return Actual(missing=(_NOT_LOADED,))
         missing = self._missing(self.program)
         return Actual(
-            bans=self._desired_state.read(),
-            allow=frozenset(self._desired_state.protected),
-            proven=frozenset(self._desired_state.proven),
+            bans=self._bans.read(),
+            allow=frozenset(self._bans.protected),
+            proven=frozenset(self._bans.proven),
             intact=not missing,
             missing=missing,
         )
@@ -82,7 +81,7 @@ class ChallengePlane:
     @property
     def exceptions(self) -> frozenset[Network]:
         """Proven peers that no drop of the firewall stops, and no copy of one here."""
-        return frozenset() if self._desired_state is None else self._desired_state.exceptions
+        return frozenset() if self._bans is None else self._bans.exceptions
 
     def place(self, ban: Ban | KernelBan) -> tuple[str, int]:
         """Return the program's place for bans, of which each takes one."""
@@ -92,14 +91,14 @@ class ChallengePlane:
         """Make the change; a ban that stays keeps its counts."""
         if not change:
             return
-        ensure_possible(change)
+        _ensure_possible(change)
         if self.program is None:
             self.read()
         if change.frame:
             self._attach(self._ensure_loaded())
-        if self._desired_state is None:
+        if self._bans is None:
             raise PlaneError("changing bans of the challenge program", _NOT_LOADED)
-        self._desired_state.change(change)
+        self._bans.change(change)
 
     def detach(self) -> None:
         """Leave every interface; what the program holds stays loaded, for ``apply`` to attach again."""
@@ -112,14 +111,14 @@ class ChallengePlane:
         program.remove_all()
         if self.program is not None:
             self.program.close()
-        self.program = self._desired_state = None
+        self.program = self._bans = None
 
     def _ensure_loaded(self) -> Program:
         return self.program or self._take(program.find() or program.load())
 
     def _take(self, found: Program) -> Program:
         self.program = found
-        self._desired_state = Book(found.maps, self._utcnow, self._monotonic_ns, self._limit_per_second)
+        self._bans = BanMaps(found.maps, self._utcnow, self._monotonic_ns, self._limit_per_second)
         return found
 
     def _missing(self, running: Program) -> tuple[str, ...]:
@@ -137,23 +136,13 @@ class ChallengePlane:
             running.attach(index)
 
 
-def ensure_possible(change: Delta) -> None:
+def _ensure_possible(change: Delta) -> None:
     """Return if every added ban and exception can be held by the program.
 
     Raises:
-        PlaneError: A ban of everybody that is the firewall's, an exception of length 0, a proven peer that is no single
-            address, or an id that does not fit. Nothing has been changed.
+        PlaneError: One that no plane can hold, or a proven peer that is no single address. Nothing has been changed.
     """
-    for ban in change.add:
-        if ban.target.prefixlen == 0 and not ban.at_interface:
-            raise PlaneError(f"adding {ban.target}", f'the action "{ban.action}" is the firewall\'s')
-        if not _BAN_ID.fullmatch(ban.id):
-            raise PlaneError(f'adding the ban "{ban.id[:40]}"', "its id is not 1 to 32 of a-z, 0-9 and -")
-    for network in change.allow_add:
-        if network.prefixlen == 0:
-            raise PlaneError(
-                f"adding {network}", "a network of length 0 cannot be held; name two halves if you mean it"
-            )
+    ensure_possible(change, at_interface=True)
     for network in change.proven_add:
         if network.prefixlen != network.max_prefixlen:
             raise PlaneError(f"adding {network}", "a proven peer is a single address")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from synguard.capabilities import permission_or
-from synguard.enforcer.challenge import nf_rules
+from synguard.enforcer.challenge import rules_fingerprint
 from synguard.enforcer.challenge.handshakes import Entrance
 from synguard.enforcer.challenge.kernel_needs import kernel_obstacles
 from synguard.enforcer.challenge.obstacles import UNREAD, Obstacle, rule_obstacles
@@ -79,8 +79,8 @@ class _State:
         self._fingerprint = b""
 
     def __call__(self) -> bytes:
-        generation = nf_rules.generation()
+        generation = rules_fingerprint.generation()
         if generation != self._generation:
-            self._fingerprint = nf_rules.fingerprint(OURS)
+            self._fingerprint = rules_fingerprint.fingerprint(OURS)
             self._generation = generation
         return self._fingerprint

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from synguard.enforcer.challenge import nf_rules
+from synguard.enforcer.challenge import rules_fingerprint
 from synguard.enforcer.challenge.nft_rules import Key, read_ruleset
 from synguard.enforcer.challenge.nft_sets import contents_of, short_sets, with_contents
 from synguard.enforcer.challenge.packet_filter import Table
@@ -112,7 +112,7 @@ def _listed(key: Key) -> tuple[list[Table], bool]:
 def _nft_tables() -> list[Key]:
     """Return family and name of all nf_tables tables."""
     if find_tool("nft") is None:
-        if nf_rules.fingerprint(OURS) == nf_rules.NO_RULES:
+        if rules_fingerprint.fingerprint(OURS) == rules_fingerprint.NO_RULES:
             return []
         raise PlaneError("reading nf_tables", "there are rules, and no nft to list them: install the package nftables")
     try:

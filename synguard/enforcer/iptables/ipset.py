@@ -12,7 +12,7 @@ from typing import IO, Final
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.iptables.set_members import SavedSets, parse_in_pieces, parse_save
 from synguard.enforcer.names import SET_NAMES, SET_PREFIX
-from synguard.enforcer.script import whole
+from synguard.enforcer.script import run_script, whole
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 from synguard.memory import many_objects
 from synguard.programs import find_tool, tool_environment
@@ -181,22 +181,7 @@ def _tool() -> str:
 
 
 def _run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
-    tool = _tool()
-    try:
-        with whole(lines) as script:
-            done = subprocess.run(  # noqa: S603 - a fixed tool, arguments of ours, no shell
-                [tool, *arguments],
-                stdin=script,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_S,
-                env=tool_environment(),
-                check=False,
-            )
-    except subprocess.TimeoutExpired as error:
-        raise PlaneError(f"running ipset {arguments[0]}", f"it did not end within {TIMEOUT_S:g} s") from error
-    except OSError as error:
-        raise PlaneError(f"running {tool}", error.strerror or str(error)) from error
+    done = run_script([_tool(), *arguments], lines, TIMEOUT_S, f"running ipset {arguments[0]}")
     if done.returncode != 0:
         raise _failure(done.stderr.strip() or f"exit code {done.returncode}")
     return done.stdout

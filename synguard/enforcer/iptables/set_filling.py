@@ -20,14 +20,13 @@ from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
 from synguard.enforcer.names import Family, Kind, member_comment, set_name
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.memory import in_parts
-from synguard.netlink import ACK, NESTED, ask, attribute, open_channel
+from synguard.netlink import ACK, NESTED, NETFILTER, ask, attribute, open_channel
 from synguard.network_words import packed_of_word
 
 Members: TypeAlias = dict[Family, list[bytes]]
 """Family → members as the kernel takes them."""
 
 TIMEOUT_S: Final = 10.0
-_NETLINK_NETFILTER: Final = 12
 _ADD: Final = 6 << 8 | 9  # NFNL_SUBSYS_IPSET, IPSET_CMD_ADD
 _PROTOCOL, _SET_NAME, _DATA, _MANY, _LINE = 1, 2, 7, 8, 9
 _IP, _WIDTH, _TIMEOUT, _COMMENT = 1, 3, 6, 26
@@ -82,7 +81,7 @@ def put(members: Members) -> None:
         PlaneError: The kernel does not take them: a set is missing, or full; what came before is in.
     """
     try:
-        with open_channel(_NETLINK_NETFILTER, TIMEOUT_S) as there:
+        with open_channel(NETFILTER, TIMEOUT_S) as there:
             for family, all_of_it in members.items():
                 name = set_name(Kind.ALL_DROP, family).encode() + b"\0"
                 head = struct.pack("=BBH", _FAMILY[family], 0, 0)

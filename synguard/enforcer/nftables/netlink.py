@@ -17,12 +17,11 @@ from typing import Final
 from synguard import netlink
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
 from synguard.memory import at_once
-from synguard.netlink import DUMP, Answer
+from synguard.netlink import DUMP, NETFILTER, Answer
 
 TRIES: Final = 20
 """Every change of nf_tables by any process interrupts a dump, which is then worth nothing as a whole."""
 
-_NETLINK_NETFILTER: Final = 12
 _SUBSYSTEM: Final = 10 << 8  # NFNL_SUBSYS_NFTABLES
 _INET: Final = 1
 _TIMEOUT_S: Final = 10.0
@@ -39,7 +38,7 @@ def channel() -> socket.socket:
         PlaneUnavailableError: The kernel has no netfilter netlink.
     """
     try:
-        return netlink.open_channel(_NETLINK_NETFILTER, _TIMEOUT_S)
+        return netlink.open_channel(NETFILTER, _TIMEOUT_S)
     except OSError as error:
         raise PlaneUnavailableError("opening netfilter's netlink", error.strerror or str(error)) from error
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Sequence
 from typing import Final
 
-from synguard.enforcer.script import whole
+from synguard.enforcer.script import run_script
 from synguard.errors import ChangedUnderneathError, NotPermittedError, PlaneError, PlaneUnavailableError
-from synguard.programs import find_tool, tool_environment
+from synguard.programs import find_tool
 
 TIMEOUT_S: Final = 60.0
 """For one process; 100,000 elements are written in a second or two and listed in three to five."""
@@ -67,22 +66,7 @@ def run(arguments: Sequence[str], lines: Sequence[str] = ()) -> str:
     tool = find_tool("nft")
     if tool is None:
         raise PlaneUnavailableError("looking for nft", "it is not installed: install the package nftables")
-    try:
-        with whole(lines) as script:
-            done = subprocess.run(  # noqa: S603 - a fixed tool, arguments of ours, no shell
-                [tool, "-n", *arguments],
-                stdin=script,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=TIMEOUT_S,
-                env=tool_environment(),
-                check=False,
-            )
-    except subprocess.TimeoutExpired as error:
-        raise PlaneError("running nft", f"it did not end within {TIMEOUT_S:g} s") from error
-    except OSError as error:
-        raise PlaneError(f"running {tool}", error.strerror or str(error)) from error
+    done = run_script([tool, "-n", *arguments], lines, TIMEOUT_S, "running nft")
     if done.returncode != 0:
         raise failure(done.stderr.strip() or f"exit code {done.returncode}", lines)
     return done.stdout

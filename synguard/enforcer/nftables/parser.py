@@ -27,7 +27,7 @@ from synguard.enforcer.nftables.layout import (
 )
 from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, channel, comment_in
 from synguard.errors import ChangedUnderneathError
-from synguard.netlink import attribute, spans
+from synguard.netlink import attribute, attributes, spans
 
 _GETTABLE, _GETCHAIN, _GETRULE, _GETSET, _GETGEN, _GETOBJ, _GETFLOWTABLE = 1, 4, 7, 10, 16, 19, 23
 _OF_TABLE: Final = attribute(1, NAME.encode() + b"\0")
@@ -244,7 +244,7 @@ def _base(chain: str) -> tuple[str, int, int, int]:
 
 def _fields(body: bytes, start: int = BODY) -> dict[int, bytes]:
     """Return attribute → value of one message, or of what is nested in it."""
-    return {kind: body[first:last] for kind, first, last in spans(body, start, len(body))}
+    return dict(attributes(body, start))
 
 
 def _text(found: Mapping[int, bytes], kind: int) -> str:

@@ -116,9 +116,9 @@ class DesiredState(Mapping[str, Ban]):
         )
 
     def _lets_through(self, peer: Network) -> bool:
-        """Return whether automatic bans of SYNs close a proven peer out, and no person's."""
-        origins = {ban.origin for ban in self._bans.around(peer) if ban.scope is Scope.NEW}
-        return Origin.AUTO in origins and Origin.MANUAL not in origins
+        """Return whether automatic bans of SYNs close a proven peer out, and none that is to refuse it as well."""
+        new = [ban for ban in self._bans.around(peer) if ban.scope is Scope.NEW]
+        return any(ban.origin is Origin.AUTO for ban in new) and not any(ban.refuses_served for ban in new)
 
     def _settle(self, rivals: list[Ban]) -> None:
         alike: dict[_Member, list[Ban]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Final
@@ -116,10 +117,12 @@ class BgpNetwork:
         """Start the host's speaker and wait for both sessions."""
         home = self.workdir
         if self.speaker == "exabgp":
+            says = subprocess.run(["exabgp", "--help"], capture_output=True, text=True, check=True).stdout
+            version_4 = ("--root", str(home)) if "--root" in says else ()
             command = [
                 *("env", "exabgp.api.cli=true", "exabgp.api.pipename=exabgp", "exabgp.daemon.user=root"),
-                *("exabgp.log.destination=stdout", "exabgp.log.all=false", "exabgp", "--root", str(home)),
-                str(home / "exabgp.conf"),
+                *("exabgp.log.destination=stdout", "exabgp.log.all=false", f"EXABGP_ROOT={home}"),
+                *("exabgp", *version_4, str(home / "exabgp.conf")),
             ]
         else:
             command = ["gobgpd", "-f", str(home / "host.toml")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -92,9 +92,3 @@ def prefix(network: str, distinct: int | None = None, weight: float = 1.0, look:
 def anywhere(version: Literal[4, 6] = 4, weight: float = 1.0, look: Look | None = None) -> SourceGroup:
     """Return sources drawn from all over the address space, as forged ones are."""
     return SourceGroup(anywhere=version, weight=weight, look=look or Look())
-
-
-def subnets64(network: str, count: int) -> tuple[str, ...]:
-    """Return the first ``count`` /64s of an IPv6 network, as text."""
-    nets = IPv6Network(network).subnets(new_prefix=64)
-    return tuple(str(next(nets)) for _ in range(count))

@@ -18,7 +18,7 @@ from tests.support.lab.programs import Program, wait_for
 from tests.support.lab.reach import Reach
 from tests.support.lab.topology import Topology, Victim
 from tests.support.lab.warm import Job, lab_program
-from tests.support.lab.webserver import start_nginx, start_stdlib
+from tests.support.lab.webserver import start_nginx
 
 P = TypeVar("P", bound=Program)
 
@@ -139,10 +139,6 @@ class Lab:
     def serve(self, *ports: int) -> Program:
         """Start nginx in the victim on these ports (80 where none is named), IPv4 and IPv6; return once it listens."""
         return self.keep(start_nginx(self.victim, self.workdir, ports or (80,), self.tuning))
-
-    def serve_with_stdlib(self, port: int = 80) -> Program:
-        """Start Python's own web server instead of nginx, IPv4 only."""
-        return self.keep(start_stdlib(self.victim, self.workdir, port, self.tuning.backlog))
 
     def start_clients(self, plan: ClientPlan, label: str = "clients", site: Namespace | None = None) -> Clients:
         """Start legitimate clients, at their own site where no other is named; return once they begin."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-PROGRAMS: Final = ("clients", "connection_flood", "meter", "setting_watch", "syn_flood", "webserver")
+PROGRAMS: Final = ("clients", "connection_flood", "meter", "setting_watch", "syn_flood")
 _CLONE_NEWNET: Final = 0x40000000
 _CLONE_NEWNS: Final = 0x00020000
 _MS_BIND: Final = 0x1000

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import http.server
 import shutil
-import socket
-import sys
 from pathlib import Path
 from typing import Final
 
 from tests.support.lab.namespaces import LabError, Namespace
 from tests.support.lab.programs import Program, wait_for
 from tests.support.lab.topology import Victim
-from tests.support.lab.warm import lab_program
 
 PAGE: Final = b"served\n"
 
@@ -83,12 +79,6 @@ def _listen(port: int, tuning: Victim) -> str:
     return f"        listen {port} {options}; listen [::]:{port} ipv6only=on {options};"
 
 
-def start_stdlib(victim: Namespace, workdir: Path, port: int, backlog: int) -> Program:
-    """Start the standard library's web server instead, IPv4 only: slower than nginx, asked for by name only."""
-    command = lab_program("webserver", str(port), str(backlog))
-    return _ready(Program(victim, command, workdir, "stdlib-web"), victim, (port,), (4,))
-
-
 def _ready(server: Program, victim: Namespace, ports: tuple[int, ...], versions: tuple[int, ...]) -> Program:
     wanted = [(port, version) for port in ports for version in versions]
 
@@ -101,28 +91,3 @@ def _ready(server: Program, victim: Namespace, ports: tuple[int, ...], versions:
 
     wait_for(listening, f"{server.label} to listen", every=0.03)
     return server
-
-
-class _Page(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(PAGE)))
-        self.end_headers()
-        self.wfile.write(PAGE)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing: one line per request would be the server's main work."""
-
-
-def main() -> None:
-    """Serve the page: ``python -m tests.support.lab.webserver PORT BACKLOG``."""
-    port, backlog = int(sys.argv[1]), int(sys.argv[2])
-    http.server.ThreadingHTTPServer.request_queue_size = backlog
-    http.server.ThreadingHTTPServer.address_family = socket.AF_INET
-    http.server.ThreadingHTTPServer(("", port), _Page).serve_forever()
-
-
-if __name__ == "__main__":
-    main()

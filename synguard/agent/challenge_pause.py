@@ -5,7 +5,7 @@ from __future__ import annotations
 from synguard.enforcer.challenge.watch import LONGEST_STOP_S, STOPPED_S
 
 
-class Refusal:
+class ChallengePause:
     """One reason at a time; after a long time without any the first pause is short again."""
 
     def __init__(self) -> None:

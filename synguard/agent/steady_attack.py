@@ -20,7 +20,7 @@ STALE_S: Final = 1.0
 """A look this long after the one before says nothing of what is usual."""
 
 
-class Standing:
+class SteadyAttack:
     """Follows what is decided and how many SYNs the host has to turn away.
 
     A surge brings the next tick as soon as without it; so does every change that a tick finds.
@@ -28,7 +28,7 @@ class Standing:
 
     def __init__(self, counters: Callable[[float], CounterReading]) -> None:
         self._counters = counters
-        self.stands = False
+        self.holds = False
         """Whether nothing has been decided anew for long, and no one is on the way to a ban."""
         self._changed_at = float("-inf")
         self._state: object = None
@@ -41,7 +41,7 @@ class Standing:
         if anew or changing or state != self._state:
             self._changed_at = now
         self._state = state
-        self.stands = now - self._changed_at >= SETTLED_S
+        self.holds = now - self._changed_at >= SETTLED_S
 
     def surged(self, now: float) -> bool:
         """Return whether far more SYNs are turned away than at the last look; a failure to look is a change too."""

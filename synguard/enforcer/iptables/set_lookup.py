@@ -14,9 +14,8 @@ from typing import Final
 from synguard import netlink
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.model import Ban
-from synguard.netlink import NESTED, attribute
+from synguard.netlink import NESTED, NETFILTER, attribute
 
-_NETLINK_NETFILTER: Final = 12
 _TEST: Final = 6 << 8 | 11  # NFNL_SUBSYS_IPSET, IPSET_CMD_TEST
 _TIMEOUT_S: Final = 2.0
 _BIG_ENDIAN: Final = 0x4000
@@ -34,7 +33,7 @@ def held(bans: Iterable[tuple[Ban, str]]) -> frozenset[str]:
         PlaneError: The kernel could not be asked.
     """
     try:
-        with netlink.open_channel(_NETLINK_NETFILTER, _TIMEOUT_S) as there:
+        with netlink.open_channel(NETFILTER, _TIMEOUT_S) as there:
             return frozenset(ban.id for ban, name in bans if all(_is_in(there, one) for one in _questions(ban, name)))
     except PermissionError as error:
         text = "The kernel does not let this process read ipsets: it needs CAP_NET_ADMIN."

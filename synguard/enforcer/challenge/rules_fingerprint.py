@@ -12,12 +12,11 @@ import hashlib
 import struct
 from typing import Final
 
-from synguard.netlink import attributes, dump, query
+from synguard.netlink import NETFILTER, attributes, dump, query
 
 NO_RULES: Final = hashlib.sha256().digest()
 """The fingerprint where there are none."""
 
-_NETLINK_NETFILTER: Final = 12
 _NFTABLES: Final = 10 << 8  # NFNL_SUBSYS_NFTABLES
 _GETCHAIN, _GETRULE, _GETGEN = _NFTABLES | 4, _NFTABLES | 7, _NFTABLES | 16
 _REQUEST: Final = struct.pack("=BBH", 0, 0, 0)  # struct nfgenmsg: all families
@@ -34,7 +33,7 @@ def generation() -> int:
     Raises:
         SensorError: The kernel could not be asked.
     """
-    for body in query(_NETLINK_NETFILTER, _GETGEN, _REQUEST, "the generation of nf_tables"):
+    for body in query(NETFILTER, _GETGEN, _REQUEST, "the generation of nf_tables"):
         for kind, value in attributes(body, len(_REQUEST)):
             if kind == _GEN_ID and len(value) == 4:
                 return int.from_bytes(value, "big")
@@ -50,7 +49,7 @@ def fingerprint(ours: tuple[str, str]) -> bytes:
     family, table = _FAMILIES[ours[0]], ours[1].encode() + b"\0"
     digest = hashlib.sha256()
     for request, compared in _HANDLES.items():
-        for body in dump(_NETLINK_NETFILTER, request, _REQUEST, "the rules of nf_tables"):
+        for body in dump(NETFILTER, request, _REQUEST, "the rules of nf_tables"):
             found = dict(attributes(body, len(_REQUEST)))
             if (body[0], found.get(_TABLE)) != (family, table):
                 digest.update(b"".join(found.get(kind, b"") for kind in (_TABLE, *compared)))
