@@ -77,7 +77,9 @@ class RowIndex:
 
     def __init__(self) -> None:
         self._keys, self._rows = array("Q"), array("I")
-        self._late: dict[int, int | tuple[int, ...]] = {}
+        self._late: dict[int, int | list[int]] = {}
+        self.late = 0
+        """How many rows came since it was sorted."""
         self._maybe = bytearray(LATE)
         """At the last bits of a key: whether there is one that ends so. Most keys that are asked for are not there."""
 
@@ -85,9 +87,8 @@ class RowIndex:
         """Return the rows of this key, those that are gone too."""
         if not self._maybe[key & len(self._maybe) - 1]:
             return ()
-        keys, late = self._keys, self._late.get(key, ())
-        if isinstance(late, int):
-            late = (late,)
+        keys, found = self._keys, self._late.get(key, ())
+        late: Sequence[int] = (found,) if isinstance(found, int) else found
         first = last = bisect_left(keys, key)
         while last < len(keys) and keys[last] == key:
             last += 1
@@ -96,8 +97,11 @@ class RowIndex:
     def put(self, key: int, row: int) -> None:
         """Take in one more row."""
         late = self._late.setdefault(key, row)
-        if late is not row:
-            self._late[key] = (*(late if isinstance(late, tuple) else (late,)), row)
+        if isinstance(late, list):
+            late.append(row)
+        elif late != row:
+            self._late[key] = [late, row]
+        self.late += 1
         self._maybe[key & len(self._maybe) - 1] = 1
 
     def sort(self, keys: U64) -> None:
@@ -105,7 +109,7 @@ class RowIndex:
         order = np.argsort(keys, kind="stable")
         self._keys = array("Q", keys[order].tobytes())
         self._rows = array("I", order.astype(np.uint32).tobytes())
-        self._late = {}
+        self._late, self.late = {}, 0
         maybe = np.zeros(1 << max(len(keys) * 2, LATE).bit_length(), np.uint8)
         maybe[keys & np.uint64(len(maybe) - 1)] = 1
         self._maybe = bytearray(maybe.tobytes())
@@ -115,8 +119,3 @@ class RowIndex:
         if self._late:
             self.sort(np.frombuffer(keys, np.uint64))
         return np.frombuffer(self._rows, np.uint32)
-
-    @property
-    def late(self) -> int:
-        """How many keys came since it was sorted."""
-        return len(self._late)

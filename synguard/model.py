@@ -356,6 +356,13 @@ class KernelBan:
     expires_at: datetime | None = None
     hits: Hits = NO_HITS
     header: SynHeader | None = None
+    remains: int = 0
+    """Number of these members among those that interrupted changes left of the ban; 0 for its own."""
+
+    @property
+    def key(self) -> str:
+        """What it is held under: the id, or for remains the id, ``#`` and their number."""
+        return f"{self.ban_id}#{self.remains}" if self.remains else self.ban_id
 
     @property
     def at_interface(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ _FOREVER: Final = 2**63 - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _64_BITS: Final = 2**64 - 1
-_MIX, _MIX_WIDTH = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
+_MIX, _MIX_WIDTH = secrets.randbits(64) | 1, 0xC2B2AE3D27D4EB4F  # were it known, a list could name 10,000 of one key
 _NO_WORDS: Final = (Origin.MANUAL, "", "", 0.0, 1, (), False, False)
 
 
@@ -123,7 +124,7 @@ class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to 
         if self._next is not None and ends < self._next:
             self._next = ends
         if self._by_id.late > max(LATE, self._count // 16):
-            self._settle()
+            self._sort()
 
     def pop(self, ban_id: str) -> Ban | None:
         """Let go of the ban of this id; return it if it was there."""
@@ -246,21 +247,24 @@ class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to 
         self._width_counts[self._widths[row]] -= 1
         self._count -= 1
         if len(self._alive) - self._count > max(LATE, self._count // 2):
-            self._settle()
+            self._cut_out()
 
-    def _settle(self) -> None:
-        """Cut out the rows that are gone, and sort the indexes."""
-        if self._count < len(self._alive):
-            live = self._live()
-            ids = [self._id(row).encode() for row in live.tolist()]
-            self._text = bytearray(b"".join(ids))
-            starts = np.cumsum([0, *map(len, ids)][:-1] if ids else [], dtype=np.uint64)
-            self._starts = array("Q", starts.tobytes())
-            for name in ("_keys", "_high", "_low", "_ends", "_created", "_shape", "_words"):
-                column = getattr(self, name)
-                setattr(self, name, array(column.typecode, np.frombuffer(column, column.typecode)[live].tobytes()))
-            self._widths = bytearray(np.frombuffer(self._widths, np.uint8)[live].tobytes())
-            self._alive = bytearray(b"\1") * self._count
+    def _cut_out(self) -> None:
+        """Cut out the rows that are gone."""
+        live = self._live()
+        lengths = np.diff(np.append(np.frombuffer(self._starts, np.int64), len(self._text)))
+        kept = np.repeat(np.frombuffer(self._alive, np.bool_), lengths)
+        self._text = bytearray(np.frombuffer(self._text, np.uint8)[kept].tobytes())
+        self._starts = array("Q", (np.cumsum(lengths[live]) - lengths[live]).tobytes())
+        for name in ("_keys", "_high", "_low", "_ends", "_created", "_shape", "_words"):
+            column = getattr(self, name)
+            setattr(self, name, array(column.typecode, np.frombuffer(column, column.typecode)[live].tobytes()))
+        self._widths = bytearray(np.frombuffer(self._widths, np.uint8)[live].tobytes())
+        self._alive = bytearray(b"\1") * self._count
+        self._sort()
+
+    def _sort(self) -> None:
+        """Sort into the indexes what came late."""
         self._by_id.sort(np.frombuffer(self._keys, np.uint64))
         if self._by_target is not None:
             self._by_target.sort(self._target_keys())

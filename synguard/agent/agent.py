@@ -167,7 +167,8 @@ class Agent:
                 self.sensing.use(config, policies)
                 self._engine.use(config, policies)
             self.tick()
-            idle = not (len(self._engine.scores) or self._parts.enforcement.behind)
+            enforcement = self._parts.enforcement
+            idle = not (len(self._engine.scores) or enforcement.behind or enforcement.reconciler.looking)
             self._pace.wait(self._running.config.cadence, calm=self.phase is Phase.CALM, idle=idle)
 
     def stop(self) -> None:

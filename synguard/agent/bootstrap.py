@@ -35,7 +35,7 @@ from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import split_plane
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.logs import event
-from synguard.memory import give_back
+from synguard.memory import give_back, kept_for_good
 from synguard.model import Mode
 from synguard.notify.services import host_name
 from synguard.operator.enablement import EnablementFile
@@ -256,6 +256,7 @@ def run_until_signalled(agent: Agent, clock: SystemClock, load: Loader, for_s: f
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, reload)
     try:
+        kept_for_good()
         manager.ready()
         agent.run(for_s)
     finally:

@@ -27,10 +27,11 @@ from synguard.packed_bans import PackedBans
 
 log: Final = logging.getLogger(__name__)
 
-AT_ONCE: Final = 1_024
-"""Bans that one tick takes over from another process, brings to the plane, or lets expire; the rest is for the next
-ticks. The plane has them already, or has ended them by itself: only our view of them is a few seconds late, where
-100,000 at once would hold up a tick by seconds."""
+AT_ONCE: Final = 512
+"""Bans that one tick takes over from another process, or lets expire; the rest is for the next ticks. The plane has
+them already, or has ended them by itself: only our view is late, where all at once would hold up a tick by seconds."""
+MOST_BROUGHT: Final = 1_024
+"""Bans that one tick brings to the plane: as many as an attack may have decided in it."""
 LEFT_LYING: Final = timedelta(seconds=15)
 """Time after which a list that was noted is settled here, a piece a tick: whoever noted it was killed."""
 FIRST_RETRY_S: Final = 0.5
@@ -224,8 +225,8 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             outcome = self.reconciler.reconcile(
                 self._desired,
                 utc,
-                latest=lambda: self._latest(utc),
-                at_most=AT_ONCE,
+                latest=lambda whole: self._latest(utc, whole=whole),
+                at_most=MOST_BROUGHT,
                 look=self._is_up_to_date(utc),
             )
         except (PlaneError, NotPermittedError) as error:
@@ -240,11 +241,18 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             self.writer.note(utc, "repair", drift)
         self._note_hits(outcome, utc)
 
-    def _latest(self, utc: datetime) -> Desired:
-        """Return what is wanted, with all that another process wrote while we waited for its lock."""
+    def _latest(self, utc: datetime, *, whole: bool) -> Desired | None:
+        """Return what is wanted, with all that another process wrote while we waited for its lock.
+
+        None where that is a long list, which the next ticks take over, unless the ``whole`` must be known.
+        """
         try:
-            if self._ledger.changed() or self._behind:
+            self._behind = self._ledger.changed() or self._behind
+            if self._behind and whole:
                 self.adopt(utc)
+            elif self._behind and (self._ledger.arriving() or self._take_over(utc)):
+                return None
+            self._behind = False
         except LedgerError as error:
             self.writer.failed(error)
         if self._tracked.unsettled:

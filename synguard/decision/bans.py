@@ -66,7 +66,10 @@ class ActiveBans:
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
         for reach in _reaches_of(ban):
-            self._rows.setdefault(reach, BannedNetworks()).put(place, until)
+            rows = self._rows.get(reach)
+            if rows is None:
+                rows = self._rows[reach] = BannedNetworks()
+            rows.put(place, until)
 
     def same(self, ban: Ban) -> Ban | None:
         """Return the ban of the same target, scope, ports and header, which ``add`` would replace, or None."""

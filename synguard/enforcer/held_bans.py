@@ -10,7 +10,7 @@ from synguard.packed_bans import PackedBans, microseconds
 
 
 class HeldBans(MutableMapping[str, KernelBan]):
-    """Key → ban as one plane holds it; the key is the id, or for remains of one the id, ``#`` and a number."""
+    """`KernelBan.key` → ban as one plane holds it."""
 
     def __init__(self, held: Mapping[str, KernelBan] | None = None) -> None:
         self.rows: Final = PackedBans()
@@ -48,8 +48,10 @@ class HeldBans(MutableMapping[str, KernelBan]):
         ban = self.rows.get(key)
         if ban is None:
             raise KeyError(key)
-        ban_id, hits = key.partition("#")[0], self.hits.get(key, NO_HITS)
-        return KernelBan(ban_id, ban.target, ban.scope, ban.action, ban.ports, ban.expires_at, hits, ban.header)
+        ban_id, _, remains = key.partition("#")
+        hits = self.hits.get(key, NO_HITS)
+        end, of = ban.expires_at, int(remains or 0)
+        return KernelBan(ban_id, ban.target, ban.scope, ban.action, ban.ports, end, hits, ban.header, of)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return what is held under this key, if anything is."""

@@ -7,7 +7,7 @@ dropped, and leaves to the firewall what is rejected.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,11 +15,16 @@ from typing import Final
 
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, PatientPlane, Plane
-from synguard.model import NO_HITS, Ban, KernelBan, Origin
+from synguard.model import NO_HITS, Ban, KernelBan, Origin, Scope
 
 COPIES: Final = 4_096
 """Bans of the firewall that the program holds as well: half of its places. Beyond, a banned source that is challenged
 with everyone else on a port, and holds its address, connects; a ban of scope all stops it all the same."""
+COPIES_OF_ALL: Final = 1_024
+"""Copies up to which bans of scope all are given it too: a long list of these must not take the place of the others."""
+AT_A_TIME: Final = 16
+"""Copies of these that a change gives it that mends nothing, of bans that are not the agent's own: one takes 0.4 ms,
+and lists come by hundreds."""
 
 
 class SplitPlane:
@@ -93,13 +98,15 @@ class SplitPlane:
                 remove=tuple(held for held in change.remove if not held.at_interface),
             )
         )
-        removed = {held.ban_id for held in change.remove}
+        gone = tuple(held for held in change.remove if not held.remains)  # the program has one of each ban
+        removed = {held.ban_id for held in gone}
         lacking = [_as_ban(held) for held in self._lacking if change.frame and held.ban_id not in removed]
-        room = max(self.copies - len(self._copied), 0)
-        copies = [*lacking, *(ban for ban in change.add if not ban.at_interface)][:room]
+        coming = [*lacking, *(ban for ban in change.add if not ban.at_interface)]
+        copies = self._copies(coming, COPIES_OF_ALL if change.frame else AT_A_TIME)
         self.program.apply(
             replace(
                 change,
+                remove=gone,
                 add=(*(ban for ban in change.add if ban.at_interface), *copies),
                 proven_add=frozenset(peer for peer in change.proven_add if peer.prefixlen == peer.max_prefixlen),
             )
@@ -108,16 +115,29 @@ class SplitPlane:
         self._copied -= removed
         self._copied |= {ban.id for ban in copies}
 
+    def _copies(self, bans: Iterable[Ban], most_listed: int) -> list[Ban]:
+        """Return which of the firewall's bans the program is given now."""
+        new, own, listed = list[Ban](), list[Ban](), list[Ban]()
+        for ban in bans:
+            (new if ban.scope is Scope.NEW else own if ban.origin is Origin.AUTO else listed).append(ban)
+        copies = new[: self._room(self.copies)]
+        return copies + [*own, *listed[:most_listed]][: max(self._room(COPIES_OF_ALL) - len(copies), 0)]
+
+    def _room(self, most: int) -> int:
+        return max(min(most, self.copies) - len(self._copied), 0)
+
     def _joined(self, firewall: Actual, program: Actual) -> Actual:
-        """Return what both hold; bans of which the program has no copy, though there is room, are a missing part."""
+        """Return what both hold; bans of scope ``new`` that the program should have a copy of are a missing part."""
         known, bans = program.bans, firewall.bans
         if not self.copies:  # no program: its half is in memory, and says nothing of the kernel
             return replace(firewall, bans=_with(bans, (held for held in known.values() if held.at_interface)))
         self._copied = {ban_id for ban_id in known if ban_id in bans}
-        room = max(self.copies - len(self._copied), 0)
-        drops = (bans[key] for key in bans if key.partition("#")[0] not in known)
-        self._lacking = tuple(islice(drops, room))
-        lacking = (f"{len(self._lacking)} bans in the challenge program",) if self._lacking else ()
+        new, of_all = (
+            tuple(islice((held for held in _of_scope(bans, scope) if held.ban_id not in known), self._room(most)))
+            for scope, most in ((Scope.NEW, self.copies), (Scope.ALL, COPIES_OF_ALL))
+        )
+        self._lacking = (*new, *of_all)
+        lacking = (f"{len(new)} bans in the challenge program",) if new else ()
         return Actual(
             bans=_with(
                 bans,
@@ -157,6 +177,14 @@ class PatientSplitPlane(SplitPlane):
             return self._joined(firewall.read(), program)
         actual = yield from firewall.read_in_pieces()
         return self._joined(actual, program)
+
+
+def _of_scope(bans: Mapping[str, KernelBan], scope: Scope) -> Iterator[KernelBan]:
+    """Yield the bans of one scope; in columns the others cost next to nothing."""
+    if isinstance(bans, HeldBans):
+        yield from (bans[ban.id] for ban in bans.rows.select(lambda _, shape: shape[0] is scope))
+    else:
+        yield from (held for held in bans.values() if held.scope is scope)
 
 
 def split_plane(firewall: Plane, program: Plane, most_copies: int = COPIES) -> SplitPlane:

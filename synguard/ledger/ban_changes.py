@@ -18,7 +18,8 @@ from synguard.model import Ban
 _Numbers: TypeAlias = npt.NDArray[np.int64]
 _NEVER: Final = 2**63 - 1
 _OPEN: Final = f"FROM ban WHERE dry_run = :dry_run AND {STANDING}"
-_ROW: Final = np.dtype([("seq", np.int64), ("ends", np.int64)])
+_READ: Final = f"SELECT group_concat(seq), group_concat(coalesce(expires_at, {_NEVER})) {_OPEN}"
+"""Two texts of numbers: 100,000 rows as objects take four times as long."""
 _NONE: Final[_Numbers] = np.zeros(0, np.int64)
 
 
@@ -58,15 +59,18 @@ class BanChanges:
         written: Sequence[str] = ()
         if not len(self._came) and not len(self._gone):
             written = self._without_row(db, now)
+            self._written.difference_update(written)
             if self._look(db, now):
                 standing = self._standing(db, now)
+            if at_most is not None and max(len(self._came), len(self._gone)) > at_most:
+                self._in_pieces = True  # the look was work enough for one call
+                return ChangedBans((), written, standing, left=True)
         gone, came = self._gone[:at_most], self._came[:at_most]
         ids = [row[0] for row in _rows(db, "id", gone)]
         if len(ids) < len(gone):  # pruned meanwhile
             standing = self._standing(db, now)
         bans = [ban_of(row) for row in _rows(db, BAN_READ, came, "AND ended_at IS NULL ORDER BY seq")]
         self._gone, self._came = self._gone[len(gone) :], self._came[len(came) :]
-        self._written.difference_update(written)
         left = bool(len(self._came) or len(self._gone))
         again = self._in_pieces and not left  # what was written meanwhile has not been looked at
         self._in_pieces = left
@@ -75,10 +79,9 @@ class BanChanges:
     def _look(self, db: sqlite3.Connection, now: datetime) -> bool:
         """Note which rows came and went; return whether that is not known: the clock was set back."""
         at, before = to_us(now), self._at
-        cursor = db.execute(f"SELECT seq, coalesce(expires_at, {_NEVER}) {_OPEN}", self._asked(now))  # constants only
-        rows = np.fromiter(cursor, _ROW)
-        rows.sort(order="seq")
-        seqs, ends = rows["seq"].copy(), rows["ends"].copy()
+        seqs, ends = map(_numbers, db.execute(_READ, self._asked(now)).fetchone())
+        order = np.argsort(seqs)
+        seqs, ends = seqs[order], ends[order]
         set_back = before is not None and at < before
         known = np.zeros(len(seqs), np.bool_)
         if len(self._seqs) and not set_back:
@@ -105,6 +108,10 @@ class BanChanges:
 
     def _asked(self, now: datetime) -> dict[str, int | str]:
         return {"dry_run": int(self._dry_run), "now": to_us(now)}
+
+
+def _numbers(text: str | None) -> _Numbers:
+    return np.fromstring(text or "", np.int64, sep=",")
 
 
 def _rows(db: sqlite3.Connection, columns: str, seqs: _Numbers, beyond: str = "") -> Iterator[Row]:

@@ -53,7 +53,7 @@ class Rollback:
         self._begun = True
         reconciler = self._reconciler()
 
-        def rest() -> Desired:
+        def rest(_whole: bool) -> Desired:
             """Return what stands on, with what a person banned meanwhile; asked once nobody else can apply."""
             return Desired.of(self._ledger.active_bans(now).values(), protected, reconciler.plane.read().proven, now)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from synguard.addresses import parse_network
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.iptables.rules import set_rules, tables
 from synguard.enforcer.iptables.set_members import (
     LONGEST_TIMEOUT_S,
@@ -16,6 +17,7 @@ from synguard.enforcer.iptables.set_members import (
     create_line,
     fits,
     frame_lines,
+    headers,
     member_lines,
     parse_save,
 )
@@ -163,6 +165,7 @@ add other 198.18.0.1 comment "synguard ban c until never"
     assert saved.allow == {parse_network("2001:db8::1")}
     assert saved.foreign == ["2001:db8::2 in set synguard-allow-6"]
     assert len(saved.unfit) == len(SET_NAMES) - 2
+    assert headers(text) == {**saved.headers, "other": f"create other hash:net family inet {EXTRA}"}
 
 
 def test_members_that_an_interrupted_extension_left_apart_are_all_found() -> None:
@@ -174,6 +177,8 @@ add synguard-port-drop-4 192.0.2.1,tcp:443 timeout 20 comment "synguard ban b un
 """
     bans = parse_save(text.splitlines()).bans
     assert [held.ban_id for held in bans.values()] == ["b", "b"]
+    assert [held.key for held in bans.values()] == list(bans) == ["b", "b#2"]
+    assert HeldBans(bans) == bans
     assert {held.ports for held in bans.values()} == {(80,), (443,)}
 
 

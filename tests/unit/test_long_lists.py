@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.addresses import format_network, overlaps
-from synguard.agent.enforcement import LEFT_LYING, Enforcement
+from synguard.agent.enforcement import AT_ONCE, LEFT_LYING, Enforcement
 from synguard.clock import SystemClock
 from synguard.enforcer.iptables import set_filling
 from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
 from synguard.enforcer.names import member_comment
-from synguard.enforcer.reconcile.reconciler import Reconciler
+from synguard.enforcer.plane import Delta
+from synguard.enforcer.reconcile.reconciler import READ_UNUSED_EVERY, Reconciler
 from synguard.errors import LedgerError, PlaneError
 from synguard.fleet import filler as filler_module
 from synguard.fleet.filler import PlaneFiller
@@ -301,10 +302,36 @@ def test_an_agent_waits_for_a_list_and_settles_one_that_was_left_lying_a_piece_a
         for ticks in range(1, 4):
             agent.follow_ledger(NOW + LEFT_LYING + timedelta(seconds=ticks))
             assert other.arriving() == 3 - ticks
-        for _ in range(4):
+        for _ in range(MANY // AT_ONCE + 3):
             agent.follow_ledger(NOW + 2 * LEFT_LYING)
         assert len(agent.bans) == len(arrivals().bans)
         assert not agent.behind
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_list_that_comes_just_before_a_look_puts_the_look_off(noted: bool, tmp_path: Path) -> None:
+    """It was settled and taken over in that one tick, all of it, with the apply lock held: seconds for 50,000."""
+    plane = FakePlane(lambda: NOW)
+    with Ledger.open(tmp_path / "l.db") as ledger, Ledger.open(tmp_path / "l.db") as other:
+        agent = Enforcement(ledger, plane, Reconciler(plane, tmp_path / "apply.lock"), dry_run=False)
+        agent.adopt(NOW)
+        agent.bring((), frozenset(), 0.0, NOW)
+        (other.note_list if noted else other.add_list)(arrivals())
+        plane.apply(Delta(add=tuple(map(as_ban, arrivals().bans))))
+        plane.calls.clear()
+        later = NOW + READ_UNUSED_EVERY
+        agent.bring((), frozenset(), 1.0, later)
+        assert len(agent.bans) <= AT_ONCE
+        assert other.arriving() == (3 if noted else 0)
+        assert "read" not in plane.calls
+        while other.settle():
+            pass
+        for _ in range(MANY // AT_ONCE + 4):
+            agent.follow_ledger(later)
+            agent.bring((), frozenset(), 2.0, later)
+        assert len(agent.bans) == len(plane.actual.bans) == len(arrivals().bans)
+        assert plane.calls[-1] == "read"
+        assert not agent.repairs
 
 
 def test_a_persons_unban_is_remembered_beyond_any_number_of_decisions_that_ended(

@@ -54,8 +54,20 @@ def test_a_look_takes_a_piece_a_pass_and_reads_once(
     outcomes = passes(reconciler, clock, GOAL)
     assert plane.calls == ["read"]
     assert [one.read_at == outcomes[-1].read_at for one in outcomes] == [False] * PatientFake.PIECES + [True]
+    assert not reconciler.looking
     passes(reconciler, clock, GOAL)
     assert plane.calls == ["read"]
+
+
+def test_a_look_at_many_that_are_wanted_but_not_known_to_be_there_takes_a_piece_a_pass(
+    plane: PatientFake, clock: ManualClock, tmp_path: Path
+) -> None:
+    """Another process may have put them there."""
+    reconciler = Reconciler(plane, tmp_path / "apply.lock", patient_from=2)
+    reconciler.reconcile(wanted(ONE), clock.utcnow())
+    clock.advance(READ_EVERY.total_seconds())
+    outcomes = passes(reconciler, clock, wanted(ONE, TWO, THREE))
+    assert [one.read_at == outcomes[-1].read_at for one in outcomes] == [False] * PatientFake.PIECES + [True]
 
 
 def test_what_others_took_is_put_back_at_its_end(
@@ -120,6 +132,13 @@ def test_a_change_that_fails_meanwhile_is_followed_by_a_whole_look(
     outcome = reconciler.reconcile(wanted(ONE, TWO, THREE, allow=("127.0.0.1",)), clock.utcnow())
     assert outcome.drift
     assert set(plane.actual.bans) == {"one", "two", "three"}
+
+
+def test_it_is_known_to_be_under_way_so_that_the_agent_does_not_rest(
+    reconciler: Reconciler, clock: ManualClock
+) -> None:
+    passes(reconciler, clock, GOAL, 1)
+    assert reconciler.looking
 
 
 def test_a_flush_ends_it(reconciler: Reconciler, plane: PatientFake, clock: ManualClock) -> None:

@@ -15,11 +15,14 @@ import pytest
 
 from synguard.agent import bootstrap
 from synguard.enforcer import locks
+from synguard.enforcer.dry_run import DryRunPlane
+from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, Desired
+from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.reconcile.reconciler import PATIENCE, READ_EVERY, READ_UNUSED_EVERY, Reconciler
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
-from synguard.model import Hits, Mode
+from synguard.model import Hits, Mode, Scope
 from synguard.policy.models import Config
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane
@@ -255,6 +258,20 @@ def test_hits_are_summed_over_what_an_interrupted_change_left(reconciler: Reconc
     assert reconciler.hits() == {"one": Hits(3, 180), "two": Hits(4, 240)}
 
 
+def test_a_ban_whose_remains_were_removed_is_still_known_and_can_be_unbanned(
+    reconciler: Reconciler, plane: FakePlane
+) -> None:
+    """The ban itself was forgotten with them: until the next look an unban did not reach the kernel."""
+    reconciler.reconcile(GOAL, START)
+    left = replace(plane.actual.bans["one"], scope=Scope.ALL, remains=2)
+    plane.actual = replace(plane.actual, bans={**plane.actual.bans, left.key: left})
+    outcome = reconciler.reconcile(GOAL, START, full=True)
+    assert outcome.change.remove == (left,)
+    assert set(outcome.held) == set(plane.actual.bans) == {"one", "two"}
+    reconciler.reconcile(wanted(TWO), START)
+    assert set(plane.actual.bans) == {"two"}
+
+
 def test_a_flush_is_followed_by_a_pass_that_puts_everything_back(reconciler: Reconciler, plane: FakePlane) -> None:
     reconciler.reconcile(GOAL, START)
     reconciler.flush()
@@ -295,9 +312,43 @@ def test_what_another_process_banned_while_we_waited_for_its_lock_is_no_orphan(
     agent.reconcile(wanted(ONE), START)
     verb.reconcile(wanted(ONE, TWO), START)
     plane.changes.clear()
-    outcome = agent.reconcile(wanted(ONE), START, full=True, latest=lambda: wanted(ONE, TWO))
+    outcome = agent.reconcile(wanted(ONE), START, full=True, latest=lambda _: wanted(ONE, TWO))
     assert set(outcome.held) == {"one", "two"}
     assert plane.changes == []
+
+
+def test_a_look_is_put_off_while_what_is_wanted_is_not_known_but_not_one_that_must_be(
+    reconciler: Reconciler, plane: FakePlane, clock: ManualClock
+) -> None:
+    reconciler.reconcile(wanted(ONE), START)
+    plane.calls.clear()
+    clock.advance(READ_EVERY.total_seconds())
+    asked = list[bool]()
+
+    def latest(whole: bool) -> Desired | None:
+        asked.append(whole)
+        return wanted(ONE, TWO) if whole else None
+
+    outcome = reconciler.reconcile(wanted(ONE), clock.utcnow(), latest=latest)
+    assert (asked, plane.calls, set(outcome.held)) == ([False], [], {"one"})
+    outcome = reconciler.reconcile(wanted(ONE), clock.utcnow(), latest=latest, full=True)
+    assert (asked, plane.calls, set(outcome.held)) == ([False, True], ["read", "apply"], {"one", "two"})
+
+
+def test_what_a_dry_run_holds_is_read_back_without_an_object_of_each_ban(
+    clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 50,000 would-be bans each look took half a second."""
+    plane, state = DryRunPlane(clock.utcnow), DesiredState()
+    for n in range(50):
+        state.put(ban(f"b{n}", f"192.0.2.{n}", start=START))
+    reconciler = Reconciler(plane, tmp_path / "apply.lock")
+    reconciler.reconcile(state.desired((), ()), START)
+    monkeypatch.setattr(HeldBans, "_put", lambda *_, **__: pytest.fail("a ban was put in anew"))
+    assert len(reconciler.reconcile(state.desired((), ()), START, full=True).held) == 50
+    seen = plane.read()
+    del seen.bans["b7"]  # type: ignore[attr-defined]  # columns of our own
+    assert "b7" in plane.read().bans
 
 
 def test_a_change_by_others_is_noticed_before_the_regular_look(plane: FakePlane, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Delta, PatientPlane
 from synguard.enforcer.reconcile.delta import delta
 from synguard.enforcer.reconcile.reconciler import Reconciler
-from synguard.enforcer.split_plane import SplitPlane, split_plane
+from synguard.enforcer.split_plane import AT_A_TIME, COPIES_OF_ALL, SplitPlane, split_plane
 from synguard.errors import PlaneError
-from synguard.model import Action, SynHeader
+from synguard.model import Action, Origin, Scope, SynHeader
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane
 
@@ -85,6 +85,33 @@ def test_flush_empties_both_even_where_the_program_cannot_be_emptied(plane: Spli
     with pytest.raises(PlaneError, match="device busy"):
         both.flush()
     assert not plane.firewall.read().bans
+
+
+def test_remains_of_a_ban_are_removed_without_its_copy(plane: SplitPlane, tmp_path: Path) -> None:
+    """The program let go of its copy of the ban with them, and would have answered SYNs of its source."""
+    Reconciler(plane, tmp_path / "lock").reconcile(ALL, now())
+    plane.apply(Delta(remove=(replace(plane.firewall.read().bans["drop"], ports=(80,), remains=2),)))
+    assert "drop" in plane.program.read().bans
+
+
+def test_a_list_of_drops_of_everything_is_copied_by_and_by_and_leaves_room(plane: SplitPlane, tmp_path: Path) -> None:
+    """A tick that took over 512 of 50,000 decisions gave the program 512 copies, which took a tenth of a second; they
+    took all of its room, and bans of SYNs that came later had none."""
+    reconciler = Reconciler(plane, tmp_path / "lock")
+    reconciler.reconcile(wanted(), now())
+    decided = [
+        replace(ban(f"l{n}", f"198.18.{n >> 8}.{n & 255}", Scope.ALL), origin=Origin.CROWDSEC)
+        for n in range(COPIES_OF_ALL + 500)
+    ]
+    reconciler.reconcile(wanted(*decided), now())
+    assert len(plane.program.read().bans) == AT_A_TIME
+    outcome = reconciler.reconcile(wanted(*decided, DROP), now(), full=True)
+    assert outcome.drift == ()
+    assert "drop" in plane.program.read().bans
+    plane.program.flush()
+    reconciler.reconcile(wanted(*decided, DROP), now(), full=True)
+    assert len(plane.program.read().bans) == COPIES_OF_ALL
+    assert "drop" in plane.program.read().bans
 
 
 def test_a_drop_that_another_process_put_in_without_a_copy_is_removed_like_any_other(

@@ -69,10 +69,11 @@ class BanMaps:
         self._follow()
         highest = max(self._held, default=0) + 1
         deadlines = self._maps.bans.read(highest)["deadline"]
-        counts = self._maps.ban_counts.read(highest)
+        counts = self._maps.ban_counts.read(highest).reshape(highest, -1)  # by place and CPU
+        totals = np.stack([counts[name].sum(axis=1) for name in layout.BAN_COUNT.names or ()], axis=1).tolist()
         now = self._monotonic_ns()
         return {
-            ban.ban_id: _with_hits(ban, counts[place]) for place, ban in self._held.items() if deadlines[place] > now
+            ban.ban_id: _with_hits(ban, totals[place]) for place, ban in self._held.items() if deadlines[place] > now
         }
 
     def change(self, change: Delta) -> None:
@@ -247,8 +248,8 @@ def _held(note: Any, record: Any, slots: Slots) -> KernelBan:
     )
 
 
-def _with_hits(ban: KernelBan, counts: Any) -> KernelBan:
-    answered, passed, dropped, octets = (int(np.sum(counts[name])) for name in layout.BAN_COUNT.names or ())
+def _with_hits(ban: KernelBan, totals: list[int]) -> KernelBan:
+    answered, passed, dropped, octets = totals
     return replace(ban, hits=Hits(answered + dropped, octets, answered, passed))
 
 

@@ -14,7 +14,7 @@ from synguard.enforcer.iptables import ipset, set_lookup, set_members
 from synguard.enforcer.iptables.chains import edit, mend
 from synguard.enforcer.iptables.rules import Rule, tables
 from synguard.enforcer.iptables.saved_text import stopped_in
-from synguard.enforcer.iptables.set_members import SavedSets, frame_lines, lines_by_set, member_lines
+from synguard.enforcer.iptables.set_members import SavedSets, frame_lines, headers, lines_by_set, member_lines
 from synguard.enforcer.iptables.tables import check_tables, look_over, show_chains
 from synguard.enforcer.iptables.xtables import families_here
 from synguard.enforcer.limits import ensure_possible
@@ -58,8 +58,7 @@ class IptablesSetsPlane:
     def stopped(self) -> Stopped:
         """Return what the sets stop, from the text of one read-back."""
         text = ipset.saved_text()
-        heads = SavedSets(most=self.ceiling)
-        heads.headers = {line.split(" ", 2)[1]: line for line in text.splitlines() if line.startswith("create ")}
+        heads = SavedSets(most=self.ceiling, headers=headers(text))
         return self._with_frame(stopped_in(text), [f"set {name}" for name in heads.unfit])
 
     def stopped_of(self, bans: Iterable[Ban]) -> Stopped:
@@ -87,7 +86,7 @@ class IptablesSetsPlane:
             lines = list(member_lines(change, self._utcnow()))
         frame: list[str] = []
         if change.frame:
-            frame += frame_lines(ipset.save(self.ceiling).headers, lines_by_set(lines), self.ceiling)
+            frame += frame_lines(headers(ipset.saved_text()), lines_by_set(lines), self.ceiling)
         ipset.restore([*frame, *lines])
         if change.frame:
             for table in self._tables:

@@ -11,6 +11,7 @@ from synguard.addresses import Network
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, Desired
 from synguard.model import NO_HITS, Action, Ban, Hits, KernelBan, Scope, SynHeader
+from synguard.packed_bans import microseconds
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _ALL_PORTS: Final = 0
@@ -153,19 +154,19 @@ def _change(desired: Desired, actual: Actual, add: Iterable[Ban], remove: Iterab
     )
 
 
-def after(actual: Actual, change: Delta) -> Actual:
+def after(actual: Actual, change: Delta, *, counted: bool = False) -> Actual:
     """Return what a plane holds once it has applied the change; hits of a ban that stays are kept.
 
-    Bans in columns are changed in place.
+    Bans in columns are changed in place; ``counted`` says that what they counted is known from their beginning.
     """
     bans = actual.bans if isinstance(actual.bans, HeldBans) else dict(actual.bans)
     coming = {ban.id: bans[ban.id].hits if ban.id in bans else NO_HITS for ban in change.add}
     for held in change.remove:
-        if held.ban_id not in coming:
-            bans.pop(held.ban_id, None)
+        if held.key not in coming:
+            bans.pop(held.key, None)
     for ban in change.add:
         held = as_kernel_bans(ban, coming[ban.id])
-        if isinstance(bans, HeldBans):
+        if isinstance(bans, HeldBans) and not counted:
             bans.begin(held)
         else:
             bans[ban.id] = held
@@ -190,7 +191,12 @@ def without(actual: Actual, ban_ids: Collection[str]) -> Actual:
 
 
 def without_expired(actual: Actual, now: datetime) -> Actual:
-    """Return ``actual`` less the bans that the kernel has ended by itself; the same object if there are none."""
+    """Return ``actual`` less the bans that the kernel has ended by itself; the same object if there are none.
+
+    Bans in columns are changed in place.
+    """
+    if isinstance(actual.bans, HeldBans):
+        return without(actual, actual.bans.rows.ended(microseconds(now)))
     bans = {ban_id: held for ban_id, held in actual.bans.items() if held.active(now)}
     return actual if len(bans) == len(actual.bans) else replace(actual, bans=bans)
 

@@ -47,7 +47,7 @@ class Outcome:
     drift: tuple[str, ...] = ()
     """What others had removed or changed since the last pass, and what of ours was not in the ledger; sentences."""
     held: Mapping[str, KernelBan] = field(default_factory=dict)
-    """Ban id → the ban as the kernel holds it now; counters are those of the last read-back."""
+    """Key → ban as the kernel holds it now, a view that later passes change; counters are of the last read-back."""
     covered: Mapping[str, str] = field(default_factory=dict)
     """Ban id → the longer ban of the same target that stands for it in the kernel."""
     foreign: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         desired: Desired,
         now: datetime,
         full: bool = False,
-        latest: Callable[[], Desired] | None = None,
+        latest: Callable[[bool], Desired | None] | None = None,
         at_most: int | None = None,
         look: bool = True,
         adapt: Callable[[Actual], Desired] | None = None,
@@ -113,7 +113,8 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         A pass that does not read back changes no more than ``at_most`` bans, if that is given, and leaves the rest to
         the next passes; without ``look`` a read-back that is merely due is put off. ``latest`` is asked again once the
         lock is held, before a pass that reads back: another process may have put bans into ledger and plane while we
-        waited for it, and they would be taken for orphans. ``adapt`` says what is wanted in the light of what is there.
+        waited for it, and they would be taken for orphans. It is told whether it must answer; with None, where it need
+        not, a read-back is put off. ``adapt`` says what is wanted in the light of what is there.
 
         Raises:
             PlaneError: The plane could not be read or changed; the next pass reads back first.
@@ -126,12 +127,12 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             or (self._repairs <= PATIENCE and self._changes.noticed(now))
         ):
             plane = self.plane
-            few = self._look is None and len(self._known.bans) < self._patient_from
+            few = self._look is None and max(len(self._known.bans), len(desired.bans)) < self._patient_from
             if few or not isinstance(plane, PatientPlane):
-                return self._full_pass(desired, now, latest, adapt)
+                return self._full_pass(desired, now, latest, adapt, due=True)
             seen = self._look_on(plane, self._known, now)
             if seen is not None:
-                return self._full_pass(desired, now, latest, adapt, seen)
+                return self._full_pass(desired, now, latest, adapt, seen, due=True)
         desired = adapt(self._known) if adapt else desired
         if self._is_settled(desired, now):
             return self._outcome(Delta())
@@ -143,6 +144,11 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             if self._repairs > PATIENCE:  # and if they do so again and again, wait for the read that is put off
                 raise
             return self._full_pass(desired, now, latest, adapt)
+
+    @property
+    def looking(self) -> bool:
+        """Whether a read-back is under way in pieces."""
+        return self._look is not None
 
     def hits(self) -> Mapping[str, Hits]:
         """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.
@@ -165,18 +171,22 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         self,
         desired: Desired,
         now: datetime,
-        latest: Callable[[], Desired] | None,
+        latest: Callable[[bool], Desired | None] | None,
         adapt: Callable[[Actual], Desired] | None,
         seen: Actual | None = None,
+        *,
+        due: bool = False,
     ) -> Outcome:
-        """Compare all that is there, which was ``seen`` or is read now, with what is wanted."""
+        """Compare all that is there, which was ``seen`` or is read now, with what is wanted; ``due``: it can wait."""
         took_s = self._look.took_s if self._look is not None else 0.0
         self._drop_look()
         self._read_due = now  # until the read has succeeded
         self._changes.forget()
         with self._locked():
-            desired = latest() if latest else desired
-            known = self._known
+            asked = latest(not due) if latest else desired
+            if asked is None:
+                return self._outcome(Delta())
+            desired, known = asked, self._known
             start, before = time.perf_counter(), self._changes.value()
             actual = self.plane.read() if seen is None else seen
             desired = adapt(actual) if adapt else desired
