@@ -16,13 +16,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from synguard.addresses import numbers_of
 from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
 from synguard.enforcer.names import Family, Kind, member_comment, set_name
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.memory import in_parts
 from synguard.netlink import ACK, NESTED, NETFILTER, ask, attribute, open_channel
-from synguard.network_words import network_of_word
+from synguard.network_words import packed_of_word
 
 Members: TypeAlias = dict[Family, list[bytes]]
 """Family → members as the kernel takes them."""
@@ -59,12 +58,11 @@ def members_of(bans: Iterable[tuple[str, str, int | None]], now: datetime) -> Me
         if ends_s is not None and ends_s <= now_s:
             continue
         if ":" in target or "/" in target:
-            version, start, length = numbers_of(network_of_word(target))
+            version, address, length = packed_of_word(target)
             kind = ends_s, len(ban_id), version, length
             if kind not in wide:
                 wide[kind] = _around_wide(*kind, now_s)
             head, middle, end = wide[kind]
-            address = start.to_bytes(4 if version == 4 else 16, "big")
             found[4 if version == 4 else 6].append(b"".join((head, address, middle, ban_id.encode(), end)))
             continue
         parts = made.get((ends_s, len(ban_id)))
