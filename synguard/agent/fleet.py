@@ -24,7 +24,6 @@ from synguard.logs import event
 from synguard.model import Mode
 from synguard.policy.models import Config
 from synguard.status.conditions import Code
-from synguard.status.model import PeerStatus
 
 if TYPE_CHECKING:
     from synguard.fleet.reporter import Outbox
@@ -53,7 +52,7 @@ def in_fleet(agent: Agent, config: Config, clock: Clock, host: str) -> Iterator[
             Code.FLEET_FAILED, lambda: {peer.state.name: _away(peer) for peer in peers}, fix="synguard fleet"
         )
         agent.publisher.amendments.append(
-            lambda status: status.model_copy(update={"peers": tuple(map(peer_status, peers))})
+            lambda status: status.model_copy(update={"peers": tuple(peer.state for peer in peers)})
         )
         yield peers
 
@@ -105,11 +104,6 @@ def _upstream(agent: Agent, config: Config, held: ExitStack) -> PeerRecord:
     agent.observers.append(feed.observe)
     agent.conditions.ask(Code.FLEET_FAILED, lambda: feed.problem)
     return record
-
-
-def peer_status(record: PeerRecord) -> PeerStatus:
-    """Return a peer's state as the status tells it."""
-    return PeerStatus.model_validate(record.state)
 
 
 def _work(

@@ -74,7 +74,8 @@ class Evaluator:
         for step in self._steps(item, policy, scope, ports):
             active_ban = self._state.active_bans.covering(item.target, scope, ports, self._now, gravity(step.action))
             if active_ban is not None and self._state.stands_long(active_ban, self._now):
-                self._say(VerdictKind.BAN, item, policy, f"covered by ban {active_ban.id} until {_until(active_ban)}")
+                covered = f"covered by ban {active_ban.id} until {_until(active_ban)}"
+                self._say(VerdictKind.BAN, item, policy, covered + self._why_no_header(item))
                 return
             kept = self._why_kept_from(step, item, policy, inside, scope)
             if kept[1] is None:
@@ -100,8 +101,8 @@ class Evaluator:
         if self._header_needs_time(item, actions, active_ban, policy, ports):
             bottleneck = ""
         step = next_step(actions, active_ban, self._now, bottleneck, challenge)
-        if self.headers.why_not and not step.action.challenges:
-            step = replace(step, why=f"{step.why}; no header is dropped: {self.headers.why_not}")
+        if not step.action.challenges:
+            step = replace(step, why=step.why + self._why_no_header(item))
         milder = [Step(one) for one in reversed(actions) if gravity(one) < gravity(step.action)]
         return [step, *milder]
 
@@ -122,6 +123,10 @@ class Evaluator:
         active_bans = self._state.active_bans
         bans = (active_bans.covering(item.target, scope, ports, self._now, least) for least in (2, 1, 0))
         return next((ban for ban in bans if ban is not None), None)
+
+    def _why_no_header(self, item: Offender) -> str:
+        """Return why no header of a target's SYNs is dropped though it is the turn of that step, as a clause to add."""
+        return f"; no header is dropped: {self.headers.why_not}" if item.forgeable and self.headers.why_not else ""
 
     def _why_no_step(self, policy: Policy) -> str:
         why = f": {self._state.challenge.why_not}" if self._state.challenge.why_not else ""

@@ -87,7 +87,18 @@ class ListenerPressure:
 
 
 @dataclass(frozen=True, slots=True)
-class FloodFigures:
+class HandshakeRates:
+    """How handshakes fared between two readings of the kernel's counters, per second."""
+
+    completed_pps: float = 0.0
+    cookies_sent_pps: float = 0.0
+    cookies_received_pps: float = 0.0
+    dropped_pps: float = 0.0
+    accept_overflows_pps: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FloodFigures(HandshakeRates):
     """Host-wide figures; rates are per second since the last reading of the same sensor."""
 
     half_open: int = 0
@@ -95,12 +106,6 @@ class FloodFigures:
     syn_pps: float = 0.0
     held_pps: float = 0.0
     """Of those, from banned sources: sampled before the firewall drops them."""
-    completed_pps: float = 0.0
-    cookies_sent_pps: float = 0.0
-    cookies_received_pps: float = 0.0
-    dropped_pps: float = 0.0
-    accept_overflows_pps: float = 0.0
-
     counted: bool = False
     """Whether the kernel's counters were ever read; where not, rates of 0 say nothing."""
     unseen_pps: float = 0.0
@@ -115,16 +120,11 @@ class FloodFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Handshakes:
-    """How the handshakes of the last second fared, by the kernel's counters; rates are per second."""
+class Handshakes(HandshakeRates):
+    """How the handshakes of the last second fared."""
 
     suffering_s: float = 0.0
     """How long SYN queues have been full or turned SYNs away, without a pause."""
-    completed_pps: float = 0.0
-    cookies_sent_pps: float = 0.0
-    cookies_received_pps: float = 0.0
-    dropped_pps: float = 0.0
-    accept_overflows_pps: float = 0.0
     resets_pps: float = 0.0
     """Half-open sockets that a reset ended: hosts that were answered and had not asked."""
     refused_pps: float = 0.0

@@ -23,7 +23,7 @@ from synguard.detector.new_connections import NewConnections
 from synguard.detector.overflow import OverflowWindow
 from synguard.detector.peers import completed
 from synguard.detector.pressure import pressure_on
-from synguard.detector.rates import dropped_rate, rate
+from synguard.detector.rates import handshake_rates
 from synguard.detector.recent_sources import RecentSources
 from synguard.detector.syn_rows import syn_rows
 from synguard.detector.unsampled import UnsampledWindow
@@ -144,11 +144,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
         return replace(
             now_known,
             counted=True,
-            completed_pps=rate(before, after, ["PassiveOpens"]),
-            cookies_sent_pps=rate(before, after, ["SyncookiesSent"]),
-            cookies_received_pps=rate(before, after, ["SyncookiesRecv"]),
-            dropped_pps=dropped_rate(before, after),
-            accept_overflows_pps=rate(before, after, ["ListenOverflows"]),
+            **handshake_rates(before, after),
             overflow_pps=self._overflow.follow(after),
         )
 

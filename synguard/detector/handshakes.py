@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 from synguard.detector.assessment import Handshakes
-from synguard.detector.rates import dropped_rate, rate, refused_rate
+from synguard.detector.rates import handshake_rates, rate, refused_rate
 from synguard.readings import CounterReading
 
 LOOKBACK_S: Final = 1.0
@@ -42,11 +42,7 @@ class HandshakeWindow:
         before, after = self._readings[0], self._readings[-1]
         return Handshakes(
             suffering_s=suffering_s,
-            completed_pps=rate(before, after, ["PassiveOpens"]),
-            cookies_sent_pps=rate(before, after, ["SyncookiesSent"]),
-            cookies_received_pps=rate(before, after, ["SyncookiesRecv"]),
-            dropped_pps=dropped_rate(before, after),
-            accept_overflows_pps=rate(before, after, ["ListenOverflows"]),
+            **handshake_rates(before, after),
             resets_pps=rate(before, after, ["EmbryonicRsts"]),
             refused_pps=refused_rate(before, after),
         )

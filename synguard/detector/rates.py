@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from synguard.readings import CounterReading
 
@@ -27,6 +27,17 @@ def rate(before: CounterReading | None, after: CounterReading, names: Sequence[s
         return 0.0
     grown = sum(after.values.get(name, 0) - before.values.get(name, 0) for name in names)
     return max(grown, 0) / (after.at - before.at)
+
+
+def handshake_rates(before: CounterReading | None, after: CounterReading) -> dict[str, Any]:
+    """Return the fields of ``HandshakeRates`` between two readings; 0.0 each for a first one."""
+    return {
+        "completed_pps": rate(before, after, ["PassiveOpens"]),
+        "cookies_sent_pps": rate(before, after, ["SyncookiesSent"]),
+        "cookies_received_pps": rate(before, after, ["SyncookiesRecv"]),
+        "dropped_pps": dropped_rate(before, after),
+        "accept_overflows_pps": rate(before, after, ["ListenOverflows"]),
+    }
 
 
 ABORTED: Final = (

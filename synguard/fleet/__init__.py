@@ -2,6 +2,6 @@
 
 Pure modules turn answers into decisions and bans into alerts or routes; ``lapi`` and the speakers do the talking,
 each in a thread of its own. A peer that is slow, away or wrong never reaches the tick: what is known stands until
-its own end. May import policy, model, ledger, enforcer, sensors' readings and the leaves; imported by agent, status
-and cli.
+its own end. May import policy, model, ledger, enforcer, status, sensors' readings and the leaves; imported by agent,
+doctor and cli.
 """

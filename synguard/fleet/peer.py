@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from synguard.logs import event
+from synguard.status.model import PeerStatus
 
 log: Final = logging.getLogger(__name__)
 
@@ -16,31 +16,14 @@ MOST_SHOWN: Final = 8
 """Routes that a dry-run names."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeerState:
-    """One peer at one moment; replaced whole, so that any thread may read it."""
-
-    name: str
-    """``crowdsec decisions``, ``crowdsec alerts``, ``exabgp``, ``gobgp``."""
-    place: str
-    """Where it is, without secrets: a URL's host and port, or a path."""
-    reachable: bool | None = None
-    """None until it was asked for the first time."""
-    since: datetime | None = None
-    """Since when ``reachable`` is what it is."""
-    counts: Mapping[str, int] = field(default_factory=dict)
-    """``followed``, ``protected``, ``sent``, ``announced`` …: what it is to this host now, or since its start."""
-    error: str = ""
-    """The last error, one sentence; stays for the record when the peer answers again."""
-    notes: tuple[str, ...] = ()
-    """What the operator should know beside: decisions left out, dry-run."""
-
-
 class PeerRecord:
-    """Keeps a peer's state; logs when it goes away and when it is back, not every try."""
+    """Keeps a peer's state, replaced whole, so that any thread may read it.
+
+    Logs when the peer goes away and when it is back, not every try.
+    """
 
     def __init__(self, name: str, place: str) -> None:
-        self.state = PeerState(name, place)
+        self.state = PeerStatus(name=name, place=place)
 
     def answered(self, now: datetime, counts: Mapping[str, int], notes: tuple[str, ...] = ()) -> None:
         """Note that the peer answered; ``counts`` are added to those known under other names."""
@@ -52,7 +35,7 @@ class PeerRecord:
                 log.info("%s: %s", before.name, note, extra=event("fleet", peer=before.name))
         since = before.since if before.reachable is True else now
         merged = {**before.counts, **counts}
-        self.state = replace(before, reachable=True, since=since, counts=merged, notes=notes)
+        self.state = before.model_copy(update={"reachable": True, "since": since, "counts": merged, "notes": notes})
 
     def would(self, routes: Sequence[str]) -> None:
         """Note which routes would be announced, were this not a dry-run: the first of them, and how many more."""
@@ -60,7 +43,7 @@ class PeerRecord:
         notes = (f"dry-run: {len(routes)} routes would be announced", *routes[:MOST_SHOWN])
         notes += (f"and {more} more",) if more > 0 else ()
         if self.state.notes != notes:
-            self.state = replace(self.state, notes=notes)
+            self.state = self.state.model_copy(update={"notes": notes})
 
     def failed(self, now: datetime, error: str) -> None:
         """Note that the peer is away or answers nonsense."""
@@ -68,4 +51,4 @@ class PeerRecord:
         if before.reachable is not False or before.error != error:
             log.error("%s: %s", before.name, error, extra=event("fleet", peer=before.name))
         since = before.since if before.reachable is False else now
-        self.state = replace(before, reachable=False, since=since, error=error)
+        self.state = before.model_copy(update={"reachable": False, "since": since, "error": error})

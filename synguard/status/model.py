@@ -186,15 +186,19 @@ class PeerStatus(_Part):
     """One peer of the fleet: a CrowdSec local API, a BGP speaker."""
 
     name: str
+    """``crowdsec decisions``, ``crowdsec alerts``, ``exabgp``, ``gobgp``."""
     place: str
-    """Where it is, without secrets."""
-    reachable: bool | None
+    """Where it is, without secrets: a URL's host and port, or a path."""
+    reachable: bool | None = None
     """None until it was asked for the first time."""
-    since: datetime | None
+    since: datetime | None = None
+    """Since when ``reachable`` is what it is."""
     counts: dict[str, int] = {}
+    """``followed``, ``protected``, ``sent``, ``announced`` …: what it is to this host now, or since its start."""
     error: str = ""
-    """The last error; it stays for the record when the peer answers again."""
+    """The last error, one sentence; it stays for the record when the peer answers again."""
     notes: tuple[str, ...] = ()
+    """What the operator should know beside: decisions left out, dry-run."""
 
 
 class Status(_Part):  # wide: one record, a field a key of the JSON

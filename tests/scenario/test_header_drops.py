@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from synguard.model import Action, Ban, Mode
 from synguard.policy.models import Policy
+from synguard.status.model import read_status
 from tests.scenario.test_challenge import ENFORCE, POLICY, WORKS
 from tests.scenario.test_forged import addresses, flood
 from tests.support.scene import Scene, Weather
@@ -103,6 +106,40 @@ def test_a_source_is_dropped_whole_where_too_little_is_known_of_clients_and_the_
     assert (target, action, header) == ("198.51.100.7/32", Action.DROP, "")
     (ban,) = scene.ledger.active_bans(scene.clock.utcnow()).values()
     assert f"no header is dropped: which headers served clients send is known from {why}" in ban.reason
+
+
+@pytest.mark.parametrize(
+    ("clients", "header_of", "why"),
+    [
+        (CLIENTS[:3], forged, "which headers served clients send is known from 60 of 64 of their SYNs"),
+        (CLIENTS, lambda address: (64, 1024 + int(address.split(".")[0]), 0), "the commonest is on "),
+    ],
+)
+def test_while_everybody_is_challenged_why_and_status_say_why_no_header_is_dropped(
+    tmp_path: Path, clients: tuple[str, ...], header_of: Callable[[str], Header], why: str
+) -> None:
+    """Of a source it stood in the reason of its drop; of everybody, who is never dropped, it stood nowhere."""
+    scene = new_scene(tmp_path, clients)
+    scene.sensors.weather = overwhelmed(EVERYWHERE, header_of=header_of)
+    scene.lasts(1.5)
+    assert "no header" not in everybody_now(scene), "it is not its turn yet"
+    scene.lasts(4)
+    assert bans(scene) == [EVERYBODY]
+    assert f"; no header is dropped: {why}" in everybody_now(scene)
+    (record,) = [one for one in scene.ledger.verdicts_of(ip_network("0.0.0.0/0")) if one.verdict.target]
+    scene.lasts(10)
+    (record,) = [one for one in scene.ledger.verdicts_of(ip_network("0.0.0.0/0")) if one.verdict.target]
+    assert f"no header is dropped: {why}" in record.verdict.reason
+    scene.sensors.weather = replace(scene.weather, saturated=False)
+    scene.lasts(4)
+    assert "no header" not in everybody_now(scene)
+
+
+def everybody_now(scene: Scene) -> str:
+    """Return what ``synguard why 0.0.0.0/0`` and ``status`` say of everybody now."""
+    status = read_status(scene.config.runtime_dir)
+    assert status is not None
+    return next(one.reason for one in status.targets if one.target == "0.0.0.0/0")
 
 
 def test_a_source_is_limited_then_its_header_dropped_and_then_all_of_it_where_that_brings_no_relief(

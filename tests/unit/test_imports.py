@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "enforcer": {*LOW, "logs"},
     "ledger": LOW,
     "notify": {*LOW, "logs"},  # what it tells, the agent hands to it
-    "fleet": {*LOW, "ledger", "enforcer", "logs", "synguard"},  # the version
+    "fleet": {*LOW, "ledger", "enforcer", "logs", "status", "synguard"},  # the version
     "status": {*LOW, "logs", "output", "detector", "decision", "enforcer"},
     "metrics": {*LOW, "logs", "status", "synguard"},  # the version
     "doctor": {*LOW, *HOST, "output", "notify", "fleet", "status"},
