@@ -112,7 +112,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
         self._database.close()
 
     def hurry(self, patience_s: float) -> None:
-        """Wait no longer than this for the writes of others, and keep little in memory: for an agent, with ticks to keep."""
+        """Wait no longer than this for others' writes, and keep little in memory: for an agent, with ticks to keep."""
         self._database.hurry(patience_s)
 
     def changed(self) -> bool:
