@@ -1,4 +1,4 @@
-"""A long list of drops of everything, brought to the kernel beside an agent: a piece at a time, as columns.
+"""A long list of drops of everything, brought to the kernel beside an agent, or taken out: in pieces, as columns.
 
 The list is in the ledger before. Whoever compares ledger and kernel holds the apply lock: what began before the list
 was written has ended when the lock is had here, and what begins later knows the list.
@@ -37,6 +37,12 @@ def bring(
             if not may():
                 return
             apply()
+
+
+def out_of_ipsets(targets: Iterable[str]) -> Callable[[], None]:
+    """Return what takes the drops of these targets out of their ipsets."""
+    members = set_filling.bare_members(targets)
+    return lambda: set_filling.take_out(members)
 
 
 def into_ipsets(bans: Iterable[tuple[str, str, int | None]], now: datetime) -> Callable[[], None]:

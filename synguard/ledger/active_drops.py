@@ -9,12 +9,13 @@ apart. Sample::
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from synguard.ledger.bans import open_ids
-from synguard.ledger.rows import BAN_READ, STANDING, ban_of, from_us, to_us
+from synguard.ledger.rows import BAN_READ, ROWS_AT_ONCE, STANDING, ban_of, from_us, to_us
+from synguard.memory import in_parts
 from synguard.model import Action, Ban, Origin, Scope
 from synguard.network_words import network_of_word
 
@@ -25,7 +26,15 @@ _SUCH: Final = (
 _OPEN: Final = f"FROM ban WHERE dry_run = 0 AND {STANDING} AND"
 _READ: Final = f"SELECT id, target, expires_at, reason, created_at {_OPEN} {_SUCH} ORDER BY seq"  # constants only
 _OTHERS: Final = f"SELECT {BAN_READ} {_OPEN} NOT ({_SUCH}) ORDER BY seq"  # constants only
-_MOVE: Final = "UPDATE ban SET expires_at = ?2 WHERE id = ?1 AND ended_at IS NULL"
+_MOVE: Final = "UPDATE ban SET expires_at = ? WHERE ended_at IS NULL"
+
+
+class EndedError(Exception):
+    """Bans that were to be moved have been ended: what was begun is undone."""
+
+    def __init__(self, ids: list[str]) -> None:
+        super().__init__(f"{len(ids)} bans have been ended")
+        self.ids = ids
 
 
 class ActiveDrop(NamedTuple):
@@ -61,12 +70,13 @@ def read(db: sqlite3.Connection, now: datetime, policy: str) -> tuple[list[Activ
     return drops, [ban_of(row) for row in db.execute(_OTHERS, asked)]
 
 
-def ended_of(db: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
-    """Return which of these bans are not open any more."""
+def move(db: sqlite3.Connection, ids: Sequence[str], at_us: int | None) -> list[str]:
+    """Let open bans end then, in UTC microseconds since 1970, or None for good; return those that are not open."""
+    moved = 0
+    for some in in_parts(ids, ROWS_AT_ONCE):
+        marks = ", ".join("?" * len(some))
+        moved += db.execute(f"{_MOVE} AND id IN ({marks})", (at_us, *some)).rowcount
+    if moved == len(ids):
+        return []
     still = open_ids(db, ids)
-    return [] if len(still) == len(ids) else [one for one in ids if one not in still]
-
-
-def move(db: sqlite3.Connection, ends: Iterable[tuple[str, int | None]]) -> None:
-    """Let open bans end then: (id, UTC seconds since 1970, or None for good)."""
-    db.executemany(_MOVE, ((id_, None if at is None else at * 1_000_000) for id_, at in ends))
+    return [one for one in ids if one not in still]

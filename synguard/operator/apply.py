@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from synguard.enforcer.filling import bring
+from synguard.enforcer.filling import bring, out_of_ipsets
 from synguard.enforcer.plane import Actual, Desired, Plane
 from synguard.enforcer.reconcile.capacity import ensure_capacity, ensure_room, used
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES
 from synguard.errors import PlaneError, RefusedError
 from synguard.ledger import Ledger
+from synguard.ledger.active_drops import ActiveDrop
 from synguard.ledger.arrivals import Arrival
 from synguard.model import Ban
-from synguard.operator.ban import describe, new_id
+from synguard.operator.ban import POLICY, describe, new_id
 from synguard.operator.ban_list import ListOrder, has_frame, ready, room_of, takes_columns
 from synguard.readings import Protected
 from synguard.units import format_duration
@@ -122,7 +123,7 @@ class BanApplier:
         if not has_frame(self._plane):
             self._settle(guarded=True)
         step("writing the ledger")
-        while ended := self._ledger.add_list(order.new, order.others, order.renewed.bans):
+        while ended := self._ledger.add_list(order.new, order.others, *order.moved):
             order = order.with_new(ended)
         try:
             step("filling the kernel")
@@ -156,19 +157,43 @@ class BanApplier:
         active = {row.id: row.expires_at for row in self._ledger.active_rows(self._utcnow())}
         return all(active.get(one.id, 0) == one.expires_us for one in listed)
 
-    def unban(self, bans: Sequence[Ban], why: str, step: Callable[[str], None] = _silent) -> tuple[Ban, ...]:
-        """End the bans in the ledger and take them out of the kernel; ``step`` is told what is done next.
+    def unban(
+        self,
+        bans: Sequence[Ban],
+        why: str,
+        step: Callable[[str], None] = _silent,
+        drops: Sequence[ActiveDrop] = (),
+        *,
+        orphans: bool = False,
+    ) -> tuple[Ban, ...]:
+        """End bans, and ``drops`` that are columns, in the ledger and take them out of the kernel.
+
+        ``step`` is told what is done next; ``orphans`` says that the kernel holds what the ledger does not know.
 
         Raises:
             PlaneError: The kernel did not let go of them; the ledger has them ended, so the next change retries.
         """
         self._plane.check()
         step("writing the ledger")
-        self._ledger.end_bans([ban.id for ban in bans], self._utcnow(), why)
+        self._ledger.end_bans([*(ban.id for ban in bans), *(drop.id for drop in drops)], self._utcnow(), why)
         step("emptying the kernel")
-        self._settle()
-        self._note_each("unban", [(ban, f", {why}") for ban in bans])
+        emptied = bool(drops) and self._emptied(drops)  # first: what is left to compare is the less
+        if bans or orphans or not emptied:
+            self._settle()
+        shown = [*bans, *(drop.as_ban(POLICY) for drop in drops[:ACTIONS_RECORDED])]
+        self._note_each("unban", [(ban, f", {why}") for ban in shown], len(bans) + len(drops))
         return tuple(bans)
+
+    def _emptied(self, drops: Sequence[ActiveDrop]) -> bool:
+        """Take drops out of the kernel; return whether nothing is left to be done for them."""
+        if not takes_columns(self._plane) or not has_frame(self._plane):
+            return False
+        targets = [drop.target for drop in drops]
+        bring(targets, out_of_ipsets, self._reconciler.lock, lambda: True)
+        if not self._ledger.changed():
+            return True
+        active = {row.target for row in self._ledger.active_rows(self._utcnow())}
+        return active.isdisjoint(targets)  # else another process banned one while we took it out
 
     def extend_each(self, bans: Sequence[tuple[Ban, float]], longest_s: float) -> tuple[Ban, ...]:
         """Let each ban last its own number of seconds longer, but no longer than ``longest_s`` from now.

@@ -47,6 +47,12 @@ class ListOrder:
         """The ids of all of its bans."""
         return [*(ban.id for ban in self.others), *(one.id for one in (*self.renewed.bans, *self.new.bans))]
 
+    @property
+    def moved(self) -> tuple[list[str], int | None]:
+        """The ids of the renewed bans, and when they end."""
+        bans = self.renewed.bans
+        return [one.id for one in bans], bans[0].expires_us if bans else None
+
     def before(self) -> dict[str, Ban]:
         """Return id → ban of those that are active before anything is done."""
         return bans_by_id(self.active_bans, self.same)

@@ -51,6 +51,7 @@ def listed(tmp_path: Path) -> str:
 
 def as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synguard.operator.ban_list.LONG", 2)
+    monkeypatch.setattr("synguard.operator.unban.LONG", 2)
 
 
 def what_counts(host: CliHost) -> dict[str, tuple[object, ...]]:
@@ -328,6 +329,27 @@ def test_what_another_process_ends_while_it_is_renewed_is_banned_anew(
     assert (counts["banned"], counts["renewed"]) == (5, 4)
     assert len(before - {record.ban.id for record in host.records() if record.ended_at is None}) == 1
     assert len(host.held()) == len(host.active_bans()) == 5
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_long_list_is_unbanned_as_a_short_one(
+    columns: bool, tmp_path: Path, host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other bans of the same targets end with them; what is no ban is named, and what stays stays."""
+    host.run("ban", "--file", listed)
+    host.run("ban", "2001:db8::1", "--ports", "80")
+    host.run("ban", "192.0.2.77", "192.0.2.78")
+    host.run("unban", "198.51.100.7")
+    (last,) = (record.ban.id for record in host.records() if str(record.ban.target) == "192.0.2.77/32")
+    if columns:
+        as_columns(monkeypatch)
+    ran = host.run("unban", last, "--file", listed, "--json")
+    assert (ran.code, ran.json["counts"]) == (1, {"lifted": 6, "orphans": 0})
+    assert {one["target"] for one in ran.json["lifted"]} == {
+        "203.0.113.9", "203.0.113.0/29", "2001:db8:7::/48", "2001:db8::1", "192.0.2.77",
+    }  # fmt: skip
+    assert ran.err.startswith("synguard: 198.51.100.7 is not banned; see synguard bans"), ran.err
+    assert host.active_bans() == host.held() == {"192.0.2.78/32"}
 
 
 def test_ids_of_a_list_are_of_one_length_and_count_upwards() -> None:
