@@ -33,7 +33,7 @@ from synguard.operator.ban import (
     refuse_unsafe,
     unsafe,
 )
-from synguard.operator.ban_list import list_for, split
+from synguard.operator.ban_list import ListOrder, bans_by_id, list_for, renewals_for, split, whole, with_same
 from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, NamedPlaces, lists_of, read_lists, tell_of_lists
 from synguard.operator.panic import refuse_in_panic
 from synguard.output.tables import print_json, printable
@@ -109,6 +109,7 @@ def ban(
         else:
             given = "" if config is None else f"--config {shlex.quote(str(config))} "
             _carry_out(prepared, settings, json, yes, f"synguard {given}unban {_again(named, paths)}")
+        del order, prepared  # before the search for reference cycles goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,8 @@ def _show_dry_run(prepared: _Prepared, config: Config, json: bool) -> None:
     active_bans: Sequence[Ban] = ()
     if (config.state_dir / LEDGER_FILE).exists():
         with opened_ledger(config) as ledger:
-            active_bans = tuple(ledger.active_bans(utcnow()).values())
+            order, active_bans = with_same(prepared.order, ledger, utcnow())
+            prepared = replace(prepared, order=order)
     order, impacts, left_out, warnings = _looked_at(prepared, protected, active_bans, json)
     _tell(BanResult((), 0, 0, left_out, prepared.folded), impacts, order, warnings, json)
 
@@ -197,7 +199,8 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
     with open_context(config) as context:
         if prepared.order.action.challenges:
             _refuse_without_program(context, commands_for(config.runtime_dir).restart)
-        active_bans = context.ledger.active_bans(utcnow()).values()
+        order, active_bans = with_same(prepared.order, context.ledger, utcnow())
+        prepared = replace(prepared, order=order)
         order, impacts, left_out, warnings = _looked_at(prepared, context.protected, active_bans, json)
         _confirm(impacts, yes or json, order)
         came = _banned(context, order, impacts, active_bans, prepared.step)
@@ -209,18 +212,18 @@ def _carry_out(prepared: _Prepared, config: Config, json: bool, yes: bool, undo:
 def _banned(
     context: VerbContext, order: BanRequest, impacts: Sequence[Impact], active_bans: Collection[Ban], step: Step
 ) -> BanResult:
-    """Carry out the order; a long list of new targets as columns, everything else ban by ban."""
+    """Carry out the order; a long list of new targets, and of the same as before, as columns, all else ban by ban."""
     now = utcnow()
-    new, rest = split(order, impacts)
-    bans: tuple[Ban, ...] = bans_for(rest, of_each(rest.targets, impacts), now, active_bans)
-    known = {ban.id for ban in active_bans}
-    if not new.targets:
+    new, same, rest = split(order, impacts)
+    if not new.targets and not same.targets:
+        known = bans_by_id(active_bans, order.same.values())
+        bans = bans_for(rest, of_each(rest.targets, impacts), now, known.values())
         bans = context.applier.ban(bans, step, known) if bans else ()
         return BanResult(bans, len(bans), sum(ban.id in known for ban in bans))
-    listed = list_for(new, now)
-    bans = context.applier.ban_list(listed, bans, step, known)
-    first = replace(listed, bans=listed.bans[:SHAPED]).as_bans()
-    return BanResult((*bans, *first), len(bans) + len(listed.bans), sum(ban.id in known for ban in bans))
+    others = bans_for(rest, of_each(rest.targets, impacts), now)
+    listed = ListOrder(list_for(new, now), renewals_for(same, now), same.same.values(), others, active_bans)
+    listed = context.applier.ban_list(listed, step)
+    return BanResult((*others, *listed.first(SHAPED)), len(listed.ids), len(listed.renewed.bans))
 
 
 def _refuse_without_program(context: VerbContext, restart: str) -> None:
@@ -243,7 +246,7 @@ def _looked_at(
     order = prepared.order
     around, trouble = read_host_context(protected, active_bans, order.targets)
     warnings = _warnings(protected, trouble)
-    impacts = eventful(order, around)
+    impacts = tuple(whole(one, order) for one in eventful(order, around))
     left_out: tuple[Impact, ...] = ()
     if prepared.skip_refused:
         left_out = tuple(unsafe(order, impacts))
@@ -291,6 +294,6 @@ def _tell(
     came: BanResult, impacts: Sequence[Impact], order: BanRequest, warnings: Sequence[str], json: bool, undo: str = ""
 ) -> None:
     if json:
-        print_json(shape(came, impacts, order.targets, warnings))
+        print_json(shape(came, impacts, order, warnings))
     else:
         printed(shown(came, order, undo))

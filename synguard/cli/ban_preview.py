@@ -12,6 +12,7 @@ from synguard.addresses import Network, format_network
 from synguard.cli.context import utcnow
 from synguard.model import Ban
 from synguard.operator.ban import BanRequest, Impact, connections_of, describe, impact_lines, of_each, refusal
+from synguard.operator.ban_list import whole
 from synguard.operator.lists import some
 from synguard.output.tables import printable
 from synguard.output.times import both_zones
@@ -44,11 +45,12 @@ class BanResult:
 def preview(impacts: Sequence[Impact], order: BanRequest, folded: int) -> list[str]:
     """Return what the order would hit: line by line, or of many targets the sums and the first few.
 
-    ``impacts`` are those of which there is something to tell.
+    ``impacts`` are those of which there is more to tell than that they are banned as before.
     """
     if len(order.targets) <= FEW:
         return [line for impact in of_each(order.targets, impacts) for line in impact_lines(impact, order)]
-    return [_sum(order.targets, folded), *_connected(impacts, order), *_protected(impacts), *_standing(impacts)]
+    unseen = _unseen(impacts, order)
+    return [_sum(order.targets, folded), *_connected(impacts, order), *_protected(impacts), *_standing(impacts, unseen)]
 
 
 def _sum(targets: Sequence[Network], folded: int) -> str:
@@ -78,8 +80,14 @@ def _protected(impacts: Sequence[Impact]) -> list[str]:
     return some(shown, NAMED)
 
 
-def _standing(impacts: Sequence[Impact]) -> list[str]:
-    same = sum(any(ban.target == one.target for ban in one.overlapping) for one in impacts)
+def _unseen(impacts: Iterable[Impact], order: BanRequest) -> int:
+    """Return how many of the targets are banned as before, with nothing else to tell of them."""
+    seen = {one.target for one in impacts}
+    return sum(target in order.same and target not in seen for target in order.targets) if order.same else 0
+
+
+def _standing(impacts: Sequence[Impact], unseen: int) -> list[str]:
+    same = unseen + sum(any(ban.target == one.target for ban in one.overlapping) for one in impacts)
     near = [one for one in impacts if any(ban.target != one.target for ban in one.overlapping)]
     lines = [f"{same:,} of them are banned already"] if same else []
     if near:
@@ -106,23 +114,21 @@ def shown(came: BanResult, order: BanRequest, undo: str) -> list[str]:
     return [*lines, f"undo: {undo}"]
 
 
-def shape(
-    came: BanResult, impacts: Sequence[Impact], targets: Sequence[Network], warnings: Iterable[str]
-) -> dict[str, Any]:
+def shape(came: BanResult, impacts: Sequence[Impact], order: BanRequest, warnings: Iterable[str]) -> dict[str, Any]:
     """Return the same as JSON; ``bans`` and ``impact`` are cut, ``impacts`` first, sums are not."""
     hit = {one.target for one in impacts}
-    others = (Impact(one) for one in targets if one not in hit)
+    others = (whole(Impact(one), order) for one in order.targets if one not in hit)
     return {
         "dry_run": not came.bans,
         "counts": {
-            "targets": len(targets) + len(came.left_out),
+            "targets": len(order.targets) + len(came.left_out),
             "folded": came.folded,
             "banned": came.banned,
             "renewed": came.renewed,
             "left_out": len(came.left_out),
             "connected": sum(bool(one.sockets) for one in impacts),
             "peers": sum(one.peers for one in impacts),
-            "overlapping": sum(bool(one.overlapping) for one in impacts),
+            "overlapping": sum(bool(one.overlapping) for one in impacts) + _unseen(impacts, order),
         },
         "bans": [ban_shape(one, utcnow()) for one in came.bans[:SHAPED]],
         "impact": [impact_shape(one) for one in islice(chain(impacts, others), SHAPED)],

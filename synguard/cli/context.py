@@ -99,6 +99,7 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     from synguard.enforcer.reconcile.reconciler import Reconciler
     from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES, Sysctl
     from synguard.operator.apply import BanApplier, VerbContext
+    from synguard.operator.panic import refuse_in_panic
     from synguard.private import private_directory
 
     plane = working_plane(config)
@@ -107,7 +108,15 @@ def open_context(config: Config) -> Iterator[VerbContext]:
     with opened_ledger(config) as ledger:
         reconciler = Reconciler(plane, config.runtime_dir / APPLY_LOCK)
         settings = Sysctl()
-        applier = BanApplier(ledger, plane, reconciler, protected, utcnow, lambda: settings.read(SYN_COOKIES) == ALWAYS)
+        applier = BanApplier(
+            ledger,
+            plane,
+            reconciler,
+            protected,
+            utcnow,
+            cookies_on=lambda: settings.read(SYN_COOKIES) == ALWAYS,
+            refuse=lambda: refuse_in_panic(config.state_dir),
+        )
         yield VerbContext(ledger, plane, protected, applier)
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import Annotated, Final, TypeVar
 
 import typer
@@ -16,7 +17,8 @@ from synguard.cli.flush import config_or_defaults
 from synguard.cli.options import ConfigFile, Json, Yes
 from synguard.cli.prompt import confirmed
 from synguard.enforcer import flush
-from synguard.errors import SynguardError
+from synguard.enforcer.locks import APPLY_LOCK, exclusive
+from synguard.errors import PlaneError, SynguardError
 from synguard.fleet.orders import Blackholes
 from synguard.ledger import LEDGER_FILE
 from synguard.operator.enablement import EnablementFile
@@ -33,6 +35,8 @@ PATIENCE_S: Final = 4.0
 """How long a running agent may do nothing before it is killed; it looks every second."""
 LONGEST_S: Final = 20.0
 """How long one that still works may take to follow: amid challenges it has much to take back."""
+LOCK_S: Final = 5.0
+"""How long another process may go on with a change that it has begun."""
 DEATH_S: Final = 5.0
 """How long a killed process may take to be gone."""
 
@@ -66,7 +70,7 @@ def panic(
     agent = _agent_follows(settings)
     lifted = _try(failed, lambda: _lift(settings)) or 0
     _try(failed, lambda: _release(settings))
-    _try(failed, _flush)  # first: while SYNs are challenged, clients need what is put back
+    _try(failed, lambda: _flush(settings))  # first: while SYNs are challenged, clients need what is put back
     _try(failed, lambda: _put_back(settings))
     if json:
         print_json({"stopped": not failed, "agent": agent, "lifted": lifted, "problems": failed})
@@ -156,8 +160,13 @@ def _put_back(settings: Config) -> None:
     put_back_all(settings, {})
 
 
-def _flush() -> None:
-    flush.flush_kernel()
+def _flush(settings: Config) -> None:
+    """Empty the kernel while no other process fills it; those that come later see the panic first."""
+    with ExitStack() as stack:
+        with suppress(PlaneError):  # whoever holds the lock for so long hangs, and is not waited for
+            lock = exclusive(settings.runtime_dir / APPLY_LOCK, LOCK_S, "another synguard process")
+            stack.enter_context(lock)
+        flush.flush_kernel()
 
 
 def _over(settings: Config, stood: bool, json: bool) -> None:

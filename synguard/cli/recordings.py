@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
+from synguard.cli.progress import reading
 from synguard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,10 +27,10 @@ def moments(recording: Recording, what: str) -> Iterator[Moment]:
         UsageError: It is damaged, or holds no tick.
     """
     number = 0
-    with _bar(what, recording.size) as bar:
+    with reading(what, recording.size) as reached:
         for number, moment in enumerate(recording.moments(), 1):
-            if bar is not None and number % _BAR_EVERY == 0:
-                bar.update(bar.task_ids[0], completed=recording.offset)
+            if number % _BAR_EVERY == 0:
+                reached(recording.offset)
             yield moment
     if not number:
         raise UsageError(f"{recording.path} holds no tick: let synguard run --record go on for a while")
@@ -70,22 +69,3 @@ def replaying(config: Path | None, packs: list[str] | None) -> tuple[Config, Any
         return settings, policies_in_effect(config)
     settings = settings.model_copy(update={"policies": tuple(packs)})
     return settings, load_policies(settings)
-
-
-def _bar(what: str, total: int) -> Any:
-    """Return a bar over ``total`` bytes as a context, which gives None where nobody looks."""
-    if not sys.stderr.isatty():
-        return nullcontext()
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    bar.add_task(what, total=total)
-    return bar

@@ -1,4 +1,4 @@
-"""``synguard unban``: lift bans, by target or by id."""
+"""``synguard unban``: remove bans, by target or by id."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from synguard.errors import SynguardError, UsageError
 from synguard.memory import many_objects
 from synguard.model import Ban, Origin
 from synguard.operator.lists import lists_of, read_lists, some, tell_of_lists
+from synguard.operator.unban import NamedBans, named_bans
 from synguard.output.tables import print_json, printable
 from synguard.policy.models import Config
 from synguard.report.shapes import ban_shape
@@ -99,44 +100,43 @@ def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, ste
     """
     step("reading the active bans")
     with open_context(config) as context:
-        now = utcnow()
-        active_bans = context.ledger.active_bans(now) | context.ledger.active_bans(now, dry_run=True)
-        found = {id_: ban for id_, ban in active_bans.items() if not wanted or ban.target in wanted or id_ in wanted}
-        matched: set[str | Network] = {ban.target for ban in found.values()} | set(found)
-        missing = [one for one in wanted if one not in matched]
-        orphans = _orphans(context.plane, active_bans) if missing or not wanted else set()
-        if found or orphans.intersection(missing) or (not wanted and orphans):
-            context.applier.unban(tuple(found.values()), "unbanned by hand", step)
+        found = named_bans(context.ledger, wanted, utcnow())
+        orphans = _orphans(context.plane, found) if found.missing or not wanted else set()
+        if wanted:
+            orphans.intersection_update(found.missing)
+        if found or orphans:
+            context.applier.unban(found.bans, "unbanned by hand", step, found.drops, orphans=bool(orphans))
     step("done")
-    _tell(found, orphans if not wanted else orphans.intersection(missing), json)
-    missing = [one for one in missing if one not in orphans]
+    _tell(found, orphans, json)
+    missing = [one for one in found.missing if one not in orphans]
     if missing:
-        said = [nothing_matched(one, active_bans.values()) for one in missing[:FEW]]
+        active_bans = [*found.active()]
+        said = [nothing_matched(one, active_bans) for one in missing[:FEW]]
         more = len(missing) - FEW
         raise SynguardError("\n".join([*said, *([f"and {more:,} more are not banned"] if more > 0 else [])]))
     if not wanted and not found and not json:
         print("no active bans")
 
 
-def _orphans(plane: Plane, active_bans: Mapping[str, Ban]) -> set[Network]:
-    return {held.target for held in plane.read().bans.values() if held.ban_id not in active_bans}
+def _orphans(plane: Plane, found: NamedBans) -> set[Network]:
+    known = found.active_bans.keys() | {one.id for one in found.active_drops}
+    return {held.target for held in plane.read().bans.values() if held.ban_id not in known}
 
 
-def _tell(found: Mapping[str, Ban], orphans: Collection[Network], json: bool) -> None:
-    bans = list(found.values())
+def _tell(found: NamedBans, orphans: Collection[Network], json: bool) -> None:
     if json:
-        shaped = [ban_shape(ban, utcnow()) for ban in bans[:SHAPED]]
-        print_json({"counts": {"lifted": len(bans), "orphans": len(orphans)}, "lifted": shaped})
+        shaped = [ban_shape(ban, utcnow()) for ban in found.first(SHAPED)]
+        print_json({"counts": {"lifted": len(found), "orphans": len(orphans)}, "lifted": shaped})
         return
-    if len(bans) > FEW:
-        would_be = sum(ban.dry_run for ban in bans)
-        print(f"removed {len(bans):,} bans" + (f", {would_be:,} of them would-be bans" if would_be else ""))
-    for ban in bans if len(bans) <= FEW else ():
+    if len(found) > FEW:
+        would_be = sum(ban.dry_run for ban in found.bans)
+        print(f"removed {len(found):,} bans" + (f", {would_be:,} of them would-be bans" if would_be else ""))
+    for ban in found.first(FEW) if len(found) <= FEW else ():
         what = "would-be ban of" if ban.dry_run else "ban of"
         print(printable(f"removed the {what} {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}"))
     for line in some(sorted(map(format_network, orphans)), FEW):
         print(f"took {line} out of the kernel; the ledger did not know of it")
-    if any(ban.origin is Origin.AUTO for ban in bans):
+    if any(ban.origin is Origin.AUTO for ban in found.bans):
         print("note: the agent may ban again what goes on attacking; put it on the allow-list to prevent that")
 
 

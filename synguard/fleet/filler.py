@@ -1,8 +1,6 @@
 """A long list of bans, brought to the kernel beside an agent whose ticks would take it over piece by piece.
 
-The list is in the ledger before. Whoever compares ledger and kernel holds the apply lock; so one that began before the
-list was noted has ended when the lock is had here, and a later one knows the list. What cannot be brought from here
-is brought by the agent, which tells why if it cannot either.
+What cannot be brought from here is brought by the agent, which tells why if it cannot either.
 """
 
 from __future__ import annotations
@@ -11,18 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
-from synguard.enforcer.iptables import set_filling
-from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
+from synguard.enforcer.filling import bring, into_ipsets
 from synguard.enforcer.plane import Delta
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.ledger.arrivals import ActiveRow, Arrival, Arrivals
-from synguard.memory import in_parts
 from synguard.model import Origin
-
-AT_ONCE: Final = 10_000
-"""Bans that are brought while the lock is held: the agent waits for it no longer than a tenth of a second."""
 
 
 class PlaneFiller:
@@ -41,16 +33,11 @@ class PlaneFiller:
         unsettled: Callable[[], bool],
     ) -> None:
         """Bring bans to the plane as long as they are ``unsettled`` and there is room for all of them."""
-        bring = {"iptables-sets": self._into_ipsets, "nftables": self._into_nftables}.get(plane)
-        if bring is None or not self._have_room(bans, active):
+        ready = {"iptables-sets": self._into_ipsets, "nftables": self._into_nftables}.get(plane)
+        if ready is None or not self._have_room(bans, active):
             return
         with suppress(PlaneError, NotPermittedError):
-            for some in in_parts(bans, AT_ONCE):
-                apply = bring(some)
-                with exclusive(self._lock, APPLY_WAIT_S, "another synguard process"):
-                    if not unsettled():
-                        return
-                    apply()
+            bring(bans, ready, self._lock, unsettled)
 
     def _have_room(self, bans: Sequence[Arrival], active: Sequence[ActiveRow]) -> bool:
         """Return whether all of them may be held; which of them may wait is the agent's to say, and to tell."""
@@ -61,8 +48,7 @@ class PlaneFiller:
         return max(ipv6, count - ipv6) <= self._ceiling
 
     def _into_ipsets(self, bans: Sequence[Arrival]) -> Callable[[], None]:
-        members = set_filling.members_of((ban[:3] for ban in bans), self._utcnow())
-        return lambda: set_filling.put(members)
+        return into_ipsets((ban[:3] for ban in bans), self._utcnow())
 
     def _into_nftables(self, bans: Sequence[Arrival]) -> Callable[[], None]:
         from synguard.enforcer.nftables.plane import NftablesPlane  # 13 MB that ipsets do without

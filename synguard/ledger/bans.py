@@ -29,14 +29,17 @@ from synguard.ledger.rows import (
     network_of,
     to_us,
 )
+from synguard.memory import in_parts
 from synguard.model import FIREWALL_ACTIONS, Ban, Hits, Origin
 
 Key: TypeAlias = tuple[str, str, str, int, str]
 """Target, scope, ports, dry-run and header, as they stand in the table."""
 
-_TARGET, _SCOPE, _PORTS, _DRY_RUN, _HEADER, _CREATED_AT = (
-    BAN_COLUMNS.split(", ").index(name) for name in ("target", "scope", "ports", "dry_run", "header", "created_at")
+_TARGET, _SCOPE, _PORTS, _DRY_RUN, _HEADER = (
+    BAN_COLUMNS.split(", ").index(name) for name in ("target", "scope", "ports", "dry_run", "header")
 )
+MOST_ENDED: Final = 10_000
+"""Bans ended early that are returned, the latest."""
 _MOST: Final = 2**63 - 1
 """The largest integer SQLite holds."""
 
@@ -45,7 +48,6 @@ _END: Final = """
     UPDATE ban SET ended_at = min(coalesce(expires_at, ?1), ?1),
                    ended_why = CASE WHEN expires_at <= ?1 THEN 'expired' ELSE ?2 END
     WHERE ended_at IS NULL AND """
-_END_ONE: Final = _END + "id = ?3"
 _REPLACE: Final = _END + "target = ?3 AND scope = ?4 AND ports = ?5 AND dry_run = ?6 AND header = ?7"
 _ORDERED: Final = """
     SELECT 1 FROM ban WHERE ended_at IS NULL AND target = ?1 AND scope = ?2 AND ports = ?3 AND dry_run = ?4
@@ -119,12 +121,12 @@ def insert(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
     db.executemany(_INSERT, rows)
 
 
-def replace_open(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """End the open bans whose place these rows of ``BAN_COLUMNS`` take, as of the moment that each begins."""
-    if len(rows) > _MANY:
+def replace_open(db: sqlite3.Connection, keys: Sequence[Key], at_us: int) -> None:
+    """End the open bans whose place others take at that moment."""
+    if len(keys) > _MANY:
         is_open = set(db.execute(_READ_OPEN).fetchall())
-        rows = [row for row in rows if _key(row) in is_open] if is_open else ()
-    db.executemany(_REPLACE, [(row[_CREATED_AT], "replaced", *_key(row)) for row in rows])
+        keys = [key for key in keys if key in is_open] if is_open else ()
+    db.executemany(_REPLACE, [(at_us, "replaced", *key) for key in keys])
 
 
 def open_ids(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
@@ -134,6 +136,16 @@ def open_ids(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
         some = ids[start : start + ROWS_AT_ONCE]
         marks = ", ".join("?" * len(some))
         rows = db.execute(f"SELECT id FROM ban WHERE ended_at IS NULL AND id IN ({marks})", some)  # noqa: S608  # marks
+        found.update(row[0] for row in rows)
+    return found
+
+
+def replaced_of(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of these bans another one has replaced."""
+    found: set[str] = set()
+    for some in in_parts(ids, ROWS_AT_ONCE):
+        marks = ", ".join("?" * len(some))
+        rows = db.execute(f"SELECT id FROM ban WHERE ended_why = 'replaced' AND id IN ({marks})", some)  # noqa: S608  # marks
         found.update(row[0] for row in rows)
     return found
 
@@ -148,7 +160,8 @@ def move_expiries(db: sqlite3.Connection, expiries: Mapping[str, datetime | None
 
 def end_bans(db: sqlite3.Connection, ids: Iterable[str], at: datetime, why: str) -> None:
     """End standing bans; ids that are unknown or already ended are left as they are."""
-    db.executemany(_END_ONE, [(to_us(at), why, ban_id) for ban_id in ids])
+    for some in in_parts([*ids], ROWS_AT_ONCE):
+        db.execute(f"{_END}id IN ({', '.join('?' * len(some))})", (to_us(at), why, *some))
 
 
 def change_expiry(db: sqlite3.Connection, id_: str, expires_at: datetime | None, at: datetime) -> None:
@@ -216,6 +229,22 @@ def bans_of(db: sqlite3.Connection, network: Network, limit: int) -> list[BanRec
         f"SELECT {BAN_READ} FROM ban WHERE version = ? AND first_address <= ? AND last_address >= ? "  # noqa: S608  # constants only
         "ORDER BY created_at DESC, seq DESC LIMIT ?",
         (version, last, first, limit),
+    )
+    return [ban_record(row) for row in rows]
+
+
+def ended_early(
+    db: sqlite3.Connection, origin: Origin, since: datetime, now: datetime, but: str = ""
+) -> list[BanRecord]:
+    """Return bans of one origin that were ended at ``since`` or later and would stand at ``now``, latest first.
+
+    Whoever followed them elsewhere must hear of it. Bans that another one replaced, and those that were ended for the
+    reason ``but``, are not among them; nor are more than ``MOST_ENDED``.
+    """
+    rows = db.execute(
+        f"SELECT {BAN_READ} FROM ban WHERE ended_at >= ? AND expires_at > ? AND origin = ? "  # noqa: S608  # constants only
+        "AND ended_why NOT IN ('replaced', 'expired', ?) AND ended_at > created_at ORDER BY ended_at DESC LIMIT ?",
+        (to_us(since), to_us(now), origin.value, but, MOST_ENDED),
     )
     return [ban_record(row) for row in rows]
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 from synguard.addresses import Network
 from synguard.errors import LedgerError
-from synguard.ledger import arrivals, bans, ended, false_positives, history, listing, pruning, verdicts
+from synguard.ledger import active_drops, arrivals, bans, false_positives, history, listing, pruning, verdicts
 from synguard.ledger.active_bans import ActiveBanCache
+from synguard.ledger.active_drops import ActiveDrop
 from synguard.ledger.arrivals import ActiveRow, Arrivals
 from synguard.ledger.database import Database
 from synguard.ledger.records import (
@@ -111,7 +112,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
         self._database.close()
 
     def hurry(self, patience_s: float) -> None:
-        """Wait no longer than this for the writes of others from now on: for whoever has a tick to keep."""
+        """Wait no longer than this for others' writes, and keep little in memory: for an agent, with ticks to keep."""
         self._database.hurry(patience_s)
 
     def changed(self) -> bool:
@@ -140,11 +141,25 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
         self._active_bans.wrote([*bans_, *renewed])
         return tuple(ban for ban in renewed if ban.id not in still)
 
-    def add_list(self, bans_: Arrivals) -> None:
-        """Write a list of bans, each in place of the standing one of the same target, scope, ports and dry-run."""
-        rows = bans_.rows()
-        with self._database.write() as db:
-            arrivals.add(db, rows)
+    def add_list(
+        self, bans_: Arrivals, others: Sequence[Ban] = (), renewed: Sequence[str] = (), ends_us: int | None = None
+    ) -> list[str]:
+        """Write a list of bans, each in place of the standing one of the same target, scope, ports and dry-run.
+
+        And ``others`` as ``add_bans`` does. Bans whose ids are ``renewed`` only get another end; where somebody has
+        ended some of them meanwhile, nothing at all is written, and their ids are returned.
+        """
+        with many_objects():
+            rows, batch = bans_.rows(), bans.Addition.of(others)
+        try:
+            with self._database.write() as db:
+                if ended := active_drops.move(db, renewed, ends_us):
+                    raise active_drops.EndedError(ended)
+                bans.add_bans(db, batch)
+                arrivals.add(db, rows)
+        except active_drops.EndedError as error:
+            return error.ids
+        return []
 
     def note_list(self, bans_: Arrivals) -> None:
         """Note a long list, for a twentieth of what writing it costs; ``settle`` writes it, a piece a call."""
@@ -198,10 +213,24 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
 
         A list that waits to be settled is settled first, but by a reader.
         """
-        while not self._database.read_only and self.settle():
-            pass
+        self._settle_all()
         with many_objects(), self._database.snapshot() as db:
             return self._active_bans.read(db, now, dry_run)
+
+    def _settle_all(self) -> None:
+        while not self._database.read_only and self.settle():
+            pass
+
+    def active_drops(self, now: datetime, policy: str) -> tuple[list[ActiveDrop], list[Ban]]:
+        """Return what ``active_bans`` does: drops of everything by hand, of one policy, as columns; then the others."""
+        self._settle_all()
+        with many_objects(), self._database.snapshot() as db:
+            return active_drops.read(db, now, policy)
+
+    def replaced_of(self, ids: Sequence[str]) -> set[str]:
+        """Return which of these bans another one has replaced."""
+        with self._database.read() as db:
+            return bans.replaced_of(db, ids)
 
     def take_changes(self, changes: BanChanges, now: datetime, at_most: int | None = None) -> ChangedBans:
         """Return what became of the active bans since these were last asked, up to ``at_most`` of a kind at once.
@@ -267,7 +296,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
     def ended_early(self, origin: Origin, since: datetime, now: datetime, but: str = "") -> list[BanRecord]:
         """Return bans of one origin that were ended, not because of ``but``, and would still stand at ``now``."""
         with self._database.read() as db:
-            return ended.ended_early(db, origin, since, now, but)
+            return bans.ended_early(db, origin, since, now, but)
 
     def offences(self, since: datetime, dry_run: bool = False) -> dict[Network, Offence]:
         """Return target → how often it was banned automatically at ``since`` or later.

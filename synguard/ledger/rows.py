@@ -83,10 +83,15 @@ def _maybe_time(value: int | None) -> datetime | None:
 
 def network_columns(network: Network) -> tuple[int, int, bytes, bytes]:
     """Return version, prefix length, first and last address as bytes that sort as addresses do."""
-    version, first, prefixlen = numbers_of(network)
-    size = 4 if version == 4 else 16
-    last = first | ((1 << (size * 8 - prefixlen)) - 1)  # broadcast_address costs five times as much
-    return version, prefixlen, first.to_bytes(size, "big"), last.to_bytes(size, "big")
+    version, start, prefixlen = numbers_of(network)
+    first = start.to_bytes(4 if version == 4 else 16, "big")
+    return version, prefixlen, first, last_address(first, prefixlen)
+
+
+def last_address(first: bytes, prefixlen: int) -> bytes:
+    """Return the last address of a prefix; ``broadcast_address`` costs five times as much."""
+    rest = 8 * len(first) - prefixlen
+    return (int.from_bytes(first, "big") | (1 << rest) - 1).to_bytes(len(first), "big") if rest else first
 
 
 def network_of(version: int, prefixlen: int, first: bytes) -> Network:

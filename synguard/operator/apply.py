@@ -6,23 +6,24 @@ Bans that the kernel did not take are ended in the ledger again, and what they r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
+from synguard.enforcer.filling import bring, out_of_ipsets
 from synguard.enforcer.plane import Actual, Desired, Plane
 from synguard.enforcer.reconcile.capacity import ensure_capacity, ensure_room, used
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES
-from synguard.errors import PlaneError
+from synguard.errors import PlaneError, RefusedError
 from synguard.ledger import Ledger
-from synguard.ledger.arrivals import Arrivals
+from synguard.ledger.active_drops import ActiveDrop
+from synguard.ledger.arrivals import Arrival
 from synguard.model import Ban
-from synguard.operator.ban import describe, new_id
-from synguard.operator.ban_list import AT_ONCE, fill, room_of
+from synguard.operator.ban import POLICY, describe, new_id
+from synguard.operator.ban_list import ListOrder, has_frame, ready, room_of, takes_columns
 from synguard.readings import Protected
 from synguard.units import format_duration
 
@@ -60,14 +61,20 @@ class BanApplier:
         protected: Protected,
         utcnow: Callable[[], datetime],
         cookies_on: Callable[[], bool] = lambda: True,
+        refuse: Callable[[], None] = lambda: None,
     ) -> None:
-        """``cookies_on`` says whether listeners accept the cookies of challenges by now."""
+        """``cookies_on`` says whether listeners accept the cookies of challenges by now.
+
+        ``refuse`` raises RefusedError where a person has stopped synguard on this host: who flushes the kernel then
+        holds the apply lock.
+        """
         self._ledger = ledger
         self._plane = plane
         self._reconciler = reconciler
         self._protected = protected
         self._utcnow = utcnow
         self._cookies_on = cookies_on
+        self._refuse = refuse
 
     def ban(
         self, bans: Sequence[Ban], step: Callable[[str], None] = _silent, renewed: Collection[str] = ()
@@ -94,64 +101,99 @@ class BanApplier:
                 step("waiting for the agent")
                 self._wait_for_cookies()
             step("filling the kernel")
-            self._settle()
+            self._settle(guarded=True)
         except BaseException as error:  # an interrupted order must not stay half done either
-            self._undo(bans, before, str(error) or type(error).__name__)
+            self._undo([ban.id for ban in bans], before, str(error) or type(error).__name__)
             raise
         self._note_each("ban", [(ban, f": {ban.reason}") for ban in bans])
         return tuple(bans)
 
-    def ban_list(
-        self,
-        listed: Arrivals,
-        bans: Sequence[Ban] = (),
-        step: Callable[[str], None] = _silent,
-        renewed: Collection[str] = (),
-    ) -> tuple[Ban, ...]:
-        """Put a long list into ledger and kernel, none of whose targets has a ban, and some bans as ``ban`` does.
+    def ban_list(self, order: ListOrder, step: Callable[[str], None] = _silent) -> ListOrder:
+        """Put a long list into ledger and kernel; return it as it came to be.
+
+        The ledger takes all of it or nothing. Of what the kernel lacks when we are killed, the next change puts it in.
 
         Raises:
             CapacityError, PlaneError, LedgerError: As for ``ban``.
+            RefusedError: A person stopped synguard meanwhile; nothing of it is left.
         """
         self._plane.check()
-        now = self._utcnow()
-        step("reading the active bans")
-        before = self._ledger.active_bans(now)
-        more = used(self._plane, (ban for ban in bans if ban.id not in before)) + room_of(self._plane, listed)
-        ensure_room(self._plane, before.values(), more)
+        more = used(self._plane, order.others) + room_of(self._plane, order.new)
+        ensure_room(self._plane, used(self._plane, order.active_bans) + room_of(self._plane, order.renewed), more)
+        if not has_frame(self._plane):
+            self._settle(guarded=True)
         step("writing the ledger")
-        bans = self._written(bans, renewed, now)
+        while ended := self._ledger.add_list(order.new, order.others, *order.moved):
+            order = order.with_new(ended)
         try:
-            self._settle()  # so that the frame is there
-            self._ledger.add_list(listed)
             step("filling the kernel")
-            for some in listed.pieces(AT_ONCE):
-                with exclusive(self._reconciler.lock, APPLY_WAIT_S, "another synguard process"):
-                    fill(self._plane, some, self._utcnow())
-            if self._ledger.changed():
-                active = {row.id for row in self._ledger.active_rows(self._utcnow())}
-                if not all(one.id in active for one in listed.bans):  # another process ended some while we filled
-                    self._settle()
+            self._fill(order)
         except BaseException as error:  # an interrupted order must not stay half done either
-            self._undo([*bans, *listed.as_bans()], before, str(error) or type(error).__name__)
+            self._undo(order.ids, order.before(), str(error) or type(error).__name__)
             raise
-        shown = [*bans, *replace(listed, bans=listed.bans[:ACTIONS_RECORDED]).as_bans()]
-        self._note_each("ban", [(ban, f": {ban.reason}") for ban in shown], len(bans) + len(listed.bans))
-        return tuple(bans)
+        shown = [*order.others, *order.first(ACTIONS_RECORDED)]
+        self._note_each("ban", [(ban, f": {ban.reason}") for ban in shown], len(order.ids))
+        return order
 
-    def unban(self, bans: Sequence[Ban], why: str, step: Callable[[str], None] = _silent) -> tuple[Ban, ...]:
-        """End the bans in the ledger and take them out of the kernel; ``step`` is told what is done next.
+    def _fill(self, order: ListOrder) -> None:
+        """Bring a list to the kernel, and all that is wanted where columns do not do or others changed some of it."""
+        columns = takes_columns(self._plane)
+        listed = [*order.new.bans, *(order.renewed.bans if columns else ())]
+
+        def prepared(some: Sequence[Arrival]) -> Callable[[], None]:
+            return ready(self._plane, replace(order.new, bans=some), self._utcnow())
+
+        bring(listed, prepared, self._reconciler.lock, self._may_go_on)
+        settled = columns or not order.renewed.bans
+        if order.others or not settled or (self._ledger.changed() and not self._stands(listed)):
+            self._settle(guarded=True)
+
+    def _may_go_on(self) -> bool:
+        self._refuse()
+        return True
+
+    def _stands(self, listed: Iterable[Arrival]) -> bool:
+        """Return whether no other process ended or moved one of them while we filled."""
+        active = {row.id: row.expires_at for row in self._ledger.active_rows(self._utcnow())}
+        return all(active.get(one.id, 0) == one.expires_us for one in listed)
+
+    def unban(
+        self,
+        bans: Sequence[Ban],
+        why: str,
+        step: Callable[[str], None] = _silent,
+        drops: Sequence[ActiveDrop] = (),
+        *,
+        orphans: bool = False,
+    ) -> tuple[Ban, ...]:
+        """End bans, and ``drops`` that are columns, in the ledger and take them out of the kernel.
+
+        ``step`` is told what is done next; ``orphans`` says that the kernel holds what the ledger does not know.
 
         Raises:
             PlaneError: The kernel did not let go of them; the ledger has them ended, so the next change retries.
         """
         self._plane.check()
         step("writing the ledger")
-        self._ledger.end_bans([ban.id for ban in bans], self._utcnow(), why)
+        self._ledger.end_bans([*(ban.id for ban in bans), *(drop.id for drop in drops)], self._utcnow(), why)
         step("emptying the kernel")
-        self._settle()
-        self._note_each("unban", [(ban, f", {why}") for ban in bans])
+        emptied = bool(drops) and self._emptied(drops)  # first: what is left to compare is the less
+        if bans or orphans or not emptied:
+            self._settle()
+        shown = [*bans, *(drop.as_ban(POLICY) for drop in drops[:ACTIONS_RECORDED])]
+        self._note_each("unban", [(ban, f", {why}") for ban in shown], len(bans) + len(drops))
         return tuple(bans)
+
+    def _emptied(self, drops: Sequence[ActiveDrop]) -> bool:
+        """Take drops out of the kernel; return whether nothing is left to be done for them."""
+        if not takes_columns(self._plane) or not has_frame(self._plane):
+            return False
+        targets = [drop.target for drop in drops]
+        bring(targets, out_of_ipsets, self._reconciler.lock, lambda: True)
+        if not self._ledger.changed():
+            return True
+        active = {row.target for row in self._ledger.active_rows(self._utcnow())}
+        return active.isdisjoint(targets)  # else another process banned one while we took it out
 
     def extend_each(self, bans: Sequence[tuple[Ban, float]], longest_s: float) -> tuple[Ban, ...]:
         """Let each ban last its own number of seconds longer, but no longer than ``longest_s`` from now.
@@ -193,9 +235,19 @@ class BanApplier:
                 raise PlaneError("challenging", f"{trouble}; see: synguard status")
             time.sleep(0.02)
 
-    def _settle(self) -> None:
-        """Bring the kernel to what the ledger holds; the proven peers that a running agent let through stay."""
-        self._reconciler.reconcile(Desired(), self._utcnow(), full=True, adapt=self._desired)
+    def _settle(self, *, guarded: bool = False) -> None:
+        """Bring the kernel to what the ledger holds; the proven peers that a running agent let through stay.
+
+        Raises:
+            RefusedError: It is ``guarded``, and a person stopped synguard meanwhile.
+        """
+
+        def wanted(there: Actual) -> Desired:
+            if guarded:
+                self._refuse()
+            return self._desired(there)
+
+        self._reconciler.reconcile(Desired(), self._utcnow(), full=True, adapt=wanted)
 
     def _desired(self, there: Actual) -> Desired:
         """Return what is wanted, asked while no other synguard process can apply.
@@ -205,15 +257,20 @@ class BanApplier:
         now = self._utcnow()
         return Desired.of(self._ledger.active_bans(now).values(), self._protected.networks, there.proven, now)
 
-    def _undo(self, bans: Sequence[Ban], before: Mapping[str, Ban], why: str) -> None:
-        """End bans that the kernel did not take, and let stand again what they replaced."""
+    def _undo(self, ids: Sequence[str], before: Mapping[str, Ban], why: str) -> None:
+        """End bans that the kernel did not take, and let stand again what they replaced, but not what others ended."""
         now = self._utcnow()
-        self._ledger.end_bans([ban.id for ban in bans if ban.id not in before], now, f"not applied: {why}")
-        still = self._ledger.active_bans(now)
-        replaced = [replace(ban, id=new_id()) for ban in before.values() if ban.id not in still and ban.active(now)]
-        self._ledger.add_bans(replaced, [before[ban.id] for ban in bans if ban.id in before])
-        with suppress(PlaneError):  # the kernel may hold a part of the order; what it refused first is told
-            self._settle()
+        self._ledger.end_bans([one for one in ids if one not in before], now, f"not applied: {why}")
+        gone = self._ledger.replaced_of([ban.id for ban in before.values() if ban.active(now)])
+        replaced = [replace(before[one], id=new_id()) for one in gone]
+        self._ledger.add_bans(replaced, [before[one] for one in ids if one in before])
+        try:
+            self._refuse()
+        except RefusedError as error:  # a panic that begins later ends these too
+            self._ledger.end_bans([ban.id for ban in replaced], now, f"not applied: {error}")
+            return
+        with suppress(PlaneError, RefusedError):  # the kernel may hold a part; what it refused first is told
+            self._settle(guarded=True)
 
     def _note_each(self, kind: str, shown: Sequence[tuple[Ban, str]], of: int = 0) -> None:
         """Record each of a few bans, and of many the first ones and how many there were."""

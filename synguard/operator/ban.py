@@ -20,13 +20,13 @@ from synguard.operator.impact import Targets, by_target, link_local, too_wide
 from synguard.plain import listed
 
 if TYPE_CHECKING:
+    from synguard.ledger.active_drops import ActiveDrop
     from synguard.readings import Presence, Protected, SocketTable
 
 POLICY: Final = "manual"
 """The policy that a person's bans name."""
 MOST_PORTS: Final = 64
 """Of one ban: each port of each target is one entry in the kernel."""
-
 REFUSALS_SHOWN: Final = 20
 """Refused targets that are named; the rest is a number."""
 LOOPBACK: Final[tuple[Network, ...]] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
@@ -48,6 +48,8 @@ class BanRequest:
     """Reasons of single targets, which outrank ``reason``; those without one are absent."""
     places: Mapping[Network, str] = field(default_factory=dict)
     """Where a target was named, ``list.txt:12``; those of the command line are absent."""
+    same: Mapping[Network, ActiveDrop] = field(default_factory=dict)
+    """Targets that have the very ban that is asked for, but for its end; looked for only in a long list."""
 
 
 @dataclass(frozen=True, slots=True)

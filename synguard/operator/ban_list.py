@@ -5,44 +5,124 @@ from __future__ import annotations
 import math
 import secrets
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain, islice
 from typing import Final
 
 from synguard.addresses import Network, numbers_of
-from synguard.enforcer.iptables import set_filling
+from synguard.enforcer.filling import into_ipsets
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.plane import Delta, Plane
 from synguard.enforcer.split_plane import SplitPlane
+from synguard.ledger import Ledger
+from synguard.ledger.active_drops import ActiveDrop
 from synguard.ledger.arrivals import Arrival, Arrivals
-from synguard.model import Action, Origin, Scope
-from synguard.network_words import word_of_network
-from synguard.operator.ban import POLICY, BanRequest, Impact
+from synguard.model import Action, Ban, Origin, Scope
+from synguard.network_words import network_of_word, word_of_network
+from synguard.operator.ban import POLICY, BanRequest, Impact, new_id
 
 LONG: Final = 1_000
 """Targets from which columns are worth it."""
-AT_ONCE: Final = 10_000
-"""Bans that are put in while the lock is held: the agent waits for it no longer than a tenth of a second."""
 _ID_BITS: Final = 48
 
 
-def split(order: BanRequest, impacts: Iterable[Impact]) -> tuple[BanRequest, BanRequest]:
-    """Return what of a long list of drops of everything can be done as columns, and the rest, which has bans already.
+@dataclass(frozen=True, slots=True)
+class ListOrder:
+    """What a long list comes to."""
 
-    Of any other order all is rest, and where force is needed.
+    new: Arrivals
+    renewed: Arrivals
+    """Bans that are active and only get another end."""
+    same: Collection[ActiveDrop]
+    """The same as they are active."""
+    others: Sequence[Ban] = ()
+    """Bans of targets that have another ban."""
+    active_bans: Collection[Ban] = ()
+    """All other active bans."""
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all of its bans."""
+        return [*(ban.id for ban in self.others), *(one.id for one in (*self.renewed.bans, *self.new.bans))]
+
+    @property
+    def moved(self) -> tuple[list[str], int | None]:
+        """The ids of the renewed bans, and when they end."""
+        bans = self.renewed.bans
+        return [one.id for one in bans], bans[0].expires_us if bans else None
+
+    def before(self) -> dict[str, Ban]:
+        """Return id → ban of those that are active before anything is done."""
+        return bans_by_id(self.active_bans, self.same)
+
+    def first(self, count: int) -> list[Ban]:
+        """Return the first bans of its columns."""
+        some = chain.from_iterable(replace(of, bans=of.bans[:count]).as_bans() for of in (self.renewed, self.new))
+        return [*islice(some, count)]
+
+    def with_new(self, ended: Collection[str]) -> ListOrder:
+        """Return it with those as new bans that another process has ended meanwhile."""
+        ended = set(ended)
+        still = [one for one in self.renewed.bans if one.id not in ended]
+        anew = [one._replace(id=new_id()) for one in self.renewed.bans if one.id in ended]
+        new = replace(self.new, bans=[*self.new.bans, *anew])
+        return replace(self, new=new, renewed=replace(self.renewed, bans=still))
+
+
+def with_same(order: BanRequest, ledger: Ledger, now: datetime) -> tuple[BanRequest, tuple[Ban, ...]]:
+    """Return the order, a long one with those of its bans that are active already, and all other active bans."""
+    if not _simple(order) or order.force or len(order.targets) <= LONG:
+        return order, tuple(ledger.active_bans(now).values())
+    usual = order.reason or "by hand"
+    drops, others = ledger.active_drops(now, POLICY)
+    if not drops:
+        return order, tuple(others)
+    named, same, rest = set(order.targets), dict[Network, ActiveDrop](), list[Ban]()
+    for one in drops:
+        target = network_of_word(one.target)
+        if target in named and one.reason == ((order.reasons and order.reasons.get(target)) or usual):
+            same[target] = one
+        else:
+            rest.append(one.as_ban(POLICY))
+    return replace(order, same=same), (*others, *rest)
+
+
+def bans_by_id(bans: Iterable[Ban], drops: Iterable[ActiveDrop]) -> dict[str, Ban]:
+    """Return id → ban of both."""
+    return {ban.id: ban for ban in chain(bans, (drop.as_ban(POLICY) for drop in drops))}
+
+
+def whole(impact: Impact, order: BanRequest) -> Impact:
+    """Return an impact with the active ban that is the same as what is asked for, if there is one."""
+    drop = order.same.get(impact.target) if order.same else None
+    return impact if drop is None else replace(impact, overlapping=(drop.as_ban(POLICY), *impact.overlapping))
+
+
+def split(order: BanRequest, impacts: Iterable[Impact]) -> tuple[BanRequest, BanRequest, BanRequest]:
+    """Return what of a long list of drops of everything is new, what is the same as before, and the rest.
+
+    The rest has other bans already. Of any other order all is rest, and where force is needed.
     """
     nothing = replace(order, targets=())
     impacts = tuple(impacts)
-    if (order.scope, order.action) != (Scope.ALL, Action.DROP) or any(one.refusals for one in impacts):
-        return nothing, order
+    if not _simple(order) or any(one.refusals for one in impacts):
+        return nothing, nothing, order
     banned = {one.target for one in impacts if any(ban.target == one.target for ban in one.overlapping)}
-    if len(order.targets) - len(banned) <= LONG:
-        return nothing, order
-    new, rest = list[Network](), list[Network]()
+    if len(order.targets) - len(banned.difference(order.same)) <= LONG:
+        return nothing, nothing, order
+    if not banned and not order.same:
+        return order, nothing, nothing
+    parts = list[Network](), list[Network](), list[Network]()
     for target in order.targets:
-        (rest if target in banned else new).append(target)
-    return replace(order, targets=tuple(new)), replace(order, targets=tuple(rest))
+        parts[1 if target in order.same else 2 if target in banned else 0].append(target)
+    new, renewed, rest = (replace(order, targets=tuple(part)) for part in parts)
+    return new, renewed, rest
+
+
+def _simple(order: BanRequest) -> bool:
+    return (order.scope, order.action) == (Scope.ALL, Action.DROP)
 
 
 def list_for(order: BanRequest, now: datetime) -> Arrivals:
@@ -50,28 +130,48 @@ def list_for(order: BanRequest, now: datetime) -> Arrivals:
 
     Table and indexes grow at their ends then: ids count upwards too, from where chance says.
     """
-    ends = None if order.lasts_s is None else math.ceil(now.timestamp() + order.lasts_s)
-    usual = order.reason or "by hand"
-    why = order.reasons.get if order.reasons else _none
-    first = secrets.randbits(_ID_BITS - 1)
+    ends = _end(order, now)
+    usual, reasons = order.reason or "by hand", order.reasons
     bans = [
-        Arrival(f"m{first + at:012x}", word_of_network(target), ends, why(target) or usual)
-        for at, target in enumerate(sorted(order.targets, key=numbers_of))
+        Arrival(f"m{number:012x}", word_of_network(target), ends, (reasons and reasons.get(target)) or usual)
+        for number, target in enumerate(sorted(order.targets, key=numbers_of), secrets.randbits(_ID_BITS - 1))
     ]
     return Arrivals(Origin.MANUAL, POLICY, now, bans)
 
 
-def fill(plane: Plane, bans: Arrivals, now: datetime) -> None:
-    """Put the bans into a plane whose frame is there.
+def renewals_for(order: BanRequest, now: datetime) -> Arrivals:
+    """Return the active bans of these targets, with the end that the order asks for."""
+    ends = _end(order, now)
+    drops = map(order.same.__getitem__, order.targets)
+    return Arrivals(Origin.MANUAL, POLICY, now, [Arrival(one.id, one.target, ends, one.reason) for one in drops])
 
-    Raises:
-        PlaneError: It does not take them; what came before may be in.
-    """
-    firewall = plane.firewall if isinstance(plane, SplitPlane) and not plane.copies else plane
-    if isinstance(firewall, IptablesSetsPlane):
-        set_filling.put(set_filling.members_of(((one.id, one.target, one.expires_at) for one in bans.bans), now))
-    else:
-        plane.apply(Delta(add=tuple(bans.as_bans())))
+
+def _end(order: BanRequest, now: datetime) -> int | None:
+    return None if order.lasts_s is None else math.ceil(now.timestamp() + order.lasts_s)
+
+
+def takes_columns(plane: Plane) -> bool:
+    """Return whether drops can be put into this plane, or renewed there, without an object for each."""
+    return isinstance(_firewall(plane), IptablesSetsPlane)
+
+
+def has_frame(plane: Plane) -> bool:
+    """Return whether it is known that the frame is there which drops are put into."""
+    firewall = _firewall(plane)
+    return isinstance(firewall, IptablesSetsPlane) and not firewall.stopped_of(()).missing
+
+
+def ready(plane: Plane, bans: Arrivals, now: datetime) -> Callable[[], None]:
+    """Return what puts the bans into a plane whose frame is there."""
+    if takes_columns(plane):
+        return into_ipsets((one[:3] for one in bans.bans), now)
+    change = Delta(add=tuple(bans.as_bans()))
+    return lambda: plane.apply(change)
+
+
+def _firewall(plane: Plane) -> Plane:
+    """Return what alone holds the drops of a plane, if that is so."""
+    return plane.firewall if isinstance(plane, SplitPlane) and not plane.copies else plane
 
 
 def room_of(plane: Plane, bans: Arrivals) -> Counter[str]:
@@ -87,7 +187,3 @@ def room_of(plane: Plane, bans: Arrivals) -> Counter[str]:
         (example,) = replace(bans, bans=[examples[shape]]).as_bans()
         counts[plane.place(example)[0]] += size
     return counts
-
-
-def _none(_: Network) -> None:
-    pass

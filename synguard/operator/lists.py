@@ -79,6 +79,11 @@ class BanList:
     faults: list[str] = field(default_factory=list)
     """A sentence for each line that was left out."""
 
+    @property
+    def named(self) -> int:
+        """How often a line named a target."""
+        return len(self.entries) + self.folded
+
     def add(self, target: Network, entry: ListEntry) -> None:
         """Take in one line."""
         before = self.entries.setdefault(target, entry)
@@ -125,44 +130,55 @@ def _take(listing: BanList, path: Path, skip_faulty: bool) -> list[str]:
         UsageError: It names nothing.
     """
     faults: list[str] = []
-    name, named = _name(path), False
-    for where, found in _entries(listing, path):
+    name, before = _name(path), listing.named
+    for where, found in _entries(listing, path, name):
         if isinstance(found, ValueError):
             faults.append(f"{name}:{where}: {printable(str(found))}")
             continue
-        if not isinstance(found, list):
-            named = True
-            listing.add(found, ListEntry(name, where, ""))
-            continue
         for network, comment in found:
-            named = True
-            listing.add(
-                network, ListEntry(name, where, printable(comment[:MOST_REASON])[:MOST_REASON] if comment else "")
-            )
-    if not named and (skip_faulty or not faults):
+            reason = printable(comment[:MOST_REASON])[:MOST_REASON] if comment else ""
+            listing.add(network, ListEntry(name, where, reason))
+    if listing.named == before and (skip_faulty or not faults):
         raise UsageError("\n".join([f"{name} names no address or prefix", *faults[:FAULTS_SHOWN]]))
     return faults
 
 
-def _entries(listing: BanList, path: Path) -> Iterator[tuple[int, Network | list[Entry] | ValueError]]:
-    """Yield (line, or position in a JSON array; what it names, or why it cannot be used)."""
+def _entries(listing: BanList, path: Path, name: str) -> Iterator[tuple[int, list[Entry] | ValueError]]:
+    """Yield (line, or position in a JSON array; what it names, or why it cannot be used) of what is more than a word.
+
+    The lines that are one address or prefix and nothing else are taken in at once.
+    """
     lines = list(_lines(path))
     if lines and lines[0][1].lstrip().startswith("["):
-        listing.formats.append(f"{_name(path)}: read as JSON")
+        listing.formats.append(f"{name}: read as JSON")
         try:
             yield from json_entries("\n".join(line for _, line in lines))
         except ValueError as error:
-            raise UsageError(f"{_name(path)} {printable(str(error))}") from error
+            raise UsageError(f"{name} {printable(str(error))}") from error
         return
     form = format_of([line for _, line in lines])
     if form.name:
-        listing.formats.append(f"{_name(path)}: read as {form.name}")
-    plain = form is PLAIN
-    for number, line in lines:
+        listing.formats.append(f"{name}: read as {form.name}")
+    for number, line in _more_than_words(listing, lines, name) if form is PLAIN else lines:
         try:
-            yield number, network_of_word(line) if plain and _BARE.fullmatch(line) else form.read(line)
+            yield number, form.read(line)
         except ValueError as error:
             yield number, error
+
+
+def _more_than_words(listing: BanList, lines: Iterable[tuple[int, str]], name: str) -> Iterator[tuple[int, str]]:
+    """Take in the lines that are one address or prefix, as nearly all are; yield the others, each in its turn."""
+    is_bare, put = _BARE.fullmatch, listing.entries.setdefault
+    for number, line in lines:
+        word = line.strip()
+        try:
+            network = network_of_word(word) if is_bare(word) else None
+        except ValueError:
+            network = None
+        if network is None:
+            yield number, line
+        elif put(network, entry := ListEntry(name, number, "")) is not entry:
+            listing.folded += 1
 
 
 def text_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -12,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from synguard.cli.context import working_plane
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.model import Scope
+from synguard.policy.load import load_config
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import FirewallNet, source
 from tests.support.lab.warm import run_verb
@@ -29,13 +32,6 @@ KEYS = {
     "nftables": 'plane = "nftables"',
 }
 Synguard = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[FirewallNet]:
-    hosts = FirewallNet()
-    yield hosts
-    hosts.close()
 
 
 @pytest.fixture(params=sorted(KEYS))
@@ -90,6 +86,39 @@ def test_a_list_is_banned_and_lifted_whole_and_a_ceiling_refuses_before_anything
     assert lifted.returncode == 0, lifted.stderr
     assert shown(synguard) == []
     assert all(net.reaches(family, 3) for family in (4, 6))
+
+
+def test_a_long_list_goes_through_ledger_and_kernel_as_columns(
+    net: FirewallNet, synguard: Synguard, tmp_path: Path
+) -> None:
+    """More than a thousand: added, given another end, added to, and taken out; each as the kernel shows it."""
+    config = tmp_path / "synguard.toml"
+    config.write_text(config.read_text().replace("members = 300", "members = 3000"))
+    lines = [str(IPv4Address(0x64000000 + n)) for n in range(1_100)]
+    lines += [*(f"10.{n}.0.0/16" for n in range(100, 120)), *(f"2001:db8:{n:x}::/48" for n in range(9)), source(4, 3)]
+
+    def comes_to(said: subprocess.CompletedProcess[str], count: int, ends_in_s: tuple[float, float]) -> None:
+        assert said.returncode == 0, said.stderr
+        rows = shown(synguard)
+        assert (len(rows), all(row["in_kernel"] for row in rows)) == (count, True)
+        assert {ends_in_s[0] < row["left_s"] <= ends_in_s[1] for row in rows} == {True}
+        held = net.host.call(lambda: working_plane(load_config(config)).read().bans)
+        assert {one.ban_id: one.expires_at for one in held.values()} == {
+            row["id"]: datetime.fromisoformat(row["expires_at"]) for row in rows
+        }
+        saved = net.host.sh("ipset save synguard-all-drop-4", check=False)  # nothing where nftables holds them
+        seconds = {int(found) for found in re.findall(r"^add \S+ \S+ timeout (\d+)", saved, re.MULTILINE)}
+        assert all(ends_in_s[0] < one <= ends_in_s[1] for one in seconds)
+        assert net.stopped(4, 3)
+
+    comes_to(synguard("ban", "-", "--for", "10m", given="\n".join(lines)), 1_130, (500, 601))
+    again = synguard("ban", "-", "--for", "20m", given="\n".join([*lines, "192.0.2.99"]))
+    comes_to(again, 1_131, (1_100, 1_201))
+    assert "1,130 of them were active already" in again.stdout
+    comes_to(synguard("ban", "-", "--for", "8m", given="\n".join([*lines, "192.0.2.99"])), 1_131, (400, 481))
+    assert synguard("unban", "-", given="\n".join(lines)).returncode == 0
+    assert [row["target"] for row in shown(synguard)] == ["192.0.2.99"]
+    assert net.reaches(4, 3)
 
 
 def now() -> datetime:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synguard.enforcer import filling
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.capacity import used
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import PlaneError
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.ledger.arrivals import Arrivals
 from synguard.model import Ban, Scope
+from synguard.operator.apply import BanApplier
 from synguard.operator.ban import BanRequest, HostContext, assess, eventful
-from synguard.operator.ban_list import fill, list_for, room_of
+from synguard.operator.ban_list import list_for, ready, room_of
 from synguard.readings import Protected
 from tests.support.bans import ban
 from tests.support.cli_host import GATEWAY, CliHost
@@ -46,6 +51,7 @@ def listed(tmp_path: Path) -> str:
 
 def as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synguard.operator.ban_list.LONG", 2)
+    monkeypatch.setattr("synguard.operator.unban.LONG", 2)
 
 
 def what_counts(host: CliHost) -> dict[str, tuple[object, ...]]:
@@ -130,7 +136,7 @@ def test_a_long_list_that_fails_leaves_the_ends_of_what_was_banned_before(
     host.run("ban", "203.0.113.9", "--reason", "scanner, ticket 4711")
     before = [record.ban for record in host.records()]
     as_columns(monkeypatch)
-    monkeypatch.setattr("synguard.operator.apply.fill", full)
+    monkeypatch.setattr("synguard.operator.apply.ready", full)
     assert host.run("ban", "--file", listed, "--for", "3h").code == 1
     assert [record.ban for record in host.records() if record.ended_at is None] == before
     assert {held.expires_at for held in host.plane.actual.bans.values()} == {before[0].expires_at}
@@ -164,17 +170,186 @@ def test_the_room_of_a_list_is_counted_where_each_plane_puts_its_bans() -> None:
 def test_what_another_process_ends_while_a_list_is_put_in_stays_out_of_the_kernel(
     host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ended_meanwhile(plane: Plane, bans: Arrivals, now: datetime) -> None:
+    def ended_meanwhile(plane: Plane, bans: Arrivals, now: datetime) -> Callable[[], None]:
         (one,) = (row for row in bans.bans if row.target == "198.51.100.7")
         with Ledger.open(host.state / LEDGER_FILE) as other:
             other.end_bans([one.id], now, "unban")
-        fill(plane, bans, now)
+        return ready(plane, bans, now)
 
     as_columns(monkeypatch)
-    monkeypatch.setattr("synguard.operator.apply.fill", ended_meanwhile)
+    monkeypatch.setattr("synguard.operator.apply.ready", ended_meanwhile)
     assert host.run("ban", "--file", listed).code == 0
     assert len(host.held()) == 4
     assert "198.51.100.7/32" not in host.held()
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of the process runs after it."""
+
+
+def killed(*_: object, **__: object) -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_list_whose_process_is_killed_is_ordered_whole_or_not_at_all(
+    at: int, host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bans that were active got their new end in a transaction before the others came: the order was half done."""
+    host.run("ban", "203.0.113.9", "--reason", "scanner, ticket 4711")
+    (before,) = (record.ban for record in host.records())
+    as_columns(monkeypatch)
+    monkeypatch.setattr(filling, "AT_ONCE", 2)
+    left = iter(range(at))
+
+    def counted(plane: Plane, bans: Arrivals, now: datetime) -> Callable[[], None]:
+        return ready(plane, bans, now) if next(left, None) is not None else killed()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BanApplier, "_undo", killed)
+        patch.setattr("synguard.operator.apply.ready", counted)
+        if at == 2:  # all but the renewed ban is in, whose end the kernel does not know
+            patch.setattr("synguard.operator.apply.ready", ready)
+            patch.setattr(Reconciler, "reconcile", killed_after(1))
+        with pytest.raises(Killed):
+            host.run("ban", "--file", listed, "--for", "3h")
+    ends = {record.ban.expires_at for record in host.records()}
+    assert (len(host.active_bans()), len(ends)) == (5, 1)
+    assert min(end for end in ends if end) > (before.expires_at or before.created_at)
+    assert host.run("ban", "192.0.2.77", "--for", "3h").code == 0
+    assert host.held() == host.active_bans()
+    assert {held.expires_at for held in host.plane.actual.bans.values() if str(held.target) != "192.0.2.77/32"} == ends
+
+
+def killed_after(calls: int) -> Callable[..., object]:
+    left, real = iter(range(calls)), Reconciler.reconcile
+
+    def counted(*given: Any, **named: Any) -> object:
+        return real(*given, **named) if next(left, None) is not None else killed()
+
+    return counted
+
+
+def panics(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synguard.enforcer.flush.flush_kernel", host.plane.flush)
+    monkeypatch.setattr("synguard.cli.panic.put_back_all", lambda *_: None)
+    assert host.run("panic", "--yes").code == 0
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_panic_while_a_list_is_put_in_leaves_nothing_of_it(
+    at: int, host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What panic had ended stood again, and the rules too: the list had failed, and what was there before came back."""
+    host.run("ban", "192.0.2.77")
+    host.run("ban", "203.0.113.9")
+    as_columns(monkeypatch)
+    monkeypatch.setattr(filling, "AT_ONCE", 2)
+    pieces = iter(range(9))
+
+    def panicked(plane: Plane, bans: Arrivals, now: datetime) -> Callable[[], None]:
+        if next(pieces) == at:
+            panics(host, monkeypatch)
+        return ready(plane, bans, now)
+
+    monkeypatch.setattr("synguard.operator.apply.ready", panicked)
+    ran = host.run("ban", "--file", listed)
+    assert (ran.code, "enforcement stopped by synguard panic" in ran.err) == (3, True)
+    assert host.active_bans() == host.held() == set()
+    assert not host.plane.actual.intact
+
+
+def test_a_panic_while_one_is_banned_leaves_nothing_of_it(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.run("ban", "192.0.2.77")
+    real = BanApplier._written
+
+    def panicked(*given: Any) -> object:
+        done = real(*given)
+        panics(host, monkeypatch)
+        return done
+
+    monkeypatch.setattr(BanApplier, "_written", panicked)
+    assert host.run("ban", "203.0.113.9").code == 3
+    assert host.active_bans() == host.held() == set()
+    assert not host.plane.actual.intact
+
+
+def test_what_another_process_ends_while_an_order_fails_does_not_come_back(
+    host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.run("ban", "192.0.2.77")
+    host.run("ban", "203.0.113.9", "--reason", "another")
+    as_columns(monkeypatch)
+
+    def full(*_: object) -> None:
+        with Ledger.open(host.state / LEDGER_FILE) as other:
+            ids = [one.id for one in other.active_rows(datetime.now(UTC)) if one.target == "192.0.2.77"]
+            other.end_bans(ids, datetime.now(UTC), "unban")
+        raise PlaneError("filling sets", "no memory")
+
+    monkeypatch.setattr("synguard.operator.apply.ready", full)
+    assert host.run("ban", "--file", listed).code == 1
+    assert host.active_bans() == host.held() == {"203.0.113.9/32"}
+
+
+def test_what_is_asked_for_again_stays_the_same_ban_and_the_rest_is_added(
+    tmp_path: Path, host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_columns(monkeypatch)
+    host.run("ban", "--file", listed)
+    host.run("unban", "198.51.100.7")
+    before = {record.ban.id for record in host.records() if record.ended_at is None}
+    (tmp_path / "more.txt").write_text(f"{LINES}192.0.2.99\n")
+    ran = host.run("ban", "--file", str(tmp_path / "more.txt"), "--for", "2h", "--json")
+    counts = ran.json["counts"]
+    assert [counts[name] for name in ("targets", "banned", "renewed", "overlapping")] == [6, 6, 4, 4]
+    assert sum(bool(one["overlapping"]) for one in ran.json["impact"]) == 4
+    assert before < {record.ban.id for record in host.records() if record.ended_at is None}
+    assert host.held() == host.active_bans()
+    assert len({held.expires_at for held in host.plane.actual.bans.values()}) == 1
+    again = host.run("ban", "--file", str(tmp_path / "more.txt"), "--for", "3h", "--reason", "other").out
+    assert "6 of them are banned already" in again or "6 of them were active" not in again
+
+
+def test_what_another_process_ends_while_it_is_renewed_is_banned_anew(
+    host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_columns(monkeypatch)
+    host.run("ban", "--file", listed)
+    before = {record.ban.id for record in host.records()}
+    real = Ledger.add_list
+
+    def ended(ledger: Ledger, *given: Any) -> list[str]:
+        with Ledger.open(host.state / LEDGER_FILE) as other:
+            other.end_bans([min(before)], datetime.now(UTC), "unban")
+        return real(ledger, *given)
+
+    monkeypatch.setattr(Ledger, "add_list", ended)
+    counts = host.run("ban", "--file", listed, "--for", "2h", "--json").json["counts"]
+    assert (counts["banned"], counts["renewed"]) == (5, 4)
+    assert len(before - {record.ban.id for record in host.records() if record.ended_at is None}) == 1
+    assert len(host.held()) == len(host.active_bans()) == 5
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_long_list_is_unbanned_as_a_short_one(
+    columns: bool, tmp_path: Path, host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other bans of the same targets end with them; what is no ban is named, and what stays stays."""
+    host.run("ban", "--file", listed)
+    host.run("ban", "2001:db8::1", "--ports", "80")
+    host.run("ban", "192.0.2.77", "192.0.2.78")
+    host.run("unban", "198.51.100.7")
+    (last,) = (record.ban.id for record in host.records() if str(record.ban.target) == "192.0.2.77/32")
+    if columns:
+        as_columns(monkeypatch)
+    ran = host.run("unban", last, "--file", listed, "--json")
+    assert (ran.code, ran.json["counts"]) == (1, {"lifted": 6, "orphans": 0})
+    assert {one["target"] for one in ran.json["lifted"]} == {
+        "203.0.113.9", "203.0.113.0/29", "2001:db8:7::/48", "2001:db8::1", "192.0.2.77",
+    }  # fmt: skip
+    assert ran.err.startswith("synguard: 198.51.100.7 is not banned; see synguard bans"), ran.err
+    assert host.active_bans() == host.held() == {"192.0.2.78/32"}
 
 
 def test_ids_of_a_list_are_of_one_length_and_count_upwards() -> None:

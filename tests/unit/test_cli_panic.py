@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 
 from synguard.addresses import parse_network
 from synguard.agent.lock import AgentLock
+from synguard.enforcer.locks import APPLY_LOCK, exclusive
+from synguard.errors import PlaneError
 from synguard.fleet.orders import Blackholes
 from synguard.model import Mode
 from synguard.operator.panic import Panic, PanicFile
@@ -65,6 +68,25 @@ def tell(host: CliHost, mode_by: str, pid: int) -> None:
             started_at=now, last_reading_at=now, policies=("web",),
         ),
     )  # fmt: skip
+
+
+def test_the_kernel_is_emptied_while_no_other_process_fills_it_but_without_waiting_for_ever(
+    host: CliHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, emptied = host.runtime / APPLY_LOCK, list[str]()
+
+    def flushed() -> None:
+        with suppress(PlaneError), exclusive(lock, 0, "it"):
+            emptied.append("anybody may fill it")
+        host.plane.flush()
+        emptied.append("emptied")
+
+    monkeypatch.setattr("synguard.enforcer.flush.flush_kernel", flushed)
+    assert host.run("panic", "--yes").code == 0
+    monkeypatch.setattr("synguard.cli.panic.LOCK_S", 0.05)
+    with exclusive(lock, 0, "another process that hangs"):
+        assert host.run("panic", "--yes").code == 0
+    assert emptied == ["emptied", "emptied"]
 
 
 def test_everything_is_taken_back_and_it_stands(host: CliHost) -> None:

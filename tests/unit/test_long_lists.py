@@ -12,24 +12,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synguard.addresses import format_network, overlaps
+from synguard.addresses import Network, compact_network, format_network, overlaps
 from synguard.agent.enforcement import AT_ONCE, LEFT_LYING, Enforcement
 from synguard.clock import SystemClock
+from synguard.enforcer import filling
 from synguard.enforcer.iptables import set_filling
 from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
 from synguard.enforcer.names import member_comment
 from synguard.enforcer.plane import Delta
 from synguard.enforcer.reconcile.reconciler import READ_UNUSED_EVERY, Reconciler
 from synguard.errors import LedgerError, PlaneError
-from synguard.fleet import filler as filler_module
 from synguard.fleet.filler import PlaneFiller
 from synguard.fleet.follower import LONG, DecisionFollower, HostView
 from synguard.fleet.peer import PeerRecord
 from synguard.fleet.plan import protected_targets
 from synguard.ledger import Ledger
 from synguard.ledger.arrivals import PIECE, Arrival, Arrivals
+from synguard.ledger.rows import last_address
 from synguard.model import Action, Ban, Origin, Scope
 from synguard.netlink import NESTED, attribute
+from synguard.network_words import packed_of_word, word_of_network
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
 from tests.unit.test_fleet_hostile import Given, item
@@ -72,6 +74,24 @@ def test_a_list_that_was_noted_is_what_it_would_be_written_at_once(dry_run: bool
         assert not noted.arriving()
         written.add_list(given)
         assert written.active_bans(NOW, dry_run) == wanted
+
+
+def test_a_list_that_is_longer_than_the_table_leaves_its_indexes_as_they_were(tmp_path: Path) -> None:
+    def layout(ledger: Ledger) -> list[tuple[str, str]]:
+        with ledger._database.read() as db:
+            return db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+    with Ledger.open(tmp_path / "l.db") as ledger, Ledger.open(tmp_path / "l.db") as other:
+        before = layout(ledger)
+        assert not other.active_rows(NOW)
+        ledger.add_list(arrivals())
+        assert layout(ledger) == layout(other) == before
+        assert len(other.active_rows(NOW)) == MANY + 2
+        with pytest.raises(LedgerError):
+            ledger.add_list(arrivals(MANY + 10))  # ids that are taken
+        assert layout(ledger) == before
+        assert len(ledger.active_rows(NOW)) == MANY + 2
+        ledger.check()
 
 
 def test_a_ban_of_a_list_takes_the_place_of_one_of_the_same_target(tmp_path: Path) -> None:
@@ -124,6 +144,16 @@ def test_who_is_protected_is_found_as_one_by_one(targets: list[object], protecte
             assert format_network(one) not in found
 
 
+@given(HOSTS | NETWORKS | SIXES)
+def test_a_word_says_what_the_network_does(one: Network) -> None:
+    network = compact_network(one.version, int(one.network_address), one.prefixlen)
+    word = word_of_network(network)
+    assert word == format_network(one)
+    version, first, length = packed_of_word(word)
+    assert (version, length, first) == (one.version, one.prefixlen, one.network_address.packed)
+    assert last_address(first, length) == one.broadcast_address.packed
+
+
 IDS = st.text("abcdef0123456789-", min_size=1, max_size=32)
 
 
@@ -164,7 +194,7 @@ class Fleet:
         self.kernel = Recorded(meanwhile)
         monkeypatch.setattr(set_filling, "members_of", targets_of)
         monkeypatch.setattr(set_filling, "put", self.kernel.put)
-        monkeypatch.setattr(filler_module, "AT_ONCE", 1_000)
+        monkeypatch.setattr(filling, "AT_ONCE", 1_000)
         self.view = HostView(dry_run=False, protected=[ip_network("203.1.0.0/16")], plane=IPSETS)
         self.ceiling, self._home = 131_072, home
         self.record = PeerRecord("crowdsec decisions", "lapi")
@@ -338,7 +368,7 @@ def test_a_persons_unban_is_remembered_beyond_any_number_of_decisions_that_ended
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended decisions were counted among what a person ended: 10,000 of them brought her first unban back."""
-    monkeypatch.setattr("synguard.ledger.ended.MOST", 5)
+    monkeypatch.setattr("synguard.ledger.bans.MOST_ENDED", 5)
     fleet = Fleet(tmp_path, monkeypatch)
     fleet.polls(20)
     with Ledger.open(tmp_path / "l.db") as ledger:

@@ -11,7 +11,7 @@ from synguard.enforcer.challenge.maps import ArrayMap, HashMap, SharedArray, Wak
 
 MAP_NAMES: Final = (
     "settings", "slots", "ports", "bans", "networks4", "networks6", "headers", "proven", "perhaps_proven", "notes",
-    "links", "tokens", "onsets", "manners", "unwatched", "port_counts", "ban_counts", "sources", "wakes", "listeners",
+    "links", "tokens", "onsets", "manners", "port_counts", "ban_counts", "sources", "wakes", "listeners",
 )  # fmt: skip
 
 
@@ -45,5 +45,4 @@ class Maps:  # wide: one attribute a map of the program
         self.links = table("links", np.dtype(np.uint32), layout.LINK, 1024)
         self.sources = table("sources", layout.SOURCE, layout.SIGHTING, layout.SOURCES)
         self.slot_of_port = SharedArray(descriptors["slots"], layout.PORTS, np.uint8).values
-        self.unwatched = SharedArray(descriptors["unwatched"], layout.PORTS, np.uint64).values
         self.wakes = Wakes(descriptors["wakes"])

@@ -1,6 +1,6 @@
-"""Very many drops of everything, put into their ipsets over netlink.
+"""Very many drops of everything, put into their ipsets over netlink, or taken out.
 
-What ``ipset restore`` does with ``add`` lines, in half of the time: no tool is started, and no text is read.
+What ``ipset restore`` does with ``add`` and ``del`` lines in half of the time: no tool is started, no text is read.
 
 Source: include/uapi/linux/netfilter/ipset/ip_set.h; net/netfilter/ipset/ip_set_core.c ``ip_set_ad``, ``call_ad``.
 """
@@ -16,19 +16,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from synguard.addresses import numbers_of
 from synguard.enforcer.iptables.set_members import LONGEST_TIMEOUT_S
 from synguard.enforcer.names import Family, Kind, member_comment, set_name
 from synguard.errors import NotPermittedError, PlaneError
 from synguard.memory import in_parts
 from synguard.netlink import ACK, NESTED, NETFILTER, ask, attribute, open_channel
-from synguard.network_words import network_of_word
+from synguard.network_words import packed_of_word
 
 Members: TypeAlias = dict[Family, list[bytes]]
 """Family → members as the kernel takes them."""
 
 TIMEOUT_S: Final = 10.0
-_ADD: Final = 6 << 8 | 9  # NFNL_SUBSYS_IPSET, IPSET_CMD_ADD
+_ADD, _DELETE = 6 << 8 | 9, 6 << 8 | 10  # NFNL_SUBSYS_IPSET, IPSET_CMD_ADD and IPSET_CMD_DEL
 _PROTOCOL, _SET_NAME, _DATA, _MANY, _LINE = 1, 2, 7, 8, 9
 _IP, _WIDTH, _TIMEOUT, _COMMENT = 1, 3, 6, 26
 _BIG_ENDIAN: Final = 0x4000
@@ -59,12 +58,11 @@ def members_of(bans: Iterable[tuple[str, str, int | None]], now: datetime) -> Me
         if ends_s is not None and ends_s <= now_s:
             continue
         if ":" in target or "/" in target:
-            version, start, length = numbers_of(network_of_word(target))
+            version, address, length = packed_of_word(target)
             kind = ends_s, len(ban_id), version, length
             if kind not in wide:
                 wide[kind] = _around_wide(*kind, now_s)
             head, middle, end = wide[kind]
-            address = start.to_bytes(4 if version == 4 else 16, "big")
             found[4 if version == 4 else 6].append(b"".join((head, address, middle, ban_id.encode(), end)))
             continue
         parts = made.get((ends_s, len(ban_id)))
@@ -75,6 +73,16 @@ def members_of(bans: Iterable[tuple[str, str, int | None]], now: datetime) -> Me
     return found
 
 
+def bare_members(targets: Iterable[str]) -> Members:
+    """Return the members that drop these targets as far as the kernel needs them to find them."""
+    found: Members = {4: [], 6: []}
+    for target in targets:
+        version, address, length = packed_of_word(target)
+        head, end = _bare(len(address), length)
+        found[4 if version == 4 else 6].append(b"".join((head, address, end)))
+    return found
+
+
 def put(members: Members) -> None:
     """Put members into the sets of drops; what is there is updated.
 
@@ -82,6 +90,19 @@ def put(members: Members) -> None:
         NotPermittedError: The kernel refuses this process.
         PlaneError: The kernel does not take them: a set is missing, or full; what came before is in.
     """
+    _change(_ADD, members, "filling ipsets")
+
+
+def take_out(members: Members) -> None:
+    """Take members out of the sets of drops; what is not there is no error.
+
+    Raises:
+        NotPermittedError, PlaneError: As for ``put``.
+    """
+    _change(_DELETE, members, "emptying ipsets")
+
+
+def _change(command: int, members: Members, doing: str) -> None:
     try:
         with open_channel(NETFILTER, TIMEOUT_S) as there:
             for family, all_of_it in members.items():
@@ -89,12 +110,21 @@ def put(members: Members) -> None:
                 head = struct.pack("=BBH", _FAMILY[family], 0, 0)
                 head += attribute(_PROTOCOL, _VERSION) + attribute(_SET_NAME, name) + attribute(_LINE, b"\1\0\0\0")
                 for some in in_parts(all_of_it, _AT_ONCE):
-                    ask(there, _ADD, head + attribute(_MANY | NESTED, b"".join(some)), ACK)
+                    ask(there, command, head + attribute(_MANY | NESTED, b"".join(some)), ACK)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
             text = "The kernel does not let this process change ipsets: it needs CAP_NET_ADMIN."
             raise NotPermittedError(text) from error
-        raise PlaneError("filling ipsets", error.strerror or str(error)) from error
+        raise PlaneError(doing, error.strerror or str(error)) from error
+
+
+@lru_cache(maxsize=256)
+def _bare(size: int, prefixlen: int) -> tuple[bytes, bytes]:
+    """Return what stands around the address, of so many bytes, of a member of which only that is said."""
+    width = attribute(_WIDTH, bytes([prefixlen])) if prefixlen < 8 * size else b""
+    ip = attribute(_IP | NESTED, attribute(_ADDRESS[4 if size == 4 else 6] | _BIG_ENDIAN, bytes(size)))
+    member = attribute(_DATA | NESTED, ip + width)
+    return member[:_ADDRESS_AT], member[_ADDRESS_AT + size :]
 
 
 def _around(length: int, ends_s: int | None, now_s: float) -> tuple[bytes, bytes, bytes]:

@@ -67,20 +67,21 @@ def ensure_capacity(plane: Plane, active_bans: Iterable[Ban], coming: Iterable[B
     Raises:
         CapacityError: It may not; says which place, by how much, and what to do.
     """
-    ensure_room(plane, active_bans, used(plane, coming))
+    there = used(plane, (ban for ban in active_bans if not ban.dry_run))
+    ensure_room(plane, there, used(plane, coming))
 
 
-def ensure_room(plane: Plane, active_bans: Iterable[Ban], more: Mapping[str, int]) -> None:
-    """Return if the plane may hold ``more``, place → members, beside what stands.
+def ensure_room(plane: Plane, there: Mapping[str, int], more: Mapping[str, int]) -> None:
+    """Return if the plane may hold ``more`` beside what is ``there``, each place → members.
 
     Raises:
         CapacityError: As for ``ensure_capacity``.
     """
-    there = used(plane, (ban for ban in active_bans if not ban.dry_run))
     for place, members in more.items():
-        over = there[place] + members - plane.ceiling
+        there_now = there.get(place, 0)
+        over = there_now + members - plane.ceiling
         if over > 0:
             raise CapacityError(
-                f"{place} would hold {there[place] + members:,}, {over:,} more than its ceiling of {plane.ceiling:,}; "
+                f"{place} would hold {there_now + members:,}, {over:,} more than its ceiling of {plane.ceiling:,}; "
                 f"{ADVICE}, or raise {plane.ceiling_key} and restart the agent; nothing was banned"
             )

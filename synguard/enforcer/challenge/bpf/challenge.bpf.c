@@ -420,12 +420,6 @@ static __always_inline int on_ingress(struct __sk_buff *skb, __u32 link)
 		return TC_ACT_UNSPEC;
 	now = bpf_ktime_get_coarse_ns();
 	count->syns++;
-	if (!slot) {
-		__u64 *of_port = at(&unwatched, syn.port);
-
-		if (of_port)
-			__sync_fetch_and_add(of_port, 1);
-	}
 	wake_on_onset(port, slot, now_set, now);
 	number = ban_of(&syn, port, slot, now_set, now);
 	if (now_set->count_until > now)

@@ -51,7 +51,6 @@ HASH(links, BPF_MAP_TYPE_HASH, __u32, struct link, 1024, BPF_F_NO_PREALLOC);
 ARRAY(tokens, __u64, BANS, 0);
 ARRAY(onsets, struct onset, SLOTS, 0);
 ARRAY(manners, struct manner, SLOTS * FAMILIES, 0);
-ARRAY(unwatched, __u64, PORTS, BPF_F_MMAPABLE);
 PER_CPU(port_counts, struct port_count, SLOTS);
 PER_CPU(ban_counts, struct ban_count, BANS);
 HASH(sources, BPF_MAP_TYPE_LRU_HASH, struct source, struct sighting, SOURCES, 0);
