@@ -54,7 +54,7 @@ def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def paced(pieces: Generator[None, None, T], piece_s: float = PIECE_S) -> Generator[None, None, T]:
+def paced(pieces: Generator[None, None, T]) -> Generator[None, None, T]:
     """Do the same work with fewer pauses: one each time that it has taken so much CPU time."""
     began = time.thread_time()
     while True:
@@ -63,7 +63,7 @@ def paced(pieces: Generator[None, None, T], piece_s: float = PIECE_S) -> Generat
         except StopIteration as end:
             result: T = end.value
             return result
-        if time.thread_time() - began >= piece_s:
+        if time.thread_time() - began >= PIECE_S:
             yield
             began = time.thread_time()
 

@@ -57,7 +57,7 @@ class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to 
     """Id → ban, oldest first; also by target, and by end. A ban becomes an object when it is asked for."""
 
     def __init__(self, bans: Iterable[Ban] = ()) -> None:
-        self._text, self._starts = bytearray(), array("Q")
+        self._text, self._starts = bytearray(), array("I")
         self._keys, self._high, self._low = array("Q"), array("Q"), array("Q")
         self._ends, self._created = array("q"), array("q")
         self._widths, self._alive = bytearray(), bytearray()
@@ -252,10 +252,10 @@ class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to 
     def _cut_out(self) -> None:
         """Cut out the rows that are gone."""
         live = self._live()
-        lengths = np.diff(np.append(np.frombuffer(self._starts, np.int64), len(self._text)))
-        kept = np.repeat(np.frombuffer(self._alive, np.bool_), lengths)
+        starts = np.append(np.frombuffer(self._starts, np.uint32), len(self._text)).astype(np.int64)
+        kept = np.repeat(np.frombuffer(self._alive, np.bool_), lengths := starts[1:] - starts[:-1])
         self._text = bytearray(np.frombuffer(self._text, np.uint8)[kept].tobytes())
-        self._starts = array("Q", (np.cumsum(lengths[live]) - lengths[live]).tobytes())
+        self._starts = array("I", (np.cumsum(lengths[live]) - lengths[live]).astype(np.uint32).tobytes())
         for name in ("_keys", "_high", "_low", "_ends", "_created", "_shape", "_words"):
             column = getattr(self, name)
             setattr(self, name, array(column.typecode, np.frombuffer(column, column.typecode)[live].tobytes()))

@@ -16,12 +16,13 @@ from synguard.decision.bans import ActiveBans
 from synguard.enforcer.held_bans import total_hits
 from synguard.enforcer.plane import Desired, Plane
 from synguard.enforcer.reconcile.admission import Admission
+from synguard.enforcer.reconcile.read_back import MANY
 from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler
 from synguard.errors import LedgerError, NotPermittedError, PlaneError, SynguardError
 from synguard.ledger import Ledger
 from synguard.ledger.ban_changes import BanChanges
 from synguard.logs import event
-from synguard.memory import many_objects
+from synguard.memory import give_back, many_objects
 from synguard.model import NEVER, NO_HITS, Ban, Hits, Origin, Scope
 from synguard.packed_bans import PackedBans
 
@@ -67,7 +68,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self.hits: Mapping[str, Hits] = {}
         """Ban id → packets that the kernel stopped, as of the last read-back; bans that met none are absent."""
         self.outcome: Outcome | None = None
-        """What the last pass found and did; None while the plane does not hold what is wanted, and in dry-run."""
+        """What the last pass found; None while the plane does not hold what is wanted, and in dry-run."""
         self.repairs = 0
         """How often something of ours that another tool took away was put back."""
         self.problem = ""
@@ -234,7 +235,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             return
         self._retry_s, self.problem = FIRST_RETRY_S, ""
         self.disputed = outcome.disputed
-        self.outcome = None if self._dry_run else outcome
+        self.outcome = None if self._dry_run else replace(outcome, change=replace(outcome.change, add=(), remove=()))
         self.repairs += len(outcome.drift)
         for drift in outcome.drift:
             log.warning("repaired: %s", drift, extra=event("repair"))
@@ -269,6 +270,8 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         if self._dry_run or outcome.read_at is None or outcome.read_at == self._read_at:
             return
         self._read_at = outcome.read_at
+        if len(outcome.held) >= MANY:
+            give_back()  # each of them was an object, or a line of text
         total = total_hits(outcome.held)
         fresh = {ban_id: hits for ban_id, hits in total.items() if self.hits.get(ban_id) != hits}
         fresh |= {ban_id: NO_HITS for ban_id in self.hits if ban_id not in total and ban_id in outcome.held}

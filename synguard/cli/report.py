@@ -19,7 +19,6 @@ from synguard.cli import parameter_types
 from synguard.cli.context import opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.cli.report_file import write_report
-from synguard.detector.peers import presence
 from synguard.doctor.findings import Finding, is_exposed
 from synguard.doctor.host_checks import SYSCTLS, listener_findings, read_listeners
 from synguard.doctor.queue_checks import queue_findings
@@ -188,11 +187,12 @@ def _findings(config: Config) -> tuple[Finding, ...]:
     return (sockets, *queue_findings(config, exposed, SYSCTLS), *listener_findings(listeners))
 
 
-def connected_peers(bans: Iterable[BanRecord], now: datetime, at_most: int = 1000) -> dict[str, int]:
-    """Return target → addresses in it with a completed connection now, for the latest standing bans."""
+def connected_peers(bans: Iterable[BanRecord], now: datetime) -> dict[str, int]:
+    """Return target → addresses in it with a completed connection now, for the standing bans."""
+    from synguard.operator.impact import Targets
     from synguard.sensors.sockets import SocketTables
 
-    active_bans = [record.ban.target for record in bans if record.stands(now)][:at_most]
+    active_bans = [record.ban.target for record in bans if record.stands(now)]
     if not active_bans:
         return {}
     sensor = SocketTables()
@@ -202,7 +202,7 @@ def connected_peers(bans: Iterable[BanRecord], now: datetime, at_most: int = 100
         return {}
     finally:
         sensor.close()
-    return {format_network(target): peers for target in active_bans if (peers := presence(table, target).peers)}
+    return {format_network(target): there.peers for target, there in Targets(active_bans).present(table).items()}
 
 
 def _text(account: Account, form: Format) -> str:

@@ -13,7 +13,7 @@ from synguard.readings import U64
 FOREVER: Final = np.iinfo(np.int64).max
 _WASTE: Final = 1024
 """Rows that have ended and are still carried along, before they are cut out."""
-_MANY: Final = 4096
+_MANY: Final = 1_024
 """Rows that wait to be put in: as objects, which take ten times as much."""
 _Ends: TypeAlias = npt.NDArray[np.int64]
 _Row: TypeAlias = tuple[int, int, int]

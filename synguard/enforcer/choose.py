@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 
 from synguard.capabilities import require_capabilities
 from synguard.clock import utcnow
@@ -13,7 +12,7 @@ from synguard.errors import NotPermittedError, PlaneUnavailableError
 from synguard.policy.models import Config
 
 
-def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
+def choose_plane(config: Config) -> Plane:
     """Return the first plane that the config allows and that works on this host, checked.
 
     ``plane = auto`` takes legacy xtables with ipsets where that works, else nf_tables.
@@ -24,7 +23,7 @@ def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
     """
     require_capabilities(*(("CAP_NET_ADMIN",) if config.plane != "iptables" else ()))
     refusals: list[PlaneUnavailableError | NotPermittedError] = []
-    for plane in _allowed(config, now):
+    for plane in _allowed(config):
         try:
             plane.check()
         except (PlaneUnavailableError, NotPermittedError) as error:
@@ -37,11 +36,11 @@ def choose_plane(config: Config, now: Callable[[], datetime] = utcnow) -> Plane:
     raise PlaneUnavailableError("choosing a plane", f"none works on this host: {reasons}") from refusals[-1]
 
 
-def _allowed(config: Config, now: Callable[[], datetime]) -> Iterator[Plane]:
+def _allowed(config: Config) -> Iterator[Plane]:
     """Yield the planes that the config allows, the best first."""
     if config.plane != "nftables":
-        yield IptablesSetsPlane(now, config.ceilings.members)
+        yield IptablesSetsPlane(utcnow, config.ceilings.members)
     if config.plane != "iptables":
         from synguard.enforcer.nftables.plane import NftablesPlane
 
-        yield NftablesPlane(now, config.ceilings.members)
+        yield NftablesPlane(utcnow, config.ceilings.members)

@@ -18,6 +18,8 @@ from synguard.private import NotOursError, check_private, ensure_shared, private
 
 _CHECKPOINT_PAGES: Final = 1_000
 """Pages in the log from which SQLite moves them into the file, as it does by itself."""
+_KEPT_KB: Final = 512
+"""Of the file, in an agent, which reads few pages a tick; SQLite would keep 2 MB."""
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 """Bytes the write-ahead log is cut back to after a burst."""
 
@@ -56,10 +58,11 @@ class Database:
         self._data_version = self._read_data_version()
 
     def hurry(self, patience_s: float) -> None:
-        """Wait no longer than this for the writes of others from now on."""
+        """Wait no longer than this for the writes of others from now on, and keep little of the file in memory."""
         self._patience_s = patience_s
         with self._translated("open"):
             self._connection.execute(f"PRAGMA busy_timeout = {round(patience_s * 1000)}")
+            self._connection.execute(f"PRAGMA cache_size = -{_KEPT_KB}")
 
     def close(self) -> None:
         """Close the connection; closing twice is fine."""

@@ -43,13 +43,13 @@ def _bar(value: float, most: float) -> str:
     return _BARS[min(round(value / most * (len(_BARS) - 1)), len(_BARS) - 1)]
 
 
-def timeline_lines(timeline: Timeline, columns: int = COLUMNS) -> Iterator[str]:
+def timeline_lines(timeline: Timeline) -> Iterator[str]:
     """Yield the timeline as lines of text; nothing where nothing was kept."""
     if not timeline.stretches:
         return
     since, until = timeline.shown
-    width_s = (until - since).total_seconds() / columns
-    cells = _cells(timeline.stretches, since, columns, width_s)
+    width_s = (until - since).total_seconds() / COLUMNS
+    cells = _cells(timeline.stretches, since, COLUMNS, width_s)
     yield f"Timeline, a column is {format_duration(width_s)}; {_GAP} is not known"
     for figure, name in _ROWS:
         peak = timeline.peak(figure)
@@ -60,7 +60,7 @@ def timeline_lines(timeline: Timeline, columns: int = COLUMNS) -> Iterator[str]:
         yield f"  {name:<13}{sparkline(_highest(cells, figure))} peak {number_label(peak.value)}{at}{higher}"
     health = "".join(_LETTERS[_gravest(cell)] for cell in cells)
     yield f"  {'clients':<13}{health}"
-    yield f"  {'':<13}{_axis(since, width_s, columns, timeline.until)}"
+    yield f"  {'':<13}{_axis(since, width_s, COLUMNS, timeline.until)}"
     yield "  clients: - every SYN answered, c by SYN cookies, X turned away, s slow application"
 
 

@@ -132,9 +132,9 @@ def _hints(asking: Prompt) -> list[str]:
     return []
 
 
-def _wrapped(span: Span, width: int, most: int = 3) -> list[Line]:
+def _wrapped(span: Span, width: int) -> list[Line]:
     """Return a sentence in up to three lines; what a terminal would obey is escaped."""
-    pieces = textwrap.wrap("".join(one.text for one in line(span)), width)[:most]
+    pieces = textwrap.wrap("".join(one.text for one in line(span)), width)[:3]
     return [(Span(piece, span.style),) for piece in pieces]
 
 

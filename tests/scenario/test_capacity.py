@@ -117,3 +117,22 @@ def test_a_long_list_comes_in_pieces_and_what_changes_meanwhile_is_not_lost(
     left = {format_network(one.target) for one in listed if one.id not in ("l1", "l34")}
     assert scene.held() == left | {"203.0.113.1"}
     assert scene.agent._parts.enforcement.bans.keys() == {one.id for one in listed} - {"l1", "l34"} | {"own"}
+
+
+def test_what_a_look_at_many_bans_took_is_given_back_and_no_list_is_held_on_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """16,384 bans of the first pass stayed objects until the second, and what a look took stayed with the agent."""
+    given_back = list[int]()
+    monkeypatch.setattr(enforcement, "MANY", 30)
+    monkeypatch.setattr(enforcement, "give_back", lambda: given_back.append(1))
+    scene = Scene(tmp_path, POLICY, config=ENFORCE, plane=FakePlane())
+    scene.fake.utcnow = scene.clock.utcnow
+    start = scene.clock.utcnow()
+    scene.ledger.add_bans([ban(f"l{n}", f"198.51.100.{n}", start=start) for n in range(35)])
+    scene.restarts()
+    scene.lasts(0.2)
+    assert given_back == [1]
+    outcome = scene.agent._parts.enforcement.outcome
+    assert outcome is not None
+    assert (len(outcome.held), outcome.change.add, outcome.change.frame) == (35, (), True)

@@ -28,7 +28,7 @@ from synguard.enforcer.challenge.slots import Slots
 from synguard.enforcer.plane import Delta
 from synguard.enforcer.reconcile.delta import as_kernel_bans
 from synguard.errors import CapacityError
-from synguard.model import Action, Ban, Hits, KernelBan, Scope, SynHeader
+from synguard.model import NO_HITS, Action, Ban, Hits, KernelBan, Scope, SynHeader
 from synguard.packed_bans import microseconds, moment
 
 _ACTIONS: Final = {
@@ -142,7 +142,7 @@ class BanMaps:
             self._maps.ban_counts[place] = np.zeros(1, layout.BAN_COUNT)[0]
             self._maps.tokens[place] = 0
         self._maps.bans[place], self._maps.notes[place] = record, note
-        hits = self._held[place].hits if place in self._held else Hits(0, 0)
+        hits = self._held[place].hits if place in self._held else NO_HITS
         self._held[place] = as_kernel_bans(ban, hits)
         self._places[ban.id] = place
 

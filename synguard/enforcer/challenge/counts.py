@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -22,13 +21,13 @@ class SynCounts:
         PlaneError: From each method: the kernel refused to read or write a map.
     """
 
-    def __init__(self, maps: Maps, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        self._maps, self._monotonic_ns = maps, monotonic_ns
+    def __init__(self, maps: Maps) -> None:
+        self._maps = maps
 
     def count(self, seconds: float, one_in: int) -> None:
         """Count SYNs by source from now on for so long, each with a chance of one in ``one_in`` (a power of two)."""
         record = self._maps.settings[0]
-        record["count_until"] = self._monotonic_ns() + round(seconds * _NS_PER_S)
+        record["count_until"] = time.monotonic_ns() + round(seconds * _NS_PER_S)
         record["count_mask"] = one_in - 1
         record["banned_mask"] = max(one_in, BANNED_ONE_IN) - 1
         self._maps.settings[0] = record

@@ -57,13 +57,13 @@ def _loads(soname: str) -> bool:
     return True
 
 
-def _extensions(maps: Path = Path("/proc/self/maps")) -> str | None:
+def _extensions() -> str | None:
     """Return where the extensions of iptables lie, ``xtables`` beside their library; None where that is elsewhere.
 
     Sample of a line: ``7f16d59b-7f16d59c r--p 00000000 08:01 1234 /usr/lib/x86_64-linux-gnu/libxtables.so.12.7.0``
     """
     if not any(map(_loads, _SONAMES["xtables"])):
         return None
-    lines = maps.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     loaded = (Path(line.split(maxsplit=5)[5]) for line in lines if "/libxtables.so" in line)
     return next((str(found) for path in loaded if (found := path.parent / "xtables").is_dir()), None)

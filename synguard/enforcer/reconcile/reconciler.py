@@ -31,7 +31,7 @@ READ_SHARE: Final = 0.02
 """Share of one core that reading back may cost, twice where others keep changing rules; 100,000 bans take seconds."""
 PATIENCE: Final = 3
 """Repairs in a row after which the next ones come ever later: another program is undoing them."""
-AT_ONE_GO: Final = 16_384
+AT_ONE_GO: Final = 2_048
 """Bans that are brought into an empty kernel at one go: of more than so many at a time all would be objects."""
 SLOWEST: Final = timedelta(minutes=5)
 """The longest wait between two repairs."""
