@@ -128,7 +128,7 @@ class LeakMonitor:
         for ban_id in self._reported.keys() - active_bans:
             leak = self._reported.pop(ban_id)
             if ban_id in bans:
-                text = f"{leak.target} (ban {ban_id}) no longer arrives uncounted"
+                text = f"{leak.target} (ban {ban_id}) no longer arrives"
                 log.info("%s", text, extra=event("leak", target=leak.target, ban=ban_id))
                 self._note(utc, text)
 

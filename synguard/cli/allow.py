@@ -105,7 +105,7 @@ def _networks(targets: Sequence[str]) -> list[Network]:
 def allow_entries(settings: Config, entries: Sequence[AddedEntry], now: datetime) -> tuple[bool | None, list[Ban]]:
     """Add entries, wait for a running agent to take them in, and end the bans of what is allowed now.
 
-    Returns whether the agent has followed, None where none runs, and the bans that were lifted.
+    Returns whether the agent has followed, None where none runs, and the bans that were removed.
     """
     networks = [one.network for one in entries]
     added_list(settings).add(entries, now)
@@ -230,7 +230,7 @@ def _lift(settings: Config, networks: Sequence[Network]) -> list[Ban]:
         return would_be
     with open_context(settings) as context:
         found = lifted_by(networks, standing.values())
-        context.applier.unban(found, "allowed by hand")  # also where nothing is lifted: wider bans let them pass now
+        context.applier.unban(found, "allowed by hand")  # also where no ban is removed: wider bans let them pass now
     return [*found, *would_be]
 
 

@@ -1,4 +1,4 @@
-"""``synguard unban``: lift bans, by target or by id."""
+"""``synguard unban``: remove bans, by target or by id."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Scores:
     ) -> None:
         """Bring every score of the signals in ``elapsed`` (signal → seconds) up to date.
 
-        One reading never speaks for longer than its hold, so that a stalled agent does not condemn on one look. The
+        One reading never speaks for longer than its hold, so that a stalled agent does not act on one look. The
         hold of what is ``quick`` is `QUICK` of the policy's.
         """
         seen = set()

@@ -1,8 +1,8 @@
 """Rows to observations: counts by source, rolled up the prefix tree, against a policy's limits.
 
 A child over its own limit answers for itself: its share is taken out of what its prefix is judged by, so a loud
-address never condemns its quiet neighbours. What is left must come from ``min_sources`` distinct sources, and from
-more of them the wider the prefix is. Sources that are banned already are not counted at all (`held`).
+address never makes offenders of its quiet neighbours. What is left must come from ``min_sources`` distinct sources, and
+from more of them the wider the prefix is. Sources that are banned already are not counted at all (`held`).
 """
 
 from __future__ import annotations

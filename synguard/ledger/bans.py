@@ -38,6 +38,8 @@ Key: TypeAlias = tuple[str, str, str, int, str]
 _TARGET, _SCOPE, _PORTS, _DRY_RUN, _HEADER = (
     BAN_COLUMNS.split(", ").index(name) for name in ("target", "scope", "ports", "dry_run", "header")
 )
+MOST_ENDED: Final = 10_000
+"""Bans ended early that are returned, the latest."""
 _MOST: Final = 2**63 - 1
 """The largest integer SQLite holds."""
 
@@ -227,6 +229,22 @@ def bans_of(db: sqlite3.Connection, network: Network, limit: int) -> list[BanRec
         f"SELECT {BAN_READ} FROM ban WHERE version = ? AND first_address <= ? AND last_address >= ? "  # noqa: S608  # constants only
         "ORDER BY created_at DESC, seq DESC LIMIT ?",
         (version, last, first, limit),
+    )
+    return [ban_record(row) for row in rows]
+
+
+def ended_early(
+    db: sqlite3.Connection, origin: Origin, since: datetime, now: datetime, but: str = ""
+) -> list[BanRecord]:
+    """Return bans of one origin that were ended at ``since`` or later and would stand at ``now``, latest first.
+
+    Whoever followed them elsewhere must hear of it. Bans that another one replaced, and those that were ended for the
+    reason ``but``, are not among them; nor are more than ``MOST_ENDED``.
+    """
+    rows = db.execute(
+        f"SELECT {BAN_READ} FROM ban WHERE ended_at >= ? AND expires_at > ? AND origin = ? "  # noqa: S608  # constants only
+        "AND ended_why NOT IN ('replaced', 'expired', ?) AND ended_at > created_at ORDER BY ended_at DESC LIMIT ?",
+        (to_us(since), to_us(now), origin.value, but, MOST_ENDED),
     )
     return [ban_record(row) for row in rows]
 

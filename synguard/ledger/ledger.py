@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from synguard.addresses import Network
 from synguard.errors import LedgerError
-from synguard.ledger import active_drops, arrivals, bans, ended, false_positives, history, listing, pruning, verdicts
+from synguard.ledger import active_drops, arrivals, bans, false_positives, history, listing, pruning, verdicts
 from synguard.ledger.active_bans import ActiveBanCache
 from synguard.ledger.active_drops import ActiveDrop
 from synguard.ledger.arrivals import ActiveRow, Arrivals
@@ -112,7 +112,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
         self._database.close()
 
     def hurry(self, patience_s: float) -> None:
-        """Wait no longer than this for the writes of others, and keep little in memory: an agent has ticks to keep."""
+        """Wait no longer than this for others' writes, and keep little in memory: for an agent, with ticks to keep."""
         self._database.hurry(patience_s)
 
     def changed(self) -> bool:
@@ -296,7 +296,7 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
     def ended_early(self, origin: Origin, since: datetime, now: datetime, but: str = "") -> list[BanRecord]:
         """Return bans of one origin that were ended, not because of ``but``, and would still stand at ``now``."""
         with self._database.read() as db:
-            return ended.ended_early(db, origin, since, now, but)
+            return bans.ended_early(db, origin, since, now, but)
 
     def offences(self, since: datetime, dry_run: bool = False) -> dict[Network, Offence]:
         """Return target → how often it was banned automatically at ``since`` or later.

@@ -1,4 +1,4 @@
-"""One delivery, in a process of its own: it reads an errand from stdin and prints an answer.
+"""One delivery, in a process of its own: it is read from stdin, and the answer of the service printed.
 
 A library that speaks fifty services' dialects is large, and a name server or a peer can hold it for ever. Here it costs
 the agent neither memory nor a thread that cannot be ended, and it holds no capability while it parses answers.
@@ -39,14 +39,14 @@ def how_to_install() -> str:
 
 
 def main() -> None:
-    """Read one errand from stdin, carry it out, and print ``{"ok", "answer", "later"}``."""
+    """Read one delivery from stdin, make it, and print ``{"ok", "answer", "later"}``."""
     signal.alarm(LAST_S)
-    errand = json.load(sys.stdin)
+    delivery = json.load(sys.stdin)
     try:
-        answer = _webhook(errand) if is_webhook(errand["url"]) else _library(errand)
+        answer = _webhook(delivery) if is_webhook(delivery["url"]) else _library(delivery)
         said = {"ok": True, "answer": answer, "later": False}
     except Refused as refused:
-        said = {"ok": False, "answer": scrubbed(refused.answer, errand["url"]), "later": refused.later}
+        said = {"ok": False, "answer": scrubbed(refused.answer, delivery["url"]), "later": refused.later}
     except MemoryError:
         said = {"ok": False, "answer": "its answer was too large", "later": True}
     print(json.dumps(said))
@@ -66,31 +66,31 @@ def confine() -> None:
     give_up_all_but(())
 
 
-def _webhook(errand: dict[str, Any]) -> str:
+def _webhook(delivery: dict[str, Any]) -> str:
     confine()
-    key = None if errand["key"] is None else b64decode(errand["key"])
-    return deliver(errand["url"], errand["body"], key, errand["timestamp"])
+    key = None if delivery["key"] is None else b64decode(delivery["key"])
+    return deliver(delivery["url"], delivery["body"], key, delivery["timestamp"])
 
 
-def _library(errand: dict[str, Any]) -> str:
+def _library(delivery: dict[str, Any]) -> str:
     try:
         import apprise
     except ImportError as error:
-        scheme = masked(errand["url"]).partition("://")[0]
+        scheme = masked(delivery["url"]).partition("://")[0]
         raise Refused(f"{scheme}:// needs a library that is not installed: {how_to_install()}", later=False) from error
     heard = _Ear()
     logging.getLogger("apprise").addHandler(heard)
     service = apprise.Apprise()
-    if not service.add(errand["url"]):
+    if not service.add(delivery["url"]):
         raise Refused("its URL is not understood; see the library's list of services", later=False)
     confine()
-    body = errand["body"]
+    body = delivery["body"]
     kind = apprise.NotifyType(body["level"])
     text = body["text"].removeprefix(body["title"]).lstrip("\n")
     with TemporaryDirectory(prefix="synguard-") as directory:
         files = []
-        if errand.get("page") and any(one.attachment_support for one in service):
-            name, page = errand["page"]
+        if delivery.get("page") and any(one.attachment_support for one in service):
+            name, page = delivery["page"]
             file = Path(directory, Path(name).name)
             file.write_text(page, "utf-8")
             files.append(str(file))

@@ -122,28 +122,28 @@ class Session:
 
     def _press(self, key: str) -> bool:
         before = self._view_state
-        self._view_state, errand = press(before, key, self._tables.rows[before.pane])
+        self._view_state, effect = press(before, key, self._tables.rows[before.pane])
         if (self._view_state.needle, self._view_state.orders) != (before.needle, before.orders):
             self._tables = tables_of(self._snapshot, self._view_state)
         if self._view_state.paused != before.paused:
             self._watcher.pause(self._view_state.paused)
-        if errand is KeyEffect.LOOK:
+        if effect is KeyEffect.LOOK:
             self._watcher.poll_now()
-        elif errand in (KeyEffect.WEIGH, KeyEffect.CARRY_OUT):
-            self._attend(errand)
-        return errand is not KeyEffect.QUIT
+        elif effect in (KeyEffect.WEIGH, KeyEffect.CARRY_OUT):
+            self._attend(effect)
+        return effect is not KeyEffect.QUIT
 
-    def _attend(self, errand: KeyEffect) -> None:
+    def _attend(self, effect: KeyEffect) -> None:
         """Weigh or carry out the wish in the dialog, and show what came of it."""
         asking = self._view_state.dialog
         if not isinstance(asking, Prompt):
             return
         self._view_state = replace(
-            self._view_state, dialog=Notice(("looking…" if errand is KeyEffect.WEIGH else "working…",))
+            self._view_state, dialog=Notice(("looking…" if effect is KeyEffect.WEIGH else "working…",))
         )
         self._paint()
         try:
-            if errand is KeyEffect.WEIGH:
+            if effect is KeyEffect.WEIGH:
                 dialog: Prompt | Notice = replace(asking, lines=self._actions.weigh(asking.wish))
             else:
                 dialog = Notice(self._actions.carry_out(asking.wish))

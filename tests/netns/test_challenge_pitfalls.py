@@ -92,13 +92,6 @@ PITFALLS: Final = {
 
 
 @pytest.fixture(scope="module")
-def net() -> Iterator[FirewallNet]:
-    made = FirewallNet()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def challenged(net: FirewallNet) -> Iterator[ChallengedHost]:
     made = ChallengedHost(net)
     yield made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,13 +19,6 @@ pytestmark = [pytest.mark.kernel, pytest.mark.smoke]
 
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 CLIENTS = 20
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[FirewallNet]:
-    hosts = FirewallNet()
-    yield hosts
-    hosts.close()
 
 
 def cookies_accepted(net: FirewallNet) -> int:

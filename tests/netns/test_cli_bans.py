@@ -21,13 +21,6 @@ BOTH = pytest.mark.parametrize("family", [4, 6])
 Synguard = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture(scope="module")
-def net() -> Iterator[FirewallNet]:
-    hosts = FirewallNet()
-    yield hosts
-    hosts.close()
-
-
 @pytest.fixture
 def synguard(net: FirewallNet, tmp_path: Path) -> Iterator[Synguard]:
     config = tmp_path / "synguard.toml"

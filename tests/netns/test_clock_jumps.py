@@ -6,7 +6,6 @@ what one leaves whose clock is set afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,13 +25,6 @@ pytestmark = pytest.mark.kernel
 
 HOUR = timedelta(hours=1)
 KINDS = (IptablesSetsPlane, NftablesPlane)
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[FirewallNet]:
-    hosts = FirewallNet()
-    yield hosts
-    hosts.close()
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,13 +29,6 @@ WIPE = "iptables-legacy -t raw -F; ip6tables-legacy -F; ip6tables-legacy -X; nft
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[FirewallNet]:
-    hosts = FirewallNet()
-    yield hosts
-    hosts.close()
 
 
 @pytest.mark.parametrize("wiped", [False, True], ids=["changing", "mending"])

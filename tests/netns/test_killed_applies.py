@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,13 +26,6 @@ pytestmark = pytest.mark.kernel
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[FirewallNet]:
-    hosts = FirewallNet()
-    yield hosts
-    hosts.close()
 
 
 class Doomed:

@@ -34,13 +34,6 @@ KEYS = {
 Synguard = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture(scope="module")
-def net() -> Iterator[FirewallNet]:
-    hosts = FirewallNet()
-    yield hosts
-    hosts.close()
-
-
 @pytest.fixture(params=sorted(KEYS))
 def synguard(
     request: pytest.FixtureRequest, net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -30,13 +30,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@pytest.fixture(scope="module")
-def net() -> Iterator[FirewallNet]:
-    hosts = FirewallNet()
-    yield hosts
-    hosts.close()
-
-
 @pytest.fixture(params=KINDS, ids=lambda plane: plane.name)
 def plane(
     request: pytest.FixtureRequest, net: FirewallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -63,7 +63,7 @@ def ticks_after(tmp_path: Path, then: Weather, soon: Weather | None = None) -> t
     return onset, seen[1:]
 
 
-def test_a_flood_is_condemned_half_a_tick_of_an_attack_after_its_onset_and_not_two_of_calm(tmp_path: Path) -> None:
+def test_a_flood_is_acted_on_half_a_tick_of_an_attack_after_its_onset_and_not_two_of_calm(tmp_path: Path) -> None:
     """SYNs are counted from the wake on, so that the first tick that finds a queue under pressure has them."""
     attack = flood({ATTACKER: 15_000.0})
     _, seen = ticks_after(tmp_path, Weather(syn_pps=attack.syn_pps), soon=attack)

@@ -70,7 +70,7 @@ def test_what_stirs_brings_the_next_tick_as_soon_as_without_a_rest(tmp_path: Pat
     assert any(5.3 <= moment <= 5.3 + Config().cadence.calm for moment, _ in seen)
 
 
-def test_a_flood_is_condemned_as_soon_as_without_a_rest(tmp_path: Path) -> None:
+def test_a_flood_is_acted_on_as_soon_as_without_a_rest(tmp_path: Path) -> None:
     found = []
     for number, glances in enumerate((True, False)):
         home = tmp_path / str(number)

@@ -69,7 +69,7 @@ def test_quiet_sources_of_one_24_are_judged_together() -> None:
     assert found["198.51.100.0/24"].sources == 30
 
 
-def test_one_loud_address_does_not_condemn_its_quiet_neighbours() -> None:
+def test_one_loud_address_makes_no_offenders_of_its_quiet_neighbours() -> None:
     crowd = {"198.51.100.7": 1000} | {f"198.51.100.{i}": 1 for i in range(10, 20)}
     found = by_target(observe(rows_of(table(crowd)), POLICY, Signal.HALF_OPEN, pressed=False))
     assert set(found) == {"198.51.100.7/32"}

@@ -368,7 +368,7 @@ def test_a_persons_unban_is_remembered_beyond_any_number_of_decisions_that_ended
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended decisions were counted among what a person ended: 10,000 of them brought her first unban back."""
-    monkeypatch.setattr("synguard.ledger.ended.MOST", 5)
+    monkeypatch.setattr("synguard.ledger.bans.MOST_ENDED", 5)
     fleet = Fleet(tmp_path, monkeypatch)
     fleet.polls(20)
     with Ledger.open(tmp_path / "l.db") as ledger:

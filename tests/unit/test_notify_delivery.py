@@ -185,8 +185,8 @@ def test_a_url_that_the_library_does_not_know_is_not_tried_again() -> None:
 def test_without_the_library_it_says_how_to_install_it(tmp_path: Path) -> None:
     (tmp_path / "apprise.py").write_text("raise ImportError('not here')")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from synguard.notify.deliver import main; main()"
-    errand = {"url": f"mailto://ops:{SECRET}@mx", "body": {}, "key": None, "timestamp": "0"}
-    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(errand), capture_output=True, text=True)
+    delivery = {"url": f"mailto://ops:{SECRET}@mx", "body": {}, "key": None, "timestamp": "0"}
+    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(delivery), capture_output=True, text=True)
     said = json.loads(done.stdout)
     assert said["answer"] == "mailto:// needs a library that is not installed: " + how_to_install()
     assert not said["later"]

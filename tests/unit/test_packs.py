@@ -150,7 +150,7 @@ def test_a_connection_flood_from_one_real_address_is_acted_on_within_seconds(pac
         assert seconds_to_act(policy, Signal.CONNECTION_RATE, 2000) <= 1
 
 
-def test_behind_a_proxy_no_number_of_completed_connections_condemns_anyone() -> None:
+def test_behind_a_proxy_no_number_of_completed_connections_makes_an_offender() -> None:
     for policy in policies_of("proxied"):
         assert policy.scope == "new"
         assert policy.limits.connections is None

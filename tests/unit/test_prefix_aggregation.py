@@ -56,7 +56,7 @@ def test_a_wider_prefix_needs_half_of_its_narrower_ones() -> None:
     assert set(covered(*seven, offender("10.0.7.0/24", value=200, limit=40))) == {"10.0.0.0/20"}
 
 
-def test_what_a_condemned_prefix_covers_needs_no_ban_of_its_own() -> None:
+def test_what_an_offending_prefix_covers_needs_no_ban_of_its_own() -> None:
     assert set(covered(offender("198.51.100.7/32"), offender("198.51.100.0/24"))) == {"198.51.100.0/24"}
 
 

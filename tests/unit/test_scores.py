@@ -21,7 +21,7 @@ def seen(value: float, limit: float = 64, variance: float = 0.0, target=TARGET, 
     return Observation("default", target, signal, value, limit, (80,), variance=variance)
 
 
-def seconds_until_condemned(value: float, dt: float = 0.01, at_most: float = 30.0) -> float | None:
+def seconds_until_an_offender(value: float, dt: float = 0.01, at_most: float = 30.0) -> float | None:
     scores, passed = Scores(HOLDS), 0.0
     while passed < at_most:
         scores.advance([seen(value)], {Signal.HALF_OPEN: dt})
@@ -33,11 +33,11 @@ def seconds_until_condemned(value: float, dt: float = 0.01, at_most: float = 30.
 
 @pytest.mark.parametrize(("times", "expected"), [(2, 1.0), (3, 0.5), (10, 1 / 9), (1.1, 10.0)])
 def test_twice_the_limit_is_borne_for_the_hold_and_ten_times_for_a_ninth_of_it(times: float, expected: float) -> None:
-    assert seconds_until_condemned(64 * times) == pytest.approx(expected, abs=0.02)
+    assert seconds_until_an_offender(64 * times) == pytest.approx(expected, abs=0.02)
 
 
-def test_at_the_limit_nobody_is_ever_condemned() -> None:
-    assert seconds_until_condemned(64) is None
+def test_at_the_limit_no_one_is_ever_an_offender() -> None:
+    assert seconds_until_an_offender(64) is None
 
 
 def test_a_score_drains_in_at_most_three_holds_however_large_the_flood_was() -> None:
@@ -63,7 +63,7 @@ def test_one_reading_after_a_stall_speaks_for_no_longer_than_the_hold() -> None:
     assert not list(scores.offenders())
 
 
-def test_one_sampled_syn_that_stands_for_many_condemns_nobody() -> None:
+def test_one_sampled_syn_that_stands_for_many_makes_no_offender() -> None:
     """At 1 in 1024 a single kept SYN in 50 ms reads as 20,480 SYN/s: that is noise, not a flood."""
     scores = Scores(HOLDS)
     weight = 1024 / 0.05
@@ -73,7 +73,7 @@ def test_one_sampled_syn_that_stands_for_many_condemns_nobody() -> None:
     assert not score.offenders
 
 
-def test_a_sampled_flood_is_condemned_once_enough_of_it_was_seen() -> None:
+def test_a_sampled_flood_is_acted_on_once_enough_of_it_was_seen() -> None:
     scores = Scores(HOLDS)
     for _ in range(6):
         scores.advance([seen(78, 25, variance=78 / 0.05, signal=Signal.SYN_RATE)], {Signal.SYN_RATE: 0.05})

@@ -28,10 +28,10 @@ def rows(view_state: ViewState) -> Sequence[Row]:
 
 
 def pressed(*keys: str, view_state: ViewState = ViewState()) -> tuple[ViewState, KeyEffect]:  # noqa: B008  # frozen
-    errand = KeyEffect.NOTHING
+    effect = KeyEffect.NOTHING
     for key in keys:
-        view_state, errand = press(view_state, key, rows(view_state))
-    return view_state, errand
+        view_state, effect = press(view_state, key, rows(view_state))
+    return view_state, effect
 
 
 def chosen(view_state: ViewState) -> str:
@@ -86,18 +86,18 @@ def test_the_filter_holds_while_it_is_typed_and_escape_clears_it() -> None:
 
 
 def test_letters_typed_into_the_filter_are_no_commands() -> None:
-    view_state, errand = pressed("/", *"quit")
-    assert (view_state.needle, errand) == ("quit", KeyEffect.NOTHING)
+    view_state, effect = pressed("/", *"quit")
+    assert (view_state.needle, effect) == ("quit", KeyEffect.NOTHING)
 
 
 @pytest.mark.parametrize("keys", [("u",), ("tab", "tab", "b"), ("B", *"203.0.113.9", "enter")], ids=" ".join)
 def test_a_change_is_weighed_first_and_done_only_after_yes(keys: tuple[str, ...]) -> None:
-    view_state, errand = pressed(*keys)
+    view_state, effect = pressed(*keys)
     assert isinstance(view_state.dialog, Prompt)
-    assert errand is KeyEffect.WEIGH
+    assert effect is KeyEffect.WEIGH
     for no in ("n", "N", "q", "escape"):
-        refused, errand = pressed(no, view_state=view_state)
-        assert (refused.dialog, errand) == (None, KeyEffect.NOTHING)
+        refused, effect = pressed(no, view_state=view_state)
+        assert (refused.dialog, effect) == (None, KeyEffect.NOTHING)
     for neither in ("enter", "x", " ", "down", "u"):
         assert pressed(neither, view_state=view_state) == (view_state, KeyEffect.NOTHING)
     assert pressed("y", view_state=view_state) == (view_state, KeyEffect.CARRY_OUT)
@@ -109,9 +109,9 @@ def test_u_lifts_the_chosen_ban() -> None:
 
 
 def test_u_says_what_to_do_where_no_ban_is_chosen() -> None:
-    view_state, errand = pressed("tab", "u")
+    view_state, effect = pressed("tab", "u")
     assert isinstance(view_state.dialog, Notice)
-    assert errand is KeyEffect.NOTHING
+    assert effect is KeyEffect.NOTHING
 
 
 def test_what_can_be_forged_is_offered_a_ban_of_new_connections_and_the_rest_one_of_everything() -> None:
@@ -127,20 +127,20 @@ def test_what_can_be_forged_is_offered_a_ban_of_new_connections_and_the_rest_one
 
 def test_reach_and_time_of_a_ban_can_be_changed_and_are_weighed_anew() -> None:
     view_state, _ = pressed("B", *"203.0.113.9", "enter")
-    longer, errand = pressed("s", "+", view_state=view_state)
+    longer, effect = pressed("s", "+", view_state=view_state)
     assert isinstance(longer.dialog, Prompt)
     assert str(longer.dialog.wish) == "ban 203.0.113.9 for 6h, new connections only"
-    assert errand is KeyEffect.WEIGH
+    assert effect is KeyEffect.WEIGH
     shortest, _ = pressed(*"-----", view_state=view_state)
     assert isinstance(shortest.dialog, Prompt)
     assert "for 10m" in str(shortest.dialog.wish)
 
 
 def test_a_word_that_is_no_address_is_told_and_nothing_is_weighed() -> None:
-    view_state, errand = pressed("B", *"203.0.113.7/24", "enter")
+    view_state, effect = pressed("B", *"203.0.113.7/24", "enter")
     assert isinstance(view_state.dialog, Notice)
     assert "did you mean 203.0.113.0/24?" in view_state.dialog.lines[0]
-    assert errand is KeyEffect.NOTHING
+    assert effect is KeyEffect.NOTHING
     assert pressed("B", "enter")[0].dialog is None
 
 
@@ -151,8 +151,8 @@ def test_detail_follows_the_chosen_row_and_closes() -> None:
 
 
 def test_pause_looks_again_when_it_ends() -> None:
-    view_state, errand = pressed("p")
-    assert (view_state.paused, errand) == (True, KeyEffect.NOTHING)
+    view_state, effect = pressed("p")
+    assert (view_state.paused, effect) == (True, KeyEffect.NOTHING)
     assert pressed(" ", view_state=view_state)[1] is KeyEffect.LOOK
 
 

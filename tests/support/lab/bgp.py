@@ -78,7 +78,7 @@ class BgpNetwork:
         self.speaker = speaker
         self._held = ExitStack()
         prefix = new_prefix()
-        self.host, self.gobgp, self.bird, self._mode_controller = (
+        self.host, self.gobgp, self.bird, self._switch = (
             Namespace(f"{prefix}-{name}") for name in ("host", "gobgp", "bird", "switch")
         )
 
@@ -140,13 +140,13 @@ class BgpNetwork:
     def _build(self) -> None:
         self.workdir = new_workdir()
         home = self.workdir
-        for namespace in (self._mode_controller, self.host, self.gobgp, self.bird):
+        for namespace in (self._switch, self.host, self.gobgp, self.bird):
             namespace.add()
             self._held.callback(namespace.remove_if_present)
-        self._mode_controller.ip(["link add br0 type bridge", "link set br0 up"])
+        self._switch.ip(["link add br0 type bridge", "link set br0 up"])
         wired = ((self.host, HOST4), (self.gobgp, GOBGP4), (self.bird, BIRD4))
         for number, (namespace, address) in enumerate(wired):
-            self._mode_controller.ip(
+            self._switch.ip(
                 [
                     f"link add port{number} type veth peer name eth0 netns {namespace.name}",
                     f"link set port{number} master br0 up",
