@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
@@ -14,6 +15,7 @@ from synguard.decision.banned_networks import FOREVER, BannedNetworks
 from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks, by_key
 from synguard.detector.columns import halves
+from synguard.detector.counting import MOST_PORTS
 from synguard.model import NEVER, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
 from synguard.readings import U64
@@ -78,6 +80,21 @@ class ActiveBans:
             (old for old in self._bans.of(ban.target) if (old.scope, old.ports, old.dry_run, old.header) == alike),
             None,
         )
+
+    def with_ports_of(self, ban: Ban, until: datetime, *, up_to_all: bool) -> Ban:
+        """Return a ban with the ports, beside its own, of its policy's other bans like it that last beyond ``until``.
+
+        A source that goes from port to port has one ban that grows then, not one for each set of ports that it is
+        seen on in one moment. What would be too many ports is all of them, or none more where not ``up_to_all``.
+        """
+        ports = set(ban.ports)
+        for old in self._bans.of(ban.target) if ports and ban.header is None else ():
+            alike = (old.scope, old.action, old.policy, old.dry_run) == (ban.scope, ban.action, ban.policy, ban.dry_run)
+            if alike and old.origin is Origin.AUTO and old.header is None and old.active(until):
+                ports = ports.union(old.ports) if ports and old.ports else set()
+        if len(ports) <= MOST_PORTS:
+            return replace(ban, ports=tuple(sorted(ports)))
+        return replace(ban, ports=()) if up_to_all else ban
 
     @property
     def challenge_bans(self) -> Collection[Ban]:

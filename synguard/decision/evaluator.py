@@ -10,7 +10,7 @@ from typing import Final
 from synguard.addresses import format_network
 from synguard.decision.ban_times import ban_seconds
 from synguard.decision.budget import Request
-from synguard.decision.evaluator_state import EvaluatorState
+from synguard.decision.evaluator_state import RENEW_WITHIN, EvaluatorState
 from synguard.decision.header_drops import HeaderDrops
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step, gravity, next_step, steps_here
@@ -254,6 +254,11 @@ class Evaluator:
             evidence=item.evidence,
             dry_run=evaluator_state.dry_run,
             header=step.header,
+        )
+        ban = evaluator_state.active_bans.with_ports_of(
+            ban,
+            self._now + RENEW_WITHIN,
+            up_to_all=not step.action.challenges or evaluator_state.challenge.on(()),
         )
         evaluator_state.budget.grant(Request(item.forgeable, _excess(item)), self._assessment.at)
         if not once:

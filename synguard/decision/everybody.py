@@ -13,6 +13,7 @@ from synguard.decision.ladder import ChallengeState
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.scores import ACT
 from synguard.detector.assessment import Assessment, Dispersion
+from synguard.detector.counting import MOST_PORTS
 from synguard.detector.dispersion import EVERYWHERE
 from synguard.model import Evidence, Scope, Signal
 from synguard.policy.models import Policy
@@ -27,21 +28,23 @@ def everybody(
 ) -> Iterator[tuple[Offender, Policy]]:
     """Yield all sources of each attacked port, by IP version and policy, where a flood comes from everywhere.
 
-    It need not be proven that sources are forged: a challenge refuses no one, so a full SYN queue suffices.
+    It need not be proven that sources are forged: a challenge refuses no one, so a full SYN queue suffices. A port with
+    one is attacked, too, however small its share of the flood.
     """
     spread = assessment.dispersion
     if not challenge.works or spread is None or spread.networks < EVERYWHERE or spread.pps < LEAST_PPS:
         return
     if not spoofed and not _suffers(assessment):
         return
-    left = [port for port in spread.ports if challenge.on((port,))]
+    left = [port for port in sorted(assessment.pressed.union(spread.ports)) if challenge.on((port,))]
     for policy in policies:
         ports = tuple(port for port in left if policy.judges(port))
         left = [port for port in left if port not in ports]
         limit = policy.limits.of(Signal.SYN_RATE)
         if ports and limit is not None and "challenge" in policy.steps.of((Signal.SYN_RATE,)):
             for version in spread.versions:
-                yield _all_of(version, ports, limit, spread), policy
+                for first in range(0, len(ports), MOST_PORTS):
+                    yield _all_of(version, ports[first : first + MOST_PORTS], limit, spread), policy
 
 
 class ChallengeOfEverybody:
@@ -54,10 +57,16 @@ class ChallengeOfEverybody:
         """Take in one tick; return for how many seconds everybody on the attacked ports has been challenged."""
         spread = assessment.dispersion
         stands = spread is not None and any(
-            active_bans.covering(ALL_SOURCES[version], Scope.NEW, spread.ports, now) for version in spread.versions
+            all(active_bans.covering(ALL_SOURCES[version], Scope.NEW, ports, now) for ports in _each(spread.ports))
+            for version in spread.versions
         )
         self._since = (assessment.at if self._since is None else self._since) if stands else None
         return 0.0 if self._since is None else assessment.at - self._since
+
+
+def _each(ports: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return ports one by one; none stands for all of them."""
+    return [(port,) for port in ports] or [()]
 
 
 def _suffers(assessment: Assessment) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from synguard.addresses import Network, covers, first_found, format_network, forms
+from synguard.addresses import Network, covers, first_found, format_network, forms, numbers_of
 from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step
@@ -81,17 +81,14 @@ class Objections:
 
     def must_get_through(self, item: Offender, policy: Policy) -> list[Range] | None:
         """Return where in a target who is protected lives, and containers of this host; None where all of it is."""
-        index, target = self._state.protected_index, item.target
-        found: list[Range] = []
-        for form in forms(target, policy.prefixes.embedding):
-            if index.covering(form) is not None or self._state.containers_index.covering(form) is not None:
+        index, containers, target = self._state.protected_index, self._state.containers_index, item.target
+        embedding = policy.prefixes.embedding
+        found = [_place_in(target, one) for one in embedding if covers(target, one)]
+        for form in forms(target, embedding):
+            if index.covering(form) is not None or containers.covering(form) is not None:
                 return None
-            start = int(form.network_address)
-            inside = (*index.all_inside(form), *self._state.containers_index.all_inside(form))
-            found += [(int(one[0]) - start, int(one[-1]) - start) for one in inside]
-        translated = (one for one in policy.prefixes.embedding if covers(target, one))
-        start = int(target.network_address)
-        return [*found, *((int(one[0]) - start, int(one[-1]) - start) for one in translated)]
+            found += [_place_in(form, one) for one in (*index.all_inside(form), *containers.all_inside(form))]
+        return found
 
     def why_not_cut_off(self, item: Offender, scope: Scope) -> Objection | None:
         """Return which container of this host a ban of everything would cut off, None if it hits none."""
@@ -187,6 +184,12 @@ class Objections:
         of = {Signal.SYN_RATE: syn_pps * steady, Signal.HALF_OPEN: float(flood.half_open)}
         shares = (self._steady.get(one.signal, one.value) / of[one.signal] for one in item.evidence if of[one.signal])
         return min(max(shares, default=1.0), 1.0)
+
+
+def _place_in(outer: Network, inner: Network) -> Range:
+    _, start, length = numbers_of(inner)
+    first = start - numbers_of(outer)[1]
+    return first, first + (1 << inner.max_prefixlen - length) - 1
 
 
 def is_prefix(item: Offender, policy: Policy) -> bool:

@@ -169,7 +169,7 @@ class Dispersion:
     fingerprint: Fingerprint | None = None
     """None for half-open sockets, of which the kernel keeps no header."""
     ports: tuple[int, ...] = ()
-    """The local ports that carry a tenth of the samples or more, ascending."""
+    """The local ports that carry a tenth of the samples or more, and the heaviest that carry nine tenths, ascending."""
     versions: tuple[int, ...] = ()
     """The IP versions that do."""
 

@@ -24,6 +24,10 @@ EVERYWHERE: Final = 32
 """Distinct such networks from which a flood comes at least that comes from everywhere."""
 CARRIES: Final = 0.1
 """Share of a flood from which a port or an IP version is said to carry it."""
+MANY_PPS: Final = 1_000.0
+"""SYNs a second that carry a flood, however small a share of it they are."""
+MOST_CARRYING: Final = 60
+"""Ports that are said to carry a flood at most."""
 LOUD_SHARE: Final = 1000
 """A source with more than one in this many of the SYNs is loud enough to be judged by itself."""
 
@@ -61,7 +65,7 @@ def dispersion(
         pps=pps,
         fingerprint=None if headers is None else fingerprint(headers[first_rows]),
         ports=() if port is None else _carrying(port, count),
-        versions=tuple(version for version, rows in of_version if count[rows].sum() >= CARRIES * total),
+        versions=tuple(version for version, rows in of_version if _carries(int(count[rows].sum()) / total, pps)),
     )
 
 
@@ -70,10 +74,21 @@ def _by_version(high: U64, low: U64) -> tuple[tuple[int, npt.NDArray[np.bool_]],
     return (4, ipv4), (6, ~ipv4)
 
 
+def _carries(share: float, pps: float) -> bool:
+    return share >= CARRIES or share * pps >= MANY_PPS
+
+
 def _carrying(port: U16, count: Counts) -> tuple[int, ...]:
-    """Return the ports that carry a meaningful share, ascending."""
+    """Return the ports that carry a meaningful share, and as many more, the heaviest, as leave hardly any; ascending.
+
+    A flood that is spread over very many ports gives none of them such a share.
+    """
     carried = np.bincount(port, count)
-    return tuple(np.flatnonzero(carried >= CARRIES * count.sum()).tolist())
+    heaviest = np.argsort(-carried, kind="stable")[:MOST_CARRYING]
+    before = np.cumsum(carried[heaviest]) - carried[heaviest]
+    meaningful = carried[heaviest] >= CARRIES * carried.sum()
+    left = (before < (1 - CARRIES) * carried.sum()) & (carried[heaviest] > 0)
+    return tuple(sorted(heaviest[meaningful | left].tolist()))
 
 
 @dataclass(frozen=True, slots=True)

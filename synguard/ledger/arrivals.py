@@ -28,6 +28,8 @@ _NUMBERED: Final = ", ".join(f"?{number}" for number in range(1, 7))
 _WIDTH: Final = 8
 _ROWS: Final = 100
 """Bans in one statement: of SQLite before 3.32 it takes 999 values."""
+_SORTED_IN_KIB: Final = 65_536
+"""Memory in which an index is sorted: with SQLite's two MiB that of 100,000 bans goes through files."""
 _US: Final = 1_000_000
 _FOR_GOOD: Final = "never"
 
@@ -144,11 +146,16 @@ def _indexes_made_last(db: sqlite3.Connection, coming: int) -> Iterator[None]:
         return
     indexes = db.execute("SELECT name, sql FROM sqlite_master WHERE tbl_name = 'ban' AND type = 'index' AND sql != ''")
     made = indexes.fetchall()
-    for name, _ in made:
-        db.execute(f"DROP INDEX {name}")
-    yield
-    for _, sql in made:
-        db.execute(sql)
+    (before,) = db.execute("PRAGMA cache_size").fetchone()
+    db.execute(f"PRAGMA cache_size = -{_SORTED_IN_KIB}")
+    try:
+        for name, _ in made:
+            db.execute(f"DROP INDEX {name}")
+        yield
+        for _, sql in made:
+            db.execute(sql)
+    finally:
+        db.execute(f"PRAGMA cache_size = {before}")
 
 
 def note(db: sqlite3.Connection, arrivals: Arrivals) -> None:

@@ -35,7 +35,7 @@ _KEYS: Final = ("cidr", "ip", "address", "network", "prefix", "ip_prefix", "ipv6
 _NOTES: Final = ("comment", "reason", "description", "sblid", "scenario")
 _DELIMITERS: Final = (",", "\t", ";", "|")
 
-SEVERAL: Final = "names several addresses: write one a line"
+SEVERAL: Final = "names several addresses: write one per line"
 
 Entry = tuple[Network, str]
 """A network and the comment on it, empty where there is none."""

@@ -23,6 +23,8 @@ STDIN_NAME: Final = "standard input"
 MOST_BYTES: Final = 32 * 1024 * 1024
 """Bytes of one list; a million lines of addresses are half of it."""
 MOST_LINES: Final = 1_000_000
+SPLIT: Final = r"to get one per line: tr -s ' \t,;|' '\n' <LIST"
+"""The command that puts what one line holds on lines of their own."""
 FAULTS_SHOWN: Final = 20
 """Faulty lines that are named; the rest is a number."""
 MOST_REASON: Final = 200
@@ -103,7 +105,7 @@ def read_lists(paths: Sequence[Path], *, skip_faulty: bool = False) -> BanList:
     """Return what all lists name; ``listing.faults`` has the lines that were left out where ``skip_faulty``.
 
     Plain lines of one address, prefix or range; ``#`` or ``;`` begins a comment, which is the reason of that line's
-    ban; or another of the formats of ``list_formats``. A byte order mark and CRLF are fine.
+    ban; or another of the formats of ``list_formats``. A byte order mark, CRLF and CR are fine.
 
     Raises:
         UsageError: A line cannot be used, or a list is empty, too large, or no text; faulty lines are told together.
@@ -117,7 +119,7 @@ def read_lists(paths: Sequence[Path], *, skip_faulty: bool = False) -> BanList:
     if listing.faults and not skip_faulty:
         more = len(listing.faults) - FAULTS_SHOWN
         several = any(fault.endswith(SEVERAL) for fault in listing.faults)
-        rest = [f"and {more} more" if more > 0 else "", "one a line: tr -s ' ,;|' '\\n' <LIST" if several else ""]
+        rest = [f"and {more} more" if more > 0 else "", SPLIT if several else ""]
         rest.append("nothing was changed: correct these lines, or --skip-faulty")
         raise UsageError("\n".join([*listing.faults[:FAULTS_SHOWN], *filter(None, rest)]))
     return listing
@@ -199,6 +201,8 @@ def text_of(path: Path) -> str:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (number, line) of those that are not blank; numbers are those that an editor shows."""
     text = text_of(path)
+    if "\r" in text:  # of Windows, or alone of an old Mac
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text.count("\n") > MOST_LINES:
         raise UsageError(f"{_name(path)} has more than {MOST_LINES:,} lines: split it, or ban wider prefixes")
     for number, line in enumerate(text.split("\n"), 1):

@@ -11,13 +11,15 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from synguard.decision.ladder import ChallengeState
 from synguard.detector.detector import Detector
+from synguard.enforcer.challenge.lists import lists
 from synguard.model import Action, Mode, Scope
 from synguard.policy.models import Budget, Config, Limits, Policy, Proven
-from synguard.readings import Readings
+from synguard.readings import Readings, SynSample
 from synguard.status.conditions import Code
 from tests.support.scene import Scene, Weather
 from tests.support.traffic import forged, listener, sockets, syns, table
@@ -416,3 +418,30 @@ def test_pressure_on_one_port_lowers_no_limit_of_another() -> None:
         seen = detector.assess(Readings(at=at, half_open=waiting, listeners=listeners, syns=sample))
         limits |= {(one.signal, one.ports): one.limit for one in seen.observations}
     assert {limit for (signal, ports), limit in limits.items() if ports == (22,)} <= {100.0}
+
+
+PORTS = (22, 25, 80, 110, 143, 443, 587, 993, 995, 8080)
+
+
+@pytest.mark.parametrize("works", [True, False], ids=["challenges", "drops"])
+def test_a_source_that_goes_from_port_to_port_has_one_ban_that_grows(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, works: bool
+) -> None:
+    """Three of ten open ports at a time, other ones each time: 84 bans of one source in half a minute.
+
+    They would have spent the budget, and the program at the interface carries out four of one source.
+    """
+    scene.challenge = ChallengeState(works=works)
+    chance, read = random.Random(1), scene.sensors.read
+
+    def on_some_ports(now: float, ports: frozenset[int]) -> SynSample:
+        sample, some = read(now, ports), np.array(chance.sample(PORTS, 3), np.uint16)
+        return replace(sample, local_port=np.resize(some, len(sample.local_port)))
+
+    monkeypatch.setattr(scene.sensors, "read", on_some_ports)
+    strikes(scene, flood({"198.51.100.7": 5000.0}, half_open={"203.0.113.1": 129}), 20.0)
+    of_it = [ban for ban in scene.ledger.active_bans(scene.clock.utcnow()).values() if "198." in str(ban.target)]
+    assert set(PORTS) in [set(ban.ports) for ban in of_it]
+    assert len(of_it) <= len(PORTS)
+    listed = lists(dict(enumerate(of_it, 1)), ()).networks.values()
+    assert all(set(PORTS) <= {port for place in places for port in of_it[place - 1].ports} for places in listed)

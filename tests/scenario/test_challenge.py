@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from synguard.decision.ladder import ChallengeState
@@ -11,6 +14,7 @@ from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
 from synguard.enforcer.sysctl_note import NOTE_FILES
 from synguard.model import Action, Ban, Mode, VerdictKind
 from synguard.policy.models import Config, Limits, Policy, Steps
+from synguard.readings import SynSample
 from tests.scenario.test_forged import addresses, flood
 from tests.support.scene import Scene, Weather
 from tests.support.traffic import natural
@@ -173,6 +177,69 @@ def test_everybody_on_a_port_is_challenged_in_a_flood_from_everywhere_and_no_one
     )
     assert {one.action for tick in ticks for one in tick.decision.bans} == {Action.CHALLENGE}
     assert ticks[-1].decision.flood_verdict.startswith("spoofed")
+
+
+def on_ports(scene: Scene, monkeypatch: pytest.MonkeyPatch, ports: Sequence[int]) -> None:
+    """Let the SYNs of the weather go to these ports in turn."""
+    read = scene.sensors.read
+
+    def spread_over(now: float, served: frozenset[int]) -> SynSample:
+        sample = read(now, served)
+        return replace(sample, local_port=np.resize(np.array(ports, np.uint16), len(sample.local_port)))
+
+    monkeypatch.setattr(scene.sensors, "read", spread_over)
+
+
+@pytest.mark.parametrize("count", [11, 20, 59])
+def test_everybody_is_challenged_on_however_many_ports_a_flood_is_spread_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """On a host with eleven open ports none had a tenth of the flood: no one was challenged."""
+    scene = Scene(tmp_path, POLICY, config=ENFORCE, challenge=WORKS)
+    on_ports(scene, monkeypatch, range(1000, 1000 + count))
+    scene.sensors.weather = flood(dict.fromkeys(addresses(120), 10.0))
+    scene.lasts(4)
+    ports = [ban.ports for ban in scene.ledger.active_bans(scene.clock.utcnow()).values()]
+    found = {port for some in ports for port in some if port >= 1000}
+    assert () in ports or len(found) >= 0.9 * count, "what is left is no tenth of the flood"
+
+
+def test_of_many_ports_those_on_which_no_challenge_works_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(
+        tmp_path, POLICY, config=ENFORCE, challenge=ChallengeState(works=True, except_ports=frozenset({1007}))
+    )
+    on_ports(scene, monkeypatch, range(1000, 1040))
+    scene.sensors.weather = flood(dict.fromkeys(addresses(120), 10.0))
+    scene.lasts(4)
+    found = scene.ledger.active_bans(scene.clock.utcnow()).values()
+    ports = {port for ban in found for port in ban.ports}
+    assert all(ban.ports for ban in found)
+    assert len(ports) >= 35
+    assert 1007 not in ports
+    made = len(found)
+    scene.lasts(20)
+    assert len(scene.ledger.active_bans(scene.clock.utcnow())) == made
+
+
+def test_a_port_whose_queue_is_full_is_challenged_though_most_of_the_flood_goes_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in twenty SYNs filled its queue; the others, to port 443, were a decoy."""
+    scene = Scene(tmp_path, POLICY, config=ENFORCE, challenge=WORKS)
+    on_ports(scene, monkeypatch, (80, *[443] * 19))
+    scene.sensors.weather = flood(dict.fromkeys(addresses(120), 100.0))
+    scene.lasts(4)
+    assert {port for ban in active_bans(scene).values() for port in ban.ports} == {80, 443}
+
+
+def test_ipv6_is_challenged_where_it_is_a_small_share_of_a_large_flood(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, POLICY, config=ENFORCE, challenge=WORKS)
+    six = {f"2a{number:02x}:db8::{number:x}": 40.0 for number in range(60)}
+    scene.sensors.weather = flood(dict.fromkeys(addresses(400), 100.0) | six)
+    scene.lasts(4)
+    assert {str(ban.target) for ban in active_bans(scene).values()} >= {"0.0.0.0/0", "::/0"}
 
 
 @pytest.mark.parametrize(("policy", "least", "most"), [(POLICY, 0.0, 0.26), (AS_BEFORE, 0.4, 0.5)])

@@ -71,10 +71,10 @@ def test_a_range_is_the_prefixes_that_cover_it_and_nothing_else(tmp_path: Path) 
         ("0.0.0.1-255.255.255.254\n", "is a range of more than 32 prefixes"),
         ("203.0.113.9-203.0.113.5\n", "203.0.113.9-203.0.113.5"),
         ("203.0.113.5-2001:db8::1\n", "of one family"),
-        ("203.0.113.5;203.0.113.6;203.0.113.7\n", "names several addresses: write one a line"),
-        ("203.0.113.5, 203.0.113.6,203.0.113.7\n", "names several addresses: write one a line"),
-        ("203.0.113.5\t203.0.113.6\n", "names several addresses: write one a line"),
-        ("203.0.113.5|2001:db8::/32\n", "names several addresses: write one a line"),
+        ("203.0.113.5;203.0.113.6;203.0.113.7\n", "names several addresses: write one per line"),
+        ("203.0.113.5, 203.0.113.6,203.0.113.7\n", "names several addresses: write one per line"),
+        ("203.0.113.5\t203.0.113.6\n", "names several addresses: write one per line"),
+        ("203.0.113.5|2001:db8::/32\n", "names several addresses: write one per line"),
         ("tcp|in|d=22|s=203.0.113.5\n", "is a rule for ports as csf has them"),
         ("203.0.113.5\nInclude /etc/csf/more\n", '"Include /etc/csf/more" is not an address'),
         ("add bad 203.0.113.0/24 nomatch\n", "is an exception (nomatch)"),
@@ -133,12 +133,21 @@ def test_one_faulty_row_does_not_make_columns_unknown(tmp_path: Path, feed: str)
     assert len(listing.faults) == (0 if "again\n203" in feed and "9x" not in feed else 1)
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"], ids=["CR", "CRLF", "LF"])
+def test_lines_end_as_any_system_ends_them(tmp_path: Path, end: str) -> None:
+    """A list of CR alone was one line of several addresses, and the advice kept the CRs."""
+    listing = read(tmp_path, end.join(["# head", "203.0.113.5 # a", "", "203.0.113.6", "203.0.113.7", ""]))
+    assert [(str(one), entry.at, entry.reason) for one, entry in listing.entries.items()] == [
+        ("203.0.113.5/32", 2, "a"), ("203.0.113.6/32", 4, ""), ("203.0.113.7/32", 5, ""),
+    ]  # fmt: skip
+
+
 def test_several_addresses_in_a_line_are_refused_with_what_puts_each_on_a_line_of_its_own(tmp_path: Path) -> None:
-    text = "203.0.113.5;203.0.113.6|203.0.113.7, 203.0.113.8\n" * 30
+    text = "203.0.113.5;203.0.113.6|203.0.113.7, \t203.0.113.8\n" * 30
     with pytest.raises(UsageError) as caught:
         read(tmp_path, text)
     *_, command, _ = str(caught.value).splitlines()
-    assert command.startswith("one a line: tr ")
+    assert command.startswith("to get one per line: tr ")
     tr = command.partition(": ")[2].replace("LIST", str(tmp_path / "list"))
     assert (
         subprocess.run(["sh", "-c", tr], capture_output=True, text=True).stdout.split()

@@ -50,8 +50,8 @@ def header_key(header: SynHeader, family: Family) -> HeaderKey:
 
 
 def lists(bans: Mapping[int, Ban | KernelBan], protected: Collection[Network]) -> Lists:
-    """Return the lists for bans by place. Of more bans than fit one list, those of the hardest step and the narrowest
-    target stay.
+    """Return the lists for bans by place. Of more bans than fit one list, those of the hardest step, the narrowest
+    target and the most ports stay; those are left out first that others in it make needless.
     """
     everybody: dict[Family, list[int]] = {}
     headers: dict[HeaderKey, list[int]] = {}
@@ -65,23 +65,43 @@ def lists(bans: Mapping[int, Ban | KernelBan], protected: Collection[Network]) -
         else:
             targets.setdefault(ban.target, []).append(place)
 
-    def ordered(places: Iterable[int]) -> Places:
-        return tuple(sorted(places, key=lambda place: (-step_of(bans[place]), -bans[place].target.prefixlen, place)))
-
     shielded, wider = _Covering(protected), _Covering(targets)
     networks: dict[Network, Places] = dict.fromkeys(protected, (PROTECTED,))
     for target in targets:
         if any(True for _ in shielded.of(target)):
             networks[target] = (PROTECTED,)
         else:
-            networks[target] = ordered(place for network in wider.of(target) for place in targets[network])[
-                :BANS_AT_ONCE
-            ]
+            networks[target] = _fitting(bans, [place for network in wider.of(target) for place in targets[network]])
     return Lists(
         networks,
-        {family: ordered(places) for family, places in everybody.items()},
-        {key: ordered(places)[:BANS_AT_ONCE] for key, places in headers.items()},
+        {family: _ordered(bans, places) for family, places in everybody.items()},
+        {key: _ordered(bans, places)[:BANS_AT_ONCE] for key, places in headers.items()},
     )
+
+
+def _ordered(bans: Mapping[int, Ban | KernelBan], places: Iterable[int]) -> Places:
+    return tuple(sorted(places, key=lambda place: (*_rank(bans[place]), place)))
+
+
+def _fitting(bans: Mapping[int, Ban | KernelBan], places: Iterable[int]) -> Places:
+    found = _ordered(bans, places)
+    if len(found) > BANS_AT_ONCE:
+        needed: list[int] = []
+        for place in found:
+            if not any(_makes_needless(bans[one], bans[place]) for one in needed):
+                needed.append(place)
+        found = tuple(needed)
+    return found[:BANS_AT_ONCE]
+
+
+def _rank(ban: Ban | KernelBan) -> tuple[int, int, bool, int]:
+    return -step_of(ban), -ban.target.prefixlen, bool(ban.ports), -len(ban.ports)
+
+
+def _makes_needless(one: Ban | KernelBan, later: Ban | KernelBan) -> bool:
+    """Return whether a ban does to each SYN what a ``later`` one in the order would do, or more, and for as long."""
+    lasts = one.expires_at is None or (later.expires_at is not None and one.expires_at >= later.expires_at)
+    return lasts and (not one.ports or (bool(later.ports) and set(later.ports) <= set(one.ports)))
 
 
 class _Covering:
