@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["clipped", "listed", "printable"]
+__all__ = ["clipped", "count", "listed", "printable"]
 
 
 def printable(text: str) -> str:
@@ -26,3 +26,8 @@ def listed(words: Sequence[str], at_most: int, between: str = ", ") -> str:
     """Return the first of some words and how many more there are: ``a, b, c and 4 more``."""
     more = len(words) - at_most
     return between.join(words[:at_most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: ``1 ban``, ``2,000 bans``."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

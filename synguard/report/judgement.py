@@ -14,6 +14,7 @@ from synguard.addresses import Network, format_network
 from synguard.ledger.records import OVERLOOKED, BanRecord, Figure
 from synguard.model import Evidence, Mode, Origin, Scope
 from synguard.output.times import both_zones
+from synguard.plain import count
 from synguard.report.account import Account
 from synguard.report.timeline import COMPLETE, Health, health_seconds, watched_words
 from synguard.units import format_duration
@@ -81,11 +82,6 @@ def since_words(since: datetime, until: datetime) -> str:
     return weekday + both_zones(since)
 
 
-def count(number: int, one: str, many: str) -> str:
-    """Return a number with its noun: ``1 ban``, ``14 bans``."""
-    return f"{number:,} {one if number == 1 else many}"
-
-
 def over_limit(evidence: Iterable[Evidence]) -> float:
     """Return how many times its limit the worst of the evidence is; 0.0 without evidence."""
     return max((one.value / one.limit for one in evidence if one.limit > 0), default=0.0)
@@ -100,13 +96,13 @@ def _headline(
         by_hand = len(account.real) - made
         hand = f", {by_hand} more by hand" if by_hand else ""
         packets = sum(record.packets for record in account.real)
-        rest = f" and {count(would_be, 'would-be ban', 'would-be bans')}" if would_be else ""
-        bans = f"{count(made, 'automatic ban', 'automatic bans')}{rest}{hand}"
-        return f"Since {since}: {bans}, {count(packets, 'packet', 'packets')} stopped, {worth}."
+        rest = f" and {count(would_be, 'would-be ban')}" if would_be else ""
+        bans = f"{count(made, 'automatic ban')}{rest}{hand}"
+        return f"Since {since}: {bans}, {count(packets, 'packet')} stopped, {worth}."
     if account.mode is Mode.ENFORCE:
         return f"Enforcing since {since}: no ban was needed, {worth}."
     clients = "served clients refused: not known" if false_positives is None else _clients(false_positives)
-    return f"Had you enforced since {since}: {count(would_be, 'ban', 'bans')}, {clients}, {worth}."
+    return f"Had you enforced since {since}: {count(would_be, 'ban')}, {clients}, {worth}."
 
 
 def _clients(false_positives: int) -> str:
@@ -173,7 +169,7 @@ def _own_reasons(account: Account, record: BanRecord) -> Iterator[str]:
     false_positives = account.false_positives.get(ban.id)
     if false_positives is not None and false_positives.clients:
         named = f": {', '.join(false_positives.examples)}" if false_positives.examples else ""
-        yield f"{count(false_positives.clients, 'client', 'clients')} in it would have been turned away{named}"
+        yield f"{count(false_positives.clients, 'client')} in it would have been turned away{named}"
     over = over_limit(ban.evidence)
     if 0 < over < CLOSE:
         yield f"a close call: {over:.1f} times its limit"

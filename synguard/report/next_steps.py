@@ -11,8 +11,9 @@ from synguard.doctor.findings import Level
 from synguard.jsonable import fields_of
 from synguard.ledger.records import Figure
 from synguard.model import Cause, Mode, Origin, Signal
+from synguard.plain import count
 from synguard.report.account import Account
-from synguard.report.judgement import A_DAY_S, CLOSE, Judgement, count, over_limit
+from synguard.report.judgement import A_DAY_S, CLOSE, Judgement, over_limit
 from synguard.report.timeline import Health, health_seconds
 from synguard.status.agent_commands import start_command
 from synguard.units import format_duration

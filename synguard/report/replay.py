@@ -9,6 +9,7 @@ from typing import Any, Final
 from synguard.addresses import format_network
 from synguard.jsonable import fields_of
 from synguard.model import Ban, Evidence, Incident
+from synguard.plain import count
 from synguard.policy.models import Policy
 from synguard.recording.heads import FileHead
 from synguard.replay.replay_result import Close, Flood, ReplayResult, Spared
@@ -80,8 +81,8 @@ def headline(result: ReplayResult, policies: Sequence[Policy]) -> str:
     began = f"{result.started_at:%Y-%m-%d %H:%M:%S} UTC" if result.started_at else "nothing"
     return (
         f"{format_duration(result.seconds)} from {began} ({result.ticks:,} ticks), policies {names}: "
-        f"{_counted(result.banned, 'ban')}, {len(result.spared):,} spared, "
-        f"{_counted(len(result.incidents), 'incident')}"
+        f"{count(result.banned, 'ban')}, {len(result.spared):,} spared, "
+        f"{count(len(result.incidents), 'incident')}"
     )
 
 
@@ -197,10 +198,6 @@ def _close_shape(one: Close, result: ReplayResult) -> dict[str, Any]:
 
 def _evidence_shape(item: Evidence) -> dict[str, Any]:
     return fields_of(item, "signal limit sources") | {"value": round(item.value, 3)}
-
-
-def _counted(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _seconds(utc: datetime, result: ReplayResult) -> float:

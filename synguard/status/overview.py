@@ -8,6 +8,7 @@ from typing import Any
 
 from synguard.model import Mode
 from synguard.output.times import ago, both_zones
+from synguard.plain import count
 from synguard.status.agent_commands import start_command
 from synguard.status.conditions import Code, condition
 from synguard.status.freshness import is_stale, seems_to_run
@@ -141,7 +142,7 @@ def _incident(one: Mapping[str, Any], measures: bool) -> str:
     since = both_zones(datetime.fromisoformat(one["started_at"]))
     return (
         f"incident {one['id']}: {one['kind']}, {one['phase']} since {since}, "
-        f"{one['bans']:,} {'ban' if one['bans'] == 1 else 'bans'}, {one['spared']:,} spared{note}"
+        f"{count(one['bans'], 'ban')}, {one['spared']:,} spared{note}"
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from synguard.ledger.records import Figure
 from synguard.model import Mode
 from synguard.output.times import left
+from synguard.plain import count
 from synguard.report.sparkline import trend
 from synguard.status.agent_commands import start_command
 from synguard.status.model import FloodStatus, Status
@@ -110,7 +111,7 @@ def _events(status: Status, at: datetime) -> Iterator[Line]:
     for one in status.incidents:
         lasts = format_duration(max((at - one.started_at).total_seconds(), 0.0))
         note = f"; {one.note}" if one.note and not status.countermeasures else ""  # these have lines of their own
-        bans = f"{one.bans} {'ban' if one.bans == 1 else 'bans'}"
+        bans = count(one.bans, "ban")
         text = f"incident {one.id}: {one.kind}, {one.phase} for {lasts}, {bans}, {one.spared} spared{note}"
         yield line(Span(text, Style.WATCH))
     if status.verdict:
