@@ -16,7 +16,7 @@ from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks, by_key
 from synguard.detector.columns import halves
 from synguard.detector.counting import MOST_PORTS
-from synguard.model import NEVER, Ban, Origin, Scope
+from synguard.model import NEVER, Action, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
 from synguard.readings import U64
 
@@ -85,12 +85,12 @@ class ActiveBans:
         """Return a ban with the ports, beside its own, of its policy's other bans like it that last beyond ``until``.
 
         A source that goes from port to port has one ban that grows then, not one for each set of ports that it is
-        seen on in one moment. What would be too many ports is all of them, or none more where not ``up_to_all``.
+        seen on in one moment; but none that refuses served clients on ports that others close.
+        What would be too many ports is all of them, or none more where not ``up_to_all``.
         """
         ports = set(ban.ports)
         for old in self._bans.of(ban.target) if ports and ban.header is None else ():
-            alike = (old.scope, old.action, old.policy, old.dry_run) == (ban.scope, ban.action, ban.policy, ban.dry_run)
-            if alike and old.origin is Origin.AUTO and old.header is None and old.active(until):
+            if _alike(old) == _alike(ban) and old.origin is Origin.AUTO and old.header is None and old.active(until):
                 ports = ports.union(old.ports) if ports and old.ports else set()
         if len(ports) <= MOST_PORTS:
             return replace(ban, ports=tuple(sorted(ports)))
@@ -160,15 +160,25 @@ class ActiveBans:
         }
 
     def covering(
-        self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime, at_least: int = 0
+        self,
+        target: Network,
+        scope: Scope,
+        ports: tuple[int, ...],
+        now: datetime,
+        at_least: int = 0,
+        *,
+        for_served: bool = False,
     ) -> Ban | None:
         """Return the longest-standing ban at ``now`` that concerns all that a ban with this reach would, or None.
 
-        Only bans whose action has a gravity of ``at_least`` this count, and none of a single header.
+        Only bans whose action has a gravity of ``at_least`` this count, and none of a single header;
+        with ``for_served`` only those that served clients have no way through.
         """
         found: Ban | None = None
         for ban in self._bans.around(target):
             grave = ban.header is None and gravity(ban.action) >= at_least
+            if for_served and ban.scope is Scope.NEW and not ban.refuses_served:
+                continue
             if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
                 found = ban
         return found
@@ -193,6 +203,11 @@ def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
     if ban.scope is Scope.ALL:
         return True
     return scope is Scope.NEW and (not ban.ports or (bool(ports) and set(ports) <= set(ban.ports)))
+
+
+def _alike(ban: Ban) -> tuple[Scope, Action, str, bool, bool]:
+    """Return what bans of one target have in common that can be one ban of more ports."""
+    return ban.scope, ban.action, ban.policy, ban.dry_run, ban.refuses_served
 
 
 def _outlasts(ban: Ban, other: Ban | None) -> bool:

@@ -72,8 +72,8 @@ class Evaluator:
         inside = Inside(item, policy, self._assessment)
         kept: tuple[VerdictKind, Objection | None] = (VerdictKind.WATCH, Objection(self._why_no_step(policy)))
         for step in self._steps(item, policy, scope, ports):
-            active_ban = self._state.active_bans.covering(item.target, scope, ports, self._now, gravity(step.action))
-            if active_ban is not None and self._state.stands_long(active_ban, self._now):
+            active_ban = self._state.standing(item, scope, ports, step.action, self._now)
+            if active_ban is not None:
                 covered = f"covered by ban {active_ban.id} until {_until(active_ban)}"
                 self._say(VerdictKind.BAN, item, policy, covered + self._why_no_header(item))
                 return
@@ -184,8 +184,7 @@ class Evaluator:
         why = f"part of {format_network(item.target)} ({item.evidence[0]}), {NOT_WHOLE}: {why}"
         for part in rest:
             signal = part.evidence[0].signal
-            active_ban = self._state.active_bans.covering(part.target, Scope.NEW, ports, self._now, gravity(action))
-            if active_ban is None or not self._state.stands_long(active_ban, self._now):
+            if self._state.standing(part, Scope.NEW, ports, action, self._now) is None:
                 if refusal := self._why_refused(Request(False, _excess(part))):
                     self.refusals.append(refusal)
                     return

@@ -12,10 +12,11 @@ from synguard.addresses import Network, NetworkIndex
 from synguard.decision.ban_times import RepeatOffenders
 from synguard.decision.bans import ActiveBans
 from synguard.decision.budget import BudgetGate
-from synguard.decision.ladder import ChallengeState
+from synguard.decision.ladder import ChallengeState, gravity
+from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.syn_headers import ServedHeaders
-from synguard.model import Ban
+from synguard.model import Action, Ban, Scope
 from synguard.readings import CONTAINERS, Protected
 
 RENEW_WITHIN: Final = timedelta(seconds=2)
@@ -50,6 +51,17 @@ class EvaluatorState:  # wide: one record of all that outlives a tick
     served_headers: ServedHeaders = field(default_factory=ServedHeaders)
     ends_by: datetime | None = None
     """No automatic ban lasts beyond this: the end of a trial of enforcement. None without one."""
+
+    def standing(
+        self, item: Offender, scope: Scope, ports: tuple[int, ...], action: Action, now: datetime
+    ) -> Ban | None:
+        """Return a ban that does as much to the target and need not be renewed yet, or None.
+
+        Handshakes that speak against a target are those of served clients: a ban that lets these through stops none.
+        """
+        for_served = not item.forgeable
+        ban = self.active_bans.covering(item.target, scope, ports, now, gravity(action), for_served=for_served)
+        return ban if ban is not None and self.stands_long(ban, now) else None
 
     def stands_long(self, ban: Ban, now: datetime) -> bool:
         """Return whether a standing ban needs no renewal yet, or could not be renewed for longer."""

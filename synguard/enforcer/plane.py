@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from synguard.addresses import Network, NetworkIndex, format_network
 from synguard.model import Ban, Hits, KernelBan, Origin, Scope
+from synguard.packed_bans import PackedBans
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +28,37 @@ class Desired:
         """Return what the kernel should hold for these bans at ``now``.
 
         Would-be and expired bans are left out. Protected parties are all let through, but for those that a
-        person's forced ban names; of the proven peers those that an automatic ``new`` ban covers and none refuses.
+        person's forced ban names; of the proven peers those that ``lets_through`` names.
         """
         active_bans = {ban.id: ban for ban in bans if ban.active(now) and not ban.dry_run}
         forced = NetworkIndex(ban.target for ban in active_bans.values() if ban.forced)
         peers = tuple(proven)
-        new = [ban for ban in active_bans.values() if peers and ban.scope is Scope.NEW]
-        closed = NetworkIndex(ban.target for ban in new if ban.origin is Origin.AUTO)
-        for_all = NetworkIndex(ban.target for ban in new if ban.refuses_served)
+        new = PackedBans(ban for ban in active_bans.values() if peers and ban.scope is Scope.NEW)
         return cls(
             bans=active_bans,
             allow=frozenset(party for party in protected if not forced.overlapping(party)),
-            proven=frozenset(peer for peer in peers if closed.covering(peer) and not for_all.covering(peer)),
+            proven=frozenset(peer for peer in peers if lets_through(new.around(peer))),
         )
+
+
+def lets_through(around: Iterable[Ban]) -> bool:
+    """Return whether a proven peer is to pass the bans around it that stop new connections.
+
+    It passes where an automatic ban closes ports to all but served clients, unless a person's ban refuses these too, or
+    an automatic one on such a port. The kernel's exception is for all ports of a peer: it then also passes an automatic
+    ban that refuses served clients on other ports.
+    """
+    new = [ban for ban in around if ban.scope is Scope.NEW]
+    closing = [ban for ban in new if ban.origin is Origin.AUTO and not ban.refuses_served]
+    return bool(closing) and not any(
+        ban.origin is Origin.MANUAL or any(_share_a_port(ban, other) for other in closing)
+        for ban in new
+        if ban.refuses_served
+    )
+
+
+def _share_a_port(one: Ban, other: Ban) -> bool:
+    return not one.ports or not other.ports or not set(one.ports).isdisjoint(other.ports)
 
 
 class Bypass(str):

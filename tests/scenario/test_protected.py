@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from ipaddress import IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
 
 from synguard.addresses import NetworkIndex, parse_network
 from synguard.decision.pieces import MOST_PIECES
-from synguard.model import Ban, Scope, VerdictKind
+from synguard.model import Action, Ban, Origin, Scope, VerdictKind
 from synguard.policy.models import Allow, Config, Limits
 from synguard.sensors.protected import read_protected
 from tests.scenario.test_attackers import refused
@@ -177,3 +178,31 @@ def test_a_policy_that_never_stops_connections_refuses_new_ones_of_who_holds_too
     scene.lasts(2)
     assert refused(scene, "2001:db8:7:1::2")
     assert not any(one.kind is VerdictKind.SPARE for one in scene.agent.tick().decision.verdicts)
+
+
+def test_a_ban_on_syns_of_a_prefix_does_not_cover_its_served_members_who_hold_too_many(tmp_path: Path) -> None:
+    """`covered by ban` on SYNs, which lets served clients through: with scope new those who flooded connected on."""
+    scene = Scene(tmp_path, POLICY.model_copy(update={"scope": "new"}), config=ENFORCE)
+    crowd = [f"198.51.100.{number}" for number in range(200, 210)]
+    scene.weather.connections = dict.fromkeys(crowd, 1)
+    scene.lasts(2)
+    rain(scene, {f"198.51.100.{number}": 20.0 for number in range(1, 150)}, 2.0)
+    assert scene.banned() == {"198.51.100.0/24"}
+    assert not any(refused(scene, one) for one in crowd)
+    scene.weather.connections = {crowd[0]: 1, **dict.fromkeys(crowd[1:], 400)}
+    scene.lasts(8)
+    assert all(refused(scene, one) for one in crowd[1:])
+
+
+def test_a_ban_on_syns_does_not_cover_the_pieces_beside_a_protected_address(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, POLICY.model_copy(update={"scope": "new"}), config=ENFORCE)
+    crowd = [str(NET[number]) for number in range(0x100, 0x100 + 2000)]
+    scene.weather.connections = dict.fromkeys(crowd, 1)
+    scene.weather.protected = {f"{OWN}/128": "own address of eth0"}
+    wide = Ban(
+        id="on-syns", target=NET, scope=Scope.NEW, action=Action.DROP, origin=Origin.AUTO, policy="default", reason="",
+        created_at=scene.clock.utcnow(), expires_at=scene.clock.utcnow() + timedelta(minutes=9), ports=(80,),
+    )  # fmt: skip
+    scene.agent._engine.evaluator_state.active_bans.add(wide)
+    scene.lasts(8)
+    assert len(closes(scene, crowd)) <= POLICY.limits.connections

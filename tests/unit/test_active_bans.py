@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
 
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 
 from synguard.decision.ban_times import OFFENDERS_REMEMBERED, RepeatOffenders, ban_seconds
 from synguard.decision.bans import ActiveBans
-from synguard.model import Action, Ban, Origin, Scope
+from synguard.model import Action, Ban, Evidence, Origin, Scope, Signal
 from synguard.policy.models import BanTimes
 from tests.support.manual_clock import START
 
+HANDSHAKES = (Evidence(Signal.CONNECTIONS, 900, 300, 1),)
+"""Who speaks against a target by them is served: a ban on them lets no served client through."""
 NEW_80 = (Scope.NEW, (80,))
 
 
@@ -54,6 +57,27 @@ def test_a_ban_holds_what_its_reach_covers(
     active_bans: Ban, asked: tuple[str, Scope, tuple[int, ...]], ban_filter: bool
 ) -> None:
     assert holds(ActiveBans([active_bans]), *asked) is ban_filter
+
+
+def test_a_ban_that_lets_served_clients_through_does_not_cover_what_handshakes_speak_against() -> None:
+    on_syns, member = ban("198.51.100.0/24", lasts_s=600), ip_network("198.51.100.16/28")
+    on_handshakes = replace(ban("198.51.100.0/24", id_="refuses"), evidence=HANDSHAKES)
+    bans = ActiveBans([on_syns])
+    assert bans.covering(member, *NEW_80, START) == on_syns
+    assert bans.covering(member, *NEW_80, START, for_served=True) is None
+    bans = ActiveBans([on_syns, replace(on_handshakes, ports=(80, 81))])
+    assert getattr(bans.covering(member, *NEW_80, START, for_served=True), "id", None) == "refuses"
+    whole = ban("198.51.100.0/24", Scope.ALL)
+    assert ActiveBans([whole]).covering(member, *NEW_80, START, for_served=True) == whole
+
+
+def test_a_ban_takes_no_ports_of_one_that_refuses_served_clients_nor_that_of_it() -> None:
+    on_syns = ban("198.51.100.0/24", ports=(443,))
+    on_handshakes = replace(ban("198.51.100.0/24", ports=(8443,), id_="refuses"), evidence=HANDSHAKES)
+    for old, fresh in ((on_syns, on_handshakes), (on_handshakes, on_syns)):
+        assert ActiveBans([old]).with_ports_of(fresh, START, up_to_all=True) == fresh
+    more = replace(on_handshakes, ports=(8080,))
+    assert ActiveBans([on_handshakes]).with_ports_of(more, START, up_to_all=True).ports == (8080, 8443)
 
 
 def test_the_longest_of_several_answers() -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from synguard.addresses import Network, NetworkIndex
 from synguard.enforcer.held_bans import HeldBans
-from synguard.enforcer.plane import Desired
+from synguard.enforcer.plane import Desired, lets_through
 from synguard.enforcer.reconcile.delta import DesiredMembers, share
 from synguard.model import Action, Ban, Origin, Scope, SynHeader
 from synguard.packed_bans import PackedBans, microseconds
@@ -112,13 +112,8 @@ class DesiredState(Mapping[str, Ban]):
         return Desired(
             bans=self,
             allow=frozenset(party for party in protected if not forced.overlapping(party)),
-            proven=frozenset(peer for peer in proven if self._lets_through(peer)),
+            proven=frozenset(peer for peer in proven if lets_through(self._bans.around(peer))),
         )
-
-    def _lets_through(self, peer: Network) -> bool:
-        """Return whether automatic bans of SYNs close a proven peer out, and none that is to refuse it as well."""
-        new = [ban for ban in self._bans.around(peer) if ban.scope is Scope.NEW]
-        return any(ban.origin is Origin.AUTO for ban in new) and not any(ban.refuses_served for ban in new)
 
     def _settle(self, rivals: list[Ban]) -> None:
         alike: dict[_Member, list[Ban]] = {}
