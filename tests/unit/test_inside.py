@@ -36,7 +36,7 @@ def columns(target: Network, count: int, first: int) -> tuple[U64, U64]:
 
 
 def rest(target: Network, members: int, served: int = 300) -> tuple[list[Offender], int]:
-    """Return what is stopped of members with one connection each beside served clients, and how many lines of Python it took."""
+    """Return what is stopped beside served clients, and how many lines of Python that took."""
     high, low = columns(target, members, served)
     rows = high, low, np.full(members, 80, np.uint16), np.ones(members)
     crowd = Crowd(SortedRows(lambda: rows), BanFilter(), forgeable=False)
