@@ -94,7 +94,8 @@ class Crowded:
 
     def one_more(self) -> None:
         self.count += 1
-        self.other.add_bans([ban(f"x{self.count}", f"9.9.9.{self.count}", start=self.scene.clock.utcnow())])
+        one = ban(f"x{self.count}", f"9.9.9.{self.count}", start=self.scene.clock.utcnow(), seconds=600)
+        self.other.add_bans([one])
         self.tick()
 
 
