@@ -63,9 +63,9 @@ class BanEffect:
         """Close what is held beyond a limit by who is not cut off; other connections stay."""
         if readings.connections is None:
             return
-        for one in excess:
-            for namespace, table in readings.connections.parts():
-                self._free(excess_rows(table, one, containers, self._enforcement.allowed), namespace)
+        excess = list(excess)
+        for namespace, table in readings.connections.parts() if excess else ():
+            self._free(excess_rows(table, excess, containers, self._enforcement.allowed), namespace)
 
     def _free(self, useless: SocketTable, namespace: str) -> None:
         """Free sockets of banned sources, so that their places in queue and service are there for others at once.

@@ -125,7 +125,7 @@ def _of_targets(rows: SocketTable, bans: Collection[Ban], allowed: Iterable[Netw
         by_ports.setdefault(ban.ports, []).append(ban.target)
     concerned = np.zeros(len(rows), np.bool_)
     for ports, targets in by_ports.items():
-        concerned |= _inside(rows, targets) & (np.isin(rows.local_port, ports) if ports else True)
+        concerned |= _inside(rows, targets) & _at_ports(rows, ports)
     return rows.where(concerned & ~_inside(rows, allowed)) if len(rows) else rows
 
 
@@ -140,19 +140,31 @@ def dead_connections(sockets: SocketTable, ban_filter: BanFilter, allowed: Itera
 
 
 def excess_rows(
-    sockets: SocketTable, excess: Excess, containers: Iterable[Network], allowed: Iterable[Network]
+    sockets: SocketTable, excess: Iterable[Excess], containers: Iterable[Network], allowed: Iterable[Network]
 ) -> SocketTable:
-    """Return the connections that a target holds beyond what it may, those listed last; but those of the allowed.
+    """Return the connections that targets hold beyond what they may, those listed last; but those of the allowed.
 
-    Of a target in which only ``containers`` of this host are meant, those of containers.
+    Of a target in which only ``containers`` of this host are meant, those of containers. Targets that may hold nothing
+    are looked for together, since they are hundreds where prefixes are stopped in pieces.
     """
-    mine = np.isin(sockets.state, MAY_BE_DESTROYED) & (sockets.state != TcpState.SYN_RECV)
-    if excess.ports:
-        mine &= np.isin(sockets.local_port, excess.ports)
-    rows = sockets.where(mine)
-    rows = rows.where(_inside(rows, [excess.target]))
-    rows = rows.where(_inside(rows, containers) if excess.of_containers else ~_inside(rows, allowed))
-    return rows.where(np.arange(len(rows)) >= excess.at_most)
+    rows = sockets.where(np.isin(sockets.state, MAY_BE_DESTROYED) & (sockets.state != TcpState.SYN_RECV))
+    free, beyond = _inside(rows, allowed), np.zeros(len(rows), np.bool_)
+    nothing: dict[tuple[int, ...], list[Network]] = {}
+    for one in excess:
+        if one.at_most == 0 and not one.of_containers:
+            nothing.setdefault(one.ports, []).append(one.target)
+            continue
+        mine = _inside(rows, [one.target]) & (_inside(rows, containers) if one.of_containers else ~free)
+        mine &= _at_ports(rows, one.ports)
+        beyond[np.flatnonzero(mine)[one.at_most :]] = True
+    for ports, targets in nothing.items():
+        beyond |= _inside(rows, targets) & ~free & _at_ports(rows, ports)
+    return rows.where(beyond)
+
+
+def _at_ports(rows: SocketTable, ports: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Return which rows are at one of these local ports, of which none stands for all."""
+    return np.isin(rows.local_port, ports) if ports else np.ones(len(rows), np.bool_)
 
 
 def _inside(rows: SocketTable, networks: Iterable[Network]) -> npt.NDArray[np.bool_]:

@@ -16,8 +16,9 @@ from synguard.decision.bans import ActiveBans
 from synguard.enforcer.held_bans import total_hits
 from synguard.enforcer.plane import Desired, Plane
 from synguard.enforcer.reconcile.admission import Admission
+from synguard.enforcer.reconcile.outcome import Outcome
 from synguard.enforcer.reconcile.read_back import MANY
-from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import LedgerError, NotPermittedError, PlaneError, SynguardError
 from synguard.ledger import Ledger
 from synguard.ledger.ban_changes import BanChanges

@@ -14,7 +14,7 @@ from synguard.agent.new_sockets import NewSockets
 from synguard.decision.bans import ActiveBans
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Bypass
-from synguard.enforcer.reconcile.reconciler import Outcome
+from synguard.enforcer.reconcile.outcome import Outcome
 from synguard.logs import event
 from synguard.model import Action, Ban, KernelBan
 from synguard.readings import SocketTable

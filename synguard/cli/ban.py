@@ -221,7 +221,7 @@ def _banned(
         bans = context.applier.ban(bans, step, known) if bans else ()
         return BanResult(bans, len(bans), sum(ban.id in known for ban in bans))
     others = bans_for(rest, of_each(rest.targets, impacts), now)
-    listed = ListOrder(list_for(new, now), renewals_for(same, now), same.same.values(), others, active_bans)
+    listed = ListOrder(list_for(new, now), renewals_for(same, now), others)
     listed = context.applier.ban_list(listed, step)
     return BanResult((*others, *listed.first(SHAPED)), len(listed.ids), len(listed.renewed.bans))
 

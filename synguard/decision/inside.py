@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network, compact_network
-from synguard.decision.pieces import Range, pieces
+from synguard.decision.pieces import Offsets, Range, pieces
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.proven import ProvenPeers
 from synguard.detector.assessment import Assessment
 from synguard.detector.ban_filter import by_key, within
-from synguard.detector.columns import cut, network_at
+from synguard.detector.columns import cut, halves, masks, network_at, sorting_order
 from synguard.detector.fair_share import fair_share
 from synguard.detector.members import Members
 from synguard.model import Evidence, Signal
@@ -103,18 +103,20 @@ class Inside:
         nor one that was served lately and has no connection now. So the many are found who have one connection each.
         """
         target, start = self._item.target, int(self._item.target.network_address)
-        bits, host_bits = target.max_prefixlen - target.prefixlen, target.max_prefixlen - self._source
-        apart = {int(one.network_address) - start >> host_bits for one in heavy}
-        served = set(_offsets(*proven.columns_inside(target), start, target.version))
+        version, bits = target.version, target.max_prefixlen - target.prefixlen
+        apart = by_key(*np.array([halves(one) for one in heavy], np.uint64).reshape(-1, 2).T)
+        served, kept = proven.columns_inside(target), list(kept)
         for evidence, members in self._members(target.max_prefixlen):
-            level = fair_share(members.value, evidence.limit)
-            offsets = _offsets(members.runs.high, members.runs.low, start, target.version)
-            values = dict(zip(offsets, members.value.tolist(), strict=True))
-            many = {one: value for one, value in values.items() if value > level and one >> host_bits not in apart}
-            light = {one for one in served.union(offsets) if values.get(one, 0.0) <= level}
-            spared = [*kept, *((one, one) for one in light)]
-            for piece in pieces(bits, many.items(), spared, evidence.limit):
-                network = compact_network(target.version, start + piece.first, target.max_prefixlen - piece.bits)
+            high, low = members.runs.high, members.runs.low
+            over = members.value > fair_share(members.value, evidence.limit)
+            idle = ~within(*served, by_key(high[over], low[over]), version, target.max_prefixlen)
+            light_high, light_low = np.append(high[~over], served[0][idle]), np.append(low[~over], served[1][idle])
+            order = sorting_order(light_high, light_low)
+            light = _offsets(light_high[order], light_low[order], target)
+            many = over & ~within(high, low, apart, version, self._source)
+            of_many = _offsets(high[many], low[many], target)
+            for piece in pieces(bits, of_many, members.value[many], light, kept, evidence.limit):
+                network = compact_network(version, start + piece.first, target.max_prefixlen - piece.bits)
                 own = replace(evidence, value=piece.value, sources=piece.members)
                 yield Offender(network, self._item.score, (own,), addresses=piece.members)
 
@@ -151,8 +153,7 @@ class Inside:
         ]
 
 
-def _offsets(high: U64, low: U64, start: int, version: int) -> list[int]:
-    """Return how far addresses lie behind the first one of a network of this IP version."""
-    if version == 4:
-        return [(one & 0xFFFF_FFFF) - start for one in low.tolist()]
-    return [(first << 64 | second) - start for first, second in zip(high.tolist(), low.tolist(), strict=True)]
+def _offsets(high: U64, low: U64, network: Network) -> Offsets:
+    """Return how far addresses, which are in order, lie behind the first one of their network."""
+    high_mask, low_mask = masks(network.version, network.prefixlen)
+    return high & ~high_mask, low & ~low_mask

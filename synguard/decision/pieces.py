@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from synguard.detector.columns import place
+from synguard.readings import U64
 
 MOST_PIECES: Final = 64
 """Networks that one prefix is cut into in one tick; a single address cut out of an IPv6 /64 leaves as many."""
@@ -15,6 +20,8 @@ _MOST_LOOKS: Final = 1024
 
 Range: TypeAlias = tuple[int, int]
 """First and last address, counted from the first one of the prefix."""
+Offsets: TypeAlias = tuple[U64, U64]
+"""Addresses, counted in the same way, as (high, low) columns in ascending order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,40 +35,62 @@ class Piece:
     members: int
 
 
-def pieces(bits: int, members: Iterable[tuple[int, float]], kept: Iterable[Range], limit: float) -> list[Piece]:
+class _Part(NamedTuple):
+    """A network that is looked at; of members and of spared addresses it holds the rows from one number to another."""
+
+    value: float
+    first: int
+    bits: int
+    members: tuple[int, int]
+    spared: tuple[int, int]
+
+
+def pieces(
+    bits: int,
+    members: Offsets,
+    values: npt.NDArray[np.float64],
+    spared: Offsets,
+    kept: Iterable[Range],
+    limit: float,
+) -> list[Piece]:
     """Return the networks to stop, in a prefix that leaves ``bits`` open, for what is left not to exceed ``limit``.
 
-    ``members`` are addresses, counted from the prefix's first one, and what each has. A network holds no address of
+    ``values`` are what each of the ``members`` has. A network holds none of the ``spared`` addresses and nothing of
     ``kept``, is as wide as that allows, and is taken before those with less; so few suffice, unless many are kept.
+    Each look costs a search among members and spared addresses, however many they are.
     """
-    offsets, sums = _summed(members)
+    sums = np.concatenate(([0.0], np.cumsum(values)))
     starts, ends = _merged(kept)
-    rest, looks, found = sums[-1], 0, list[Piece]()
-    waiting = [(rest, 0, bits)]
+    rest, looks, found = float(sums[-1]), 0, list[Piece]()
+    waiting = [_Part(rest, 0, bits, (0, len(values)), (0, len(spared[0])))]
     while waiting and rest > limit and len(found) < MOST_PIECES and looks < _MOST_LOOKS:
         looks += 1
-        value, first, width = waiting.pop()
-        last = first + (1 << width) - 1
-        place = bisect_right(starts, last) - 1
-        if place < 0 or ends[place] < first:
-            count = bisect_right(offsets, last) - bisect_left(offsets, first)
-            found.append(Piece(first, width, value, count))
-            rest -= value
-        elif width:
-            for half in (first, first + (1 << width - 1)):
-                inside = _between(half, half + (1 << width - 1) - 1, offsets, sums)
-                if inside > 0:
-                    insort(waiting, (inside, half, width - 1))
+        part = waiting.pop()
+        before = bisect_right(starts, part.first + (1 << part.bits) - 1) - 1
+        if part.spared[0] == part.spared[1] and (before < 0 or ends[before] < part.first):
+            found.append(Piece(part.first, part.bits, part.value, part.members[1] - part.members[0]))
+            rest -= part.value
+        elif part.bits:
+            middle = part.first + (1 << part.bits - 1)
+            halves = zip(
+                (part.first, middle),
+                _cut(members, part.members, middle),
+                _cut(spared, part.spared, middle),
+                strict=True,
+            )
+            for first, rows, spared_rows in halves:
+                if rows[0] < rows[1]:
+                    value = float(sums[rows[1]] - sums[rows[0]])
+                    insort(waiting, _Part(value, first, part.bits - 1, rows, spared_rows))
     return found
 
 
-def _summed(members: Iterable[tuple[int, float]]) -> tuple[list[int], list[float]]:
-    ordered = sorted(members)
-    return [offset for offset, _ in ordered], [0.0, *accumulate(value for _, value in ordered)]
-
-
-def _between(first: int, last: int, offsets: list[int], sums: list[float]) -> float:
-    return sums[bisect_right(offsets, last)] - sums[bisect_left(offsets, first)]
+def _cut(offsets: Offsets, rows: tuple[int, int], at: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return which of some rows lie before an address, and which do not."""
+    start, end = rows
+    high, low = (column[start:end] for column in offsets)
+    middle = start + place(high, low, divmod(at, 1 << 64), "left")
+    return (start, middle), (middle, end)
 
 
 def _merged(ranges: Iterable[Range]) -> tuple[list[int], list[int]]:

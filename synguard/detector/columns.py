@@ -109,12 +109,13 @@ def cut(high: U64, low: U64, version: int, prefixlen: int) -> Runs:
 def rows_inside(high: U64, low: U64, network: Network) -> slice:
     """Return which rows of columns in address order lie in a network."""
     first, last = halves(network), halves(host_network(network.broadcast_address))
-    return slice(_place(high, low, first, "left"), _place(high, low, last, "right"))
+    return slice(place(high, low, first, "left"), place(high, low, last, "right"))
 
 
-def _place(high: U64, low: U64, at: tuple[int, int], side: Literal["left", "right"]) -> int:
-    start, end = np.searchsorted(high, np.uint64(at[0]), "left"), np.searchsorted(high, np.uint64(at[0]), "right")
-    return int(start + np.searchsorted(low[start:end], np.uint64(at[1]), side))
+def place(high: U64, low: U64, at: tuple[int, int], side: Literal["left", "right"]) -> int:
+    """Return before which row of columns in address order an address belongs."""
+    start, end = high.searchsorted(np.uint64(at[0]), "left"), high.searchsorted(np.uint64(at[0]), "right")
+    return int(start + low[start:end].searchsorted(np.uint64(at[1]), side))
 
 
 def network_at(high: int, low: int, version: int, prefixlen: int) -> Network:

@@ -22,6 +22,7 @@ from synguard.ledger.rows import (
     ROWS_AT_ONCE,
     STANDING,
     Row,
+    ban_of,
     ban_record,
     ban_row,
     from_us,
@@ -140,16 +141,6 @@ def open_ids(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
     return found
 
 
-def replaced_of(db: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
-    """Return which of these bans another one has replaced."""
-    found: set[str] = set()
-    for some in in_parts(ids, ROWS_AT_ONCE):
-        marks = ", ".join("?" * len(some))
-        rows = db.execute(f"SELECT id FROM ban WHERE ended_why = 'replaced' AND id IN ({marks})", some)  # noqa: S608  # marks
-        found.update(row[0] for row in rows)
-    return found
-
-
 def move_expiries(db: sqlite3.Connection, expiries: Mapping[str, datetime | None]) -> None:
     """Let bans of these ids end then; ids that are unknown or already ended are left as they are."""
     db.executemany(
@@ -179,6 +170,16 @@ def change_expiry(db: sqlite3.Connection, id_: str, expires_at: datetime | None,
     if expires_at is None and found[0] != Origin.MANUAL.value:
         raise LedgerError(f"ban {id_} is automatic and must expire: give it a time, or ban the target by hand")
     db.execute("UPDATE ban SET expires_at = ? WHERE id = ?", (None if expires_at is None else to_us(expires_at), id_))
+
+
+def active_shapes(db: sqlite3.Connection, now: datetime) -> list[tuple[Ban, int]]:
+    """Return one of the real bans of each shape that stand at ``now``, and how many are of it."""
+    rows = db.execute(
+        f"SELECT {BAN_READ}, count(*) FROM ban WHERE dry_run = 0 AND {STANDING} "  # noqa: S608  # constants only
+        "GROUP BY version, prefixlen, scope, action, ports, header",
+        {"now": to_us(now)},
+    )
+    return [(ban_of(row[:-1]), row[-1]) for row in rows]
 
 
 def at_interface(db: sqlite3.Connection, now: datetime) -> list[str]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Final, Self
 
 from synguard.addresses import Network
 from synguard.errors import LedgerError
-from synguard.ledger import active_drops, arrivals, bans, false_positives, history, listing, pruning, verdicts
+from synguard.ledger import (
+    active_drops,
+    arrivals,
+    bans,
+    false_positives,
+    history,
+    listing,
+    pruning,
+    taking_back,
+    verdicts,
+)
 from synguard.ledger.active_bans import ActiveBanCache
 from synguard.ledger.active_drops import ActiveDrop
 from synguard.ledger.arrivals import ActiveRow, Arrivals
@@ -193,6 +203,22 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
         with self._database.write() as db:
             bans.end_bans(db, ids, at, why)
 
+    def take_back(
+        self,
+        ids: Sequence[str],
+        expiries: Mapping[str, datetime | None],
+        at: datetime,
+        why: str,
+        new_id: Callable[[], str],
+    ) -> list[Ban]:
+        """Undo an order: end its new bans, and let the others end as before, id → expiry.
+
+        What it replaced, and nobody else ended since, stands again with a new id, and is returned.
+        """
+        with self._database.write() as db:
+            bans.move_expiries(db, expiries)
+            return taking_back.take_back(db, ids, at, why, new_id)
+
     def change_expiry(self, ban_id: str, expires_at: datetime | None, at: datetime) -> None:
         """Move the expiry of a standing ban; None makes a manual one permanent.
 
@@ -227,10 +253,14 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
         with many_objects(), self._database.snapshot() as db:
             return active_drops.read(db, now, policy)
 
-    def replaced_of(self, ids: Sequence[str]) -> set[str]:
-        """Return which of these bans another one has replaced."""
+    def active_shapes(self, now: datetime) -> list[tuple[Ban, int]]:
+        """Return one active ban of each shape, and how many there are of it: each takes the same room in a kernel.
+
+        A shape is family, prefix length, scope, action, ports and header.
+        """
+        self._settle_all()
         with self._database.read() as db:
-            return bans.replaced_of(db, ids)
+            return bans.active_shapes(db, now)
 
     def take_changes(self, changes: BanChanges, now: datetime, at_most: int | None = None) -> ChangedBans:
         """Return what became of the active bans since these were last asked, up to ``at_most`` of a kind at once.

@@ -77,7 +77,8 @@ def maybe_us(moment: datetime | None) -> int | None:
     return None if moment is None else to_us(moment)
 
 
-def _maybe_time(value: int | None) -> datetime | None:
+def maybe_time(value: int | None) -> datetime | None:
+    """Return the time of the same, and None for none."""
     return None if value is None else from_us(value)
 
 
@@ -151,7 +152,7 @@ def ban_record(row: Row) -> BanRecord:
     """Return the record of one row of ``BAN_READ``."""
     ended_at, ended_why, packets, bytes_, last_hit_at, answered, passed = row[-7:]
     return BanRecord(
-        ban_of(row), _maybe_time(ended_at), ended_why, packets, bytes_, _maybe_time(last_hit_at), answered, passed
+        ban_of(row), maybe_time(ended_at), ended_why, packets, bytes_, maybe_time(last_hit_at), answered, passed
     )
 
 
@@ -168,7 +169,7 @@ def ban_of(row: Row) -> Ban:
         policy=_text(policy),
         reason=_text(reason),
         created_at=from_us(created),
-        expires_at=_maybe_time(expires),
+        expires_at=maybe_time(expires),
         ports=_ports_of(ports),
         score=score,
         times=times,
@@ -204,4 +205,4 @@ def incident_row(incident: Incident) -> Row:
 def incident_of(row: Row) -> Incident:
     """Return the incident of one row of ``INCIDENT_COLUMNS``."""
     id_, phase, kind, started_at, ended_at, *figures = row
-    return Incident(id_, Phase(phase), kind, from_us(started_at), _maybe_time(ended_at), *figures)
+    return Incident(id_, Phase(phase), kind, from_us(started_at), maybe_time(ended_at), *figures)

@@ -14,13 +14,14 @@ from typing import Final
 
 from synguard.enforcer.filling import bring, out_of_ipsets
 from synguard.enforcer.plane import Actual, Desired, Plane
-from synguard.enforcer.reconcile.capacity import ensure_capacity, ensure_room, used
+from synguard.enforcer.reconcile.capacity import ensure_capacity, ensure_room, used, used_by
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.sysctl import ALWAYS, SYN_COOKIES
 from synguard.errors import PlaneError, RefusedError
 from synguard.ledger import Ledger
 from synguard.ledger.active_drops import ActiveDrop
 from synguard.ledger.arrivals import Arrival
+from synguard.ledger.rows import maybe_time
 from synguard.model import Ban
 from synguard.operator.ban import POLICY, describe, new_id
 from synguard.operator.ban_list import ListOrder, has_frame, ready, room_of, takes_columns
@@ -103,7 +104,9 @@ class BanApplier:
             step("filling the kernel")
             self._settle(guarded=True)
         except BaseException as error:  # an interrupted order must not stay half done either
-            self._undo([ban.id for ban in bans], before, str(error) or type(error).__name__)
+            self._undo(
+                [ban.id for ban in bans], {ban.id: before[ban.id].expires_at for ban in bans if ban.id in before}, error
+            )
             raise
         self._note_each("ban", [(ban, f": {ban.reason}") for ban in bans])
         return tuple(bans)
@@ -118,8 +121,11 @@ class BanApplier:
             RefusedError: A person stopped synguard meanwhile; nothing of it is left.
         """
         self._plane.check()
-        more = used(self._plane, order.others) + room_of(self._plane, order.new)
-        ensure_room(self._plane, used(self._plane, order.active_bans) + room_of(self._plane, order.renewed), more)
+        now = self._utcnow()
+        there = used_by(self._plane, self._ledger.active_shapes(now))  # not as it was before a person was asked
+        ends = {row.id: row.expires_at for row in self._ledger.active_rows(now)} if order.renewed.bans else {}
+        order = order.with_new([one.id for one in order.renewed.bans if one.id not in ends])
+        ensure_room(self._plane, there, used(self._plane, order.others) + room_of(self._plane, order.new))
         if not has_frame(self._plane):
             self._settle(guarded=True)
         step("writing the ledger")
@@ -129,7 +135,7 @@ class BanApplier:
             step("filling the kernel")
             self._fill(order)
         except BaseException as error:  # an interrupted order must not stay half done either
-            self._undo(order.ids, order.before(), str(error) or type(error).__name__)
+            self._undo(order.ids, {one.id: maybe_time(ends[one.id]) for one in order.renewed.bans}, error)
             raise
         shown = [*order.others, *order.first(ACTIONS_RECORDED)]
         self._note_each("ban", [(ban, f": {ban.reason}") for ban in shown], len(order.ids))
@@ -257,17 +263,15 @@ class BanApplier:
         now = self._utcnow()
         return Desired.of(self._ledger.active_bans(now).values(), self._protected.networks, there.proven, now)
 
-    def _undo(self, ids: Sequence[str], before: Mapping[str, Ban], why: str) -> None:
-        """End bans that the kernel did not take, and let stand again what they replaced, but not what others ended."""
+    def _undo(self, ids: Sequence[str], before: Mapping[str, datetime | None], error: BaseException) -> None:
+        """Take back bans that the kernel did not take; those that stood ``before`` get their expiry back."""
         now = self._utcnow()
-        self._ledger.end_bans([one for one in ids if one not in before], now, f"not applied: {why}")
-        gone = self._ledger.replaced_of([ban.id for ban in before.values() if ban.active(now)])
-        replaced = [replace(before[one], id=new_id()) for one in gone]
-        self._ledger.add_bans(replaced, [before[one] for one in ids if one in before])
+        why = f"not applied: {str(error) or type(error).__name__}"
+        replaced = self._ledger.take_back([one for one in ids if one not in before], before, now, why, new_id)
         try:
             self._refuse()
-        except RefusedError as error:  # a panic that begins later ends these too
-            self._ledger.end_bans([ban.id for ban in replaced], now, f"not applied: {error}")
+        except RefusedError as refusal:  # a panic that begins later ends these too
+            self._ledger.end_bans([ban.id for ban in replaced], now, f"not applied: {refusal}")
             return
         with suppress(PlaneError, RefusedError):  # the kernel may hold a part; what it refused first is told
             self._settle(guarded=True)

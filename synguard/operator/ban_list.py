@@ -35,12 +35,8 @@ class ListOrder:
     new: Arrivals
     renewed: Arrivals
     """Bans that are active and only get another end."""
-    same: Collection[ActiveDrop]
-    """The same as they are active."""
     others: Sequence[Ban] = ()
     """Bans of targets that have another ban."""
-    active_bans: Collection[Ban] = ()
-    """All other active bans."""
 
     @property
     def ids(self) -> list[str]:
@@ -52,10 +48,6 @@ class ListOrder:
         """The ids of the renewed bans, and when they end."""
         bans = self.renewed.bans
         return [one.id for one in bans], bans[0].expires_us if bans else None
-
-    def before(self) -> dict[str, Ban]:
-        """Return id → ban of those that are active before anything is done."""
-        return bans_by_id(self.active_bans, self.same)
 
     def first(self, count: int) -> list[Ban]:
         """Return the first bans of its columns."""

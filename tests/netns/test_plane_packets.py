@@ -12,7 +12,8 @@ import pytest
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Desired, Plane
-from synguard.enforcer.reconcile.reconciler import Outcome, Reconciler
+from synguard.enforcer.reconcile.outcome import Outcome
+from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.model import FIREWALL_ACTIONS, Action, Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import BEHIND, LONG_PATIENCE_S, PATIENCE_S, FirewallNet, prefix, source, wait_until

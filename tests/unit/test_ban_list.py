@@ -292,6 +292,96 @@ def test_what_another_process_ends_while_an_order_fails_does_not_come_back(
     assert host.active_bans() == host.held() == {"203.0.113.9/32"}
 
 
+def meanwhile(host: CliHost, monkeypatch: pytest.MonkeyPatch, *rivals: tuple[str, ...]) -> None:
+    """Let other persons give these orders while the one who gives the next order is asked whether to go on."""
+    orders = [*rivals]
+
+    def asked(*_: object) -> None:
+        while orders:
+            ran = host.run(*orders.pop(0))
+            assert ran.code == 0, ran.err
+
+    monkeypatch.setattr("synguard.cli.ban._confirm", asked)
+
+
+def test_what_others_ban_and_extend_before_an_order_that_fails_stays(
+    host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older ban stood again, and ended the newer one; a renewed ban got the end that it had at the prompt."""
+    host.run("ban", "192.0.2.77", "--for", "1h", "--reason", "older")
+    host.run("ban", "203.0.113.9", "--for", "1h", "--reason", "scanner, ticket 4711")
+    as_columns(monkeypatch)
+    meanwhile(host, monkeypatch, ("ban", "192.0.2.77", "--for", "7d"), ("extend", "203.0.113.9", "--for", "5h"))
+
+    def full(*_: object) -> None:
+        raise PlaneError("filling sets", "no memory")
+
+    monkeypatch.setattr("synguard.operator.apply.ready", full)
+    assert host.run("ban", "--file", listed, "--for", "2h").code == 1
+    standing = {str(one.ban.target): one.ban for one in host.records() if one.ended_at is None}
+    assert standing.keys() == {"192.0.2.77/32", "203.0.113.9/32"}
+    left = {target: (one.expires_at or one.created_at) - one.created_at for target, one in standing.items()}
+    assert left["192.0.2.77/32"] >= timedelta(days=7)
+    assert left["203.0.113.9/32"] >= timedelta(hours=6)
+    assert host.plane.actual.bans.keys() == {one.id for one in standing.values()}
+
+
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("then", [(), ("unban", "203.0.113.9")])
+def test_what_others_do_while_the_kernel_is_filled_in_vain_stays(
+    then: tuple[str, ...], columns: bool, host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.run("ban", "192.0.2.77", "--for", "1h", "--reason", "older")
+    host.run("ban", "203.0.113.9", "--for", "1h", "--reason", "older")
+    if columns:
+        as_columns(monkeypatch)
+    failing = iter([True])
+    settle = BanApplier._settle
+
+    def full(applier: BanApplier, **named: bool) -> None:
+        if next(failing, False):
+            rivals = [("ban", "192.0.2.77", "--for", "7d"), ("ban", "203.0.113.9", "--for", "7d"), then]
+            assert {host.run(*words).code for words in rivals if words} == {0}
+            raise PlaneError("filling sets", "no memory")
+        settle(applier, **named)
+
+    monkeypatch.setattr(BanApplier, "_settle", full)
+    if columns:
+        monkeypatch.setattr("synguard.operator.apply.has_frame", lambda _: True)
+        monkeypatch.setattr("synguard.operator.apply.bring", lambda *_: None)
+    assert host.run("ban", "--file", listed, "--for", "2h").code == 1
+    standing = {str(one.ban.target): one.ban for one in host.records() if one.ended_at is None}
+    assert standing.keys() == {"192.0.2.77/32", *([] if then else ["203.0.113.9/32"])}
+    assert all((one.expires_at or one.created_at) > datetime.now(UTC) + timedelta(days=6) for one in standing.values())
+    assert host.plane.actual.bans.keys() == {one.id for one in standing.values()}
+
+
+def test_the_room_for_a_list_is_counted_when_it_is_written(
+    host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bans made while a person was asked were not counted: the list was written, and filled the kernel in part."""
+    as_columns(monkeypatch)
+    host.plane.max_elements = 7
+    meanwhile(host, monkeypatch, *(("ban", f"192.0.2.{last}", "--ports", "80,443") for last in (77, 78)))
+    ran = host.run("ban", "--file", listed)
+    assert (ran.code, "would hold 9, 2 more than its ceiling of 7" in ran.err) == (1, True), ran.err
+    assert host.active_bans() == host.held() == {"192.0.2.77/32", "192.0.2.78/32"}
+    assert len(host.records()) == 2
+
+
+def test_what_a_list_leaves_out_takes_room_if_it_is_banned(
+    tmp_path: Path, host: CliHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "more.txt").write_text(f"{LINES}192.0.2.77\n")
+    assert host.run("ban", "192.0.2.77").code == 0
+    host.protected[ip_network("192.0.2.77")] = "default gateway via eth0"
+    as_columns(monkeypatch)
+    host.plane.max_elements = 5
+    ran = host.run("ban", "--file", str(tmp_path / "more.txt"), "--skip-refused")
+    assert (ran.code, "would hold 6, 1 more than its ceiling of 5" in ran.err) == (1, True), ran.err
+    assert len(host.records()) == 1
+
+
 def test_what_is_asked_for_again_stays_the_same_ban_and_the_rest_is_added(
     tmp_path: Path, host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

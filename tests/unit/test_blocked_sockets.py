@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from synguard.addresses import Network
 from synguard.agent.blocked_sockets import UNANSWERED_S, Leftovers, blocked_rows, dead_connections, excess_rows
 from synguard.decision.bans import ActiveBans
 from synguard.decision.objections import Excess
+from synguard.detector.ban_filter import within
 from synguard.model import Action, Ban, Scope
 from synguard.readings import SocketTable, TcpState
 from tests.support.manual_clock import START
@@ -74,9 +76,27 @@ def test_excess_of_a_part_of_a_prefix_is_closed_but_not_of_who_is_protected_nor_
     )
     allowed, containers = [ip_network("198.51.100.8/32")], [ip_network("198.51.100.9/32")]
     all_of = Excess(ip_network("198.51.100.0/24"), (80,), 0, of_containers=False)
-    assert len(excess_rows(crowd, all_of, containers, allowed)) == 3
-    assert len(excess_rows(crowd, replace(all_of, at_most=2), containers, allowed)) == 1
-    assert len(excess_rows(crowd, replace(all_of, of_containers=True), containers, allowed)) == 0
+    assert len(excess_rows(crowd, [all_of], containers, allowed)) == 3
+    assert len(excess_rows(crowd, [replace(all_of, at_most=2)], containers, allowed)) == 1
+    assert len(excess_rows(crowd, [replace(all_of, of_containers=True)], containers, allowed)) == 0
+    few, https = replace(all_of, at_most=2), replace(all_of, ports=(443,))
+    assert len(excess_rows(crowd, [few, https], containers, allowed)) == 1 + 5
+    assert len(excess_rows(crowd, [few, all_of, https], containers, allowed)) == 3 + 5
+
+
+def test_the_pieces_of_many_prefixes_are_looked_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 8 times 64 pieces went through the whole table: 9 s a reading at 50,000 sockets."""
+    crowd = table({f"10.0.{number}.1": 2 for number in range(256)}, state=TcpState.ESTABLISHED)
+    excess = [Excess(ip_network(f"10.0.{number}.0/24"), (80,), 0, of_containers=False) for number in range(250)]
+    judged: list[int] = []
+
+    def counted(high: Any, *rest: Any) -> Any:
+        judged.append(len(high))
+        return within(high, *rest)
+
+    monkeypatch.setattr("synguard.agent.blocked_sockets.within", counted)
+    assert len(excess_rows(crowd, excess, [], [ip_network("10.0.7.0/24")])) == 2 * 249
+    assert sum(judged) <= 2 * len(crowd)
 
 
 CHALLENGED = [replace(ban("198.51.100.0/24"), action=Action.CHALLENGE)]

@@ -364,6 +364,34 @@ def test_a_list_that_comes_just_before_a_look_puts_the_look_off(noted: bool, tmp
         assert not agent.repairs
 
 
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_list_that_waits_while_the_ledger_fails_holds_up_no_ban(
+    noted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look was put off at each tick, and with it what an attack had decided: until the disk had room again."""
+
+    def fail(*_: object) -> None:
+        raise LedgerError("database or disk is full")
+
+    plane = FakePlane(lambda: NOW)
+    with Ledger.open(tmp_path / "l.db") as ledger, Ledger.open(tmp_path / "l.db") as other:
+        agent = Enforcement(ledger, plane, Reconciler(plane, tmp_path / "apply.lock"), dry_run=False)
+        agent.adopt(NOW)
+        agent.bring((), frozenset(), 0.0, NOW)
+        (other.note_list if noted else other.add_list)(arrivals())
+        for name in ("settle", "add_bans", "record_action"):
+            monkeypatch.setattr(ledger, name, fail)
+        later = NOW + READ_UNUSED_EVERY
+        agent.add([ban("own", "192.0.2.1", start=NOW)])
+        agent.follow_ledger(later)
+        agent.bring((), frozenset(), 1.0, later)
+        assert agent.writer.problem
+        assert "own" in plane.actual.bans
+        agent.add([ban("next", "192.0.2.2", start=NOW)])
+        agent.bring((), frozenset(), 2.0, later)
+        assert "next" in plane.actual.bans
+
+
 def test_a_persons_unban_is_remembered_beyond_any_number_of_decisions_that_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

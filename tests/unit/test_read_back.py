@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from synguard.enforcer.plane import Desired
-from synguard.enforcer.reconcile.reconciler import READ_EVERY, Outcome, Reconciler
+from synguard.enforcer.reconcile.outcome import Outcome
+from synguard.enforcer.reconcile.reconciler import READ_EVERY, Reconciler
 from synguard.errors import PlaneError
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import PatientFake

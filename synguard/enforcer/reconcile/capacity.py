@@ -48,10 +48,15 @@ ADVICE: Final = "ban wider prefixes, or release bans"
 
 def used(plane: Plane, bans: Iterable[Ban | KernelBan]) -> Counter[str]:
     """Return place → members that these bans take there."""
+    return used_by(plane, ((ban, 1) for ban in bans))
+
+
+def used_by(plane: Plane, shapes: Iterable[tuple[Ban | KernelBan, int]]) -> Counter[str]:
+    """Return the same for bans of each of which there are so many."""
     counts: Counter[str] = Counter()
-    for ban in bans:
+    for ban, count in shapes:
         place, members = plane.place(ban)
-        counts[place] += members
+        counts[place] += members * count
     return counts
 
 

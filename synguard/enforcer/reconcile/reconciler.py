@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,12 @@ from synguard.enforcer.plane import Actual, Delta, Desired, PatientPlane, Plane
 from synguard.enforcer.reconcile.delta import DesiredMembers, after, desired_members, member_delta, without
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.reconcile.drift import drift
+from synguard.enforcer.reconcile.outcome import Outcome
 from synguard.enforcer.reconcile.read_back import MANY, ReadBack
 from synguard.enforcer.reconcile.rule_changes import RuleChanges
 from synguard.errors import PlaneError
 from synguard.memory import many_objects
-from synguard.model import NO_HITS, Hits, KernelBan
+from synguard.model import NO_HITS, Hits
 
 READ_EVERY: Final = timedelta(seconds=5)
 """Longest time for which somebody else's change to our rules goes unnoticed, while one read stays cheap."""
@@ -37,25 +38,6 @@ SLOWEST: Final = timedelta(minutes=5)
 """The longest wait between two repairs."""
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one pass did."""
-
-    change: Delta = field(default_factory=Delta)
-    drift: tuple[str, ...] = ()
-    """What others had removed or changed since the last pass, and what of ours was not in the ledger; sentences."""
-    held: Mapping[str, KernelBan] = field(default_factory=dict)
-    """Key → ban as the kernel holds it now, a view that later passes change; counters are of the last read-back."""
-    covered: Mapping[str, str] = field(default_factory=dict)
-    """Ban id → the longer ban of the same target that stands for it in the kernel."""
-    foreign: tuple[str, ...] = ()
-    """Rules and members in our chains and sets that are not ours, as of the last read-back."""
-    read_at: datetime | None = None
-    """When the counters in ``held`` were last read back."""
-    disputed: str = ""
-    """Why repairs are put off: another program keeps undoing them. One sentence, or nothing."""
 
 
 class Reconciler:  # wide: what is known of the kernel between two passes, a name each
@@ -129,10 +111,10 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             plane = self.plane
             few = self._look is None and max(len(self._known.bans), len(desired.bans)) < self._patient_from
             if few or not isinstance(plane, PatientPlane):
-                return self._full_pass(desired, now, latest, adapt, due=True)
+                return self._full_pass(desired, now, latest, adapt, at_most=at_most, due=True)
             seen = self._look_on(plane, self._known, now)
             if seen is not None:
-                return self._full_pass(desired, now, latest, adapt, seen, due=True)
+                return self._full_pass(desired, now, latest, adapt, seen, at_most=at_most, due=True)
         desired = adapt(self._known) if adapt else desired
         if self._is_settled(desired, now):
             return self._outcome(Delta())
@@ -175,38 +157,53 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         adapt: Callable[[Actual], Desired] | None,
         seen: Actual | None = None,
         *,
+        at_most: int | None = None,
         due: bool = False,
     ) -> Outcome:
-        """Compare all that is there, which was ``seen`` or is read now, with what is wanted; ``due``: it can wait."""
+        """Compare all that is there, which was ``seen`` or is read now, with what is wanted; ``due``: it can wait.
+
+        Where it does wait, what is wanted is compared with what is known.
+        """
         took_s = self._look.took_s if self._look is not None else 0.0
         self._drop_look()
         self._read_due = now  # until the read has succeeded
         self._changes.forget()
         with self._locked():
             asked = latest(not due) if latest else desired
-            if asked is None:
-                return self._outcome(Delta())
-            desired, known = asked, self._known
-            start, before = time.perf_counter(), self._changes.value()
-            actual = self.plane.read() if seen is None else seen
-            desired = adapt(actual) if adapt else desired
-            if isinstance(desired.bans, DesiredState):
-                actual = replace(actual, bans=HeldBans.of(actual.bans))
-            changed = self._changed(desired, actual, now, whole=True)
-            piece = AT_ONE_GO if known is None and not actual.bans else None  # the kernel is empty: nothing is undone
-            read = seen is None
-            change, expired, later = member_delta(desired, actual, now, self._members, changed, piece, seen=read)
-            actual = without(actual, expired)
-            found: tuple[str, ...] = ()
-            if change and not self._failed:
-                found = drift(desired, change, known, actual, now)
-            rest_s = (took_s + time.perf_counter() - start) / READ_SHARE
-            self._read_at, self._read_due = now, now + max(self._read_every, timedelta(seconds=rest_s))
-            self._changes.has_read(before, now, rest_s)
-            self._apply(change, actual)
-            while later and self._known is not None:
-                more, _, later = member_delta(desired, self._known, now, self._members, later, piece)
-                self._apply(more, self._known)
+            if asked is not None:
+                return self._compare(asked, now, adapt, seen, took_s)
+        return self.reconcile(desired, now, False, latest, at_most, look=False, adapt=adapt)
+
+    def _compare(
+        self,
+        desired: Desired,
+        now: datetime,
+        adapt: Callable[[Actual], Desired] | None,
+        seen: Actual | None,
+        took_s: float,
+    ) -> Outcome:
+        """Apply what differs from all that is there; the lock is held."""
+        known = self._known
+        start, before = time.perf_counter(), self._changes.value()
+        actual = self.plane.read() if seen is None else seen
+        desired = adapt(actual) if adapt else desired
+        if isinstance(desired.bans, DesiredState):
+            actual = replace(actual, bans=HeldBans.of(actual.bans))
+        changed = self._changed(desired, actual, now, whole=True)
+        piece = AT_ONE_GO if known is None and not actual.bans else None  # the kernel is empty: nothing is undone
+        read = seen is None
+        change, expired, later = member_delta(desired, actual, now, self._members, changed, piece, seen=read)
+        actual = without(actual, expired)
+        found: tuple[str, ...] = ()
+        if change and not self._failed:
+            found = drift(desired, change, known, actual, now)
+        rest_s = (took_s + time.perf_counter() - start) / READ_SHARE
+        self._read_at, self._read_due = now, now + max(self._read_every, timedelta(seconds=rest_s))
+        self._changes.has_read(before, now, rest_s)
+        self._apply(change, actual)
+        while later and self._known is not None:
+            more, _, later = member_delta(desired, self._known, now, self._members, later, piece)
+            self._apply(more, self._known)
         self._failed = False
         self._slow_down(known is not None and bool(found), now)
         self._settled, self._settled_at, self._later = desired, now, []
