@@ -125,7 +125,7 @@ class Engine:
         clients_headers = evaluator.headers.sent_by_clients()
         for ban in clients_headers:
             state.active_bans.remove(ban)
-        everyone = everybody(assessment, spoofed, self._policies.values(), state.challenge)
+        everyone = everybody(assessment, spoofed, self._policies.values(), state, now)
         offenders = [*everyone, *self._worst()]
         evaluator.evaluate(offenders)
         unqueued = unqueued_flood(assessment)

@@ -255,11 +255,8 @@ class Evaluator:
             dry_run=evaluator_state.dry_run,
             header=step.header,
         )
-        ban = evaluator_state.active_bans.with_ports_of(
-            ban,
-            self._now + RENEW_WITHIN,
-            up_to_all=not step.action.challenges or evaluator_state.challenge.on(()),
-        )
+        all_ports = not step.action.challenges or (evaluator_state.challenge.on(()) and not item.everybody)
+        ban = evaluator_state.active_bans.with_ports_of(ban, self._now + RENEW_WITHIN, up_to_all=all_ports)
         evaluator_state.budget.grant(Request(item.forgeable, _excess(item)), self._assessment.at)
         if not once:
             evaluator_state.offenders.note(ban)

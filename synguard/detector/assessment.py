@@ -170,8 +170,10 @@ class Dispersion:
     """None for half-open sockets, of which the kernel keeps no header."""
     ports: tuple[int, ...] = ()
     """The local ports that carry a tenth of the samples or more, and the heaviest that carry nine tenths, ascending."""
+    heavy_ports: tuple[int, ...] = ()
+    """Those of them that carry a tenth or more each."""
     versions: tuple[int, ...] = ()
-    """The IP versions that do."""
+    """The IP versions that carry a tenth or more, or much by itself."""
 
 
 @dataclass(frozen=True, slots=True)

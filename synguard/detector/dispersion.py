@@ -57,6 +57,7 @@ def dispersion(
     total = int(count.sum())
     few = max(2, total // LOUD_SHARE)
     first_rows = np.concatenate([one.first_rows for one in families])
+    ports, heavy_ports = ((), ()) if port is None else _carrying(port, count)
     return Dispersion(
         samples=total,
         sources=sum(len(one.count) for one in families),
@@ -64,7 +65,8 @@ def dispersion(
         scattered=sum(int(one.count[one.count <= few].sum()) for one in families) / total,
         pps=pps,
         fingerprint=None if headers is None else fingerprint(headers[first_rows]),
-        ports=() if port is None else _carrying(port, count),
+        ports=ports,
+        heavy_ports=heavy_ports,
         versions=tuple(version for version, rows in of_version if _carries(int(count[rows].sum()) / total, pps)),
     )
 
@@ -78,8 +80,8 @@ def _carries(share: float, pps: float) -> bool:
     return share >= CARRIES or share * pps >= MANY_PPS
 
 
-def _carrying(port: U16, count: Counts) -> tuple[int, ...]:
-    """Return the ports that carry a meaningful share, and as many more, the heaviest, as leave hardly any; ascending.
+def _carrying(port: U16, count: Counts) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the ports that carry all but hardly any of a flood, and those with a meaningful share each; ascending.
 
     A flood that is spread over very many ports gives none of them such a share.
     """
@@ -88,7 +90,11 @@ def _carrying(port: U16, count: Counts) -> tuple[int, ...]:
     before = np.cumsum(carried[heaviest]) - carried[heaviest]
     meaningful = carried[heaviest] >= CARRIES * carried.sum()
     left = (before < (1 - CARRIES) * carried.sum()) & (carried[heaviest] > 0)
-    return tuple(sorted(heaviest[meaningful | left].tolist()))
+    return _ascending(heaviest[meaningful | left]), _ascending(heaviest[meaningful])
+
+
+def _ascending(ports: npt.NDArray[np.intp]) -> tuple[int, ...]:
+    return tuple(sorted(ports.tolist()))
 
 
 @dataclass(frozen=True, slots=True)

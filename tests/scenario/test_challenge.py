@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def test_a_proven_peer_is_never_refused_on_evidence_that_can_be_forged(tmp_path:
     ticks = scene.lasts(20)
     assert {ban.action for tick in ticks for ban in tick.decision.bans} == {Action.CHALLENGE}
     scene.challenge = ChallengeState(why_not="its ACKs do not come back")
-    scene.lasts(150)
+    scene.lasts(150, every=0.25)
     assert actions(scene) == {}
 
 
@@ -151,7 +152,7 @@ def test_a_source_whose_challenge_leaves_a_cpu_the_bottleneck_is_limited_and_the
 def test_without_a_bottleneck_a_challenged_source_is_never_dropped_however_long_it_floods(tmp_path: Path) -> None:
     scene = new_scene(tmp_path)
     scene.sensors.weather = flood(HEAVY)
-    ticks = scene.lasts(400)
+    ticks = scene.lasts(400, every=0.25)
     assert {ban.action for tick in ticks for ban in tick.decision.bans} == {Action.CHALLENGE}
     assert actions(scene) == {ATTACKER: Action.CHALLENGE}
 
@@ -181,11 +182,11 @@ def test_everybody_on_a_port_is_challenged_in_a_flood_from_everywhere_and_no_one
 
 def on_ports(scene: Scene, monkeypatch: pytest.MonkeyPatch, ports: Sequence[int]) -> None:
     """Let the SYNs of the weather go to these ports in turn."""
-    read = scene.sensors.read
+    read, in_turn = scene.sensors.read, cycle(ports)
 
     def spread_over(now: float, served: frozenset[int]) -> SynSample:
         sample = read(now, served)
-        return replace(sample, local_port=np.resize(np.array(ports, np.uint16), len(sample.local_port)))
+        return replace(sample, local_port=np.fromiter(in_turn, np.uint16, len(sample.local_port)))
 
     monkeypatch.setattr(scene.sensors, "read", spread_over)
 
@@ -221,6 +222,66 @@ def test_of_many_ports_those_on_which_no_challenge_works_are_left_out(
     made = len(found)
     scene.lasts(20)
     assert len(scene.ledger.active_bans(scene.clock.utcnow())) == made
+
+
+EXCEPT_22 = ChallengeState(works=True, except_ports=frozenset({22}))
+MOST_NAMED = 60
+"""Of the ports with small shares."""
+
+
+def test_a_flood_that_shifts_over_very_many_ports_is_challenged_by_few_bans_that_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other ports were the heaviest in each tick: 80 bans in 20 ticks, as many as a minute may have."""
+    scene = Scene(tmp_path, POLICY, config=ENFORCE, challenge=EXCEPT_22)
+    on_ports(scene, monkeypatch, np.random.default_rng(5).permutation(np.arange(1000, 2000)).tolist())
+    scene.sensors.weather = flood(dict.fromkeys(addresses(120), 20.0))
+    ticks = scene.lasts(3)
+    made = [ban for tick in ticks for ban in tick.decision.bans if ban.target.prefixlen == 0]
+    assert len({port for ban in made for port in ban.ports if port >= 1000}) <= MOST_NAMED
+    assert len(made) <= 20
+
+
+def test_a_port_that_carries_a_flood_is_challenged_however_many_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(tmp_path, POLICY, config=ENFORCE, challenge=EXCEPT_22)
+    on_ports(scene, monkeypatch, range(1000, 2000))
+    scene.sensors.weather = flood(dict.fromkeys(addresses(120), 10.0))
+    scene.lasts(2)
+    monkeypatch.undo()
+    on_ports(scene, monkeypatch, (443,))
+    scene.lasts(2)
+    found = scene.ledger.active_bans(scene.clock.utcnow()).values()
+    assert 443 in {port for ban in found for port in ban.ports}
+
+
+def test_ports_of_a_policy_that_challenges_no_one_are_left_alone_however_many_others_are_challenged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was too many ports for a ban became all of them."""
+    strict = AS_BEFORE.model_copy(update={"name": "strict", "ports": "22"})
+    scene = Scene(tmp_path, strict, POLICY, config=ENFORCE, challenge=WORKS)
+    on_ports(scene, monkeypatch, range(1000, 1040))
+    scene.sensors.weather = flood(dict.fromkeys(addresses(120), 10.0))
+    scene.lasts(2)
+    found = [ban for ban in scene.ledger.active_bans(scene.clock.utcnow()).values() if ban.target.prefixlen == 0]
+    assert len({port for ban in found for port in ban.ports}) >= 35
+    assert all(ban.ports for ban in found)
+
+
+def test_a_forged_flood_is_called_so_though_some_of_it_goes_to_ports_without_a_challenge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict went away with the first SYNs to port 22, and came and went with each port of the rest."""
+    scene = Scene(tmp_path, POLICY, config=ENFORCE, challenge=EXCEPT_22)
+    pps = dict.fromkeys(addresses(4000), 2.5)
+    on_ports(scene, monkeypatch, [*[443] * 85, *[22] * 6, *range(1000, 1009)])
+    scene.sensors.weather = by_cookies(pps, completed_pps=40)
+    scene.lasts(0.3)
+    scene.sensors.weather = Weather(syn_pps=pps, header_of=natural, completed_pps=40)
+    ticks = scene.lasts(3)
+    assert ticks[-1].decision.flood_verdict.startswith("spoofed")
 
 
 def test_a_port_whose_queue_is_full_is_challenged_though_most_of_the_flood_goes_to_another(
