@@ -210,10 +210,10 @@ class Ledger:  # wide: the only entry to the ledger: a method a question
         at: datetime,
         why: str,
         new_id: Callable[[], str],
-    ) -> list[Ban]:
+    ) -> list[str]:
         """Undo an order: end its new bans, and let the others end as before, id → expiry.
 
-        What it replaced, and nobody else ended since, stands again with a new id, and is returned.
+        What it replaced, and nobody else ended since, stands again with a new id; these are returned.
         """
         with self._database.write() as db:
             bans.move_expiries(db, expiries)

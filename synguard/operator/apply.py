@@ -271,7 +271,7 @@ class BanApplier:
         try:
             self._refuse()
         except RefusedError as refusal:  # a panic that begins later ends these too
-            self._ledger.end_bans([ban.id for ban in replaced], now, f"not applied: {refusal}")
+            self._ledger.end_bans(replaced, now, f"not applied: {refusal}")
             return
         with suppress(PlaneError, RefusedError):  # the kernel may hold a part; what it refused first is told
             self._settle(guarded=True)

@@ -132,7 +132,7 @@ def test_a_proven_peer_is_never_refused_on_evidence_that_can_be_forged(tmp_path:
     ticks = scene.lasts(20)
     assert {ban.action for tick in ticks for ban in tick.decision.bans} == {Action.CHALLENGE}
     scene.challenge = ChallengeState(why_not="its ACKs do not come back")
-    scene.lasts(150)
+    scene.lasts(150, every=0.25)
     assert actions(scene) == {}
 
 
@@ -152,7 +152,7 @@ def test_a_source_whose_challenge_leaves_a_cpu_the_bottleneck_is_limited_and_the
 def test_without_a_bottleneck_a_challenged_source_is_never_dropped_however_long_it_floods(tmp_path: Path) -> None:
     scene = new_scene(tmp_path)
     scene.sensors.weather = flood(HEAVY)
-    ticks = scene.lasts(400)
+    ticks = scene.lasts(400, every=0.25)
     assert {ban.action for tick in ticks for ban in tick.decision.bans} == {Action.CHALLENGE}
     assert actions(scene) == {ATTACKER: Action.CHALLENGE}
 
