@@ -260,7 +260,7 @@ def test_ports_of_a_policy_that_challenges_no_one_are_left_alone_however_many_ot
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was too many ports for a ban became all of them."""
-    strict = AS_BEFORE.model_copy(update={"name": "strict", "ports": "22"})
+    strict = Policy(name="strict", ports="22", limits=AS_BEFORE.limits, steps=AS_BEFORE.steps)
     scene = Scene(tmp_path, strict, POLICY, config=ENFORCE, challenge=WORKS)
     on_ports(scene, monkeypatch, range(1000, 1040))
     scene.sensors.weather = flood(dict.fromkeys(addresses(120), 10.0))

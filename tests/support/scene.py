@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -264,8 +265,9 @@ class Scene:
             state.served_headers.look(syns(now, dict.fromkeys(addresses, 1), 1.0, whole=True), now)
 
     def lives(self, seconds: float) -> None:
-        """Let the agent run its own loop, reloads and waits included."""
-        self.agent.run(for_s=seconds)
+        """Let the agent run its own loop, with reloads and waits; a tick takes no CPU time, however busy the host."""
+        with patch("time.thread_time", return_value=0.0):
+            self.agent.run(for_s=seconds)
 
     def restarts(self) -> None:
         """Let the agent die without a word and another one start."""
