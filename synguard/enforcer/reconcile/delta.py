@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, Desired
-from synguard.model import NO_HITS, Action, Ban, Hits, KernelBan, Scope, SynHeader
+from synguard.model import NEVER, NO_HITS, Action, Ban, Hits, KernelBan, Scope, SynHeader
 from synguard.packed_bans import microseconds
 
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _ALL_PORTS: Final = 0
 """Stands for the one member of a ban that names no ports."""
 
@@ -52,7 +51,7 @@ def desired_members(bans: Mapping[str, Ban], now: datetime) -> DesiredMembers:
 def share(rivals: list[Ban], held: dict[str, Ban], covered: dict[str, str]) -> None:
     """Give each member that the rivals want to the one that lasts longest, and take it from the others."""
     owner: dict[int, str] = {}
-    for ban in sorted(rivals, key=lambda ban: (ban.expires_at or _NEVER, ban.id), reverse=True):
+    for ban in sorted(rivals, key=lambda ban: (ban.expires_at or NEVER, ban.id), reverse=True):
         for port in ban.ports or (_ALL_PORTS,):
             owner.setdefault(port, ban.id)
     for ban in rivals:

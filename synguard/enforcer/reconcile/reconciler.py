@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from synguard.enforcer.reconcile.read_back import MANY, ReadBack
 from synguard.enforcer.reconcile.rule_changes import RuleChanges
 from synguard.errors import PlaneError
 from synguard.memory import many_objects
-from synguard.model import NO_HITS, Hits
+from synguard.model import NEVER, NO_HITS, Hits
 
 READ_EVERY: Final = timedelta(seconds=5)
 """Longest time for which somebody else's change to our rules goes unnoticed, while one read stays cheap."""
@@ -36,8 +36,6 @@ AT_ONE_GO: Final = 2_048
 """Bans that are brought into an empty kernel at one go: of more than so many at a time all would be objects."""
 SLOWEST: Final = timedelta(minutes=5)
 """The longest wait between two repairs."""
-
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class Reconciler:  # wide: what is known of the kernel between two passes, a name each
@@ -68,14 +66,14 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         self._known: Actual | None = None
         self._settled: Desired | None = None
         """What the plane was last brought to; None while it may hold anything."""
-        self._settled_at = _NEVER
+        self._settled_at = NEVER
         self._members = DesiredMembers({}, {})
-        self._next_expiry = _NEVER
+        self._next_expiry = NEVER
         self._later: list[str] = []
         """Bans whose change was left for a later pass."""
         self._look: ReadBack | None = None
         """The read-back that is under way in pieces."""
-        self._read_at = self._read_due = _NEVER
+        self._read_at = self._read_due = NEVER
         self._repairs = 0
         self._failed = False
 
@@ -233,10 +231,10 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         bans = desired.bans
         if not isinstance(bans, DesiredState):
             self._members = desired_members(bans, now)
-            self._next_expiry = min((ban.expires_at or _NEVER for ban in self._members.bans.values()), default=_NEVER)
+            self._next_expiry = min((ban.expires_at or NEVER for ban in self._members.bans.values()), default=NEVER)
             return dict.fromkeys((*self._members.bans, *known.bans))
         changed = bans.take_changes()
-        self._members, self._next_expiry = bans.members, _NEVER
+        self._members, self._next_expiry = bans.members, NEVER
         whole |= self._settled is None or self._settled.bans is not bans
         return changed | bans.differing(HeldBans.of(known.bans)) if whole else changed
 
@@ -281,7 +279,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
 
     def _outcome(self, change: Delta, found: tuple[str, ...] = ()) -> Outcome:
         known = self._known or Actual()
-        read_at = None if self._read_at == _NEVER else self._read_at
+        read_at = None if self._read_at == NEVER else self._read_at
         return Outcome(change, found, known.bans, dict(self._members.covered), known.foreign, read_at, self._disputed())
 
     def _disputed(self) -> str:

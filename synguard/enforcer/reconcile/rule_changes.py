@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
+
+from synguard.model import NEVER
 
 GLANCE_EVERY_S: Final = 0.5
 """How often it is asked whether others changed the rules, which costs some microseconds."""
@@ -18,7 +20,7 @@ class RuleChanges:
         self._glance = glance
         """Gives another value once the rules have changed, None where that is not known; None where it cannot tell."""
         self._known: object = None
-        self._due = datetime.max.replace(tzinfo=UTC)
+        self._due = NEVER
         self._noticed = False
         """Whether the next read is there because others have changed the rules."""
 
