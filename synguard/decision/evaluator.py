@@ -28,7 +28,7 @@ PROOF_PATIENCE_S: Final = 0.25
 """A ban waits no longer than this for a look at completed handshakes: a tick or two, where they can be read."""
 STANDING_OUT: Final = 0.5
 """Share of the known addresses in a prefix, offenders and served clients, below which offenders stand out."""
-NOT_WHOLE: Final = "not banned as a whole"
+NOT_WHOLE: Final = "not banned as a whole: "
 MOST_OPENED: Final = 8
 """Prefixes whose members are stopped together without the prefix in one tick, the worst; sorting them takes time."""
 MOST_EVALUATED: Final = 1024
@@ -83,8 +83,8 @@ class Evaluator:
                 return
         kind, objection = kept
         if objection is not None:
-            self._say(kind, item, policy, objection.text, objection.cause)
-        self._evaluate_parts(item, policy, inside, objection.text.removeprefix(f"{NOT_WHOLE}: ") if objection else "")
+            self._say(kind, item, policy, objection.lead + objection.text, objection.cause)
+        self._evaluate_parts(item, policy, inside, objection.text if objection else "")
 
     def _steps(self, item: Offender, policy: Policy, scope: Scope, ports: tuple[int, ...]) -> list[Step]:
         """Return the step to take and, behind it, the milder ones to fall back on where something stands against it."""
@@ -143,7 +143,7 @@ class Evaluator:
         if spared:
             return VerdictKind.SPARE, spared
         apart = "" if step.action is Action.CHALLENGE else self._objections.why_apart(item, policy, inside)
-        return VerdictKind.WATCH, Objection(f"{NOT_WHOLE}: {apart}") if apart else None
+        return VerdictKind.WATCH, Objection(apart, lead=NOT_WHOLE) if apart else None
 
     def _take(
         self, step: Step, item: Offender, policy: Policy, inside: Inside, scope: Scope, ports: tuple[int, ...]
@@ -181,7 +181,7 @@ class Evaluator:
     def _stop_rest(self, item: Offender, policy: Policy, rest: Iterable[Offender], why: str) -> None:
         """Stop what is left of a prefix network by network: new connections of each, and those that it has."""
         action, ports = Action(policy.action), self._to_close(item.ports)
-        why = f"part of {format_network(item.target)} ({item.evidence[0]}), {NOT_WHOLE}: {why}"
+        why = f"part of {format_network(item.target)} ({item.evidence[0]}), {NOT_WHOLE}{why}"
         for part in rest:
             signal = part.evidence[0].signal
             if self._state.standing(part, Scope.NEW, ports, action, self._now) is None:

@@ -35,6 +35,8 @@ class Objection(NamedTuple):
 
     text: str
     cause: Cause = Cause.NONE
+    lead: str = ""
+    """Words before the clause in a verdict on the target itself; what is said of its parts does without."""
 
 
 @dataclass(frozen=True, slots=True)
