@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -59,12 +59,11 @@ class BanEffect:
         challenges, allowed = active_bans.challenge_bans, self._enforcement.allowed
         return self._leftovers.of(table, readings.listeners, counters, challenges, allowed, now)
 
-    def trim(self, readings: Readings, excess: Iterable[Excess], containers: Iterable[Network]) -> None:
+    def trim(self, readings: Readings, excess: Collection[Excess], containers: Iterable[Network]) -> None:
         """Close what is held beyond a limit by who is not cut off; other connections stay."""
-        if readings.connections is None:
+        if readings.connections is None or not excess:
             return
-        excess = list(excess)
-        for namespace, table in readings.connections.parts() if excess else ():
+        for namespace, table in readings.connections.parts():
             self._free(excess_rows(table, excess, containers, self._enforcement.allowed), namespace)
 
     def _free(self, useless: SocketTable, namespace: str) -> None:
