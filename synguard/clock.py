@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import select
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,15 +22,18 @@ class Clock(Protocol):
     def utcnow(self) -> datetime:
         """Return the time of day, aware, in UTC; for people and for the kernel's expiries."""
 
-    def wait(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds; return True as soon as the wait was interrupted."""
+    def wait(self, timeout: float, *descriptors: int) -> bool:
+        """Wait up to ``timeout`` seconds; return True as soon as it was interrupted or a descriptor can be read."""
 
 
 class SystemClock:
     """The machine's clock; ``interrupt()`` ends a wait at once, also from a signal handler."""
 
     def __init__(self) -> None:
-        self._interrupted = threading.Event()
+        self._interrupted = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def __del__(self) -> None:
+        os.close(self._interrupted)
 
     def monotonic(self) -> float:
         """Return ``CLOCK_MONOTONIC`` in seconds."""
@@ -38,15 +43,17 @@ class SystemClock:
         """Return the time of day, aware, in UTC."""
         return utcnow()
 
-    def wait(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds; return True as soon as the wait was interrupted."""
-        interrupted = self._interrupted.wait(max(timeout, 0.0))
-        self._interrupted.clear()
-        return interrupted
+    def wait(self, timeout: float, *descriptors: int) -> bool:
+        """Wait up to ``timeout`` seconds; return True as soon as it was interrupted or a descriptor can be read."""
+        ready, _, _ = select.select((self._interrupted, *descriptors), (), (), max(timeout, 0.0))
+        if self._interrupted in ready:
+            with suppress(BlockingIOError):  # another thread's wait took it
+                os.eventfd_read(self._interrupted)
+        return bool(ready)
 
     def interrupt(self) -> None:
         """End the present or the next wait at once."""
-        self._interrupted.set()
+        os.eventfd_write(self._interrupted, 1)
 
 
 def utcnow() -> datetime:

@@ -18,6 +18,9 @@ from synguard.policy.models import Cadence
 REST_S: Final = 1.01
 """Between two ticks of a calm host on which nothing stirs: what is due once a second is due then."""
 
+LONGEST_REST_S: Final = 5.0
+"""The longest wait after a dear tick: that of a start with 100,000 bans would pay for minutes without another."""
+
 HURRIED: Final = 2
 """Ticks at twice the pace of an attack after SYNs have become many: a queue of 128 is full 10 ms later."""
 
@@ -60,7 +63,8 @@ class Pace:
         every = cadence.calm if calm and not (sampling or alerted) else cadence.attack
         if self._hurried:
             every, self._hurried = every / 2, self._hurried - 1
-        self._next_at = min(self._began + max(every, cost / cadence.cpu_share), self._ends_at)
+        paid_s = min(cost / cadence.cpu_share, cost + LONGEST_REST_S)
+        self._next_at = min(self._began + max(every, paid_s), self._ends_at)
         if alerted and sampling and not self._sampled:
             self._next_at = self._began  # what was counted since the onset waits to be judged
         busy = alerted or self._sensing.scheduler.failing or self._sensing.record is not None
@@ -90,9 +94,9 @@ class Pace:
         onset, program = self._challenges.onset_fd, self._challenges.program
         if onset is None or program is None:
             return self.clock.wait(seconds)
-        if select.select([onset], [], [], max(seconds, 0.0))[0]:
+        woken = self.clock.wait(seconds, onset)
+        if woken and select.select([onset], [], [], 0.0)[0]:
             program.woken()
             self._sensing.scheduler.alert(self.clock.monotonic())
             self._hurried = HURRIED
-            return True
-        return self.clock.wait(0.0)  # a signal may have come meanwhile
+        return woken

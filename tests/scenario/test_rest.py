@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from synguard.agent.enforcement import AT_ONCE
+from synguard.agent.enforcement import AT_ONCE, MOST_BROUGHT
+from synguard.agent.pace import LONGEST_REST_S
 from synguard.agent.tick import Tick
 from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.model import Mode
 from synguard.policy.models import Config
 from synguard.readings import CounterReading
 from tests.scenario.test_forged import flood
@@ -154,6 +157,34 @@ def test_a_glance_at_a_host_to_which_no_segment_came_is_one_small_file() -> None
     values["InSegs"] += 1
     assert not glance.stirred(0.6)
     assert looks[-1] == "sockets"
+
+
+def test_after_a_tick_that_took_half_a_minute_of_cpu_time_the_next_is_seconds_away(tmp_path: Path) -> None:
+    """A quarter of a core is what ticks may take; one dear tick paid for it with two minutes without another."""
+    scene, seen = watched(tmp_path)
+    spent = iter((0.0, 30.0))
+    with patch("time.thread_time", side_effect=lambda: next(spent, 30.0)):
+        scene.agent.run(for_s=60.0)
+    assert seen[1][0] - seen[0][0] == pytest.approx(30.0 + LONGEST_REST_S)
+
+
+def test_a_start_with_many_bans_brings_them_tick_by_tick_and_judges_a_flood_meanwhile(tmp_path: Path) -> None:
+    many = 5 * MOST_BROUGHT
+    scene = Scene(tmp_path, POLICY, config=Config(mode=Mode.ENFORCE))
+    start = scene.clock.utcnow()
+    with Ledger.open(scene.config.state_dir / LEDGER_FILE) as other:
+        other.add_bans([ban(f"m{n}", f"10.0.{n >> 8}.{n & 255}", start=start) for n in range(many)])
+    scene.restarts()
+    scene.sensors.weather = flood({ATTACKER: 15_000.0})
+    held = list[set[str]]()
+    while len(scene.held()) < many + 1:
+        scene.agent.tick()
+        scene.clock.advance(0.05)
+        held.append(scene.held())
+        assert len(held) < 20
+    assert len(held[0]) <= MOST_BROUGHT
+    banned = next(bans for bans in held if ATTACKER in bans)
+    assert len(banned) < many, "it does not wait for all those before it"
 
 
 def test_an_agent_with_a_long_list_to_take_over_does_not_rest(tmp_path: Path) -> None:

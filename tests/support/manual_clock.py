@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -23,8 +24,10 @@ class ManualClock:
         """Return the time of day, aware, in UTC."""
         return self._utc
 
-    def wait(self, timeout: float) -> bool:
-        """Go on by ``timeout`` seconds."""
+    def wait(self, timeout: float, *descriptors: int) -> bool:
+        """Go on by ``timeout`` seconds, unless a descriptor can be read."""
+        if select.select(descriptors, (), (), 0)[0]:
+            return True
         self.advance(max(timeout, 0.0))
         return False
 

@@ -111,16 +111,16 @@ def member_delta(
     ``seen`` says that the kernel has just been asked: a held ban past its end stands on there, since the clock was set
     ahead, and is removed.
 
-    The second value is the ids of held bans that the kernel has ended by itself; the third those of changed bans that
-    are left for later, since no more than ``at_most`` are to be touched at once. Without a bound and with all ids
+    The second value is the ids of held bans that the kernel has ended by itself; the third those that are left for
+    later, since no more than ``at_most`` are to be touched at once. Without a bound and with all ids
     changed, the change equals that of `delta`.
     """
     add: list[Ban] = []
     remove: list[KernelBan] = []
     expired: list[str] = []
     touched = 0
-    later: list[str] = []
-    for ban_id in changed:
+    ids = iter(changed)
+    for ban_id in ids:
         ban, held = members.bans.get(ban_id), known.bans.get(ban_id)
         if ban is not None and not ban.active(now):
             ban = None
@@ -129,15 +129,14 @@ def member_delta(
             held = None
         if (held is None and ban is None) or (held is not None and ban is not None and agrees(ban, held)):
             continue
-        if at_most is not None and touched >= at_most:
-            later.append(ban_id)
-            continue
         touched += 1
         if held is not None:
             remove.append(held)
         if ban is not None:
             add.append(ban)
-    return _change(desired, known, add, remove), frozenset(expired), later
+        if touched == at_most:
+            break
+    return _change(desired, known, add, remove), frozenset(expired), list(ids)
 
 
 def _change(desired: Desired, actual: Actual, add: Iterable[Ban], remove: Iterable[KernelBan]) -> Delta:

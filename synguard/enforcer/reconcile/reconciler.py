@@ -90,17 +90,18 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     ) -> Outcome:
         """Bring the plane to ``desired``; ``full`` reads everything back first.
 
-        A pass that does not read back changes no more than ``at_most`` bans, if that is given, and leaves the rest to
-        the next passes; without ``look`` a read-back that is merely due is put off. ``latest`` is asked again once the
-        lock is held, before a pass that reads back: another process may have put bans into ledger and plane while we
-        waited for it, and they would be taken for orphans. It is told whether it must answer; with None, where it need
-        not, a read-back is put off. ``adapt`` says what is wanted in the light of what is there.
+        A pass that does not read back changes no more than ``at_most`` bans, if that is given, nor does the first where
+        the kernel is empty, and leaves the rest to the next passes; without ``look`` a read-back that is merely due is
+        put off. ``latest`` is asked again once the lock is held, before a pass that reads back: another process may
+        have put bans into ledger and plane while we waited for it, and they would be taken for orphans. It is told
+        whether it must answer; with None, where it need not, a read-back is put off. ``adapt`` says what is wanted in
+        the light of what is there.
 
         Raises:
             PlaneError: The plane could not be read or changed; the next pass reads back first.
         """
         if full or self._known is None:
-            return self._full_pass(desired, now, latest, adapt)
+            return self._full_pass(desired, now, latest, adapt, at_most=at_most)
         if look and (
             self._look is not None
             or self._is_read_due(now)
@@ -169,7 +170,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         with self._locked():
             asked = latest(not due) if latest else desired
             if asked is not None:
-                return self._compare(asked, now, adapt, seen, took_s)
+                return self._compare(asked, now, adapt, seen, took_s, at_most)
         return self.reconcile(desired, now, False, latest, at_most, look=False, adapt=adapt)
 
     def _compare(
@@ -179,6 +180,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         adapt: Callable[[Actual], Desired] | None,
         seen: Actual | None,
         took_s: float,
+        at_most: int | None,
     ) -> Outcome:
         """Apply what differs from all that is there; the lock is held."""
         known = self._known
@@ -188,7 +190,8 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         if isinstance(desired.bans, DesiredState):
             actual = replace(actual, bans=HeldBans.of(actual.bans))
         changed = self._changed(desired, actual, now, whole=True)
-        piece = AT_ONE_GO if known is None and not actual.bans else None  # the kernel is empty: nothing is undone
+        empty = known is None and not actual.bans  # nothing is undone
+        piece = (at_most or AT_ONE_GO) if empty else None
         read = seen is None
         change, expired, later = member_delta(desired, actual, now, self._members, changed, piece, seen=read)
         actual = without(actual, expired)
@@ -199,17 +202,17 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         self._read_at, self._read_due = now, now + max(self._read_every, timedelta(seconds=rest_s))
         self._changes.has_read(before, now, rest_s)
         self._apply(change, actual)
-        while later and self._known is not None:
+        while later and at_most is None and self._known is not None:
             more, _, later = member_delta(desired, self._known, now, self._members, later, piece)
             self._apply(more, self._known)
         self._failed = False
         self._slow_down(known is not None and bool(found), now)
-        self._settled, self._settled_at, self._later = desired, now, []
+        self._settled, self._settled_at, self._later = desired, now, later
         return self._outcome(change, found)
 
     def _difference(self, desired: Desired, now: datetime, known: Actual, at_most: int | None) -> Outcome:
         """Apply what differs from what is known to be there, looking at what changed alone; no difference, no call."""
-        changed = {**dict.fromkeys(self._later), **self._changed(desired, known, now)}
+        changed = self._changed(desired, known, now) | dict.fromkeys(self._later)  # a ban of now before those that wait
         self._later = list(changed)  # until it has succeeded
         change, expired, later = member_delta(desired, known, now, self._members, changed, at_most)
         self._known = without(known, expired)
