@@ -20,7 +20,10 @@ LEAVES: dict[str, set[str]] = {
     "jsonable": {"addresses", "clock"}, "private": {"errors", "readers"}, "readers": set(), "programs": set(),
     "capabilities": {"errors", "logs"},
 }  # fmt: skip
-WORDS = {"model": {"addresses"}, "readings": {"addresses"}, "packed_bans": {"addresses", "columns", "model"}}
+WORDS = {
+    "model": {"addresses"}, "readings": {"addresses"}, "ban_columns": {"addresses", "columns", "model"},
+    "packed_bans": {"addresses", "ban_columns", "columns", "model"},
+}  # fmt: skip
 LOW = {*LEAVES, *WORDS, "policy"}
 HOST = {"sensors", "enforcer", "ledger"}
 MAY_IMPORT: dict[str, set[str]] = {

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.capacity import ADVICE, CapacityLevel, fullest
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.model import Ban
 from synguard.packed_bans import PackedBans, microseconds
+
+if TYPE_CHECKING:
+    from synguard.ban_columns import Rows
 
 
 class Admission:
@@ -25,14 +30,11 @@ class Admission:
         self._room = False
         """Whether anything was let go of since those that wait were last tried."""
 
-    def put(self, ban: Ban) -> None:
-        """Want one more ban in the kernel; none of its id is wanted."""
-        place, members = self._plane.place(ban)
-        if not self._has_room(place, members):
-            self.waiting.put(ban)
-            return
-        self._used[place] += members
-        self._desired_state.put(ban)
+    def put(self, bans: PackedBans) -> None:
+        """Want these bans in the kernel too; none of their ids is wanted."""
+        fitting = self._put_fitting(bans)
+        if len(fitting) < len(bans):
+            self.waiting.put_many(bans, np.setdiff1d(bans.rows, fitting))
 
     def drop(self, ban_id: str) -> Ban | None:
         """Want the ban of this id there no more; return it if it was wanted."""
@@ -50,14 +52,19 @@ class Admission:
         expired += filter(None, map(self.waiting.pop, self.waiting.ended(microseconds(now))))
         if self._room:
             self._room = False
-            for ban in list(self.waiting.values()):
-                if self._has_room(*self._plane.place(ban)):
-                    self.waiting.discard(ban.id)
-                    self.put(ban)
+            for ban_id in [*self.waiting.ids(self._put_fitting(self.waiting))]:
+                self.waiting.discard(ban_id)
         return expired
 
-    def _has_room(self, place: str, members: int) -> bool:
-        return self._used[place] + members <= self._plane.ceiling
+    def _put_fitting(self, bans: PackedBans) -> Rows:
+        """Want those bans that there is room for; return their rows."""
+        fitting: list[Rows] = [bans.rows[:0]]
+        for (place, members), rows in bans.groups(self._plane.place):
+            fitting.append(rows[: max(self._plane.ceiling - self._used[place], 0) // members])
+            self._used[place] += members * len(fitting[-1])
+        found = np.sort(np.concatenate(fitting))
+        self._desired_state.put(bans, found)
+        return found
 
     def _free(self, ban: Ban) -> None:
         place, members = self._plane.place(ban)
