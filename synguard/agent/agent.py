@@ -26,9 +26,10 @@ from synguard.clock import Clock
 from synguard.decision.engine import Engine
 from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.reconcile.capacity import CapacityLevel
+from synguard.incidents import Phase
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Ban, Mode, Phase
+from synguard.model import Ban, Mode
 from synguard.operator.panic import OVER
 from synguard.packed_bans import PackedBans
 from synguard.policy.models import Config, Policy

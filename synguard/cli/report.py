@@ -26,12 +26,12 @@ from synguard.errors import SensorError, UsageError
 from synguard.ledger import BanRecord
 from synguard.model import VerdictKind
 from synguard.policy.models import Config
-from synguard.readings import CONNECTED
 from synguard.report.account import MOST_BANS, MOST_VERDICTS, Account, cut_words, of_kind, possible_false_positives_in
 from synguard.report.account_json import account_shape
 from synguard.report.account_text import account_text
 from synguard.report.html import page
 from synguard.report.timeline import Timeline, grain_for
+from synguard.socket_table import CONNECTED
 from synguard.status.freshness import agent_runs, seems_to_run
 from synguard.status.model import read_status
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from synguard.addresses import Network
 from synguard.errors import LedgerError
+from synguard.incidents import Incident
 from synguard.ledger import (
     active_drops,
     arrivals,
@@ -40,7 +41,7 @@ from synguard.ledger.records import (
 )
 from synguard.ledger.rows import INCIDENT_COLUMNS, from_us, incident_of, incident_row, to_us
 from synguard.memory import many_objects
-from synguard.model import NEVER, Ban, BanOrder, Hits, Incident, Origin, Verdict
+from synguard.model import NEVER, Ban, BanOrder, Hits, Origin, Verdict
 from synguard.policy.models import LedgerLimits
 
 if TYPE_CHECKING:  # it loads numpy, which takes longer than most verbs

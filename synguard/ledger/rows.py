@@ -10,20 +10,10 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from synguard.addresses import Network, compact_network, format_network, numbers_of
+from synguard.incidents import Incident, Phase
 from synguard.ledger.records import BanRecord, ListedBan, VerdictRecord, evidence_of
-from synguard.model import (
-    Action,
-    Ban,
-    Cause,
-    Evidence,
-    Incident,
-    Origin,
-    Phase,
-    Scope,
-    SynHeader,
-    Verdict,
-    VerdictKind,
-)
+from synguard.model import Action, Ban, Cause, Evidence, Origin, Scope, Verdict, VerdictKind
+from synguard.syn_header import SynHeader
 
 Row: TypeAlias = tuple[Any, ...]
 

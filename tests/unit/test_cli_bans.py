@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from synguard.errors import PlaneError
-from synguard.readings import TcpState
+from synguard.socket_table import TcpState
 from tests.support.cli_host import GATEWAY, OWN, CliHost
 
 
