@@ -131,6 +131,11 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """Whether a read-back is under way in pieces."""
         return self._look is not None
 
+    @property
+    def left(self) -> int:
+        """How many bans are left for the next passes."""
+        return len(self._later)
+
     def hits(self) -> Mapping[str, Hits]:
         """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.
 
