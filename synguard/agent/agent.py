@@ -265,6 +265,7 @@ class Agent:
         ask(Code.REPAIRS_DISPUTED, lambda: self._parts.enforcement.disputed)
         ask(Code.CAPACITY_FULL, lambda: self._parts.enforcement.admission.problem)
         ask(Code.CAPACITY_NEAR, lambda: {level.key: level.warning for level in self._levels()})
+        ask(Code.BANS_ON_THE_WAY, lambda: self._parts.enforcement.on_the_way)
         ask(Code.MODE_CHANGE_FAILED, lambda: controller.problem)
         ask(Code.PANIC, lambda: controller.panic_story, fix=OVER)
         ask(Code.LEAK, lambda: self._parts.effect.leak_monitor.problems, fix="synguard doctor")
