@@ -9,14 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from synguard.addresses import Network, compact_network, start_of
-from synguard.columns import LATE, RowIndex, SharedValues
-from synguard.model import Action, Ban, Origin, Scope, SynHeader
+from synguard.columns import LATE, U64, RowIndex, SharedValues
+from synguard.model import Action, Ban, Origin, Scope
+from synguard.syn_header import SynHeader
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    from synguard.columns import U64
 else:
     from synguard.columns import np
 

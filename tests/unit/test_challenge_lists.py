@@ -11,7 +11,8 @@ from synguard.addresses import Network, parse_network
 from synguard.decision.bans import ActiveBans
 from synguard.enforcer.challenge.layout import PROTECTED
 from synguard.enforcer.challenge.lists import Lists, lists
-from synguard.model import Action, Ban, Origin, SynHeader
+from synguard.model import Action, Ban, Origin
+from synguard.syn_header import SynHeader
 from tests.support.manual_clock import START
 from tests.unit.test_active_bans import ban
 

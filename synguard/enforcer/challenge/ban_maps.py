@@ -28,8 +28,9 @@ from synguard.enforcer.challenge.slots import Slots
 from synguard.enforcer.plane import Delta
 from synguard.enforcer.reconcile.delta import as_kernel_bans
 from synguard.errors import CapacityError
-from synguard.model import NO_HITS, Action, Ban, Hits, KernelBan, Scope, SynHeader
+from synguard.model import NO_HITS, Action, Ban, Hits, KernelBan, Scope
 from synguard.packed_bans import microseconds, moment
+from synguard.syn_header import SynHeader
 
 _ACTIONS: Final = {
     layout.ProgramStep.CHALLENGE: Action.CHALLENGE,

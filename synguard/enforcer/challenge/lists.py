@@ -9,7 +9,8 @@ from typing import Final, TypeAlias
 
 from synguard.addresses import Network
 from synguard.enforcer.challenge.layout import PROTECTED, Family, ProgramStep
-from synguard.model import Action, Ban, KernelBan, SynHeader
+from synguard.model import Action, Ban, KernelBan
+from synguard.syn_header import SynHeader
 
 Places: TypeAlias = tuple[int, ...]
 """Places of bans."""
