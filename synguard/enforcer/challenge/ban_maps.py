@@ -157,9 +157,8 @@ class BanMaps:
     def _free(self, count: int) -> list[int]:
         """Return so many free places; those come last that chains still lead to, as other bans were there."""
         free = [place for place in range(layout.BANS - 1, 0, -1) if place not in self._held]
-        free = [place for place in free if place in self._chained] + [
-            place for place in free if place not in self._chained
-        ]
+        chained = self._lists.places if count else frozenset()
+        free.sort(key=chained.__contains__, reverse=True)
         if len(free) < count:
             raise CapacityError(f"the challenge program holds {layout.BANS - 1:,} bans, and more are to be added")
         return free[len(free) - count :]
@@ -191,7 +190,7 @@ class BanMaps:
             self._networks(network).remove(_key(network))
         for header in old.headers.keys() - new.headers.keys():
             self._maps.headers.remove(header)
-        self._lists, self._chained = new, set(self._held)
+        self._lists = new
 
     def _write_everybody(self, everybody: Mapping[Family, Places]) -> None:
         bits = {place: self._slots.bits(self._held[place].ports) for places in everybody.values() for place in places}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final, TypeAlias
 
 from synguard.addresses import Network
@@ -41,6 +41,12 @@ class Lists:
     after: Mapping[int, int] = field(default_factory=dict)
     """Ban → the next one; the last of a chain is absent."""
 
+    @property
+    def places(self) -> frozenset[int]:
+        """All bans of all chains."""
+        first = (*self.networks.values(), *self.headers.values(), *chain.from_iterable(self.everybody.values()))
+        return frozenset(first).union(self.after, self.after.values())
+
 
 def step_of(ban: Ban | KernelBan) -> ProgramStep:
     """Return what the program does to the SYNs of a ban."""
@@ -72,7 +78,7 @@ def lists(bans: Mapping[int, Ban | KernelBan], protected: Collection[Network]) -
             targets.setdefault(ban.target, []).append(place)
 
     chains = {key: _ordered(bans, places) for of in (everybody, headers, targets) for key, places in of.items()}
-    after = {one: following for chain in chains.values() for one, following in pairwise(chain)}
+    after = {one: following for places in chains.values() for one, following in pairwise(places)}
     shielded, wider = _Covering(protected), _Covering(targets)
     networks = dict.fromkeys(protected, PROTECTED)
     for target in targets:
