@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from synguard.addresses import compact_network, numbers_of
 from synguard.columns import LATE, RowIndex, SharedValues, TextColumn
-from synguard.model import Action, Ban, Origin, Scope, SynHeader
+from synguard.model import Action, Ban, Origin, Scope
+from synguard.syn_header import SynHeader
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""What columns of very many rows need: values that rows share, and an index that is sorted now and then."""
+"""What columns of very many rows need: their types, values that rows share, an index that is sorted now and then."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     U64: TypeAlias = npt.NDArray[np.uint64]
-else:
+    U32: TypeAlias = npt.NDArray[np.uint32]
+    U16: TypeAlias = npt.NDArray[np.uint16]
+    U8: TypeAlias = npt.NDArray[np.uint8]
+else:  # numpy is a third of what a verb imports, and most verbs read no columns
+    U64 = U32 = U16 = U8 = object
 
     class _Numpy:
         """Numpy, loaded when it is first used: a verb about a few bans never does, and is done before it would be."""

@@ -218,6 +218,12 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         """Whether what other processes wrote waits for the next ticks."""
         return self._behind and not self.writer.problem
 
+    @property
+    def on_the_way(self) -> str:
+        """How many bans the next ticks bring to the plane, one sentence; empty for none."""
+        left = 0 if self._dry_run else self.reconciler.left
+        return f"{left:,} bans are not in the kernel yet: they are brought tick by tick" if left else ""
+
     def _is_up_to_date(self, utc: datetime) -> bool:
         """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""
         return (not self._behind or bool(self.writer.problem)) and not self._tracked.desired.has_ended(utc)

@@ -7,8 +7,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from synguard.columns import U64
 from synguard.detector.ban_filter import keys_of
-from synguard.readings import U64
 
 FOREVER: Final = np.iinfo(np.int64).max
 _WASTE: Final = 1024

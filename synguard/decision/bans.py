@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from synguard.addresses import V4_PREFIX, Network, one_party
+from synguard.columns import U64
 from synguard.decision.banned_networks import FOREVER, BannedNetworks
 from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks, by_key
@@ -18,7 +19,6 @@ from synguard.detector.columns import halves
 from synguard.detector.counting import MOST_PORTS
 from synguard.model import NEVER, Action, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
-from synguard.readings import U64
 
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.columns import U64
 from synguard.detector.members import Crowd
 from synguard.model import Signal
-from synguard.readings import U64, SynSample
+from synguard.readings import SynSample
 
 SHORT: Final = 64
 """Places of a SYN queue below which shares say little: three single SYNs of a scan are half of ``listen(5)``."""

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import EMBEDDING
+from synguard.columns import U16, U64
 from synguard.detector.assessment import Dispersion
 from synguard.detector.columns import as_judged, cut, is_ipv4, sorting_order
 from synguard.detector.fingerprint import fingerprint
-from synguard.readings import U16, U64
 
 Counts = npt.NDArray[np.int64]
 

@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
+from synguard.columns import U8, U64
 from synguard.detector.assessment import Fingerprint
-from synguard.readings import U8, U64, SynSample
+from synguard.readings import SynSample
 
 SAME_HEADER_SHARE: Final = 0.5
 """Share of the networks that send one and the same TTL, window and options, from which it is one tool's header. Of a

@@ -13,8 +13,9 @@ from synguard.clock import Clock
 from synguard.errors import FleetError
 from synguard.fleet.outgoing import CONNECTION_FLOOD, ban_alert, incident_alert, shareable, withdrawn_value
 from synguard.fleet.peer import PeerRecord
+from synguard.incidents import Incident
 from synguard.ledger import Ledger
-from synguard.model import Ban, Incident, Origin
+from synguard.model import Ban, Origin
 
 WAITING: Final = 1_000
 """Bans and incidents that wait to be sent; of more, the oldest are dropped and counted."""

@@ -12,20 +12,9 @@ from typing import Any, Final, TypeAlias
 from synguard.addresses import Network, compact_network, format_network, numbers_of
 from synguard.ban_columns import FOREVER, PackedBan, Shape, width_of
 from synguard.ledger.records import BanRecord, ListedBan, VerdictRecord, evidence_of
-from synguard.model import (
-    Action,
-    Ban,
-    Cause,
-    Evidence,
-    Incident,
-    Origin,
-    Phase,
-    Scope,
-    SynHeader,
-    Verdict,
-    VerdictKind,
-)
+from synguard.model import Action, Ban, Cause, Evidence, Origin, Scope, Verdict, VerdictKind
 from synguard.packed_bans import PackedBans
+from synguard.syn_header import SynHeader
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -55,10 +44,6 @@ VERDICT_READ: Final = (
     "incident, kind, version, prefixlen, first_address, policy, others, "
     "first_at, last_at, times, peak, reason, evidence, cause"
 )
-INCIDENT_COLUMNS: Final = (
-    "id, phase, kind, started_at, ended_at, peak_half_open, peak_syn_pps, peak_connections, sources, bans, spared, note"
-)
-
 
 _EVIDENCE: Final = [item.name for item in fields(Evidence)]
 _SCOPES: Final = {one.value: one for one in Scope}
@@ -224,15 +209,3 @@ def verdict_record(row: Row) -> VerdictRecord:
         cause=Cause(cause),
     )
     return VerdictRecord(verdict, from_us(first_at), from_us(last_at), times, incident, bool(others))
-
-
-def incident_row(incident: Incident) -> Row:
-    """Return ``INCIDENT_COLUMNS`` of one incident."""
-    times = {"started_at": to_us(incident.started_at), "ended_at": maybe_us(incident.ended_at)}
-    return tuple(times.get(name, getattr(incident, name)) for name in INCIDENT_COLUMNS.split(", "))
-
-
-def incident_of(row: Row) -> Incident:
-    """Return the incident of one row of ``INCIDENT_COLUMNS``."""
-    id_, phase, kind, started_at, ended_at, *figures = row
-    return Incident(id_, Phase(phase), kind, from_us(started_at), maybe_time(ended_at), *figures)

@@ -89,3 +89,14 @@ def test_a_ban_whose_deadline_passed_since_it_was_read_is_removed_or_renewed_lik
         plane.apply(Delta(add=(renewed, fresh), remove=(there["gone"], there["renewed"])))
         later[0] = 0
         assert plane.read().bans.keys() == {"renewed", "fresh"}
+
+
+def test_a_target_with_a_challenge_for_each_of_many_ports_is_held_and_changed_like_any_other(plane: Plane) -> None:
+    """The program looked at four bans of one source, and at none of the others."""
+    many = [ban(f"port-{port}", "192.0.2.0/24", action=Action.CHALLENGE, ports=(port,)) for port in range(1, 31)]
+    around = ban("around", "192.0.0.0/16", action=Action.LIMIT, ports=(40,))
+    inside = [ban(f"inside-{host}", f"192.0.2.{host}", action=Action.DROP, ports=(50,)) for host in range(3)]
+    for goal in (many, [*many, around], [*many[::2], *inside, around], [*many, *inside], inside, many[:1]):
+        bring(plane, wanted(*goal, allow=("127.0.0.1",)))
+        assert plane.read().bans.keys() == {one.id for one in goal}
+        assert not delta(wanted(*goal, allow=("127.0.0.1",)), plane.read(), now())

@@ -18,8 +18,9 @@ from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.reconcile.delta import as_kernel_bans
 from synguard.ledger import Ledger
 from synguard.ledger.ban_changes import BanChanges
-from synguard.model import NO_HITS, Ban, Evidence, Origin, Signal, SynHeader
+from synguard.model import NO_HITS, Ban, Evidence, Origin, Signal
 from synguard.packed_bans import PackedBans, microseconds
+from synguard.syn_header import SynHeader
 from tests.property.test_reconciler import TARGETS, one_ban
 from tests.support.bans import ban
 from tests.support.manual_clock import START

@@ -11,23 +11,12 @@ import pytest
 
 from synguard.addresses import parse_network
 from synguard.errors import LedgerError
+from synguard.incidents import Incident, Phase
 from synguard.ledger import ActionRecord, Ledger, Offence
 from synguard.ledger import verdicts as verdict_table
-from synguard.model import (
-    Action,
-    Ban,
-    Evidence,
-    Hits,
-    Incident,
-    Origin,
-    Phase,
-    Scope,
-    Signal,
-    SynHeader,
-    Verdict,
-    VerdictKind,
-)
+from synguard.model import Action, Ban, Evidence, Hits, Origin, Scope, Signal, Verdict, VerdictKind
 from synguard.policy.models import LedgerLimits
+from synguard.syn_header import SynHeader
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 EVIDENCE = (Evidence(Signal.SYN_RATE, 812.5, 100.0, (80, 443), 3, 12.25), Evidence(Signal.HALF_OPEN, 312.0, 64.0))

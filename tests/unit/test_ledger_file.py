@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from synguard.errors import LedgerError, NotPermittedError
-from synguard.ledger import Ledger
+from synguard.ledger import Ledger, LedgerReader
 from synguard.ledger.schema import MIGRATIONS, VERSION
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -350,8 +350,8 @@ def test_a_second_connection_in_one_process_keeps_the_locks_of_the_first(path: P
 
     From then on agent and verbs had a ledger each: an unban was never seen, and what the agent wrote was lost.
     """
-    with Ledger.open(path) as ledger, Ledger.open(path), Ledger.open_for_reading(path):
+    with Ledger.open(path) as ledger, Ledger.open(path), LedgerReader.open(path):
         assert start_writer(path, "verb", 1, 80).wait() == 0
         ledger.record_action(NOW, "x", "y")
-        with Ledger.open_for_reading(path) as other:
+        with LedgerReader.open(path) as other:
             assert "y" in [action.text for action in other.actions_since(NOW)]

@@ -15,7 +15,8 @@ from synguard.enforcer.reconcile.delta import delta
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import AT_A_TIME, COPIES_OF_ALL, SplitPlane, split_plane
 from synguard.errors import PlaneError
-from synguard.model import Action, Origin, Scope, SynHeader
+from synguard.model import Action, Origin, Scope
+from synguard.syn_header import SynHeader
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane
 

@@ -10,8 +10,9 @@ from synguard.addresses import Network, NetworkIndex
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Desired, lets_through
 from synguard.enforcer.reconcile.delta import DesiredMembers, share
-from synguard.model import Action, Ban, Origin, Scope, SynHeader
+from synguard.model import Action, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
+from synguard.syn_header import SynHeader
 
 if TYPE_CHECKING:
     from synguard.ban_columns import Rows
