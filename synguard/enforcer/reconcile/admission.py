@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Final
 
+from synguard.enforcer.limits import BANS_AT_INTERFACE, PORTS_AT_INTERFACE
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.capacity import ADVICE, CapacityLevel, fullest
 from synguard.enforcer.reconcile.desired import DesiredState
@@ -20,6 +21,8 @@ class Admission:
         self._plane = plane
         self._desired_state = desired_state
         self._used: Counter[str] = Counter()
+        self._ports: Counter[int] = Counter()
+        """Ports that bans at the interface name."""
         self.waiting: Final = PackedBans()
         """Bans that there is no room for."""
         self._room = False
@@ -27,11 +30,10 @@ class Admission:
 
     def put(self, ban: Ban) -> None:
         """Want one more ban in the kernel; none of its id is wanted."""
-        place, members = self._plane.place(ban)
-        if not self._has_room(place, members):
+        if self._obstacle(ban):
             self.waiting.put(ban)
             return
-        self._used[place] += members
+        self._count(ban, 1)
         self._desired_state.put(ban)
 
     def drop(self, ban_id: str) -> Ban | None:
@@ -51,17 +53,35 @@ class Admission:
         if self._room:
             self._room = False
             for ban in list(self.waiting.values()):
-                if self._has_room(*self._plane.place(ban)):
+                if not self._obstacle(ban):
                     self.waiting.discard(ban.id)
                     self.put(ban)
         return expired
 
-    def _has_room(self, place: str, members: int) -> bool:
-        return self._used[place] + members <= self._plane.ceiling
+    def _obstacle(self, ban: Ban) -> str:
+        """Return why there is no room for a ban, or nothing."""
+        place, members = self._plane.place(ban)
+        if self._used[place] + members > self._plane.ceiling:
+            return (
+                f"{place} holds its ceiling of {self._plane.ceiling:,} "
+                f"({self._plane.ceiling_key}); {ADVICE}, or raise it and restart"
+            )
+        if ban.at_interface and self._used[place] + members > BANS_AT_INTERFACE:
+            return f"the challenge program carries out at most {BANS_AT_INTERFACE:,}; {ADVICE}"
+        if ban.at_interface and len(self._ports.keys() | set(ban.ports)) > PORTS_AT_INTERFACE:
+            return f"the challenge program tells {PORTS_AT_INTERFACE} ports apart; ban on all ports, or release bans"
+        return ""
+
+    def _count(self, ban: Ban, times: int) -> None:
+        place, members = self._plane.place(ban)
+        self._used[place] += times * members
+        for port in ban.ports if ban.at_interface else ():
+            self._ports[port] += times
+            if not self._ports[port]:
+                del self._ports[port]
 
     def _free(self, ban: Ban) -> None:
-        place, members = self._plane.place(ban)
-        self._used[place] -= members
+        self._count(ban, -1)
         self._room = True
 
     @property
@@ -74,9 +94,6 @@ class Admission:
         """Why bans are not in the kernel, one sentence; empty while all are."""
         if not self.waiting:
             return ""
-        place = self._plane.place(next(iter(self.waiting.values())))[0]
+        waiting = next(iter(self.waiting.values()))
         bans = "1 ban is" if len(self.waiting) == 1 else f"{len(self.waiting):,} bans are"
-        return (
-            f"{bans} not in the kernel: {place} holds its ceiling of {self._plane.ceiling:,} "
-            f"({self._plane.ceiling_key}); {ADVICE}, or raise it and restart"
-        )
+        return f"{bans} not in the kernel: {self._obstacle(waiting) or 'there is room again, and they come next'}"
