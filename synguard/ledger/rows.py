@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from synguard.addresses import Network, compact_network, format_network, numbers_of
+from synguard.ban_columns import FOREVER, PackedBan, Shape, width_of
 from synguard.ledger.records import BanRecord, ListedBan, VerdictRecord, evidence_of
 from synguard.model import Action, Ban, Cause, Evidence, Origin, Scope, Verdict, VerdictKind
+from synguard.packed_bans import PackedBans
 from synguard.syn_header import SynHeader
 
 Row: TypeAlias = tuple[Any, ...]
@@ -34,6 +36,10 @@ STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now
 """Which rows of the ban table stand."""
 ROWS_AT_ONCE: Final = 500
 """Rows asked for by number in one query."""
+BAN_PACKED: Final = (
+    "id, version, prefixlen, first_address, expires_at, created_at, scope, action, ports, header, "
+    "origin, policy, reason, score, times, evidence, dry_run, forced"
+)
 VERDICT_READ: Final = (
     "incident, kind, version, prefixlen, first_address, policy, others, "
     "first_at, last_at, times, peak, reason, evidence, cause"
@@ -163,6 +169,30 @@ def ban_of(row: Row) -> Ban:
         forced=bool(forced),
         header=SynHeader.parse(header) if header else None,
     )
+
+
+def packed_bans(rows: Iterable[Row], now_us: int) -> PackedBans:
+    """Return the bans of rows of ``BAN_PACKED`` that have not expired; what many have in common is taken apart once."""
+    shapes: dict[Row, Shape] = {}
+    words: dict[Row, Row] = {}
+    made: list[PackedBan] = []
+    for row in rows:
+        ban_id, version, prefixlen, first, expires, created = row[:6]
+        if expires is not None and expires <= now_us:
+            continue
+        shape, said = row[6:10], row[10:]
+        if shape not in shapes:
+            scope, action, ports, header = shape
+            header = SynHeader.parse(header) if header else None
+            shapes[shape] = (_SCOPES[scope], _ACTIONS[action], _ports_of(ports), header)
+        if said not in words:
+            origin, policy, reason, score, times, evidence, dry_run, forced = said
+            of = _ORIGINS[origin], policy, reason, score, times, evidence_of(evidence), bool(dry_run), bool(forced)
+            words[said] = of
+        start, width = int.from_bytes(first, "big"), width_of(version, prefixlen)
+        ends = FOREVER if expires is None else expires
+        made.append((ban_id, start, width, ends, created, shapes[shape], words[said]))
+    return PackedBans.of_rows(made)
 
 
 def verdict_record(row: Row) -> VerdictRecord:

@@ -15,6 +15,7 @@ from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.split_plane import COPIES, PORTS_OF_COPIES, SplitPlane, split_plane
 from synguard.errors import CapacityError
 from synguard.model import Action, Ban
+from synguard.packed_bans import PackedBans
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
 
@@ -40,13 +41,12 @@ def test_the_program_has_places_and_ports_for_its_own_bans_and_for_copies() -> N
 def test_challenges_that_name_more_ports_than_the_program_tells_apart_wait_until_others_are_gone(
     plane: SplitPlane,
 ) -> None:
-    """An attack on more than 255 ports ended the agent: the program refused a port, and no one expected it."""
+    """An attack on more than 255 ports ended the agent: the program refused a port, and the tick with it."""
     admission = Admission(plane, desired := DesiredState())
     for number in range(10):
-        admission.put(challenge(number, *range(15 * number, 15 * number + 15)))
+        admission.put(PackedBans([challenge(number, *range(15 * number + 1, 15 * number + 16))]))
     everywhere, drop = challenge(99), ban("drop", "198.51.100.1", ports=tuple(range(9000, 9015)))
-    for more in (everywhere, drop):
-        admission.put(more)
+    admission.put(PackedBans([everywhere, drop]))
     assert set(desired) == {*(f"c{number}" for number in range(8)), "c99", "drop"}
     assert admission.problem.startswith("2 bans are not in the kernel: the challenge program tells 128 ports apart;")
     admission.drop("c0")
@@ -54,13 +54,12 @@ def test_challenges_that_name_more_ports_than_the_program_tells_apart_wait_until
     assert "c8" in desired
     assert "c9" not in desired
     with pytest.raises(CapacityError, match=r"150 ports apart, and tells at most 128; .* nothing was banned"):
-        ensure_capacity(plane, [*desired.values(), challenge(8, *range(120, 135))], [challenge(10, *range(500, 530))])
+        ensure_capacity(plane, [*desired.values(), challenge(8, *range(121, 136))], [challenge(10, *range(500, 530))])
     ensure_capacity(plane, desired.values(), [drop])
 
 
 def test_more_challenges_than_the_program_carries_out_wait(plane: SplitPlane) -> None:
     admission = Admission(plane, desired := DesiredState())
-    for number in range(BANS_AT_INTERFACE + 1):
-        admission.put(challenge(number))
+    admission.put(PackedBans(challenge(number) for number in range(BANS_AT_INTERFACE + 1)))
     assert len(desired) == BANS_AT_INTERFACE
     assert admission.problem.startswith("1 ban is not in the kernel: the challenge program carries out at most 4,095")

@@ -215,9 +215,9 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
 
     def _difference(self, desired: Desired, now: datetime, known: Actual, at_most: int | None) -> Outcome:
         """Apply what differs from what is known to be there, looking at what changed alone; no difference, no call."""
-        changed = self._changed(desired, known, now) | dict.fromkeys(self._later)  # a ban of now before those that wait
-        self._later = list(changed)  # until it has succeeded
-        change, expired, later = member_delta(desired, known, now, self._members, changed, at_most)
+        if changed := self._changed(desired, known, now):  # a ban of now before those that wait; all until it succeeds
+            self._later = [*changed, *(ban_id for ban_id in self._later if ban_id not in changed)]
+        change, expired, later = member_delta(desired, known, now, self._members, self._later, at_most)
         self._known = without(known, expired)
         if change:
             with self._locked():
