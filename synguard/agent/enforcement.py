@@ -19,7 +19,7 @@ from synguard.enforcer.reconcile.admission import Admission
 from synguard.enforcer.reconcile.outcome import Outcome
 from synguard.enforcer.reconcile.read_back import MANY
 from synguard.enforcer.reconcile.reconciler import Reconciler
-from synguard.errors import LedgerError, NotPermittedError, PlaneError, SynguardError
+from synguard.errors import CapacityError, LedgerError, NotPermittedError, PlaneError, SynguardError
 from synguard.ledger import Ledger
 from synguard.ledger.ban_changes import BanChanges
 from synguard.logs import event
@@ -237,7 +237,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
                 at_most=MOST_BROUGHT,
                 look=self._is_up_to_date(utc),
             )
-        except (PlaneError, NotPermittedError) as error:
+        except (PlaneError, CapacityError, NotPermittedError) as error:
             self._plane_failed(error, now)
             return
         self._retry_s, self.problem = FIRST_RETRY_S, ""
