@@ -5,39 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 import numpy as np
 
-from synguard.addresses import Network, host_network, unmapped
+from synguard.addresses import Network
 from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.every_map import Maps
 from synguard.enforcer.challenge.layout import Family
-from synguard.enforcer.challenge.lists import (
-    HeaderKey,
-    Lists,
-    Places,
-    family_of,
-    header_key,
-    lists,
-    step_of,
-)
+from synguard.enforcer.challenge.lists import Lists, Places, family_of, header_key, lists, step_of
 from synguard.enforcer.challenge.proven import ProvenTable
 from synguard.enforcer.challenge.slots import Slots
+from synguard.enforcer.challenge.stored_bans import stored_bans, stored_lists, stored_proven
 from synguard.enforcer.plane import Delta
 from synguard.enforcer.reconcile.delta import as_kernel_bans
 from synguard.errors import CapacityError
-from synguard.model import NO_HITS, Action, Ban, Hits, KernelBan, Scope
-from synguard.packed_bans import microseconds, moment
-from synguard.syn_header import SynHeader
+from synguard.model import NO_HITS, Ban, Hits, KernelBan
+from synguard.packed_bans import microseconds
 
-_ACTIONS: Final = {
-    layout.ProgramStep.CHALLENGE: Action.CHALLENGE,
-    layout.ProgramStep.LIMIT: Action.LIMIT,
-    layout.ProgramStep.DROP: Action.DROP,
-    layout.ProgramStep.LEAVE: Action.REJECT,
-}
 _US: Final = timedelta(microseconds=1)
 _NS_PER_S: Final = 1_000_000_000
 _BURST_S: Final = 0.1
@@ -48,7 +33,8 @@ _LEAST_BURST: Final = 8
 class BanMaps:
     """What the program holds: kept beside the kernel's, and read anew once another process has changed bans.
 
-    One process changes them at a time: those that apply hold a lock. The agent gives slots to ports at any time.
+    One process changes them at a time: those that apply hold a lock. Any process reads at any time, so nothing that
+    reads writes. The agent gives slots to ports at any time.
     """
 
     def __init__(
@@ -98,7 +84,7 @@ class BanMaps:
         for place in leaving:
             del self._places[self._held.pop(place).ban_id]
         self.protected = (self.protected - change.allow_remove) | change.allow_add
-        self._write(self._lists, self._wanted())
+        self._write(self._wanted())
         for place in leaving:
             self._maps.bans[place] = np.zeros(1, layout.BAN)[0]
             self._maps.notes[place] = np.zeros(1, layout.NOTE)[0]
@@ -109,16 +95,16 @@ class BanMaps:
         self._changes = int(settings["changes"])
 
     def _follow(self) -> None:
-        """Take in which ports have slots, and what another process has changed."""
+        """Take in which ports have slots, and what another process has changed; write nothing."""
         self._slots = Slots(self._maps)
         changes = int(self._maps.settings[0]["changes"])
         if changes == self._changes:
             return
-        self._held = self._stored()
+        self._held = stored_bans(self._maps, self._slots, self._monotonic_ns())
         self._places = {ban.ban_id: place for place, ban in self._held.items()}
-        self.protected = self._stored_protected()
-        self.proven = frozenset(_network(address) for address in ProvenTable(self._maps).read())
-        self._write(Lists(self._stored_networks(), {}, self._stored_headers(), self._stored_after()), self._wanted())
+        self._lists = stored_lists(self._maps)
+        self.protected = frozenset(of for of, place in self._lists.networks.items() if place == layout.PROTECTED)
+        self.proven = stored_proven(self._maps)
         self._changes = changes
 
     def _put(self, place: int, ban: Ban, now: datetime, *, fresh: bool) -> None:
@@ -166,11 +152,12 @@ class BanMaps:
     def _wanted(self) -> Lists:
         return lists(self._held, self.protected)
 
-    def _write(self, old: Lists, new: Lists) -> None:
+    def _write(self, new: Lists) -> None:
         """Write what differs, the new before what is gone, and say whether there is anything to look up.
 
         How a new ban's chain goes on is written before anything leads to that ban.
         """
+        old = self._lists
         for place in sorted(new.after.keys() | old.after.keys(), key=old.after.__contains__):
             if (following := new.after.get(place, 0)) != old.after.get(place, 0):
                 self._maps.after[place] = following
@@ -213,53 +200,6 @@ class BanMaps:
     def _networks(self, network: Network) -> Any:
         return self._maps.networks[family_of(network)]
 
-    def _stored(self) -> dict[int, KernelBan]:
-        notes, records = self._maps.notes.read(), self._maps.bans.read()
-        now = self._monotonic_ns()
-        return {
-            int(place): _held(notes[place], records[place], self._slots)
-            for place in np.flatnonzero((notes["id"] != b"") & (records["deadline"] > now))
-        }
-
-    def _stored_after(self) -> dict[int, int]:
-        after = self._maps.after.read()
-        return {int(place): int(after[place]) for place in np.flatnonzero(after)}
-
-    def _stored_networks(self) -> dict[Network, int]:
-        found: dict[Network, int] = {}
-        for family in Family:
-            keys, values = self._maps.networks[family].read()
-            for key, value in zip(keys, values, strict=True):
-                found[_stored_network(key, family)] = int(value)
-        return found
-
-    def _stored_protected(self) -> frozenset[Network]:
-        stored = self._stored_networks()
-        return frozenset(network for network, place in stored.items() if place == layout.PROTECTED)
-
-    def _stored_headers(self) -> dict[HeaderKey, int]:
-        keys, values = self._maps.headers.read()
-        return {
-            tuple(int(part) for part in key): int(value)  # type: ignore[misc]  # five parts
-            for key, value in zip(keys, values, strict=True)
-        }
-
-
-def _held(note: Any, record: Any, slots: Slots) -> KernelBan:
-    header = None
-    if note["has_header"]:
-        options, window, mss, length, _ = (int(part) for part in note["header"])
-        header = SynHeader((int(record["ttl_low"]), int(record["ttl_high"])), window, mss, options, length)
-    return KernelBan(
-        ban_id=note["id"].decode(),
-        target=_stored_network(note["target"], Family(note["family"])),
-        scope=Scope.NEW,
-        action=_ACTIONS[layout.ProgramStep(record["step"])],
-        ports=slots.ports(record["ports"]),
-        expires_at=moment(int(note["expires_us"])),
-        header=header,
-    )
-
 
 def _with_hits(ban: KernelBan, totals: list[int]) -> KernelBan:
     answered, passed, dropped, octets = totals
@@ -271,17 +211,8 @@ def _key(network: Network) -> tuple[int, Any]:
     return network.prefixlen, np.frombuffer(address + bytes(16 - len(address)), np.uint8)
 
 
-def _stored_network(key: Any, family: Family) -> Network:
-    octets = key["address"].tobytes()
-    return ip_network((octets[:4] if family is Family.V4 else octets, int(key["length"])))
-
-
 def _address(peer: Network) -> Any:
     return np.frombuffer(layout.packed(peer), np.uint8)
-
-
-def _network(packed: bytes) -> Network:
-    return host_network(unmapped(ip_address(packed)))
 
 
 def _masked(network: Network) -> tuple[Any, Any]:
