@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from synguard.addresses import parse_network
 from synguard.enforcer.challenge.ban_maps import BanMaps
 from synguard.enforcer.challenge.layout import ProgramStep
+from synguard.enforcer.challenge.lists import step_of
 from synguard.enforcer.plane import Delta
-from synguard.model import Action, Ban
+from synguard.model import Action, Ban, KernelBan
 from tests.support.bans import ban
 from tests.support.fake_maps import FakeMaps
 from tests.support.manual_clock import START
@@ -87,3 +91,101 @@ def test_who_has_read_before_a_ban_of_another_process_does_not_undo_it(host: Hos
     assert late.read().keys() == {"new"}
     late.change(Delta(add=(host.ban("another", "192.0.2.0/24"),)))
     assert host.step("198.51.100.5") == host.step("192.0.2.1") == CHALLENGE
+
+
+class Killed(BaseException):
+    """A process ends between two calls."""
+
+
+def killed_after(host: Host, writes: int, process: BanMaps, change: Delta) -> bool:
+    """Let a process make so many writes of a change; return whether it was killed by then."""
+
+    def called(name: str, wrote: bool) -> None:
+        nonlocal writes
+        writes -= wrote
+        if writes < 0:
+            raise Killed
+
+    host.maps.called = called
+    try:
+        process.change(change)
+    except Killed:
+        return True
+    finally:
+        host.maps.called = lambda name, wrote: None
+    return False
+
+
+@pytest.mark.parametrize("mends", ["the agent", "the same process", "a new process"])
+def test_a_change_that_is_cut_short_anywhere_is_mended_by_the_next_one_of_any_process(mends: str) -> None:
+    """A verb was killed once it had noted how a new ban's chain goes on. The agent knew nothing of that, gave the place
+    to a challenge of another network, and this network was dropped as the one was to which the chain went on."""
+    sources = ("10.1.0.1", "10.2.0.1", "10.9.0.1", "198.51.100.1", "203.0.113.1", "2001:db8::1", "2001:db9::1")
+    killed, writes = True, 0
+    while killed:
+        host = Host()
+        agent = host.process()
+        agent.change(
+            Delta(
+                add=(
+                    host.ban("wide", "10.0.0.0/8", Action.DROP),
+                    host.ban("old", "10.2.0.0/16", ports=(80,)),
+                    host.ban("changes", "203.0.113.0/24", Action.DROP),
+                    host.ban("everybody", "::/0", ports=(80,)),
+                )
+            )
+        )
+        verb = host.process()
+        coming = (
+            host.ban("narrow", "10.1.0.0/16"),
+            host.ban("changes", "203.0.113.0/24", ports=(443,)),
+            host.ban("six", "2001:db8::/32", Action.DROP),
+        )
+        killed = killed_after(host, writes, verb, replace(without(verb, "old", "everybody"), add=coming))
+        process = {"the agent": agent, "the same process": verb, "a new process": host.process()}[mends]
+        process.read()
+        host.seconds += 3
+        held = process.read()
+        process.change(
+            Delta(
+                add=(host.ban("next", "198.51.100.0/24"),),
+                remove=tuple(one for one in held.values() if one.ban_id in ("narrow", "six")),
+                frame=process.cut_short,
+            )
+        )
+        assert not process.cut_short
+        held = process.read()
+        assert host.process().read() == held, writes
+        for source in sources:
+            for port in (80, 443, 25):
+                assert host.step(source, port) == wanted_step(held.values(), source, port), (writes, source)
+        writes += 1
+    assert writes > 20
+
+
+def wanted_step(bans: Iterable[KernelBan], source: str, port: int) -> int:
+    """Return the hardest step of the bans of a source, or else of everybody."""
+    steps = {True: 0, False: 0}
+    for one in bans:
+        if parse_network(source).overlaps(one.target) and (not one.ports or port in one.ports):  # type: ignore[arg-type]
+            everybody = one.target.prefixlen == 0
+            steps[everybody] = max(steps[everybody], step_of(one))
+    return steps[False] or steps[True]
+
+
+def test_a_change_that_was_cut_short_is_mended_though_nothing_else_is_to_change(host: Host) -> None:
+    """What the agent read of such a change was what it wanted, so it wrote nothing; no SYN met the ban."""
+    agent, verb = host.process(), host.process()
+    writes = 1
+    while killed_after(host, writes, verb, Delta(add=(host.ban("new", "192.0.2.0/24"),))):
+        writes += 1
+        held = agent.read()
+        assert not agent.cut_short, "it may be under way"
+        host.seconds += 3
+        assert agent.read() == held
+        assert agent.cut_short
+        agent.change(Delta(frame=True))
+        assert not agent.cut_short
+        assert host.step("192.0.2.1") == (CHALLENGE if "new" in held else NOTHING)
+        agent.change(without(agent, *held))
+    assert writes > 5

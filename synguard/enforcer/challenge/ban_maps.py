@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,13 +28,16 @@ _NS_PER_S: Final = 1_000_000_000
 _BURST_S: Final = 0.1
 """A limited target may use so much of its rate at once, and 8 SYNs at least: one page of a browser."""
 _LEAST_BURST: Final = 8
+_LONGEST_CHANGE_NS: Final = 2 * _NS_PER_S
+"""A change takes less, some tenths of a millisecond a ban; one that takes longer was cut short."""
 
 
 class BanMaps:
     """What the program holds: kept beside the kernel's, and read anew once another process has changed bans.
 
     One process changes them at a time: those that apply hold a lock. Any process reads at any time, so nothing that
-    reads writes. The agent gives slots to ports at any time.
+    reads writes. The agent gives slots to ports at any time. Of a change that is cut short, by a signal or an error,
+    the next one writes what is missing, whichever process makes it.
     """
 
     def __init__(
@@ -42,7 +45,8 @@ class BanMaps:
     ) -> None:
         self._maps, self._utcnow, self._monotonic_ns = maps, utcnow, monotonic_ns
         self._limit_per_second = limit_per_second
-        self._changes = -1
+        self._seen = -1, 0
+        """The number of changes, odd while one is under way, and when this process first saw it (monotonic ns)."""
         self.protected: frozenset[Network] = frozenset()
         """Networks no ban concerns."""
         self.proven: frozenset[Network] = frozenset()
@@ -50,6 +54,12 @@ class BanMaps:
         self.exceptions: frozenset[Network] = frozenset()
         """and those of them that no drop stops."""
         self._follow()
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the last read found a change under way for so long that it has failed: the next change mends it."""
+        changes, since = self._seen
+        return changes % 2 == 1 and self._monotonic_ns() - since >= _LONGEST_CHANGE_NS
 
     def read(self) -> dict[str, KernelBan]:
         """Return ban id → the ban with its counts, of those whose deadline is ahead."""
@@ -78,34 +88,45 @@ class BanMaps:
         adding = [ban for ban in change.add if ban.active(now)]
         free = self._free(len([ban for ban in adding if ban.id not in self._places]))
         self._slots.ensure(port for ban in adding for port in ban.ports)
+        begun = self._begin()
+        fresh = {ban.id: free.pop() for ban in adding if ban.id not in self._places}
         for ban in adding:
-            place = self._places.get(ban.id) or free.pop()
-            self._put(place, ban, now, fresh=ban.id not in self._places)
+            self._put(fresh.get(ban.id) or self._places[ban.id], ban, now, fresh=ban.id in fresh)
         for place in leaving:
             del self._places[self._held.pop(place).ban_id]
         self.protected = (self.protected - change.allow_remove) | change.allow_add
-        self._write(self._wanted())
+        self._write(self._wanted(), frozenset(fresh.values()))
         for place in leaving:
             self._maps.bans[place] = np.zeros(1, layout.BAN)[0]
             self._maps.notes[place] = np.zeros(1, layout.NOTE)[0]
         self._change_proven(change)
+        self._number(begun + 1)
+
+    def _begin(self) -> int:
+        """Tell every process that a change begins, and return its number; until it has ended, all read anew."""
+        begun = (int(self._maps.settings[0]["changes"]) + 1) | 1
+        self._number(begun, self._monotonic_ns() - _LONGEST_CHANGE_NS)  # if this process sees it, the change has failed
+        return begun
+
+    def _number(self, changes: int, seen_ns: int = 0) -> None:
         settings = self._maps.settings[0]
-        settings["changes"] += 1
+        settings["changes"] = changes % 2**32
         self._maps.settings[0] = settings
-        self._changes = int(settings["changes"])
+        self._seen = int(settings["changes"]), seen_ns
 
     def _follow(self) -> None:
         """Take in which ports have slots, and what another process has changed; write nothing."""
         self._slots = Slots(self._maps)
         changes = int(self._maps.settings[0]["changes"])
-        if changes == self._changes:
+        if changes != self._seen[0]:
+            self._seen = changes, self._monotonic_ns()
+        elif changes % 2 == 0:
             return
         self._held = stored_bans(self._maps, self._slots, self._monotonic_ns())
         self._places = {ban.ban_id: place for place, ban in self._held.items()}
         self._lists = stored_lists(self._maps)
         self.protected = frozenset(of for of, place in self._lists.networks.items() if place == layout.PROTECTED)
         self.proven = stored_proven(self._maps)
-        self._changes = changes
 
     def _put(self, place: int, ban: Ban, now: datetime, *, fresh: bool) -> None:
         record, note = np.zeros(1, layout.BAN)[0], np.zeros(1, layout.NOTE)[0]
@@ -152,14 +173,14 @@ class BanMaps:
     def _wanted(self) -> Lists:
         return lists(self._held, self.protected)
 
-    def _write(self, new: Lists) -> None:
+    def _write(self, new: Lists, fresh: Set[int]) -> None:
         """Write what differs, the new before what is gone, and say whether there is anything to look up.
 
-        How a new ban's chain goes on is written before anything leads to that ban.
+        How a new ban's chain goes on is written before anything leads to that ban, and whatever was there before.
         """
         old = self._lists
-        for place in sorted(new.after.keys() | old.after.keys(), key=old.after.__contains__):
-            if (following := new.after.get(place, 0)) != old.after.get(place, 0):
+        for place in sorted(new.after.keys() | old.after.keys() | fresh, key=old.after.__contains__):
+            if (following := new.after.get(place, 0)) != old.after.get(place, 0) or place in fresh:
                 self._maps.after[place] = following
         for network, place in new.networks.items():
             if old.networks.get(network) != place:

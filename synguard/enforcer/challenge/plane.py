@@ -18,6 +18,7 @@ from synguard.model import Ban, KernelBan
 from synguard.netlink import interface_name
 
 _NOT_LOADED: Final = "the challenge program is not loaded"
+_CUT_SHORT: Final = "part of a change to the bans of the challenge program"
 
 
 class ChallengePlane:
@@ -69,9 +70,10 @@ class ChallengePlane:
             self._take(found)
         if self.program is None or self._bans is None:
             return Actual(missing=(_NOT_LOADED,))
-        missing = self._missing(self.program)
+        bans = self._bans.read()
+        missing = (*self._missing(self.program), *((_CUT_SHORT,) if self._bans.cut_short else ()))
         return Actual(
-            bans=self._bans.read(),
+            bans=bans,
             allow=frozenset(self._bans.protected),
             proven=frozenset(self._bans.proven),
             intact=not missing,

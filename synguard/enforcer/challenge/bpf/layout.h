@@ -41,7 +41,7 @@ struct settings {
 	__u32 bans;             /* 0: look nothing up */
 	__u32 headers;          /* 0: no ban is by header */
 	__u32 timestamps;       /* net.ipv4.tcp_timestamps is 2, so TSval may carry options */
-	__u32 changes;          /* of bans, by whichever process: one that finds another number reads them anew */
+	__u32 changes;          /* of bans, by whichever process, odd while one is under way: who finds another reads anew */
 	__u32 pass_mask;        /* one in (mask + 1) SYNs reaches its listener, beside those of pass_every; 0: none */
 };
 
