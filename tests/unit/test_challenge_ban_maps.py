@@ -12,6 +12,8 @@ from synguard.addresses import parse_network
 from synguard.enforcer.challenge.ban_maps import BanMaps
 from synguard.enforcer.challenge.layout import ProgramStep
 from synguard.enforcer.challenge.lists import step_of
+from synguard.enforcer.challenge.slots import Slots
+from synguard.enforcer.limits import PORTS_AT_INTERFACE
 from synguard.enforcer.plane import Delta
 from synguard.model import Action, Ban, KernelBan
 from tests.support.bans import ban
@@ -189,3 +191,44 @@ def test_a_change_that_was_cut_short_is_mended_though_nothing_else_is_to_change(
         assert host.step("192.0.2.1") == (CHALLENGE if "new" in held else NOTHING)
         agent.change(without(agent, *held))
     assert writes > 5
+
+
+def on_own_ports(host: Host, name: str, first: int, number: int = PORTS_AT_INTERFACE) -> tuple[Ban, ...]:
+    """Return so many challenges, each of a network of its own, and on a port of its own."""
+    return tuple(
+        host.ban(f"{name}-{port}", f"10.{first % 200}.{port - first}.0/24", ports=(port,))
+        for port in range(first, first + number)
+    )
+
+
+def test_bans_that_have_expired_keep_no_port_from_those_that_come(host: Host) -> None:
+    """Of 128 challenges on a port each that had expired the ports were told apart for ever; with 128 others there were
+    no more to give, for as long as the program ran."""
+    agent = host.process()
+    for first in (1000, 2000, 3000):
+        coming = on_own_ports(host, "b", first)
+        agent.change(Delta(add=coming))
+        agent = host.process()
+        assert agent.read().keys() == {one.id for one in coming}
+        host.seconds += 61
+        assert agent.read() == {}
+
+
+def test_a_port_that_only_an_expired_ban_names_may_be_watched_no_more(host: Host) -> None:
+    host.process().change(Delta(add=on_own_ports(host, "b", 1000)))
+    Slots(host.maps.maps, host.now_ns).watch({443: 20})
+    assert len(Slots(host.maps.maps).of_port) == PORTS_AT_INTERFACE + 1
+    host.seconds += 61
+    Slots(host.maps.maps, host.now_ns).watch({443: 20})
+    assert Slots(host.maps.maps).of_port.keys() == {443}
+
+
+def test_a_ban_that_comes_again_after_it_has_expired_begins_to_count_anew(host: Host) -> None:
+    agent = host.process()
+    again = host.ban("again", "192.0.2.0/24", ports=(80,))
+    agent.change(Delta(add=(again, host.ban("stays", "198.51.100.0/24", lasts_s=600))))
+    host.maps.ban_counts.values["answered"][:] = 7
+    host.seconds += 61
+    agent.change(Delta(add=(replace(again, expires_at=host.ban("", "::").expires_at),)))
+    assert {name: one.hits.packets for name, one in agent.read().items()} == {"again": 0, "stays": 7}
+    assert host.step("192.0.2.1") == CHALLENGE

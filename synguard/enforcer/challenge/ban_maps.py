@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -80,15 +80,16 @@ class BanMaps:
             CapacityError: More bans, ports or networks than the program holds. Nothing has been changed.
         """
         self._follow()
-        self._drop_expired()
+        idle = self._drop_expired()
         staying = {ban.id for ban in change.add}
         leaving = [self._places[held.ban_id] for held in change.remove if held.ban_id in self._places]
         leaving = [place for place in leaving if self._held[place].ban_id not in staying]
         now = self._utcnow()
         adding = [ban for ban in change.add if ban.active(now)]
         free = self._free(len([ban for ban in adding if ban.id not in self._places]))
-        self._slots.ensure(port for ban in adding for port in ban.ports)
         begun = self._begin()
+        self._clear(idle)
+        self._slots.ensure(port for ban in adding for port in ban.ports)
         fresh = {ban.id: free.pop() for ban in adding if ban.id not in self._places}
         for ban in adding:
             self._put(fresh.get(ban.id) or self._places[ban.id], ban, now, fresh=ban.id in fresh)
@@ -96,9 +97,7 @@ class BanMaps:
             del self._places[self._held.pop(place).ban_id]
         self.protected = (self.protected - change.allow_remove) | change.allow_add
         self._write(self._wanted(), frozenset(fresh.values()))
-        for place in leaving:
-            self._maps.bans[place] = np.zeros(1, layout.BAN)[0]
-            self._maps.notes[place] = np.zeros(1, layout.NOTE)[0]
+        self._clear(leaving)
         self._change_proven(change)
         self._number(begun + 1)
 
@@ -116,7 +115,7 @@ class BanMaps:
 
     def _follow(self) -> None:
         """Take in which ports have slots, and what another process has changed; write nothing."""
-        self._slots = Slots(self._maps)
+        self._slots = Slots(self._maps, self._monotonic_ns)
         changes = int(self._maps.settings[0]["changes"])
         if changes != self._seen[0]:
             self._seen = changes, self._monotonic_ns()
@@ -154,12 +153,19 @@ class BanMaps:
         self._held[place] = as_kernel_bans(ban, hits)
         self._places[ban.id] = place
 
-    def _drop_expired(self) -> None:
-        """Forget the bans whose deadline has passed: their places are free."""
+    def _drop_expired(self) -> list[int]:
+        """Forget the bans whose deadline has passed; return the places that hold a ban which is none any more."""
         deadlines = self._maps.bans.read()["deadline"]
         now = self._monotonic_ns()
         for place in [place for place in self._held if deadlines[place] <= now]:
             del self._places[self._held.pop(place).ban_id]
+        return [place for place in np.flatnonzero(deadlines).tolist() if place not in self._held]
+
+    def _clear(self, places: Iterable[int]) -> None:
+        """Let these places name neither a ban nor ports; chains may still lead past them."""
+        no_ban, no_note = np.zeros(1, layout.BAN)[0], np.zeros(1, layout.NOTE)[0]
+        for place in places:
+            self._maps.bans[place], self._maps.notes[place] = no_ban, no_note
 
     def _free(self, count: int) -> list[int]:
         """Return so many free places; those come last that chains still lead to, as other bans were there."""

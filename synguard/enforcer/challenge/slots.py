@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+import time
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -17,8 +18,8 @@ _ALL: Final = np.full(layout.SLOTS // 64, 2**64 - 1, np.uint64)
 class Slots:
     """Port → slot, as the kernel holds it."""
 
-    def __init__(self, maps: Maps) -> None:
-        self._maps = maps
+    def __init__(self, maps: Maps, monotonic_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._maps, self._monotonic_ns = maps, monotonic_ns
         numbers = maps.ports.read()["number"]
         self.of_port = {int(numbers[slot]): int(slot) for slot in np.flatnonzero(numbers)}
 
@@ -74,7 +75,8 @@ class Slots:
         return tuple(sorted(port for port, slot in self.of_port.items() if layout.has_bit(bits, slot)))
 
     def _named_by_bans(self) -> list[bool]:
-        bits = self._maps.bans.read()["ports"]
+        bans = self._maps.bans.read()
+        bits = bans["ports"][bans["deadline"] > self._monotonic_ns()]
         some = bits[~(bits == _ALL).all(axis=1)]
         joined = np.bitwise_or.reduce(some, axis=0) if len(some) else np.zeros_like(_ALL)
         return [layout.has_bit(joined, slot) for slot in range(layout.SLOTS)]
