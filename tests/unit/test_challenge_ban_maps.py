@@ -9,12 +9,14 @@ from datetime import timedelta
 import pytest
 
 from synguard.addresses import parse_network
+from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.ban_maps import BanMaps
-from synguard.enforcer.challenge.layout import ProgramStep
+from synguard.enforcer.challenge.layout import SLOTS, ProgramStep
 from synguard.enforcer.challenge.lists import step_of
 from synguard.enforcer.challenge.slots import Slots
 from synguard.enforcer.limits import PORTS_AT_INTERFACE
 from synguard.enforcer.plane import Delta
+from synguard.errors import CapacityError
 from synguard.model import Action, Ban, KernelBan
 from tests.support.bans import ban
 from tests.support.fake_maps import FakeMaps
@@ -232,3 +234,43 @@ def test_a_ban_that_comes_again_after_it_has_expired_begins_to_count_anew(host: 
     agent.change(Delta(add=(replace(again, expires_at=host.ban("", "::").expires_at),)))
     assert {name: one.hits.packets for name, one in agent.read().items()} == {"again": 0, "stays": 7}
     assert host.step("192.0.2.1") == CHALLENGE
+
+
+def test_bans_that_come_take_the_ports_of_those_that_leave_with_them(host: Host) -> None:
+    """As many ports as there are, exchanged for as many others: refused each time, as those that leave named theirs."""
+    agent = host.process()
+    before = on_own_ports(host, "b", 1000, SLOTS - 1)
+    agent.change(Delta(add=before))
+    host.maps.ban_counts.values["answered"][:] = 7
+    stays, changes, *leaves = before
+    changed = replace(changes, ports=(5000,))
+    coming = on_own_ports(host, "c", 2000, SLOTS - 3)
+    agent.change(replace(without(agent, changes.id, *(one.id for one in leaves)), add=(changed, stays, *coming)))
+    held = agent.read()
+    assert {name: one.ports for name, one in held.items()} == {one.id: one.ports for one in (stays, changed, *coming)}
+    assert held[stays.id].hits.packets == 7, "one that stays as it is keeps its counts"
+    assert host.step("10.0.1.1", 5000) == host.step("10.0.5.1", 2005) == CHALLENGE
+    assert host.step("10.0.1.1", 1001) == host.step("10.0.5.1", 1005) == NOTHING
+    assert host.process().read() == held
+
+
+def test_bans_that_come_take_the_places_of_those_that_leave_with_them(host: Host) -> None:
+    agent = host.process()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "BANS", 5)
+        for name in "abc":
+            coming = tuple(host.ban(f"{name}-{number}", f"192.0.2.{number}") for number in range(4))
+            agent.change(replace(without(agent, *agent.read()), add=coming))
+            assert agent.read().keys() == {one.id for one in coming}
+
+
+def test_a_change_that_there_is_no_room_for_changes_nothing(host: Host) -> None:
+    agent = host.process()
+    before = on_own_ports(host, "b", 1000, SLOTS - 1)
+    agent.change(Delta(add=before))
+    held, written = agent.read(), list[str]()
+    host.maps.called = lambda name, wrote: written.append(name) if wrote else None
+    with pytest.raises(CapacityError, match="tells 255 ports apart, and more are named"):
+        agent.change(replace(without(agent, before[0].id), add=on_own_ports(host, "c", 2000, 2)))
+    assert written == []
+    assert agent.read() == host.process().read() == held

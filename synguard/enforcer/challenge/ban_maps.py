@@ -76,30 +76,41 @@ class BanMaps:
     def change(self, change: Delta) -> None:
         """Make the change: bans first, then the lists that name them, then what is gone.
 
+        What goes is first only where there is no room for both, in places or ports.
+
         Raises:
-            CapacityError: More bans, ports or networks than the program holds. Nothing has been changed.
+            CapacityError: The program would hold more bans or ports than it can. Nothing has been changed.
         """
         self._follow()
         idle = self._drop_expired()
-        staying = {ban.id for ban in change.add}
-        leaving = [self._places[held.ban_id] for held in change.remove if held.ban_id in self._places]
-        leaving = [place for place in leaving if self._held[place].ban_id not in staying]
         now = self._utcnow()
-        adding = [ban for ban in change.add if ban.active(now)]
-        free = self._free(len([ban for ban in adding if ban.id not in self._places]))
+        adding = {ban.id: ban for ban in change.add if ban.active(now)}
+        leaving = {held.ban_id for held in change.remove}.difference(ban.id for ban in change.add) & self._places.keys()
+        there = {held.ban_id: held.ports for held in self._held.values()}
+        coming = {ban.id: ban.ports for ban in adding.values()}
+        if why := _excess(({ban_id: there[ban_id] for ban_id in there.keys() - leaving} | coming).items()):
+            raise CapacityError(f"the challenge program {why}")
         begun = self._begin()
         self._clear(idle)
-        self._slots.ensure(port for ban in adding for port in ban.ports)
-        fresh = {ban.id: free.pop() for ban in adding if ban.id not in self._places}
-        for ban in adding:
-            self._put(fresh.get(ban.id) or self._places[ban.id], ban, now, fresh=ban.id in fresh)
-        for place in leaving:
-            del self._places[self._held.pop(place).ban_id]
         self.protected = (self.protected - change.allow_remove) | change.allow_add
-        self._write(self._wanted(), frozenset(fresh.values()))
-        self._clear(leaving)
+        if _excess((*there.items(), *coming.items())):
+            self._take_out(leaving | {ban_id for ban_id in there.keys() & coming if there[ban_id] != coming[ban_id]})
+        self._slots.ensure(port for ban in adding.values() for port in ban.ports)
+        free = self._free(len(adding.keys() - self._places.keys()))
+        fresh = {ban_id: free.pop() for ban_id in adding if ban_id not in self._places}
+        for ban in adding.values():
+            self._put(fresh.get(ban.id) or self._places[ban.id], ban, now, fresh=ban.id in fresh)
+        self._take_out(leaving & self._places.keys(), frozenset(fresh.values()))
         self._change_proven(change)
         self._number(begun + 1)
+
+    def _take_out(self, ban_ids: Iterable[str], fresh: Set[int] = frozenset()) -> None:
+        """Forget these bans, write the lists of those that are held, and then free the places."""
+        places = [self._places.pop(ban_id) for ban_id in ban_ids]
+        for place in places:
+            del self._held[place]
+        self._write(self._wanted(), fresh)
+        self._clear(places)
 
     def _begin(self) -> int:
         """Tell every process that a change begins, and return its number; until it has ended, all read anew."""
@@ -172,8 +183,6 @@ class BanMaps:
         free = [place for place in range(layout.BANS - 1, 0, -1) if place not in self._held]
         chained = self._lists.places if count else frozenset()
         free.sort(key=chained.__contains__, reverse=True)
-        if len(free) < count:
-            raise CapacityError(f"the challenge program holds {layout.BANS - 1:,} bans, and more are to be added")
         return free[len(free) - count :]
 
     def _wanted(self) -> Lists:
@@ -226,6 +235,16 @@ class BanMaps:
 
     def _networks(self, network: Network) -> Any:
         return self._maps.networks[family_of(network)]
+
+
+def _excess(bans: Iterable[tuple[str, tuple[int, ...]]]) -> str:
+    """Return why the program cannot hold these bans, each with its ports; nothing where it can."""
+    bans = [*bans]
+    if len({ban_id for ban_id, _ in bans}) >= layout.BANS:
+        return f"holds {layout.BANS - 1:,} bans, and more are to be added"
+    if len({port for _, ports in bans for port in ports}) >= layout.SLOTS:
+        return f"tells {layout.SLOTS - 1} ports apart, and more are named"
+    return ""
 
 
 def _with_hits(ban: KernelBan, totals: list[int]) -> KernelBan:
