@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -274,3 +275,37 @@ def test_a_change_that_there_is_no_room_for_changes_nothing(host: Host) -> None:
         agent.change(replace(without(agent, before[0].id), add=on_own_ports(host, "c", 2000, 2)))
     assert written == []
     assert agent.read() == host.process().read() == held
+
+
+def test_while_bans_are_removed_those_around_them_stop_what_they_stopped() -> None:
+    """Chains of bans that left were cut before their networks were: a SYN from there met no wider ban meanwhile."""
+    chance = random.Random(1)
+    sources = ("10.1.2.3", "10.1.2.9", "10.1.9.1", "10.9.9.9", "20.0.0.1")
+    targets = ("10.1.2.3/32", "10.1.2.0/24", "10.1.0.0/16", "10.0.0.0/8", "0.0.0.0/0")
+    for _ in range(8):
+        host = Host()
+        agent = host.process()
+        bans = [
+            host.ban(
+                f"b{number}",
+                chance.choice(targets),
+                chance.choice([Action.CHALLENGE, Action.LIMIT, Action.DROP]),
+                chance.choice([(), (80,), (80, 443)]),
+                chance.choice([5, 60]),
+            )
+            for number in range(12)
+        ]
+        agent.change(Delta(add=tuple(bans)))
+        host.seconds += 10
+        change = without(agent, *chance.sample(sorted(agent.read()), 3))
+
+        def steps(host: Host = host) -> list[int]:
+            return [host.step(source, port) for source in sources for port in (80, 443, 25)]
+
+        at_any_time = [before := steps()]
+        host.maps.called = lambda name, wrote, seen=at_any_time, now=steps: seen.append(now()) if wrote else None
+        agent.change(change)
+        after = steps()
+        assert len(at_any_time) > 10
+        for now in at_any_time:
+            assert all(min(ends) <= step <= max(ends) for step, *ends in zip(now, before, after, strict=True))

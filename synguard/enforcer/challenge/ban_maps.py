@@ -191,10 +191,11 @@ class BanMaps:
     def _write(self, new: Lists, fresh: Set[int]) -> None:
         """Write what differs, the new before what is gone, and say whether there is anything to look up.
 
-        How a new ban's chain goes on is written before anything leads to that ban, and whatever was there before.
+        How a new ban's chain goes on is written before anything leads to that ban, and whatever was there before. The
+        chain of a ban that is gone goes on to wider ones until nothing leads to it.
         """
-        old = self._lists
-        for place in sorted(new.after.keys() | old.after.keys() | fresh, key=old.after.__contains__):
+        old, there = self._lists, new.places
+        for place in sorted(there, key=lambda place: place in old.after and place not in fresh):
             if (following := new.after.get(place, 0)) != old.after.get(place, 0) or place in fresh:
                 self._maps.after[place] = following
         for network, place in new.networks.items():
@@ -204,16 +205,21 @@ class BanMaps:
             if old.headers.get(header) != place:
                 self._maps.headers.put(header, place)
         self._write_everybody(new.everybody)
-        settings = self._maps.settings[0]
-        before = settings.copy()
-        settings["bans"], settings["headers"] = len(self._held), len(new.headers)
-        if settings != before:
-            self._maps.settings[0] = settings
+        self._write_numbers(len(self._held), len(new.headers))
         for network in old.networks.keys() - new.networks.keys():
             self._networks(network).remove(_key(network))
         for header in old.headers.keys() - new.headers.keys():
             self._maps.headers.remove(header)
+        for place in (old.after.keys() | fresh) - there:
+            self._maps.after[place] = 0
         self._lists = new
+
+    def _write_numbers(self, bans: int, headers: int) -> None:
+        settings = self._maps.settings[0]
+        before = settings.copy()
+        settings["bans"], settings["headers"] = bans, headers
+        if settings != before:
+            self._maps.settings[0] = settings
 
     def _write_everybody(self, everybody: Mapping[Family, Places]) -> None:
         bits = {place: self._slots.bits(self._held[place].ports) for places in everybody.values() for place in places}
