@@ -26,9 +26,10 @@ from synguard.clock import Clock
 from synguard.decision.engine import Engine
 from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.reconcile.capacity import CapacityLevel
+from synguard.incidents import Phase
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Ban, Mode, Phase
+from synguard.model import Ban, Mode
 from synguard.operator.panic import OVER
 from synguard.packed_bans import PackedBans
 from synguard.policy.models import Config, Policy
@@ -167,8 +168,8 @@ class Agent:
                 self.sensing.use(config, policies)
                 self._engine.use(config, policies)
             self.tick()
-            enforcement = self._parts.enforcement
-            idle = not (len(self._engine.scores) or enforcement.behind or enforcement.reconciler.looking)
+            enforcement, reconciler = self._parts.enforcement, self._parts.enforcement.reconciler
+            idle = not (len(self._engine.scores) or enforcement.behind or reconciler.looking or reconciler.left)
             self._pace.wait(self._running.config.cadence, calm=self.phase is Phase.CALM, idle=idle)
 
     def stop(self) -> None:

@@ -13,13 +13,13 @@ from typing import Final, Protocol, TypeVar
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_pace import SensorPace
 from synguard.agent.syn_sensor import ALERT_S, SynSensor, how_sampled
+from synguard.columns import U64
 from synguard.errors import SynguardError
 from synguard.logs import event
 from synguard.netlink import open_sock_diag
 from synguard.policy.models import Allow, Config
 from synguard.readings import (
     EVERY_PORT,
-    U64,
     CounterReading,
     CpuReading,
     KnownParts,
@@ -27,12 +27,11 @@ from synguard.readings import (
     Protected,
     Readings,
     SocketReading,
-    SocketTable,
     SynSample,
-    local_ports,
 )
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
+from synguard.socket_table import SocketTable, local_ports
 from synguard.status.model import SensorStatus
 
 log: Final = logging.getLogger(__name__)
