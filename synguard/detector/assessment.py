@@ -136,10 +136,8 @@ class Handshakes(HandshakeRates):
 class Fingerprint:
     """What the SYNs' headers say, one SYN a network: so no single sender tips it, however loud."""
 
-    networks: int
-    """Networks looked at."""
     share: float
-    """Share of them that send the commonest combination of TTL, window and TCP options."""
+    """Share of the networks that send the commonest combination of TTL, window and TCP options."""
     ttl: int
     """Of that combination."""
     tcp_window: int
@@ -157,10 +155,8 @@ class Fingerprint:
 class Dispersion:
     """How the SYNs of the last second spread over the address space, but for those of banned sources."""
 
-    samples: int
-    """SYNs or half-open sockets looked at."""
     sources: int
-    """Distinct addresses among them."""
+    """Distinct addresses among the SYNs or half-open sockets looked at."""
     networks: int
     """Distinct /16 or, for IPv6, /32 networks among them."""
     scattered: float

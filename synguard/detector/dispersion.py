@@ -59,7 +59,6 @@ def dispersion(
     first_rows = np.concatenate([one.first_rows for one in families])
     ports, heavy_ports = ((), ()) if port is None else _carrying(port, count)
     return Dispersion(
-        samples=total,
         sources=sum(len(one.count) for one in families),
         networks=len(first_rows),
         scattered=sum(int(one.count[one.count <= few].sum()) for one in families) / total,

@@ -38,7 +38,6 @@ def fingerprint(one_each: U64) -> Fingerprint | None:
     commonest = int(distinct[counts.argmax()])
     ttls: U8 = (one_each >> np.uint64(48)).astype(np.uint8)
     return Fingerprint(
-        networks=len(one_each),
         share=float(counts.max() / len(one_each)),
         ttl=commonest >> 48,
         tcp_window=commonest >> 32 & 0xFFFF,

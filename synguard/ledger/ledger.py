@@ -134,17 +134,12 @@ class Ledger(LedgerReader):  # wide: a method for each thing that is kept
             bans.move_expiries(db, expiries)
             return taking_back.take_back(db, ids, at, why, new_id)
 
-    def change_expiry(self, ban_id: str, expires_at: datetime | None, at: datetime) -> None:
-        """Move the expiry of a standing ban; None makes a manual one permanent.
+    def change_expiries(self, expiries: Mapping[str, datetime | None], at: datetime) -> None:
+        """Move the expiries of standing bans, id → expiry, all or none; None makes a manual one permanent.
 
         Raises:
-            LedgerError: No ban of this id stands at ``at``, or an automatic one would never expire.
+            LedgerError: One of the ids does not stand at ``at``, or an automatic ban would never expire.
         """
-        with self._database.write() as db:
-            bans.change_expiry(db, ban_id, expires_at, at)
-
-    def change_expiries(self, expiries: Mapping[str, datetime], at: datetime) -> None:
-        """Move the expiries of many standing bans, id → expiry, in one transaction; as ``change_expiry`` for each."""
         with self._database.write() as db:
             for ban_id, expires_at in expiries.items():
                 bans.change_expiry(db, ban_id, expires_at, at)

@@ -104,7 +104,7 @@ def test_what_another_process_changed_shows_in_the_standing_bans(path: Path) -> 
         assert set(agent.active_bans(NOW)) == {"verb-0-0", "verb-0-1"}
         with Ledger.open(path) as verb:
             verb.end_bans(["verb-0-0"], NOW, "unbanned")
-            verb.change_expiry("verb-0-1", NOW.replace(hour=20), NOW)
+            verb.change_expiries({"verb-0-1": NOW.replace(hour=20)}, NOW)
         assert {id_: ban.expires_at for id_, ban in agent.active_bans(NOW).items()} == {
             "verb-0-1": NOW.replace(hour=20)
         }
