@@ -215,7 +215,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
 
     @property
     def busy(self) -> bool:
-        """Whether bans wait for the next ticks: those that other processes wrote, and some on their way to the plane."""
+        """Whether bans wait for the next ticks: those that other processes wrote, some on their way to the plane."""
         return (self._behind and not self.writer.problem) or bool(self.reconciler.left)
 
     @property
