@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
@@ -175,13 +175,25 @@ class ActiveBans:
         with ``for_served`` only those that served clients have no way through.
         """
         found: Ban | None = None
-        for ban in self._bans.around(target):
-            grave = ban.header is None and gravity(ban.action) >= at_least
+        for ban in self._concerning(target, scope, ports, now):
             if for_served and ban.scope is Scope.NEW and not ban.refuses_served:
                 continue
-            if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
+            if gravity(ban.action) >= at_least and (found is None or _end(ban) > _end(found)):
                 found = ban
         return found
+
+    def gravest(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
+        """Return the ban at ``now`` that does most to all that a ban with this reach would concern, or None.
+
+        The longest-standing one of those that do as much; none of a single header.
+        """
+        bans = self._concerning(target, scope, ports, now)
+        return max(bans, key=lambda ban: (gravity(ban.action), _end(ban)), default=None)
+
+    def _concerning(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Iterator[Ban]:
+        for ban in self._bans.around(target):
+            if ban.header is None and ban.active(now) and _reaches(ban, scope, ports):
+                yield ban
 
 
 def _reaches_of(ban: Ban) -> Iterable[_Reach]:
@@ -208,10 +220,6 @@ def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
 def _alike(ban: Ban) -> tuple[Scope, Action, str, bool, bool]:
     """Return what bans of one target have in common that can be one ban of more ports."""
     return ban.scope, ban.action, ban.policy, ban.dry_run, ban.refuses_served
-
-
-def _outlasts(ban: Ban, other: Ban | None) -> bool:
-    return other is None or _end(ban) > _end(other)
 
 
 def _end(ban: Ban) -> tuple[datetime, str]:
