@@ -1,16 +1,14 @@
 """The project's words as small frozen types; see docs/architecture.md for how they travel."""
-# long: the vocabulary of the whole project, small types side by side
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.syn_header import SynHeader
 
 
 class Mode(StrEnum):
@@ -121,60 +119,6 @@ class FloodKind(StrEnum):
     SLOW_APPLICATION = "slow application"
     CLOSED_PORT = "closed port"
     RESETS = "resets"
-
-
-class Phase(StrEnum):
-    """Where an incident stands."""
-
-    CALM = "calm"
-    ATTACK = "attack"
-    COOLING = "cooling"
-
-
-MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
-    Phase.CALM: frozenset({Phase.ATTACK}),
-    Phase.ATTACK: frozenset({Phase.COOLING}),
-    Phase.COOLING: frozenset({Phase.CALM, Phase.ATTACK}),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SynHeader:
-    """One exact header of SYNs: what tools that forge sources send again and again."""
-
-    ttl: tuple[int, int]
-    """The lowest and the highest time to live, both included."""
-    window: int
-    mss: int
-    """0 where the option is missing."""
-    options: int
-    """The layout of the TCP options as a 32-bit hash of their kinds in order; 0 for none."""
-    length: int
-    """Bytes of the whole IP packet."""
-
-    def __str__(self) -> str:
-        return (
-            f"ttl {self.ttl[0]}-{self.ttl[1]} window {self.window} mss {self.mss} "
-            f"options {self.options:08x} length {self.length}"
-        )
-
-    @classmethod
-    def parse(cls, text: str) -> SynHeader:
-        """Return the header that ``str`` wrote.
-
-        Raises:
-            ValueError: The text is not one.
-        """
-        match = _HEADER.fullmatch(text)
-        if match is None:
-            raise ValueError(f'"{text[:80]}" is not the header of a SYN, like "{cls((40, 64), 512, 0, 0, 40)}"')
-        low, high, window, mss, options, length = match.groups()
-        return cls((int(low), int(high)), int(window), int(mss), int(options, 16), int(length))
-
-
-_HEADER: Final = re.compile(
-    r"ttl (\d{1,3})-(\d{1,3}) window (\d{1,5}) mss (\d{1,5}) options ([0-9a-f]{8}) length (\d{1,5})"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,26 +266,6 @@ class Hits:
 
 NO_HITS: Final = Hits(0, 0)
 """One for all bans that met no packet, of which there may be very many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """One attack from onset to calm."""
-
-    id: str
-    phase: Phase
-    kind: str
-    """``closed-port``, ``resets``, ``syn-flood``, ``connection-flood`` or ``spoofed-flood``: the gravest so far."""
-    started_at: datetime
-    ended_at: datetime | None = None
-    peak_half_open: int = 0
-    peak_syn_pps: float = 0.0
-    peak_connections: int = 0
-    sources: int = 0
-    """The most distinct sources over a limit at one moment."""
-    bans: int = 0
-    spared: int = 0
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,10 @@ from synguard.clock import Clock
 from synguard.decision.engine import Engine
 from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.reconcile.capacity import CapacityLevel
+from synguard.incidents import Phase
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Ban, Mode, Phase
+from synguard.model import Ban, Mode
 from synguard.operator.panic import OVER
 from synguard.packed_bans import PackedBans
 from synguard.policy.models import Config, Policy
@@ -264,6 +265,7 @@ class Agent:
         ask(Code.REPAIRS_DISPUTED, lambda: self._parts.enforcement.disputed)
         ask(Code.CAPACITY_FULL, lambda: self._parts.enforcement.admission.problem)
         ask(Code.CAPACITY_NEAR, lambda: {level.key: level.warning for level in self._levels()})
+        ask(Code.BANS_ON_THE_WAY, lambda: self._parts.enforcement.on_the_way)
         ask(Code.MODE_CHANGE_FAILED, lambda: controller.problem)
         ask(Code.PANIC, lambda: controller.panic_story, fix=OVER)
         ask(Code.LEAK, lambda: self._parts.effect.leak_monitor.problems, fix="synguard doctor")

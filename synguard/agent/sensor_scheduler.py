@@ -13,6 +13,7 @@ from typing import Final, Protocol, TypeVar
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_pace import SensorPace
 from synguard.agent.syn_sensor import ALERT_S, SynSensor, how_sampled
+from synguard.columns import U64
 from synguard.detector.assessment import STRAINED, strain_of
 from synguard.detector.pressure import pressure_on
 from synguard.errors import SynguardError
@@ -21,7 +22,6 @@ from synguard.netlink import open_sock_diag
 from synguard.policy.models import Allow, Config
 from synguard.readings import (
     EVERY_PORT,
-    U64,
     CounterReading,
     CpuReading,
     KnownParts,
@@ -29,12 +29,11 @@ from synguard.readings import (
     Protected,
     Readings,
     SocketReading,
-    SocketTable,
     SynSample,
-    local_ports,
 )
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
+from synguard.socket_table import SocketTable, local_ports
 from synguard.status.model import SensorStatus
 
 log: Final = logging.getLogger(__name__)

@@ -8,9 +8,10 @@ from typing import Final
 
 from synguard.errors import SensorError
 from synguard.logs import event
-from synguard.readings import Readings, SocketTable, concatenated
+from synguard.readings import Readings
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.port_mask import port_mask
+from synguard.socket_table import SocketTable, concatenated
 
 log: Final = logging.getLogger(__name__)
 

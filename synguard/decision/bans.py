@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +10,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from synguard.addresses import Network, one_party
+from synguard.addresses import V4_PREFIX, Network, one_party
+from synguard.columns import U64
 from synguard.decision.banned_networks import FOREVER, BannedNetworks
 from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks, by_key
@@ -18,7 +19,6 @@ from synguard.detector.columns import halves
 from synguard.detector.counting import MOST_PORTS
 from synguard.model import NEVER, Action, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
-from synguard.readings import U64
 
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
@@ -36,7 +36,7 @@ class ActiveBans:
 
     def __init__(self, bans: Iterable[Ban] = ()) -> None:
         self._bans = PackedBans()
-        self._rows: dict[_Reach, BannedNetworks] = {}
+        self._rows = defaultdict[_Reach, BannedNetworks](BannedNetworks)
         self._filter: tuple[int, BanFilter] | None = None
         self._filter_from = 0
         self.automatic_by_kind: Counter[bool] = Counter()
@@ -45,8 +45,7 @@ class ActiveBans:
         """How many bans challenge more than one source: an IPv4 address, an IPv6 /64."""
         self._of_header: dict[str, Ban] = {}
         self._challenging: dict[str, Ban] = {}
-        for ban in bans:
-            self.add(ban)
+        self.add_many(PackedBans(bans))
 
     @property
     def automatic(self) -> int:
@@ -60,18 +59,36 @@ class ActiveBans:
             self.remove(old)
         self._bans.put(ban)
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
+        if ban.at_interface:
+            self._add_at_interface(ban)
+        self._filter = None
+        place, until = halves(ban.target), microseconds(ban.expires_at)
+        for reach in _reaches_of(ban):
+            self._rows[reach].put(place, until)
+
+    def add_many(self, bans: PackedBans) -> None:
+        """Take in the same of very many; those with a target of their own do not become objects."""
+        rivals = bans.rivals(self._bans, bans.rows)
+        rows = bans.rows[~rivals]
+        self._bans.put_many(bans, rows)
+        for (automatic, forgeable, at_interface, reaches), some in bans.groups(_kind_of, rows):
+            self.automatic_by_kind[forgeable] += automatic * len(some)
+            for ban in bans.bans(some) if at_interface else ():
+                self._add_at_interface(ban)
+            high, low, until = bans.columns(some)
+            for reach in reaches:
+                mapped = low if reach[1] == 6 else low | np.uint64(V4_PREFIX << 32)
+                self._rows[reach].put_many(high, mapped, until)
+        self._filter = None
+        for ban in bans.bans(bans.rows[rivals]):
+            self.add(ban)
+
+    def _add_at_interface(self, ban: Ban) -> None:
         if ban.header is not None:
             self._of_header[ban.id] = ban
         if ban.action.challenges:
             self._challenging[ban.id] = ban
             self.challenges_of_many += not one_party(ban.target)
-        self._filter = None
-        place, until = halves(ban.target), microseconds(ban.expires_at)
-        for reach in _reaches_of(ban):
-            rows = self._rows.get(reach)
-            if rows is None:
-                rows = self._rows[reach] = BannedNetworks()
-            rows.put(place, until)
 
     def same(self, ban: Ban) -> Ban | None:
         """Return the ban of the same target, scope, ports and header, which ``add`` would replace, or None."""
@@ -122,15 +139,14 @@ class ActiveBans:
         for reach in _reaches_of(ban):
             self._rows[reach].end(place, until)
 
-    def follow(self, arrived: Iterable[Ban], departed: Iterable[Ban], now: datetime) -> None:
+    def follow(self, arrived: PackedBans, departed: Iterable[Ban], now: datetime) -> None:
         """Take in what came and went; rows of what has expired end by themselves.
 
         ``departed`` go first: one that was replaced may have the target of one that arrived.
         """
         for ban in departed:
             self.remove(ban, now)
-        for ban in arrived:
-            self.add(ban)
+        self.add_many(arrived)
 
     def ban_filter(self, now: datetime) -> BanFilter:
         """Return the banned networks as columns, but for bans that end soon: who goes on must be judged anew."""
@@ -196,12 +212,17 @@ class ActiveBans:
                 yield ban
 
 
-def _reaches_of(ban: Ban) -> Iterable[_Reach]:
-    """Yield the columns that a ban has a row in: one, or one per port; a challenged target goes on being judged."""
+def _reaches_of(ban: Ban) -> tuple[_Reach, ...]:
+    """Return the columns that a ban has a row in: one, or one per port; a challenged target goes on being judged."""
     target = ban.target
     if ban.at_interface:
         return ()
-    return ((ban.scope, target.version, target.prefixlen, port, ban.refuses_served) for port in ban.ports or (0,))
+    return tuple((ban.scope, target.version, target.prefixlen, port, ban.refuses_served) for port in ban.ports or (0,))
+
+
+def _kind_of(ban: Ban) -> tuple[bool, bool, bool, tuple[_Reach, ...]]:
+    """Return what is noted of a ban beside its target and end."""
+    return ban.origin is Origin.AUTO, ban.forgeable, ban.at_interface, _reaches_of(ban)
 
 
 def _both(one: tuple[U64, U64] | None, other: tuple[U64, U64]) -> tuple[U64, U64]:

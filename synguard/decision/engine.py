@@ -23,7 +23,8 @@ from synguard.decision.scores import Score, ScoreKey, Scores
 from synguard.decision.spoofing import spoofed_reason
 from synguard.decision.unqueued import unqueued_flood
 from synguard.detector.assessment import STRAINED, Assessment, Observation
-from synguard.model import Ban, FloodKind, Incident, Mode, Phase, Scope, Signal, Verdict
+from synguard.incidents import Incident, Phase
+from synguard.model import Ban, FloodKind, Mode, Scope, Signal, Verdict
 from synguard.policy.models import Config, Policy
 from synguard.units import format_ports
 

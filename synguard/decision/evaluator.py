@@ -44,7 +44,6 @@ class Evaluator:
         self._state = evaluator_state
         self._assessment = assessment
         self._now = now
-        self._spoofed = spoofed
         self._opened = 0
         self._objections = Objections(evaluator_state, assessment, spoofed)
         self.headers = HeaderDrops(evaluator_state, assessment, now)

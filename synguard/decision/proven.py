@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import EMBEDDING, Network, host_at
+from synguard.columns import U64
 from synguard.detector.ban_filter import Networks, within
 from synguard.detector.columns import as_judged, halves, is_ipv4, masks
 from synguard.detector.dispersion import SPREAD_PREFIX
-from synguard.readings import U64
 
 _Floats = npt.NDArray[np.float64]
 _Rows = npt.NDArray[np.intp]

@@ -128,10 +128,6 @@ class Scores:
         self._drain_unseen(seen, elapsed)
         self._forget_lowest()
 
-    def forget(self, signal: Signal) -> None:
-        """Drop every score of a signal whose sensor has stopped."""
-        self._scores = {key: score for key, score in self._scores.items() if key.signal is not signal}
-
     def offenders(self) -> Iterator[tuple[ScoreKey, Score]]:
         """Yield the scores that call for action."""
         return ((key, score) for key, score in self._scores.items() if score.offenders)

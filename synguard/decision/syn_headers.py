@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network
+from synguard.columns import U8, U16, U32, U64
 from synguard.decision.proven import ProvenPeers
 from synguard.detector.ban_filter import within
 from synguard.detector.columns import halves, is_ipv4
-from synguard.model import SynHeader
-from synguard.readings import U8, U16, U32, U64, SynSample
+from synguard.readings import SynSample
+from synguard.syn_header import SynHeader
 
 LOOKS: Final = 20
 """Looks at the SYNs of calm times that it takes to know what served clients send: ten minutes of them."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.columns import U64
 from synguard.detector.members import Crowd
 from synguard.model import Signal
-from synguard.readings import U64, SynSample
+from synguard.readings import SynSample
 
 SHORT: Final = 64
 """Places of a SYN queue below which shares say little: three single SYNs of a scan are half of ``listen(5)``."""
@@ -137,10 +138,8 @@ class Handshakes(HandshakeRates):
 class Fingerprint:
     """What the SYNs' headers say, one SYN a network: so no single sender tips it, however loud."""
 
-    networks: int
-    """Networks looked at."""
     share: float
-    """Share of them that send the commonest combination of TTL, window and TCP options."""
+    """Share of the networks that send the commonest combination of TTL, window and TCP options."""
     ttl: int
     """Of that combination."""
     tcp_window: int
@@ -158,10 +157,8 @@ class Fingerprint:
 class Dispersion:
     """How the SYNs of the last second spread over the address space, but for those of banned sources."""
 
-    samples: int
-    """SYNs or half-open sockets looked at."""
     sources: int
-    """Distinct addresses among them."""
+    """Distinct addresses among the SYNs or half-open sockets looked at."""
     networks: int
     """Distinct /16 or, for IPv6, /32 networks among them."""
     scattered: float

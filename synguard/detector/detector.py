@@ -29,15 +29,8 @@ from synguard.detector.syn_rows import syn_rows
 from synguard.detector.unsampled import UnsampledWindow
 from synguard.model import Signal
 from synguard.policy.models import Policy
-from synguard.readings import (
-    CounterReading,
-    Readings,
-    SocketReading,
-    SocketTable,
-    SynSample,
-    TcpState,
-    concatenated,
-)
+from synguard.readings import CounterReading, Readings, SocketReading, SynSample
+from synguard.socket_table import SocketTable, TcpState, concatenated
 
 RECENT_S: Final = 1.0
 """SYNs of this long are looked at together, for the flood's size and to tell a crowd from forged sources."""

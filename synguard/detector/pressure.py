@@ -11,7 +11,8 @@ import numpy.typing as npt
 from synguard.addresses import Address, host_network
 from synguard.detector.assessment import ListenerPressure
 from synguard.detector.columns import halves, is_ipv4
-from synguard.readings import Listener, SocketReading, SocketTable
+from synguard.readings import Listener, SocketReading
+from synguard.socket_table import SocketTable
 
 FULL: Final = 0.9
 """Fill from which a queue is taken as full: the kernel prunes it, so that it is seldom caught at the brim."""

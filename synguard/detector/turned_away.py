@@ -9,10 +9,11 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from synguard.columns import U64
 from synguard.detector.columns import as_judged, is_ipv4
 from synguard.detector.counting import AddressRows
 from synguard.detector.lowered_limits import HEAVY_SHARE
-from synguard.readings import U64, SocketTable, concatenated, empty_table
+from synguard.socket_table import SocketTable, concatenated, empty_table
 
 WINDOW_S: Final = 6.0
 LASTS_S: Final = 1.5

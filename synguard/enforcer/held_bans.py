@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
-from synguard.model import NO_HITS, Hits, KernelBan
+from synguard.addresses import numbers_of
+from synguard.ban_columns import NO_WORDS, packed, width_of
+from synguard.model import NO_HITS, Ban, Hits, KernelBan
 from synguard.packed_bans import PackedBans, microseconds
 
 
@@ -24,9 +26,12 @@ class HeldBans(MutableMapping[str, KernelBan]):
         """Return the same, as columns."""
         return held if isinstance(held, HeldBans) else cls(held)
 
-    def begin(self, one: KernelBan) -> None:
-        """Take in a ban that we have just brought there; the kernel has not been asked what it counted of it."""
-        self._put(one.ban_id, one, counted=self.is_counted(one.ban_id))
+    def begin(self, bans: Iterable[Ban]) -> None:
+        """Take in bans that we have just brought there; the kernel has not been asked what it counted of them."""
+        rows = []
+        for ban_id, start, width, ends, _, shape, _ in map(packed, bans):
+            rows.append((ban_id, start, width, ends, int(not self.is_counted(ban_id)), shape, NO_WORDS))
+        self.rows.put_rows(rows)
 
     def is_counted(self, key: str) -> bool:
         """Return whether it was there when the counters were read."""
@@ -34,11 +39,10 @@ class HeldBans(MutableMapping[str, KernelBan]):
         return row is not None and microseconds(row.created_at) == 0
 
     def __setitem__(self, key: str, one: KernelBan) -> None:
-        self._put(key, one, counted=True)
-
-    def _put(self, key: str, one: KernelBan, *, counted: bool) -> None:
+        version, start, prefixlen = numbers_of(one.target)
         shape = (one.scope, one.action, one.ports, one.header)
-        self.rows.put_row(key, one.target, microseconds(one.expires_at), shape, created=int(not counted))
+        width, ends = width_of(version, prefixlen), microseconds(one.expires_at)
+        self.rows.put_rows([(key, start, width, ends, 0, shape, NO_WORDS)])
         if one.hits == NO_HITS:
             self.hits.pop(key, None)
         else:

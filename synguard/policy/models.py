@@ -98,7 +98,7 @@ class Ceilings(Base):
         le=4_194_304,
         description="members of one kernel set: the bans of one family, scope and action (nftables: of one prefix "
         "length too), one for each port they name; about 200 bytes of kernel memory each, "
-        "and some 600 bytes of the agent's for each ban",
+        "and some 450 bytes of the agent's for each ban",
     )
 
     retired = frozenset({"rules"})

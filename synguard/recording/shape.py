@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from synguard.readings import Listener, Protected, Readings, SocketTable, SynSample
+from synguard.readings import Listener, Protected, Readings, SynSample
+from synguard.socket_table import SocketTable
 
 LEFT_OUT: Final = frozenset({"recv_queue", "send_queue", "cookie"})
 """Columns of sockets that are not recorded and come back as zeros."""
@@ -25,7 +26,7 @@ _COUNTERS: Final = frozenset({"PassiveOpens", "AttemptFails", "EstabResets", "Ou
 _COUNTER_GROUPS: Final = ("Syncookies", "TCPReqQFull", "TCPAbortOn", "Listen")
 
 _KIND: Final = {"U8": "u1", "U16": "u2", "U32": "u4", "U64": "u8"}
-"""Column types of ``synguard.readings`` → kinds of column."""
+"""Column types of ``synguard.columns`` → kinds of column."""
 
 
 def _column_kinds(owner: Any) -> dict[str, str]:

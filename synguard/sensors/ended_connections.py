@@ -20,8 +20,8 @@ import numpy as np
 
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
-from synguard.readings import SocketTable, concatenated, empty_table
 from synguard.sensors.inet_diag import decode, turned_away
+from synguard.socket_table import SocketTable, concatenated, empty_table
 
 Opener: TypeAlias = Callable[[], socket.socket]
 """Opens a socket-diagnosis socket in one namespace."""

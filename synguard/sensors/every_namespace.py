@@ -10,21 +10,11 @@ from typing import Final, TypeVar
 import numpy as np
 
 from synguard.addresses import address_of
+from synguard.columns import U64
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
 from synguard.policy.models import Allow
-from synguard.readings import (
-    U64,
-    CounterReading,
-    KnownParts,
-    Listener,
-    NamespaceSpan,
-    Protected,
-    SocketReading,
-    SocketTable,
-    TcpState,
-    concatenated,
-)
+from synguard.readings import CounterReading, KnownParts, Listener, NamespaceSpan, Protected, SocketReading
 from synguard.sensors.containers import Containers, with_containers
 from synguard.sensors.counters import read_counters
 from synguard.sensors.inet_diag import SocketRows
@@ -36,6 +26,7 @@ from synguard.sensors.port_mask import mask_of, port_mask, ports_in
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
 from synguard.sensors.tcp_metrics import read_finished_peers
+from synguard.socket_table import SocketTable, TcpState, concatenated
 
 _Seen = TypeVar("_Seen")
 

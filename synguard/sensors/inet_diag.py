@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import V4_PREFIX
+from synguard.columns import U32
 from synguard.errors import SensorError
 from synguard.netlink import DUMP, DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NO_ERRNO, request
-from synguard.readings import U32, SocketTable, TcpState, concatenated, empty_table
+from synguard.socket_table import SocketTable, TcpState, concatenated, empty_table
 
 Starts: TypeAlias = npt.NDArray[np.int64]
 

@@ -11,7 +11,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from synguard.readings import U8, U32
+from synguard.columns import U8, U32
 from synguard.sensors.bpf import SNAP, SNAP6, nothing
 
 _SO_ATTACH_FILTER: Final = 26

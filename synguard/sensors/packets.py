@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import V4_PREFIX
-from synguard.readings import U8, U16, U32, U64
+from synguard.columns import U8, U16, U32, U64
 from synguard.sensors.bpf import EXTENSION_HEADERS, TCP_NEEDED
 
 _TCP: Final = 6

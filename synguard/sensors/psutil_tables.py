@@ -17,8 +17,9 @@ import numpy.typing as npt
 import psutil
 
 from synguard.addresses import V4_PREFIX, parse_address
+from synguard.columns import U32, U64
 from synguard.errors import SensorError
-from synguard.readings import U32, U64, SocketTable, TcpState
+from synguard.socket_table import SocketTable, TcpState
 
 MOST_SOCKETS: Final = 500_000
 """Beyond this a Python object per socket costs more than an operator would bear: the reading is an error."""

@@ -52,6 +52,7 @@ class Code(StrEnum):
     SENSOR_FAILED = "sensor-failed"
     SAMPLER_BLIND = "sampler-blind"
     CAPACITY_NEAR = "capacity-near"
+    BANS_ON_THE_WAY = "bans-on-the-way"
     KERNEL_UNKNOWN = "kernel-unknown"
     CHALLENGES_OFF = "challenges-off"
     PROTECTED_GAP = "protected-gap"
@@ -98,6 +99,7 @@ KINDS: Final[Mapping[Code, ConditionKind]] = {
         Severity.PROBLEM, "sampler-blind", "sampled SYNs are what arrives again", changes=False
     ),
     Code.CAPACITY_NEAR: ConditionKind(Severity.NOTE, "ceiling", changes=False),
+    Code.BANS_ON_THE_WAY: ConditionKind(Severity.NOTE, "plane", "the kernel holds every active ban", changes=False),
     Code.KERNEL_UNKNOWN: ConditionKind(Severity.NOTE, "not-in-kernel"),
     Code.CHALLENGES_OFF: ConditionKind(Severity.NOTE),
     Code.PROTECTED_GAP: ConditionKind(Severity.NOTE, "protected-gap"),

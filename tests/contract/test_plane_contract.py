@@ -22,7 +22,8 @@ from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import SplitPlane, split_plane
 from synguard.errors import PlaneError
 from synguard.memory import at_once
-from synguard.model import Action, Ban, Scope, SynHeader
+from synguard.model import Action, Ban, Scope
+from synguard.syn_header import SynHeader
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane, FaultyFake
 from tests.support.lab.programs import wait_for

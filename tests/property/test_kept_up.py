@@ -23,6 +23,7 @@ from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import PlaneError
 from synguard.model import Ban, Origin, Scope
+from synguard.packed_bans import PackedBans
 from tests.property.test_reconciler import NETWORKS, one_ban, wishes
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
@@ -41,7 +42,7 @@ def follow(state: DesiredState, bans: dict[str, Ban], now: datetime) -> dict[str
         if state.get(one.id) != one:
             state.drop(one.id)
             if one.active(now):
-                state.put(one)
+                state.put(PackedBans([one]))
     return state.take_changes()
 
 
@@ -92,7 +93,8 @@ def test_a_state_wants_what_its_bans_want(
         for ban_id in there.keys() - bans.keys():
             desired_state.drop(ban_id)
         for one in bans.values():
-            desired_state.put(replace(one, forced=one.action.value == "reject" and one.origin is Origin.MANUAL))
+            forced = one.action.value == "reject" and one.origin is Origin.MANUAL
+            desired_state.put(PackedBans([replace(one, forced=forced)]))
         there = bans
         assert all(not one.active(now) for one in desired_state.expire(now))
         assert not desired_state.has_ended(now)
@@ -108,7 +110,7 @@ def test_what_ends_is_told_once_and_not_before_its_time(moments: list[float], as
     state, told = DesiredState(), list[str]()
     for number, seconds in enumerate(moments):
         one = ban(str(number), f"192.0.2.{number}", start=START)
-        state.put(replace(one, expires_at=START + timedelta(seconds=seconds)))
+        state.put(PackedBans([replace(one, expires_at=START + timedelta(seconds=seconds))]))
     for seconds in [*sorted(asked), *[6.0] * 20]:
         now = START + timedelta(seconds=seconds)
         due = state.expire(now, at_most)
@@ -143,9 +145,11 @@ def test_standing_bans_that_came_and_went_are_those_made_anew(steps: list[tuple[
         by_id = {one.id: one for one in bans.values()}
         departed = [one for ban_id, one in there.items() if by_id.get(ban_id) != one]
         arrived = [one for ban_id, one in by_id.items() if there.get(ban_id) != one]
-        active_bans.follow(arrived, departed, now)
+        active_bans.follow(PackedBans(arrived), departed, now)
         there = by_id
-        anew = ActiveBans(by_id.values())
+        anew = ActiveBans()
+        for one in by_id.values():
+            anew.add(one)
         assert active_bans.automatic == anew.automatic
         assert as_sets(active_bans.ban_filter(now)) == as_sets(anew.ban_filter(now))
         assert as_sets(BanFilter(new=active_bans.closed_prefixes(now))) == as_sets(
@@ -161,7 +165,7 @@ def test_one_of_two_bans_that_share_a_port_leaves_the_other_its_row() -> None:
     one = ban("one", "192.0.2.2", start=START, ports=(22,))
     both = ban("both", "192.0.2.2", start=START, ports=(22, 80))
     active_bans = ActiveBans([one, both])
-    active_bans.follow((), [one], START)
+    active_bans.follow(PackedBans(), [one], START)
     assert as_sets(active_bans.ban_filter(START)) == as_sets(ActiveBans([both]).ban_filter(START))
 
 
@@ -169,9 +173,9 @@ def test_many_bans_lifted_at_once_are_as_gone_as_a_few() -> None:
     bans = [ban(f"b{n}", f"198.51.{n // 256}.{n % 256}", Scope.ALL, start=START) for n in range(300)]
     active_bans = ActiveBans(bans)
     active_bans.ban_filter(START)
-    active_bans.follow((), bans[:200], START)
+    active_bans.follow(PackedBans(), bans[:200], START)
     assert as_sets(active_bans.ban_filter(START)) == as_sets(ActiveBans(bans[200:]).ban_filter(START))
-    active_bans.follow((), bans[200:210], START)
+    active_bans.follow(PackedBans(), bans[200:210], START)
     assert as_sets(active_bans.ban_filter(START)) == as_sets(ActiveBans(bans[210:]).ban_filter(START))
 
 

@@ -19,6 +19,7 @@ from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode
 from synguard.policy.models import Config
 from synguard.readings import CounterReading
+from synguard.status.conditions import Code
 from tests.scenario.test_forged import flood
 from tests.scenario.test_onset import ATTACKER, POLICY
 from tests.support.bans import ban
@@ -200,13 +201,15 @@ def test_a_start_with_many_bans_brings_them_tick_by_tick_and_judges_a_flood_mean
         other.add_bans([ban(f"m{n}", f"10.0.{n >> 8}.{n & 255}", start=start) for n in range(many)])
     scene.restarts()
     scene.sensors.weather = flood({ATTACKER: 15_000.0})
-    held = list[set[str]]()
+    held, told = list[set[str]](), list[bool]()
     while len(scene.held()) < many + 1:
         scene.agent.tick()
         scene.clock.advance(0.05)
         held.append(scene.held())
         assert len(held) < 20
+        told.append(any(one.code is Code.BANS_ON_THE_WAY for one in scene.agent.conditions.all))
     assert len(held[0]) <= MOST_BROUGHT
+    assert told == [len(bans - {ATTACKER}) < many for bans in held]
     banned = next(bans for bans in held if ATTACKER in bans)
     assert len(banned) < many, "it does not wait for all those before it"
 

@@ -20,8 +20,9 @@ from synguard.enforcer.plane import Plane
 from synguard.ledger import LEDGER_FILE, BanRecord, Ledger
 from synguard.operator.enablement import Login
 from synguard.policy.models import Allow, Config
-from synguard.readings import Listener, Protected, SocketTable, TcpState, empty_table
+from synguard.readings import Listener, Protected
 from synguard.sensors.added_allow import added_networks
+from synguard.socket_table import SocketTable, TcpState, empty_table
 from tests.support.fake_plane import FakePlane
 
 OWN = "192.0.2.1"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from synguard.readings import SocketTable, TcpState, concatenated
+from synguard.socket_table import SocketTable, TcpState, concatenated
 from tests.support.manual_clock import ManualClock
 from tests.support.traffic import Counts, table
 

@@ -11,16 +11,9 @@ from ipaddress import ip_address
 import numpy as np
 
 from synguard.addresses import V4_PREFIX
-from synguard.readings import (
-    U64,
-    CounterReading,
-    Listener,
-    SocketReading,
-    SocketTable,
-    SynSample,
-    TcpState,
-    empty_table,
-)
+from synguard.columns import U64
+from synguard.readings import CounterReading, Listener, SocketReading, SynSample
+from synguard.socket_table import SocketTable, TcpState, empty_table
 
 Counts = Mapping[str, int]
 """Address → how many."""

@@ -10,6 +10,7 @@ from synguard.addresses import parse_network
 from synguard.enforcer.plane import Desired
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.model import Ban, Origin
+from synguard.packed_bans import PackedBans
 from tests.support.manual_clock import START
 from tests.unit.test_active_bans import HANDSHAKES, ban
 
@@ -49,6 +50,6 @@ def test_a_served_client_passes_unless_it_is_refused_on_a_port_that_would_be_ope
     """A ban on connections to 8443 had the served clients of its /24 refused on 443 once SYNs came there."""
     state = DesiredState()
     for one in bans:
-        state.put(one)
+        state.put(PackedBans([one]))
     assert (PEER in state.desired((), (PEER,)).proven) is passes
     assert (PEER in Desired.of(bans, (), (PEER,), START).proven) is passes

@@ -8,7 +8,8 @@ from ipaddress import ip_address
 import numpy as np
 
 from synguard.detector.pressure import ELSEWHERE, pressure_on
-from synguard.readings import Listener, NamespaceSpan, concatenated
+from synguard.readings import Listener, NamespaceSpan
+from synguard.socket_table import concatenated
 from tests.support.traffic import sockets, table
 
 V4, V6 = ip_address("0.0.0.0"), ip_address("::")

@@ -23,6 +23,7 @@ from synguard.enforcer.reconcile.reconciler import PATIENCE, READ_EVERY, READ_UN
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
 from synguard.model import Hits, Mode, Scope
+from synguard.packed_bans import PackedBans
 from synguard.policy.models import Config
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane
@@ -341,10 +342,11 @@ def test_what_a_dry_run_holds_is_read_back_without_an_object_of_each_ban(
     """With 50,000 would-be bans each look took half a second."""
     plane, state = DryRunPlane(clock.utcnow), DesiredState()
     for n in range(50):
-        state.put(ban(f"b{n}", f"192.0.2.{n}", start=START))
+        state.put(PackedBans([ban(f"b{n}", f"192.0.2.{n}", start=START)]))
     reconciler = Reconciler(plane, tmp_path / "apply.lock")
     reconciler.reconcile(state.desired((), ()), START)
-    monkeypatch.setattr(HeldBans, "_put", lambda *_, **__: pytest.fail("a ban was put in anew"))
+    for name in ("__setitem__", "begin"):
+        monkeypatch.setattr(HeldBans, name, lambda *_: pytest.fail("a ban was put in anew"))
     assert len(reconciler.reconcile(state.desired((), ()), START, full=True).held) == 50
     seen = plane.read()
     del seen.bans["b7"]  # type: ignore[attr-defined]  # columns of our own

@@ -10,8 +10,9 @@ from typing import Final
 from synguard.addresses import Network
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, Desired
-from synguard.model import NEVER, NO_HITS, Action, Ban, Hits, KernelBan, Scope, SynHeader
+from synguard.model import NEVER, NO_HITS, Action, Ban, Hits, KernelBan, Scope
 from synguard.packed_bans import microseconds
+from synguard.syn_header import SynHeader
 
 _ALL_PORTS: Final = 0
 """Stands for the one member of a ban that names no ports."""
@@ -158,16 +159,15 @@ def after(actual: Actual, change: Delta, *, counted: bool = False) -> Actual:
     Bans in columns are changed in place; ``counted`` says that what they counted is known from their beginning.
     """
     bans = actual.bans if isinstance(actual.bans, HeldBans) else dict(actual.bans)
-    coming = {ban.id: bans[ban.id].hits if ban.id in bans else NO_HITS for ban in change.add}
+    coming = {ban.id for ban in change.add}
     for held in change.remove:
         if held.key not in coming:
             bans.pop(held.key, None)
-    for ban in change.add:
-        held = as_kernel_bans(ban, coming[ban.id])
-        if isinstance(bans, HeldBans) and not counted:
-            bans.begin(held)
-        else:
-            bans[ban.id] = held
+    if isinstance(bans, HeldBans) and not counted:
+        bans.begin(change.add)
+    else:
+        for ban in change.add:
+            bans[ban.id] = as_kernel_bans(ban, bans[ban.id].hits if ban.id in bans else NO_HITS)
     return replace(
         actual,
         bans=bans,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from synguard.addresses import Network, NetworkIndex
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Desired, lets_through
 from synguard.enforcer.reconcile.delta import DesiredMembers, share
-from synguard.model import Action, Ban, Origin, Scope, SynHeader
+from synguard.model import Action, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
+from synguard.syn_header import SynHeader
+
+if TYPE_CHECKING:
+    from synguard.ban_columns import Rows
 
 _Member: TypeAlias = tuple[Scope, Action, SynHeader | None]
 """What rivals of one target have in common; their ports may differ."""
@@ -50,15 +54,16 @@ class DesiredState(Mapping[str, Ban]):
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
-    def put(self, ban: Ban) -> None:
-        """Want this ban, instead of one of the same id."""
-        self.drop(ban.id)
-        self._changed[ban.id] = None
-        if self._bans.of(ban.target):
-            self._contested.add(ban.target)
-        self._bans.put(ban)
-        if ban.forced:
-            self._forced[ban.id] = ban.target
+    def put(self, bans: PackedBans, rows: Rows | None = None) -> None:
+        """Want these bans, or those of some rows, each instead of one of the same id."""
+        rows = bans.rows if rows is None else rows
+        for ban_id in bans.common(self._bans, rows):
+            self.drop(ban_id)
+        self._changed |= dict.fromkeys(bans.ids(rows))
+        self._contested.update(ban.target for ban in bans.bans(rows[bans.rivals(self._bans, rows)]))
+        self._bans.put_many(bans, rows)
+        for forced, some in bans.groups(lambda ban: ban.forced, rows):
+            self._forced |= {ban.id: ban.target for ban in bans.bans(some)} if forced else {}
 
     def drop(self, ban_id: str) -> Ban | None:
         """Want the ban of this id no more; return it if it was wanted."""
@@ -76,6 +81,10 @@ class DesiredState(Mapping[str, Ban]):
         """Drop bans that have ended at ``now``, about ``at_most`` of them; return them."""
         expired = map(self.drop, self._bans.ended(microseconds(now), at_most))
         return [ban for ban in expired if ban is not None]
+
+    def common(self, bans: PackedBans) -> list[str]:
+        """Return the ids of those that are wanted already."""
+        return bans.common(self._bans)
 
     def has_ended(self, now: datetime) -> bool:
         """Return whether a ban that is still here has ended at ``now``."""

@@ -131,6 +131,11 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """Whether a read-back is under way in pieces."""
         return self._look is not None
 
+    @property
+    def left(self) -> int:
+        """How many bans are left for the next passes."""
+        return len(self._later)
+
     def hits(self) -> Mapping[str, Hits]:
         """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.
 
@@ -190,10 +195,8 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         if isinstance(desired.bans, DesiredState):
             actual = replace(actual, bans=HeldBans.of(actual.bans))
         changed = self._changed(desired, actual, now, whole=True)
-        empty = known is None and not actual.bans  # nothing is undone
-        piece = (at_most or AT_ONE_GO) if empty else None
-        read = seen is None
-        change, expired, later = member_delta(desired, actual, now, self._members, changed, piece, seen=read)
+        piece = (at_most or AT_ONE_GO) if known is None and not actual.bans else None  # nothing is undone
+        change, expired, later = member_delta(desired, actual, now, self._members, changed, piece, seen=seen is None)
         actual = without(actual, expired)
         found: tuple[str, ...] = ()
         if change and not self._failed:
@@ -212,9 +215,9 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
 
     def _difference(self, desired: Desired, now: datetime, known: Actual, at_most: int | None) -> Outcome:
         """Apply what differs from what is known to be there, looking at what changed alone; no difference, no call."""
-        changed = self._changed(desired, known, now) | dict.fromkeys(self._later)  # a ban of now before those that wait
-        self._later = list(changed)  # until it has succeeded
-        change, expired, later = member_delta(desired, known, now, self._members, changed, at_most)
+        if changed := self._changed(desired, known, now):  # a ban of now before those that wait; all until it succeeds
+            self._later = [*changed, *(ban_id for ban_id in self._later if ban_id not in changed)]
+        change, expired, later = member_delta(desired, known, now, self._members, self._later, at_most)
         self._known = without(known, expired)
         if change:
             with self._locked():
