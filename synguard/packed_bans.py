@@ -91,7 +91,7 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
     def around(self, network: Network) -> Iterator[Ban]:
         """Yield the bans whose targets cover all of this network."""
         start, most, version = start_of(network), network.max_prefixlen, network.version
-        counts = self._width_counts[_width(version, 0) : _width(version, network.prefixlen) + 1]
+        counts = self._width_counts[width_of(version, 0) : width_of(version, network.prefixlen) + 1]
         for prefixlen, there in enumerate(counts):
             if there:
                 yield from self.of_width(version, prefixlen, start >> most - prefixlen << most - prefixlen)
