@@ -172,22 +172,23 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
 
     def differing(self, other: PackedBans) -> list[str]:
         """Return the ids that only one of the two has, or with another target, end or shape."""
-        (keys, mine), (others, its) = self._sorted(), other._sorted()
+        mine, its = self.rows[~self.agreeing(other)], other.rows[~other.agreeing(self)]
+        return list(dict.fromkeys((*self.ids(mine), *other.ids(its))))
+
+    def agreeing(self, other: PackedBans) -> npt.NDArray[np.bool_]:
+        """Return for each of ``rows`` whether the other has a ban of the same id, target, end and shape."""
+        mine, (others, its) = self.rows, other._sorted()
+        keys = column_of(self._keys)[mine]
         at = np.searchsorted(others, keys)
-        there = at < len(others)
-        there[there] = others[at[there]] == keys[there]
-        left, right = mine[there], its[at[there]]
-        same = (
-            self._shapes.numbers_in(other._shapes)[np.frombuffer(self._shape, np.uint32)[left]]
-            == (np.frombuffer(other._shape, np.uint32)[right])
-        )
+        found = at < len(others)
+        found[found] = others[at[found]] == keys[found]
+        left, right = mine[found], its[at[found]]
+        shapes = self._shapes.numbers_in(other._shapes)[column_of(self._shape)[left]]
+        same = shapes == column_of(other._shape)[right]
         for one, two in zip(self._compared(), other._compared(), strict=True):
             same &= one[left] == two[right]
-        agreeing, agreed = np.zeros(len(mine), np.bool_), np.zeros(len(its), np.bool_)
-        agreeing[there] = same
-        agreed[at[there][same]] = True
-        ids = {self._ids[row]: None for row in np.sort(mine[~agreeing]).tolist()}
-        return list(ids | {other._ids[row]: None for row in np.sort(its[~agreed]).tolist()})
+        found[found] = same
+        return found
 
     def _sorted(self) -> tuple[U64, npt.NDArray[np.int64]]:
         """Return the keys of all rows in order, and the rows."""

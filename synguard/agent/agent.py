@@ -168,8 +168,8 @@ class Agent:
                 self.sensing.use(config, policies)
                 self._engine.use(config, policies)
             self.tick()
-            enforcement = self._parts.enforcement
-            idle = not (len(self._engine.scores) or enforcement.behind or enforcement.reconciler.looking)
+            enforcement, reconciler = self._parts.enforcement, self._parts.enforcement.reconciler
+            idle = not (len(self._engine.scores) or enforcement.behind or reconciler.looking or reconciler.left)
             self._pace.wait(self._running.config.cadence, calm=self.phase is Phase.CALM, idle=idle)
 
     def stop(self) -> None:

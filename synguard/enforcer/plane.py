@@ -89,6 +89,8 @@ class Actual:
     """What of the frame is missing or out of place, one phrase each; empty when ``intact``."""
     foreign: tuple[str, ...] = ()
     """Entries in our chains that are not ours; reported, never removed."""
+    outdated: bool = False
+    """Whether sets of ours are to be exchanged for new ones: what they hold is not among ``bans``, yet stopped."""
 
     @property
     def stopped(self) -> frozenset[Network]:

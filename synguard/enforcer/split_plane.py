@@ -166,6 +166,7 @@ class SplitPlane:
             intact=firewall.intact and program.intact and not lacking,
             missing=(*firewall.missing, *program.missing, *lacking),
             foreign=(*firewall.foreign, *program.foreign),
+            outdated=firewall.outdated,
         )
 
     def flush(self) -> None:

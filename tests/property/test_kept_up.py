@@ -18,11 +18,20 @@ from synguard.detector.ban_filter import BanFilter
 from synguard.enforcer import locks
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, Desired
-from synguard.enforcer.reconcile.delta import after, delta, desired_members, member_delta, without, without_expired
+from synguard.enforcer.reconcile.delta import (
+    after,
+    as_kernel_bans,
+    delta,
+    desired_members,
+    member_delta,
+    without,
+    without_expired,
+)
 from synguard.enforcer.reconcile.desired import DesiredState
+from synguard.enforcer.reconcile.drift import drift
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import PlaneError
-from synguard.model import Ban, Origin, Scope
+from synguard.model import NO_HITS, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans
 from tests.property.test_reconciler import NETWORKS, one_ban, wishes
 from tests.support.bans import ban
@@ -81,6 +90,29 @@ def test_changed_bans_alone_give_the_difference_of_all(steps: list[tuple[dict[st
         held = after(without(held, expired), part)
         assert columns == held
     assert not steps or delta(wanted, held, now) == Delta()
+
+
+@given(BANS, BANS, BANS, st.integers(0, 2))
+def test_what_others_did_is_told_in_full_though_it_is_mended_in_pieces(
+    bans: dict[str, Ban], before: dict[str, Ban], there: dict[str, Ban], at_most: int
+) -> None:
+    """What a wanted ban is to hold by itself counts: another of its target may hold some of its ports."""
+    state = DesiredState()
+    state.put(PackedBans(one for one in bans.values() if one.active(START)))
+    wanted, plain = state.desired((), ()), Desired(bans)
+    state.take_changes()
+    own = desired_members(bans, START).bans
+    known, actual = (
+        Actual(HeldBans({one.id: as_kernel_bans(own.get(one.id, one), NO_HITS) for one in some.values()}), intact=True)
+        for some in (before, there)
+    )
+    whole = drift(plain, delta(plain, actual, START), known, actual, START)
+    changed = dict.fromkeys((*bans, *there))
+    piece = member_delta(wanted, actual, START, state.members, changed, at_most, seen=True)[0]
+    told = drift(wanted, piece, known, actual, START)
+    assert [sorted(text.replace(",", "").split()) for text in told] == [
+        sorted(text.replace(",", "").split()) for text in whole
+    ]
 
 
 @given(STEPS, NETWORKS, NETWORKS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +24,7 @@ from synguard.status.conditions import Code
 from tests.scenario.test_forged import flood
 from tests.scenario.test_onset import ATTACKER, POLICY
 from tests.support.bans import ban
+from tests.support.fake_plane import FakePlane
 from tests.support.protection import scattered
 from tests.support.scene import Scene, Weather
 
@@ -212,6 +214,31 @@ def test_a_start_with_many_bans_brings_them_tick_by_tick_and_judges_a_flood_mean
     assert told == [len(bans - {ATTACKER}) < many for bans in held]
     banned = next(bans for bans in held if ATTACKER in bans)
     assert len(banned) < many, "it does not wait for all those before it"
+
+
+def test_many_bans_that_others_wipe_come_back_tick_by_tick_and_are_told_once(tmp_path: Path) -> None:
+    many = 5 * MOST_BROUGHT
+    scene = Scene(tmp_path, POLICY, config=Config(mode=Mode.ENFORCE), plane=FakePlane(), glances=True)
+    scene.fake.utcnow = scene.clock.utcnow
+    start = scene.clock.utcnow()
+    with Ledger.open(scene.config.state_dir / LEDGER_FILE) as other:
+        other.add_bans([ban(f"m{n}", f"10.0.{n >> 8}.{n & 255}", start=start) for n in range(many)])
+    scene.restarts()
+    scene.lives(2.5)
+    assert len(scene.held()) == many, "an agent that has bans to bring does not rest"
+    scene.fake.wipe()
+    held = [0]
+    while held[-1] < many:
+        scene.agent.tick()
+        scene.clock.advance(0.2)
+        held.append(len(scene.held()))
+        if held[-1]:
+            scene.sensors.weather = flood({ATTACKER: 15_000.0})
+        assert len(held) < 60
+    assert max(after - before for before, after in pairwise(held)) <= MOST_BROUGHT + 1
+    assert ATTACKER in scene.held()
+    told = [one.text for one in scene.ledger.actions_since(start) if one.kind == "repair" and "bans gone" in one.text]
+    assert [text.partition(" gone")[0] for text in told] == [f"{many} bans"]
 
 
 def test_an_agent_with_a_long_list_to_take_over_does_not_rest(tmp_path: Path) -> None:

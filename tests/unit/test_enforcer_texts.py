@@ -186,6 +186,8 @@ def test_a_set_with_other_parameters_is_exchanged_and_its_members_are_not_believ
     small = f"create synguard-new-drop-4 hash:net family inet {EXTRA}".replace("131072", "10")
     saved = parse_save([small, 'add synguard-new-drop-4 192.0.2.1 timeout 9 comment "synguard ban b until never"'])
     assert saved.bans == {}
+    assert saved.actual((), ()).outdated
+    assert not parse_save([]).actual((), ()).outdated, "sets that are gone leave nothing to keep until others are full"
     lines = list(frame_lines(saved.headers))
     assert "swap synguard-spare synguard-new-drop-4" in lines
     assert lines.count("destroy synguard-spare") == 1

@@ -209,6 +209,7 @@ class SavedSets(SetMembers):
             intact=not gone,
             missing=gone,
             foreign=(*self.foreign, *foreign),
+            outdated=any(name in self.headers for name in self.unfit),
         )
 
 

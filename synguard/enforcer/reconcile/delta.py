@@ -175,6 +175,7 @@ def after(actual: Actual, change: Delta, *, counted: bool = False) -> Actual:
         proven=(actual.proven - change.proven_remove) | change.proven_add,
         intact=actual.intact or change.frame,
         missing=() if change.frame else actual.missing,
+        outdated=actual.outdated and not change.frame,
     )
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from synguard.addresses import Network, NetworkIndex
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Desired, lets_through
-from synguard.enforcer.reconcile.delta import DesiredMembers, share
-from synguard.model import Action, Ban, Origin, Scope
+from synguard.enforcer.reconcile.delta import DesiredMembers, agrees, share
+from synguard.model import Action, Ban, KernelBan, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
 from synguard.syn_header import SynHeader
 
@@ -21,7 +21,7 @@ _Member: TypeAlias = tuple[Scope, Action, SynHeader | None]
 """What rivals of one target have in common; their ports may differ."""
 
 
-class DesiredState(Mapping[str, Ban]):
+class DesiredState(Mapping[str, Ban]):  # wide: what is wanted, against what was and what is held
     """Bans that stand, by id. What it says is wanted equals ``Desired.of`` the same bans, at a cost per change."""
 
     def __init__(self) -> None:
@@ -110,6 +110,19 @@ class DesiredState(Mapping[str, Ban]):
         """Return the ids of the bans that may be held otherwise than they are to be."""
         return dict.fromkeys((*self._bans.differing(held.rows), *self._own))
 
+    def lost(self, known: HeldBans, actual: HeldBans, now: datetime) -> list[str]:
+        """Return the ids of bans that were held as they are to be and would still be, and are not any more."""
+        rows, until = self._bans.rows, self._bans.columns(self._bans.rows)[2]
+        gone = self._bans.agreeing(known.rows) & ~self._bans.agreeing(actual.rows) & (until > microseconds(now))
+        whole = [ban_id for ban_id in self._bans.ids(rows[gone]) if ban_id not in self._own]
+        parts = [ban for ban in self._own.values() if ban is not None and ban.active(now)]
+        return whole + [ban.id for ban in parts if _holds(known, ban) and not _holds(actual, ban)]
+
+    def strangers(self, actual: HeldBans) -> list[KernelBan]:
+        """Return what is held of bans that are not wanted."""
+        keys = actual.rows.ids(actual.rows.rows[~actual.rows.agreeing(self._bans)])
+        return [held for held in map(actual.__getitem__, keys) if held.ban_id not in self._bans]
+
     @property
     def members(self) -> DesiredMembers:
         """What each ban is to hold by itself, as of the last ``take_changes``; a view."""
@@ -136,6 +149,11 @@ class DesiredState(Mapping[str, Ban]):
             if len(several) > 1:
                 share(several, held, self._covered)
             self._own |= {ban.id: held.get(ban.id) for ban in several if held.get(ban.id) is not ban}
+
+
+def _holds(bans: HeldBans, ban: Ban) -> bool:
+    held = bans.get(ban.id)
+    return held is not None and agrees(ban, held)
 
 
 class _Members(Mapping[str, Ban]):

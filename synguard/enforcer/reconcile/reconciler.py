@@ -90,12 +90,12 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     ) -> Outcome:
         """Bring the plane to ``desired``; ``full`` reads everything back first.
 
-        A pass that does not read back changes no more than ``at_most`` bans, if that is given, nor does the first where
-        the kernel is empty, and leaves the rest to the next passes; without ``look`` a read-back that is merely due is
-        put off. ``latest`` is asked again once the lock is held, before a pass that reads back: another process may
-        have put bans into ledger and plane while we waited for it, and they would be taken for orphans. It is told
-        whether it must answer; with None, where it need not, a read-back is put off. ``adapt`` says what is wanted in
-        the light of what is there.
+        A pass changes no more than ``at_most`` bans, if that is given, unless it exchanges sets for full ones, and
+        leaves the rest to the next ones; what was found is told with the first. Without ``look`` a read-back that is
+        merely due is put off. ``latest`` is asked again once the lock is held, before a pass that reads back: another
+        process may have put bans into ledger and plane while we waited for it, and they would be taken for orphans. It
+        is told whether it must answer; with None, where it need not, a read-back is put off. ``adapt`` says what is
+        wanted in the light of what is there.
 
         Raises:
             PlaneError: The plane could not be read or changed; the next pass reads back first.
@@ -124,7 +124,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             self._known, self._failed = known, False
             if self._repairs > PATIENCE:  # and if they do so again and again, wait for the read that is put off
                 raise
-            return self._full_pass(desired, now, latest, adapt)
+            return self._full_pass(desired, now, latest, adapt, at_most=at_most)
 
     @property
     def looking(self) -> bool:
@@ -195,7 +195,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         if isinstance(desired.bans, DesiredState):
             actual = replace(actual, bans=HeldBans.of(actual.bans))
         changed = self._changed(desired, actual, now, whole=True)
-        piece = (at_most or AT_ONE_GO) if known is None and not actual.bans else None  # nothing is undone
+        piece = None if actual.outdated else at_most or (None if actual.bans else AT_ONE_GO)
         change, expired, later = member_delta(desired, actual, now, self._members, changed, piece, seen=seen is None)
         actual = without(actual, expired)
         found: tuple[str, ...] = ()
