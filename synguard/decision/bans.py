@@ -191,7 +191,7 @@ class ActiveBans:
         with ``for_served`` only those that served clients have no way through.
         """
         found: Ban | None = None
-        for ban in self._concerning(target, scope, ports, now):
+        for ban in _concerning(self._bans.around(target), scope, ports, now):
             if for_served and ban.scope is Scope.NEW and not ban.refuses_served:
                 continue
             if gravity(ban.action) >= at_least and (found is None or _end(ban) > _end(found)):
@@ -203,13 +203,8 @@ class ActiveBans:
 
         The longest-standing one of those that do as much; none of a single header.
         """
-        bans = self._concerning(target, scope, ports, now)
+        bans = _concerning(self._bans.around(target), scope, ports, now)
         return max(bans, key=lambda ban: (gravity(ban.action), _end(ban)), default=None)
-
-    def _concerning(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Iterator[Ban]:
-        for ban in self._bans.around(target):
-            if ban.header is None and ban.active(now) and _reaches(ban, scope, ports):
-                yield ban
 
 
 def _reaches_of(ban: Ban) -> tuple[_Reach, ...]:
@@ -230,6 +225,11 @@ def _both(one: tuple[U64, U64] | None, other: tuple[U64, U64]) -> tuple[U64, U64
     if one is None:
         return other
     return by_key(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
+
+
+def _concerning(bans: Iterable[Ban], scope: Scope, ports: tuple[int, ...], now: datetime) -> Iterator[Ban]:
+    """Yield those that are in force and of no single header, and concern all that a ban with this reach would."""
+    return (ban for ban in bans if ban.header is None and ban.active(now) and _reaches(ban, scope, ports))
 
 
 def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
