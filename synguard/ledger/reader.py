@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from synguard.addresses import Network
+from synguard.ban_order import BanOrder
 from synguard.errors import LedgerError
 from synguard.incidents import Incident
 from synguard.ledger import (
@@ -39,7 +40,7 @@ from synguard.ledger.records import (
     VerdictRecord,
 )
 from synguard.memory import many_objects
-from synguard.model import NEVER, Ban, BanOrder, Origin
+from synguard.model import NEVER, Ban, Origin
 from synguard.policy.models import LedgerLimits
 
 if TYPE_CHECKING:  # it loads numpy, which takes longer than most verbs
