@@ -27,7 +27,7 @@ _Reach: TypeAlias = tuple[Scope, int, int, int, bool]
 """Scope, IP version, prefix length, local port or 0 for all, and whether it refuses served clients too."""
 
 
-class ActiveBans:
+class ActiveBans:  # wide: what a tick asks of its bans, a question each
     """The bans in force, by target; a look-up costs one probe per prefix length in use.
 
     Bans come and go one by one, and columns of the networks they close are kept up, so that a tick with 100,000 of
