@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -30,7 +30,7 @@ _Reach: TypeAlias = tuple[Scope, int, int, int, bool]
 """Scope, IP version, prefix length, local port or 0 for all, and whether it refuses served clients too."""
 
 
-class ActiveBans:
+class ActiveBans:  # wide: what a tick asks of its bans, a question each
     """The bans in force, by target; a look-up costs one probe per prefix length in use.
 
     Bans come and go one by one, and columns of the networks they close are kept up, so that a tick with 100,000 of
@@ -197,13 +197,20 @@ class ActiveBans:
         with ``for_served`` only those that served clients have no way through.
         """
         found: Ban | None = None
-        for ban in self._bans.around(target):
-            grave = ban.header is None and gravity(ban.action) >= at_least
+        for ban in _concerning(self._bans.around(target), scope, ports, now):
             if for_served and ban.scope is Scope.NEW and not ban.refuses_served:
                 continue
-            if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
+            if gravity(ban.action) >= at_least and (found is None or _end(ban) > _end(found)):
                 found = ban
         return found
+
+    def gravest(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
+        """Return the ban at ``now`` that does most to all that a ban with this reach would concern, or None.
+
+        The longest-standing one of those that do as much; none of a single header.
+        """
+        bans = _concerning(self._bans.around(target), scope, ports, now)
+        return max(bans, key=lambda ban: (gravity(ban.action), _end(ban)), default=None)
 
 
 def _reaches_of(ban: Ban) -> tuple[_Reach, ...]:
@@ -226,6 +233,11 @@ def _both(one: tuple[U64, U64] | None, other: tuple[U64, U64]) -> tuple[U64, U64
     return by_key(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
 
 
+def _concerning(bans: Iterable[Ban], scope: Scope, ports: tuple[int, ...], now: datetime) -> Iterator[Ban]:
+    """Yield those that are in force and of no single header, and concern all that a ban with this reach would."""
+    return (ban for ban in bans if ban.header is None and ban.active(now) and _reaches(ban, scope, ports))
+
+
 def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
     if ban.scope is Scope.ALL:
         return True
@@ -235,10 +247,6 @@ def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
 def _alike(ban: Ban) -> tuple[Scope, Action, str, bool, bool]:
     """Return what bans of one target have in common that can be one ban of more ports."""
     return ban.scope, ban.action, ban.policy, ban.dry_run, ban.refuses_served
-
-
-def _outlasts(ban: Ban, other: Ban | None) -> bool:
-    return other is None or _end(ban) > _end(other)
 
 
 def _end(ban: Ban) -> tuple[datetime, str]:
