@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from synguard.detector.columns import halves
 from synguard.detector.counting import MOST_PORTS
 from synguard.model import NEVER, Action, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
+
+if TYPE_CHECKING:
+    from synguard.ban_columns import Rows
 
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
@@ -71,14 +74,17 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
         rivals = bans.rivals(self._bans, bans.rows)
         rows = bans.rows[~rivals]
         self._bans.put_many(bans, rows)
+        by_reach: defaultdict[_Reach, list[Rows]] = defaultdict(list)
         for (automatic, forgeable, at_interface, reaches), some in bans.groups(_kind_of, rows):
             self.automatic_by_kind[forgeable] += automatic * len(some)
             for ban in bans.bans(some) if at_interface else ():
                 self._add_at_interface(ban)
-            high, low, until = bans.columns(some)
             for reach in reaches:
-                mapped = low if reach[1] == 6 else low | np.uint64(V4_PREFIX << 32)
-                self._rows[reach].put_many(high, mapped, until)
+                by_reach[reach].append(some)
+        for reach, parts in by_reach.items():  # once each: those who are banned choose how many sets of ports there are
+            high, low, until = bans.columns(np.concatenate(parts))
+            mapped = low if reach[1] == 6 else low | np.uint64(V4_PREFIX << 32)
+            self._rows[reach].put_many(high, mapped, until)
         self._filter = None
         for ban in bans.bans(bans.rows[rivals]):
             self.add(ban)

@@ -55,6 +55,16 @@ def test_columns_hold_what_a_dict_holds(steps: list[Ban | str], asked: bool, lat
             assert (packed.next_end <= microseconds(now)) == bool(ended)
 
 
+@given(STEPS)
+def test_of_bans_of_one_id_that_come_at_once_the_last_stays(steps: list[Ban | str]) -> None:
+    """The first stayed, against what is promised and what happens to those that come one by one."""
+    bans = [one for one in steps if isinstance(one, Ban)]
+    one_by_one = PackedBans()
+    for one in bans:
+        one_by_one.put(one)
+    assert list(PackedBans(bans).items()) == list(one_by_one.items())
+
+
 @given(st.lists(STEPS, max_size=4), st.booleans(), st.sampled_from([0, 2, 1_024]))
 def test_many_that_come_at_once_are_as_if_they_came_one_by_one(
     batches: list[list[Ban | str]], asked: bool, late: int
