@@ -1,18 +1,23 @@
-"""What columns of very many rows need: values that rows share, and an index that is sorted now and then."""
+"""What columns of very many rows need: types, tables of them, values that rows share, an index sorted now and then."""
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     U64: TypeAlias = npt.NDArray[np.uint64]
-else:
+    U32: TypeAlias = npt.NDArray[np.uint32]
+    U16: TypeAlias = npt.NDArray[np.uint16]
+    U8: TypeAlias = npt.NDArray[np.uint8]
+else:  # numpy is a third of what a verb imports, and most verbs read no columns
+    U64 = U32 = U16 = U8 = object
 
     class _Numpy:
         """Numpy, loaded when it is first used: a verb about a few bans never does, and is done before it would be."""
@@ -28,6 +33,75 @@ LATE: Final = 1_024
 """Rows beside the sorted index, and rows that are gone, up to which nothing is sorted or cut out."""
 
 
+class TextColumn:
+    """A word a row, all of them in one text."""
+
+    def __init__(self) -> None:
+        self._text, self._starts = bytearray(), array("I")
+
+    def extend(self, words: Iterable[str]) -> None:
+        """Take in a row for each word."""
+        for word in words:
+            self._starts.append(len(self._text))
+            self._text += word.encode()
+
+    def __getitem__(self, row: int) -> str:
+        starts = self._starts
+        end = starts[row + 1] if row + 1 < len(starts) else len(self._text)
+        return self._text[starts[row] : end].decode()
+
+    def take(self, other: TextColumn, rows: npt.NDArray[np.int64]) -> None:
+        """Take in the words of those rows, in ascending order, of another column."""
+        begins = len(self._text)
+        text, starts = other._of(rows)
+        self._text += text
+        self._starts.frombytes((starts + begins).astype(np.uint32).tobytes())
+
+    def keep(self, rows: npt.NDArray[np.int64]) -> None:
+        """Cut out all but those rows, in ascending order."""
+        text, starts = self._of(rows)
+        self._text, self._starts = bytearray(text), array("I", starts.astype(np.uint32).tobytes())
+
+    def _of(self, rows: npt.NDArray[np.int64]) -> tuple[bytes, npt.NDArray[np.int64]]:
+        """Return the words of those rows as one text, and where in it each begins."""
+        starts = np.append(np.frombuffer(self._starts, np.uint32), len(self._text)).astype(np.int64)
+        lengths, kept = np.diff(starts), np.zeros(len(starts) - 1, np.bool_)
+        kept[rows] = True
+        text = np.frombuffer(self._text, np.uint8)[np.repeat(kept, lengths)].tobytes()
+        return text, np.cumsum(lengths[rows]) - lengths[rows]
+
+
+KINDS: Final = {"U8": "u1", "U16": "u2", "U32": "u4", "U64": "u8"}
+"""Column types as annotations name them → kinds of column."""
+
+
+class ColumnTable:
+    """What dataclasses can do that are columns of equal length, one row each; a column may be such a table itself."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.__slots__[0]))
+
+    def _columns(self) -> list[Any]:
+        return [getattr(self, name) for name in self.__slots__]
+
+    def where(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> Self:
+        """Return the rows where ``rows`` (bool, one per row) is true, or those that it numbers."""
+        return type(self)(*[one.where(rows) if isinstance(one, ColumnTable) else one[rows] for one in self._columns()])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the rows of all parts, at least one, one after another."""
+        columns = zip(*(part._columns() for part in parts), strict=True)
+        return cls(*(one[0].joined(one) if isinstance(one[0], ColumnTable) else np.concatenate(one) for one in columns))
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return no rows, of a table whose columns are ``KINDS``."""
+        return cls(*(np.empty(0, KINDS[str(column.type)]) for column in fields(cls)))  # type: ignore[arg-type]  # of a dataclass
+
+
 class SharedValues:
     """What many rows have in common, once; a row holds its number."""
 
@@ -39,10 +113,10 @@ class SharedValues:
         self._last: tuple[Hashable, int] = (None, -1)
         """Rows that come together often have the same; that needs no hash of it."""
 
-    def put(self, item: Hashable) -> int:
-        """Return the number of a value for one more row."""
+    def put(self, item: Hashable, rows: int = 1) -> int:
+        """Return the number of a value for one more row, or for so many."""
         if item == self._last[0]:
-            self._uses[self._last[1]] += 1
+            self._uses[self._last[1]] += rows
             return self._last[1]
         number = self._numbers.get(item)
         if number is None:
@@ -54,9 +128,17 @@ class SharedValues:
                 self.items.append(item)
                 self._uses.append(0)
             self._numbers[item] = number
-        self._uses[number] += 1
+        self._uses[number] += rows
         self._last = item, number
         return number
+
+    def put_many(self, other: SharedValues, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+        """Return the numbers of values for more rows, which have those ``numbers`` in another pool."""
+        uses = np.bincount(numbers, minlength=len(other.items))
+        mine = np.zeros(len(uses), np.uint32)
+        for number in np.flatnonzero(uses).tolist():
+            mine[number] = self.put(other.items[number], int(uses[number]))
+        return mine[numbers]
 
     def drop(self, number: int) -> None:
         """Know that one row less has it."""
@@ -103,6 +185,16 @@ class RowIndex:
             self._late[key] = [late, row]
         self.late += 1
         self._maybe[key & len(self._maybe) - 1] = 1
+
+    def has(self, keys: U64) -> npt.NDArray[np.bool_]:
+        """Return which of these keys have rows, those that are gone too."""
+        known = np.frombuffer(self._keys, np.uint64)
+        at = np.searchsorted(known, keys)
+        found = at < len(known)
+        found[found] = known[at[found]] == keys[found]
+        if self._late:
+            found |= np.isin(keys, np.fromiter(self._late, np.uint64, len(self._late)))
+        return found
 
     def sort(self, keys: U64) -> None:
         """Begin anew with the key of each row."""

@@ -1,16 +1,14 @@
 """The project's words as small frozen types; see docs/architecture.md for how they travel."""
-# long: the vocabulary of the whole project, small types side by side
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.syn_header import SynHeader
 
 
 class Mode(StrEnum):
@@ -47,17 +45,6 @@ class Action(StrEnum):
 
 FIREWALL_ACTIONS: Final = (Action.DROP, Action.REJECT)
 """What the planes of the firewall carry out; the rest is the challenge program's."""
-
-
-class BanOrder(StrEnum):
-    """What lists of bans are sorted by; times soonest first, numbers largest first."""
-
-    EXPIRES = "expires"
-    LEFT = "left"
-    CREATED = "created"
-    PACKETS = "packets"
-    SCORE = "score"
-    TARGET = "target"
 
 
 class Origin(StrEnum):
@@ -123,60 +110,6 @@ class FloodKind(StrEnum):
     RESETS = "resets"
 
 
-class Phase(StrEnum):
-    """Where an incident stands."""
-
-    CALM = "calm"
-    ATTACK = "attack"
-    COOLING = "cooling"
-
-
-MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
-    Phase.CALM: frozenset({Phase.ATTACK}),
-    Phase.ATTACK: frozenset({Phase.COOLING}),
-    Phase.COOLING: frozenset({Phase.CALM, Phase.ATTACK}),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SynHeader:
-    """One exact header of SYNs: what tools that forge sources send again and again."""
-
-    ttl: tuple[int, int]
-    """The lowest and the highest time to live, both included."""
-    window: int
-    mss: int
-    """0 where the option is missing."""
-    options: int
-    """The layout of the TCP options as a 32-bit hash of their kinds in order; 0 for none."""
-    length: int
-    """Bytes of the whole IP packet."""
-
-    def __str__(self) -> str:
-        return (
-            f"ttl {self.ttl[0]}-{self.ttl[1]} window {self.window} mss {self.mss} "
-            f"options {self.options:08x} length {self.length}"
-        )
-
-    @classmethod
-    def parse(cls, text: str) -> SynHeader:
-        """Return the header that ``str`` wrote.
-
-        Raises:
-            ValueError: The text is not one.
-        """
-        match = _HEADER.fullmatch(text)
-        if match is None:
-            raise ValueError(f'"{text[:80]}" is not the header of a SYN, like "{cls((40, 64), 512, 0, 0, 40)}"')
-        low, high, window, mss, options, length = match.groups()
-        return cls((int(low), int(high)), int(window), int(mss), int(options, 16), int(length))
-
-
-_HEADER: Final = re.compile(
-    r"ttl (\d{1,3})-(\d{1,3}) window (\d{1,5}) mss (\d{1,5}) options ([0-9a-f]{8}) length (\d{1,5})"
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """One signal of one target against its limit, over the local ports it concerns."""
@@ -194,6 +127,10 @@ class Evidence:
         spread = f" ±{self.error:,.0f}" if self.error >= 1 else ""
         crowd = f" from {self.sources:,} sources" if self.sources > 1 else ""
         return f"{self.signal} {self.value:,.0f}{spread}{self.signal.unit} / {self.limit:,g}{crowd}"
+
+
+ON_HANDSHAKES: Final = (Evidence(Signal.CONNECTIONS, 0.0, 0.0),)
+"""Stands for evidence of which only that is known: it takes completed handshakes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +227,11 @@ class Ban:  # wide: one record, a field a column of the ledger
         proven = any(not item.signal.forgeable for item in self.evidence)
         return self.scope is Scope.NEW and (self.origin is Origin.MANUAL or proven)
 
+    @property
+    def refuses_proven(self) -> bool:
+        """Whether it is asked before the exceptions of proven peers, so that these are refused on its ports alone."""
+        return self.origin is Origin.AUTO and bool(self.ports) and self.refuses_served
+
     def active(self, now: datetime) -> bool:
         """Return whether the ban still stands at ``now``."""
         return self.expires_at is None or now < self.expires_at
@@ -325,26 +267,6 @@ NO_HITS: Final = Hits(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
-    """One attack from onset to calm."""
-
-    id: str
-    phase: Phase
-    kind: str
-    """``closed-port``, ``resets``, ``syn-flood``, ``connection-flood`` or ``spoofed-flood``: the gravest so far."""
-    started_at: datetime
-    ended_at: datetime | None = None
-    peak_half_open: int = 0
-    peak_syn_pps: float = 0.0
-    peak_connections: int = 0
-    sources: int = 0
-    """The most distinct sources over a limit at one moment."""
-    bans: int = 0
-    spared: int = 0
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class KernelBan:
     """A ban as one plane holds it: what is read back, recognised by its comment."""
 
@@ -358,6 +280,8 @@ class KernelBan:
     header: SynHeader | None = None
     remains: int = 0
     """Number of these members among those that interrupted changes left of the ban; 0 for its own."""
+    refuses_proven: bool = False
+    """Whether it is held where it is asked before the exceptions of proven peers."""
 
     @property
     def key(self) -> str:

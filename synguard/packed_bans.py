@@ -2,81 +2,53 @@
 
 from __future__ import annotations
 
-import secrets
-from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from synguard.addresses import Network, compact_network, start_of
-from synguard.columns import LATE, RowIndex, SharedValues
-from synguard.model import Action, Ban, Origin, Scope, SynHeader
+from synguard.addresses import Network, start_of
+from synguard.ban_columns import (
+    FOREVER,
+    LOW_HALF,
+    BanColumns,
+    PackedBan,
+    Shape,
+    column_of,
+    target_key,
+    time_of,
+    width_of,
+)
+from synguard.ban_columns import microseconds as microseconds  # for those who have bans
+from synguard.ban_columns import moment as moment
+from synguard.model import Ban, Origin
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from synguard.ban_columns import Rows
     from synguard.columns import U64
 else:
     from synguard.columns import np
 
-Shape: TypeAlias = tuple[Scope, Action, tuple[int, ...], SynHeader | None]
-"""What the kernel does for a ban: scope, action, ports, header."""
-
-_FOREVER: Final = 2**63 - 1
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-_64_BITS: Final = 2**64 - 1
-_MIX, _MIX_WIDTH = secrets.randbits(64) | 1, 0xC2B2AE3D27D4EB4F  # were it known, a list could name 10,000 of one key
-_NO_WORDS: Final = (Origin.MANUAL, "", "", 0.0, 1, (), False, False)
+T = TypeVar("T", bound=Hashable)
 
 
-def microseconds(at: datetime | None) -> int:
-    """Return an aware time as microseconds since 1970; None, which is never, as the largest there is."""
-    return _FOREVER if at is None else (at - _EPOCH) // _MICROSECOND
-
-
-_KEPT: Final[dict[int, datetime]] = {}
-"""Moments that were asked for lately: a hundred thousand bans of one list share two."""
-
-
-def moment(value: int) -> datetime | None:
-    """Return the time that is so many microseconds since 1970, or None for never."""
-    return None if value == _FOREVER else _time(value)
-
-
-def _time(value: int) -> datetime:
-    if value not in _KEPT:
-        if len(_KEPT) >= 256:
-            _KEPT.clear()
-        _KEPT[value] = _EPOCH + timedelta(microseconds=value)
-    return _KEPT[value]
-
-
-class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to look into them
+class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look into them
     """Id → ban, oldest first; also by target, and by end. A ban becomes an object when it is asked for."""
 
-    def __init__(self, bans: Iterable[Ban] = ()) -> None:
-        self._text, self._starts = bytearray(), array("I")
-        self._keys, self._high, self._low = array("Q"), array("Q"), array("Q")
-        self._ends, self._created = array("q"), array("q")
-        self._widths, self._alive = bytearray(), bytearray()
-        self._shape, self._words = array("I"), array("I")
-        self._shapes, self._words_pool = SharedValues(), SharedValues()
-        self._by_id = RowIndex()
-        self._by_target: RowIndex | None = None
-        """Made when it is first asked for."""
-        self._count = 0
-        self._width_counts = [0] * 256
-        self._next: int | None = _FOREVER
-        for ban in bans:
-            self.put(ban)
+    @classmethod
+    def of_rows(cls, rows: Iterable[PackedBan]) -> PackedBans:
+        """Return the bans of which there are no objects."""
+        made = cls()
+        made.put_rows(rows)
+        return made
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[str]:
-        return (self._id(row) for row in range(len(self._alive)) if self._alive[row])
+        return (self._ids[row] for row in range(len(self._alive)) if self._alive[row])
 
     def __contains__(self, ban_id: object) -> bool:
         return isinstance(ban_id, str) and self._row(ban_id) is not None
@@ -92,40 +64,6 @@ class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to 
         row = self._row(ban_id)
         return default if row is None else self._ban(row)
 
-    def put(self, ban: Ban) -> None:
-        """Take in a ban, instead of one of the same id; it is the newest."""
-        words = (ban.origin, ban.policy, ban.reason, ban.score, ban.times, ban.evidence, ban.dry_run, ban.forced)
-        shape = (ban.scope, ban.action, ban.ports, ban.header)
-        self.put_row(ban.id, ban.target, microseconds(ban.expires_at), shape, words, microseconds(ban.created_at))
-
-    def put_row(
-        self, ban_id: str, target: Network, ends: int, shape: Shape, words: Hashable = _NO_WORDS, created: int = 0
-    ) -> None:
-        """Take in what makes a ban, of which there may be no object."""
-        self.discard(ban_id)
-        row, start, width = len(self._alive), start_of(target), _width(target.version, target.prefixlen)
-        key = hash(ban_id) & _64_BITS
-        self._starts.append(len(self._text))
-        self._text += ban_id.encode()
-        self._keys.append(key)
-        self._high.append(start >> 64)
-        self._low.append(start & _64_BITS)
-        self._widths.append(width)
-        self._ends.append(ends)
-        self._created.append(created)
-        self._shape.append(self._shapes.put(shape))
-        self._words.append(self._words_pool.put(words))
-        self._alive.append(1)
-        self._by_id.put(key, row)
-        if self._by_target is not None:
-            self._by_target.put(_target_key(start, width), row)
-        self._count += 1
-        self._width_counts[width] += 1
-        if self._next is not None and ends < self._next:
-            self._next = ends
-        if self._by_id.late > max(LATE, self._count // 16):
-            self._sort()
-
     def pop(self, ban_id: str) -> Ban | None:
         """Let go of the ban of this id; return it if it was there."""
         row = self._row(ban_id)
@@ -135,86 +73,122 @@ class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to 
         self._discard(row)
         return ban
 
-    def discard(self, ban_id: str) -> None:
-        """Let go of the ban of this id, if it is there."""
-        row = self._row(ban_id)
-        if row is not None:
-            self._discard(row)
-
     def of(self, target: Network) -> list[Ban]:
         """Return the bans of exactly this target."""
         return self.of_width(target.version, target.prefixlen, start_of(target))
 
     def of_width(self, version: int, prefixlen: int, start: int) -> list[Ban]:
         """Return the bans of the network that begins there."""
-        width = _width(version, prefixlen)
+        width, high, low = width_of(version, prefixlen), start >> 64, start & LOW_HALF
         if not self._width_counts[width]:
             return []
-        if self._by_target is None:
-            self._by_target = RowIndex()
-            self._by_target.sort(self._target_keys())
-        high, low = start >> 64, start & _64_BITS
         return [
             self._ban(row)
-            for row in self._by_target.rows(_target_key(start, width))
+            for row in self._targets().rows(target_key(high, low, width))
             if self._alive[row] and self._low[row] == low and self._high[row] == high and self._widths[row] == width
         ]
 
     def around(self, network: Network) -> Iterator[Ban]:
         """Yield the bans whose targets cover all of this network."""
-        start, most = start_of(network), network.max_prefixlen
-        for version, prefixlen in self.widths():
-            if version == network.version and prefixlen <= network.prefixlen:
+        start, most, version = start_of(network), network.max_prefixlen, network.version
+        counts = self._width_counts[width_of(version, 0) : width_of(version, network.prefixlen) + 1]
+        for prefixlen, there in enumerate(counts):
+            if there:
                 yield from self.of_width(version, prefixlen, start >> most - prefixlen << most - prefixlen)
-
-    def widths(self) -> Iterator[tuple[int, int]]:
-        """Yield IP version and prefix length of all targets, each once."""
-        return ((4, width) if width < 33 else (6, width - 33) for width, n in enumerate(self._width_counts) if n)
 
     @property
     def next_end(self) -> int:
         """When the first of them ends, in microseconds since 1970."""
         if self._next is None:
-            self._next = int(np.frombuffer(self._ends, np.int64).min(initial=_FOREVER))
+            self._next = int(np.frombuffer(self._ends, np.int64).min(initial=FOREVER))
         return self._next
 
     def ended(self, at: int, at_most: int | None = None) -> list[str]:
         """Return the ids of bans that have ended at this moment, up to ``at_most``."""
         if at < self.next_end:
             return []
-        return [self._id(row) for row in np.flatnonzero(np.frombuffer(self._ends, np.int64) <= at)[:at_most].tolist()]
+        return [self._ids[row] for row in np.flatnonzero(np.frombuffer(self._ends, np.int64) <= at)[:at_most].tolist()]
+
+    def bans(self, rows: Rows) -> Iterator[Ban]:
+        """Yield the bans of these rows."""
+        return map(self._ban, rows.tolist())
+
+    def ids(self, rows: Rows) -> Iterator[str]:
+        """Yield the ids of these rows."""
+        return map(self._ids.__getitem__, rows.tolist())
+
+    def columns(self, rows: Rows) -> tuple[U64, U64, npt.NDArray[np.int64]]:
+        """Return both halves of the targets' first addresses, and when the bans end."""
+        return column_of(self._high)[rows], column_of(self._low)[rows], column_of(self._ends)[rows]
+
+    def latest(self, rows: Rows) -> datetime:
+        """Return when the last of these began."""
+        return time_of(int(column_of(self._created)[rows].max()))
 
     def select(self, wanted: Callable[[Origin, Shape], bool]) -> Iterator[Ban]:
         """Yield the bans of an origin and shape that are wanted; the others cost next to nothing."""
-        shapes, words = self._shapes.items, self._words_pool.items
-        for row in range(len(self._alive)):
-            if self._alive[row] and wanted(words[self._words[row]][0], shapes[self._shape[row]]):
-                yield self._ban(row)
+        rows, (firsts, kinds) = self.rows, self._kinds(self.rows)
+        origins = (self._words_pool.items[self._words[row]][0] for row in firsts)
+        shapes = (self._shapes.items[self._shape[row]] for row in firsts)
+        return self.bans(rows[np.array([*map(wanted, origins, shapes)], np.bool_)[kinds]])
+
+    def groups(self, trait: Callable[[Ban], T], rows: Rows | None = None) -> list[tuple[T, Rows]]:
+        """Return what bans have in common, and the rows of those that do.
+
+        A trait may depend on all of a ban but its id, its target's first address, and when it begins and ends: it is
+        asked for once for all that are alike otherwise.
+        """
+        rows = self.rows if rows is None else rows
+        firsts, kinds = self._kinds(rows)
+        numbers: dict[T, int] = {}
+        of = np.array([numbers.setdefault(trait(self._ban(row)), len(numbers)) for row in firsts], np.int64)[kinds]
+        return [(one, rows[of == number]) for one, number in numbers.items()]
+
+    def _kinds(self, rows: Rows) -> tuple[list[int], Rows]:
+        """Return one row of each that differ in words, shape or width, and for all rows which it is."""
+        words, shape, width = column_of(self._words), column_of(self._shape), np.frombuffer(self._widths, np.uint8)
+        kind = words[rows].astype(np.uint64) << np.uint64(32) | shape[rows] << np.uint64(8) | width[rows]
+        _, firsts, kinds = np.unique(kind, return_index=True, return_inverse=True)
+        return rows[firsts].tolist(), kinds
+
+    def common(self, other: PackedBans, rows: Rows | None = None) -> list[str]:
+        """Return the ids that both have, of all bans here or of some rows."""
+        rows = self.rows if rows is None else rows
+        maybe = self.ids(rows[other._by_id.has(column_of(self._keys)[rows])])
+        return [ban_id for ban_id in maybe if ban_id in other]
+
+    def rivals(self, other: PackedBans, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Return for each row whether its target may be that of another of these, or of one in the other."""
+        keys = self._target_keys()[rows]
+        _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        found: npt.NDArray[np.bool_] = counts[which] > 1
+        return found | other._targets().has(keys) if other else found
 
     def elsewhere(self, other: PackedBans) -> Iterator[Ban]:
         """Yield the bans whose targets the other has no ban of."""
-        mine, its = self._live(), other._live()
+        mine, its = self.rows, other.rows
         lacking = ~np.isin(self._target_keys()[mine], other._target_keys()[its])
-        yield from map(self._ban, mine[lacking].tolist())
+        yield from self.bans(mine[lacking])
 
     def differing(self, other: PackedBans) -> list[str]:
         """Return the ids that only one of the two has, or with another target, end or shape."""
-        (keys, mine), (others, its) = self._sorted(), other._sorted()
+        mine, its = self.rows[~self.agreeing(other)], other.rows[~other.agreeing(self)]
+        return list(dict.fromkeys((*self.ids(mine), *other.ids(its))))
+
+    def agreeing(self, other: PackedBans) -> npt.NDArray[np.bool_]:
+        """Return for each of ``rows`` whether the other has a ban of the same id, target, end and shape."""
+        mine, (others, its) = self.rows, other._sorted()
+        keys = column_of(self._keys)[mine]
         at = np.searchsorted(others, keys)
-        there = at < len(others)
-        there[there] = others[at[there]] == keys[there]
-        left, right = mine[there], its[at[there]]
-        same = (
-            self._shapes.numbers_in(other._shapes)[np.frombuffer(self._shape, np.uint32)[left]]
-            == (np.frombuffer(other._shape, np.uint32)[right])
-        )
+        found = at < len(others)
+        found[found] = others[at[found]] == keys[found]
+        left, right = mine[found], its[at[found]]
+        shapes = self._shapes.numbers_in(other._shapes)[column_of(self._shape)[left]]
+        same = shapes == column_of(other._shape)[right]
         for one, two in zip(self._compared(), other._compared(), strict=True):
             same &= one[left] == two[right]
-        agreeing, agreed = np.zeros(len(mine), np.bool_), np.zeros(len(its), np.bool_)
-        agreeing[there] = same
-        agreed[at[there][same]] = True
-        ids = {self._id(row): None for row in np.sort(mine[~agreeing]).tolist()}
-        return list(ids | {other._id(row): None for row in np.sort(its[~agreed]).tolist()})
+        found[found] = same
+        return found
 
     def _sorted(self) -> tuple[U64, npt.NDArray[np.int64]]:
         """Return the keys of all rows in order, and the rows."""
@@ -229,72 +203,3 @@ class PackedBans(Mapping[str, Ban]):  # wide: a column a field, and the ways to 
             np.frombuffer(self._widths, np.uint8),
             np.frombuffer(self._ends, np.int64),
         )
-
-    def _live(self) -> npt.NDArray[np.int64]:
-        return np.flatnonzero(np.frombuffer(self._alive, np.uint8))
-
-    def _target_keys(self) -> U64:
-        high, low, widths, _ = self._compared()
-        mixed: U64 = low + high * np.uint64(_MIX) + widths.astype(np.uint64) * np.uint64(_MIX_WIDTH)
-        return mixed
-
-    def _discard(self, row: int) -> None:
-        if self._ends[row] == self._next:
-            self._next = None
-        self._ends[row], self._alive[row] = _FOREVER, 0
-        self._shapes.drop(self._shape[row])
-        self._words_pool.drop(self._words[row])
-        self._width_counts[self._widths[row]] -= 1
-        self._count -= 1
-        if len(self._alive) - self._count > max(LATE, self._count // 2):
-            self._cut_out()
-
-    def _cut_out(self) -> None:
-        """Cut out the rows that are gone."""
-        live = self._live()
-        starts = np.append(np.frombuffer(self._starts, np.uint32), len(self._text)).astype(np.int64)
-        kept = np.repeat(np.frombuffer(self._alive, np.bool_), lengths := starts[1:] - starts[:-1])
-        self._text = bytearray(np.frombuffer(self._text, np.uint8)[kept].tobytes())
-        self._starts = array("I", (np.cumsum(lengths[live]) - lengths[live]).astype(np.uint32).tobytes())
-        for name in ("_keys", "_high", "_low", "_ends", "_created", "_shape", "_words"):
-            column = getattr(self, name)
-            setattr(self, name, array(column.typecode, np.frombuffer(column, column.typecode)[live].tobytes()))
-        self._widths = bytearray(np.frombuffer(self._widths, np.uint8)[live].tobytes())
-        self._alive = bytearray(b"\1") * self._count
-        self._sort()
-
-    def _sort(self) -> None:
-        """Sort into the indexes what came late."""
-        self._by_id.sort(np.frombuffer(self._keys, np.uint64))
-        if self._by_target is not None:
-            self._by_target.sort(self._target_keys())
-
-    def _row(self, ban_id: str) -> int | None:
-        for row in self._by_id.rows(hash(ban_id) & _64_BITS):
-            if self._alive[row] and self._id(row) == ban_id:
-                return row
-        return None
-
-    def _id(self, row: int) -> str:
-        starts = self._starts
-        end = starts[row + 1] if row + 1 < len(starts) else len(self._text)
-        return self._text[starts[row] : end].decode()
-
-    def _ban(self, row: int) -> Ban:
-        scope, action, ports, header = self._shapes.items[self._shape[row]]
-        origin, policy, reason, score, times, evidence, dry_run, forced = self._words_pool.items[self._words[row]]
-        width, start = self._widths[row], self._high[row] << 64 | self._low[row]
-        target = compact_network(4, start, width) if width < 33 else compact_network(6, start, width - 33)
-        created, ends = _time(self._created[row]), moment(self._ends[row])
-        return Ban(
-            self._id(row), target, scope, action, origin, policy, reason, created, ends, ports, score, times, evidence,
-            dry_run, forced, header,
-        )  # fmt: skip
-
-
-def _width(version: int, prefixlen: int) -> int:
-    return prefixlen if version == 4 else prefixlen + 33
-
-
-def _target_key(start: int, width: int) -> int:
-    return ((start & _64_BITS) + (start >> 64) * _MIX + width * _MIX_WIDTH) & _64_BITS

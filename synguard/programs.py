@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from collections.abc import Sequence
 from typing import Final
 
 PLACES: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -17,3 +19,22 @@ def find_tool(name: str) -> str | None:
 def tool_environment() -> dict[str, str]:
     """Return all variables that a program gets: where to find others, and plain English."""
     return {"PATH": PLACES, "LC_ALL": "C"}
+
+
+def run_tool(command: Sequence[str], timeout_s: float, stdin: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Return how a program ended, and what it printed.
+
+    Raises:
+        OSError: It cannot be started.
+        subprocess.TimeoutExpired: It did not end in time, and was killed.
+    """
+    return subprocess.run(  # noqa: S603  # a fixed tool, arguments of ours, no shell
+        command,
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout_s,
+        env=tool_environment(),
+        check=False,
+    )

@@ -1,112 +1,28 @@
 """What sensors saw at one moment: plain values that any attack can be replayed with.
 
-Addresses are two ``uint64`` columns, the high and low half of the IPv6 form; IPv4 is
-``::ffff:a.b.c.d``, so one pair of columns carries both families and nothing is a Python object per socket.
+Many addresses are two columns, as in ``socket_table``.
 """
-# long: one value after the other
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from synguard.addresses import EMBEDDING, Address, Network
+from synguard.columns import U8, U16, U32, U64
+from synguard.socket_table import SocketTable
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    U64: TypeAlias = npt.NDArray[np.uint64]
-    U32: TypeAlias = npt.NDArray[np.uint32]
-    U16: TypeAlias = npt.NDArray[np.uint16]
-    U8: TypeAlias = npt.NDArray[np.uint8]
-else:  # numpy is a third of what a verb imports, and most verbs read no columns
-    U64 = U32 = U16 = U8 = object
 
 KnownParts: TypeAlias = Mapping[str, Mapping[Network, str]]
 """Source of protected networks → network → reason."""
 
 CONTAINERS: Final = "containers"
 """The part of who is protected that is containers of this host which serve something."""
-
-
-class TcpState(IntEnum):
-    """TCP states as the kernel numbers them (include/net/tcp_states.h); names as ``ss`` and ``netstat`` know them."""
-
-    ESTABLISHED = 1
-    SYN_SENT = 2
-    SYN_RECV = 3
-    FIN_WAIT1 = 4
-    FIN_WAIT2 = 5
-    TIME_WAIT = 6
-    CLOSE = 7
-    CLOSE_WAIT = 8
-    LAST_ACK = 9
-    LISTEN = 10
-    CLOSING = 11
-
-
-CONNECTED: Final = frozenset(
-    {
-        TcpState.ESTABLISHED,
-        TcpState.FIN_WAIT1,
-        TcpState.FIN_WAIT2,
-        TcpState.CLOSE_WAIT,
-        TcpState.LAST_ACK,
-        TcpState.CLOSING,
-    }
-)
-"""States that only a completed handshake reaches and that still hold a socket; ``TIME_WAIT`` is counted apart,
-since on a server that closes first it is a minute's history of honest clients."""
-
-
-@dataclass(frozen=True, slots=True)
-class SocketTable:
-    """Sockets as columns of equal length, one row a socket, in the order the kernel gave them."""
-
-    state: U8
-    local_high: U64
-    local_low: U64
-    local_port: U16
-    remote_high: U64
-    remote_low: U64
-    remote_port: U16
-    recv_queue: U32
-    """Bytes unread; for ``LISTEN`` the connections waiting for ``accept()``; for ``SYN_RECV`` how often the SYN-ACK was
-    sent again; for one that has ended, 1 where this host closed it without an answer, else 0."""
-    send_queue: U32
-    """Bytes unacknowledged; for ``LISTEN`` the backlog, ``min(backlog, somaxconn)``; for ``SYN_RECV``
-    milliseconds until its timer runs out again."""
-    cookie: U64
-    """The kernel's name for the socket, never given twice while the host is up; 0 where it is not known."""
-
-    def __len__(self) -> int:
-        return len(self.state)
-
-    def where(self, mask: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> SocketTable:
-        """Return the rows where ``mask`` (bool, one per row) is true, or those that it numbers."""
-        return SocketTable(
-            *(getattr(self, name)[mask] for name in SocketTable.__slots__)  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
-        )
-
-    def head(self, rows: int) -> SocketTable:
-        """Return the first ``rows`` rows."""
-        import numpy as np
-
-        return self if len(self) <= rows else self.where(np.arange(len(self)) < rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """The sockets whose remote end is in one network."""
-
-    sockets: dict[str, int]
-    """TCP state → sockets, the most first; states with none are absent, and so are listeners."""
-    peers: int
-    """Distinct addresses that hold a connection with a completed handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,41 +194,6 @@ class Readings:
     cpu: CpuReading | None = None
     failures: Mapping[str, str] = field(default_factory=dict)
     """Sensor name → one sentence."""
-
-
-def local_ports(table: SocketTable) -> list[int]:
-    """Return the distinct local ports, ascending: a tenth of the time that sorting a flood's column takes."""
-    import numpy as np
-
-    seen = np.zeros(1 << 16, np.bool_)
-    seen[table.local_port] = True
-    return np.flatnonzero(seen).tolist()
-
-
-def empty_table() -> SocketTable:
-    """Return a table of no sockets."""
-    import numpy as np
-
-    return SocketTable(
-        state=np.empty(0, np.uint8),
-        local_high=np.empty(0, np.uint64),
-        local_low=np.empty(0, np.uint64),
-        local_port=np.empty(0, np.uint16),
-        remote_high=np.empty(0, np.uint64),
-        remote_low=np.empty(0, np.uint64),
-        remote_port=np.empty(0, np.uint16),
-        recv_queue=np.empty(0, np.uint32),
-        send_queue=np.empty(0, np.uint32),
-        cookie=np.empty(0, np.uint64),
-    )
-
-
-def concatenated(tables: Sequence[SocketTable]) -> SocketTable:
-    """Return the rows of all tables in order."""
-    import numpy as np
-
-    columns = (np.concatenate([getattr(table, name) for table in tables]) for name in SocketTable.__slots__)  # type: ignore[attr-defined, unused-ignore]  # slots of a dataclass
-    return SocketTable(*columns)
 
 
 BANNED_ONE_IN: Final = 16

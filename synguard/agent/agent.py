@@ -26,9 +26,10 @@ from synguard.clock import Clock
 from synguard.decision.engine import Engine
 from synguard.decision.ladder import ChallengeState
 from synguard.enforcer.reconcile.capacity import CapacityLevel
+from synguard.incidents import Phase
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Ban, Mode, Phase
+from synguard.model import Ban, Mode
 from synguard.operator.panic import OVER
 from synguard.packed_bans import PackedBans
 from synguard.policy.models import Config, Policy
@@ -144,7 +145,7 @@ class Agent:
             self._exceptions = self._engine.proven_exceptions(utc)
         self._parts.enforcement.bring(self.sensing.protected.networks, self._exceptions, now, utc)
         self.sensing.want(decision, now)
-        self._pace.decided(decision, now, rising=lambda: self._parts.enforcement.behind or self._engine.scores.rising)
+        self._pace.decided(decision, now, rising=lambda: self._parts.enforcement.busy or self._engine.rising(utc))
         if self._parts.enforcing:
             self._parts.effect.follow(readings, state.active_bans, now, utc)
             self._parts.effect.trim(readings, decision.excess, state.containers)
@@ -168,7 +169,7 @@ class Agent:
                 self._engine.use(config, policies)
             self.tick()
             enforcement = self._parts.enforcement
-            idle = not (len(self._engine.scores) or enforcement.behind or enforcement.reconciler.looking)
+            idle = not (len(self._engine.scores) or enforcement.busy or enforcement.reconciler.looking)
             self._pace.wait(self._running.config.cadence, calm=self.phase is Phase.CALM, idle=idle)
 
     def stop(self) -> None:
@@ -264,6 +265,7 @@ class Agent:
         ask(Code.REPAIRS_DISPUTED, lambda: self._parts.enforcement.disputed)
         ask(Code.CAPACITY_FULL, lambda: self._parts.enforcement.admission.problem)
         ask(Code.CAPACITY_NEAR, lambda: {level.key: level.warning for level in self._levels()})
+        ask(Code.BANS_ON_THE_WAY, lambda: self._parts.enforcement.on_the_way)
         ask(Code.MODE_CHANGE_FAILED, lambda: controller.problem)
         ask(Code.PANIC, lambda: controller.panic_story, fix=OVER)
         ask(Code.LEAK, lambda: self._parts.effect.leak_monitor.problems, fix="synguard doctor")

@@ -19,7 +19,8 @@ from synguard.enforcer.socket_destroy import destroy_sockets
 from synguard.errors import PlaneError, SensorError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.readings import Readings, SocketTable
+from synguard.readings import Readings
+from synguard.socket_table import SocketTable
 
 log: Final = logging.getLogger(__name__)
 

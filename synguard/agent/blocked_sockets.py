@@ -17,7 +17,8 @@ from synguard.detector.ban_filter import BanFilter, by_key, within
 from synguard.detector.columns import halves
 from synguard.enforcer.socket_destroy import MAY_BE_DESTROYED
 from synguard.model import Ban
-from synguard.readings import Listener, SocketTable, TcpState
+from synguard.readings import Listener
+from synguard.socket_table import SocketTable, TcpState
 
 UNANSWERED_S: Final = 3.0
 """So long a half-open socket has been watched, at least, before it counts as left over."""

@@ -17,8 +17,8 @@ from synguard.decision.engine import Decision, Engine
 from synguard.decision.ladder import ChallengeState
 from synguard.detector.assessment import Assessment
 from synguard.enforcer.sysctl import SYN_COOKIES
+from synguard.incidents import Phase
 from synguard.ledger import Ledger
-from synguard.model import Phase
 from synguard.status.model import ChallengeStatus
 
 log: Final = logging.getLogger(__name__)

@@ -10,9 +10,10 @@ from typing import Final
 from synguard.addresses import Network, format_network
 from synguard.decision.engine import Decision
 from synguard.errors import LedgerError
+from synguard.incidents import Incident, Phase
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Ban, FloodKind, Incident, Phase, Verdict, VerdictKind
+from synguard.model import Ban, FloodKind, Verdict, VerdictKind
 from synguard.units import format_duration, format_ports
 
 log: Final = logging.getLogger(__name__)

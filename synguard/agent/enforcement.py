@@ -19,7 +19,7 @@ from synguard.enforcer.reconcile.admission import Admission
 from synguard.enforcer.reconcile.outcome import Outcome
 from synguard.enforcer.reconcile.read_back import MANY
 from synguard.enforcer.reconcile.reconciler import Reconciler
-from synguard.errors import LedgerError, NotPermittedError, PlaneError, SynguardError
+from synguard.errors import CapacityError, LedgerError, NotPermittedError, PlaneError, SynguardError
 from synguard.ledger import Ledger
 from synguard.ledger.ban_changes import BanChanges
 from synguard.logs import event
@@ -32,6 +32,8 @@ log: Final = logging.getLogger(__name__)
 AT_ONCE: Final = 512
 """Bans that one tick takes over from another process, or lets expire; the rest is for the next ticks. The plane has
 them already, or has ended them by itself: only our view is late, where all at once would hold up a tick by seconds."""
+MOST_ADOPTED: Final = 8_192
+"""Bans of which the rows are in memory at a time where all are taken over, between two ticks or before the first."""
 MOST_BROUGHT: Final = 1_024
 """Bans that one tick brings to the plane: as many as an attack may have decided in it."""
 LEFT_LYING: Final = timedelta(seconds=15)
@@ -123,17 +125,17 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
                 self._ledger.end_bans(would_be, now, "dry-run is over")
         while self._ledger.settle():
             pass
-        while self._take_over(now):
+        while self._take_over(now, MOST_ADOPTED):
             self._tell(now)
         self._behind = False
 
-    def _take_over(self, now: datetime) -> bool:
+    def _take_over(self, now: datetime, at_most: int) -> bool:
         """Take over some of what the ledger has; return whether more is left."""
         kept, left = {ban.id for ban in self.writer.unwritten}, False
         with many_objects():
             for by_hand, changes in self._changes.items():
                 changes.wrote(kept)
-                changed = self._ledger.take_changes(changes, now, AT_ONCE)
+                changed = self._ledger.take_changes(changes, now, at_most)
                 self._tracked.follow(changed, by_hand=by_hand, kept=kept)
                 left |= changed.left
         return left
@@ -165,7 +167,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
                     self._ledger.settle()
             elif self._behind:
                 self._arriving_since = None
-                self._behind = self._take_over(now)
+                self._behind = self._take_over(now, AT_ONCE)
         except LedgerError as error:
             self.writer.failed(error)
         self._tell(now)
@@ -177,8 +179,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             self.writer.unwritten = [one for one in self.writer.unwritten if one.id not in dropped]
         if bans or self.writer.unwritten:
             self.writer.unwritten.extend(bans)
-            for ban in bans:
-                self._tracked.put(ban, known=True)
+            self._tracked.put(PackedBans(bans), known=True)
             self._changes[False].wrote(ban.id for ban in bans)
             self.writer.write()
 
@@ -201,8 +202,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         expiries = shortened(self._tracked.automatic(), utc)
         if not expiries:
             return
-        for ban_id, expires_at in expiries.items():
-            self._tracked.put(replace(self.bans[ban_id], expires_at=expires_at))
+        self._tracked.put(PackedBans(replace(self.bans[id_], expires_at=at) for id_, at in expiries.items()))
         self.writer.unwritten = [self.bans[ban.id] for ban in self.writer.unwritten]
         text = f"the clock was set back: {len(expiries)} automatic bans end no later than they were meant to last"
         log.warning("%s", text, extra=event("clock"))
@@ -214,9 +214,15 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self.writer.note(utc, "clock", text)
 
     @property
-    def behind(self) -> bool:
-        """Whether what other processes wrote waits for the next ticks."""
-        return self._behind and not self.writer.problem
+    def busy(self) -> bool:
+        """Whether bans wait for the next ticks: those that other processes wrote, some on their way to the plane."""
+        return (self._behind and not self.writer.problem) or bool(self.reconciler.left)
+
+    @property
+    def on_the_way(self) -> str:
+        """For how many bans the next ticks change the plane, one sentence; empty for none."""
+        left = 0 if self._dry_run or self.problem else self.reconciler.left
+        return f"up to {left:,} bans are not in the kernel as they should be: each tick brings some" if left else ""
 
     def _is_up_to_date(self, utc: datetime) -> bool:
         """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""
@@ -231,7 +237,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
                 at_most=MOST_BROUGHT,
                 look=self._is_up_to_date(utc),
             )
-        except (PlaneError, NotPermittedError) as error:
+        except (PlaneError, CapacityError, NotPermittedError) as error:
             self._plane_failed(error, now)
             return
         self._retry_s, self.problem = FIRST_RETRY_S, ""
@@ -252,7 +258,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             self._behind = self._ledger.changed() or self._behind
             if self._behind and whole:
                 self.adopt(utc)
-            elif self._behind and (self._ledger.arriving() or self._take_over(utc)):
+            elif self._behind and (self._ledger.arriving() or self._take_over(utc, AT_ONCE)):
                 return None
             self._behind = False
         except LedgerError as error:

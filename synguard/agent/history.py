@@ -10,9 +10,10 @@ from typing import Final
 
 from synguard.agent.tick import Tick
 from synguard.errors import LedgerError
+from synguard.incidents import Phase
 from synguard.ledger import Figure, Ledger, Stretch, Track
 from synguard.logs import event
-from synguard.model import Phase, Signal
+from synguard.model import Signal
 
 log: Final = logging.getLogger(__name__)
 

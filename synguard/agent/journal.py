@@ -14,9 +14,10 @@ from synguard.agent.ledger_writer import ledger_failures_logged
 from synguard.agent.totals import Totals
 from synguard.decision.engine import Decision
 from synguard.errors import LedgerError
+from synguard.incidents import Phase
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Mode, Phase
+from synguard.model import Mode
 from synguard.policy.models import Policy
 
 log: Final = logging.getLogger(__name__)

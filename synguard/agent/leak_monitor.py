@@ -17,7 +17,7 @@ from synguard.enforcer.plane import Bypass
 from synguard.enforcer.reconcile.outcome import Outcome
 from synguard.logs import event
 from synguard.model import Action, Ban, KernelBan
-from synguard.readings import SocketTable
+from synguard.socket_table import SocketTable
 from synguard.status.model import LeakStatus
 
 log: Final = logging.getLogger(__name__)

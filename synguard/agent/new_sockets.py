@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 
 from synguard.addresses import host_at
+from synguard.columns import U64
 from synguard.decision.bans import ActiveBans
 from synguard.model import Ban, Scope
-from synguard.readings import U64, SocketTable, TcpState
+from synguard.socket_table import SocketTable, TcpState
 
 GRACE: Final = timedelta(seconds=2)
 """What arrives so soon after a ban was on its way before it."""

@@ -8,9 +8,10 @@ from typing import Final
 
 from synguard.errors import SensorError
 from synguard.logs import event
-from synguard.readings import Readings, SocketTable, concatenated
+from synguard.readings import Readings
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.port_mask import port_mask
+from synguard.socket_table import SocketTable
 
 log: Final = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class ShortLived:
             self._kept.append(table)
         if readings.connections is None:
             return readings
-        ended, self._kept = concatenated(self._kept), []
+        ended, self._kept = SocketTable.joined(self._kept), []
         return replace(readings, ended=ended.where(port_mask(served)[ended.local_port]))
 
     def close(self) -> None:

@@ -59,19 +59,21 @@ class TrackedBans:
         """When the latest automatic ban began of those that came since this was last set back."""
         self.unsettled = True
         """Whether the plane is to hold something else than when this was last set to False."""
-        self._arrived: dict[str, Ban] = {}
+        self._arrived = PackedBans()
         self._departed: dict[str, Ban] = {}
 
-    def put(self, ban: Ban, *, known: bool = False) -> None:
-        """Take in a ban, instead of one of the same id; followers are not told where they know of it."""
-        self.drop(ban.id)
-        self.counts[ban.origin, ban.scope] += 1
+    def put(self, bans: PackedBans, *, known: bool = False) -> None:
+        """Take in bans, each instead of one of the same id; followers are not told where they know of them."""
+        for ban_id in self._common(bans):
+            self.drop(ban_id)
+        for (origin, scope), rows in bans.groups(lambda ban: (ban.origin, ban.scope)):
+            self.counts[origin, scope] += len(rows)
+            if origin is Origin.AUTO:
+                self.newest = max(self.newest, bans.latest(rows))
         if not known:
-            self._arrived[ban.id] = ban
-        if ban.origin is Origin.AUTO:
-            self.newest = max(self.newest, ban.created_at)
-        self.admission.put(ban)
-        self.unsettled = True
+            self._arrived.put_many(bans)
+        self.admission.put(bans)
+        self.unsettled |= bool(bans)
 
     def drop(self, ban_id: str) -> Ban | None:
         """Let go of the ban of this id; return it if it was there."""
@@ -95,32 +97,38 @@ class TrackedBans:
     def follow(self, changes: ChangedBans, *, by_hand: bool = False, kept: Collection[str] = ()) -> None:
         """Take in what the ledger tells of these bans, or of those by hand; the ``kept`` stay whether it has them."""
         bans: Mapping[str, Ban] = self.by_hand if by_hand else self.bans
+        came = changes.came
         gone = list(changes.gone)
         if changes.standing is not None:
             gone += [ban_id for ban_id in bans if ban_id not in changes.standing]
         for ban_id in gone:
             if ban_id not in kept:
                 self._drop_by_hand(ban_id) if by_hand else self.drop(ban_id)
-        for ban in changes.came:
-            if bans.get(ban.id) == ban:
-                continue
-            if by_hand:
-                self._drop_by_hand(ban.id)
-                self.by_hand.put(ban)
-                self._arrived[ban.id] = ban
-            else:
-                self.put(ban)
+        for ban_id in came.common(self.by_hand) if by_hand else self._common(came):
+            if bans[ban_id] == came[ban_id]:
+                came.discard(ban_id)
+            elif by_hand:
+                self._drop_by_hand(ban_id)
+        if by_hand:
+            self.by_hand.put_many(came)
+            self._arrived.put_many(came)
+        else:
+            self.put(came)
 
     def automatic(self) -> Iterator[Ban]:
         """Yield the automatic bans."""
         return chain(self.desired.select(Origin.AUTO), self.admission.waiting.select(lambda one, _: one is Origin.AUTO))
 
-    def take_changes(self) -> tuple[Collection[Ban], Collection[Ban]]:
+    def take_changes(self) -> tuple[PackedBans, Collection[Ban]]:
         """Return which bans arrived and departed since the last call."""
         arrived, departed = self._arrived, self._departed
         if arrived or departed:
-            self._arrived, self._departed = {}, {}
-        return arrived.values(), departed.values()
+            self._arrived, self._departed = PackedBans(), {}
+        return arrived, departed.values()
+
+    def _common(self, bans: PackedBans) -> list[str]:
+        """Return the ids of those that are here."""
+        return [*self.desired.common(bans), *bans.common(self.admission.waiting)]
 
     def _drop_by_hand(self, ban_id: str) -> None:
         ban = self.by_hand.pop(ban_id)
@@ -133,5 +141,7 @@ class TrackedBans:
         self.unsettled = True
 
     def _depart(self, ban: Ban) -> None:
-        if self._arrived.pop(ban.id, None) is None:
+        if ban.id in self._arrived:
+            self._arrived.discard(ban.id)
+        else:
             self._departed[ban.id] = ban

@@ -13,7 +13,8 @@ from synguard.fleet.link import FeederLink
 from synguard.fleet.orders import Blackholes, routes_of
 from synguard.fleet.peer import PeerRecord
 from synguard.fleet.upstream import FloodedPorts, wanted_routes
-from synguard.model import Mode, Phase
+from synguard.incidents import Phase
+from synguard.model import Mode
 from synguard.policy.models import Config
 
 EVERY_S: Final = 1.0

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from synguard.addresses import format_network
+from synguard.ban_order import BanOrder
 from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import UsageError
 from synguard.memory import many_objects
-from synguard.model import BanOrder, Origin, Scope
+from synguard.model import Origin, Scope
 
 if TYPE_CHECKING:
     from synguard.enforcer.plane import Stopped
-    from synguard.ledger import BanRecord, Ledger
+    from synguard.ledger import BanRecord, LedgerReader
     from synguard.ledger.listing import Choice
     from synguard.ledger.records import ListedBan
     from synguard.policy.models import Config
@@ -81,7 +82,7 @@ def bans(
         raise UsageError("--page needs --limit: how many rows a page has")
     near = None if target is None else parameter_types.network(target)
     settings = loaded(config)
-    from synguard.cli.context import opened_ledger, utcnow
+    from synguard.cli.context import ledger_for_reading, utcnow
     from synguard.ledger.listing import Choice
 
     now = utcnow()
@@ -92,7 +93,7 @@ def bans(
         origin=origin,
         scope=scope,
     )
-    with many_objects(), opened_ledger(settings, reading=True) as ledger:
+    with many_objects(), ledger_for_reading(settings) as ledger:
         if json and not rows and not sys.stdout.isatty():
             stopped = _stopped(ledger, settings, now)
             _print_all(ledger.list_rows(choice, sort, now), None if stopped is None else stopped.targets, now)
@@ -113,18 +114,21 @@ def bans(
                 print(f"rules are missing or changed, without which no ban stops a packet: {gone}")
 
 
-def _page(ledger: Ledger, choice: Choice, sort: BanOrder, now: datetime, rows: int, page: int) -> Iterable[BanRecord]:
+def _page(
+    ledger: LedgerReader, choice: Choice, sort: BanOrder, now: datetime, rows: int, page: int
+) -> Iterable[BanRecord]:
     return ledger.list_bans(choice, sort, now, rows or None, rows * (page - 1))
 
 
-def _stopped(ledger: Ledger, config: Config, now: datetime, page: Sequence[BanRecord] = ()) -> Stopped | None:
-    """Return what the kernel stops, having kept its counts; None where it may not be read.
+def _stopped(ledger: LedgerReader, config: Config, now: datetime, page: Sequence[BanRecord] = ()) -> Stopped | None:
+    """Return what the kernel stops, having kept its counts where the ledger is ours; None where it may not be read.
 
     Where no real ban stands it is not asked. Where a page is a small part of what stands and an agent keeps the
     counts, it is asked for the bans of that page alone.
     """
     from synguard.cli.context import kernel_stopped
     from synguard.enforcer.plane import Stopped
+    from synguard.ledger import Ledger
     from synguard.ledger.listing import Choice
     from synguard.status.freshness import agent_runs
 
@@ -133,7 +137,7 @@ def _stopped(ledger: Ledger, config: Config, now: datetime, page: Sequence[BanRe
         return Stopped()
     alone = 0 < len(page) * PART < active and agent_runs(config.runtime_dir)
     stopped = kernel_stopped(config, [one.ban for one in page if not one.ban.dry_run] if alone else None)
-    if stopped and stopped.hits:
+    if stopped and stopped.hits and isinstance(ledger, Ledger):
         ledger.record_hits(stopped.hits, now)
     return stopped
 

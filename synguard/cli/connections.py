@@ -18,11 +18,11 @@ from synguard.cli.options import ConfigFile, Json
 from synguard.clock import rfc3339
 from synguard.errors import UsageError
 from synguard.output.tables import print_json, terminal_width
-from synguard.readings import TcpState
 from synguard.report.connections import ConnectionsQuery, answer, answer_lines, answer_shape
 from synguard.report.group_by import By
 from synguard.report.socket_names import state_named
 from synguard.report.sockets import NETWORKS, SocketView, socket_view
+from synguard.socket_table import TcpState
 from synguard.units import parse_ports
 
 if TYPE_CHECKING:

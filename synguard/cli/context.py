@@ -14,7 +14,7 @@ from synguard.errors import SensorError, SynguardError
 
 if TYPE_CHECKING:
     from synguard.enforcer.plane import Plane, Stopped
-    from synguard.ledger import Ledger
+    from synguard.ledger import Ledger, LedgerReader
     from synguard.model import Ban, Hits
     from synguard.operator.apply import VerbContext
     from synguard.policy.models import Config
@@ -22,20 +22,28 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened_ledger(config: Config, *, reading: bool = False) -> Iterator[Ledger]:
-    """Open the ledger in the state directory, and close it; whoever is ``reading`` need not own it.
+def opened_ledger(config: Config) -> Iterator[Ledger]:
+    """Open the ledger in the state directory, and close it.
 
     Raises:
         LedgerError: It cannot be read; exit code 4 where this user may not.
     """
     from synguard.ledger import LEDGER_FILE, Ledger
 
+    with Ledger.open(config.state_dir / LEDGER_FILE, config.ledger) as ledger:
+        yield ledger
+
+
+@contextmanager
+def ledger_for_reading(config: Config) -> Iterator[LedgerReader]:
+    """Do the same for who only reads, and need not own it."""
+    from synguard.ledger import LEDGER_FILE, Ledger, LedgerReader
+
     path = config.state_dir / LEDGER_FILE
-    made = Ledger.open
-    if reading:
-        with suppress(OSError):  # opening it says what is wrong
-            made = Ledger.open if path.stat().st_uid == os.geteuid() else Ledger.open_for_reading
-    with made(path, config.ledger) as ledger:
+    kind: type[LedgerReader] = Ledger
+    with suppress(OSError):  # opening it says what is wrong
+        kind = Ledger if path.stat().st_uid == os.geteuid() else LedgerReader
+    with kind.open(path, config.ledger) as ledger:
         yield ledger
 
 

@@ -16,7 +16,7 @@ import typer
 
 from synguard.addresses import format_network
 from synguard.cli import parameter_types
-from synguard.cli.context import opened_ledger, protected_here, utcnow
+from synguard.cli.context import ledger_for_reading, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.cli.report_file import write_report
 from synguard.doctor.findings import Finding, is_exposed
@@ -26,12 +26,12 @@ from synguard.errors import SensorError, UsageError
 from synguard.ledger import BanRecord
 from synguard.model import VerdictKind
 from synguard.policy.models import Config
-from synguard.readings import CONNECTED
 from synguard.report.account import MOST_BANS, MOST_VERDICTS, Account, cut_words, of_kind, possible_false_positives_in
 from synguard.report.account_json import account_shape
 from synguard.report.account_text import account_text
 from synguard.report.html import page
 from synguard.report.timeline import Timeline, grain_for
+from synguard.socket_table import CONNECTED
 from synguard.status.freshness import agent_runs, seems_to_run
 from synguard.status.model import read_status
 
@@ -139,7 +139,7 @@ def _span(since: str | None, between: tuple[str, str] | None, now: datetime) -> 
 def account_of(config: Config, begin: datetime, end: datetime, now: datetime) -> Account:
     """Gather the report from the ledger, from who is connected now, and from how the host is set."""
     grain_s = grain_for((end - begin).total_seconds())
-    with opened_ledger(config, reading=True) as ledger:
+    with ledger_for_reading(config) as ledger:
         latest = ledger.bans_since(begin, limit=MOST_BANS, until=end)
         bans = {record.ban.id: record for record in latest}
         standing = (record for record in ledger.active_records(now) if record.ban.created_at < end)

@@ -16,9 +16,9 @@ from synguard.ledger import Ledger
 from synguard.model import Ban
 from synguard.policy.load import load_policies
 from synguard.policy.models import Config
-from synguard.readings import TcpState
 from synguard.report.advice import Around, Reviewed, advise
 from synguard.report.review import Traces, candidates, evidence_now, grown_between
+from synguard.socket_table import TcpState
 from synguard.status.freshness import agent_runs, running_status
 
 _MEMORY: Final = timedelta(days=30)

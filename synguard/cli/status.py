@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synguard.cli.context import opened_ledger, utcnow
+from synguard.cli.context import ledger_for_reading, utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import LedgerError
 from synguard.ledger import LEDGER_FILE
@@ -45,7 +45,7 @@ def _bans_in_ledger(config: Config) -> int | None:
     try:
         if not (config.state_dir / LEDGER_FILE).exists():
             return 0
-        with opened_ledger(config, reading=True) as ledger:
+        with ledger_for_reading(config) as ledger:
             return ledger.count_bans(Choice(dry_run=False), utcnow())
     except (LedgerError, PermissionError):
         return None

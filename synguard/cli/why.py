@@ -10,7 +10,7 @@ import typer
 
 from synguard.addresses import Network, overlaps, parse_network
 from synguard.cli import parameter_types
-from synguard.cli.context import opened_ledger, protected_here, utcnow, working_plane
+from synguard.cli.context import ledger_for_reading, protected_here, utcnow, working_plane
 from synguard.cli.options import ConfigFile, Json, loaded, policies_in_effect
 from synguard.errors import SynguardError
 from synguard.operator.ban import BanRequest, assess, read_host_context
@@ -46,7 +46,7 @@ def _known(network: Network, config: Path | None) -> Knowledge:
     """Gather what ledger, agent, sockets and protection know of a network."""
     settings = loaded(config)
     warnings: list[str] = []
-    with opened_ledger(settings, reading=True) as ledger:
+    with ledger_for_reading(settings) as ledger:
         bans, verdicts = tuple(ledger.bans_of(network)), tuple(ledger.verdicts_of(network))
     protected = protected_here(settings)
     around, trouble = read_host_context(protected, ())

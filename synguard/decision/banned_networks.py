@@ -7,8 +7,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from synguard.columns import U64
 from synguard.detector.ban_filter import keys_of
-from synguard.readings import U64
 
 FOREVER: Final = np.iinfo(np.int64).max
 _WASTE: Final = 1024
@@ -44,6 +44,23 @@ class BannedNetworks:
         if len(self._coming) >= _MANY:
             self._come()
 
+    def put_many(self, high: U64, low: U64, until: _Ends) -> None:
+        """Take in a row for each; a few wait for more, as one does."""
+        self._made = None
+        if len(self._coming) + len(high) < _MANY:
+            self._coming.extend(zip(high.tolist(), low.tolist(), until.tolist(), strict=True))
+        else:
+            self._come()
+            self._insert(high, low, until)
+
+    def _insert(self, high: U64, low: U64, until: _Ends) -> None:
+        keys = keys_of(high, low)
+        order = np.argsort(keys, kind="stable")
+        at = np.searchsorted(keys_of(self._high, self._low), keys[order])
+        self._high = np.insert(self._high, at, high[order])
+        self._low = np.insert(self._low, at, low[order])
+        self._until = np.insert(self._until, at, until[order])
+
     def end(self, halves: tuple[int, int], until: int) -> None:
         """End one row of a network that would last until then; another ban may have put in its equal."""
         self._made = None
@@ -78,17 +95,10 @@ class BannedNetworks:
         return (high, low), int(until.min(initial=FOREVER))
 
     def _come(self) -> None:
-        if not self._coming:
-            return
-        high, low = (np.array([row[half] for row in self._coming], np.uint64) for half in (0, 1))
-        until = np.array([row[2] for row in self._coming], np.int64)
-        self._coming = []
-        keys = keys_of(high, low)
-        order = np.argsort(keys, kind="stable")
-        at = np.searchsorted(keys_of(self._high, self._low), keys[order])
-        self._high = np.insert(self._high, at, high[order])
-        self._low = np.insert(self._low, at, low[order])
-        self._until = np.insert(self._until, at, until[order])
+        coming, self._coming = self._coming, []
+        if coming:
+            high, low = (np.array([row[half] for row in coming], np.uint64) for half in (0, 1))
+            self._insert(high, low, np.array([row[2] for row in coming], np.int64))
 
     def _go(self) -> None:
         if not self._going:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from synguard.addresses import Network, one_party
+from synguard.addresses import V4_PREFIX, Network, one_party
+from synguard.columns import U64
 from synguard.decision.banned_networks import FOREVER, BannedNetworks
 from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks, by_key
@@ -18,7 +19,9 @@ from synguard.detector.columns import halves
 from synguard.detector.counting import MOST_PORTS
 from synguard.model import NEVER, Action, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
-from synguard.readings import U64
+
+if TYPE_CHECKING:
+    from synguard.ban_columns import Rows
 
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
@@ -27,7 +30,7 @@ _Reach: TypeAlias = tuple[Scope, int, int, int, bool]
 """Scope, IP version, prefix length, local port or 0 for all, and whether it refuses served clients too."""
 
 
-class ActiveBans:
+class ActiveBans:  # wide: what a tick asks of its bans, a question each
     """The bans in force, by target; a look-up costs one probe per prefix length in use.
 
     Bans come and go one by one, and columns of the networks they close are kept up, so that a tick with 100,000 of
@@ -36,7 +39,7 @@ class ActiveBans:
 
     def __init__(self, bans: Iterable[Ban] = ()) -> None:
         self._bans = PackedBans()
-        self._rows: dict[_Reach, BannedNetworks] = {}
+        self._rows = defaultdict[_Reach, BannedNetworks](BannedNetworks)
         self._filter: tuple[int, BanFilter] | None = None
         self._filter_from = 0
         self.automatic_by_kind: Counter[bool] = Counter()
@@ -45,8 +48,7 @@ class ActiveBans:
         """How many bans challenge more than one source: an IPv4 address, an IPv6 /64."""
         self._of_header: dict[str, Ban] = {}
         self._challenging: dict[str, Ban] = {}
-        for ban in bans:
-            self.add(ban)
+        self.add_many(PackedBans(bans))
 
     @property
     def automatic(self) -> int:
@@ -60,18 +62,39 @@ class ActiveBans:
             self.remove(old)
         self._bans.put(ban)
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
+        if ban.at_interface:
+            self._add_at_interface(ban)
+        self._filter = None
+        place, until = halves(ban.target), microseconds(ban.expires_at)
+        for reach in _reaches_of(ban):
+            self._rows[reach].put(place, until)
+
+    def add_many(self, bans: PackedBans) -> None:
+        """Take in the same of very many; those with a target of their own do not become objects."""
+        rivals = bans.rivals(self._bans, bans.rows)
+        rows = bans.rows[~rivals]
+        self._bans.put_many(bans, rows)
+        by_reach: defaultdict[_Reach, list[Rows]] = defaultdict(list)
+        for (automatic, forgeable, at_interface, reaches), some in bans.groups(_kind_of, rows):
+            self.automatic_by_kind[forgeable] += automatic * len(some)
+            for ban in bans.bans(some) if at_interface else ():
+                self._add_at_interface(ban)
+            for reach in reaches:
+                by_reach[reach].append(some)
+        for reach, parts in by_reach.items():  # once each: those who are banned choose how many sets of ports there are
+            high, low, until = bans.columns(np.concatenate(parts))
+            mapped = low if reach[1] == 6 else low | np.uint64(V4_PREFIX << 32)
+            self._rows[reach].put_many(high, mapped, until)
+        self._filter = None
+        for ban in bans.bans(bans.rows[rivals]):
+            self.add(ban)
+
+    def _add_at_interface(self, ban: Ban) -> None:
         if ban.header is not None:
             self._of_header[ban.id] = ban
         if ban.action.challenges:
             self._challenging[ban.id] = ban
             self.challenges_of_many += not one_party(ban.target)
-        self._filter = None
-        place, until = halves(ban.target), microseconds(ban.expires_at)
-        for reach in _reaches_of(ban):
-            rows = self._rows.get(reach)
-            if rows is None:
-                rows = self._rows[reach] = BannedNetworks()
-            rows.put(place, until)
 
     def same(self, ban: Ban) -> Ban | None:
         """Return the ban of the same target, scope, ports and header, which ``add`` would replace, or None."""
@@ -122,15 +145,14 @@ class ActiveBans:
         for reach in _reaches_of(ban):
             self._rows[reach].end(place, until)
 
-    def follow(self, arrived: Iterable[Ban], departed: Iterable[Ban], now: datetime) -> None:
+    def follow(self, arrived: PackedBans, departed: Iterable[Ban], now: datetime) -> None:
         """Take in what came and went; rows of what has expired end by themselves.
 
         ``departed`` go first: one that was replaced may have the target of one that arrived.
         """
         for ban in departed:
             self.remove(ban, now)
-        for ban in arrived:
-            self.add(ban)
+        self.add_many(arrived)
 
     def ban_filter(self, now: datetime) -> BanFilter:
         """Return the banned networks as columns, but for bans that end soon: who goes on must be judged anew."""
@@ -175,21 +197,33 @@ class ActiveBans:
         with ``for_served`` only those that served clients have no way through.
         """
         found: Ban | None = None
-        for ban in self._bans.around(target):
-            grave = ban.header is None and gravity(ban.action) >= at_least
+        for ban in _concerning(self._bans.around(target), scope, ports, now):
             if for_served and ban.scope is Scope.NEW and not ban.refuses_served:
                 continue
-            if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
+            if gravity(ban.action) >= at_least and (found is None or _end(ban) > _end(found)):
                 found = ban
         return found
 
+    def gravest(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
+        """Return the ban at ``now`` that does most to all that a ban with this reach would concern, or None.
 
-def _reaches_of(ban: Ban) -> Iterable[_Reach]:
-    """Yield the columns that a ban has a row in: one, or one per port; a challenged target goes on being judged."""
+        The longest-standing one of those that do as much; none of a single header.
+        """
+        bans = _concerning(self._bans.around(target), scope, ports, now)
+        return max(bans, key=lambda ban: (gravity(ban.action), _end(ban)), default=None)
+
+
+def _reaches_of(ban: Ban) -> tuple[_Reach, ...]:
+    """Return the columns that a ban has a row in: one, or one per port; a challenged target goes on being judged."""
     target = ban.target
     if ban.at_interface:
         return ()
-    return ((ban.scope, target.version, target.prefixlen, port, ban.refuses_served) for port in ban.ports or (0,))
+    return tuple((ban.scope, target.version, target.prefixlen, port, ban.refuses_served) for port in ban.ports or (0,))
+
+
+def _kind_of(ban: Ban) -> tuple[bool, bool, bool, tuple[_Reach, ...]]:
+    """Return what is noted of a ban beside its target and end."""
+    return ban.origin is Origin.AUTO, ban.forgeable, ban.at_interface, _reaches_of(ban)
 
 
 def _both(one: tuple[U64, U64] | None, other: tuple[U64, U64]) -> tuple[U64, U64]:
@@ -197,6 +231,11 @@ def _both(one: tuple[U64, U64] | None, other: tuple[U64, U64]) -> tuple[U64, U64
     if one is None:
         return other
     return by_key(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
+
+
+def _concerning(bans: Iterable[Ban], scope: Scope, ports: tuple[int, ...], now: datetime) -> Iterator[Ban]:
+    """Yield those that are in force and of no single header, and concern all that a ban with this reach would."""
+    return (ban for ban in bans if ban.header is None and ban.active(now) and _reaches(ban, scope, ports))
 
 
 def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
@@ -208,10 +247,6 @@ def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
 def _alike(ban: Ban) -> tuple[Scope, Action, str, bool, bool]:
     """Return what bans of one target have in common that can be one ban of more ports."""
     return ban.scope, ban.action, ban.policy, ban.dry_run, ban.refuses_served
-
-
-def _outlasts(ban: Ban, other: Ban | None) -> bool:
-    return other is None or _end(ban) > _end(other)
 
 
 def _end(ban: Ban) -> tuple[datetime, str]:

@@ -11,7 +11,8 @@ from synguard.decision.evaluator_state import EvaluatorState
 from synguard.decision.ladder import ESCALATE_AFTER, Step, is_turn_of_header
 from synguard.decision.syn_headers import HEED_EVERY_S, HeaderKey, Sightings, key_of
 from synguard.detector.assessment import Assessment
-from synguard.model import Action, Ban, SynHeader
+from synguard.model import Action, Ban
+from synguard.syn_header import SynHeader
 
 SHARE: Final = 0.5
 """Share of a target's SYNs, but for those whose header is dropped already, that bear a header worth dropping."""

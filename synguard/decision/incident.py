@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from synguard.detector.assessment import Assessment
-from synguard.model import MOVES, Incident, Phase, Verdict, VerdictKind
+from synguard.incidents import MOVES, Incident, Phase
+from synguard.model import Verdict, VerdictKind
 from synguard.policy.models import IncidentLevels
 
 GRAVITY: Final = ("closed-port", "resets", "syn-flood", "connection-flood", "spoofed-flood")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network, compact_network
+from synguard.columns import U64
 from synguard.decision.pieces import Offsets, Range, pieces
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.proven import ProvenPeers
@@ -20,7 +21,6 @@ from synguard.detector.fair_share import fair_share
 from synguard.detector.members import Members
 from synguard.model import Evidence, Signal
 from synguard.policy.models import Policy
-from synguard.readings import U64
 
 MOST_HEAVY: Final = 256
 """Members of one prefix that are stopped one by one in one tick, the heaviest; others follow in the next ticks."""

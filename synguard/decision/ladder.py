@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from synguard.model import Action, Ban, SynHeader
+from synguard.model import Action, Ban
+from synguard.syn_header import SynHeader
 
 ESCALATE_AFTER: Final = timedelta(seconds=2)
 """A step has so long to bring relief before the next one is taken."""

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from synguard.columns import U64
 from synguard.detector.columns import place
-from synguard.readings import U64
 
 MOST_PIECES: Final = 64
 """Networks that one prefix is cut into in one tick; a single address cut out of an IPv6 /64 leaves as many."""

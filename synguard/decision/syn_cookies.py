@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from synguard.detector.assessment import Assessment
-from synguard.model import Phase
+from synguard.incidents import Phase
 
 OFF: Final = 0
 """``tcp_syncookies``: a full SYN queue turns every new client away."""

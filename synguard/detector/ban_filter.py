@@ -9,8 +9,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from synguard.columns import U16, U64
 from synguard.detector.columns import is_ipv4, masks
-from synguard.readings import U16, U64
 
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import EMBEDDED, EMBEDDING, V4_PREFIX, Network, compact_network, host_network
-from synguard.readings import U16, U64
+from synguard.columns import U16, U64
 
 _ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
 

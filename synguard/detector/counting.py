@@ -15,13 +15,14 @@ import numpy as np
 import numpy.ma  # np.unique would import it at its first call: 20 ms, in the midst of a flood
 import numpy.typing as npt
 
+from synguard.columns import U16, U64
 from synguard.detector.assessment import Observation
 from synguard.detector.columns import Runs, cut, families, in_ranges, is_ipv4, network_at, sorting_order
 from synguard.detector.members import Weighted
 from synguard.detector.recent_sources import RecentSources
 from synguard.model import Signal
 from synguard.policy.models import Policy
-from synguard.readings import U16, U64, SocketTable
+from synguard.socket_table import SocketTable
 
 FLOOR: Final = 0.5
 """Share of a limit below which a target is not reported: its score could not grow."""

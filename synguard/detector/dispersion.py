@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import EMBEDDING
+from synguard.columns import U16, U64
 from synguard.detector.assessment import Dispersion
 from synguard.detector.columns import as_judged, cut, is_ipv4, sorting_order
 from synguard.detector.fingerprint import fingerprint
-from synguard.readings import U16, U64
 
 Counts = npt.NDArray[np.int64]
 
@@ -59,7 +59,6 @@ def dispersion(
     first_rows = np.concatenate([one.first_rows for one in families])
     ports, heavy_ports = ((), ()) if port is None else _carrying(port, count)
     return Dispersion(
-        samples=total,
         sources=sum(len(one.count) for one in families),
         networks=len(first_rows),
         scattered=sum(int(one.count[one.count <= few].sum()) for one in families) / total,

@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
+from synguard.columns import U8, U64
 from synguard.detector.assessment import Fingerprint
-from synguard.readings import U8, U64, SynSample
+from synguard.readings import SynSample
 
 SAME_HEADER_SHARE: Final = 0.5
 """Share of the networks that send one and the same TTL, window and options, from which it is one tool's header. Of a
@@ -37,7 +38,6 @@ def fingerprint(one_each: U64) -> Fingerprint | None:
     commonest = int(distinct[counts.argmax()])
     ttls: U8 = (one_each >> np.uint64(48)).astype(np.uint8)
     return Fingerprint(
-        networks=len(one_each),
         share=float(counts.max() / len(one_each)),
         ttl=commonest >> 48,
         tcp_window=commonest >> 32 & 0xFFFF,

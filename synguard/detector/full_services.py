@@ -13,7 +13,7 @@ from synguard.detector.lowered_limits import StalledPorts, held_by_few, stalled_
 from synguard.detector.turned_away import TurnedAway
 from synguard.model import Signal
 from synguard.policy.models import Policy
-from synguard.readings import SocketTable
+from synguard.socket_table import SocketTable
 
 MANY: Final = 128
 """Connections of a port from which on it is asked whether few hold them …"""

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network
+from synguard.columns import U16, U64
 from synguard.detector.ban_filter import BanFilter
 from synguard.detector.columns import Runs, cut, in_ranges, rows_inside, sorting_order
-from synguard.readings import U16, U64
 
 Floats = npt.NDArray[np.float64]
 Weighted: TypeAlias = tuple[U64, U64, U16, Floats]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synguard.readings import U64, SocketTable
+from synguard.columns import U64
+from synguard.socket_table import SocketTable
 
 
 class NewConnections:

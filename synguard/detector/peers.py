@@ -8,8 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from synguard.addresses import Network, NetworkIndex, host_at
+from synguard.columns import U64
 from synguard.detector.columns import cut, inside, sorting_order
-from synguard.readings import CONNECTED, U64, Presence, Readings, SocketTable, TcpState
+from synguard.readings import Readings
+from synguard.socket_table import CONNECTED, Presence, SocketTable, TcpState
 
 
 def presence(table: SocketTable, network: Network) -> Presence:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from synguard.readings import U64
+from synguard.columns import U64
 
 SLOT_BITS: Final = 20
 """1 Mi slots of eight marks a generation, two marks a source. With 20,000 SYNs kept a second a stranger is taken for

@@ -13,7 +13,7 @@ from synguard.doctor.findings import Finding, Level, is_exposed, ports_text
 from synguard.doctor.queue_checks import longer_queue, queue_findings
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError, SensorError
 from synguard.policy.models import Config
-from synguard.programs import find_tool, tool_environment
+from synguard.programs import find_tool, run_tool
 from synguard.readings import Listener
 from synguard.status.agent_commands import called
 
@@ -134,14 +134,6 @@ def _output(tool: str, *arguments: str) -> str:
     if path is None:
         return ""
     try:
-        done = subprocess.run(  # noqa: S603  # a fixed command
-            [path, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_TOOL_WAIT_S,
-            env=tool_environment(),
-            check=False,
-        )
+        return run_tool([path, *arguments], _TOOL_WAIT_S).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout

@@ -8,6 +8,11 @@ from typing import Final
 from synguard.enforcer.plane import Delta
 from synguard.errors import PlaneError
 
+BANS_AT_INTERFACE: Final = 4_095
+"""Bans that the challenge program carries out itself; the other half of its places is for copies of the firewall's."""
+PORTS_AT_INTERFACE: Final = 128
+"""Ports that these may name; half of those that the program tells apart, as copies name some too."""
+
 _BAN_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from synguard.errors import PlaneError
-from synguard.programs import tool_environment
+from synguard.programs import run_tool
 
 
 def run_script(
@@ -21,16 +21,7 @@ def run_script(
     """
     try:
         with whole(lines) as script:
-            return subprocess.run(  # noqa: S603 - a fixed tool, arguments of ours, no shell
-                command,
-                stdin=script,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                env=tool_environment(),
-                check=False,
-            )
+            return run_tool(command, timeout_s, script)
     except subprocess.TimeoutExpired as error:
         raise PlaneError(doing, f"it did not end within {timeout_s:g} s") from error
     except OSError as error:

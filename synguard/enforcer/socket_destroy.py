@@ -22,7 +22,7 @@ import numpy.typing as npt
 from synguard.addresses import V4_PREFIX
 from synguard.errors import PlaneError
 from synguard.netlink import open_sock_diag
-from synguard.readings import CONNECTED, SocketTable, TcpState
+from synguard.socket_table import CONNECTED, SocketTable, TcpState
 
 MOST_AT_ONCE: Final = 8192
 """Sockets destroyed in one call; the rest are still there at the next."""

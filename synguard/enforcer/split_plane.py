@@ -11,17 +11,21 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, PatientPlane, Plane
-from synguard.model import NO_HITS, Ban, KernelBan, Origin, Scope
+from synguard.model import NO_HITS, ON_HANDSHAKES, Ban, KernelBan, Origin, Scope
+
+_Held = TypeVar("_Held", Ban, KernelBan)
 
 COPIES: Final = 4_096
 """Bans of the firewall that the program holds as well: half of its places. Beyond, a banned source that is challenged
 with everyone else on a port, and holds its address, connects; a ban of scope all stops it all the same."""
 COPIES_OF_ALL: Final = 1_024
 """Copies up to which bans of scope all are given it too: a long list of these must not take the place of the others."""
+PORTS_OF_COPIES: Final = 127
+"""Ports that copies may name; a ban that would name more is held by the firewall alone, like those beyond `COPIES`."""
 AT_A_TIME: Final = 16
 """Copies of these that a change gives it that mends nothing, of bans that are not the agent's own: one takes 0.4 ms,
 and lists come by hundreds."""
@@ -36,6 +40,8 @@ class SplitPlane:
         self.copies: Final = most_copies
         """Bans of the firewall that the program holds as well; 0 where no program runs."""
         self._copied: set[str] = set()
+        self._ports: set[int] = set()
+        """Ports that copies name, or named when the program was last read."""
         self._lacking: tuple[KernelBan, ...] = ()
         """Bans that the program had no copy of when it was last read, as many as it has room for."""
 
@@ -118,10 +124,17 @@ class SplitPlane:
     def _copies(self, bans: Iterable[Ban], most_listed: int) -> list[Ban]:
         """Return which of the firewall's bans the program is given now."""
         new, own, listed = list[Ban](), list[Ban](), list[Ban]()
-        for ban in bans:
+        for ban in self._told_apart(bans):
             (new if ban.scope is Scope.NEW else own if ban.origin is Origin.AUTO else listed).append(ban)
         copies = new[: self._room(self.copies)]
         return copies + [*own, *listed[:most_listed]][: max(self._room(COPIES_OF_ALL) - len(copies), 0)]
+
+    def _told_apart(self, bans: Iterable[_Held]) -> Iterator[_Held]:
+        """Yield those whose ports the program tells apart beside those of the copies before."""
+        for ban in bans:
+            if len(self._ports.union(ban.ports)) <= PORTS_OF_COPIES:
+                self._ports.update(ban.ports)
+                yield ban
 
     def _room(self, most: int) -> int:
         return max(min(most, self.copies) - len(self._copied), 0)
@@ -132,8 +145,9 @@ class SplitPlane:
         if not self.copies:  # no program: its half is in memory, and says nothing of the kernel
             return replace(firewall, bans=_with(bans, (held for held in known.values() if held.at_interface)))
         self._copied = {ban_id for ban_id in known if ban_id in bans}
+        self._ports = {port for ban_id in self._copied for port in known[ban_id].ports}
         new, of_all = (
-            tuple(islice((held for held in _of_scope(bans, scope) if held.ban_id not in known), self._room(most)))
+            tuple(islice(self._told_apart(_lacking(bans, scope, known)), self._room(most)))
             for scope, most in ((Scope.NEW, self.copies), (Scope.ALL, COPIES_OF_ALL))
         )
         self._lacking = (*new, *of_all)
@@ -152,6 +166,7 @@ class SplitPlane:
             intact=firewall.intact and program.intact and not lacking,
             missing=(*firewall.missing, *program.missing, *lacking),
             foreign=(*firewall.foreign, *program.foreign),
+            outdated=firewall.outdated,
         )
 
     def flush(self) -> None:
@@ -177,6 +192,11 @@ class PatientSplitPlane(SplitPlane):
             return self._joined(firewall.read(), program)
         actual = yield from firewall.read_in_pieces()
         return self._joined(actual, program)
+
+
+def _lacking(bans: Mapping[str, KernelBan], scope: Scope, known: Mapping[str, KernelBan]) -> Iterator[KernelBan]:
+    """Yield the bans of one scope that are not known."""
+    return (held for held in _of_scope(bans, scope) if held.ban_id not in known)
 
 
 def _of_scope(bans: Mapping[str, KernelBan], scope: Scope) -> Iterator[KernelBan]:
@@ -209,5 +229,7 @@ def _as_ban(held: KernelBan) -> Ban:
     """Return what the program needs to know of a ban that the firewall holds."""
     began = datetime.min.replace(tzinfo=UTC)
     return Ban(
-        held.ban_id, held.target, held.scope, held.action, Origin.MANUAL, "", "", began, held.expires_at, held.ports
-    )
+        held.ban_id, held.target, held.scope, held.action,
+        Origin.AUTO if held.refuses_proven else Origin.MANUAL, "", "", began, held.expires_at, held.ports,
+        evidence=ON_HANDSHAKES if held.refuses_proven else (),
+    )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Network
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import EMBEDDING, Network, format_network
 from synguard.clock import Clock
@@ -16,9 +16,13 @@ from synguard.fleet.outgoing import shareable
 from synguard.fleet.peer import PeerRecord
 from synguard.fleet.plan import POLICY, Plan, plan
 from synguard.ledger import Ledger
-from synguard.ledger.arrivals import PIECE, ActiveRow, Arrival, Arrivals
+from synguard.ledger.arrivals import PIECE, ActiveRow, Arrivals
 from synguard.memory import in_parts, many_objects
 from synguard.model import Origin
+
+if TYPE_CHECKING:
+    from synguard.fleet.filler import PlaneFiller
+    from synguard.fleet.lapi import DecisionSource
 
 COMPLETE_EVERY_S: Final = 600.0
 """Time between complete looks. In between CrowdSec tells changes, but not this one: when the longer of two decisions
@@ -29,19 +33,7 @@ BREATH_S: Final = 0.005
 """Pause between two such transactions: who waits for the ledger looks only now and then whether it is free."""
 ENDED: Final = "the decision ended"
 """How the ledger says that a ban of this origin ended with its decision."""
-
-
 _EVER: Final = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-class Stream(Protocol):
-    """What is needed of ``lapi.DecisionSource``."""
-
-    def stream(self, *, complete: bool) -> bytes:
-        """Return one answer of the decision stream."""
-
-    def addresses(self) -> Collection[Network]:
-        """Return where the local API is; none where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +50,12 @@ class HostView:
     """The name of the plane that holds bans here; empty where none is to be touched from here."""
 
 
-class KernelFiller(Protocol):
-    """What is needed of ``filler.PlaneFiller``."""
-
-    def fill(
-        self,
-        plane: str,
-        bans: Sequence[Arrival],
-        active: Sequence[ActiveRow],
-        unsettled: Callable[[], bool],
-    ) -> None:
-        """Bring bans to the plane as long as they are ``unsettled``; what it does not take, the agent brings."""
-
-
 class DecisionFollower:
     """Polls a local API and keeps the ledger's bans of origin ``crowdsec`` as its decisions say."""
 
     def __init__(
         self,
-        source: Stream,
+        source: DecisionSource,
         view: Callable[[], HostView],
         clock: Clock,
         record: PeerRecord,
@@ -84,7 +63,7 @@ class DecisionFollower:
         kinds: frozenset[str],
         at_most: int,
         poll_s: float,
-        filler: KernelFiller | None = None,
+        filler: PlaneFiller | None = None,
     ) -> None:
         self._source = source
         self._view = view
@@ -161,7 +140,7 @@ class DecisionFollower:
         return change
 
     def _bring_many(
-        self, filler: KernelFiller, ledger: Ledger, bans: Arrivals, plane: str, active: Sequence[ActiveRow]
+        self, filler: PlaneFiller, ledger: Ledger, bans: Arrivals, plane: str, active: Sequence[ActiveRow]
     ) -> None:
         """Note a long list, fill the kernel, and write the list down piece by piece.
 

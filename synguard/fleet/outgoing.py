@@ -11,7 +11,8 @@ from typing import Final
 
 from synguard.addresses import Network, format_network
 from synguard.fleet.durations import format_go_duration
-from synguard.model import Action, Ban, Incident, Origin, Scope
+from synguard.incidents import Incident
+from synguard.model import Action, Ban, Origin, Scope
 
 ORIGIN: Final = "synguard"
 CONNECTION_FLOOD: Final = "synguard/connection-flood"

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import Network
 from synguard.clock import Clock
 from synguard.errors import FleetError
 from synguard.fleet.outgoing import CONNECTION_FLOOD, ban_alert, incident_alert, shareable, withdrawn_value
 from synguard.fleet.peer import PeerRecord
+from synguard.incidents import Incident
 from synguard.ledger import Ledger
-from synguard.model import Ban, Incident, Origin
+from synguard.model import Ban, Origin
+
+if TYPE_CHECKING:
+    from synguard.fleet.lapi import AlertSink
 
 WAITING: Final = 1_000
 """Bans and incidents that wait to be sent; of more, the oldest are dropped and counted."""
@@ -24,16 +28,6 @@ LOOK_EVERY_S: Final = 0.25
 """How often the queue, and the ledger for bans that a person ended, are looked at."""
 REMEMBERED_S: Final = 86_400.0
 """How far back bans that a person ended are looked for when the agent starts."""
-
-
-class Sink(Protocol):
-    """What is needed of ``lapi.AlertSink``."""
-
-    def send(self, alerts: Sequence[Mapping[str, object]]) -> None:
-        """Send alerts."""
-
-    def withdraw(self, value: str, scenario: str) -> int:
-        """Delete our decisions about a value; return how many there were."""
 
 
 @dataclass(slots=True)
@@ -66,7 +60,7 @@ class AlertReporter:
 
     def __init__(
         self,
-        sink: Sink,
+        sink: AlertSink,
         outbox: Outbox,
         clock: Clock,
         record: PeerRecord,

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from synguard.errors import FleetError
 from synguard.fleet.routes import Route, exabgp_command, gobgp_arguments
 from synguard.plain import clipped, printable
-from synguard.programs import find_tool, tool_environment
+from synguard.programs import find_tool, run_tool
 
 ANSWER_S: Final = 3.0
 """How long a speaker may take for one answer."""
@@ -120,14 +120,7 @@ class GoBgp:
         if tool is None:
             raise FleetError(f"{self._command} is not installed: install GoBGP, or set speaker in [bgp]")
         try:
-            done = subprocess.run(  # noqa: S603  # no shell; routes are ours
-                [tool, *gobgp_arguments(route, announce=announce)],
-                capture_output=True,
-                text=True,
-                timeout=ANSWER_S,
-                env=tool_environment(),
-                check=False,
-            )
+            done = run_tool([tool, *gobgp_arguments(route, announce=announce)], ANSWER_S)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise FleetError(f"{self._command} cannot be run: {_why(error)}; is gobgpd running?") from error
         if done.returncode and not (not announce and "not found" in done.stderr.lower()):

@@ -5,6 +5,7 @@ Knows nothing of the kernel. May import ``policy`` and the leaves.
 
 from synguard.ledger.database import LedgerDeniedError
 from synguard.ledger.ledger import LEDGER_FILE, Ledger
+from synguard.ledger.reader import LedgerReader
 from synguard.ledger.records import (
     OVERLOOKED,
     ActionRecord,
@@ -26,6 +27,7 @@ __all__ = [
     "Figure",
     "Ledger",
     "LedgerDeniedError",
+    "LedgerReader",
     "Offence",
     "Stretch",
     "Track",

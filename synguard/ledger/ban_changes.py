@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from synguard.ledger.rows import BAN_READ, ROWS_AT_ONCE, STANDING, Row, ban_of, to_us
+from synguard.ledger.rows import BAN_PACKED, ROWS_AT_ONCE, STANDING, Row, packed_bans, to_us
 from synguard.memory import in_parts
-from synguard.model import Ban
+from synguard.packed_bans import PackedBans
 
 _Numbers: TypeAlias = npt.NDArray[np.int64]
 _NEVER: Final = 2**63 - 1
@@ -27,7 +27,7 @@ _NONE: Final[_Numbers] = np.zeros(0, np.int64)
 class ChangedBans:
     """Some of what changed; more is ``left`` for the next call."""
 
-    came: Sequence[Ban] = ()
+    came: PackedBans = field(default_factory=PackedBans)
     """Bans that are new, or have another end."""
     gone: Sequence[str] = ()
     """Ids of bans that were ended ahead of their time; those that have expired are not told."""
@@ -64,17 +64,17 @@ class BanChanges:
                 standing = self._standing(db, now)
             if at_most is not None and max(len(self._came), len(self._gone)) > at_most:
                 self._in_pieces = True  # the look was work enough for one call
-                return ChangedBans((), written, standing, left=True)
+                return ChangedBans(PackedBans(), written, standing, left=True)
         gone, came = self._gone[:at_most], self._came[:at_most]
         ids = [row[0] for row in _rows(db, "id", gone)]
         if len(ids) < len(gone):  # pruned meanwhile
             standing = self._standing(db, now)
-        bans = [ban_of(row) for row in _rows(db, BAN_READ, came, "AND ended_at IS NULL ORDER BY seq")]
+        bans = packed_bans(_rows(db, BAN_PACKED, came, "AND ended_at IS NULL ORDER BY seq"), to_us(now))
         self._gone, self._came = self._gone[len(gone) :], self._came[len(came) :]
         left = bool(len(self._came) or len(self._gone))
         again = self._in_pieces and not left  # what was written meanwhile has not been looked at
         self._in_pieces = left
-        return ChangedBans([ban for ban in bans if ban.active(now)], [*ids, *written], standing, left or again)
+        return ChangedBans(bans, [*ids, *written], standing, left or again)
 
     def _look(self, db: sqlite3.Connection, now: datetime) -> bool:
         """Note which rows came and went; return whether that is not known: the clock was set back."""

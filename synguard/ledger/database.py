@@ -36,7 +36,6 @@ class Database:
 
     def __init__(self, path: Path, patience_s: float, *, read_only: bool = False) -> None:
         self.path = path
-        self.read_only = read_only
         self._patience_s = patience_s
         self._in_vain = False
         if not read_only:

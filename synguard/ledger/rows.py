@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from synguard.addresses import Network, compact_network, format_network, numbers_of
+from synguard.ban_columns import FOREVER, PackedBan, Shape, width_of
 from synguard.ledger.records import BanRecord, ListedBan, VerdictRecord, evidence_of
-from synguard.model import (
-    Action,
-    Ban,
-    Cause,
-    Evidence,
-    Incident,
-    Origin,
-    Phase,
-    Scope,
-    SynHeader,
-    Verdict,
-    VerdictKind,
-)
+from synguard.model import Action, Ban, Cause, Evidence, Origin, Scope, Verdict, VerdictKind
+from synguard.packed_bans import PackedBans
+from synguard.syn_header import SynHeader
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -45,14 +36,14 @@ STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now
 """Which rows of the ban table stand."""
 ROWS_AT_ONCE: Final = 500
 """Rows asked for by number in one query."""
+BAN_PACKED: Final = (
+    "id, version, prefixlen, first_address, expires_at, created_at, scope, action, ports, header, "
+    "origin, policy, reason, score, times, evidence, dry_run, forced"
+)
 VERDICT_READ: Final = (
     "incident, kind, version, prefixlen, first_address, policy, others, "
     "first_at, last_at, times, peak, reason, evidence, cause"
 )
-INCIDENT_COLUMNS: Final = (
-    "id, phase, kind, started_at, ended_at, peak_half_open, peak_syn_pps, peak_connections, sources, bans, spared, note"
-)
-
 
 _EVIDENCE: Final = [item.name for item in fields(Evidence)]
 _SCOPES: Final = {one.value: one for one in Scope}
@@ -180,6 +171,30 @@ def ban_of(row: Row) -> Ban:
     )
 
 
+def packed_bans(rows: Iterable[Row], now_us: int) -> PackedBans:
+    """Return the bans of rows of ``BAN_PACKED`` that have not expired; what many have in common is taken apart once."""
+    shapes: dict[Row, Shape] = {}
+    words: dict[Row, Row] = {}
+    made: list[PackedBan] = []
+    for row in rows:
+        ban_id, version, prefixlen, first, expires, created = row[:6]
+        if expires is not None and expires <= now_us:
+            continue
+        shape, said = row[6:10], row[10:]
+        if shape not in shapes:
+            scope, action, ports, header = shape
+            header = SynHeader.parse(header) if header else None
+            shapes[shape] = (_SCOPES[scope], _ACTIONS[action], _ports_of(ports), header)
+        if said not in words:
+            origin, policy, reason, score, times, evidence, dry_run, forced = said
+            of = _ORIGINS[origin], policy, reason, score, times, evidence_of(evidence), bool(dry_run), bool(forced)
+            words[said] = of
+        start, width = int.from_bytes(first, "big"), width_of(version, prefixlen)
+        ends = FOREVER if expires is None else expires
+        made.append((ban_id, start, width, ends, created, shapes[shape], words[said]))
+    return PackedBans.of_rows(made)
+
+
 def verdict_record(row: Row) -> VerdictRecord:
     """Return the record of one row of ``VERDICT_READ``."""
     (incident, kind, version, prefixlen, first, policy, others, first_at, last_at, times, peak, reason, *rest) = row
@@ -194,15 +209,3 @@ def verdict_record(row: Row) -> VerdictRecord:
         cause=Cause(cause),
     )
     return VerdictRecord(verdict, from_us(first_at), from_us(last_at), times, incident, bool(others))
-
-
-def incident_row(incident: Incident) -> Row:
-    """Return ``INCIDENT_COLUMNS`` of one incident."""
-    times = {"started_at": to_us(incident.started_at), "ended_at": maybe_us(incident.ended_at)}
-    return tuple(times.get(name, getattr(incident, name)) for name in INCIDENT_COLUMNS.split(", "))
-
-
-def incident_of(row: Row) -> Incident:
-    """Return the incident of one row of ``INCIDENT_COLUMNS``."""
-    id_, phase, kind, started_at, ended_at, *figures = row
-    return Incident(id_, Phase(phase), kind, from_us(started_at), maybe_time(ended_at), *figures)

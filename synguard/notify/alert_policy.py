@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from synguard.model import Incident
+from synguard.incidents import Incident
 from synguard.notify import template
 from synguard.notify.attack import Attack, AttackSize, began, carried_over
 from synguard.notify.message import About, AttackFigures, Message

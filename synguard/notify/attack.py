@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from synguard.model import Incident
+from synguard.incidents import Incident
 from synguard.notify.message import AttackFigures
 
 MOST_PORTS: Final = 8

@@ -205,14 +205,14 @@ class BanApplier:
         """Let each ban last its own number of seconds longer, but no longer than ``longest_s`` from now.
 
         Raises:
+            LedgerError: One of them has ended meanwhile; none lasts longer.
             PlaneError: The kernel did not take the new expiry; the ledger holds it, so the next change retries.
         """
         self._plane.check()
         now = self._utcnow()
         latest = now + timedelta(seconds=longest_s)
         longer = [(_extended(ban, by_s, latest), by_s) for ban, by_s in bans if ban.expires_at is not None]
-        for ban, _ in longer:
-            self._ledger.change_expiry(ban.id, ban.expires_at, now)
+        self._ledger.change_expiries({ban.id: ban.expires_at for ban, _ in longer}, now)
         self._settle()
         for ban, by_s in longer:
             self._note("extend", f"{describe(ban)}, {format_duration(by_s)} longer by hand")

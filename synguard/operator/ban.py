@@ -21,7 +21,8 @@ from synguard.plain import listed
 
 if TYPE_CHECKING:
     from synguard.ledger.active_drops import ActiveDrop
-    from synguard.readings import Presence, Protected, SocketTable
+    from synguard.readings import Protected
+    from synguard.socket_table import Presence, SocketTable
 
 POLICY: Final = "manual"
 """The policy that a person's bans name."""
@@ -286,8 +287,7 @@ def _impact(
         refusals += [f"{format_network(party)} is protected ({why})" for party, why in list(protected.items())[:5]]
         if operator is not None:
             refusals.append(f"you are logged in from {operator}")
-    if not action.challenges:
-        refusals += too_wide(target, embedding)
+    refusals += [] if action.challenges else too_wide(target, embedding)
     return Impact(
         target=target,
         sockets=tcp.sockets if tcp else {},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from synguard.addresses import EMBEDDING, WIDEST_BY_VERSION, Network, NetworkIndex, host_at, overlaps, widest
 
 if TYPE_CHECKING:
-    from synguard.readings import Presence, SocketTable
+    from synguard.socket_table import Presence, SocketTable
 
 T = TypeVar("T")
 

@@ -11,17 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from synguard.addresses import unmapped, unmapped_network
-from synguard.readings import (
-    U32,
-    CounterReading,
-    Listener,
-    NamespaceSpan,
-    Protected,
-    Readings,
-    SocketReading,
-    SocketTable,
-    SynSample,
-)
+from synguard.columns import U32
+from synguard.readings import CounterReading, Listener, NamespaceSpan, Protected, Readings, SocketReading, SynSample
 from synguard.recording.columns import Bytes, Columns, DamagedError, Joiner, Kinds, length, unpack
 from synguard.recording.heads import (
     MOST_ROWS,
@@ -34,6 +25,7 @@ from synguard.recording.heads import (
     TickHead,
 )
 from synguard.recording.shape import LISTENER, NAMESPACE, SOCKETS, SYNS, Moment
+from synguard.socket_table import SocketTable
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from synguard.readings import U32, CounterReading, Protected, Readings, SocketReading, SocketTable, SynSample
+from synguard.columns import U32
+from synguard.readings import CounterReading, Protected, Readings, SocketReading, SynSample
 from synguard.recording.columns import Differ, pack
 from synguard.recording.heads import MOST_ROWS
 from synguard.recording.shape import LEFT_OUT, NAMESPACE, SOCKETS, SYNS_LEFT_OUT, columns_written, is_recorded
+from synguard.socket_table import SocketTable
 
 Head = dict[str, Any] | None
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network
+from synguard.columns import U64
 from synguard.detector.columns import cut, network_at, sorting_order
-from synguard.readings import U64
 
 MOST_TARGETS: Final = 262_144
 """Targets remembered of one kind; past it the quietest are forgotten, which leaves the highest figures exact."""

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from synguard.decision.scores import Scores
-from synguard.model import NEVER, Incident
+from synguard.incidents import Incident
+from synguard.model import NEVER
 from synguard.replay.player import ReplayStep
 from synguard.replay.suggestion import SHORT_S
 from synguard.units import format_duration

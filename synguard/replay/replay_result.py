@@ -8,7 +8,8 @@ from typing import Final
 
 from synguard.addresses import Network, NetworkIndex
 from synguard.decision.scores import ACT, Score, ScoreKey, Scores
-from synguard.model import Ban, Evidence, FloodKind, Incident, Verdict, VerdictKind
+from synguard.incidents import Incident
+from synguard.model import Ban, Evidence, FloodKind, Verdict, VerdictKind
 from synguard.replay.player import ReplayStep
 
 REMEMBERED: Final = 16_384

@@ -18,9 +18,10 @@ from synguard.detector.counting import AddressRows, split
 from synguard.detector.new_connections import NewConnections
 from synguard.model import Signal
 from synguard.policy.models import Policy
-from synguard.readings import Protected, Readings, TcpState
+from synguard.readings import Protected, Readings
 from synguard.recording.shape import Moment
 from synguard.replay.peaks import PeakFigures, Peaks, figures
+from synguard.socket_table import TcpState
 
 _LONGEST_S = 10.0
 """A reading never speaks for longer; after a longer pause what came before it is forgotten."""

@@ -10,8 +10,9 @@ from typing import Final
 
 from synguard.addresses import EMBEDDING, NetworkIndex, first_found, format_network, forms, one_party
 from synguard.doctor.findings import Finding
+from synguard.incidents import Incident
 from synguard.ledger.records import ActionRecord, BanRecord, FalsePositives, VerdictRecord
-from synguard.model import Action, Incident, Mode, Origin, Scope, VerdictKind
+from synguard.model import Action, Mode, Origin, Scope, VerdictKind
 from synguard.readings import Protected
 from synguard.report.timeline import Timeline
 

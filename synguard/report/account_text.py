@@ -8,8 +8,8 @@ from textwrap import fill
 from typing import Final
 
 from synguard.addresses import format_network
+from synguard.incidents import Incident
 from synguard.ledger.records import BanRecord, VerdictRecord
-from synguard.model import Incident
 from synguard.output.tables import printable
 from synguard.output.times import both_zones, clock_time
 from synguard.report.account import Account

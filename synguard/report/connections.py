@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from synguard.clock import rfc3339
 from synguard.output.tables import Column, table_lines
-from synguard.readings import TcpState
 from synguard.report.group_by import By
 from synguard.report.listeners import Load, load_shape, loads
 from synguard.report.socket_names import groups_shape
 from synguard.report.sockets import NETWORKS, NO_PROCESS, Group, Groups, Lengths, SocketView, chosen, grouped
+from synguard.socket_table import TcpState
 
 ROWS: Final = 20
 GLANCE_ROWS: Final = 5

@@ -11,8 +11,9 @@ from itertools import islice, takewhile
 from typing import Any, Final
 
 from synguard.addresses import format_network
+from synguard.incidents import Incident
 from synguard.ledger.records import BanRecord, Figure, Stretch, VerdictRecord
-from synguard.model import Ban, Evidence, Incident, Origin
+from synguard.model import Ban, Evidence, Origin
 from synguard.output.times import clock_time
 from synguard.plain import clipped
 from synguard.report.account import Account

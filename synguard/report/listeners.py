@@ -11,7 +11,8 @@ import numpy as np
 from synguard.addresses import Address, host_network
 from synguard.detector.columns import inside, is_ipv4
 from synguard.jsonable import fields_of
-from synguard.readings import Listener, SocketTable, TcpState
+from synguard.readings import Listener
+from synguard.socket_table import SocketTable, TcpState
 
 
 @dataclass(frozen=True, slots=True)

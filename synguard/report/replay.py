@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from synguard.addresses import format_network
+from synguard.incidents import Incident
 from synguard.jsonable import fields_of
-from synguard.model import Ban, Evidence, Incident
+from synguard.model import Ban, Evidence
 from synguard.plain import count
 from synguard.policy.models import Policy
 from synguard.recording.heads import FileHead

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from synguard.clock import rfc3339
+from synguard.incidents import Incident
 from synguard.jsonable import fields_of
 from synguard.ledger.records import BanRecord, VerdictRecord
-from synguard.model import Ban, Evidence, Incident
+from synguard.model import Ban, Evidence
 
 
 def moment(at: datetime | None) -> str | None:

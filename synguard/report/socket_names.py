@@ -6,9 +6,9 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from synguard.jsonable import fields_of
-from synguard.readings import TcpState
 from synguard.report.group_by import By
 from synguard.report.sockets import NO_PROCESS, Group, Groups
+from synguard.socket_table import TcpState
 
 _SPELLINGS: Final = {
     "ESTAB": TcpState.ESTABLISHED,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from synguard.addresses import format_network
+from synguard.incidents import Incident
 from synguard.jsonable import fields_of
-from synguard.model import Incident, Signal
+from synguard.model import Signal
 from synguard.plain import listed, printable
 from synguard.policy.show import show_policies, toml_value
 from synguard.replay.suggestion import Line, Margin, Suggestion

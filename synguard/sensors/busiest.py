@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from synguard.readings import SocketTable
+from synguard.socket_table import SocketTable
 
 MOST_LISTENERS: Final = 256
 """Listening sockets of one network namespace that a tick makes objects of, for each reason; an unprivileged user may

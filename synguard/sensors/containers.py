@@ -30,7 +30,6 @@ _MOST_SHOWN: Final = 4
 class Unread:
     """A namespace behind ours whose sockets are not read, and why."""
 
-    nsid: int
     interface: str
     reason: str
 
@@ -187,7 +186,7 @@ class Containers:
         unseen = "no process of it may be looked at" if self._walk.refused else "no name or process leads to it yet"
         usual = full if len(self._readers) >= MOST_NAMESPACES else unseen
         self.unread = tuple(
-            Unread(nsid, peer.interface, self._refused.get(nsid, usual))
+            Unread(peer.interface, self._refused.get(nsid, usual))
             for nsid, peer in sorted(self._peers.items())
             if nsid not in self._readers and nsid not in self._beside
         )

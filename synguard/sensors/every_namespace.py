@@ -10,21 +10,11 @@ from typing import Final, TypeVar
 import numpy as np
 
 from synguard.addresses import address_of
+from synguard.columns import U64
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
 from synguard.policy.models import Allow
-from synguard.readings import (
-    U64,
-    CounterReading,
-    KnownParts,
-    Listener,
-    NamespaceSpan,
-    Protected,
-    SocketReading,
-    SocketTable,
-    TcpState,
-    concatenated,
-)
+from synguard.readings import CounterReading, KnownParts, Listener, NamespaceSpan, Protected, SocketReading
 from synguard.sensors.containers import Containers, with_containers
 from synguard.sensors.counters import read_counters
 from synguard.sensors.inet_diag import SocketRows
@@ -36,6 +26,7 @@ from synguard.sensors.port_mask import mask_of, port_mask, ports_in
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
 from synguard.sensors.tcp_metrics import read_finished_peers
+from synguard.socket_table import SocketTable, TcpState
 
 _Seen = TypeVar("_Seen")
 
@@ -255,7 +246,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
                 start += len(table)
         if len(tables) == 1:
             return replace(own, table=translated)
-        return replace(own, table=concatenated(tables), spans=tuple(spans))
+        return replace(own, table=SocketTable.joined(tables), spans=tuple(spans))
 
     def _own_as_published(self, table: SocketTable, now: float) -> SocketTable:
         """Return the host's own sockets with the ports that clients write, where rules redirect others to them."""

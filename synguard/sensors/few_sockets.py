@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 from synguard.addresses import Network, numbers_of
 from synguard.errors import SensorError
 from synguard.netlink import SOCK_DIAG, attribute, dump
-from synguard.readings import CONNECTED, Presence, TcpState
+from synguard.socket_table import CONNECTED, Presence, TcpState
 
 if TYPE_CHECKING:
-    from synguard.readings import SocketTable
+    from synguard.socket_table import SocketTable
 
 FEW: Final = 4
 """Networks up to which asking for each costs less than to read all sockets there are."""

@@ -15,7 +15,7 @@ from typing import Final
 
 import psutil
 
-from synguard.readings import U32
+from synguard.columns import U32
 
 RESCAN_S: Final = 5.0
 SCAN_FOR_S: Final = 0.1

@@ -22,7 +22,7 @@ from typing import Final
 import psutil
 
 from synguard.addresses import Address, parse_address
-from synguard.readings import TcpState
+from synguard.socket_table import TcpState
 
 _MAX_SESSIONS: Final = 4096
 _MAX_DESCRIPTORS: Final = 256

@@ -9,13 +9,13 @@ from typing import Final
 
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
-from synguard.readings import CONNECTED, SocketTable, TcpState
 from synguard.sensors.busiest import busiest, stands_for
 from synguard.sensors.counters import ARRIVED, GROUPS, parse_group
 from synguard.sensors.inet_diag import SocketRows, join
 from synguard.sensors.namespaces import Sighting, inside
 from synguard.sensors.port_mask import mask_of
 from synguard.sensors.sock_diag import SockDiag, open_socket
+from synguard.socket_table import CONNECTED, SocketTable, TcpState
 
 _HALF_OPEN: Final = frozenset({TcpState.SYN_RECV})
 _WAITING: Final = _HALF_OPEN | {TcpState.LISTEN}

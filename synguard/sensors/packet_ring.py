@@ -6,12 +6,11 @@ import array
 import mmap
 import socket
 import struct
-from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
 
-from synguard.readings import U8, U32
+from synguard.columns import U8, U32
 from synguard.sensors.bpf import SNAP, SNAP6, nothing
 
 _SO_ATTACH_FILTER: Final = 26
@@ -73,9 +72,7 @@ class PacketRing:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

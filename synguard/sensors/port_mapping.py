@@ -24,7 +24,7 @@ import numpy.typing as npt
 from synguard.addresses import V4_PREFIX
 from synguard.errors import SensorError
 from synguard.netlink import NESTED, NETFILTER, attribute, attributes, query
-from synguard.readings import SocketTable, local_ports
+from synguard.socket_table import SocketTable, local_ports
 
 ASKED_PER_PORT: Final = 4
 """Sockets looked up for one port at a time: one port may be published as several."""

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import psutil
 
 from synguard.addresses import V4_PREFIX, parse_address
+from synguard.columns import U32, U64, ColumnTable
 from synguard.errors import SensorError
-from synguard.readings import U32, U64, SocketTable, TcpState
+from synguard.socket_table import SocketTable, TcpState
 
 MOST_SOCKETS: Final = 500_000
 """Beyond this a Python object per socket costs more than an operator would bear: the reading is an error."""
@@ -28,16 +28,12 @@ _DEFAULT_SOMAXCONN: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
+class Owned(ColumnTable):
     """A socket table, and whose each socket is."""
 
     table: SocketTable
     pid: U32
     """0 where unknown."""
-
-    def where(self, mask: npt.NDArray[np.bool_]) -> Owned:
-        """Return the rows where ``mask`` is true."""
-        return Owned(self.table.where(mask), self.pid[mask])
 
 
 def tcp_table() -> Owned:

@@ -19,7 +19,6 @@ import numpy as np
 
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
-from synguard.readings import TcpState
 from synguard.sensors.inet_diag import (
     AF_INET,
     AF_INET6,
@@ -36,6 +35,7 @@ from synguard.sensors.inet_diag import (
     join,
     refusal,
 )
+from synguard.socket_table import TcpState
 
 MOST_SOCKETS: Final = 2_000_000
 """More than any host holds; beyond it a dump is an error, so that memory stays bounded (53 bytes a socket)."""

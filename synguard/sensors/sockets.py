@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from synguard.addresses import address_of
 from synguard.errors import SensorError
-from synguard.readings import CONNECTED, Listener, SocketReading, SocketTable, TcpState, local_ports
+from synguard.readings import Listener, SocketReading
 from synguard.sensors import psutil_tables
 from synguard.sensors.busiest import MANY, busiest, stands_for
 from synguard.sensors.inet_diag import SocketRows, UnavailableError
@@ -18,6 +18,7 @@ from synguard.sensors.listener_names import ListenerNames, process_name
 from synguard.sensors.port_mask import mask_of, ports_in
 from synguard.sensors.psutil_tables import Owned
 from synguard.sensors.sock_diag import SockDiag
+from synguard.socket_table import CONNECTED, SocketTable, TcpState, local_ports
 
 _LISTENING: Final = frozenset({TcpState.LISTEN})
 _HALF_OPEN: Final = frozenset({TcpState.SYN_RECV})

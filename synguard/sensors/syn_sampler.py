@@ -13,8 +13,9 @@ from typing import ClassVar, Final, TypeAlias
 import numpy as np
 
 from synguard.capabilities import how_to_get
+from synguard.columns import U8, U32
 from synguard.errors import SensorError
-from synguard.readings import EVERY_PORT, U8, U32, SynSample
+from synguard.readings import EVERY_PORT, SynSample
 from synguard.sensors.bpf import nothing, syns
 from synguard.sensors.packet_ring import FRAME, FRAME6, PacketRing
 from synguard.sensors.packets import SynColumns, decode_ipv4, decode_ipv6

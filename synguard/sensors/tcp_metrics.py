@@ -17,9 +17,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from synguard.columns import U8, U64
 from synguard.errors import SensorError
 from synguard.netlink import attribute, attributes, dump, query
-from synguard.readings import U8, U64
 
 _NETLINK_GENERIC: Final = 16
 _GENL_BYTES: Final = 4  # struct genlmsghdr

@@ -8,7 +8,8 @@ from synguard.addresses import format_network
 from synguard.decision.engine import Decision
 from synguard.decision.scores import ACT, Scores
 from synguard.detector.assessment import Assessment
-from synguard.model import Phase, VerdictKind
+from synguard.incidents import Phase
+from synguard.model import VerdictKind
 from synguard.status.conditions import Code, Severity, text_of, texts
 from synguard.status.model import FloodStatus, IncidentStatus, ListenerStatus, Status, TargetStatus
 

@@ -52,6 +52,7 @@ class Code(StrEnum):
     SENSOR_FAILED = "sensor-failed"
     SAMPLER_BLIND = "sampler-blind"
     CAPACITY_NEAR = "capacity-near"
+    BANS_ON_THE_WAY = "bans-on-the-way"
     KERNEL_UNKNOWN = "kernel-unknown"
     CHALLENGES_OFF = "challenges-off"
     PROTECTED_GAP = "protected-gap"
@@ -98,6 +99,7 @@ KINDS: Final[Mapping[Code, ConditionKind]] = {
         Severity.PROBLEM, "sampler-blind", "sampled SYNs are what arrives again", changes=False
     ),
     Code.CAPACITY_NEAR: ConditionKind(Severity.NOTE, "ceiling", changes=False),
+    Code.BANS_ON_THE_WAY: ConditionKind(Severity.NOTE, "plane", "the kernel holds every active ban", changes=False),
     Code.KERNEL_UNKNOWN: ConditionKind(Severity.NOTE, "not-in-kernel"),
     Code.CHALLENGES_OFF: ConditionKind(Severity.NOTE),
     Code.PROTECTED_GAP: ConditionKind(Severity.NOTE, "protected-gap"),
@@ -160,6 +162,9 @@ class Conditions:
         standing: dict[tuple[Code, str], Condition] = {}
         for key, (text, fix) in sorted(seen.items(), key=lambda item: _RANK[item[0][0]])[:MOST]:
             before = self._standing.get(key)
+            if before is not None and (before.text, before.fix) == (text, fix):
+                standing[key] = before
+                continue
             if before is None or before.text != text:
                 self._log(key[0], text, begins=before is None)
             standing[key] = condition(key[0], text, before.since if before else self._utcnow(), fix, key[1])

@@ -9,7 +9,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from synguard.errors import NotPermittedError, SynguardError
-from synguard.model import FloodKind, Mode, Origin, Phase, Scope, VerdictKind
+from synguard.incidents import Phase
+from synguard.model import FloodKind, Mode, Origin, Scope, VerdictKind
 from synguard.private import NotOursError, read_private, replace_private
 from synguard.status.conditions import Condition
 

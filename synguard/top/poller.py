@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from synguard.clock import utcnow
 from synguard.errors import LedgerError, NotPermittedError, SensorError, SynguardError
-from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.ledger import LEDGER_FILE, LedgerReader
 from synguard.model import KernelBan
 from synguard.status.freshness import agent_runs
 from synguard.status.model import read_status
@@ -69,7 +69,7 @@ class Poller:
         self._utcnow = utcnow
         self._monotonic = monotonic
         self._paces = {name: PollPace(every_s) for name in ("ledger", "kernel", "sockets")}
-        self._ledger: Ledger | None = None
+        self._ledger: LedgerReader | None = None
         self._last = Snapshot(utcnow(), config.mode, config.policies)
         self._told: dict[str, str] = {}
         """Part → why it cannot be seen now."""
@@ -135,7 +135,7 @@ class Poller:
             self.close()
             return replace(snapshot, bans={}, counted={})
         if self._ledger is None:
-            self._ledger = Ledger.open_for_reading(path, self._config.ledger, patience_s=1.0)
+            self._ledger = LedgerReader.open(path, self._config.ledger, patience_s=1.0)
         now = self._utcnow()
         try:
             bans = self._ledger.active_bans(now) | self._ledger.active_bans(now, dry_run=True)

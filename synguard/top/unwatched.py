@@ -6,10 +6,11 @@ from typing import Final
 
 from synguard.detector.pressure import pressure_on
 from synguard.model import VerdictKind
-from synguard.readings import SocketReading, TcpState
+from synguard.readings import SocketReading
 from synguard.report import sockets as counted
 from synguard.report.group_by import By
 from synguard.sensors.sockets import SocketTables as Sensor
+from synguard.socket_table import TcpState
 from synguard.status.model import ListenerStatus, TargetStatus
 from synguard.top.snapshot import SnapshotSockets
 

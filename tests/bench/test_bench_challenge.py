@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from synguard.enforcer.challenge.counts import SynCounts
-from synguard.model import SynHeader
+from synguard.syn_header import SynHeader
 from tests.support.challenge import COOKIES, Challenge, challenge, header_drop, limit
 from tests.support.lab.agent import Agent
 from tests.support.lab.flood_plan import FASTEST_PPS, FloodPlan, SourceGroup, anywhere, hosts, prefix

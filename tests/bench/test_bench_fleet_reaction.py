@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from synguard.addresses import parse_network
-from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.ledger import LEDGER_FILE, LedgerReader
 from tests.support.lab.fleet import FleetHost, FleetNetwork, wait_until_banned
 
 pytestmark = [pytest.mark.bench, pytest.mark.kernel, pytest.mark.timeout(600)]
@@ -19,7 +19,7 @@ POLL_S: Final = 10
 
 
 def banned_at(host: FleetHost, target: str) -> datetime:
-    with Ledger.open_for_reading(host.agent.state_dir / LEDGER_FILE) as ledger:
+    with LedgerReader.open(host.agent.state_dir / LEDGER_FILE) as ledger:
         bans = ledger.active_bans(datetime.now(UTC)).values()
         return next(ban.created_at for ban in bans if ban.target == parse_network(target))
 

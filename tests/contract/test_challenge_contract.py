@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 
 from synguard.enforcer.challenge.plane import ChallengePlane
+from synguard.enforcer.limits import PORTS_AT_INTERFACE
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Plane
 from synguard.enforcer.split_plane import split_plane
@@ -89,3 +90,33 @@ def test_a_ban_whose_deadline_passed_since_it_was_read_is_removed_or_renewed_lik
         plane.apply(Delta(add=(renewed, fresh), remove=(there["gone"], there["renewed"])))
         later[0] = 0
         assert plane.read().bans.keys() == {"renewed", "fresh"}
+
+
+def test_a_target_with_a_challenge_for_each_of_many_ports_is_held_and_changed_like_any_other(plane: Plane) -> None:
+    """The program looked at four bans of one source, and at none of the others."""
+    many = [ban(f"port-{port}", "192.0.2.0/24", action=Action.CHALLENGE, ports=(port,)) for port in range(1, 31)]
+    around = ban("around", "192.0.0.0/16", action=Action.LIMIT, ports=(40,))
+    inside = [ban(f"inside-{host}", f"192.0.2.{host}", action=Action.DROP, ports=(50,)) for host in range(3)]
+    for goal in (many, [*many, around], [*many[::2], *inside, around], [*many, *inside], inside, many[:1]):
+        bring(plane, wanted(*goal, allow=("127.0.0.1",)))
+        assert plane.read().bans.keys() == {one.id for one in goal}
+        assert not delta(wanted(*goal, allow=("127.0.0.1",)), plane.read(), now())
+
+
+def test_attacks_on_more_ports_than_there_are_slots_are_held_though_all_slots_are_watched() -> None:
+    with closing(NetworkThread()) as thread:
+        program = thread.call(lambda: ChallengePlane(now, lambda: ()))
+        plane = PlaneThere(thread, lambda: split_plane(NftablesPlane(now), program))
+        bring(plane, wanted())
+        assert program.program is not None
+        thread.call(program.program.watch, dict.fromkeys(range(1, 256), 20))
+        drops = [ban(f"d{i}", f"192.0.2.{i}", ports=tuple(range(1000 + 15 * i, 1015 + 15 * i))) for i in range(20)]
+        own = ban(
+            "own", "198.51.100.0/24", action=Action.CHALLENGE, ports=tuple(range(2000, 2000 + PORTS_AT_INTERFACE))
+        )
+        goal = wanted(*drops, own)
+        bring(plane, goal)
+        assert not delta(goal, plane.read(), now())
+        assert plane.read().bans["own"].ports == own.ports
+        thread.call(program.program.watch, dict.fromkeys(range(1, 256), 20))
+        assert not delta(goal, plane.read(), now())

@@ -12,20 +12,9 @@ import pytest
 
 from synguard.addresses import parse_network
 from synguard.enforcer.plane import Delta
+from synguard.incidents import Incident, Phase
 from synguard.ledger import FalsePositives, Figure, Stretch, Track
-from synguard.model import (
-    Action,
-    Ban,
-    Evidence,
-    Incident,
-    Mode,
-    Origin,
-    Phase,
-    Scope,
-    Signal,
-    Verdict,
-    VerdictKind,
-)
+from synguard.model import Action, Ban, Evidence, Mode, Origin, Scope, Signal, Verdict, VerdictKind
 from synguard.readings import Listener
 from synguard.status.freshness import AGENT_LOCK
 from synguard.status.model import Status, write_status

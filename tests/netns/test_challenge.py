@@ -12,8 +12,8 @@ from synguard.enforcer.challenge.counts import SynCounts
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.program import ProgramSettings
 from synguard.enforcer.reconcile.delta import delta
-from synguard.model import SynHeader
 from synguard.sensors.syn_counts import sample_of
+from synguard.syn_header import SynHeader
 from tests.conftest import MakeLab
 from tests.support.bans import wanted
 from tests.support.challenge import Challenge, challenge, header_drop, limit, now

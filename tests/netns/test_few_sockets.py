@@ -10,9 +10,9 @@ from ipaddress import ip_network
 import pytest
 
 from synguard.detector.peers import presence
-from synguard.readings import TcpState
 from synguard.sensors.few_sockets import held_by
 from synguard.sensors.sockets import SocketTables
+from synguard.socket_table import TcpState
 from tests.support.network_thread import NetworkThread
 
 pytestmark = [pytest.mark.kernel]

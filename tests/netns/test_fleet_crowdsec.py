@@ -24,8 +24,9 @@ from synguard.fleet.follower import DecisionFollower, HostView
 from synguard.fleet.lapi import AlertSink, DecisionSource
 from synguard.fleet.peer import PeerRecord
 from synguard.fleet.reporter import AlertReporter, Outbox
+from synguard.incidents import Incident, Phase
 from synguard.ledger import Ledger
-from synguard.model import Action, Ban, Evidence, Incident, Origin, Phase, Scope, Signal
+from synguard.model import Action, Ban, Evidence, Origin, Scope, Signal
 from tests.support.lab.agent import SYNGUARD
 from tests.support.lab.crowdsec import LocalApi
 from tests.support.lab.namespaces import Namespace, new_prefix, new_workdir

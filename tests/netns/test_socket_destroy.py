@@ -18,8 +18,8 @@ from synguard.agent.blocked_sockets import Leftovers
 from synguard.enforcer.socket_destroy import destroy_sockets
 from synguard.model import Action, Mode
 from synguard.policy.models import Config, Limits, Policy
-from synguard.readings import TcpState
 from synguard.sensors.sockets import SocketTables
+from synguard.socket_table import TcpState
 from tests.netns.test_sockets import listening, reading
 from tests.support.lab.flood_plan import SourceGroup, anywhere, hosts
 from tests.support.own_network import HOST4, in_own_network, throw_syns, wait_until

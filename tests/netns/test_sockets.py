@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from synguard.addresses import address_of, parse_address
-from synguard.readings import CONNECTED, SocketTable, TcpState
 from synguard.sensors import psutil_tables
 from synguard.sensors.counters import read_counters
 from synguard.sensors.inet_diag import AF_INET, SOCK_DIAG_BY_FAMILY, DumpRequest, UnavailableError
 from synguard.sensors.sock_diag import SockDiag, open_socket
 from synguard.sensors.sockets import SocketTables
+from synguard.socket_table import CONNECTED, SocketTable, TcpState
 from tests.support.lab.flood_plan import anywhere, hosts, prefix
 from tests.support.own_network import THREAD_NET, in_own_network, set_sysctls, throw_syns, wait_until
 

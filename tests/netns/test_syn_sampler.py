@@ -13,8 +13,9 @@ from math import sqrt
 import numpy as np
 import pytest
 
+from synguard.columns import U8, U32
 from synguard.errors import SensorError
-from synguard.readings import U8, U32, SynSample
+from synguard.readings import SynSample
 from synguard.sensors.bpf import SNAP, syns
 from synguard.sensors.packet_ring import FRAME6, PacketRing
 from synguard.sensors.packets import decode_ipv4, decode_ipv6

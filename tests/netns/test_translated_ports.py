@@ -10,8 +10,8 @@ from ipaddress import ip_address
 import pytest
 
 from synguard.detector.pressure import ELSEWHERE, pressure_on
-from synguard.readings import local_ports
 from synguard.sensors.every_namespace import EveryNamespace
+from synguard.socket_table import local_ports
 from tests.support.firewall_net import HOST, FirewallNet, source, wait_until
 from tests.support.syn_packets import checked, ipv4, ipv6, tcp
 

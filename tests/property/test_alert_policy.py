@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from synguard.model import Incident, Phase
+from synguard.incidents import Incident, Phase
 from synguard.notify.alert_policy import AlertPolicy, Memory, Seen
 from synguard.notify.message import LONGEST_LINE, MOST_LINES, About, Message
 from synguard.policy.integrations import Notify

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from synguard.decision.incident import IncidentTracker, Tally
 from synguard.detector.assessment import Assessment, FloodFigures, ListenerPressure
-from synguard.model import MOVES, Phase
+from synguard.incidents import MOVES, Phase
 from synguard.policy.models import IncidentLevels
 from tests.support.manual_clock import START
 

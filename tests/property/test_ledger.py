@@ -159,7 +159,7 @@ class LedgerAgainstPlainList(RuleBasedStateMachine):
         until = self.now + timedelta(seconds=seconds)
         stands = not entry.ended and entry.ban.active(self.now)
         try:
-            self.ledgers[who].change_expiry(entry.ban.id, until, self.now)
+            self.ledgers[who].change_expiries({entry.ban.id: until}, self.now)
         except LedgerError:
             assert not stands
         else:

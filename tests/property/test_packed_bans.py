@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synguard.addresses import covers
-from synguard.columns import RowIndex
+from synguard.columns import RowIndex, TextColumn
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.reconcile.delta import as_kernel_bans
 from synguard.ledger import Ledger
 from synguard.ledger.ban_changes import BanChanges
 from synguard.model import NO_HITS, Ban, Evidence, Origin, Signal
 from synguard.packed_bans import PackedBans, microseconds
+from synguard.syn_header import SynHeader
 from tests.property.test_reconciler import TARGETS, one_ban
 from tests.support.bans import ban
 from tests.support.manual_clock import START
@@ -31,7 +32,7 @@ STEPS = st.lists(st.one_of(one_ban(), st.sampled_from("abcde")), max_size=30)
 @given(STEPS, st.booleans(), st.sampled_from([0, 2, 1_024]))
 def test_columns_hold_what_a_dict_holds(steps: list[Ban | str], asked: bool, late: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("synguard.packed_bans.LATE", late)
+        patch.setattr("synguard.ban_columns.LATE", late)
         packed, plain = PackedBans(), dict[str, Ban]()
         for step in steps:
             if asked:
@@ -47,12 +48,54 @@ def test_columns_hold_what_a_dict_holds(steps: list[Ban | str], asked: bool, lat
             assert packed.of(network) == [one for one in plain.values() if one.target == network]
             around = {one.id for one in plain.values() if covers(one.target, network)}
             assert {one.id for one in packed.around(network)} == around
-        assert set(packed.widths()) == {(one.target.version, one.target.prefixlen) for one in plain.values()}
         for seconds in (0, 1, 5, 60, 600):
             now = START + timedelta(seconds=seconds)
             ended = {one.id for one in plain.values() if not one.active(now)}
             assert set(packed.ended(microseconds(now))) == ended
             assert (packed.next_end <= microseconds(now)) == bool(ended)
+
+
+@given(STEPS)
+def test_of_bans_of_one_id_that_come_at_once_the_last_stays(steps: list[Ban | str]) -> None:
+    """The first stayed, against what is promised and what happens to those that come one by one."""
+    bans = [one for one in steps if isinstance(one, Ban)]
+    one_by_one = PackedBans()
+    for one in bans:
+        one_by_one.put(one)
+    assert list(PackedBans(bans).items()) == list(one_by_one.items())
+
+
+@given(st.lists(STEPS, max_size=4), st.booleans(), st.sampled_from([0, 2, 1_024]))
+def test_many_that_come_at_once_are_as_if_they_came_one_by_one(
+    batches: list[list[Ban | str]], asked: bool, late: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("synguard.ban_columns.LATE", late)
+        packed, plain = PackedBans(), PackedBans()
+        for batch in batches:
+            if asked:
+                packed.of(NETWORKS[0])
+            bans = [one for one in batch if isinstance(one, Ban)]
+            coming = PackedBans(bans)
+            for one in filter(lambda one: isinstance(one, str), batch):
+                coming.discard(str(one))
+            assert set(coming.common(packed)) == coming.keys() & packed.keys()
+            rivals = coming.rivals(packed, coming.rows)
+            for one, rival in zip(coming.values(), rivals.tolist(), strict=True):
+                assert rival or len(packed.of(one.target)) + len(coming.of(one.target)) == 1
+            for ports, rows in coming.groups(lambda one: one.ports):
+                assert [one.ports for one in coming.bans(rows)] == [ports] * len(rows)
+            assert sum(len(rows) for _, rows in coming.groups(lambda one: one.ports)) == len(coming)
+            some = coming.rows[::2]
+            packed.put_many(coming, some)
+            for one in coming.bans(some):
+                plain.put(one)
+            assert list(packed.items()) == list(plain.items())
+            assert packed.next_end == plain.next_end
+            for network in NETWORKS:
+                assert packed.of(network) == plain.of(network)
+            manual = [one for one in plain.values() if one.origin is Origin.MANUAL]
+            assert [*packed.select(lambda origin, _: origin is Origin.MANUAL)] == manual
 
 
 @given(STEPS, STEPS)
@@ -74,7 +117,8 @@ def test_one_ban_that_is_gone_does_not_make_the_ids_of_all_others_anew(monkeypat
     packed = PackedBans(ban(str(n), f"198.51.{n >> 8}.{n & 255}", start=START) for n in range(1_000))
     packed.discard("7")
     asked = list[int]()
-    monkeypatch.setattr(PackedBans, "_id", lambda self, row, real=PackedBans._id: asked.append(row) or real(self, row))
+    real = TextColumn.__getitem__
+    monkeypatch.setattr(TextColumn, "__getitem__", lambda self, row: asked.append(row) or real(self, row))
     for n in range(1_000, 3_000):
         packed.put(ban(str(n), f"198.51.{n >> 8}.{n & 255}", start=START))
     for n in range(10, 2_500):
@@ -92,13 +136,20 @@ def test_a_key_that_comes_again_and_again_is_sorted_in_like_any_other() -> None:
     assert (index.late, list(index.rows(7))) == (0, [0, 1, 2])
 
 
-def test_a_ban_with_all_that_it_may_have_comes_back_as_it_was() -> None:
+def test_a_ban_with_all_that_it_may_have_comes_back_as_it_was(tmp_path: Path) -> None:
     evidence = (Evidence(Signal.SYN_RATE, 312.5, 64, (80, 443), 3, 12.0),)
     full = replace(
         ban("m0123456789ab", "2001:db8::/64", start=START, ports=(80, 443)),
         origin=Origin.CROWDSEC, reason="because", score=130.5, times=3, evidence=evidence, forced=True, dry_run=True,
     )  # fmt: skip
     assert PackedBans([full])[full.id] == full
+    drop = replace(full, id="h1", target=NETWORKS[0], header=SynHeader((40, 64), 512, 0, 0, 40), dry_run=False)
+    for_good = replace(ban("p1", "192.0.2.0/24", start=START), origin=Origin.MANUAL, expires_at=None)
+    bans = [replace(full, dry_run=False), drop, for_good]
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        ledger.add_bans(bans)
+        came = ledger.take_changes(BanChanges(dry_run=False), START).came
+    assert list(came.values()) == bans
 
 
 LEDGER = st.lists(
@@ -140,5 +191,5 @@ def test_who_follows_the_ledger_knows_what_stands(steps: list[tuple[str, bool | 
                         left = seen.left
                         for id_ in [*seen.gone, *(known.keys() - seen.standing if seen.standing is not None else ())]:
                             known.pop(id_, None)
-                        known |= {one.id: one for one in seen.came}
+                        known |= seen.came
                     assert {id_: one for id_, one in known.items() if one.active(now)} == other.active_bans(now)

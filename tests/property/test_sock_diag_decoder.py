@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synguard.errors import SensorError
-from synguard.readings import SocketTable, TcpState
 from synguard.sensors.inet_diag import Part, decode, ends_dump
+from synguard.socket_table import SocketTable, TcpState
 from tests.support.diag_messages import done, message, row, words
 
 SEQUENCE = 0x5EC0_0001

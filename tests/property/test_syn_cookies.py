@@ -16,7 +16,8 @@ from synguard.decision.syn_cookies import CookieNeed
 from synguard.detector.assessment import Assessment, FloodFigures, ListenerPressure
 from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
 from synguard.enforcer.sysctl_note import SysctlNoteFile
-from synguard.model import Mode, Phase
+from synguard.incidents import Phase
+from synguard.model import Mode
 from synguard.policy.models import Config
 from tests.support.fake_sysctl import FakeSysctl
 

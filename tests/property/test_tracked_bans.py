@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from synguard.agent.tracked_bans import EARLIEST, TrackedBans
 from synguard.ledger.ban_changes import ChangedBans
 from synguard.model import Ban, Origin
+from synguard.packed_bans import PackedBans
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
 
@@ -46,9 +47,9 @@ class Follower:
         self.seen: Counter[Ban] = Counter()
 
     def took(self, tracked: TrackedBans) -> None:
-        arrived, departed = map(list, tracked.take_changes())
+        arrived, departed = tracked.take_changes()
         self.seen.subtract(departed)
-        self.seen.update(arrived)
+        self.seen.update(arrived.values())
 
     @property
     def bans(self) -> set[Ban]:
@@ -61,10 +62,10 @@ def pieces(there: dict[str, Ban], wanted: dict[str, Ban], at_most: int | None) -
     gone = [id_ for id_ in there if id_ not in wanted]
     came = list(wanted.values())
     if at_most is None:
-        yield ChangedBans(came, (), wanted.keys())
+        yield ChangedBans(PackedBans(came), (), wanted.keys())
     else:
         for start in range(0, max(len(gone), len(came)), at_most):
-            yield ChangedBans(came[start : start + at_most], gone[start : start + at_most])
+            yield ChangedBans(PackedBans(came[start : start + at_most]), gone[start : start + at_most])
 
 
 def carry_out(tracked: TrackedBans, follower: Follower, step: tuple[object, ...]) -> None:
@@ -73,7 +74,7 @@ def carry_out(tracked: TrackedBans, follower: Follower, step: tuple[object, ...]
             if known:  # as the engine makes them: new ones
                 one = replace(one, id=f"known-{sum(follower.seen.values())}-{len(follower.seen)}")
                 follower.seen[one] += 1
-            tracked.put(one, known=known)
+            tracked.put(PackedBans([one]), known=known)
         case ("drop", str() as name):
             tracked.drop(name)
         case ("expire", int() as seconds):
@@ -109,6 +110,6 @@ def test_counts_plane_and_followers_agree_with_the_bans(steps: list[tuple[object
 def test_what_began_last_of_automatic_bans_is_known(bans: list[Ban]) -> None:
     tracked = TrackedBans(FakePlane())
     for number, one in enumerate(bans):
-        tracked.put(replace(one, created_at=START + timedelta(seconds=number)))
+        tracked.put(PackedBans([replace(one, created_at=START + timedelta(seconds=number))]))
     latest = [number for number, one in enumerate(bans) if one.origin is Origin.AUTO]
     assert tracked.newest == (START + timedelta(seconds=latest[-1]) if latest else EARLIEST)

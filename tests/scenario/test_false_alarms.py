@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synguard.model import Phase
+from synguard.incidents import Phase
 from tests.scenario.test_floods import ENFORCE, POLICY, random_sources
 from tests.support.scene import Scene, Weather
 

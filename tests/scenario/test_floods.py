@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from synguard.model import Action, Mode, Phase, Scope, VerdictKind
+from synguard.incidents import Phase
+from synguard.model import Action, Mode, Scope, VerdictKind
 from synguard.policy.models import Budget, Config, Limits, Policy
 from synguard.status.model import read_status
 from tests.support.scene import Scene

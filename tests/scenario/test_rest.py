@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,13 +15,17 @@ import pytest
 from synguard.agent.enforcement import AT_ONCE, MOST_BROUGHT
 from synguard.agent.pace import LONGEST_REST_S
 from synguard.agent.tick import Tick
+from synguard.decision.ladder import ChallengeState
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode
 from synguard.policy.models import Config
 from synguard.readings import CounterReading
+from synguard.status.conditions import Code
 from tests.scenario.test_forged import flood
 from tests.scenario.test_onset import ATTACKER, POLICY
 from tests.support.bans import ban
+from tests.support.fake_plane import FakePlane
+from tests.support.protection import scattered
 from tests.support.scene import Scene, Weather
 
 Seen = list[tuple[float, Tick]]
@@ -117,6 +122,28 @@ def test_while_an_attack_stands_ticks_come_as_on_a_calm_host_and_a_surge_brings_
     assert len(between(surged[0], surged[0] + cadence.attack + 0.001)) == 2, "the look after the surge finds it"
 
 
+def test_sources_that_are_challenged_with_all_others_keep_no_ticks_quick_by_seeming_to_rise(tmp_path: Path) -> None:
+    """Of 128 one or another seemed to rise in each tick, for chance: the attack never stood as it stood."""
+    scene = Scene(tmp_path, POLICY, glances=True, challenge=ChallengeState(works=True))
+    attack = dict.fromkeys(scattered(128), 40.0)
+    moments: list[float] = []
+    bans: set[str] = set()
+
+    def watch(tick: Tick, now: float, _utc: datetime) -> None:
+        moments.append(now)
+        bans.update(str(ban.target) for ban in tick.decision.bans)
+        if bans:
+            risen = {list(attack)[len(moments) % 128]: 1_500.0}
+            scene.sensors.weather = Weather(syn_pps=attack | risen)
+
+    scene.sensors.weather = flood(attack)
+    scene.agent.observers.append(watch)
+    scene.lives(10.0)
+    assert bans == {"0.0.0.0/0"}
+    late = [moment for moment in moments if moment > moments[-1] - 4.0]
+    assert len(late) <= 4.1 / scene.config.cadence.calm
+
+
 def test_a_glance_asks_the_counters_and_not_for_resets_that_scanners_cause() -> None:
     from synguard.agent.quiet import Glance
 
@@ -176,15 +203,42 @@ def test_a_start_with_many_bans_brings_them_tick_by_tick_and_judges_a_flood_mean
         other.add_bans([ban(f"m{n}", f"10.0.{n >> 8}.{n & 255}", start=start) for n in range(many)])
     scene.restarts()
     scene.sensors.weather = flood({ATTACKER: 15_000.0})
-    held = list[set[str]]()
+    held, told = list[set[str]](), list[bool]()
     while len(scene.held()) < many + 1:
         scene.agent.tick()
         scene.clock.advance(0.05)
         held.append(scene.held())
         assert len(held) < 20
+        told.append(any(one.code is Code.BANS_ON_THE_WAY for one in scene.agent.conditions.all))
     assert len(held[0]) <= MOST_BROUGHT
+    assert told == [len(bans - {ATTACKER}) < many for bans in held]
     banned = next(bans for bans in held if ATTACKER in bans)
     assert len(banned) < many, "it does not wait for all those before it"
+
+
+def test_many_bans_that_others_wipe_come_back_tick_by_tick_and_are_told_once(tmp_path: Path) -> None:
+    many = 5 * MOST_BROUGHT
+    scene = Scene(tmp_path, POLICY, config=Config(mode=Mode.ENFORCE), plane=FakePlane(), glances=True)
+    scene.fake.utcnow = scene.clock.utcnow
+    start = scene.clock.utcnow()
+    with Ledger.open(scene.config.state_dir / LEDGER_FILE) as other:
+        other.add_bans([ban(f"m{n}", f"10.0.{n >> 8}.{n & 255}", start=start) for n in range(many)])
+    scene.restarts()
+    scene.lives(2.5)
+    assert len(scene.held()) == many, "an agent that has bans to bring does not rest"
+    scene.fake.wipe()
+    held = [0]
+    while held[-1] < many:
+        scene.agent.tick()
+        scene.clock.advance(0.2)
+        held.append(len(scene.held()))
+        if held[-1]:
+            scene.sensors.weather = flood({ATTACKER: 15_000.0})
+        assert len(held) < 60
+    assert max(after - before for before, after in pairwise(held)) <= MOST_BROUGHT + 1
+    assert ATTACKER in scene.held()
+    told = [one.text for one in scene.ledger.actions_since(start) if one.kind == "repair" and "bans gone" in one.text]
+    assert [text.partition(" gone")[0] for text in told] == [f"{many} bans"]
 
 
 def test_an_agent_with_a_long_list_to_take_over_does_not_rest(tmp_path: Path) -> None:

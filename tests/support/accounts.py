@@ -10,21 +10,9 @@ from typing import Final
 
 from synguard.addresses import parse_network
 from synguard.doctor.findings import Finding, Level
+from synguard.incidents import Incident, Phase
 from synguard.ledger import ActionRecord, BanRecord, FalsePositives, Figure, Stretch, Track, VerdictRecord
-from synguard.model import (
-    Action,
-    Ban,
-    Cause,
-    Evidence,
-    Incident,
-    Mode,
-    Origin,
-    Phase,
-    Scope,
-    Signal,
-    Verdict,
-    VerdictKind,
-)
+from synguard.model import Action, Ban, Cause, Evidence, Mode, Origin, Scope, Signal, Verdict, VerdictKind
 from synguard.report.account import Account, PossibleFalsePositive
 from synguard.report.timeline import Timeline, grain_for
 

@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 
-from synguard.readings import CounterReading, Readings, TcpState
+from synguard.readings import CounterReading, Readings
+from synguard.socket_table import TcpState
 from tests.support.traffic import listener, sockets, table
 
 

@@ -11,7 +11,8 @@ from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.program import ProgramSettings
 from synguard.enforcer.plane import Actual
 from synguard.enforcer.reconcile.delta import delta
-from synguard.model import Action, Ban, Hits, SynHeader
+from synguard.model import Action, Ban, Hits
+from synguard.syn_header import SynHeader
 from tests.support.bans import ban, wanted
 from tests.support.lab.lab import Lab
 from tests.support.lab.topology import UPLINK

@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
 from synguard.addresses import parse_network, unmapped
-from synguard.readings import (
-    CounterReading,
-    Listener,
-    NamespaceSpan,
-    Protected,
-    Readings,
-    SocketReading,
-    SocketTable,
-    SynSample,
-    TcpState,
-)
+from synguard.readings import CounterReading, Listener, NamespaceSpan, Protected, Readings, SocketReading, SynSample
+from synguard.socket_table import SocketTable, TcpState
 
 _SECONDS = st.floats(0, 1e6, allow_nan=False)
 _FEW = st.integers(0, 3)

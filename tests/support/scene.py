@@ -17,6 +17,7 @@ from synguard.agent.mode_parts import ModeParts, mode_parts
 from synguard.agent.quiet import Glance
 from synguard.agent.sensor_scheduler import HostSensors
 from synguard.agent.tick import Tick
+from synguard.columns import U64
 from synguard.decision.ladder import ChallengeState
 from synguard.decision.syn_headers import LOOKS
 from synguard.enforcer.dry_run import DryRunPlane
@@ -30,7 +31,6 @@ from synguard.operator.panic import PanicFile
 from synguard.policy.models import Allow, Config, Policy
 from synguard.readings import (
     CONTAINERS,
-    U64,
     CounterReading,
     CpuReading,
     CpuTimes,
@@ -38,10 +38,9 @@ from synguard.readings import (
     Listener,
     Protected,
     SocketReading,
-    SocketTable,
     SynSample,
-    TcpState,
 )
+from synguard.socket_table import SocketTable, TcpState
 from tests.support.fake_ended import FakeEnded
 from tests.support.fake_plane import FakePlane
 from tests.support.fake_sysctl import FakeSysctl

@@ -94,7 +94,7 @@ def test_a_renewed_ban_replaces_the_old_one_and_is_counted_once() -> None:
 
 def test_columns_name_the_banned_networks_by_width_port_and_reach() -> None:
     ban_filter = ActiveBans(
-        [ban("198.51.100.0/24"), ban("2001:db8::/64", Scope.ALL), ban("10.0.0.1", ports=())]
+        [ban("198.51.100.0/24"), ban("2001:db8::/64", Scope.ALL, id_="b2"), ban("10.0.0.1", ports=(), id_="b3")]
     ).ban_filter(START)
     assert set(ban_filter.whole) == {(6, 64, 0)}
     assert set(ban_filter.new) == {(4, 24, 80), (4, 32, 0)}

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from synguard.ban_order import BanOrder
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.ledger.listing import Choice
-from synguard.model import Action, BanOrder, Evidence, Hits, Origin, Scope, Signal, SynHeader
+from synguard.model import Action, Evidence, Hits, Origin, Scope, Signal
 from synguard.report.ban_json import ban_objects
 from synguard.report.shapes import record_shape
+from synguard.syn_header import SynHeader
 from tests.support.bans import ban
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)

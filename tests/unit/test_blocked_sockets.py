@@ -16,7 +16,7 @@ from synguard.decision.bans import ActiveBans
 from synguard.decision.objections import Excess
 from synguard.detector.ban_filter import within
 from synguard.model import Action, Ban, Scope
-from synguard.readings import SocketTable, TcpState
+from synguard.socket_table import SocketTable, TcpState
 from tests.support.manual_clock import START
 from tests.support.traffic import listener, table, together
 from tests.unit.test_active_bans import ban

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from synguard.errors import PlaneError
-from synguard.readings import TcpState
+from synguard.socket_table import TcpState
 from tests.support.cli_host import GATEWAY, OWN, CliHost
 
 
@@ -166,6 +166,18 @@ def test_a_wiped_kernel_is_told_by_bans(host: CliHost) -> None:
     host.plane.wipe()
     assert "NOT IN KERNEL" in host.run("bans").out
     assert host.run("bans", "--json").json[0]["in_kernel"] is False
+
+
+def test_whoever_reads_the_kernel_but_does_not_own_the_ledger_is_shown_the_bans(
+    host: CliHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's counts cannot be kept then, which once was the end of the verb."""
+    assert host.run("ban", "203.0.113.7").code == 0
+    host.plane.count(host.records()[0].ban.id, 1000)
+    monkeypatch.setattr("synguard.cli.context.os.geteuid", lambda: 4711)
+    ran = host.run("bans", "--json")
+    assert ran.code == 0, ran.err
+    assert [one["in_kernel"] for one in ran.json] == [True]
 
 
 def test_review_extends_what_still_hits_and_releases_what_is_quiet(

@@ -10,10 +10,10 @@ from itertools import count
 import pytest
 
 from synguard.cli.main import app
-from synguard.readings import TcpState
 from synguard.report.connections import ConnectionsQuery
 from synguard.report.group_by import By
 from synguard.report.sockets import SocketView
+from synguard.socket_table import TcpState
 
 
 def call(*words: str) -> int:

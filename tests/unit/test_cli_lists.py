@@ -17,7 +17,7 @@ from synguard.errors import NotPermittedError, PlaneError, SynguardError, UsageE
 from synguard.network_words import network_of_word
 from synguard.operator import lists
 from synguard.operator.lists import ListEntry, read_lists
-from synguard.readings import TcpState
+from synguard.socket_table import TcpState
 from tests.support.cli_host import GATEWAY, CliHost
 
 GOOD = """\ufeff# bad neighbours

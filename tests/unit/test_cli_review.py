@@ -11,8 +11,8 @@ import pytest
 
 from synguard.errors import PlaneError
 from synguard.model import Evidence, Hits, Scope, Signal
-from synguard.readings import TcpState
 from synguard.report.advice import MANY
+from synguard.socket_table import TcpState
 from tests.support.bans import ban
 from tests.support.cli_host import CliHost, Ran
 

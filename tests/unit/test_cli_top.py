@@ -16,7 +16,7 @@ from synguard.errors import PlaneError, RefusedError, SynguardError
 from synguard.model import Scope
 from synguard.operator.ban import read_host_context
 from synguard.policy.load import load_config
-from synguard.readings import TcpState
+from synguard.socket_table import TcpState
 from synguard.top.actions import Actions
 from synguard.top.ban_rows import BanRow
 from synguard.top.frame import frame, tables_of

@@ -111,11 +111,12 @@ def test_a_rule_of_another_release_is_ours_but_not_the_one_wanted_now() -> None:
     assert old not in [rule.comment for table in tables(FAMILIES) for rule in set_rules(table)]
 
 
-def test_chains_ask_exceptions_then_everything_then_proven_then_syns() -> None:
+def test_chains_ask_exceptions_then_everything_then_handshakes_then_proven_then_syns() -> None:
     raw, *_ = tables((4,))
     assert [rule.match_set[0] for rule in set_rules(raw) if rule.match_set] == [
         "synguard-allow-4",
         "synguard-all-drop-4",
+        "synguard-handshake-drop-4",
         "synguard-proven-4",
         "synguard-new-drop-4",
         "synguard-port-drop-4",
@@ -186,6 +187,8 @@ def test_a_set_with_other_parameters_is_exchanged_and_its_members_are_not_believ
     small = f"create synguard-new-drop-4 hash:net family inet {EXTRA}".replace("131072", "10")
     saved = parse_save([small, 'add synguard-new-drop-4 192.0.2.1 timeout 9 comment "synguard ban b until never"'])
     assert saved.bans == {}
+    assert saved.actual((), ()).outdated
+    assert not parse_save([]).actual((), ()).outdated, "sets that are gone leave nothing to keep until others are full"
     lines = list(frame_lines(saved.headers))
     assert "swap synguard-spare synguard-new-drop-4" in lines
     assert lines.count("destroy synguard-spare") == 1

@@ -20,16 +20,21 @@ LEAVES: dict[str, set[str]] = {
     "jsonable": {"addresses", "clock"}, "private": {"errors", "readers"}, "readers": set(), "programs": set(),
     "capabilities": {"errors", "logs"},
 }  # fmt: skip
-WORDS = {"model": {"addresses"}, "readings": {"addresses"}, "packed_bans": {"addresses", "columns", "model"}}
+WORDS: dict[str, set[str]] = {
+    "syn_header": set(), "ban_order": set(), "incidents": set(), "socket_table": {"columns"},
+    "model": {"addresses", "syn_header"}, "readings": {"addresses", "columns", "socket_table"},
+    "ban_columns": {"addresses", "columns", "model", "syn_header"},
+    "packed_bans": {"addresses", "ban_columns", "columns", "model"},
+}  # fmt: skip
 LOW = {*LEAVES, *WORDS, "policy"}
 HOST = {"sensors", "enforcer", "ledger"}
 MAY_IMPORT: dict[str, set[str]] = {
     **LEAVES,
     **WORDS,
     "policy": {*LEAVES, "model"},
-    "detector": {"addresses", "units", "model", "readings", "policy"},
-    "decision": {"addresses", "units", "model", "packed_bans", "readings", "policy", "detector"},
-    "recording": {"addresses", "units", "errors", "readings", "logs", "synguard"},  # synguard: the version
+    "detector": {"addresses", "columns", "units", *WORDS, "policy"},
+    "decision": {"addresses", "columns", "units", *WORDS, "policy", "detector"},
+    "recording": {"addresses", "columns", "units", "errors", "readings", "socket_table", "logs", "synguard"},
     "replay": {*LOW, "detector", "decision", "recording"},
     "logs": {"plain"},
     "output": {"plain", "units"},
@@ -37,9 +42,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "enforcer": {*LOW, "logs"},
     "ledger": LOW,
     "notify": {*LOW, "logs"},  # what it tells, the agent hands to it
-    "fleet": {*LOW, "ledger", "enforcer", "logs", "status", "synguard"},  # the version
+    "fleet": {*LOW, "ledger", "enforcer", "logs", "status", "synguard"},
     "status": {*LOW, "logs", "output", "detector", "decision", "enforcer"},
-    "metrics": {*LOW, "logs", "status", "synguard"},  # the version
+    "metrics": {*LOW, "logs", "status", "synguard"},
     "doctor": {*LOW, *HOST, "output", "notify", "fleet", "status"},
     "report": {*LOW, "output", "status", "doctor", "detector", "decision", "recording", "replay", "synguard"},
     "operator": {*LOW, *HOST, "output", "detector"},
@@ -54,12 +59,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "synguard": set(),
 }  # fmt: skip
-"""Package or module of ``synguard`` → what else of ``synguard`` it may import, for type checkers too."""
+"""Package or module of ``synguard`` → what else of ``synguard`` it may import, for type checkers too. ``synguard``
+itself is for its version."""
 
 EXCEPTIONS = {"report": {"synguard.ledger.records"}}
 """Single modules beyond that: reports are about the ledger's records; how netlink is asked is written once."""
 
-PURE = {"model", "readings", "addresses", "compact_networks", "units", "errors", "detector", "decision"}
+PURE = {
+    *(WORDS.keys() - {"ban_columns"}), "addresses", "columns", "compact_networks", "units", "errors", "detector",
+    "decision",
+}  # fmt: skip
+"""``packed_bans`` draws a number that none may guess, once."""
 PURE_MAY_IMPORT = {
     "__future__", "bisect", "collections", "dataclasses", "datetime", "decimal", "enum", "ipaddress", "itertools",
     "array", "math", "numpy", "random", "re", "typing",

@@ -9,7 +9,6 @@ import pytest
 
 from synguard.addresses import address_of
 from synguard.errors import SensorError
-from synguard.readings import TcpState
 from synguard.sensors.inet_diag import (
     AF_INET6,
     AF_UNSPEC,
@@ -21,6 +20,7 @@ from synguard.sensors.inet_diag import (
     decode,
     ends_dump,
 )
+from synguard.socket_table import TcpState
 from tests.support.diag_messages import done, message, refused, row, words
 
 SEQUENCE = 0x5EC0_0001

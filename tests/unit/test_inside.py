@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from synguard.addresses import Network, covers, parse_network
+from synguard.columns import U64
 from synguard.decision.inside import Inside
 from synguard.decision.pieces import MOST_PIECES
 from synguard.decision.prefix_aggregation import Offender
@@ -20,7 +21,6 @@ from synguard.detector.columns import halves
 from synguard.detector.members import Crowd, SortedRows
 from synguard.model import Evidence, Signal
 from synguard.policy.models import Policy
-from synguard.readings import U64
 
 LIMIT = 512.0
 

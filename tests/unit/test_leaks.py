@@ -14,7 +14,7 @@ from synguard.decision.bans import ActiveBans
 from synguard.enforcer.plane import Actual, Bypass, Delta
 from synguard.enforcer.reconcile.delta import after
 from synguard.model import Scope
-from synguard.readings import SocketTable, TcpState
+from synguard.socket_table import SocketTable, TcpState
 from tests.support.manual_clock import START
 from tests.support.traffic import table, together
 from tests.unit.test_active_bans import ban

@@ -11,23 +11,12 @@ import pytest
 
 from synguard.addresses import parse_network
 from synguard.errors import LedgerError
+from synguard.incidents import Incident, Phase
 from synguard.ledger import ActionRecord, Ledger, Offence
 from synguard.ledger import verdicts as verdict_table
-from synguard.model import (
-    Action,
-    Ban,
-    Evidence,
-    Hits,
-    Incident,
-    Origin,
-    Phase,
-    Scope,
-    Signal,
-    SynHeader,
-    Verdict,
-    VerdictKind,
-)
+from synguard.model import Action, Ban, Evidence, Hits, Origin, Scope, Signal, Verdict, VerdictKind
 from synguard.policy.models import LedgerLimits
+from synguard.syn_header import SynHeader
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 EVIDENCE = (Evidence(Signal.SYN_RATE, 812.5, 100.0, (80, 443), 3, 12.25), Evidence(Signal.HALF_OPEN, 312.0, 64.0))
@@ -166,17 +155,18 @@ def test_an_expiry_can_be_moved_while_the_ban_stands(ledger: Ledger) -> None:
     ledger.add_bans([ban("a1")])
     assert set(ledger.active_bans(NOW)) == {"a1"}
     until = NOW + timedelta(hours=3)
-    ledger.change_expiry("a1", until, NOW)
+    ledger.change_expiries({"a1": until}, NOW)
     assert ledger.active_bans(NOW)["a1"].expires_at == until
 
 
 def test_an_expiry_cannot_be_moved_once_the_ban_has_expired_or_taken_from_an_automatic_one(ledger: Ledger) -> None:
     ledger.add_bans([ban("a1"), manual("m1", "198.51.100.1")])
     with pytest.raises(LedgerError, match="no ban with id a1 stands"):
-        ledger.change_expiry("a1", NOW + timedelta(days=2), NOW + timedelta(days=1))
+        ledger.change_expiries({"a1": NOW + timedelta(days=2)}, NOW + timedelta(days=1))
     with pytest.raises(LedgerError, match="automatic and must expire"):
-        ledger.change_expiry("a1", None, NOW)
-    ledger.change_expiry("m1", None, NOW)
+        ledger.change_expiries({"m1": None, "a1": None}, NOW)
+    assert ledger.active_bans(NOW)["m1"].expires_at is not None, "all or none"
+    ledger.change_expiries({"m1": None}, NOW)
     assert ledger.active_bans(NOW)["m1"].expires_at is None
 
 

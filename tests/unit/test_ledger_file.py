@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from synguard.errors import LedgerError, NotPermittedError
-from synguard.ledger import Ledger
+from synguard.ledger import Ledger, LedgerReader
 from synguard.ledger.schema import MIGRATIONS, VERSION
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -104,7 +104,7 @@ def test_what_another_process_changed_shows_in_the_standing_bans(path: Path) -> 
         assert set(agent.active_bans(NOW)) == {"verb-0-0", "verb-0-1"}
         with Ledger.open(path) as verb:
             verb.end_bans(["verb-0-0"], NOW, "unbanned")
-            verb.change_expiry("verb-0-1", NOW.replace(hour=20), NOW)
+            verb.change_expiries({"verb-0-1": NOW.replace(hour=20)}, NOW)
         assert {id_: ban.expires_at for id_, ban in agent.active_bans(NOW).items()} == {
             "verb-0-1": NOW.replace(hour=20)
         }
@@ -350,8 +350,8 @@ def test_a_second_connection_in_one_process_keeps_the_locks_of_the_first(path: P
 
     From then on agent and verbs had a ledger each: an unban was never seen, and what the agent wrote was lost.
     """
-    with Ledger.open(path) as ledger, Ledger.open(path), Ledger.open_for_reading(path):
+    with Ledger.open(path) as ledger, Ledger.open(path), LedgerReader.open(path):
         assert start_writer(path, "verb", 1, 80).wait() == 0
         ledger.record_action(NOW, "x", "y")
-        with Ledger.open_for_reading(path) as other:
+        with LedgerReader.open(path) as other:
             assert "y" in [action.text for action in other.actions_since(NOW)]

@@ -12,7 +12,8 @@ import pytest
 from synguard.addresses import parse_network
 from synguard.ledger import FalsePositives, Ledger, Stretch
 from synguard.ledger.schema import VERSION
-from synguard.model import Action, SynHeader
+from synguard.model import Action
+from synguard.syn_header import SynHeader
 from tests.support.bans import ban
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -26,7 +26,7 @@ from synguard.fleet.filler import PlaneFiller
 from synguard.fleet.follower import LONG, DecisionFollower, HostView
 from synguard.fleet.peer import PeerRecord
 from synguard.fleet.plan import protected_targets
-from synguard.ledger import Ledger
+from synguard.ledger import Ledger, LedgerReader
 from synguard.ledger.arrivals import PIECE, Arrival, Arrivals
 from synguard.ledger.rows import last_address
 from synguard.model import Action, Ban, Origin, Scope
@@ -115,13 +115,13 @@ def test_a_piece_that_cannot_be_written_stays_noted(tmp_path: Path) -> None:
 def test_who_only_reads_waits_a_moment_for_a_list_and_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synguard.ledger.ledger._SETTLES_S", 0.05)
+    monkeypatch.setattr("synguard.ledger.reader._SETTLES_S", 0.05)
     with Ledger.open(tmp_path / "l.db") as ledger:
         ledger.note_list(arrivals(1))
-        with Ledger.open_for_reading(tmp_path / "l.db") as reader:
+        with LedgerReader.open(tmp_path / "l.db") as reader:
             assert not reader.active_bans(NOW)
         ledger.settle()
-        with Ledger.open_for_reading(tmp_path / "l.db") as reader:
+        with LedgerReader.open(tmp_path / "l.db") as reader:
             assert len(reader.active_bans(NOW)) == 3
 
 
@@ -327,7 +327,7 @@ def test_an_agent_waits_for_a_list_and_settles_one_that_was_left_lying_a_piece_a
         other.note_list(arrivals())
         agent.follow_ledger(NOW)
         agent.follow_ledger(NOW + LEFT_LYING / 2)
-        assert agent.behind
+        assert agent.busy
         assert other.arriving() == 3
         for ticks in range(1, 4):
             agent.follow_ledger(NOW + LEFT_LYING + timedelta(seconds=ticks))
@@ -335,7 +335,7 @@ def test_an_agent_waits_for_a_list_and_settles_one_that_was_left_lying_a_piece_a
         for _ in range(MANY // AT_ONCE + 3):
             agent.follow_ledger(NOW + 2 * LEFT_LYING)
         assert len(agent.bans) == len(arrivals().bans)
-        assert not agent.behind
+        assert not agent.busy
 
 
 @pytest.mark.parametrize("noted", [True, False])

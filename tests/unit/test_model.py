@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from synguard.model import Action, Ban, Scope, SynHeader
+from synguard.model import Action, Ban, Scope
+from synguard.syn_header import SynHeader
 from tests.support.bans import ban
 
 HEADER = SynHeader((33, 64), 64240, 1460, 0xDEADBEEF, 60)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synguard.addresses import unmapped
-from synguard.readings import U8, U32
+from synguard.columns import U8, U32
 from synguard.sensors.bpf import SNAP6
 from synguard.sensors.packets import MOST_OPTIONS, SynColumns, decode_ipv4, decode_ipv6
 from tests.support.syn_packets import ACK, FIN, RST, SYN, extension, fragment, ipv4, ipv6, tcp

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from synguard.readings import SocketTable
 from synguard.sensors import port_mapping
 from synguard.sensors.port_mapping import ASK_AGAIN_S, ASK_UNKNOWN_S, ASKED_PER_PORT, PortMappings
+from synguard.socket_table import SocketTable
 from tests.support.traffic import table
 
 

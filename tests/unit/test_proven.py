@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synguard.columns import U64
 from synguard.decision.proven import ProvenPeers
-from synguard.readings import U64
 from tests.support.traffic import columns
 
 

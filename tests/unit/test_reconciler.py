@@ -19,10 +19,12 @@ from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, Desired
 from synguard.enforcer.reconcile.desired import DesiredState
+from synguard.enforcer.reconcile.outcome import Outcome
 from synguard.enforcer.reconcile.reconciler import PATIENCE, READ_EVERY, READ_UNUSED_EVERY, Reconciler
 from synguard.errors import PlaneError
 from synguard.ledger import Ledger
 from synguard.model import Hits, Mode, Scope
+from synguard.packed_bans import PackedBans
 from synguard.policy.models import Config
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane
@@ -280,6 +282,14 @@ def test_a_flush_is_followed_by_a_pass_that_puts_everything_back(reconciler: Rec
     assert set(plane.actual.bans) == {"one", "two"}
 
 
+def test_what_was_left_for_later_passes_is_none_of_theirs_once_everything_is_flushed(reconciler: Reconciler) -> None:
+    reconciler.reconcile(wanted(), START)
+    reconciler.reconcile(GOAL, START, at_most=1)
+    assert reconciler.left == 1
+    reconciler.flush()
+    assert reconciler.left == 0
+
+
 def test_a_process_that_holds_the_apply_lock_is_named(
     reconciler: Reconciler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,14 +351,66 @@ def test_what_a_dry_run_holds_is_read_back_without_an_object_of_each_ban(
     """With 50,000 would-be bans each look took half a second."""
     plane, state = DryRunPlane(clock.utcnow), DesiredState()
     for n in range(50):
-        state.put(ban(f"b{n}", f"192.0.2.{n}", start=START))
+        state.put(PackedBans([ban(f"b{n}", f"192.0.2.{n}", start=START)]))
     reconciler = Reconciler(plane, tmp_path / "apply.lock")
     reconciler.reconcile(state.desired((), ()), START)
-    monkeypatch.setattr(HeldBans, "_put", lambda *_, **__: pytest.fail("a ban was put in anew"))
+    for name in ("__setitem__", "begin"):
+        monkeypatch.setattr(HeldBans, name, lambda *_: pytest.fail("a ban was put in anew"))
     assert len(reconciler.reconcile(state.desired((), ()), START, full=True).held) == 50
     seen = plane.read()
     del seen.bans["b7"]  # type: ignore[attr-defined]  # columns of our own
     assert "b7" in plane.read().bans
+
+
+def test_what_others_wiped_comes_back_in_pieces_and_is_told_once(
+    clock: ManualClock, plane: FakePlane, tmp_path: Path
+) -> None:
+    """A hundred thousand bans took ten seconds without a tick, and whoever wiped them may have meant to attack."""
+    state, reconciler = DesiredState(), Reconciler(plane, tmp_path / "apply.lock")
+    state.put(PackedBans(ban(f"b{n}", f"192.0.2.{n}", start=START) for n in range(10)))
+
+    def passes() -> Outcome:
+        return reconciler.reconcile(state.desired((), ()), clock.utcnow(), at_most=4)
+
+    while len(plane.actual.bans) < 10:
+        assert not passes().drift
+    plane.wipe()
+    clock.advance(READ_EVERY.total_seconds())
+    found = passes()
+    assert [text[:45] for text in found.drift if "ban" in text] == ["10 bans gone from the kernel, put back: b0 (1"]
+    assert plane.actual.intact
+    assert (len(plane.actual.bans), reconciler.left) == (4, 6)
+    state.put(PackedBans([ban("now", "198.51.100.7", start=START)]))
+    assert not passes().drift
+    assert len(plane.actual.bans) == 8
+    assert "now" in plane.actual.bans, "an attack's ban does not wait for those of yesterday"
+    assert not passes().drift
+    assert (len(plane.actual.bans), reconciler.left) == (11, 0)
+
+
+def test_sets_that_others_destroy_while_bans_come_in_pieces_are_filled_in_pieces(
+    clock: ManualClock, plane: FakePlane, tmp_path: Path
+) -> None:
+    state, reconciler = DesiredState(), Reconciler(plane, tmp_path / "apply.lock")
+    state.put(PackedBans(ban(f"b{n}", f"192.0.2.{n}", start=START) for n in range(10)))
+    wanted_now = state.desired((), ())
+    reconciler.reconcile(wanted_now, START, at_most=4)
+    plane.wipe()
+    plane.fail_next("apply", PlaneError("filling ipsets", "The set with the given name does not exist"))
+    for held in (4, 8, 10):
+        reconciler.reconcile(wanted_now, START, at_most=4)
+        assert len(plane.actual.bans) == held
+
+
+def test_sets_of_an_older_release_are_exchanged_for_full_ones(
+    clock: ManualClock, plane: FakePlane, tmp_path: Path
+) -> None:
+    """What they hold stops packets until then; a new set with a part of the bans would let the others in."""
+    state, reconciler = DesiredState(), Reconciler(plane, tmp_path / "apply.lock")
+    state.put(PackedBans(ban(f"b{n}", f"192.0.2.{n}", start=START) for n in range(10)))
+    plane.actual = replace(plane.actual, outdated=True)
+    reconciler.reconcile(state.desired((), ()), START, at_most=4)
+    assert (len(plane.actual.bans), plane.actual.outdated) == (10, False)
 
 
 def test_a_change_by_others_is_noticed_before_the_regular_look(plane: FakePlane, tmp_path: Path) -> None:

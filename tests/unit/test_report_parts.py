@@ -10,7 +10,7 @@ import pytest
 
 from synguard.addresses import parse_network
 from synguard.ledger import BanRecord
-from synguard.model import Action, Hits, Origin, Scope, SynHeader
+from synguard.model import Action, Hits, Origin, Scope
 from synguard.output.tables import Column, print_table, printable
 from synguard.policy.models import Policy
 from synguard.readings import Protected
@@ -18,6 +18,7 @@ from synguard.report.account import possible_false_positives_in
 from synguard.report.ban_table import print_bans
 from synguard.report.policy_view import judged_ports
 from synguard.report.review import Traces, candidates, grown_between
+from synguard.syn_header import SynHeader
 from tests.support.bans import ban
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from synguard.output.tables import Column
-from synguard.readings import Listener, SocketTable, TcpState
+from synguard.readings import Listener
 from synguard.report.connections import ConnectionsQuery, answer, answer_lines, answer_shape, table_lines
 from synguard.report.group_by import By
 from synguard.report.listeners import loads
 from synguard.report.socket_names import groups_shape, state_named
 from synguard.report.sockets import Groups, SocketView, chosen, grouped, socket_view
+from synguard.socket_table import SocketTable, TcpState
 from tests.support.manual_clock import ManualClock
 
 Row = tuple[str, str, int, str, int]

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 
 from synguard.errors import SensorError
-from synguard.readings import TcpState
 from synguard.sensors import psutil_tables
 from synguard.sensors.busiest import stands_for
 from synguard.sensors.inet_diag import UnavailableError
 from synguard.sensors.sock_diag import ATTEMPTS, SockDiag
 from synguard.sensors.sockets import STANDS_FOR_S, SocketTables
+from synguard.socket_table import TcpState
 from tests.support.diag_messages import Answer, PlayedSocket, done, refused, row
 
 HALF_OPEN = frozenset({TcpState.SYN_RECV})

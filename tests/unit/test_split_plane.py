@@ -13,9 +13,10 @@ from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Delta, PatientPlane
 from synguard.enforcer.reconcile.delta import delta
 from synguard.enforcer.reconcile.reconciler import Reconciler
-from synguard.enforcer.split_plane import AT_A_TIME, COPIES_OF_ALL, SplitPlane, split_plane
+from synguard.enforcer.split_plane import AT_A_TIME, COPIES_OF_ALL, PORTS_OF_COPIES, SplitPlane, split_plane
 from synguard.errors import PlaneError
-from synguard.model import Action, Origin, Scope, SynHeader
+from synguard.model import ON_HANDSHAKES, Action, Origin, Scope
+from synguard.syn_header import SynHeader
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane
 
@@ -127,3 +128,29 @@ def test_where_no_program_runs_the_firewall_is_read_as_it_is(plane: SplitPlane) 
     alone = split_plane(plane.firewall, DryRunPlane(now), 0)
     plane.firewall.apply(Delta(add=(DROP,), frame=True))
     assert alone.read() == plane.firewall.read()
+
+
+def test_copies_name_no_more_ports_than_the_program_tells_apart_and_nothing_is_missing_then(
+    plane: SplitPlane, tmp_path: Path
+) -> None:
+    """Twenty bans of fifteen ports each: the program refused them all, and with them whatever came with them."""
+    bans = [ban(f"b{i}", f"192.0.2.{i}", ports=tuple(range(100 + 15 * i, 115 + 15 * i))) for i in range(20)]
+    reconciler = Reconciler(plane, tmp_path / "lock")
+    for wanted_now in (bans, bans[10:]):
+        reconciler.reconcile(wanted(*wanted_now), now(), full=True)
+        copies = plane.program.read().bans.values()
+        assert len({port for one in copies for port in one.ports}) <= PORTS_OF_COPIES
+        assert plane.firewall.read().bans.keys() == {one.id for one in wanted_now}
+        reconciler.reconcile(wanted(*wanted_now), now(), full=True)
+        assert delta(wanted(*wanted_now), plane.read(), now()) == Delta()
+    assert len(plane.program.read().bans) == PORTS_OF_COPIES // 15
+
+
+def test_a_copy_that_is_put_back_refuses_proven_peers_where_the_ban_does(plane: SplitPlane, tmp_path: Path) -> None:
+    goal = wanted(replace(ban("holds", "192.0.2.7", ports=(80,)), evidence=ON_HANDSHAKES), ban("on-syns", "192.0.2.8"))
+    reconciler = Reconciler(plane, tmp_path / "lock")
+    for _ in range(2):
+        reconciler.reconcile(goal, now(), full=True)
+        copies = plane.program.read().bans
+        assert {name: one.refuses_proven for name, one in copies.items()} == {"holds": True, "on-syns": False}
+        plane.program.flush()

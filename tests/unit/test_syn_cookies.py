@@ -8,7 +8,7 @@ import pytest
 
 from synguard.decision.syn_cookies import CookieNeed, CookieStep, next_step
 from synguard.detector.assessment import Assessment, FloodFigures, ListenerPressure
-from synguard.model import Phase
+from synguard.incidents import Phase
 
 QUIET = 5.0
 CENSORED = ListenerPressure(80, 4, "nginx", 129, 128, accept_queue=0, accepting=True, censored=True)

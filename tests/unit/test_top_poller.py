@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from synguard.errors import LedgerError, NotPermittedError, PlaneError, SensorError
-from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.ledger import LEDGER_FILE, Ledger, LedgerReader
 from synguard.model import KernelBan
 from synguard.policy.models import Config
 from synguard.status.freshness import AGENT_LOCK
@@ -109,13 +110,13 @@ def test_bans_of_the_ledger_are_seen_as_they_come(host: Host) -> None:
 
 def test_the_ledger_is_opened_for_reading_alone(host: Host) -> None:
     host.write("203.0.113.1")
-    with Ledger.open_for_reading(host.config.state_dir / LEDGER_FILE) as ledger, pytest.raises(LedgerError):
-        ledger.record_action(NOW, "ban", "never")
+    with LedgerReader.open(host.config.state_dir / LEDGER_FILE) as ledger, pytest.raises(LedgerError):
+        Ledger.record_action(cast("Ledger", ledger), NOW, "ban", "never")
 
 
 def test_there_is_no_ledger_to_open_where_none_was_made(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="No such file"):
-        Ledger.open_for_reading(tmp_path / LEDGER_FILE)
+        LedgerReader.open(tmp_path / LEDGER_FILE)
     assert list(tmp_path.iterdir()) == []
 
 

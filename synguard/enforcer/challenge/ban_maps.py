@@ -28,8 +28,9 @@ from synguard.enforcer.challenge.slots import Slots
 from synguard.enforcer.plane import Delta
 from synguard.enforcer.reconcile.delta import as_kernel_bans
 from synguard.errors import CapacityError
-from synguard.model import NO_HITS, Action, Ban, Hits, KernelBan, Scope, SynHeader
+from synguard.model import NO_HITS, Action, Ban, Hits, KernelBan, Scope
 from synguard.packed_bans import microseconds, moment
+from synguard.syn_header import SynHeader
 
 _ACTIONS: Final = {
     layout.ProgramStep.CHALLENGE: Action.CHALLENGE,
@@ -117,7 +118,7 @@ class BanMaps:
         self._places = {ban.ban_id: place for place, ban in self._held.items()}
         self.protected = self._stored_protected()
         self.proven = frozenset(_network(address) for address in ProvenTable(self._maps).read())
-        self._write(Lists(self._stored_networks(), {}, self._stored_headers()), self._wanted())
+        self._write(Lists(self._stored_networks(), {}, self._stored_headers(), self._stored_after()), self._wanted())
         self._changes = changes
 
     def _put(self, place: int, ban: Ban, now: datetime, *, fresh: bool) -> None:
@@ -130,6 +131,7 @@ class BanMaps:
         record["burst"] = (burst - 1) * int(record["interval"])
         record["step"] = step_of(ban)
         record["targeted"] = ban.target.prefixlen > 0
+        record["refuses_proven"] = ban.refuses_proven
         note["expires_us"] = microseconds(ban.expires_at)
         note["target"] = _key(ban.target)
         note["family"] = family_of(ban.target)
@@ -154,8 +156,10 @@ class BanMaps:
             del self._places[self._held.pop(place).ban_id]
 
     def _free(self, count: int) -> list[int]:
-        """Return so many free places."""
+        """Return so many free places; those come last that chains still lead to, as other bans were there."""
         free = [place for place in range(layout.BANS - 1, 0, -1) if place not in self._held]
+        chained = self._lists.places if count else frozenset()
+        free.sort(key=chained.__contains__, reverse=True)
         if len(free) < count:
             raise CapacityError(f"the challenge program holds {layout.BANS - 1:,} bans, and more are to be added")
         return free[len(free) - count :]
@@ -164,13 +168,19 @@ class BanMaps:
         return lists(self._held, self.protected)
 
     def _write(self, old: Lists, new: Lists) -> None:
-        """Write what differs, the new before what is gone, and say whether there is anything to look up."""
-        for network, places in new.networks.items():
-            if old.networks.get(network) != places:
-                self._networks(network).put(_key(network), _list(places))
-        for header, places in new.headers.items():
-            if old.headers.get(header) != places:
-                self._maps.headers.put(header, _list(places))
+        """Write what differs, the new before what is gone, and say whether there is anything to look up.
+
+        How a new ban's chain goes on is written before anything leads to that ban.
+        """
+        for place in sorted(new.after.keys() | old.after.keys(), key=old.after.__contains__):
+            if (following := new.after.get(place, 0)) != old.after.get(place, 0):
+                self._maps.after[place] = following
+        for network, place in new.networks.items():
+            if old.networks.get(network) != place:
+                self._networks(network).put(_key(network), place)
+        for header, place in new.headers.items():
+            if old.headers.get(header) != place:
+                self._maps.headers.put(header, place)
         self._write_everybody(new.everybody)
         settings = self._maps.settings[0]
         before = settings.copy()
@@ -189,8 +199,8 @@ class BanMaps:
         for slot in (0, *self._slots.of_port.values()):
             value = ports[slot].copy()
             for family in Family:
-                here = [place for place in everybody.get(family, ()) if layout.has_bit(bits[place], slot)]
-                value["everybody"][family] = _list(tuple(here[: layout.BANS_AT_ONCE]))
+                here = (place for place in everybody.get(family, ()) if layout.has_bit(bits[place], slot))
+                value["everybody"][family] = next(here, 0)
             if value != ports[slot]:
                 self._maps.ports[slot] = value
 
@@ -212,22 +222,26 @@ class BanMaps:
             for place in np.flatnonzero((notes["id"] != b"") & (records["deadline"] > now))
         }
 
-    def _stored_networks(self) -> dict[Network, Places]:
-        found: dict[Network, Places] = {}
+    def _stored_after(self) -> dict[int, int]:
+        after = self._maps.after.read()
+        return {int(place): int(after[place]) for place in np.flatnonzero(after)}
+
+    def _stored_networks(self) -> dict[Network, int]:
+        found: dict[Network, int] = {}
         for family in Family:
             keys, values = self._maps.networks[family].read()
             for key, value in zip(keys, values, strict=True):
-                found[_stored_network(key, family)] = tuple(int(place) for place in value["ban"] if place)
+                found[_stored_network(key, family)] = int(value)
         return found
 
     def _stored_protected(self) -> frozenset[Network]:
         stored = self._stored_networks()
-        return frozenset(network for network, places in stored.items() if places[:1] == (layout.PROTECTED,))
+        return frozenset(network for network, place in stored.items() if place == layout.PROTECTED)
 
-    def _stored_headers(self) -> dict[HeaderKey, Places]:
+    def _stored_headers(self) -> dict[HeaderKey, int]:
         keys, values = self._maps.headers.read()
         return {
-            tuple(int(part) for part in key): tuple(int(place) for place in value["ban"] if place)  # type: ignore[misc]  # five parts
+            tuple(int(part) for part in key): int(value)  # type: ignore[misc]  # five parts
             for key, value in zip(keys, values, strict=True)
         }
 
@@ -245,6 +259,7 @@ def _held(note: Any, record: Any, slots: Slots) -> KernelBan:
         ports=slots.ports(record["ports"]),
         expires_at=moment(int(note["expires_us"])),
         header=header,
+        refuses_proven=bool(record["refuses_proven"]),
     )
 
 
@@ -275,9 +290,3 @@ def _masked(network: Network) -> tuple[Any, Any]:
     length = network.prefixlen + 128 - network.max_prefixlen
     mask = ((1 << length) - 1) << (128 - length)
     return _address(network), np.frombuffer(mask.to_bytes(16, "big"), np.uint8)
-
-
-def _list(places: Places) -> Any:
-    value = np.zeros(1, layout.BAN_LIST)[0]
-    value["ban"][: len(places)] = places
-    return value

@@ -10,8 +10,8 @@ from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.maps import ArrayMap, HashMap, SharedArray, Wakes
 
 MAP_NAMES: Final = (
-    "settings", "slots", "ports", "bans", "networks4", "networks6", "headers", "proven", "perhaps_proven", "notes",
-    "links", "tokens", "onsets", "manners", "port_counts", "ban_counts", "sources", "wakes", "listeners",
+    "settings", "slots", "ports", "bans", "after", "networks4", "networks6", "headers", "proven", "perhaps_proven",
+    "notes", "links", "tokens", "onsets", "manners", "port_counts", "ban_counts", "sources", "wakes", "listeners",
 )  # fmt: skip
 
 
@@ -31,15 +31,16 @@ class Maps:  # wide: one attribute a map of the program
         self.settings = array("settings", layout.SETTINGS, 1)
         self.ports = array("ports", layout.PORT, layout.SLOTS)
         self.bans = array("bans", layout.BAN, layout.BANS)
+        self.after = array("after", layout.PLACE, layout.BANS)
         self.notes = array("notes", layout.NOTE, layout.BANS)
         self.tokens = array("tokens", number, layout.BANS)
         self.manners = array("manners", layout.MANNER, layout.SLOTS * len(layout.Family))
         self.port_counts = array("port_counts", layout.PORT_COUNT, layout.SLOTS, per_cpu=True)
         self.ban_counts = array("ban_counts", layout.BAN_COUNT, layout.BANS, per_cpu=True)
         self.networks = tuple(
-            table(f"networks{version}", layout.NETWORK, layout.BAN_LIST, layout.NETWORKS) for version in (4, 6)
+            table(f"networks{version}", layout.NETWORK, layout.PLACE, layout.NETWORKS) for version in (4, 6)
         )
-        self.headers = table("headers", layout.HEADER, layout.BAN_LIST, layout.HEADERS)
+        self.headers = table("headers", layout.HEADER, layout.PLACE, layout.HEADERS)
         self.proven = table("proven", layout.PEER, number, layout.PROVEN)
         self.proven_bits = array("perhaps_proven", np.dtype((np.uint64, (1 << layout.PROVEN_BITS) // 64)), 1)
         self.links = table("links", np.dtype(np.uint32), layout.LINK, 1024)

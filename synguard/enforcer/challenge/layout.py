@@ -17,8 +17,6 @@ SLOTS: Final = 256
 """Ports that are watched have a slot each; slot 0 is every other port."""
 BANS: Final = 8192
 """Places for bans; place 0 is never used."""
-BANS_AT_ONCE: Final = 4
-"""Bans that one source, one port or one header may be under at once."""
 NETWORKS: Final = 16_384
 HEADERS: Final = 1024
 PROVEN: Final = 65_536
@@ -30,7 +28,7 @@ WAKES_BYTES: Final = 4096
 NEVER: Final = 2**64 - 1
 """A deadline that does not come."""
 PROTECTED: Final = BANS
-"""The first ban of a list, where none concerns the network."""
+"""Stands for the first ban of a network that none concerns."""
 
 
 class Family(IntEnum):
@@ -57,7 +55,8 @@ def _record(*fields: tuple[str, object]) -> np.dtype[np.void]:
 
 ADDRESS: Final = np.dtype((np.uint8, 16))
 """In network order; IPv4 is ::ffff:a.b.c.d."""
-BAN_LIST: Final = _record(("ban", (np.uint16, BANS_AT_ONCE)))
+PLACE: Final = np.dtype(np.uint32)
+"""A ban's place, or 0 for none."""
 SETTINGS: Final = _record(
     ("layout", np.uint64),
     ("count_until", np.uint64),
@@ -74,7 +73,7 @@ SETTINGS: Final = _record(
     ("changes", np.uint32),
     ("pass_mask", np.uint32),
 )
-PORT: Final = _record(("everybody", (BAN_LIST, 2)), ("onset", np.uint32), ("number", np.uint32))
+PORT: Final = _record(("everybody", (np.uint32, 2)), ("onset", np.uint32), ("number", np.uint32))
 BAN: Final = _record(
     ("deadline", np.uint64),
     ("ports", (np.uint64, SLOTS // 64)),
@@ -85,7 +84,8 @@ BAN: Final = _record(
     ("step", np.uint32),
     ("ttl_low", np.uint8),
     ("ttl_high", np.uint8),
-    ("targeted", np.uint16),
+    ("targeted", np.uint8),
+    ("refuses_proven", np.uint8),
 )
 NETWORK: Final = _record(("length", np.uint32), ("address", ADDRESS))
 HEADER: Final = _record(
@@ -139,7 +139,7 @@ Words: TypeAlias = npt.NDArray[np.uint64]
 """Bits by slot."""
 
 RECORDS: Final = {
-    "settings": SETTINGS, "ban_list": BAN_LIST, "port": PORT, "ban": BAN, "network": NETWORK, "header": HEADER,
+    "settings": SETTINGS, "port": PORT, "ban": BAN, "network": NETWORK, "header": HEADER,
     "source": SOURCE, "sighting": SIGHTING, "port_count": PORT_COUNT, "ban_count": BAN_COUNT, "manner": MANNER,
     "onset": ONSET, "listener": LISTENER, "note": NOTE, "link": LINK,
 }  # fmt: skip

@@ -1,17 +1,19 @@
-"""Which bans concern which network, port and header: overlaps are resolved here, so that one look-up is enough."""
+"""Which bans concern which network, port and header: chains of bans, so that one look-up finds all, however many."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from typing import Final, TypeAlias
 
 from synguard.addresses import Network
-from synguard.enforcer.challenge.layout import BANS_AT_ONCE, PROTECTED, Family, ProgramStep
-from synguard.model import Action, Ban, KernelBan, SynHeader
+from synguard.enforcer.challenge.layout import PROTECTED, Family, ProgramStep
+from synguard.model import Action, Ban, KernelBan
+from synguard.syn_header import SynHeader
 
 Places: TypeAlias = tuple[int, ...]
-"""Places of bans; of those that concern a SYN the first is carried out."""
+"""Places of bans."""
 HeaderKey: TypeAlias = tuple[int, int, int, int, int]
 """Options, window, MSS, length, family."""
 
@@ -25,13 +27,25 @@ _STEPS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """What the program looks up."""
+    """What the program looks up: where a chain of bans begins, and how it goes on.
 
-    networks: Mapping[Network, Places] = field(default_factory=dict)
-    """Target or protected network → bans of it and of wider ones; the longest prefix alone is looked at."""
+    A chain leads from the narrowest target to ever wider ones, so that targets share what follows; the program carries
+    out the hardest step of those that concern a SYN.
+    """
+
+    networks: Mapping[Network, int] = field(default_factory=dict)
+    """Target or protected network → its first ban; the longest prefix alone is looked at."""
     everybody: Mapping[Family, Places] = field(default_factory=dict)
-    """All bans of the whole family, whatever their ports and however many."""
-    headers: Mapping[HeaderKey, Places] = field(default_factory=dict)
+    """All bans of the whole family, in order, whatever their ports."""
+    headers: Mapping[HeaderKey, int] = field(default_factory=dict)
+    after: Mapping[int, int] = field(default_factory=dict)
+    """Ban → the next one; the last of a chain is absent."""
+
+    @property
+    def places(self) -> frozenset[int]:
+        """All bans of all chains."""
+        first = (*self.networks.values(), *self.headers.values(), *chain.from_iterable(self.everybody.values()))
+        return frozenset(first).union(self.after, self.after.values())
 
 
 def step_of(ban: Ban | KernelBan) -> ProgramStep:
@@ -50,9 +64,7 @@ def header_key(header: SynHeader, family: Family) -> HeaderKey:
 
 
 def lists(bans: Mapping[int, Ban | KernelBan], protected: Collection[Network]) -> Lists:
-    """Return the lists for bans by place. Of more bans than fit one list, those of the hardest step, the narrowest
-    target and the most ports stay; those are left out first that others in it make needless.
-    """
+    """Return the lists for bans by place."""
     everybody: dict[Family, list[int]] = {}
     headers: dict[HeaderKey, list[int]] = {}
     targets: dict[Network, list[int]] = {}
@@ -65,17 +77,23 @@ def lists(bans: Mapping[int, Ban | KernelBan], protected: Collection[Network]) -
         else:
             targets.setdefault(ban.target, []).append(place)
 
+    chains = {key: _ordered(bans, places) for of in (everybody, headers, targets) for key, places in of.items()}
+    after = {one: following for places in chains.values() for one, following in pairwise(places)}
     shielded, wider = _Covering(protected), _Covering(targets)
-    networks: dict[Network, Places] = dict.fromkeys(protected, (PROTECTED,))
+    networks = dict.fromkeys(protected, PROTECTED)
     for target in targets:
         if any(True for _ in shielded.of(target)):
-            networks[target] = (PROTECTED,)
-        else:
-            networks[target] = _fitting(bans, [place for network in wider.of(target) for place in targets[network]])
+            networks[target] = PROTECTED
+            continue
+        networks[target] = chains[target][0]
+        *_, around = (None, *wider.of(target))[:-1]
+        if around is not None:
+            after[chains[target][-1]] = chains[around][0]
     return Lists(
         networks,
-        {family: _ordered(bans, places) for family, places in everybody.items()},
-        {key: _ordered(bans, places)[:BANS_AT_ONCE] for key, places in headers.items()},
+        {family: chains[family] for family in everybody},
+        {key: chains[key][0] for key in headers},
+        after,
     )
 
 
@@ -83,25 +101,8 @@ def _ordered(bans: Mapping[int, Ban | KernelBan], places: Iterable[int]) -> Plac
     return tuple(sorted(places, key=lambda place: (*_rank(bans[place]), place)))
 
 
-def _fitting(bans: Mapping[int, Ban | KernelBan], places: Iterable[int]) -> Places:
-    found = _ordered(bans, places)
-    if len(found) > BANS_AT_ONCE:
-        needed: list[int] = []
-        for place in found:
-            if not any(_makes_needless(bans[one], bans[place]) for one in needed):
-                needed.append(place)
-        found = tuple(needed)
-    return found[:BANS_AT_ONCE]
-
-
 def _rank(ban: Ban | KernelBan) -> tuple[int, int, bool, int]:
-    return -step_of(ban), -ban.target.prefixlen, bool(ban.ports), -len(ban.ports)
-
-
-def _makes_needless(one: Ban | KernelBan, later: Ban | KernelBan) -> bool:
-    """Return whether a ban does to each SYN what a ``later`` one in the order would do, or more, and for as long."""
-    lasts = one.expires_at is None or (later.expires_at is not None and one.expires_at >= later.expires_at)
-    return lasts and (not one.ports or (bool(later.ports) and set(later.ports) <= set(one.ports)))
+    return -ban.target.prefixlen, -step_of(ban), bool(ban.ports), -len(ban.ports)
 
 
 class _Covering:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -38,15 +38,16 @@ class Slots:
             self._set_onset(slot, onset_by_port.get(port, 0))
 
     def ensure(self, ports: Iterable[int]) -> None:
-        """Give each of these ports a slot if it has none.
+        """Give each of these ports a slot if it has none; one that is watched, and named by no ban, gives way.
 
         Raises:
             CapacityError: There are no more slots.
         """
+        ports = dict.fromkeys(ports)
         for port in ports:
             if port in self.of_port:
                 continue
-            slot = self._unused()
+            slot = self._unused(ports)
             value = np.zeros(1, layout.PORT)[0]
             value["everybody"] = self._maps.ports[0]["everybody"]  # bans of everybody on all ports
             value["number"] = port
@@ -78,10 +79,15 @@ class Slots:
         joined = np.bitwise_or.reduce(some, axis=0) if len(some) else np.zeros_like(_ALL)
         return [layout.has_bit(joined, slot) for slot in range(layout.SLOTS)]
 
-    def _unused(self) -> int:
+    def _unused(self, wanted: Container[int]) -> int:
         taken = set(self.of_port.values())
         for slot in range(1, layout.SLOTS):
             if slot not in taken:
+                return slot
+        named = self._named_by_bans()
+        for port, slot in self.of_port.items():
+            if not named[slot] and port not in wanted:
+                self._free(port)
                 return slot
         raise CapacityError(f"the challenge program tells {layout.SLOTS - 1} ports apart, and more are named")
 

@@ -163,7 +163,7 @@ def _readable(frame: TableFrame) -> list[SetId]:
 
 def _actual(frame: TableFrame, members: SetMembers) -> Actual:
     if not frame.present or frame.unfit:
-        return Actual(missing=frame.missing, foreign=tuple(frame.foreign))
+        return Actual(missing=frame.missing, foreign=tuple(frame.foreign), outdated=bool(frame.unfit))
     return Actual(
         bans=members.bans,
         allow=frozenset(members.allow),

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from synguard.enforcer.limits import BANS_AT_INTERFACE, PORTS_AT_INTERFACE
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.capacity import ADVICE, CapacityLevel, fullest
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.model import Ban
 from synguard.packed_bans import PackedBans, microseconds
+
+if TYPE_CHECKING:
+    from synguard.ban_columns import Rows
 
 
 class Admission:
@@ -20,19 +26,18 @@ class Admission:
         self._plane = plane
         self._desired_state = desired_state
         self._used: Counter[str] = Counter()
+        self._ports: Counter[int] = Counter()
+        """Ports that bans at the interface name, each with how many of these."""
         self.waiting: Final = PackedBans()
         """Bans that there is no room for."""
         self._room = False
         """Whether anything was let go of since those that wait were last tried."""
 
-    def put(self, ban: Ban) -> None:
-        """Want one more ban in the kernel; none of its id is wanted."""
-        place, members = self._plane.place(ban)
-        if not self._has_room(place, members):
-            self.waiting.put(ban)
-            return
-        self._used[place] += members
-        self._desired_state.put(ban)
+    def put(self, bans: PackedBans) -> None:
+        """Want these bans in the kernel too; none of their ids is wanted."""
+        fitting = self._put_fitting(bans)
+        if len(fitting) < len(bans):
+            self.waiting.put_many(bans, np.setdiff1d(bans.rows, fitting))
 
     def drop(self, ban_id: str) -> Ban | None:
         """Want the ban of this id there no more; return it if it was wanted."""
@@ -50,18 +55,42 @@ class Admission:
         expired += filter(None, map(self.waiting.pop, self.waiting.ended(microseconds(now))))
         if self._room:
             self._room = False
-            for ban in list(self.waiting.values()):
-                if self._has_room(*self._plane.place(ban)):
-                    self.waiting.discard(ban.id)
-                    self.put(ban)
+            for ban_id in [*self.waiting.ids(self._put_fitting(self.waiting))]:
+                self.waiting.discard(ban_id)
         return expired
 
-    def _has_room(self, place: str, members: int) -> bool:
-        return self._used[place] + members <= self._plane.ceiling
+    def _put_fitting(self, bans: PackedBans) -> Rows:
+        """Want those bans that there is room for; return their rows."""
+        fitting: list[Rows] = [bans.rows[:0]]
+        for (place, members, ports), rows in bans.groups(self._needs):
+            fitting.append(rows[: self._places_left(place, ports) // members])
+            self._count(place, members * len(fitting[-1]), ports or ())
+        found = np.sort(np.concatenate(fitting))
+        self._desired_state.put(bans, found)
+        return found
+
+    def _needs(self, ban: Ban) -> tuple[str, int, tuple[int, ...] | None]:
+        """Return where a ban is held, how much it takes there, and for one at the interface the ports that it names."""
+        return *self._plane.place(ban), ban.ports if ban.at_interface else None
+
+    def _places_left(self, place: str, ports: tuple[int, ...] | None) -> int:
+        if ports is None:
+            return max(self._plane.ceiling - self._used[place], 0)
+        return max(BANS_AT_INTERFACE - self._used[place], 0) if self._tells_apart(ports) else 0
+
+    def _tells_apart(self, ports: tuple[int, ...]) -> bool:
+        return len(self._ports.keys() | set(ports)) <= PORTS_AT_INTERFACE
+
+    def _count(self, place: str, members: int, ports: tuple[int, ...]) -> None:
+        self._used[place] += members
+        for port in ports if members else ():
+            self._ports[port] += members
+            if not self._ports[port]:
+                del self._ports[port]
 
     def _free(self, ban: Ban) -> None:
-        place, members = self._plane.place(ban)
-        self._used[place] -= members
+        place, members, ports = self._needs(ban)
+        self._count(place, -members, ports or ())
         self._room = True
 
     @property
@@ -74,9 +103,15 @@ class Admission:
         """Why bans are not in the kernel, one sentence; empty while all are."""
         if not self.waiting:
             return ""
-        place = self._plane.place(next(iter(self.waiting.values())))[0]
+        place, _, ports = self._needs(next(iter(self.waiting.values())))
         bans = "1 ban is" if len(self.waiting) == 1 else f"{len(self.waiting):,} bans are"
-        return (
-            f"{bans} not in the kernel: {place} holds its ceiling of {self._plane.ceiling:,} "
-            f"({self._plane.ceiling_key}); {ADVICE}, or raise it and restart"
-        )
+        if ports is None:
+            full = (
+                f"{place} holds its ceiling of {self._plane.ceiling:,} ({self._plane.ceiling_key}); {ADVICE}, "
+                "or raise it and restart"
+            )
+        elif not self._tells_apart(ports):
+            full = f"the challenge program tells {PORTS_AT_INTERFACE} ports apart; ban on all ports, or release bans"
+        else:
+            full = f"the challenge program carries out at most {BANS_AT_INTERFACE:,}; {ADVICE}"
+        return f"{bans} not in the kernel: {full}"

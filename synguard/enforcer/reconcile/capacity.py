@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from synguard.enforcer.limits import BANS_AT_INTERFACE, PORTS_AT_INTERFACE
 from synguard.enforcer.plane import Plane
 from synguard.errors import CapacityError
 from synguard.model import Ban, KernelBan
@@ -72,8 +73,20 @@ def ensure_capacity(plane: Plane, active_bans: Iterable[Ban], coming: Iterable[B
     Raises:
         CapacityError: It may not; says which place, by how much, and what to do.
     """
-    there = used(plane, (ban for ban in active_bans if not ban.dry_run))
-    ensure_room(plane, there, used(plane, coming))
+    active_bans, coming = [ban for ban in active_bans if not ban.dry_run], [*coming]
+    ensure_room(plane, used(plane, active_bans), used(plane, coming))
+    if any(ban.at_interface for ban in coming):
+        _ensure_at_interface([ban for ban in (*active_bans, *coming) if ban.at_interface])
+
+
+def _ensure_at_interface(bans: Collection[Ban]) -> None:
+    ports = {port for ban in bans for port in ban.ports}
+    for what, count, most in (("ports apart", len(ports), PORTS_AT_INTERFACE), ("bans", len(bans), BANS_AT_INTERFACE)):
+        if count > most:
+            raise CapacityError(
+                f"the challenge program would have to tell {count:,} {what}, and tells at most {most:,}; ban on all "
+                "ports, ban wider prefixes, or release bans; nothing was banned"
+            )
 
 
 def ensure_room(plane: Plane, there: Mapping[str, int], more: Mapping[str, int]) -> None:

@@ -10,8 +10,9 @@ from typing import Final
 from synguard.addresses import Network
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, Desired
-from synguard.model import NEVER, NO_HITS, Action, Ban, Hits, KernelBan, Scope, SynHeader
+from synguard.model import NEVER, NO_HITS, Action, Ban, Hits, KernelBan, Scope
 from synguard.packed_bans import microseconds
+from synguard.syn_header import SynHeader
 
 _ALL_PORTS: Final = 0
 """Stands for the one member of a ban that names no ports."""
@@ -36,10 +37,10 @@ def desired_members(bans: Mapping[str, Ban], now: datetime) -> DesiredMembers:
     active_bans = [ban for ban in bans.values() if ban.active(now) and not ban.dry_run]
     first: dict[Network, Ban] = {}
     shared = {ban.target for ban in active_bans if first.setdefault(ban.target, ban) is not ban}
-    rivals: dict[tuple[Network, Scope, Action, SynHeader | None], list[Ban]] = {}
+    rivals: dict[tuple[Network, Scope, Action, SynHeader | None, bool], list[Ban]] = {}
     for ban in active_bans:
         if shared and ban.target in shared:
-            rivals.setdefault((ban.target, ban.scope, ban.action, ban.header), []).append(ban)
+            rivals.setdefault((ban.target, ban.scope, ban.action, ban.header, ban.refuses_proven), []).append(ban)
     held = {ban.id: ban for ban in active_bans}
     covered: dict[str, str] = {}
     for several in rivals.values():
@@ -158,16 +159,15 @@ def after(actual: Actual, change: Delta, *, counted: bool = False) -> Actual:
     Bans in columns are changed in place; ``counted`` says that what they counted is known from their beginning.
     """
     bans = actual.bans if isinstance(actual.bans, HeldBans) else dict(actual.bans)
-    coming = {ban.id: bans[ban.id].hits if ban.id in bans else NO_HITS for ban in change.add}
+    coming = {ban.id for ban in change.add}
     for held in change.remove:
         if held.key not in coming:
             bans.pop(held.key, None)
-    for ban in change.add:
-        held = as_kernel_bans(ban, coming[ban.id])
-        if isinstance(bans, HeldBans) and not counted:
-            bans.begin(held)
-        else:
-            bans[ban.id] = held
+    if isinstance(bans, HeldBans) and not counted:
+        bans.begin(change.add)
+    else:
+        for ban in change.add:
+            bans[ban.id] = as_kernel_bans(ban, bans[ban.id].hits if ban.id in bans else NO_HITS)
     return replace(
         actual,
         bans=bans,
@@ -175,6 +175,7 @@ def after(actual: Actual, change: Delta, *, counted: bool = False) -> Actual:
         proven=(actual.proven - change.proven_remove) | change.proven_add,
         intact=actual.intact or change.frame,
         missing=() if change.frame else actual.missing,
+        outdated=actual.outdated and not change.frame,
     )
 
 
@@ -201,4 +202,6 @@ def without_expired(actual: Actual, now: datetime) -> Actual:
 
 def as_kernel_bans(ban: Ban, hits: Hits) -> KernelBan:
     """Return a ban as a plane would read it back."""
-    return KernelBan(ban.id, ban.target, ban.scope, ban.action, ban.ports, ban.expires_at, hits, ban.header)
+    return KernelBan(
+        ban.id, ban.target, ban.scope, ban.action, ban.ports, ban.expires_at, hits, ban.header, 0, ban.refuses_proven
+    )

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from synguard.addresses import Network, NetworkIndex
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Desired, lets_through
-from synguard.enforcer.reconcile.delta import DesiredMembers, share
-from synguard.model import Action, Ban, Origin, Scope, SynHeader
+from synguard.enforcer.reconcile.delta import DesiredMembers, agrees, share
+from synguard.model import Action, Ban, KernelBan, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
+from synguard.syn_header import SynHeader
 
-_Member: TypeAlias = tuple[Scope, Action, SynHeader | None]
+if TYPE_CHECKING:
+    from synguard.ban_columns import Rows
+
+_Member: TypeAlias = tuple[Scope, Action, SynHeader | None, bool]
 """What rivals of one target have in common; their ports may differ."""
 
 
-class DesiredState(Mapping[str, Ban]):
+class DesiredState(Mapping[str, Ban]):  # wide: what is wanted, against what was and what is held
     """Bans that stand, by id. What it says is wanted equals ``Desired.of`` the same bans, at a cost per change."""
 
     def __init__(self) -> None:
@@ -50,15 +54,16 @@ class DesiredState(Mapping[str, Ban]):
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
-    def put(self, ban: Ban) -> None:
-        """Want this ban, instead of one of the same id."""
-        self.drop(ban.id)
-        self._changed[ban.id] = None
-        if self._bans.of(ban.target):
-            self._contested.add(ban.target)
-        self._bans.put(ban)
-        if ban.forced:
-            self._forced[ban.id] = ban.target
+    def put(self, bans: PackedBans, rows: Rows | None = None) -> None:
+        """Want these bans, or those of some rows, each instead of one of the same id."""
+        rows = bans.rows if rows is None else rows
+        for ban_id in bans.common(self._bans, rows):
+            self.drop(ban_id)
+        self._changed |= dict.fromkeys(bans.ids(rows))
+        self._contested.update(ban.target for ban in bans.bans(rows[bans.rivals(self._bans, rows)]))
+        self._bans.put_many(bans, rows)
+        for forced, some in bans.groups(lambda ban: ban.forced, rows):
+            self._forced |= {ban.id: ban.target for ban in bans.bans(some)} if forced else {}
 
     def drop(self, ban_id: str) -> Ban | None:
         """Want the ban of this id no more; return it if it was wanted."""
@@ -76,6 +81,10 @@ class DesiredState(Mapping[str, Ban]):
         """Drop bans that have ended at ``now``, about ``at_most`` of them; return them."""
         expired = map(self.drop, self._bans.ended(microseconds(now), at_most))
         return [ban for ban in expired if ban is not None]
+
+    def common(self, bans: PackedBans) -> list[str]:
+        """Return the ids of those that are wanted already."""
+        return bans.common(self._bans)
 
     def has_ended(self, now: datetime) -> bool:
         """Return whether a ban that is still here has ended at ``now``."""
@@ -101,6 +110,19 @@ class DesiredState(Mapping[str, Ban]):
         """Return the ids of the bans that may be held otherwise than they are to be."""
         return dict.fromkeys((*self._bans.differing(held.rows), *self._own))
 
+    def lost(self, known: HeldBans, actual: HeldBans, now: datetime) -> list[str]:
+        """Return the ids of bans that were held as they are to be and would still be, and are not any more."""
+        rows, until = self._bans.rows, self._bans.columns(self._bans.rows)[2]
+        gone = self._bans.agreeing(known.rows) & ~self._bans.agreeing(actual.rows) & (until > microseconds(now))
+        whole = [ban_id for ban_id in self._bans.ids(rows[gone]) if ban_id not in self._own]
+        parts = [ban for ban in self._own.values() if ban is not None and ban.active(now)]
+        return whole + [ban.id for ban in parts if _holds(known, ban) and not _holds(actual, ban)]
+
+    def strangers(self, actual: HeldBans) -> list[KernelBan]:
+        """Return what is held of bans that are not wanted."""
+        keys = actual.rows.ids(actual.rows.rows[~actual.rows.agreeing(self._bans)])
+        return [held for held in map(actual.__getitem__, keys) if held.ban_id not in self._bans]
+
     @property
     def members(self) -> DesiredMembers:
         """What each ban is to hold by itself, as of the last ``take_changes``; a view."""
@@ -121,12 +143,17 @@ class DesiredState(Mapping[str, Ban]):
             self._changed[ban.id] = None
             self._own.pop(ban.id, None)
             self._covered.pop(ban.id, None)
-            alike.setdefault((ban.scope, ban.action, ban.header), []).append(ban)
+            alike.setdefault((ban.scope, ban.action, ban.header, ban.refuses_proven), []).append(ban)
         for several in alike.values():
             held = {ban.id: ban for ban in several}
             if len(several) > 1:
                 share(several, held, self._covered)
             self._own |= {ban.id: held.get(ban.id) for ban in several if held.get(ban.id) is not ban}
+
+
+def _holds(bans: HeldBans, ban: Ban) -> bool:
+    held = bans.get(ban.id)
+    return held is not None and agrees(ban, held)
 
 
 class _Members(Mapping[str, Ban]):

@@ -90,12 +90,12 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     ) -> Outcome:
         """Bring the plane to ``desired``; ``full`` reads everything back first.
 
-        A pass that does not read back changes no more than ``at_most`` bans, if that is given, nor does the first where
-        the kernel is empty, and leaves the rest to the next passes; without ``look`` a read-back that is merely due is
-        put off. ``latest`` is asked again once the lock is held, before a pass that reads back: another process may
-        have put bans into ledger and plane while we waited for it, and they would be taken for orphans. It is told
-        whether it must answer; with None, where it need not, a read-back is put off. ``adapt`` says what is wanted in
-        the light of what is there.
+        A pass changes no more than ``at_most`` bans, if that is given, unless it exchanges sets for full ones, and
+        leaves the rest to the next ones; what was found is told with the first. Without ``look`` a read-back that is
+        merely due is put off. ``latest`` is asked again once the lock is held, before a pass that reads back: another
+        process may have put bans into ledger and plane while we waited for it, and they would be taken for orphans. It
+        is told whether it must answer; with None, where it need not, a read-back is put off. ``adapt`` says what is
+        wanted in the light of what is there.
 
         Raises:
             PlaneError: The plane could not be read or changed; the next pass reads back first.
@@ -124,12 +124,17 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             self._known, self._failed = known, False
             if self._repairs > PATIENCE:  # and if they do so again and again, wait for the read that is put off
                 raise
-            return self._full_pass(desired, now, latest, adapt)
+            return self._full_pass(desired, now, latest, adapt, at_most=at_most)
 
     @property
     def looking(self) -> bool:
         """Whether a read-back is under way in pieces."""
         return self._look is not None
+
+    @property
+    def left(self) -> int:
+        """How many bans the next passes look at."""
+        return len(self._later)
 
     def hits(self) -> Mapping[str, Hits]:
         """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.
@@ -145,7 +150,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """Remove everything of ours from the plane; the next pass puts back what is wanted then."""
         with self._locked():
             self._drop_look()
-            self._known = self._settled = None
+            self._known, self._settled, self._later = None, None, []
             self.plane.flush()
 
     def _full_pass(
@@ -190,10 +195,8 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         if isinstance(desired.bans, DesiredState):
             actual = replace(actual, bans=HeldBans.of(actual.bans))
         changed = self._changed(desired, actual, now, whole=True)
-        empty = known is None and not actual.bans  # nothing is undone
-        piece = (at_most or AT_ONE_GO) if empty else None
-        read = seen is None
-        change, expired, later = member_delta(desired, actual, now, self._members, changed, piece, seen=read)
+        piece = None if actual.outdated else at_most or (None if actual.bans else AT_ONE_GO)
+        change, expired, later = member_delta(desired, actual, now, self._members, changed, piece, seen=seen is None)
         actual = without(actual, expired)
         found: tuple[str, ...] = ()
         if change and not self._failed:
@@ -212,9 +215,9 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
 
     def _difference(self, desired: Desired, now: datetime, known: Actual, at_most: int | None) -> Outcome:
         """Apply what differs from what is known to be there, looking at what changed alone; no difference, no call."""
-        changed = self._changed(desired, known, now) | dict.fromkeys(self._later)  # a ban of now before those that wait
-        self._later = list(changed)  # until it has succeeded
-        change, expired, later = member_delta(desired, known, now, self._members, changed, at_most)
+        if changed := self._changed(desired, known, now):  # a ban of now before those that wait; all until it succeeds
+            self._later = [*changed, *(ban_id for ban_id in self._later if ban_id not in changed)]
+        change, expired, later = member_delta(desired, known, now, self._members, self._later, at_most)
         self._known = without(known, expired)
         if change:
             with self._locked():

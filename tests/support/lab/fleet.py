@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Final
 
 from synguard.addresses import format_network
-from synguard.ledger import LEDGER_FILE, Ledger
+from synguard.ledger import LEDGER_FILE, LedgerReader
 from tests.support.lab.agent import Agent
 from tests.support.lab.crowdsec import LocalApi
 from tests.support.lab.flood_plan import FloodPlan
@@ -78,7 +78,7 @@ class FleetHost:
 
     def bans(self) -> dict[str, str]:
         """Return target → origin of the bans that stand, as the ledger has them."""
-        with Ledger.open_for_reading(self.agent.state_dir / LEDGER_FILE) as ledger:
+        with LedgerReader.open(self.agent.state_dir / LEDGER_FILE) as ledger:
             active = ledger.active_bans(datetime.now(UTC)).values()
             return {format_network(ban.target): str(ban.origin) for ban in active}
 

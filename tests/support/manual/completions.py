@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from synguard.policy.files import pack_names
-from synguard.readings import TcpState
+from synguard.socket_table import TcpState
 from tests.support.manual.surface import Option, Page
 
 _NOTE: Final = "written by `make man`; do not edit"

@@ -2,7 +2,7 @@
 /*
  * SYNs of challenged targets are answered at the interface with the kernel's own SYN cookies; the listener itself
  * accepts the ACK. Counts SYNs, wakes the agent when they become many, and learns from the listeners' own SYN-ACKs how
- * to answer. See docs/decisions/0032-challenge-program.md.
+ * to answer. See docs/decisions/0033-challenge-program.md.
  *
  * What it does not decide it leaves to the next filter and to the stack (TC_ACT_UNSPEC).
  */
@@ -73,27 +73,62 @@ static __always_inline void count_source(const struct syn *syn, __u32 mask)
 	}
 }
 
-static __always_inline bool concerns(const struct ban *ban, __u32 slot, __u64 now)
+/* A walk along bans that may concern a SYN, from a narrow target to ever wider ones. */
+struct search {
+	struct address source;
+	__u64 now;
+	__u32 slot;
+	__u32 ttl;
+	__u32 next;
+	__u32 found;            /* the first one of the hardest step; 0: none */
+	__u32 step;
+};
+
+static __always_inline bool concerns(const struct ban *ban, const __u32 *from, __u32 ttl, __u32 slot, __u64 now)
 {
-	return ban->deadline > now && ban->ports[(slot >> 6) & (SLOTS / 64 - 1)] >> (slot & 63) & 1;
+	if (ban->deadline <= now || !(ban->ports[(slot >> 6) & (SLOTS / 64 - 1)] >> (slot & 63) & 1))
+		return false;
+	return !ban->ttl_high ||
+	       (ttl >= ban->ttl_low && ttl <= ban->ttl_high &&
+		(from[0] & ban->mask.word[0]) == ban->network.word[0] &&
+		(from[1] & ban->mask.word[1]) == ban->network.word[1] &&
+		(from[2] & ban->mask.word[2]) == ban->network.word[2] &&
+		(from[3] & ban->mask.word[3]) == ban->network.word[3]);
 }
 
-/* Return the first ban of the list that concerns this slot now; 0: none. */
-static __always_inline __u32 first_of(const struct ban_list *list, __u32 slot, __u64 now)
+static long walk_ban(__u32 number, struct search *search)
 {
-	if (!list)
-		return 0;
-#pragma unroll
-	for (int i = 0; i < BANS_AT_ONCE; i++) {
-		__u32 number = list->ban[i];
-		struct ban *ban = number ? at(&bans, number) : NULL;
+	struct ban *ban = at(&bans, search->next);
+	__u32 *following = at(&after, search->next);
 
-		if (!ban)
-			return 0;
-		if (concerns(ban, slot, now))
-			return number;
+	if (!search->next || !ban || !following)
+		return 1;
+	if (ban->step > search->step &&
+	    concerns(ban, search->source.word, search->ttl, search->slot, search->now)) {
+		search->found = search->next;
+		search->step = ban->step;
 	}
+	search->next = *following;
 	return 0;
+}
+
+/* Return which ban, of one and those after it, is carried out: the hardest step, of the narrowest target; 0: none. */
+static __always_inline __u32 hardest(const struct syn *syn, __u32 first, __u32 slot, __u64 now)
+{
+	struct ban *ban = first ? at(&bans, first) : NULL;
+	__u32 *following = first ? at(&after, first) : NULL;
+
+	if (!ban || !following)
+		return 0;
+	if (*following) {
+		struct search search = {
+			.source = syn->source, .now = now, .slot = slot, .ttl = syn->ttl, .next = first,
+		};
+
+		bpf_loop(BANS, walk_ban, &search, 0);
+		return search.found;
+	}
+	return concerns(ban, syn->source.word, syn->ttl, slot, now) ? first : 0;
 }
 
 static __always_inline __u32 by_header(const struct syn *syn, __u32 slot, __u64 now)
@@ -105,62 +140,48 @@ static __always_inline __u32 by_header(const struct syn *syn, __u32 slot, __u64 
 		.length = syn->length,
 		.family = syn->family,
 	};
-	struct ban_list *list = bpf_map_lookup_elem(&headers, &key);
-	const __u32 *from = syn->source.word;
+	__u32 *first = bpf_map_lookup_elem(&headers, &key);
 
-	if (!list)
-		return 0;
-#pragma unroll
-	for (int i = 0; i < BANS_AT_ONCE; i++) {
-		__u32 number = list->ban[i];
-		struct ban *ban = number ? at(&bans, number) : NULL;
-
-		if (!ban)
-			return 0;
-		if (concerns(ban, slot, now) && syn->ttl >= ban->ttl_low && syn->ttl <= ban->ttl_high &&
-		    (from[0] & ban->mask.word[0]) == ban->network.word[0] &&
-		    (from[1] & ban->mask.word[1]) == ban->network.word[1] &&
-		    (from[2] & ban->mask.word[2]) == ban->network.word[2] &&
-		    (from[3] & ban->mask.word[3]) == ban->network.word[3])
-			return number;
-	}
-	return 0;
+	return first ? hardest(syn, *first, slot, now) : 0;
 }
 
-static __always_inline struct ban_list *by_source(const struct syn *syn)
+/* Return the first ban of a SYN's source; 0: none, BANS: it is protected. */
+static __always_inline __u32 by_source(const struct syn *syn)
 {
 	struct network key;
+	__u32 *first;
 
 	if (syn->family == V4) {
 		key.length = 32;
 		__builtin_memcpy(key.address, &syn->source.word[3], 4);
 		__builtin_memset(key.address + 4, 0, 12);
-		return bpf_map_lookup_elem(&networks4, &key);
+		first = bpf_map_lookup_elem(&networks4, &key);
+	} else {
+		key.length = 128;
+		__builtin_memcpy(key.address, &syn->source, 16);
+		first = bpf_map_lookup_elem(&networks6, &key);
 	}
-	key.length = 128;
-	__builtin_memcpy(key.address, &syn->source, 16);
-	return bpf_map_lookup_elem(&networks6, &key);
+	return first ? *first : 0;
 }
 
-static __always_inline __u32 by_address(const struct syn *syn, const struct ban_list *of_source, const struct port *port,
-					__u32 slot, __u64 now)
+static __always_inline __u32 by_address(const struct syn *syn, __u32 of_source, const struct port *port, __u32 slot,
+					__u64 now)
 {
-	__u32 number = first_of(of_source, slot, now);
+	__u32 number = hardest(syn, of_source, slot, now);
 
-	return number ? number : first_of(&port->everybody[syn->family == V4 ? V4 : V6], slot, now);
+	return number ? number : hardest(syn, port->everybody[syn->family == V4 ? V4 : V6], slot, now);
 }
 
 /* Return the ban that a SYN is under: one of its header, else of its source, else of everybody on its port; 0: none. */
 static __always_inline __u32 ban_of(const struct syn *syn, const struct port *port, __u32 slot,
 				    const struct settings *settings, __u64 now)
 {
-	struct ban_list *of_source;
-	__u32 number = 0;
+	__u32 of_source, number = 0;
 
 	if (!settings->bans)
 		return 0;
 	of_source = by_source(syn);
-	if (of_source && of_source->ban[0] == BANS)
+	if (of_source == BANS)
 		return 0;
 	if (settings->headers)
 		number = by_header(syn, slot, now);
@@ -290,7 +311,7 @@ static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u
 		return TC_ACT_UNSPEC;
 	if (ban->step == LEAVE)
 		return TC_ACT_UNSPEC;
-	of_peer = ban->targeted && ban->step != DROP ? NULL : proven_peer(syn);
+	of_peer = ban->refuses_proven || (ban->targeted && ban->step != DROP) ? NULL : proven_peer(syn);
 	if (of_peer && ((ban->step == DROP && !ban->ttl_high) ||        /* the firewall has its own list of exceptions */
 			take(of_peer, now, settings->proven_interval, settings->proven_burst)))
 		goto pass;
@@ -370,11 +391,10 @@ static __always_inline void count_cookie(struct __sk_buff *skb, __u32 link, stru
 {
 	struct settings *now_set = at(&settings, 0);
 	struct slots *all = at(&slots, 0);
-	struct ban_list *of_source;
 	struct port_count *count;
 	struct port *port;
 	struct ban *ban;
-	__u32 slot, number = 0;
+	__u32 of_source, slot, number = 0;
 
 	if (!now_set || !all || !now_set->bans || !find_ack(skb, link, ack) || !is_cookie(skb, ack))
 		return;
@@ -386,7 +406,7 @@ static __always_inline void count_cookie(struct __sk_buff *skb, __u32 link, stru
 	if (!port || !count)
 		return;
 	of_source = by_source(ack);
-	if (!of_source || of_source->ban[0] != BANS)
+	if (of_source != BANS)
 		number = by_address(ack, of_source, port, slot, bpf_ktime_get_ns());
 	ban = number ? at(&bans, number) : NULL;
 	if (ban && ban->step < DROP)

@@ -12,7 +12,6 @@
 #define PORTS 65536
 #define SLOTS 256        /* a port that is watched has a slot; slot 0 is every other port */
 #define BANS 8192        /* ban 0 is none */
-#define BANS_AT_ONCE 4   /* bans that one source, one port or one header may be under */
 #define NETWORKS 16384   /* of each family: targets, and protected networks */
 #define HEADERS 1024
 #define PROVEN 65536
@@ -46,11 +45,6 @@ struct settings {
 	__u32 pass_mask;        /* one in (mask + 1) SYNs reaches its listener, beside those of pass_every; 0: none */
 };
 
-/* The bans that may concern a SYN, the strongest first; BANS in the first place: a protected network, none does. */
-struct ban_list {
-	__u16 ban[BANS_AT_ONCE];
-};
-
 struct slots {
 	__u8 of_port[PORTS];
 };
@@ -64,7 +58,7 @@ struct proven_bits {
 };
 
 struct port {
-	struct ban_list everybody[FAMILIES];
+	__u32 everybody[FAMILIES];      /* the first ban of everybody on this port; 0: none */
 	__u32 onset;            /* SYNs within settings.onset_window that wake the agent; 0: never */
 	__u32 number;
 };
@@ -79,7 +73,8 @@ struct ban {
 	__u32 step;
 	__u8 ttl_low;           /* by header only */
 	__u8 ttl_high;
-	__u16 targeted;         /* not everybody: proven or not, no SYN of it passes a challenge */
+	__u8 targeted;          /* not everybody: proven or not, no SYN of it passes a challenge */
+	__u8 refuses_proven;    /* DROP: no exception of a proven peer is for this ban */
 };
 
 struct network {

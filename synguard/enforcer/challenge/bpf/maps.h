@@ -37,9 +37,10 @@ ARRAY(settings, struct settings, 1, 0);
 ARRAY(slots, struct slots, 1, BPF_F_MMAPABLE);
 ARRAY(ports, struct port, SLOTS, 0);
 ARRAY(bans, struct ban, BANS, 0);
-HASH(networks4, BPF_MAP_TYPE_LPM_TRIE, struct network, struct ban_list, NETWORKS, BPF_F_NO_PREALLOC);
-HASH(networks6, BPF_MAP_TYPE_LPM_TRIE, struct network, struct ban_list, NETWORKS, BPF_F_NO_PREALLOC);
-HASH(headers, BPF_MAP_TYPE_HASH, struct header, struct ban_list, HEADERS, BPF_F_NO_PREALLOC);
+ARRAY(after, __u32, BANS, 0);           /* the ban beside which another may concern the same SYN: that one; 0: none */
+HASH(networks4, BPF_MAP_TYPE_LPM_TRIE, struct network, __u32, NETWORKS, BPF_F_NO_PREALLOC);     /* the first ban; */
+HASH(networks6, BPF_MAP_TYPE_LPM_TRIE, struct network, __u32, NETWORKS, BPF_F_NO_PREALLOC);     /* BANS: protected */
+HASH(headers, BPF_MAP_TYPE_HASH, struct header, __u32, HEADERS, BPF_F_NO_PREALLOC);
 HASH(proven, BPF_MAP_TYPE_HASH, struct address, __u64, PROVEN, BPF_F_NO_PREALLOC);
 ARRAY(perhaps_proven, struct proven_bits, 1, 0);
 
