@@ -1,11 +1,12 @@
-"""What columns of very many rows need: their types, values that rows share, an index that is sorted now and then."""
+"""What columns of very many rows need: types, tables of them, values that rows share, an index sorted now and then."""
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +69,37 @@ class TextColumn:
         kept[rows] = True
         text = np.frombuffer(self._text, np.uint8)[np.repeat(kept, lengths)].tobytes()
         return text, np.cumsum(lengths[rows]) - lengths[rows]
+
+
+KINDS: Final = {"U8": "u1", "U16": "u2", "U32": "u4", "U64": "u8"}
+"""Column types as annotations name them → kinds of column."""
+
+
+class ColumnTable:
+    """What dataclasses can do that are columns of equal length, one row each; a column may be such a table itself."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.__slots__[0]))
+
+    def _columns(self) -> list[Any]:
+        return [getattr(self, name) for name in self.__slots__]
+
+    def where(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> Self:
+        """Return the rows where ``rows`` (bool, one per row) is true, or those that it numbers."""
+        return type(self)(*[one.where(rows) if isinstance(one, ColumnTable) else one[rows] for one in self._columns()])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the rows of all parts, at least one, one after another."""
+        columns = zip(*(part._columns() for part in parts), strict=True)
+        return cls(*(one[0].joined(one) if isinstance(one[0], ColumnTable) else np.concatenate(one) for one in columns))
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return no rows, of a table whose columns are ``KINDS``."""
+        return cls(*(np.empty(0, KINDS[str(column.type)]) for column in fields(cls)))  # type: ignore[arg-type]  # of a dataclass
 
 
 class SharedValues:

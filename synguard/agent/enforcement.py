@@ -214,15 +214,15 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self.writer.note(utc, "clock", text)
 
     @property
-    def behind(self) -> bool:
-        """Whether what other processes wrote waits for the next ticks."""
-        return self._behind and not self.writer.problem
+    def busy(self) -> bool:
+        """Whether bans wait for the next ticks: those that other processes wrote, some on their way to the plane."""
+        return (self._behind and not self.writer.problem) or bool(self.reconciler.left)
 
     @property
     def on_the_way(self) -> str:
-        """How many bans the next ticks bring to the plane, one sentence; empty for none."""
-        left = 0 if self._dry_run else self.reconciler.left
-        return f"{left:,} bans are not in the kernel yet: they are brought tick by tick" if left else ""
+        """For how many bans the next ticks change the plane, one sentence; empty for none."""
+        left = 0 if self._dry_run or self.problem else self.reconciler.left
+        return f"up to {left:,} bans are not in the kernel as they should be: each tick brings some" if left else ""
 
     def _is_up_to_date(self, utc: datetime) -> bool:
         """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""

@@ -11,7 +11,7 @@ from synguard.logs import event
 from synguard.readings import Readings
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.port_mask import port_mask
-from synguard.socket_table import SocketTable, concatenated
+from synguard.socket_table import SocketTable
 
 log: Final = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class ShortLived:
             self._kept.append(table)
         if readings.connections is None:
             return readings
-        ended, self._kept = concatenated(self._kept), []
+        ended, self._kept = SocketTable.joined(self._kept), []
         return replace(readings, ended=ended.where(port_mask(served)[ended.local_port]))
 
     def close(self) -> None:

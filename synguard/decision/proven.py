@@ -8,7 +8,7 @@ pushes out its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from ipaddress import IPv6Network
 from typing import Final
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import EMBEDDING, Network, host_at
-from synguard.columns import U64
+from synguard.columns import U64, ColumnTable
 from synguard.detector.ban_filter import Networks, within
 from synguard.detector.columns import as_judged, halves, is_ipv4, masks
 from synguard.detector.dispersion import SPREAD_PREFIX
@@ -32,7 +32,7 @@ SPARE_PLACES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _Table(ColumnTable):
     """One row a peer, in the order of ``key``."""
 
     key: U64
@@ -43,16 +43,10 @@ class _Table:
     seen: _Floats
     """… and last."""
 
-    def __len__(self) -> int:
-        return len(self.key)
-
-    def where(self, rows: npt.NDArray[np.bool_]) -> _Table:
-        return _Table(*(getattr(self, item.name)[rows] for item in fields(self)))
-
     def with_more(self, other: _Table) -> _Table:
         at = np.searchsorted(self.key, other.key)
-        names = [item.name for item in fields(self)]
-        return _Table(*(np.insert(getattr(self, name), at, getattr(other, name)) for name in names))
+        pairs = zip(self._columns(), other._columns(), strict=True)
+        return _Table(*(np.insert(ours, at, theirs) for ours, theirs in pairs))
 
 
 class ProvenPeers:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import Network
-from synguard.columns import U8, U16, U32, U64
+from synguard.columns import U8, U16, U32, U64, ColumnTable
 from synguard.decision.proven import ProvenPeers
 from synguard.detector.ban_filter import within
 from synguard.detector.columns import halves, is_ipv4
@@ -51,7 +51,7 @@ def key_of(header: SynHeader, version: int) -> HeaderKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Sightings:
+class Sightings(ColumnTable):
     """SYNs with their whole headers, a row for each source and port, in columns of equal length."""
 
     high: U64
@@ -74,13 +74,6 @@ class Sightings:
             if s.rest is not None
         ]
         return cls(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
-
-    def __len__(self) -> int:
-        return len(self.low)
-
-    def where(self, rows: npt.NDArray[np.bool_] | slice) -> Sightings:
-        """Return some of the rows."""
-        return Sightings(*(getattr(self, item.name)[rows] for item in fields(self)))
 
     def of_target(self, target: Network, ports: Collection[int]) -> Sightings:
         """Return the rows of a network's SYNs to these ports; none stands for all of them."""

@@ -30,7 +30,7 @@ from synguard.detector.unsampled import UnsampledWindow
 from synguard.model import Signal
 from synguard.policy.models import Policy
 from synguard.readings import CounterReading, Readings, SocketReading, SynSample
-from synguard.socket_table import SocketTable, TcpState, concatenated
+from synguard.socket_table import SocketTable, TcpState
 
 RECENT_S: Final = 1.0
 """SYNs of this long are looked at together, for the flood's size and to tell a crowd from forged sources."""
@@ -187,7 +187,7 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             short = None if ended is None else ended.where(self._arrivals.unseen(ended, known_before))
             self._services.follow_ended(short, reading.at)
             if short is not None:
-                fresh = concatenated([fresh, short])
+                fresh = SocketTable.joined([fresh, short])
             signals.append((Signal.CONNECTION_RATE, AddressRows.remote(fresh, weight), reading.at))
         return signals
 

@@ -13,7 +13,7 @@ from synguard.columns import U64
 from synguard.detector.columns import as_judged, is_ipv4
 from synguard.detector.counting import AddressRows
 from synguard.detector.lowered_limits import HEAVY_SHARE
-from synguard.socket_table import SocketTable, concatenated, empty_table
+from synguard.socket_table import SocketTable
 
 WINDOW_S: Final = 6.0
 LASTS_S: Final = 1.5
@@ -62,7 +62,8 @@ class TurnedAway:
         """
         share = HEAVY_SHARE * len(held.low)
         heavy = {one for one, count in Counter(_sources(held.high, held.low, embedding)).items() if count > share}
-        table = concatenated([one.where(one.local_port == port) for _, one, _ in self._looks] or [empty_table()])
+        looks = [one.where(one.local_port == port) for _, one, _ in self._looks]
+        table = SocketTable.joined(looks or [SocketTable.none()])
         high, low = table.remote_high, table.remote_low
         refused = table.recv_queue > 0
         served = set(_sources(high[~refused], low[~refused], embedding)) - heavy

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
+from synguard.columns import KINDS
 from synguard.readings import Listener, Protected, Readings, SynSample
 from synguard.socket_table import SocketTable
 
@@ -25,13 +26,10 @@ NAMESPACE: Final = "namespace"
 _COUNTERS: Final = frozenset({"PassiveOpens", "AttemptFails", "EstabResets", "OutRsts", "EmbryonicRsts"})
 _COUNTER_GROUPS: Final = ("Syncookies", "TCPReqQFull", "TCPAbortOn", "Listen")
 
-_KIND: Final = {"U8": "u1", "U16": "u2", "U32": "u4", "U64": "u8"}
-"""Column types of ``synguard.columns`` → kinds of column."""
-
 
 def _column_kinds(owner: Any) -> dict[str, str]:
     """Return the columns of a dataclass by their annotations: one added to the readings is recorded too."""
-    return {item.name: _KIND[str(item.type)] for item in fields(owner) if item.type in _KIND}
+    return {item.name: KINDS[str(item.type)] for item in fields(owner) if item.type in KINDS}
 
 
 SOCKETS: Final = _column_kinds(SocketTable)

@@ -17,7 +17,7 @@ from synguard.columns import U64
 from synguard.detector.columns import as_judged, in_ranges, is_ipv4, masks, network_at, sorting_order
 from synguard.readings import Listener
 from synguard.report.group_by import By
-from synguard.socket_table import SocketTable, TcpState, concatenated
+from synguard.socket_table import SocketTable, TcpState
 
 Ids: TypeAlias = npt.NDArray[np.intp]
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -88,7 +88,7 @@ def socket_view(tcp: SocketTable, udp: SocketTable | None, listeners: tuple[List
     """Return TCP and UDP sockets as one."""
     if udp is None:
         return SocketView(tcp, np.zeros(len(tcp), np.bool_), listeners)
-    both = concatenated([tcp, udp])
+    both = SocketTable.joined([tcp, udp])
     return SocketView(both, np.arange(len(both)) >= len(tcp), listeners)
 
 

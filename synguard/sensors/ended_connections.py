@@ -21,7 +21,7 @@ import numpy as np
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
 from synguard.sensors.inet_diag import decode, turned_away
-from synguard.socket_table import SocketTable, concatenated, empty_table
+from synguard.socket_table import SocketTable
 
 Opener: TypeAlias = Callable[[], socket.socket]
 """Opens a socket-diagnosis socket in one namespace."""
@@ -95,7 +95,7 @@ class EndedConnections:
                     raise
                 self._sockets[name] = self._sockets[name][0], None
                 one.close()
-        return concatenated(tables)
+        return SocketTable.joined(tables)
 
     def close(self) -> None:
         """Stop listening; no effect while closed."""
@@ -138,7 +138,7 @@ class EndedConnections:
             starts.append(used // 4)
             used += (size + 3) & ~3
         if not used:
-            return empty_table()
+            return SocketTable.none()
         words = np.frombuffer(self._buffer, np.uint32, used // 4)
         table = decode(words, _FROM_THE_KERNEL).sockets.table
         return replace(table, recv_queue=turned_away(words, np.array(starts[: len(table)], np.int64)))

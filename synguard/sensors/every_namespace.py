@@ -26,7 +26,7 @@ from synguard.sensors.port_mask import mask_of, port_mask, ports_in
 from synguard.sensors.protected import read_protected
 from synguard.sensors.sockets import SocketTables
 from synguard.sensors.tcp_metrics import read_finished_peers
-from synguard.socket_table import SocketTable, TcpState, concatenated
+from synguard.socket_table import SocketTable, TcpState
 
 _Seen = TypeVar("_Seen")
 
@@ -246,7 +246,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
                 start += len(table)
         if len(tables) == 1:
             return replace(own, table=translated)
-        return replace(own, table=concatenated(tables), spans=tuple(spans))
+        return replace(own, table=SocketTable.joined(tables), spans=tuple(spans))
 
     def _own_as_published(self, table: SocketTable, now: float) -> SocketTable:
         """Return the host's own sockets with the ports that clients write, where rules redirect others to them."""

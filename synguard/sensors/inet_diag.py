@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import V4_PREFIX
-from synguard.columns import U32
+from synguard.columns import U32, ColumnTable
 from synguard.errors import SensorError
 from synguard.netlink import DUMP, DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NO_ERRNO, request
-from synguard.socket_table import SocketTable, TcpState, concatenated, empty_table
+from synguard.socket_table import SocketTable, TcpState
 
 Starts: TypeAlias = npt.NDArray[np.int64]
 
@@ -92,18 +92,11 @@ class DumpRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class SocketRows:
+class SocketRows(ColumnTable):
     """Rows of a dump: the table that others see, and each socket's inode (0 where it has none)."""
 
     table: SocketTable
     inode: U32
-
-    def __len__(self) -> int:
-        return len(self.inode)
-
-    def where(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> SocketRows:
-        """Return the chosen rows."""
-        return SocketRows(self.table.where(chosen), self.inode[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +177,7 @@ def refusal(number: int) -> SensorError:
 def join(parts: Sequence[SocketRows]) -> SocketRows:
     """Return the rows of all parts, in order."""
     parts = [part for part in parts if len(part)] or parts[:1]
-    if len(parts) == 1:
-        return parts[0]
-    return SocketRows(concatenated([part.table for part in parts]), np.concatenate([part.inode for part in parts]))
+    return parts[0] if len(parts) == 1 else SocketRows.joined(parts)
 
 
 def _message_starts(words: U32, sequence: int) -> Starts:
@@ -274,4 +265,4 @@ def _matrix(words: U32, rows: Starts) -> U32:
     return gathered
 
 
-_NOTHING: Final = SocketRows(empty_table(), np.empty(0, np.uint32))
+_NOTHING: Final = SocketRows(SocketTable.none(), np.empty(0, np.uint32))

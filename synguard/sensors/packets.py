@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from synguard.addresses import V4_PREFIX
-from synguard.columns import U8, U16, U32, U64
+from synguard.columns import U8, U16, U32, U64, ColumnTable
 from synguard.sensors.bpf import EXTENSION_HEADERS, TCP_NEEDED
 
 _TCP: Final = 6
@@ -33,7 +32,7 @@ _FNV_PRIME: Final = np.uint32(16_777_619)
 
 
 @dataclass(frozen=True, slots=True)
-class SynColumns:
+class SynColumns(ColumnTable):
     """SYNs as columns of equal length, one row a packet."""
 
     source_high: U64
@@ -42,26 +41,6 @@ class SynColumns:
     ttl: U8
     tcp_window: U16
     options: U32
-
-    def __len__(self) -> int:
-        return len(self.source_low)
-
-    @classmethod
-    def none(cls) -> SynColumns:
-        """Return no rows."""
-        return cls(*(np.empty(0, kind) for kind in ("u8", "u8", "u2", "u1", "u2", "u4")))
-
-    @classmethod
-    def joined(cls, parts: Sequence[SynColumns]) -> SynColumns:
-        """Return the rows of all parts, at least one, one after another."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in _NAMES))
-
-    def where(self, mask: npt.NDArray[np.bool_]) -> SynColumns:
-        """Return the rows where ``mask`` (bool, one per row) is true."""
-        return SynColumns(*(getattr(self, name)[mask] for name in _NAMES))
-
-
-_NAMES: Final = tuple(column.name for column in fields(SynColumns))
 
 
 def decode_ipv4(packets: U8, lengths: U32) -> SynColumns:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import psutil
 
 from synguard.addresses import V4_PREFIX, parse_address
-from synguard.columns import U32, U64
+from synguard.columns import U32, U64, ColumnTable
 from synguard.errors import SensorError
 from synguard.socket_table import SocketTable, TcpState
 
@@ -29,16 +28,12 @@ _DEFAULT_SOMAXCONN: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
+class Owned(ColumnTable):
     """A socket table, and whose each socket is."""
 
     table: SocketTable
     pid: U32
     """0 where unknown."""
-
-    def where(self, mask: npt.NDArray[np.bool_]) -> Owned:
-        """Return the rows where ``mask`` is true."""
-        return Owned(self.table.where(mask), self.pid[mask])
 
 
 def tcp_table() -> Owned:

@@ -74,7 +74,7 @@ def refused(scene: Scene, address: str) -> bool:
     held = scene.plane.read()
     through = any(ip_address(address) in network for network in held.proven)
     stopping = [one for one in held.bans.values() if ip_address(address) in one.target]
-    return any(one.scope is Scope.ALL or not through for one in stopping)
+    return any(one.scope is Scope.ALL or one.refuses_proven or not through for one in stopping)
 
 
 def test_forged_decoys_do_not_spend_the_budget_that_stops_real_hosts(tmp_path: Path, record_property: Record) -> None:

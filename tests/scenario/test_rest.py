@@ -15,6 +15,7 @@ import pytest
 from synguard.agent.enforcement import AT_ONCE, MOST_BROUGHT
 from synguard.agent.pace import LONGEST_REST_S
 from synguard.agent.tick import Tick
+from synguard.decision.ladder import ChallengeState
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode
 from synguard.policy.models import Config
@@ -24,6 +25,7 @@ from tests.scenario.test_forged import flood
 from tests.scenario.test_onset import ATTACKER, POLICY
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
+from tests.support.protection import scattered
 from tests.support.scene import Scene, Weather
 
 Seen = list[tuple[float, Tick]]
@@ -118,6 +120,28 @@ def test_while_an_attack_stands_ticks_come_as_on_a_calm_host_and_a_surge_brings_
     assert len(between(2.0, 4.0)) >= 1.8 / cadence.attack, "close while it is new"
     assert len(between(8.0, 12.0)) <= 4.1 / cadence.calm
     assert len(between(surged[0], surged[0] + cadence.attack + 0.001)) == 2, "the look after the surge finds it"
+
+
+def test_sources_that_are_challenged_with_all_others_keep_no_ticks_quick_by_seeming_to_rise(tmp_path: Path) -> None:
+    """Of 128 one or another seemed to rise in each tick, for chance: the attack never stood as it stood."""
+    scene = Scene(tmp_path, POLICY, glances=True, challenge=ChallengeState(works=True))
+    attack = dict.fromkeys(scattered(128), 40.0)
+    moments: list[float] = []
+    bans: set[str] = set()
+
+    def watch(tick: Tick, now: float, _utc: datetime) -> None:
+        moments.append(now)
+        bans.update(str(ban.target) for ban in tick.decision.bans)
+        if bans:
+            risen = {list(attack)[len(moments) % 128]: 1_500.0}
+            scene.sensors.weather = Weather(syn_pps=attack | risen)
+
+    scene.sensors.weather = flood(attack)
+    scene.agent.observers.append(watch)
+    scene.lives(10.0)
+    assert bans == {"0.0.0.0/0"}
+    late = [moment for moment in moments if moment > moments[-1] - 4.0]
+    assert len(late) <= 4.1 / scene.config.cadence.calm
 
 
 def test_a_glance_asks_the_counters_and_not_for_resets_that_scanners_cause() -> None:

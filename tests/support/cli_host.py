@@ -22,7 +22,7 @@ from synguard.operator.enablement import Login
 from synguard.policy.models import Allow, Config
 from synguard.readings import Listener, Protected
 from synguard.sensors.added_allow import added_networks
-from synguard.socket_table import SocketTable, TcpState, empty_table
+from synguard.socket_table import SocketTable, TcpState
 from tests.support.fake_plane import FakePlane
 
 OWN = "192.0.2.1"
@@ -52,8 +52,8 @@ class CliHost:
         self.plane = FakePlane()
         self.protected: dict[Network, str] = {parse_network(GATEWAY): "default gateway via eth0"}
         self.problems: tuple[str, ...] = ()
-        self.sockets: SocketTable = empty_table()
-        self.udp_sockets: SocketTable = empty_table()
+        self.sockets: SocketTable = SocketTable.none()
+        self.udp_sockets: SocketTable = SocketTable.none()
         self.listening: tuple[Listener, ...] = ()
         self.config = base / "synguard.toml"
         self.configure()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from synguard.socket_table import SocketTable, TcpState, concatenated
+from synguard.socket_table import SocketTable, TcpState
 from tests.support.manual_clock import ManualClock
 from tests.support.traffic import Counts, table
 
@@ -38,7 +38,7 @@ class FakeEnded:
             )
             for rates in (self._rates, self._turned_away)
         )
-        ended = concatenated([served, replace(away, recv_queue=np.ones(len(away), np.uint32))])
+        ended = SocketTable.joined([served, replace(away, recv_queue=np.ones(len(away), np.uint32))])
         ports = (self._next_port + np.arange(len(ended))) % 65_536
         self._next_port += len(ended)
         return replace(ended, remote_port=ports.astype(np.uint16))

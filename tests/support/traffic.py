@@ -13,7 +13,7 @@ import numpy as np
 from synguard.addresses import V4_PREFIX
 from synguard.columns import U64
 from synguard.readings import CounterReading, Listener, SocketReading, SynSample
-from synguard.socket_table import SocketTable, TcpState, empty_table
+from synguard.socket_table import SocketTable, TcpState
 
 Counts = Mapping[str, int]
 """Address → how many."""
@@ -55,7 +55,7 @@ def table(
     n = len(addresses)
     remote_ports = np.arange(first_remote_port, first_remote_port + n) % 60_000 + 1024
     return replace(
-        empty_table(),
+        SocketTable.none(),
         state=np.full(n, state, np.uint8),
         local_high=np.zeros(n, np.uint64),
         local_low=np.full(n, V4_PREFIX << 32 | 0xC0000201, np.uint64),
@@ -77,7 +77,7 @@ def together(*tables: SocketTable) -> SocketTable:
 
 def sockets(at: float, *tables: SocketTable) -> SocketReading:
     """Return a reading of these tables' rows."""
-    return SocketReading(at, together(*tables) if tables else empty_table(), "sock_diag")
+    return SocketReading(at, together(*tables) if tables else SocketTable.none(), "sock_diag")
 
 
 def syns(

@@ -9,7 +9,7 @@ import numpy as np
 
 from synguard.detector.pressure import ELSEWHERE, pressure_on
 from synguard.readings import Listener, NamespaceSpan
-from synguard.socket_table import concatenated
+from synguard.socket_table import SocketTable
 from tests.support.traffic import sockets, table
 
 V4, V6 = ip_address("0.0.0.0"), ip_address("::")
@@ -52,7 +52,7 @@ def test_listeners_of_other_namespaces_have_queues_of_their_own() -> None:
     """A relay listens on the host's port 80, and the kernel forwards what comes from outside to the container."""
     rows = table({"198.51.100.7": 100})
     reading = replace(
-        sockets(0, concatenated([rows, rows])), spans=(NamespaceSpan("", 0, 100), NamespaceSpan("web", 100, 200))
+        sockets(0, SocketTable.joined([rows, rows])), spans=(NamespaceSpan("", 0, 100), NamespaceSpan("web", 100, 200))
     )
     listeners = [Listener(V4, 80, 128, 0), Listener(V4, 80, 100, 0, namespace="web", inner_port=8080)]
     host, container = pressure_on(listeners, reading)

@@ -131,6 +131,7 @@ class BanMaps:
         record["burst"] = (burst - 1) * int(record["interval"])
         record["step"] = step_of(ban)
         record["targeted"] = ban.target.prefixlen > 0
+        record["refuses_proven"] = ban.refuses_proven
         note["expires_us"] = microseconds(ban.expires_at)
         note["target"] = _key(ban.target)
         note["family"] = family_of(ban.target)
@@ -258,6 +259,7 @@ def _held(note: Any, record: Any, slots: Slots) -> KernelBan:
         ports=slots.ports(record["ports"]),
         expires_at=moment(int(note["expires_us"])),
         header=header,
+        refuses_proven=bool(record["refuses_proven"]),
     )
 
 
