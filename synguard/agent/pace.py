@@ -1,4 +1,4 @@
-"""When the next tick comes: by the cadence, no dearer than the config allows, later while nothing stirs or changes."""
+"""When the next tick comes: by the cadence, as dear as the config allows, later while nothing stirs or changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REST_S: Final = 1.01
 """Between two ticks of a calm host on which nothing stirs: what is due once a second is due then."""
 
 LONGEST_REST_S: Final = 5.0
-"""The longest wait after a dear tick: that of a start with 100,000 bans would pay for minutes without another."""
+"""The longest wait after a dear tick: one that took half a minute would be paid for with two without another."""
 
 GATHER_S: Final = 0.01
 """How long SYNs are counted by source before the first tick of an onset, which would have nothing to judge without: a
