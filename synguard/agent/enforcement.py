@@ -229,6 +229,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         return (not self._behind or bool(self.writer.problem)) and not self._tracked.desired.has_ended(utc)
 
     def _reconcile(self, now: float, utc: datetime) -> None:
+        left = self.reconciler.left
         try:
             outcome = self.reconciler.reconcile(
                 self._desired,
@@ -240,8 +241,9 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         except (PlaneError, CapacityError, NotPermittedError) as error:
             self._plane_failed(error, now)
             return
-        self._retry_s, self.problem = FIRST_RETRY_S, ""
-        self.disputed = outcome.disputed
+        if left and not self.reconciler.left:
+            give_back()  # what was brought in pieces was an object each
+        self._retry_s, self.problem, self.disputed = FIRST_RETRY_S, "", outcome.disputed
         self.outcome = None if self._dry_run else replace(outcome, change=replace(outcome.change, add=(), remove=()))
         self.repairs += len(outcome.drift)
         for drift in outcome.drift:
@@ -293,7 +295,6 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self.hits = total
 
     def _plane_failed(self, error: SynguardError, now: float) -> None:
-        self.outcome = None
-        self._retry_at = now + self._retry_s
+        self.outcome, self._retry_at = None, now + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
         self.problem = str(error)

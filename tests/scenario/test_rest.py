@@ -216,7 +216,9 @@ def test_a_start_with_many_bans_brings_them_tick_by_tick_and_judges_a_flood_mean
     assert len(banned) < many, "it does not wait for all those before it"
 
 
-def test_many_bans_that_others_wipe_come_back_tick_by_tick_and_are_told_once(tmp_path: Path) -> None:
+def test_many_bans_that_others_wipe_come_back_tick_by_tick_and_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     many = 5 * MOST_BROUGHT
     scene = Scene(tmp_path, POLICY, config=Config(mode=Mode.ENFORCE), plane=FakePlane(), glances=True)
     scene.fake.utcnow = scene.clock.utcnow
@@ -224,8 +226,11 @@ def test_many_bans_that_others_wipe_come_back_tick_by_tick_and_are_told_once(tmp
     with Ledger.open(scene.config.state_dir / LEDGER_FILE) as other:
         other.add_bans([ban(f"m{n}", f"10.0.{n >> 8}.{n & 255}", start=start) for n in range(many)])
     scene.restarts()
+    given_back = list[str]()
+    monkeypatch.setattr("synguard.agent.enforcement.give_back", lambda: given_back.append("memory"))
     scene.lives(2.5)
     assert len(scene.held()) == many, "an agent that has bans to bring does not rest"
+    assert given_back, "of 100,000 bans 8 MB"
     scene.fake.wipe()
     held = [0]
     while held[-1] < many:
