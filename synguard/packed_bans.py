@@ -142,7 +142,8 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
         firsts, kinds = self._kinds(rows)
         numbers: dict[T, int] = {}
         of = np.array([numbers.setdefault(trait(self._ban(row)), len(numbers)) for row in firsts], np.int64)[kinds]
-        return [(one, rows[of == number]) for one, number in numbers.items()]
+        parts = np.split(rows[np.argsort(of, kind="stable")], np.cumsum(np.bincount(of))[:-1])
+        return list(zip(numbers, parts, strict=False))  # no rows are split into one part
 
     def _kinds(self, rows: Rows) -> tuple[list[int], Rows]:
         """Return one row of each that differ in words, shape or width, and for all rows which it is."""

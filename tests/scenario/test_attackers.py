@@ -61,7 +61,8 @@ def flood(pps: dict[str, float], **more: object) -> Weather:
 
 def strikes(scene: Scene, weather: Weather, seconds: float = 3.0) -> None:
     scene.sensors.weather = weather
-    scene.lasts(seconds)
+    scene.lasts(min(seconds, 10.0))
+    scene.lasts(seconds - 10.0, every=0.2)  # settled: little happens between two ticks that does not between four
 
 
 def turned_away(scene: Scene, people: Collection[str]) -> str:
