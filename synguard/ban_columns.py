@@ -102,13 +102,14 @@ class BanColumns:  # wide: a column a field
         self.put_rows((packed(ban),))
 
     def put_rows(self, rows: Iterable[PackedBan]) -> None:
-        """Take in what makes bans, of which there may be no objects."""
-        rows = list(rows)
-        if len({row[0] for row in rows}) < len(rows):  # the last of an id stays
-            rows = list({row[0]: row for row in reversed(rows)}.values())[::-1]
-        if not rows:
+        """Take in what makes bans, of which there may be no objects; the last of an id stays."""
+        last = dict[str, PackedBan]()
+        for row in rows:
+            last.pop(row[0], None)
+            last[row[0]] = row
+        if not last:
             return
-        ids, starts, widths, ends, created, shapes, words = zip(*rows, strict=True)
+        ids, starts, widths, ends, created, shapes, words = zip(*last.values(), strict=True)
         if self._count:
             for ban_id in ids:
                 self.discard(ban_id)
@@ -121,7 +122,7 @@ class BanColumns:  # wide: a column a field
         self._created.extend(created)
         self._shape.extend(map(self._shapes.put, shapes))
         self._words.extend(map(self._words_pool.put, words))
-        self._came(len(rows))
+        self._came(len(last))
 
     def put_many(self, other: BanColumns, rows: Rows | None = None) -> None:
         """Take in all bans of the other, or some of its rows in their order: none of them becomes an object."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
@@ -83,12 +83,12 @@ class ColumnTable:
     def __len__(self) -> int:
         return len(getattr(self, self.__slots__[0]))
 
-    def _columns(self) -> Iterator[Any]:
-        return (getattr(self, name) for name in self.__slots__)
+    def _columns(self) -> list[Any]:
+        return [getattr(self, name) for name in self.__slots__]
 
     def where(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> Self:
         """Return the rows where ``rows`` (bool, one per row) is true, or those that it numbers."""
-        return type(self)(*(one.where(rows) if isinstance(one, ColumnTable) else one[rows] for one in self._columns()))
+        return type(self)(*[one.where(rows) if isinstance(one, ColumnTable) else one[rows] for one in self._columns()])
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:

@@ -47,17 +47,6 @@ FIREWALL_ACTIONS: Final = (Action.DROP, Action.REJECT)
 """What the planes of the firewall carry out; the rest is the challenge program's."""
 
 
-class BanOrder(StrEnum):
-    """What lists of bans are sorted by; times soonest first, numbers largest first."""
-
-    EXPIRES = "expires"
-    LEFT = "left"
-    CREATED = "created"
-    PACKETS = "packets"
-    SCORE = "score"
-    TARGET = "target"
-
-
 class Origin(StrEnum):
     """Who asked for a ban."""
 
@@ -138,6 +127,10 @@ class Evidence:
         spread = f" ±{self.error:,.0f}" if self.error >= 1 else ""
         crowd = f" from {self.sources:,} sources" if self.sources > 1 else ""
         return f"{self.signal} {self.value:,.0f}{spread}{self.signal.unit} / {self.limit:,g}{crowd}"
+
+
+ON_HANDSHAKES: Final = (Evidence(Signal.CONNECTIONS, 0.0, 0.0),)
+"""Stands for evidence of which only that is known: it takes completed handshakes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +227,11 @@ class Ban:  # wide: one record, a field a column of the ledger
         proven = any(not item.signal.forgeable for item in self.evidence)
         return self.scope is Scope.NEW and (self.origin is Origin.MANUAL or proven)
 
+    @property
+    def refuses_proven(self) -> bool:
+        """Whether it is asked before the exceptions of proven peers, so that these are refused on its ports alone."""
+        return self.origin is Origin.AUTO and bool(self.ports) and self.refuses_served
+
     def active(self, now: datetime) -> bool:
         """Return whether the ban still stands at ``now``."""
         return self.expires_at is None or now < self.expires_at
@@ -282,6 +280,8 @@ class KernelBan:
     header: SynHeader | None = None
     remains: int = 0
     """Number of these members among those that interrupted changes left of the ban; 0 for its own."""
+    refuses_proven: bool = False
+    """Whether it is held where it is asked before the exceptions of proven peers."""
 
     @property
     def key(self) -> str:

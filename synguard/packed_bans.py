@@ -90,14 +90,11 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
 
     def around(self, network: Network) -> Iterator[Ban]:
         """Yield the bans whose targets cover all of this network."""
-        start, most = start_of(network), network.max_prefixlen
-        for version, prefixlen in self.widths():
-            if version == network.version and prefixlen <= network.prefixlen:
+        start, most, version = start_of(network), network.max_prefixlen, network.version
+        counts = self._width_counts[width_of(version, 0) : width_of(version, network.prefixlen) + 1]
+        for prefixlen, there in enumerate(counts):
+            if there:
                 yield from self.of_width(version, prefixlen, start >> most - prefixlen << most - prefixlen)
-
-    def widths(self) -> Iterator[tuple[int, int]]:
-        """Yield IP version and prefix length of all targets, each once."""
-        return ((4, width) if width < 33 else (6, width - 33) for width, n in enumerate(self._width_counts) if n)
 
     @property
     def next_end(self) -> int:
@@ -145,7 +142,8 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
         firsts, kinds = self._kinds(rows)
         numbers: dict[T, int] = {}
         of = np.array([numbers.setdefault(trait(self._ban(row)), len(numbers)) for row in firsts], np.int64)[kinds]
-        return [(one, rows[of == number]) for one, number in numbers.items()]
+        parts = np.split(rows[np.argsort(of, kind="stable")], np.cumsum(np.bincount(of))[:-1])
+        return list(zip(numbers, parts, strict=False))  # no rows are split into one part
 
     def _kinds(self, rows: Rows) -> tuple[list[int], Rows]:
         """Return one row of each that differ in words, shape or width, and for all rows which it is."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import cache
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from synguard import capabilities
 from tests.support.lab.lab import Lab
@@ -23,7 +23,9 @@ REQUIRED = os.environ.get("SYNGUARD_KERNEL_TESTS") == "required" or bool(os.envi
 
 _lab_trouble = cache(why_unavailable)
 
-settings.register_profile("here", deadline=None)  # a busy machine is no fault
+settings.register_profile(  # a busy machine is no fault
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("here")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would each compile the package anew

@@ -145,7 +145,7 @@ class Agent:
             self._exceptions = self._engine.proven_exceptions(utc)
         self._parts.enforcement.bring(self.sensing.protected.networks, self._exceptions, now, utc)
         self.sensing.want(decision, now)
-        self._pace.decided(decision, now, rising=lambda: self._parts.enforcement.behind or self._engine.scores.rising)
+        self._pace.decided(decision, now, rising=lambda: self._parts.enforcement.busy or self._engine.rising(utc))
         if self._parts.enforcing:
             self._parts.effect.follow(readings, state.active_bans, now, utc)
             self._parts.effect.trim(readings, decision.excess, state.containers)
@@ -168,8 +168,8 @@ class Agent:
                 self.sensing.use(config, policies)
                 self._engine.use(config, policies)
             self.tick()
-            enforcement, reconciler = self._parts.enforcement, self._parts.enforcement.reconciler
-            idle = not (len(self._engine.scores) or enforcement.behind or reconciler.looking or reconciler.left)
+            enforcement = self._parts.enforcement
+            idle = not (len(self._engine.scores) or enforcement.busy or enforcement.reconciler.looking)
             self._pace.wait(self._running.config.cadence, calm=self.phase is Phase.CALM, idle=idle)
 
     def stop(self) -> None:

@@ -214,21 +214,22 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self.writer.note(utc, "clock", text)
 
     @property
-    def behind(self) -> bool:
-        """Whether what other processes wrote waits for the next ticks."""
-        return self._behind and not self.writer.problem
+    def busy(self) -> bool:
+        """Whether bans wait for the next ticks: those that other processes wrote, some on their way to the plane."""
+        return (self._behind and not self.writer.problem) or bool(self.reconciler.left)
 
     @property
     def on_the_way(self) -> str:
-        """How many bans the next ticks bring to the plane, one sentence; empty for none."""
-        left = 0 if self._dry_run else self.reconciler.left
-        return f"{left:,} bans are not in the kernel yet: they are brought tick by tick" if left else ""
+        """For how many bans the next ticks change the plane, one sentence; empty for none."""
+        left = 0 if self._dry_run or self.problem else self.reconciler.left
+        return f"up to {left:,} bans are not in the kernel as they should be: each tick brings some" if left else ""
 
     def _is_up_to_date(self, utc: datetime) -> bool:
         """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""
         return (not self._behind or bool(self.writer.problem)) and not self._tracked.desired.has_ended(utc)
 
     def _reconcile(self, now: float, utc: datetime) -> None:
+        left = self.reconciler.left
         try:
             outcome = self.reconciler.reconcile(
                 self._desired,
@@ -240,8 +241,9 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         except (PlaneError, CapacityError, NotPermittedError) as error:
             self._plane_failed(error, now)
             return
-        self._retry_s, self.problem = FIRST_RETRY_S, ""
-        self.disputed = outcome.disputed
+        if left and not self.reconciler.left:
+            give_back()  # what was brought in pieces was an object each
+        self._retry_s, self.problem, self.disputed = FIRST_RETRY_S, "", outcome.disputed
         self.outcome = None if self._dry_run else replace(outcome, change=replace(outcome.change, add=(), remove=()))
         self.repairs += len(outcome.drift)
         for drift in outcome.drift:
@@ -293,7 +295,6 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self.hits = total
 
     def _plane_failed(self, error: SynguardError, now: float) -> None:
-        self.outcome = None
-        self._retry_at = now + self._retry_s
+        self.outcome, self._retry_at = None, now + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
         self.problem = str(error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from types import TracebackType
 
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -60,5 +59,5 @@ class AgentLock:
     def __enter__(self) -> AgentLock:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._handle)

@@ -1,4 +1,4 @@
-"""When the next tick comes: by the cadence, no dearer than the config allows, later while nothing stirs or changes."""
+"""When the next tick comes: by the cadence, as dear as the config allows, later while nothing stirs or changes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ REST_S: Final = 1.01
 """Between two ticks of a calm host on which nothing stirs: what is due once a second is due then."""
 
 LONGEST_REST_S: Final = 5.0
-"""The longest wait after a dear tick: that of a start with 100,000 bans would pay for minutes without another."""
+"""The longest wait after a dear tick: one that took half a minute would be paid for with two without another."""
 
+GATHER_S: Final = 0.01
+"""How long SYNs are counted by source before the first tick of an onset, which would have nothing to judge without: a
+queue of 128 is full by then, too."""
 HURRIED: Final = 2
-"""Ticks at twice the pace of an attack after SYNs have become many: a queue of 128 is full 10 ms later."""
+"""Ticks at twice the pace of an attack after that."""
 
 
 class Pace:
@@ -61,9 +64,10 @@ class Pace:
         cost = time.thread_time() - self._cpu_s
         sampling, alerted = self._sensing.sampling, self._sensing.scheduler.alerted(self._began)
         every = cadence.calm if calm and not (sampling or alerted) else cadence.attack
-        if self._hurried:
-            every, self._hurried = every / 2, self._hurried - 1
         paid_s = min(cost / cadence.cpu_share, cost + LONGEST_REST_S)
+        if self._hurried:
+            paid_s = 0.0 if self._hurried == HURRIED else paid_s  # the first is the dearest, and may be one too few
+            every, self._hurried = every / 2, self._hurried - 1
         self._next_at = min(self._began + max(every, paid_s), self._ends_at)
         if alerted and sampling and not self._sampled:
             self._next_at = self._began  # what was counted since the onset waits to be judged
@@ -99,4 +103,5 @@ class Pace:
             program.woken()
             self._sensing.scheduler.alert(self.clock.monotonic())
             self._hurried = HURRIED
+            self.clock.wait(GATHER_S)
         return woken

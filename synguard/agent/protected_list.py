@@ -46,10 +46,9 @@ class ProtectedList:
         """Read anew if that is due; return whether it was. Where it fails, those who were known stay protected."""
         seen = scheduler.protected(now, self.known.parts)
         if seen is None:
-            failure = scheduler.health["protected"]
-            if failure.ok:
+            if "protected" not in scheduler.failing:
                 return False
-            seen = replace(self.known, problems=(failure.detail,))
+            seen = replace(self.known, problems=(scheduler.health["protected"].detail,))
         seen = replace(seen, embedding=self.embedding)
         if self.known.problems and not seen.problems:
             known = len(seen.networks)

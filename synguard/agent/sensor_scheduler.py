@@ -14,6 +14,8 @@ from synguard.agent.quiet import Glance
 from synguard.agent.sensor_pace import SensorPace
 from synguard.agent.syn_sensor import ALERT_S, SynSensor, how_sampled
 from synguard.columns import U64
+from synguard.detector.assessment import STRAINED, strain_of
+from synguard.detector.pressure import pressure_on
 from synguard.errors import SynguardError
 from synguard.logs import event
 from synguard.netlink import open_sock_diag
@@ -134,8 +136,7 @@ class SensorScheduler:
     def health(self) -> dict[str, SensorStatus]:
         """Sensor name → how it fares; how sockets are read, where that matters."""
         health = {name: pace.status for name, pace in self._paces.items()}
-        sockets = health["half_open"]
-        if sockets.ok:
+        if health["half_open"].ok:
             health["half_open"] = SensorStatus(ok=True, detail=self._sensors.sockets.source)
         if health["syn_sampler"].ok:
             how = how_sampled(self._sensors.syns, self._one_in)
@@ -159,16 +160,15 @@ class SensorScheduler:
     def read(self, now: float, *, sampling: bool, proof: bool = False) -> Readings:
         """Return what is due at ``now``, and completed connections whether due or not where ``proof`` is asked for.
 
-        SYNs are sampled from a call with ``sampling`` on to the next with it off.
+        SYNs are sampled from a call with ``sampling`` on to the next with it off; after an alert it is on at once if a
+        queue is under strain.
         """
         self._failures = {}
         sensors = self._sensors
         self._look_around(now)
-        listeners: tuple[Listener, ...] = ()
-        half_open = None
-        waiting = self._try("half_open", now, lambda: self._waiting(now))
-        if waiting is not None:
-            half_open, listeners = waiting
+        half_open, listeners = self._try("half_open", now, lambda: self._waiting(now)) or (None, ())
+        if self.alerted(now):
+            sampling |= strain_of(pressure_on(listeners, half_open)) >= STRAINED
         return Readings(
             at=now,
             half_open=half_open,

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from synguard.addresses import format_network
+from synguard.ban_order import BanOrder
 from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import UsageError
 from synguard.memory import many_objects
-from synguard.model import BanOrder, Origin, Scope
+from synguard.model import Origin, Scope
 
 if TYPE_CHECKING:
     from synguard.enforcer.plane import Stopped

@@ -45,8 +45,15 @@ class BannedNetworks:
             self._come()
 
     def put_many(self, high: U64, low: U64, until: _Ends) -> None:
-        """Take in a row for each."""
+        """Take in a row for each; a few wait for more, as one does."""
         self._made = None
+        if len(self._coming) + len(high) < _MANY:
+            self._coming.extend(zip(high.tolist(), low.tolist(), until.tolist(), strict=True))
+        else:
+            self._come()
+            self._insert(high, low, until)
+
+    def _insert(self, high: U64, low: U64, until: _Ends) -> None:
         keys = keys_of(high, low)
         order = np.argsort(keys, kind="stable")
         at = np.searchsorted(keys_of(self._high, self._low), keys[order])
@@ -91,7 +98,7 @@ class BannedNetworks:
         coming, self._coming = self._coming, []
         if coming:
             high, low = (np.array([row[half] for row in coming], np.uint64) for half in (0, 1))
-            self.put_many(high, low, np.array([row[2] for row in coming], np.int64))
+            self._insert(high, low, np.array([row[2] for row in coming], np.int64))
 
     def _go(self) -> None:
         if not self._going:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from synguard.detector.counting import MOST_PORTS
 from synguard.model import NEVER, Action, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans, microseconds
 
+if TYPE_CHECKING:
+    from synguard.ban_columns import Rows
+
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
 
@@ -27,7 +30,7 @@ _Reach: TypeAlias = tuple[Scope, int, int, int, bool]
 """Scope, IP version, prefix length, local port or 0 for all, and whether it refuses served clients too."""
 
 
-class ActiveBans:
+class ActiveBans:  # wide: what a tick asks of its bans, a question each
     """The bans in force, by target; a look-up costs one probe per prefix length in use.
 
     Bans come and go one by one, and columns of the networks they close are kept up, so that a tick with 100,000 of
@@ -71,14 +74,17 @@ class ActiveBans:
         rivals = bans.rivals(self._bans, bans.rows)
         rows = bans.rows[~rivals]
         self._bans.put_many(bans, rows)
+        by_reach: defaultdict[_Reach, list[Rows]] = defaultdict(list)
         for (automatic, forgeable, at_interface, reaches), some in bans.groups(_kind_of, rows):
             self.automatic_by_kind[forgeable] += automatic * len(some)
             for ban in bans.bans(some) if at_interface else ():
                 self._add_at_interface(ban)
-            high, low, until = bans.columns(some)
             for reach in reaches:
-                mapped = low if reach[1] == 6 else low | np.uint64(V4_PREFIX << 32)
-                self._rows[reach].put_many(high, mapped, until)
+                by_reach[reach].append(some)
+        for reach, parts in by_reach.items():  # once each: those who are banned choose how many sets of ports there are
+            high, low, until = bans.columns(np.concatenate(parts))
+            mapped = low if reach[1] == 6 else low | np.uint64(V4_PREFIX << 32)
+            self._rows[reach].put_many(high, mapped, until)
         self._filter = None
         for ban in bans.bans(bans.rows[rivals]):
             self.add(ban)
@@ -191,13 +197,20 @@ class ActiveBans:
         with ``for_served`` only those that served clients have no way through.
         """
         found: Ban | None = None
-        for ban in self._bans.around(target):
-            grave = ban.header is None and gravity(ban.action) >= at_least
+        for ban in _concerning(self._bans.around(target), scope, ports, now):
             if for_served and ban.scope is Scope.NEW and not ban.refuses_served:
                 continue
-            if grave and ban.active(now) and _reaches(ban, scope, ports) and _outlasts(ban, found):
+            if gravity(ban.action) >= at_least and (found is None or _end(ban) > _end(found)):
                 found = ban
         return found
+
+    def gravest(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
+        """Return the ban at ``now`` that does most to all that a ban with this reach would concern, or None.
+
+        The longest-standing one of those that do as much; none of a single header.
+        """
+        bans = _concerning(self._bans.around(target), scope, ports, now)
+        return max(bans, key=lambda ban: (gravity(ban.action), _end(ban)), default=None)
 
 
 def _reaches_of(ban: Ban) -> tuple[_Reach, ...]:
@@ -220,6 +233,11 @@ def _both(one: tuple[U64, U64] | None, other: tuple[U64, U64]) -> tuple[U64, U64
     return by_key(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
 
 
+def _concerning(bans: Iterable[Ban], scope: Scope, ports: tuple[int, ...], now: datetime) -> Iterator[Ban]:
+    """Yield those that are in force and of no single header, and concern all that a ban with this reach would."""
+    return (ban for ban in bans if ban.header is None and ban.active(now) and _reaches(ban, scope, ports))
+
+
 def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
     if ban.scope is Scope.ALL:
         return True
@@ -229,10 +247,6 @@ def _reaches(ban: Ban, scope: Scope, ports: tuple[int, ...]) -> bool:
 def _alike(ban: Ban) -> tuple[Scope, Action, str, bool, bool]:
     """Return what bans of one target have in common that can be one ban of more ports."""
     return ban.scope, ban.action, ban.policy, ban.dry_run, ban.refuses_served
-
-
-def _outlasts(ban: Ban, other: Ban | None) -> bool:
-    return other is None or _end(ban) > _end(other)
 
 
 def _end(ban: Ban) -> tuple[datetime, str]:

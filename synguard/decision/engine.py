@@ -22,9 +22,9 @@ from synguard.decision.proven import ProvenPeers
 from synguard.decision.scores import Score, ScoreKey, Scores
 from synguard.decision.spoofing import spoofed_reason
 from synguard.decision.unqueued import unqueued_flood
-from synguard.detector.assessment import Assessment, Observation
+from synguard.detector.assessment import STRAINED, Assessment, Observation
 from synguard.incidents import Incident, Phase
-from synguard.model import Ban, FloodKind, Mode, Signal, Verdict
+from synguard.model import Ban, FloodKind, Mode, Scope, Signal, Verdict
 from synguard.policy.models import Config, Policy
 from synguard.units import format_ports
 
@@ -32,8 +32,8 @@ FORESEEN: Final = 25.0
 """Score from which completed handshakes are looked at ahead of the ban that may follow."""
 CERTAIN_AFTER: Final = 3.0
 """Holds within which a loud source in a prefix is known for certain; one that is not by then is not loud."""
-STRAINED: Final = 0.25
-"""Fill of a SYN queue from which SYNs are sampled."""
+MOST_LOOKED_UP: Final = 64
+"""Targets on their way to a ban that are held against those that stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Engine:
             incident=incident,
             phase=self.phase,
             wants_sampler=self._wants_sampler(assessment),
-            wants_proof=self._wants_proof(assessment.at),
+            wants_proof=self._wants_proof(assessment.at, now),
             excess=tuple(evaluator.excess),
             clients_headers=tuple(ban.id for ban in clients_headers),
             refusals=tuple(evaluator.refusals),
@@ -164,11 +164,30 @@ class Engine:
         steps = self._policies[one.policy].steps.of((one.signal,))
         return "challenge" in steps and self.evaluator_state.challenge.on(one.ports)
 
-    def _wants_proof(self, now: float) -> bool:
+    def _wants_proof(self, at: float, now: datetime) -> bool:
         """Return whether a ban on forgeable evidence waits for a look at handshakes, or soon would."""
         if self.evaluator_state.asked_at is not None:
             return True
-        return now - self.evaluator_state.proved_at > PROOF_FRESH_S / 2 and self.scores.any_forgeable_above(FORESEEN)
+        old = at - self.evaluator_state.proved_at > PROOF_FRESH_S / 2
+        return old and self._any_uncovered(self.scores.forgeable_above(FORESEEN), now)
+
+    def rising(self, now: datetime) -> bool:
+        """Return whether somebody is over a limit for certain, no offender yet, and under no ban that stands."""
+        return self._any_uncovered(self.scores.rising(), now)
+
+    def _any_uncovered(self, scores: Iterable[tuple[ScoreKey, Score]], now: datetime) -> bool:
+        """Return whether one of these targets has no ban that would spare it one of its own; or they are very many.
+
+        Of many sources that are challenged together some seem to rise at every moment, for chance.
+        """
+        return any(number >= MOST_LOOKED_UP or not self._covered(*one, now) for number, one in enumerate(scores))
+
+    def _covered(self, key: ScoreKey, score: Score, now: datetime) -> bool:
+        forgeable, ports = key.signal.forgeable, score.latest.ports
+        scope = Scope.NEW if forgeable or self._policies[key.policy].scope == "new" else Scope.ALL
+        state = self.evaluator_state
+        ban = state.active_bans.covering(key.target, scope, ports, now, for_served=not forgeable)
+        return ban is not None and state.stands_long(ban, now)
 
     def _worst(self) -> list[tuple[Offender, Policy]]:
         """Return what the offenders come to, worst first; those left out are still there at the next tick."""

@@ -119,9 +119,7 @@ class Evaluator:
 
     def _gravest(self, item: Offender, scope: Scope, ports: tuple[int, ...]) -> Ban | None:
         """Return the active ban that does most to the target, or None."""
-        active_bans = self._state.active_bans
-        bans = (active_bans.covering(item.target, scope, ports, self._now, least) for least in (2, 1, 0))
-        return next((ban for ban in bans if ban is not None), None)
+        return self._state.active_bans.gravest(item.target, scope, ports, self._now)
 
     def _why_no_header(self, item: Offender) -> str:
         """Return why no header of a target's SYNs is dropped though it is the turn of that step, as a clause to add."""

@@ -132,14 +132,15 @@ class Scores:
         """Yield the scores that call for action."""
         return ((key, score) for key, score in self._scores.items() if score.offenders)
 
-    @property
-    def rising(self) -> bool:
-        """Whether somebody is over a limit for certain and no offender yet."""
-        return any(score.points < ACT and score.certain for score in self._scores.values())
+    def rising(self) -> Iterator[tuple[ScoreKey, Score]]:
+        """Yield the scores of those who are over a limit for certain and no offenders yet."""
+        return ((key, score) for key, score in self._scores.items() if score.points < ACT and score.certain)
 
-    def any_forgeable_above(self, points: float) -> bool:
-        """Return whether somebody has this score on forgeable evidence and is no offender yet."""
-        return any(key.signal.forgeable and points <= score.points < ACT for key, score in self._scores.items())
+    def forgeable_above(self, points: float) -> Iterator[tuple[ScoreKey, Score]]:
+        """Yield the scores of this height on forgeable evidence of those who are no offenders yet."""
+        return (
+            (key, score) for key, score in self._scores.items() if key.signal.forgeable and points <= score.points < ACT
+        )
 
     def inside(self, parents: Iterable[ScoreKey]) -> dict[ScoreKey, list[Score]]:
         """Return, for each of these prefixes, the scores of the same policy and signal that lie inside it.

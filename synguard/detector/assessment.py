@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,8 @@ SHORT: Final = 64
 """Places of a SYN queue below which shares say little: three single SYNs of a scan are half of ``listen(5)``."""
 FEW: Final = 32
 """Half-open sockets that a host has at any time, from scans and from clients that are far away."""
+STRAINED: Final = 0.25
+"""Fill of a SYN queue from which SYNs are sampled."""
 ATTACKED_FILL: Final = 0.5
 """Fill of a SYN queue from which its port is named in messages, and its flood is worth a route upstream."""
 OVERFLOWS_PPS: Final = 10.0
@@ -207,10 +209,15 @@ class Assessment:  # wide: all that one tick measured, a record of parts
     @property
     def fullest(self) -> float:
         """Strain of the fullest SYN queue; 0 where nothing listens."""
-        return max((listener.strain for listener in self.pressure), default=0.0)
+        return strain_of(self.pressure)
 
     @property
     def slow_application(self) -> bool:
         """Whether handshakes fail only because the application does not accept them."""
         accept_full = self.flood.accept_overflows_pps > 0 or any(not listener.accepting for listener in self.pressure)
         return accept_full and not self.flood.overflowing
+
+
+def strain_of(pressure: Iterable[ListenerPressure]) -> float:
+    """Return the strain of the fullest SYN queue; 0 where nothing listens."""
+    return max((listener.strain for listener in pressure), default=0.0)

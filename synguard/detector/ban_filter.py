@@ -34,10 +34,19 @@ class BanFilter:
         ``forgeable`` rows are SYNs and half-open sockets, which either scope stops; others only scope ``all`` does.
         """
         stopped = np.zeros(len(low), np.bool_)
+        order = np.argsort(port, kind="stable")  # of thousands of ports each is held against its own rows alone
+        in_order = port[order]
         for networks in (self.whole, self.new) if forgeable else (self.whole,):
-            for (version, prefixlen, only_port), firsts in networks.items():
-                inside = within(high, low, firsts, version, prefixlen)
-                stopped |= inside if only_port == 0 else inside & (port == only_port)
+            ports = np.array([only_port for _, _, only_port in networks], np.uint16)
+            starts, ends = (np.searchsorted(in_order, ports, side).tolist() for side in ("left", "right"))
+            for ((version, prefixlen, only_port), firsts), start, end in zip(
+                networks.items(), starts, ends, strict=True
+            ):
+                if only_port == 0:
+                    stopped |= within(high, low, firsts, version, prefixlen)
+                elif start < end:
+                    rows = order[start:end]
+                    stopped[rows] |= within(high[rows], low[rows], firsts, version, prefixlen)
         return stopped
 
 

@@ -55,6 +55,8 @@ def _half_open_by_queue(reading: SocketReading | None, groups: _Groups) -> Mappi
     for namespace, table in reading.parts() if reading is not None else ():
         ipv4 = is_ipv4(table.remote_high, table.remote_low)
         for version, rows in ((4, ipv4), (6, ~ipv4)):
+            if not rows.any():
+                continue
             ports, counts = np.unique(table.local_port[rows], return_counts=True)
             for port, count in zip(ports.tolist(), counts.tolist(), strict=True):
                 own, wide = (port, version, namespace), (port, 6, namespace)

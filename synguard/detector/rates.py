@@ -25,7 +25,9 @@ def rate(before: CounterReading | None, after: CounterReading, names: Sequence[s
     """
     if before is None or after.at <= before.at:
         return 0.0
-    grown = sum(after.values.get(name, 0) - before.values.get(name, 0) for name in names)
+    grown = 0
+    for name in names:
+        grown += after.values.get(name, 0) - before.values.get(name, 0)
     return max(grown, 0) / (after.at - before.at)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 from synguard.addresses import numbers_of
 from synguard.ban_columns import NO_WORDS, packed, width_of
-from synguard.model import NO_HITS, Ban, Hits, KernelBan
+from synguard.model import NO_HITS, ON_HANDSHAKES, Ban, Hits, KernelBan, Origin
 from synguard.packed_bans import PackedBans, microseconds
+
+_REFUSES_PROVEN: Final = (Origin.AUTO, *NO_WORDS[1:5], ON_HANDSHAKES, *NO_WORDS[6:])
 
 
 class HeldBans(MutableMapping[str, KernelBan]):
@@ -29,8 +31,9 @@ class HeldBans(MutableMapping[str, KernelBan]):
     def begin(self, bans: Iterable[Ban]) -> None:
         """Take in bans that we have just brought there; the kernel has not been asked what it counted of them."""
         rows = []
-        for ban_id, start, width, ends, _, shape, _ in map(packed, bans):
-            rows.append((ban_id, start, width, ends, int(not self.is_counted(ban_id)), shape, NO_WORDS))
+        for ban in bans:
+            ban_id, start, width, ends, _, shape, _ = packed(ban)
+            rows.append((ban_id, start, width, ends, int(not self.is_counted(ban_id)), shape, _words(ban)))
         self.rows.put_rows(rows)
 
     def is_counted(self, key: str) -> bool:
@@ -42,7 +45,7 @@ class HeldBans(MutableMapping[str, KernelBan]):
         version, start, prefixlen = numbers_of(one.target)
         shape = (one.scope, one.action, one.ports, one.header)
         width, ends = width_of(version, prefixlen), microseconds(one.expires_at)
-        self.rows.put_rows([(key, start, width, ends, 0, shape, NO_WORDS)])
+        self.rows.put_rows([(key, start, width, ends, 0, shape, _words(one))])
         if one.hits == NO_HITS:
             self.hits.pop(key, None)
         else:
@@ -55,7 +58,9 @@ class HeldBans(MutableMapping[str, KernelBan]):
         ban_id, _, remains = key.partition("#")
         hits = self.hits.get(key, NO_HITS)
         end, of = ban.expires_at, int(remains or 0)
-        return KernelBan(ban_id, ban.target, ban.scope, ban.action, ban.ports, end, hits, ban.header, of)
+        return KernelBan(
+            ban_id, ban.target, ban.scope, ban.action, ban.ports, end, hits, ban.header, of, ban.refuses_proven
+        )
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return what is held under this key, if anything is."""
@@ -75,6 +80,10 @@ class HeldBans(MutableMapping[str, KernelBan]):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def _words(ban: Ban | KernelBan) -> Hashable:
+    return _REFUSES_PROVEN if ban.refuses_proven else NO_WORDS
 
 
 def total_hits(held: Mapping[str, KernelBan]) -> dict[str, Hits]:

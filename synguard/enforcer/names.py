@@ -5,7 +5,7 @@ the text of a rule is never compared, because the kernel's tools do not give bac
 
     synguard frame v1 all-drop                                         a fixed rule, or a jump into our chain
     synguard allow                                                     an exception checked before every drop
-    synguard proven                                                    an exception checked before drops of SYNs
+    synguard proven                                                    an exception checked before most drops of SYNs
     synguard ban 7f3a-1 until 2026-03-01T12:00:00.250000Z              a member of a ban's set
 
 Early releases could hold each ban as a rule; what they left is recognised, so that it can be removed::
@@ -62,6 +62,9 @@ class Kind(StrEnum):
     ALLOW = "allow"
     ALL_DROP = "all-drop"
     ALL_REJECT = "all-reject"
+    HANDSHAKE_DROP = "handshake-drop"
+    """As ``port-drop``, of bans that ``Ban.refuses_proven`` names."""
+    HANDSHAKE_REJECT = "handshake-reject"
     PROVEN = "proven"
     NEW_DROP = "new-drop"
     NEW_REJECT = "new-reject"
@@ -72,7 +75,12 @@ class Kind(StrEnum):
     @property
     def by_port(self) -> bool:
         """Whether members carry a port."""
-        return self in (Kind.PORT_DROP, Kind.PORT_REJECT)
+        return self.scope is Scope.NEW and self not in (Kind.NEW_DROP, Kind.NEW_REJECT)
+
+    @property
+    def refuses_proven(self) -> bool:
+        """Whether it is asked before the exceptions of proven peers, though only SYNs are dropped."""
+        return self in (Kind.HANDSHAKE_DROP, Kind.HANDSHAKE_REJECT)
 
     @property
     def action(self) -> Action | None:
@@ -89,6 +97,8 @@ _SHAPES: Final[dict[Kind, tuple[Scope | None, Action | None]]] = {
     Kind.ALLOW: (None, None),
     Kind.ALL_DROP: (Scope.ALL, Action.DROP),
     Kind.ALL_REJECT: (Scope.ALL, Action.REJECT),
+    Kind.HANDSHAKE_DROP: (Scope.NEW, Action.DROP),
+    Kind.HANDSHAKE_REJECT: (Scope.NEW, Action.REJECT),
     Kind.PROVEN: (None, None),
     Kind.NEW_DROP: (Scope.NEW, Action.DROP),
     Kind.NEW_REJECT: (Scope.NEW, Action.REJECT),
@@ -105,6 +115,8 @@ _KINDS: Final = {
     if not (by_port and scope is Scope.ALL)
 }
 
+_ON_HANDSHAKES: Final = {action: Kind(f"handshake-{action}") for action in FIREWALL_ACTIONS}
+
 
 def family_of(network: Network) -> Family:
     """Return 4 or 6."""
@@ -113,6 +125,8 @@ def family_of(network: Network) -> Family:
 
 def kind_of(ban: Ban | KernelBan) -> Kind:
     """Return which kind of set holds a ban."""
+    if ban.refuses_proven:
+        return _ON_HANDSHAKES[ban.action]
     return _KINDS[ban.scope, ban.action, bool(ban.ports)]
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from synguard.addresses import Network, NetworkIndex, format_network
-from synguard.model import Ban, Hits, KernelBan, Origin, Scope
+from synguard.model import Ban, Hits, KernelBan, Scope
 from synguard.packed_bans import PackedBans
 
 
@@ -44,21 +44,12 @@ class Desired:
 def lets_through(around: Iterable[Ban]) -> bool:
     """Return whether a proven peer is to pass the bans around it that stop new connections.
 
-    It passes where an automatic ban closes ports to all but served clients, unless a person's ban refuses these too, or
-    an automatic one on such a port. The kernel's exception is for all ports of a peer: it then also passes an automatic
-    ban that refuses served clients on other ports.
+    It passes where an automatic ban closes ports to all but served clients, unless a person's ban, or one on all ports,
+    refuses these too. The kernel's exception is for all ports of a peer. Automatic bans that refuse served clients on
+    some ports (``Ban.refuses_proven``) are asked before it, and go on doing so there.
     """
-    new = [ban for ban in around if ban.scope is Scope.NEW]
-    closing = [ban for ban in new if ban.origin is Origin.AUTO and not ban.refuses_served]
-    return bool(closing) and not any(
-        ban.origin is Origin.MANUAL or any(_share_a_port(ban, other) for other in closing)
-        for ban in new
-        if ban.refuses_served
-    )
-
-
-def _share_a_port(one: Ban, other: Ban) -> bool:
-    return not one.ports or not other.ports or not set(one.ports).isdisjoint(other.ports)
+    new = [ban for ban in around if ban.scope is Scope.NEW and not ban.refuses_proven]
+    return bool(new) and not any(ban.refuses_served for ban in new)
 
 
 class Bypass(str):

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, PatientPlane, Plane
-from synguard.model import NO_HITS, Ban, KernelBan, Origin, Scope
+from synguard.model import NO_HITS, ON_HANDSHAKES, Ban, KernelBan, Origin, Scope
 
 _Held = TypeVar("_Held", Ban, KernelBan)
 
@@ -229,5 +229,7 @@ def _as_ban(held: KernelBan) -> Ban:
     """Return what the program needs to know of a ban that the firewall holds."""
     began = datetime.min.replace(tzinfo=UTC)
     return Ban(
-        held.ban_id, held.target, held.scope, held.action, Origin.MANUAL, "", "", began, held.expires_at, held.ports
-    )
+        held.ban_id, held.target, held.scope, held.action,
+        Origin.AUTO if held.refuses_proven else Origin.MANUAL, "", "", began, held.expires_at, held.ports,
+        evidence=ON_HANDSHAKES if held.refuses_proven else (),
+    )  # fmt: skip

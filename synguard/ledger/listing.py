@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from synguard.addresses import Network
+from synguard.ban_order import BanOrder
 from synguard.ledger.records import BanRecord, ListedBan
 from synguard.ledger.rows import BAN_LISTED, BAN_READ, Row, ban_record, network_columns, to_us
-from synguard.model import BanOrder, Origin, Scope
+from synguard.model import Origin, Scope
 
 _CHUNK: Final = 1_000
 """Rows fetched at once."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from synguard.addresses import Network
+from synguard.ban_order import BanOrder
 from synguard.errors import LedgerError
 from synguard.incidents import Incident
 from synguard.ledger import (
@@ -39,7 +39,7 @@ from synguard.ledger.records import (
     VerdictRecord,
 )
 from synguard.memory import many_objects
-from synguard.model import NEVER, Ban, BanOrder, Origin
+from synguard.model import NEVER, Ban, Origin
 from synguard.policy.models import LedgerLimits
 
 if TYPE_CHECKING:  # it loads numpy, which takes longer than most verbs
@@ -78,9 +78,7 @@ class LedgerReader:  # wide: a method a question
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

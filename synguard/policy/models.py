@@ -136,7 +136,7 @@ class Cadence(Base):
     connections: Duration = Field(1.0, ge=0.1, le=60, description="time between reads of completed connections")
     protected: Duration = Field(5.0, ge=1, le=3600, description="time between reads of who must be protected")
     cpu_share: Number = Field(
-        0.25, gt=0, le=1, description="share of one core that reading may cost; bounds every cadence"
+        0.25, gt=0, le=1, description="share of one core that ticks may cost: they come later for it, by 5 s at most"
     )
 
 

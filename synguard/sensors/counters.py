@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -74,10 +75,16 @@ def parse_group(text: str, group: str) -> dict[str, int]:
     Raises:
         ValueError: The group is missing, or its two lines do not fit together.
     """
-    lines = [line.split()[1:] for line in text.splitlines() if line.startswith(f"{group}:")]
+    lines = [line for line in text.splitlines() if line.startswith(f"{group}:")]
     if len(lines) != 2:
         raise ValueError(f"it has no group {group}")
-    names, numbers = lines
+    names, numbers = _names(lines[0]), lines[1].split()[1:]
     if len(names) != len(numbers):
         raise ValueError(f"group {group} has {len(names)} names but {len(numbers)} values")
-    return {name: int(number) for name, number in zip(names, numbers, strict=True)}
+    return dict(zip(names, map(int, numbers), strict=True))
+
+
+@lru_cache(maxsize=2 * len(GROUPS))
+def _names(line: str) -> list[str]:
+    """Return the names in a group's first line, which is the same until another kernel runs."""
+    return line.split()[1:]

@@ -6,7 +6,6 @@ import array
 import mmap
 import socket
 import struct
-from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
@@ -73,9 +72,7 @@ class PacketRing:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

@@ -162,6 +162,9 @@ class Conditions:
         standing: dict[tuple[Code, str], Condition] = {}
         for key, (text, fix) in sorted(seen.items(), key=lambda item: _RANK[item[0][0]])[:MOST]:
             before = self._standing.get(key)
+            if before is not None and (before.text, before.fix) == (text, fix):
+                standing[key] = before
+                continue
             if before is None or before.text != text:
                 self._log(key[0], text, begins=before is None)
             standing[key] = condition(key[0], text, before.since if before else self._utcnow(), fix, key[1])

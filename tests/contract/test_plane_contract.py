@@ -22,7 +22,7 @@ from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import SplitPlane, split_plane
 from synguard.errors import PlaneError
 from synguard.memory import at_once
-from synguard.model import Action, Ban, Scope
+from synguard.model import ON_HANDSHAKES, Action, Ban, Scope
 from synguard.syn_header import SynHeader
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane, FaultyFake
@@ -81,6 +81,8 @@ EVERY_SHAPE = (
     ban("all-6", "2001:db8:3::9", Scope.ALL),
     ban("reject-new", "192.0.2.77", action=Action.REJECT),
     ban("reject-port", "2001:db8:4::/64", action=Action.REJECT, ports=(25,)),
+    replace(ban("holds-4", "198.51.100.9", ports=(80, 443)), evidence=ON_HANDSHAKES),
+    replace(ban("holds-6", "2001:db8:2::/56", action=Action.REJECT, ports=(443,)), evidence=ON_HANDSHAKES),
     ban("reject-all", "203.0.113.0/28", Scope.ALL, Action.REJECT),
     ban("forever", "203.0.113.128/25", Scope.ALL, seconds=None),
     ban("months", "203.0.113.64/26", Scope.ALL, seconds=90 * 86400),
@@ -122,6 +124,7 @@ def test_every_shape_of_ban_reads_back_as_it_was_applied(plane: Plane) -> None:
     actual = plane.read()
     assert delta(everything(plane), actual, now()) == Delta()
     assert set(actual.bans) == set(everything(plane).bans)
+    assert {one.ban_id for one in actual.bans.values() if one.refuses_proven} == {"holds-4", "holds-6"}
     assert actual.intact
     assert not actual.missing
     assert not actual.foreign

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 
 from tests.support.attackers import replayed, share
+from tests.support.framing import etc_netns
 from tests.support.lab.client_plan import client_sources
 from tests.support.lab.flood_plan import Look, SourceGroup, prefix
 from tests.support.lab.topology import Victim
@@ -46,7 +50,9 @@ def test_clients_get_in_whatever_syns_hide_behind(group: SourceGroup, config: st
 def test_hosts_that_hold_a_full_nginx_are_found_by_whom_it_turns_away() -> None:
     """Out of ``worker_connections`` it closes new connections at once; row 4 on the web server that most people run."""
     attack = Attack((), 1, OUTSIDE, victim=Victim(places=500), held=holding(4, 160, 160), grace_s=20.0, stays=True)
-    agent, alone = (run(attack, agent=there, newcomers_s=3.0) for there in (True, False))
+    with etc_netns(), ProcessPoolExecutor(2, get_context("spawn")) as hosts:
+        both = [hosts.submit(run, attack, agent=there, newcomers_s=3.0) for there in (True, False)]
+        agent, alone = (one.result() for one in both)
     print(f"\n{agent.worst():.0%} with the agent, {alone.worst():.0%} without; {agent.bans}")
     assert alone.worst() < 0.5
     assert agent.worst() >= 0.95

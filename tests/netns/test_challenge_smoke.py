@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import pytest
 
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.program import ProgramSettings
 from synguard.enforcer.reconcile.delta import delta
-from synguard.model import Action, Ban
+from synguard.model import ON_HANDSHAKES, Action, Ban
 from synguard.sensors.counters import read_counters
 from tests.support.bans import ban, wanted
 from tests.support.challenge import COOKIES, ONSET, challenge, now
@@ -77,4 +78,17 @@ def test_each_of_many_bans_of_one_source_is_carried_out_on_its_own_port(net: Fir
     assert net.reaches(family, port=PORTS[1])
     hold(around)
     assert net.reaches(family, port=PORTS[0])
+    net.host.call(plane.flush)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_copy_of_a_ban_on_handshakes_stops_proven_peers_on_its_own_ports_alone(net: FirewallNet, family: int) -> None:
+    plane = net.host.call(lambda: ChallengePlane(now, lambda: {socket.if_nametoindex("left")}, 100.0))
+    refused = replace(ban("holds", source(family), ports=(PORTS[0],)), evidence=ON_HANDSHAKES)
+    goal = wanted(refused, ban("on-syns", prefix(family), ports=PORTS), proven=(source(family), source(family, 3)))
+    net.host.call(lambda: plane.apply(delta(goal, plane.read(), now())))
+    assert net.stopped(family, port=PORTS[0])
+    assert net.reaches(family, port=PORTS[1])
+    assert net.reaches(family, 3, PORTS[0])
+    assert net.stopped(family, 4, PORTS[1])
     net.host.call(plane.flush)

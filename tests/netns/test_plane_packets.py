@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from synguard.addresses import parse_network
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Desired, Plane
 from synguard.enforcer.reconcile.outcome import Outcome
 from synguard.enforcer.reconcile.reconciler import Reconciler
-from synguard.model import FIREWALL_ACTIONS, Action, Scope
+from synguard.model import FIREWALL_ACTIONS, ON_HANDSHAKES, Action, Scope
 from tests.support.bans import ban, wanted
 from tests.support.firewall_net import BEHIND, LONG_PATIENCE_S, PATIENCE_S, FirewallNet, prefix, source, wait_until
 from tests.support.network_thread import PlaneThere
@@ -87,6 +89,27 @@ def test_a_proven_peer_inside_a_banned_prefix_gets_through_unless_everything_is_
     assert net.stopped(family, 6)
     enforce(wanted(ban("b", source(family, 5), Scope.ALL), proven=(source(family, 5),)))
     assert net.stopped(family, 5)
+
+
+@BOTH
+@pytest.mark.parametrize("action", FIREWALL_ACTIONS)
+def test_a_proven_peer_that_is_refused_on_one_port_stays_so_while_it_passes_a_ban_of_its_prefix_on_another(
+    net: FirewallNet, enforce: Enforce, family: int, action: Action
+) -> None:
+    """A ban on SYNs to 443 let the served clients of its prefix through, and the flooders among them on port 80 too."""
+    refused = ban("holds-too-many", source(family, 5), action=action, ports=(80,))
+    bans = [replace(refused, evidence=ON_HANDSHAKES), ban("on-syns", prefix(family), action=action, ports=(443, 22))]
+    peers = [parse_network(source(family, number)) for number in (5, 6)]
+    for _ in range(2):
+        enforce(Desired.of(bans, (), peers, now()))
+        assert net.stopped(family, 5, 80)
+        assert net.reaches(family, 5, 443)
+        assert net.reaches(family, 6, 80)
+        assert net.reaches(family, 6, 443)
+        assert net.stopped(family, 7, 443)
+        bans.reverse()
+    enforce(Desired.of(bans, (), peers[1:], now()))
+    assert net.stopped(family, 5, 443)
 
 
 @pytest.mark.parametrize(("family", "first", "headers"), [(4, 8, 0), (4, 16, 0), (6, 24, 0), (6, 99, 9), (6, 99, 40)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -191,6 +192,55 @@ def test_standing_bans_that_came_and_went_are_those_made_anew(steps: list[tuple[
             assert active_bans.covering(one.target, one.scope, one.ports, now) == anew.covering(
                 one.target, one.scope, one.ports, now
             )
+
+
+def test_many_bans_cost_one_insert_a_column_however_many_sets_of_ports_they_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """30,000 bans over 12 ports took 10 s: a source chooses which ports it touches, and each set of them cost its own.
+
+    A hundred cost none until they are asked for.
+    """
+    inserts = list[int]()
+    real = np.insert
+    monkeypatch.setattr(np, "insert", lambda *args: inserts.append(len(args[2])) or real(*args))
+    ports = range(8000, 8006)
+    sets = [some for size in (1, 2, 3, 4, 5, 6) for some in combinations(ports, size)]
+
+    def touching(first: int, number: int) -> PackedBans:
+        there = range(first, first + number)
+        return PackedBans(
+            ban(f"b{n}", f"198.18.{n >> 8}.{n & 255}", start=START, ports=sets[n % len(sets)]) for n in there
+        )
+
+    active_bans = ActiveBans()
+    active_bans.add_many(touching(0, 2_500))
+    active_bans.ban_filter(START)
+    columns = 3 * len(ports)  # high, low, until
+    assert len(inserts) == columns
+    assert sum(inserts) == 3 * sum(len(sets[n % len(sets)]) for n in range(2_500))
+    for first in range(2_500, 2_600, 10):
+        active_bans.follow(touching(first, 10), [], START)
+    assert len(inserts) == columns
+    active_bans.ban_filter(START)
+    assert len(inserts) == 2 * columns
+    anew = ActiveBans()
+    for one in touching(0, 2_600).values():
+        anew.add(one)
+    assert as_sets(active_bans.ban_filter(START)) == as_sets(anew.ban_filter(START))
+
+
+def test_columns_that_many_come_into_hold_what_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synguard.decision.banned_networks._MANY", 4)
+    bans = [ban(f"b{n}", f"198.51.100.{n}", start=START) for n in range(40)]
+    active_bans, at = ActiveBans(), 0
+    for number in (1, 3, 2, 1, 1, 7, 3, 3, 5):
+        active_bans.add_many(PackedBans(bans[at : at + number]))
+        at += number
+    anew = ActiveBans()
+    for one in bans[:at]:
+        anew.add(one)
+    assert as_sets(active_bans.ban_filter(START)) == as_sets(anew.ban_filter(START))
 
 
 def test_one_of_two_bans_that_share_a_port_leaves_the_other_its_row() -> None:

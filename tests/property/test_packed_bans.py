@@ -48,12 +48,21 @@ def test_columns_hold_what_a_dict_holds(steps: list[Ban | str], asked: bool, lat
             assert packed.of(network) == [one for one in plain.values() if one.target == network]
             around = {one.id for one in plain.values() if covers(one.target, network)}
             assert {one.id for one in packed.around(network)} == around
-        assert set(packed.widths()) == {(one.target.version, one.target.prefixlen) for one in plain.values()}
         for seconds in (0, 1, 5, 60, 600):
             now = START + timedelta(seconds=seconds)
             ended = {one.id for one in plain.values() if not one.active(now)}
             assert set(packed.ended(microseconds(now))) == ended
             assert (packed.next_end <= microseconds(now)) == bool(ended)
+
+
+@given(STEPS)
+def test_of_bans_of_one_id_that_come_at_once_the_last_stays(steps: list[Ban | str]) -> None:
+    """The first stayed, against what is promised and what happens to those that come one by one."""
+    bans = [one for one in steps if isinstance(one, Ban)]
+    one_by_one = PackedBans()
+    for one in bans:
+        one_by_one.put(one)
+    assert list(PackedBans(bans).items()) == list(one_by_one.items())
 
 
 @given(st.lists(STEPS, max_size=4), st.booleans(), st.sampled_from([0, 2, 1_024]))

@@ -118,7 +118,8 @@ def test_a_calm_day_says_nothing(scene: Scene, phone: Phone) -> None:
 
 def test_a_long_flood_is_told_again_now_and_then(scene: Scene, phone: Phone) -> None:
     tell(scene, phone, digest="1m")
-    rain(scene, {ATTACKER: 10_000.0}, 130.0)
+    rain(scene, {ATTACKER: 10_000.0}, 10.0)
+    scene.lasts(120, every=0.2)
     assert phone.abouts == [About.START, About.DIGEST, About.DIGEST]
     assert phone.messages[-1].title.startswith("web1: SYN flood goes on, 2m")
 
@@ -237,7 +238,8 @@ def test_unknown_protection_is_told_once_and_its_end_too(scene: Scene, phone: Ph
 def test_a_plane_that_fails_is_told_once_and_not_as_ill_health_again(scene: Scene, phone: Phone) -> None:
     tell(scene, phone)
     scene.fake.fail_next("apply", *[PlaneError("adding to a set", "the kernel said no")] * 50)
-    rain(scene, {ATTACKER: 10_000.0}, 60.0)
+    rain(scene, {ATTACKER: 10_000.0}, 10.0)
+    scene.lasts(50, every=0.2)
     assert phone.abouts == [About.START, About.PLANE]
     assert phone.messages[1].title == "web1: bans do not reach the kernel"
     assert "adding to a set: the kernel said no" in phone.messages[1].lines
@@ -309,7 +311,8 @@ def test_a_file_of_services_that_cannot_be_used_is_told_and_protection_goes_on(
 )
 def test_the_config_says_what_is_told(scene: Scene, phone: Phone, events: list[str], abouts: list[About]) -> None:
     tell(scene, phone, digest="1m", events=events)
-    rain(scene, {ATTACKER: 10_000.0}, 70.0)
+    rain(scene, {ATTACKER: 10_000.0}, 10.0)
+    scene.lasts(60, every=0.2)
     calm(scene, 300)
     assert phone.abouts == abouts
 

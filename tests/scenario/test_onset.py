@@ -8,6 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from synguard.agent.pace import GATHER_S
 from synguard.agent.tick import Tick
 from synguard.policy.models import Limits, Policy
 from tests.scenario.test_forged import flood
@@ -63,13 +66,20 @@ def ticks_after(tmp_path: Path, then: Weather, soon: Weather | None = None) -> t
     return onset, seen[1:]
 
 
-def test_a_flood_is_acted_on_half_a_tick_of_an_attack_after_its_onset_and_not_two_of_calm(tmp_path: Path) -> None:
-    """SYNs are counted from the wake on, so that the first tick that finds a queue under pressure has them."""
+def test_a_flood_that_fills_a_queue_is_acted_on_in_the_first_tick_of_its_onset(tmp_path: Path) -> None:
+    """SYNs are counted from the wake on, and for as long as it takes to have something to judge."""
+    _, seen = ticks_after(tmp_path, flood({ATTACKER: 15_000.0}))
+    at, tick = seen[0]
+    assert at == pytest.approx(GATHER_S)
+    assert tick.assessment.flood.syn_pps == pytest.approx(15_000, rel=0.05)
+    assert tick.decision.bans
+
+
+def test_a_flood_that_fills_a_queue_a_little_later_is_acted_on_half_a_tick_of_an_attack_after(tmp_path: Path) -> None:
     attack = flood({ATTACKER: 15_000.0})
     _, seen = ticks_after(tmp_path, Weather(syn_pps=attack.syn_pps), soon=attack)
     first = next(at for at, tick in seen if tick.decision.bans)
-    assert seen[0][0] == 0.0
-    assert 0.0 < first <= 0.03
+    assert GATHER_S < first <= GATHER_S + 0.03
 
 
 def test_many_syns_that_nobody_suffers_from_are_judged_as_before_and_the_calm_pace_returns(tmp_path: Path) -> None:

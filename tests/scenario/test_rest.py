@@ -15,6 +15,7 @@ import pytest
 from synguard.agent.enforcement import AT_ONCE, MOST_BROUGHT
 from synguard.agent.pace import LONGEST_REST_S
 from synguard.agent.tick import Tick
+from synguard.decision.ladder import ChallengeState
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.model import Mode
 from synguard.policy.models import Config
@@ -24,6 +25,7 @@ from tests.scenario.test_forged import flood
 from tests.scenario.test_onset import ATTACKER, POLICY
 from tests.support.bans import ban
 from tests.support.fake_plane import FakePlane
+from tests.support.protection import scattered
 from tests.support.scene import Scene, Weather
 
 Seen = list[tuple[float, Tick]]
@@ -120,6 +122,28 @@ def test_while_an_attack_stands_ticks_come_as_on_a_calm_host_and_a_surge_brings_
     assert len(between(surged[0], surged[0] + cadence.attack + 0.001)) == 2, "the look after the surge finds it"
 
 
+def test_sources_that_are_challenged_with_all_others_keep_no_ticks_quick_by_seeming_to_rise(tmp_path: Path) -> None:
+    """Of 128 one or another seemed to rise in each tick, for chance: the attack never stood as it stood."""
+    scene = Scene(tmp_path, POLICY, glances=True, challenge=ChallengeState(works=True))
+    attack = dict.fromkeys(scattered(128), 40.0)
+    moments: list[float] = []
+    bans: set[str] = set()
+
+    def watch(tick: Tick, now: float, _utc: datetime) -> None:
+        moments.append(now)
+        bans.update(str(ban.target) for ban in tick.decision.bans)
+        if bans:
+            risen = {list(attack)[len(moments) % 128]: 1_500.0}
+            scene.sensors.weather = Weather(syn_pps=attack | risen)
+
+    scene.sensors.weather = flood(attack)
+    scene.agent.observers.append(watch)
+    scene.lives(10.0)
+    assert bans == {"0.0.0.0/0"}
+    late = [moment for moment in moments if moment > moments[-1] - 4.0]
+    assert len(late) <= 4.1 / scene.config.cadence.calm
+
+
 def test_a_glance_asks_the_counters_and_not_for_resets_that_scanners_cause() -> None:
     from synguard.agent.quiet import Glance
 
@@ -192,7 +216,9 @@ def test_a_start_with_many_bans_brings_them_tick_by_tick_and_judges_a_flood_mean
     assert len(banned) < many, "it does not wait for all those before it"
 
 
-def test_many_bans_that_others_wipe_come_back_tick_by_tick_and_are_told_once(tmp_path: Path) -> None:
+def test_many_bans_that_others_wipe_come_back_tick_by_tick_and_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     many = 5 * MOST_BROUGHT
     scene = Scene(tmp_path, POLICY, config=Config(mode=Mode.ENFORCE), plane=FakePlane(), glances=True)
     scene.fake.utcnow = scene.clock.utcnow
@@ -200,8 +226,11 @@ def test_many_bans_that_others_wipe_come_back_tick_by_tick_and_are_told_once(tmp
     with Ledger.open(scene.config.state_dir / LEDGER_FILE) as other:
         other.add_bans([ban(f"m{n}", f"10.0.{n >> 8}.{n & 255}", start=start) for n in range(many)])
     scene.restarts()
+    given_back = list[str]()
+    monkeypatch.setattr("synguard.agent.enforcement.give_back", lambda: given_back.append("memory"))
     scene.lives(2.5)
     assert len(scene.held()) == many, "an agent that has bans to bring does not rest"
+    assert given_back, "of 100,000 bans 8 MB"
     scene.fake.wipe()
     held = [0]
     while held[-1] < many:

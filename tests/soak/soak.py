@@ -34,6 +34,9 @@ VARIANTS: Final = 3
 """Each shape comes from that many sets of sources in turn: memory of offenders is full long before it is judged."""
 FEWEST: Final = 9
 """Rounds of the long life, however short the soak: one to warm up, and four at least in the half that is judged."""
+FLOODS_REPEAT_S: Final = 180.0
+"""A soak so long has every flood more than once in the half that is judged; a shorter one has only every second one in
+its long life, from the same sources, so that each was there before it is judged."""
 ROWS: Final = 1_000
 """The fewest that ``ledger.rows`` can be; the soak starts with twice as many, so that pruning is at work throughout."""
 
@@ -110,6 +113,8 @@ class Soak:
         """When the long life began and ended, ``CLOCK_MONOTONIC``; without its first round, in which it warms up."""
         self._pack = lab.workdir / "soak.toml"
         self._shapes = cycle((shape, nth) for nth in range(VARIANTS) for shape in (*SHAPES, None))
+        few = cycle((shape, 0) for shape in SHAPES[::2])
+        self._long_shapes = few if total_s < FLOODS_REPEAT_S else self._shapes
         self._troubles = count()
         self._wiped = count()
         fill(self.agent)
@@ -133,8 +138,9 @@ class Soak:
         while time.monotonic() < began + life.share * self.total_s or self.rounds < first + at_least:
             if number == LONG and self.rounds == first + 1:
                 self.long_life = (time.monotonic(), 0.0)
-            samples.next_round()
-            self._round(life)
+            shape, nth = next(self._long_shapes if number == LONG else self._shapes)
+            samples.next_round(shape)
+            self._round(life, shape, nth)
         if number == LONG:
             self.long_life = (self.long_life[0], time.monotonic())
         if number == len(LIVES) - 1:
@@ -145,11 +151,10 @@ class Soak:
         elif self.agent.stop():
             raise LabError(f"the agent did not end well: {self.agent.program.stderr[-2000:]}")
 
-    def _round(self, life: Life) -> None:
+    def _round(self, life: Life, shape: Shape | None, nth: int) -> None:
         """Flood for three fifths of a round, with one trouble in the middle of it; then let bans expire."""
         until = time.monotonic() + self.round_s
         with_flood = self.round_s * 0.6
-        shape, nth = next(self._shapes)
         if shape is None:
             sources = attacker_sources(20)
             plan = ConnectionPlan(sources=sources, each=80, duration_s=with_flood, opens_per_second=1500)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from synguard.enforcer.challenge.layout import BANS, SLOTS
 from synguard.enforcer.dry_run import DryRunPlane
@@ -63,3 +65,56 @@ def test_more_challenges_than_the_program_carries_out_wait(plane: SplitPlane) ->
     admission.put(PackedBans(challenge(number) for number in range(BANS_AT_INTERFACE + 1)))
     assert len(desired) == BANS_AT_INTERFACE
     assert admission.problem.startswith("1 ban is not in the kernel: the challenge program carries out at most 4,095")
+
+
+def test_where_there_is_not_room_for_all_the_oldest_bans_come_first_whatever_their_ports() -> None:
+    """After a restart at a full set, older bans of more ports were taken out of the kernel in favour of newer ones."""
+    admission = Admission(FakePlane(now, max_elements=10), desired := DesiredState())
+    oldest = [ban("a", "198.51.100.0"), *(ban(f"b{n}", f"198.51.100.{n}", ports=(22, 80, 443)) for n in (1, 2, 3))]
+    newer = [ban(f"c{n}", f"198.51.100.{n}") for n in range(4, 24)]
+    admission.put(PackedBans([*oldest, *newer]))
+    assert list(desired) == ["a", "b1", "b2", "b3"]
+    assert list(admission.waiting) == [f"c{n}" for n in range(4, 24)]
+    admission.drop("b2")
+    admission.expire(now(), 100)
+    assert list(desired) == ["a", "b1", "b3", "c4", "c5", "c6"]
+
+
+WANTED = st.tuples(
+    st.sampled_from([Action.DROP, Action.CHALLENGE]),
+    st.sampled_from([(), (1,), (1, 2), (2, 3, 4), (5, 6)]),
+)
+BATCHES = st.lists(
+    st.tuples(st.lists(WANTED, min_size=6, max_size=12), st.sets(st.integers(0, 20), max_size=4)),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(BATCHES, st.integers(0, 12), st.integers(0, 12), st.integers(0, 6))
+def test_many_that_want_room_at_once_get_it_as_if_they_came_one_by_one(
+    batches: list[tuple[list[tuple[Action, tuple[int, ...]]], set[int]]], ceiling: int, program: int, apart: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("synguard.enforcer.reconcile.admission.BANS_AT_INTERFACE", program)
+        patch.setattr("synguard.enforcer.reconcile.admission.PORTS_AT_INTERFACE", apart)
+        states = DesiredState(), DesiredState()
+        planes = [split_plane(FakePlane(now, max_elements=ceiling), DryRunPlane(now)) for _ in states]
+        together, singly = map(Admission, planes, states)
+        number = 0
+        for wanted, dropped in batches:
+            bans = [
+                ban(f"w{n}", f"198.51.100.{n}", action=action, ports=ports)
+                for n, (action, ports) in enumerate(wanted, number)
+            ]
+            number += len(bans)
+            together.put(PackedBans(bans))
+            for one in bans:
+                singly.put(PackedBans([one]))
+            for admission in (together, singly):
+                for n in dropped:
+                    admission.drop(f"w{n}")
+                admission.expire(now(), 100)
+            assert list(states[0]) == list(states[1])
+            assert list(together.waiting) == list(singly.waiting)
+            assert getattr(together.level, "used", 0) == getattr(singly.level, "used", 0)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from synguard.ban_order import BanOrder
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.ledger.listing import Choice
-from synguard.model import Action, BanOrder, Evidence, Hits, Origin, Scope, Signal
+from synguard.model import Action, Evidence, Hits, Origin, Scope, Signal
 from synguard.report.ban_json import ban_objects
 from synguard.report.shapes import record_shape
 from synguard.syn_header import SynHeader

@@ -111,11 +111,12 @@ def test_a_rule_of_another_release_is_ours_but_not_the_one_wanted_now() -> None:
     assert old not in [rule.comment for table in tables(FAMILIES) for rule in set_rules(table)]
 
 
-def test_chains_ask_exceptions_then_everything_then_proven_then_syns() -> None:
+def test_chains_ask_exceptions_then_everything_then_handshakes_then_proven_then_syns() -> None:
     raw, *_ = tables((4,))
     assert [rule.match_set[0] for rule in set_rules(raw) if rule.match_set] == [
         "synguard-allow-4",
         "synguard-all-drop-4",
+        "synguard-handshake-drop-4",
         "synguard-proven-4",
         "synguard-new-drop-4",
         "synguard-port-drop-4",

@@ -292,7 +292,7 @@ LISTS = st.lists(ITEMS, max_size=4) | VALUES
 ANSWERS = st.fixed_dictionaries({}, optional={"new": LISTS, "deleted": LISTS, "links": VALUES})
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(answer=ANSWERS)
 def test_any_answer_is_followed_or_is_one_error(answer: object, tmp_path: Path) -> None:
     with suppress(FleetError):

@@ -21,8 +21,8 @@ LEAVES: dict[str, set[str]] = {
     "capabilities": {"errors", "logs"},
 }  # fmt: skip
 WORDS: dict[str, set[str]] = {
-    "syn_header": set(), "incidents": set(), "socket_table": {"columns"}, "model": {"addresses", "syn_header"},
-    "readings": {"addresses", "columns", "socket_table"},
+    "syn_header": set(), "ban_order": set(), "incidents": set(), "socket_table": {"columns"},
+    "model": {"addresses", "syn_header"}, "readings": {"addresses", "columns", "socket_table"},
     "ban_columns": {"addresses", "columns", "model", "syn_header"},
     "packed_bans": {"addresses", "ban_columns", "columns", "model"},
 }  # fmt: skip

@@ -327,7 +327,7 @@ def test_an_agent_waits_for_a_list_and_settles_one_that_was_left_lying_a_piece_a
         other.note_list(arrivals())
         agent.follow_ledger(NOW)
         agent.follow_ledger(NOW + LEFT_LYING / 2)
-        assert agent.behind
+        assert agent.busy
         assert other.arriving() == 3
         for ticks in range(1, 4):
             agent.follow_ledger(NOW + LEFT_LYING + timedelta(seconds=ticks))
@@ -335,7 +335,7 @@ def test_an_agent_waits_for_a_list_and_settles_one_that_was_left_lying_a_piece_a
         for _ in range(MANY // AT_ONCE + 3):
             agent.follow_ledger(NOW + 2 * LEFT_LYING)
         assert len(agent.bans) == len(arrivals().bans)
-        assert not agent.behind
+        assert not agent.busy
 
 
 @pytest.mark.parametrize("noted", [True, False])

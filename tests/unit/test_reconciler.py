@@ -282,6 +282,14 @@ def test_a_flush_is_followed_by_a_pass_that_puts_everything_back(reconciler: Rec
     assert set(plane.actual.bans) == {"one", "two"}
 
 
+def test_what_was_left_for_later_passes_is_none_of_theirs_once_everything_is_flushed(reconciler: Reconciler) -> None:
+    reconciler.reconcile(wanted(), START)
+    reconciler.reconcile(GOAL, START, at_most=1)
+    assert reconciler.left == 1
+    reconciler.flush()
+    assert reconciler.left == 0
+
+
 def test_a_process_that_holds_the_apply_lock_is_named(
     reconciler: Reconciler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

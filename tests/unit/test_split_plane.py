@@ -15,7 +15,7 @@ from synguard.enforcer.reconcile.delta import delta
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import AT_A_TIME, COPIES_OF_ALL, PORTS_OF_COPIES, SplitPlane, split_plane
 from synguard.errors import PlaneError
-from synguard.model import Action, Origin, Scope
+from synguard.model import ON_HANDSHAKES, Action, Origin, Scope
 from synguard.syn_header import SynHeader
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import FakePlane
@@ -144,3 +144,13 @@ def test_copies_name_no_more_ports_than_the_program_tells_apart_and_nothing_is_m
         reconciler.reconcile(wanted(*wanted_now), now(), full=True)
         assert delta(wanted(*wanted_now), plane.read(), now()) == Delta()
     assert len(plane.program.read().bans) == PORTS_OF_COPIES // 15
+
+
+def test_a_copy_that_is_put_back_refuses_proven_peers_where_the_ban_does(plane: SplitPlane, tmp_path: Path) -> None:
+    goal = wanted(replace(ban("holds", "192.0.2.7", ports=(80,)), evidence=ON_HANDSHAKES), ban("on-syns", "192.0.2.8"))
+    reconciler = Reconciler(plane, tmp_path / "lock")
+    for _ in range(2):
+        reconciler.reconcile(goal, now(), full=True)
+        copies = plane.program.read().bans
+        assert {name: one.refuses_proven for name, one in copies.items()} == {"holds": True, "on-syns": False}
+        plane.program.flush()

@@ -148,6 +148,7 @@ class BanMaps:
         record["burst"] = (burst - 1) * int(record["interval"])
         record["step"] = step_of(ban)
         record["targeted"] = ban.target.prefixlen > 0
+        record["refuses_proven"] = ban.refuses_proven
         note["expires_us"] = microseconds(ban.expires_at)
         note["target"] = _key(ban.target)
         note["family"] = family_of(ban.target)

@@ -84,7 +84,8 @@ BAN: Final = _record(
     ("step", np.uint32),
     ("ttl_low", np.uint8),
     ("ttl_high", np.uint8),
-    ("targeted", np.uint16),
+    ("targeted", np.uint8),
+    ("refuses_proven", np.uint8),
 )
 NETWORK: Final = _record(("length", np.uint32), ("address", ADDRESS))
 HEADER: Final = _record(

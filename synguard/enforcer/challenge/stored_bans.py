@@ -72,6 +72,7 @@ def _ban(note: Any, record: Any, slots: Slots) -> KernelBan:
         ports=slots.ports(record["ports"]),
         expires_at=moment(int(note["expires_us"])),
         header=header,
+        refuses_proven=bool(record["refuses_proven"]),
     )
 
 

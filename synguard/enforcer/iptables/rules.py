@@ -1,8 +1,8 @@
 """Rules of our chains as values: each asks one set, and none names a ban.
 
-The order in a chain is that of `Kind`: exceptions for everybody who is protected, drops of everything, exceptions
-for proven peers, drops of SYNs. So a proven peer survives a prefix ban of scope ``new``, and a connection flooder
-cannot hide behind having connected.
+The order in a chain is that of `Kind`: exceptions for everybody who is protected, drops of everything, drops of SYNs
+to some ports on evidence of handshakes, exceptions for proven peers, all other drops of SYNs. So a proven peer survives
+a prefix ban of scope ``new``, and a connection flooder cannot hide behind having connected.
 """
 
 from __future__ import annotations

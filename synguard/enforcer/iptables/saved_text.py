@@ -6,12 +6,13 @@ import re
 from typing import Final
 
 from synguard.addresses import format_network
-from synguard.enforcer.names import SET_PREFIX
+from synguard.enforcer.names import SET_PREFIX, Kind
 from synguard.enforcer.plane import Stopped
 from synguard.model import Hits
 from synguard.network_words import network_of_word
 
-_TARGET: Final = re.compile(rf"^add {SET_PREFIX}(?:all|new|port)-\S+ ([^ ,]+)", re.MULTILINE)
+_BANS: Final = "|".join(kind for kind in Kind if kind.action is not None)
+_TARGET: Final = re.compile(rf"^add {SET_PREFIX}(?:{_BANS})-[46] ([^ ,]+)", re.MULTILINE)
 _COUNTED: Final = re.compile(r'packets ([1-9]\d{0,19}) bytes (\d{1,20}) comment "synguard ban (\S+) until ')
 
 

@@ -173,6 +173,7 @@ class SetMembers:
         if kind.scope is not None and kind.action is not None and member is not None:
             ban_id, expires_at = member
             held = KernelBan(ban_id, target, kind.scope, kind.action, ports, expires_at, hits)
+            held = replace(held, refuses_proven=True) if kind.refuses_proven else held
             while held.key in self.bans:  # an interrupted change left members behind: `delta` finds these unwanted
                 held = replace(held, remains=max(held.remains + 1, 2))
             self.bans[held.key] = held

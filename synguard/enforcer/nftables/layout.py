@@ -4,12 +4,13 @@
 
     prerouting (raw - 10)  ─ drop-4 ─┬─ allow-4       accept   ip saddr & MASK @allow-4-LENGTH
                                      ├─ all-drop-4    drop     ip saddr & MASK @all-drop-4-LENGTH
-                                     ├─ drop-syn-4 ──┬─ proven-4      accept
-                                     │  (SYNs only)  ├─ new-drop-4    drop
-                                     │               └─ port-drop-4   drop   ip saddr & MASK . tcp dport @…
+                                     ├─ drop-syn-4 ──┬─ handshake-drop-4  drop   ip saddr & MASK . tcp dport @…
+                                     │  (SYNs only)  ├─ proven-4          accept
+                                     │               ├─ new-drop-4        drop
+                                     │               └─ port-drop-4       drop   ip saddr & MASK . tcp dport @…
                                      └─ drop-frag-4 ── drop-syn-4
                                         (first fragments too short to show that they are SYNs)
-    input, forward (filter - 10)  ─ reject-4 ─ the same with all-reject, new-reject, port-reject → answer
+    input, forward (filter - 10)  ─ reject-4 ─ the same with all-reject, handshake-reject, … → answer
 
 and the same for IPv6. A chain per kind of member holds one rule per prefix length in use, because a set that could
 hold overlapping networks does not exist in nf_tables: see docs/decisions/0013-nftables-sets-by-length.md.
@@ -142,7 +143,7 @@ def fixed_chains() -> dict[str, tuple[FixedRule, ...]]:
     }
     for family in FAMILIES:
         for action in FIREWALL_ACTIONS:
-            news = (Kind.PROVEN, Kind(f"new-{action}"), Kind(f"port-{action}"))
+            news = (Kind(f"handshake-{action}"), Kind.PROVEN, Kind(f"new-{action}"), Kind(f"port-{action}"))
             chains[f"{action}-syn-{family}"] = [f"jump {kind}-{family}" for kind in news]
             chains[f"{action}-frag-{family}"] = [
                 f"{_NO_SYN} return",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from synguard.packed_bans import PackedBans, microseconds
 
 if TYPE_CHECKING:
     from synguard.ban_columns import Rows
+
+_Needs: TypeAlias = "tuple[str, int, tuple[int, ...] | None]"
+_Group: TypeAlias = "tuple[_Needs, Rows]"
+"""What bans need alike, and their rows."""
 
 
 class Admission:
@@ -60,25 +65,50 @@ class Admission:
         return expired
 
     def _put_fitting(self, bans: PackedBans) -> Rows:
-        """Want those bans that there is room for; return their rows."""
-        fitting: list[Rows] = [bans.rows[:0]]
-        for (place, members, ports), rows in bans.groups(self._needs):
-            fitting.append(rows[: self._places_left(place, ports) // members])
-            self._count(place, members * len(fitting[-1]), ports or ())
+        """Want those bans that there is room for, oldest first, as if they came one by one; return their rows."""
+        by_place = defaultdict[str, list[_Group]](list)
+        for needs, rows in bans.groups(self._needs):
+            by_place[needs[0]].append((needs, rows))
+        fitting = [bans.rows[:0], *map(self._count_fitting, by_place.values())]
         found = np.sort(np.concatenate(fitting))
         self._desired_state.put(bans, found)
         return found
 
-    def _needs(self, ban: Ban) -> tuple[str, int, tuple[int, ...] | None]:
+    def _count_fitting(self, groups: list[_Group]) -> Rows:
+        """Count those bans of one place that there is room for; return their rows."""
+        place, _, ports = groups[0][0]
+        named = None if ports is None else {port for (*_, ports), _ in groups for port in ports or ()}
+        rows = np.concatenate([some for _, some in groups])
+        wanted = sum(members * len(some) for (_, members, _), some in groups)
+        if wanted <= self._places_left(place, named):
+            for (_, members, ports), some in groups:
+                self._count(place, members * len(some), ports or ())
+            return rows
+        of, order = np.repeat(np.arange(len(groups)), [len(some) for _, some in groups]), np.argsort(rows)
+        found, too_large = list[int](), set[int]()
+        for row, number in zip(rows[order].tolist(), of[order].tolist(), strict=True):
+            if number in too_large:
+                continue
+            (_, members, ports), _ = groups[number]
+            if members <= self._places_left(place, ports):
+                self._count(place, members, ports or ())
+                found.append(row)
+            else:
+                too_large.add(number)  # what is left only shrinks
+                if len(too_large) == len(groups):
+                    break
+        return np.array(found, np.int64)
+
+    def _needs(self, ban: Ban) -> _Needs:
         """Return where a ban is held, how much it takes there, and for one at the interface the ports that it names."""
         return *self._plane.place(ban), ban.ports if ban.at_interface else None
 
-    def _places_left(self, place: str, ports: tuple[int, ...] | None) -> int:
+    def _places_left(self, place: str, ports: Collection[int] | None) -> int:
         if ports is None:
             return max(self._plane.ceiling - self._used[place], 0)
         return max(BANS_AT_INTERFACE - self._used[place], 0) if self._tells_apart(ports) else 0
 
-    def _tells_apart(self, ports: tuple[int, ...]) -> bool:
+    def _tells_apart(self, ports: Collection[int]) -> bool:
         return len(self._ports.keys() | set(ports)) <= PORTS_AT_INTERFACE
 
     def _count(self, place: str, members: int, ports: tuple[int, ...]) -> None:

@@ -37,10 +37,10 @@ def desired_members(bans: Mapping[str, Ban], now: datetime) -> DesiredMembers:
     active_bans = [ban for ban in bans.values() if ban.active(now) and not ban.dry_run]
     first: dict[Network, Ban] = {}
     shared = {ban.target for ban in active_bans if first.setdefault(ban.target, ban) is not ban}
-    rivals: dict[tuple[Network, Scope, Action, SynHeader | None], list[Ban]] = {}
+    rivals: dict[tuple[Network, Scope, Action, SynHeader | None, bool], list[Ban]] = {}
     for ban in active_bans:
         if shared and ban.target in shared:
-            rivals.setdefault((ban.target, ban.scope, ban.action, ban.header), []).append(ban)
+            rivals.setdefault((ban.target, ban.scope, ban.action, ban.header, ban.refuses_proven), []).append(ban)
     held = {ban.id: ban for ban in active_bans}
     covered: dict[str, str] = {}
     for several in rivals.values():
@@ -202,4 +202,6 @@ def without_expired(actual: Actual, now: datetime) -> Actual:
 
 def as_kernel_bans(ban: Ban, hits: Hits) -> KernelBan:
     """Return a ban as a plane would read it back."""
-    return KernelBan(ban.id, ban.target, ban.scope, ban.action, ban.ports, ban.expires_at, hits, ban.header)
+    return KernelBan(
+        ban.id, ban.target, ban.scope, ban.action, ban.ports, ban.expires_at, hits, ban.header, 0, ban.refuses_proven
+    )

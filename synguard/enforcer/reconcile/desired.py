@@ -17,7 +17,7 @@ from synguard.syn_header import SynHeader
 if TYPE_CHECKING:
     from synguard.ban_columns import Rows
 
-_Member: TypeAlias = tuple[Scope, Action, SynHeader | None]
+_Member: TypeAlias = tuple[Scope, Action, SynHeader | None, bool]
 """What rivals of one target have in common; their ports may differ."""
 
 
@@ -143,7 +143,7 @@ class DesiredState(Mapping[str, Ban]):  # wide: what is wanted, against what was
             self._changed[ban.id] = None
             self._own.pop(ban.id, None)
             self._covered.pop(ban.id, None)
-            alike.setdefault((ban.scope, ban.action, ban.header), []).append(ban)
+            alike.setdefault((ban.scope, ban.action, ban.header, ban.refuses_proven), []).append(ban)
         for several in alike.values():
             held = {ban.id: ban for ban in several}
             if len(several) > 1:

@@ -133,7 +133,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
 
     @property
     def left(self) -> int:
-        """How many bans are left for the next passes."""
+        """How many bans the next passes look at."""
         return len(self._later)
 
     def hits(self) -> Mapping[str, Hits]:
@@ -150,7 +150,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """Remove everything of ours from the plane; the next pass puts back what is wanted then."""
         with self._locked():
             self._drop_look()
-            self._known = self._settled = None
+            self._known, self._settled, self._later = None, None, []
             self.plane.flush()
 
     def _full_pass(

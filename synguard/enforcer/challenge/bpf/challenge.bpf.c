@@ -311,7 +311,7 @@ static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u
 		return TC_ACT_UNSPEC;
 	if (ban->step == LEAVE)
 		return TC_ACT_UNSPEC;
-	of_peer = ban->targeted && ban->step != DROP ? NULL : proven_peer(syn);
+	of_peer = ban->refuses_proven || (ban->targeted && ban->step != DROP) ? NULL : proven_peer(syn);
 	if (of_peer && ((ban->step == DROP && !ban->ttl_high) ||        /* the firewall has its own list of exceptions */
 			take(of_peer, now, settings->proven_interval, settings->proven_burst)))
 		goto pass;

@@ -73,7 +73,8 @@ struct ban {
 	__u32 step;
 	__u8 ttl_low;           /* by header only */
 	__u8 ttl_high;
-	__u16 targeted;         /* not everybody: proven or not, no SYN of it passes a challenge */
+	__u8 targeted;          /* not everybody: proven or not, no SYN of it passes a challenge */
+	__u8 refuses_proven;    /* DROP: no exception of a proven peer is for this ban */
 };
 
 struct network {
