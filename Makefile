@@ -38,7 +38,7 @@ lint: setup ## ruff and mypy --strict
 	.venv/bin/mypy
 
 test: lint ## set up everything, then lint and run every test, those in the kernel too
-	$(PY) -m pytest -m 'not flood and $(IN_TEST)' --numprocesses 3 --dist loadfile
+	$(PY) -m pytest -m 'not flood and $(IN_TEST)' --numprocesses 2 --dist loadfile
 	$(PY) -m pytest -m 'flood and $(IN_TEST)'
 
 docs: setup ## work through every page of the documentation on a host under a flood, a minute or two
