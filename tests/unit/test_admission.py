@@ -60,6 +60,14 @@ def test_challenges_that_name_more_ports_than_the_program_tells_apart_wait_until
     ensure_capacity(plane, desired.values(), [drop])
 
 
+def test_where_too_many_ports_are_named_a_challenge_of_those_or_of_all_is_still_taken(plane: SplitPlane) -> None:
+    """The refusal advised to ban on all ports, and refused that, too."""
+    there = [challenge(number, number + 1) for number in range(PORTS_AT_INTERFACE + 2)]
+    ensure_capacity(plane, there, [challenge(500), challenge(501, 5, 6)])
+    with pytest.raises(CapacityError, match="131 ports apart, and tells at most 128"):
+        ensure_capacity(plane, there, [challenge(500), challenge(501, 5, 1000)])
+
+
 def test_more_challenges_than_the_program_carries_out_wait(plane: SplitPlane) -> None:
     admission = Admission(plane, desired := DesiredState())
     admission.put(PackedBans(challenge(number) for number in range(BANS_AT_INTERFACE + 1)))

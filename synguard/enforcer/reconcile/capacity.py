@@ -76,13 +76,17 @@ def ensure_capacity(plane: Plane, active_bans: Iterable[Ban], coming: Iterable[B
     active_bans, coming = [ban for ban in active_bans if not ban.dry_run], [*coming]
     ensure_room(plane, used(plane, active_bans), used(plane, coming))
     if any(ban.at_interface for ban in coming):
-        _ensure_at_interface([ban for ban in (*active_bans, *coming) if ban.at_interface])
+        _ensure_at_interface(*([ban for ban in bans if ban.at_interface] for bans in (active_bans, coming)))
 
 
-def _ensure_at_interface(bans: Collection[Ban]) -> None:
-    ports = {port for ban in bans for port in ban.ports}
-    for what, count, most in (("ports apart", len(ports), PORTS_AT_INTERFACE), ("bans", len(bans), BANS_AT_INTERFACE)):
-        if count > most:
+def _ensure_at_interface(there: Collection[Ban], more: Collection[Ban]) -> None:
+    """Refuse what adds ports or bans where they are too many; what names no other port adds none."""
+    ports_there, ports = ({port for ban in bans for port in ban.ports} for bans in (there, more))
+    for what, new, count, most in (
+        ("ports apart", ports - ports_there, len(ports_there | ports), PORTS_AT_INTERFACE),
+        ("bans", more, len(there) + len(more), BANS_AT_INTERFACE),
+    ):
+        if new and count > most:
             raise CapacityError(
                 f"the challenge program would have to tell {count:,} {what}, and tells at most {most:,}; ban on all "
                 "ports, ban wider prefixes, or release bans; nothing was banned"
