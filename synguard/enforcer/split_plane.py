@@ -124,17 +124,10 @@ class SplitPlane:
     def _copies(self, bans: Iterable[Ban], most_listed: int) -> list[Ban]:
         """Return which of the firewall's bans the program is given now."""
         new, own, listed = list[Ban](), list[Ban](), list[Ban]()
-        for ban in self._told_apart(bans):
-            (new if ban.scope is Scope.NEW else own if ban.origin is Origin.AUTO else listed).append(ban)
-        copies = new[: self._room(self.copies)]
-        return copies + [*own, *listed[:most_listed]][: max(self._room(COPIES_OF_ALL) - len(copies), 0)]
-
-    def _told_apart(self, bans: Iterable[_Held]) -> Iterator[_Held]:
-        """Yield those whose ports the program tells apart beside those of the copies before."""
         for ban in bans:
-            if len(self._ports.union(ban.ports)) <= PORTS_OF_COPIES:
-                self._ports.update(ban.ports)
-                yield ban
+            (new if ban.scope is Scope.NEW else own if ban.origin is Origin.AUTO else listed).append(ban)
+        copies = [*islice(_told_apart(new, self._ports), self._room(self.copies))]
+        return copies + [*own, *listed[:most_listed]][: max(self._room(COPIES_OF_ALL) - len(copies), 0)]
 
     def _room(self, most: int) -> int:
         return max(min(most, self.copies) - len(self._copied), 0)
@@ -146,8 +139,9 @@ class SplitPlane:
             return replace(firewall, bans=_with(bans, (held for held in known.values() if held.at_interface)))
         self._copied = {ban_id for ban_id in known if ban_id in bans}
         self._ports = {port for ban_id in self._copied for port in known[ban_id].ports}
+        ports = {*self._ports}
         new, of_all = (
-            tuple(islice(self._told_apart(_lacking(bans, scope, known)), self._room(most)))
+            tuple(islice(_told_apart(_lacking(bans, scope, known), ports), self._room(most)))
             for scope, most in ((Scope.NEW, self.copies), (Scope.ALL, COPIES_OF_ALL))
         )
         self._lacking = (*new, *of_all)
@@ -192,6 +186,14 @@ class PatientSplitPlane(SplitPlane):
             return self._joined(firewall.read(), program)
         actual = yield from firewall.read_in_pieces()
         return self._joined(actual, program)
+
+
+def _told_apart(bans: Iterable[_Held], ports: set[int]) -> Iterator[_Held]:
+    """Yield those whose ports the program tells apart beside these, to which the ports of what is yielded are added."""
+    for ban in bans:
+        if len(ports.union(ban.ports)) <= PORTS_OF_COPIES:
+            ports.update(ban.ports)
+            yield ban
 
 
 def _lacking(bans: Mapping[str, KernelBan], scope: Scope, known: Mapping[str, KernelBan]) -> Iterator[KernelBan]:

@@ -154,3 +154,20 @@ def test_a_copy_that_is_put_back_refuses_proven_peers_where_the_ban_does(plane: 
         copies = plane.program.read().bans
         assert {name: one.refuses_proven for name, one in copies.items()} == {"holds": True, "on-syns": False}
         plane.program.flush()
+
+
+def test_bans_that_are_not_copied_keep_no_port_from_those_that_are(plane: SplitPlane, tmp_path: Path) -> None:
+    """Of 127 drops on a port each two had room as copies, and the ports of all were noted: once these two were gone,
+    a drop on another port was not copied."""
+    few = split_plane(plane.firewall, plane.program, most_copies=2)
+    drops = [ban(f"b{n}", f"192.0.2.{n}", ports=(1000 + n,)) for n in range(PORTS_OF_COPIES)]
+    reconciler = Reconciler(few, tmp_path / "lock")
+    for full in (False, True):
+        reconciler.reconcile(wanted(), now())
+        reconciler.reconcile(wanted(*drops), now(), full=full)
+        copied = few.program.read().bans.keys()
+        assert len(copied) == 2
+        rest = [one for one in drops if one.id not in copied]
+        reconciler.reconcile(wanted(*rest), now())
+        reconciler.reconcile(wanted(*rest, ban("late", "198.51.100.1", ports=(443,))), now())
+        assert few.program.read().bans.keys() == {"late"}
