@@ -309,3 +309,18 @@ def test_while_bans_are_removed_those_around_them_stop_what_they_stopped() -> No
         assert len(at_any_time) > 10
         for now in at_any_time:
             assert all(min(ends) <= step <= max(ends) for step, *ends in zip(now, before, after, strict=True))
+
+
+def test_settings_that_the_agent_writes_meanwhile_undo_no_ban(host: Host) -> None:
+    """It writes back the whole record as it read it a moment before: with no bans, so that none was looked up."""
+    agent, verb = host.process(), host.process()
+    before = host.maps.settings[0]
+
+    def called(name: str, wrote: bool) -> None:
+        host.maps.settings.values[0] = before
+
+    host.maps.called = called
+    verb.change(Delta(add=(host.ban("new", "192.0.2.0/24"),)))
+    host.maps.called = lambda name, wrote: None
+    assert host.step("192.0.2.1") == CHALLENGE
+    assert agent.read().keys() == {"new"}

@@ -119,8 +119,14 @@ class BanMaps:
         return begun
 
     def _number(self, changes: int, seen_ns: int = 0) -> None:
+        """Write the number of changes, and whether there is anything to look up.
+
+        At one go, and at the end: the agent writes settings of its own, and with them what it read before of these. If
+        it does so after the end, that is a change cut short.
+        """
         settings = self._maps.settings[0]
         settings["changes"] = changes % 2**32
+        settings["bans"], settings["headers"] = len(self._held), len(self._lists.headers)
         self._maps.settings[0] = settings
         self._seen = int(settings["changes"]), seen_ns
 
@@ -190,7 +196,7 @@ class BanMaps:
         return lists(self._held, self.protected)
 
     def _write(self, new: Lists, fresh: Set[int]) -> None:
-        """Write what differs, the new before what is gone, and say whether there is anything to look up.
+        """Write what differs, the new before what is gone.
 
         How a new ban's chain goes on is written before anything leads to that ban, and whatever was there before. The
         chain of a ban that is gone goes on to wider ones until nothing leads to it.
@@ -206,7 +212,6 @@ class BanMaps:
             if old.headers.get(header) != place:
                 self._maps.headers.put(header, place)
         self._write_everybody(new.everybody)
-        self._write_numbers(len(self._held), len(new.headers))
         for network in old.networks.keys() - new.networks.keys():
             self._networks(network).remove(_key(network))
         for header in old.headers.keys() - new.headers.keys():
@@ -214,13 +219,6 @@ class BanMaps:
         for place in (old.after.keys() | fresh) - there:
             self._maps.after[place] = 0
         self._lists = new
-
-    def _write_numbers(self, bans: int, headers: int) -> None:
-        settings = self._maps.settings[0]
-        before = settings.copy()
-        settings["bans"], settings["headers"] = bans, headers
-        if settings != before:
-            self._maps.settings[0] = settings
 
     def _write_everybody(self, everybody: Mapping[Family, Places]) -> None:
         bits = {place: self._slots.bits(self._held[place].ports) for places in everybody.values() for place in places}
