@@ -20,8 +20,7 @@ class HeldBans(MutableMapping[str, KernelBan]):
         self.rows: Final = PackedBans()
         self.hits: dict[str, Hits] = {}
         """Of those that met packets."""
-        for key, one in (held or {}).items():
-            self[key] = one
+        self._put((held or {}).items())
 
     @classmethod
     def of(cls, held: Mapping[str, KernelBan]) -> HeldBans:
@@ -42,14 +41,19 @@ class HeldBans(MutableMapping[str, KernelBan]):
         return row is not None and microseconds(row.created_at) == 0
 
     def __setitem__(self, key: str, one: KernelBan) -> None:
-        version, start, prefixlen = numbers_of(one.target)
-        shape = (one.scope, one.action, one.ports, one.header)
-        width, ends = width_of(version, prefixlen), microseconds(one.expires_at)
-        self.rows.put_rows([(key, start, width, ends, 0, shape, _words(one))])
-        if one.hits == NO_HITS:
-            self.hits.pop(key, None)
-        else:
-            self.hits[key] = one.hits
+        self.hits.pop(key, None)
+        self._put([(key, one)])
+
+    def _put(self, held: Iterable[tuple[str, KernelBan]]) -> None:
+        """Take in bans whose counters have been read."""
+        rows = []
+        for key, one in held:
+            version, start, prefixlen = numbers_of(one.target)
+            shape = (one.scope, one.action, one.ports, one.header)
+            rows.append((key, start, width_of(version, prefixlen), microseconds(one.expires_at), 0, shape, _words(one)))
+            if one.hits != NO_HITS:
+                self.hits[key] = one.hits
+        self.rows.put_rows(rows)
 
     def __getitem__(self, key: str) -> KernelBan:
         ban = self.rows.get(key)
