@@ -18,8 +18,6 @@ from synguard.ban_columns import (
     time_of,
     width_of,
 )
-from synguard.ban_columns import microseconds as microseconds  # for those who have bans
-from synguard.ban_columns import moment as moment
 from synguard.model import Ban, Origin
 
 if TYPE_CHECKING:
@@ -100,14 +98,14 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
     def next_end(self) -> int:
         """When the first of them ends, in microseconds since 1970."""
         if self._next is None:
-            self._next = int(np.frombuffer(self._ends, np.int64).min(initial=FOREVER))
+            self._next = int(column_of(self._ends).min(initial=FOREVER))
         return self._next
 
     def ended(self, at: int, at_most: int | None = None) -> list[str]:
         """Return the ids of bans that have ended at this moment, up to ``at_most``."""
         if at < self.next_end:
             return []
-        return [self._ids[row] for row in np.flatnonzero(np.frombuffer(self._ends, np.int64) <= at)[:at_most].tolist()]
+        return [self._ids[row] for row in np.flatnonzero(column_of(self._ends) <= at)[:at_most].tolist()]
 
     def bans(self, rows: Rows) -> Iterator[Ban]:
         """Yield the bans of these rows."""
@@ -127,7 +125,7 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
 
     def select(self, wanted: Callable[[Origin, Shape], bool]) -> Iterator[Ban]:
         """Yield the bans of an origin and shape that are wanted; the others cost next to nothing."""
-        rows, (firsts, kinds) = self.rows, self._kinds(self.rows)
+        firsts, kinds = self._kinds(rows := self.rows)
         origins = (self._words_pool.items[self._words[row]][0] for row in firsts)
         shapes = (self._shapes.items[self._shape[row]] for row in firsts)
         return self.bans(rows[np.array([*map(wanted, origins, shapes)], np.bool_)[kinds]])
@@ -195,12 +193,12 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
         """Return the keys of all rows in order, and the rows."""
         rows = self._by_id.all_rows(self._keys).astype(np.int64)
         rows = rows[np.frombuffer(self._alive, np.uint8)[rows] == 1]
-        return np.frombuffer(self._keys, np.uint64)[rows], rows
+        return column_of(self._keys)[rows], rows
 
     def _compared(self) -> tuple[npt.NDArray[Any], ...]:
         return (
-            np.frombuffer(self._high, np.uint64),
-            np.frombuffer(self._low, np.uint64),
+            column_of(self._high),
+            column_of(self._low),
             np.frombuffer(self._widths, np.uint8),
-            np.frombuffer(self._ends, np.int64),
+            column_of(self._ends),
         )

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final
 
+from synguard.ban_columns import microseconds
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.admission import Admission
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.ledger.ban_changes import ChangedBans
 from synguard.model import Ban, Origin, Scope
-from synguard.packed_bans import PackedBans, microseconds
+from synguard.packed_bans import PackedBans
 
 EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 

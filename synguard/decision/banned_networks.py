@@ -7,10 +7,10 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from synguard.ban_columns import FOREVER
 from synguard.columns import U64
 from synguard.detector.ban_filter import keys_of
 
-FOREVER: Final = np.iinfo(np.int64).max
 _WASTE: Final = 1024
 """Rows that have ended and are still carried along, before they are cut out."""
 _MANY: Final = 1_024

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 
 from synguard.addresses import V4_PREFIX, Network, one_party
+from synguard.ban_columns import FOREVER, microseconds
 from synguard.columns import U64
-from synguard.decision.banned_networks import FOREVER, BannedNetworks
+from synguard.decision.banned_networks import BannedNetworks
 from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks, by_key
 from synguard.detector.columns import halves
 from synguard.detector.counting import MOST_PORTS
 from synguard.model import NEVER, Action, Ban, Origin, Scope
-from synguard.packed_bans import PackedBans, microseconds
+from synguard.packed_bans import PackedBans
 
 if TYPE_CHECKING:
     from synguard.ban_columns import Rows
@@ -159,7 +160,7 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
         at = microseconds(now + ENDS_SOON)
         if self._filter is None or not self._filter_from <= at < self._filter[0]:
             whole, new = self._networks(Scope.ALL, at), self._networks(Scope.NEW, at)
-            ends = min((rows.next_end for rows in self._rows.values()), default=int(FOREVER))
+            ends = min((rows.next_end for rows in self._rows.values()), default=FOREVER)
             self._filter, self._filter_from = (ends, BanFilter(whole, new)), at
         return self._filter[1]
 

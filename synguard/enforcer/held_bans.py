@@ -6,9 +6,9 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, MutableMappin
 from typing import Any, Final
 
 from synguard.addresses import numbers_of
-from synguard.ban_columns import NO_WORDS, packed, width_of
+from synguard.ban_columns import NO_WORDS, microseconds, packed, width_of
 from synguard.model import NO_HITS, ON_HANDSHAKES, Ban, Hits, KernelBan, Origin
-from synguard.packed_bans import PackedBans, microseconds
+from synguard.packed_bans import PackedBans
 
 _REFUSES_PROVEN: Final = (Origin.AUTO, *NO_WORDS[1:5], ON_HANDSHAKES, *NO_WORDS[6:])
 

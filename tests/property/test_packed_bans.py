@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synguard.addresses import covers
+from synguard.ban_columns import microseconds
 from synguard.columns import RowIndex, TextColumn
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.reconcile.delta import as_kernel_bans
 from synguard.ledger import Ledger
 from synguard.ledger.ban_changes import BanChanges
 from synguard.model import NO_HITS, Ban, Evidence, Origin, Signal
-from synguard.packed_bans import PackedBans, microseconds
+from synguard.packed_bans import PackedBans
 from synguard.syn_header import SynHeader
 from tests.property.test_reconciler import TARGETS, one_ban
 from tests.support.bans import ban

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from synguard.addresses import Network
+from synguard.ban_columns import microseconds
 from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.every_map import Maps
 from synguard.enforcer.challenge.layout import Family
@@ -21,7 +22,6 @@ from synguard.enforcer.plane import Delta
 from synguard.enforcer.reconcile.delta import as_kernel_bans
 from synguard.errors import CapacityError
 from synguard.model import NO_HITS, Ban, Hits, KernelBan
-from synguard.packed_bans import microseconds
 
 _US: Final = timedelta(microseconds=1)
 _NS_PER_S: Final = 1_000_000_000

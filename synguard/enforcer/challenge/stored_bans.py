@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from synguard.addresses import Network, host_network, unmapped
+from synguard.ban_columns import moment
 from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.every_map import Maps
 from synguard.enforcer.challenge.layout import Family
@@ -15,7 +16,6 @@ from synguard.enforcer.challenge.lists import Lists
 from synguard.enforcer.challenge.proven import ProvenTable
 from synguard.enforcer.challenge.slots import Slots
 from synguard.model import Action, KernelBan, Scope
-from synguard.packed_bans import moment
 from synguard.syn_header import SynHeader
 
 _ACTIONS: Final = {

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
+from synguard.ban_columns import microseconds
 from synguard.enforcer.limits import BANS_AT_INTERFACE, PORTS_AT_INTERFACE
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.capacity import ADVICE, CapacityLevel, fullest
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.model import Ban
-from synguard.packed_bans import PackedBans, microseconds
+from synguard.packed_bans import PackedBans
 
 if TYPE_CHECKING:
     from synguard.ban_columns import Rows

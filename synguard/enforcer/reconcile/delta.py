@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Final
 
 from synguard.addresses import Network
+from synguard.ban_columns import microseconds
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta, Desired
 from synguard.model import NEVER, NO_HITS, Action, Ban, Hits, KernelBan, Scope
-from synguard.packed_bans import microseconds
 from synguard.syn_header import SynHeader
 
 _ALL_PORTS: Final = 0

@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from synguard.addresses import Network, NetworkIndex
+from synguard.ban_columns import microseconds
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Desired, lets_through
 from synguard.enforcer.reconcile.delta import DesiredMembers, agrees, share
 from synguard.model import Action, Ban, KernelBan, Origin, Scope
-from synguard.packed_bans import PackedBans, microseconds
+from synguard.packed_bans import PackedBans
 from synguard.syn_header import SynHeader
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class DesiredState(Mapping[str, Ban]):  # wide: what is wanted, against what was
         self._contested.update(ban.target for ban in bans.bans(rows[bans.rivals(self._bans, rows)]))
         self._bans.put_many(bans, rows)
         for forced, some in bans.groups(lambda ban: ban.forced, rows):
-            self._forced |= {ban.id: ban.target for ban in bans.bans(some)} if forced else {}
+            if forced:
+                self._forced |= {ban.id: ban.target for ban in bans.bans(some)}
 
     def drop(self, ban_id: str) -> Ban | None:
         """Want the ban of this id no more; return it if it was wanted."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from synguard.ban_columns import microseconds
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta
-from synguard.packed_bans import microseconds
 
 MANY: Final = 5_000
 """Bans from which the kernel is read back in pieces, by planes that can; fewer are read in some tens of ms."""
