@@ -25,21 +25,17 @@ BAN_COLUMNS: Final = (
     "id, target, version, prefixlen, first_address, last_address, scope, action, origin, policy, reason, "
     "created_at, expires_at, ports, score, times, evidence, dry_run, forced, header, ended_at, ended_why"
 )
-BAN_READ: Final = (
-    "id, version, prefixlen, first_address, scope, action, origin, policy, reason, created_at, expires_at, ports, "
-    "score, times, evidence, dry_run, forced, header, ended_at, ended_why, packets, bytes, last_hit_at, "
-    "answered, passed"
+BAN_PACKED: Final = (
+    "id, version, prefixlen, first_address, expires_at, created_at, scope, action, ports, header, "
+    "origin, policy, reason, score, times, evidence, dry_run, forced"
 )
+BAN_READ: Final = f"{BAN_PACKED}, ended_at, ended_why, packets, bytes, last_hit_at, answered, passed"
 BAN_LISTED: Final = ", ".join(ListedBan._fields).replace("_us", "_at")
 """The columns of ``ListedBan``."""
 STANDING: Final = "ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)"
 """Which rows of the ban table stand."""
 ROWS_AT_ONCE: Final = 500
 """Rows asked for by number in one query."""
-BAN_PACKED: Final = (
-    "id, version, prefixlen, first_address, expires_at, created_at, scope, action, ports, header, "
-    "origin, policy, reason, score, times, evidence, dry_run, forced"
-)
 VERDICT_READ: Final = (
     "incident, kind, version, prefixlen, first_address, policy, others, "
     "first_at, last_at, times, peak, reason, evidence, cause"
@@ -149,26 +145,13 @@ def ban_record(row: Row) -> BanRecord:
 
 def ban_of(row: Row) -> Ban:
     """Return the ban of one row of ``BAN_READ``."""
-    (id_, version, prefixlen, first, scope, action, origin, policy, reason, created, expires, ports, *rest) = row
-    score, times, evidence, dry_run, forced, header = rest[:6]
+    id_, version, prefixlen, first, expires, created = row[:6]
+    scope, action, ports, header = _shape_of(row[6:10])
+    origin, policy, reason, score, times, evidence, dry_run, forced = _words_of(row[10:18])
     return Ban(
-        id=id_,
-        target=network_of(version, prefixlen, first),
-        scope=_SCOPES[scope],
-        action=_ACTIONS[action],
-        origin=_ORIGINS[origin],
-        policy=_text(policy),
-        reason=_text(reason),
-        created_at=from_us(created),
-        expires_at=maybe_time(expires),
-        ports=_ports_of(ports),
-        score=score,
-        times=times,
-        evidence=evidence_of(evidence),
-        dry_run=bool(dry_run),
-        forced=bool(forced),
-        header=SynHeader.parse(header) if header else None,
-    )
+        id_, network_of(version, prefixlen, first), scope, action, origin, _text(policy), _text(reason),
+        from_us(created), maybe_time(expires), ports, score, times, evidence, dry_run, forced, header,
+    )  # fmt: skip
 
 
 def packed_bans(rows: Iterable[Row], now_us: int) -> PackedBans:
@@ -182,17 +165,23 @@ def packed_bans(rows: Iterable[Row], now_us: int) -> PackedBans:
             continue
         shape, said = row[6:10], row[10:]
         if shape not in shapes:
-            scope, action, ports, header = shape
-            header = SynHeader.parse(header) if header else None
-            shapes[shape] = (_SCOPES[scope], _ACTIONS[action], _ports_of(ports), header)
+            shapes[shape] = _shape_of(shape)
         if said not in words:
-            origin, policy, reason, score, times, evidence, dry_run, forced = said
-            of = _ORIGINS[origin], policy, reason, score, times, evidence_of(evidence), bool(dry_run), bool(forced)
-            words[said] = of
+            words[said] = _words_of(said)
         start, width = int.from_bytes(first, "big"), width_of(version, prefixlen)
         ends = FOREVER if expires is None else expires
         made.append((ban_id, start, width, ends, created, shapes[shape], words[said]))
     return PackedBans.of_rows(made)
+
+
+def _shape_of(columns: Row) -> Shape:
+    scope, action, ports, header = columns
+    return _SCOPES[scope], _ACTIONS[action], _ports_of(ports), SynHeader.parse(header) if header else None
+
+
+def _words_of(columns: Row) -> Row:
+    origin, policy, reason, score, times, evidence, dry_run, forced = columns
+    return _ORIGINS[origin], policy, reason, score, times, evidence_of(evidence), bool(dry_run), bool(forced)
 
 
 def verdict_record(row: Row) -> VerdictRecord:
