@@ -220,9 +220,9 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
 
     @property
     def on_the_way(self) -> str:
-        """For how many bans the next ticks change the plane, one sentence; empty for none."""
+        """How many bans the next ticks bring to the plane, or take out of it, one sentence; empty for none."""
         left = 0 if self._dry_run or self.problem else self.reconciler.left
-        return f"up to {left:,} bans are not in the kernel as they should be: each tick brings some" if left else ""
+        return f"up to {left:,} bans are on their way to the kernel, some a tick: nothing is to be done" if left else ""
 
     def _is_up_to_date(self, utc: datetime) -> bool:
         """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""

@@ -73,6 +73,10 @@ def test_more_challenges_than_the_program_carries_out_wait(plane: SplitPlane) ->
     admission.put(PackedBans(challenge(number) for number in range(BANS_AT_INTERFACE + 1)))
     assert len(desired) == BANS_AT_INTERFACE
     assert admission.problem.startswith("1 ban is not in the kernel: the challenge program carries out at most 4,095")
+    with pytest.raises(
+        CapacityError, match=r"to carry out 4,096 bans, and carries out at most 4,095; .*nothing was banned"
+    ):
+        ensure_capacity(plane, desired.values(), [challenge(BANS_AT_INTERFACE + 1)])
 
 
 def test_where_there_is_not_room_for_all_the_oldest_bans_come_first_whatever_their_ports() -> None:

@@ -82,15 +82,17 @@ def ensure_capacity(plane: Plane, active_bans: Iterable[Ban], coming: Iterable[B
 def _ensure_at_interface(there: Collection[Ban], more: Collection[Ban]) -> None:
     """Refuse what adds ports or bans where they are too many; what names no other port adds none."""
     ports_there, ports = ({port for ban in bans for port in ban.ports} for bans in (there, more))
-    for what, new, count, most in (
-        ("ports apart", ports - ports_there, len(ports_there | ports), PORTS_AT_INTERFACE),
-        ("bans", more, len(there) + len(more), BANS_AT_INTERFACE),
-    ):
-        if new and count > most:
-            raise CapacityError(
-                f"the challenge program would have to tell {count:,} {what}, and tells at most {most:,}; ban on all "
-                "ports, ban wider prefixes, or release bans; nothing was banned"
-            )
+    named, bans = len(ports_there | ports), len(there) + len(more)
+    if ports - ports_there and named > PORTS_AT_INTERFACE:
+        raise CapacityError(
+            f"the challenge program would have to tell {named:,} ports apart, and tells at most {PORTS_AT_INTERFACE}; "
+            f"ban on all ports, {ADVICE}; nothing was banned"
+        )
+    if more and bans > BANS_AT_INTERFACE:
+        raise CapacityError(
+            f"the challenge program would have to carry out {bans:,} bans, and carries out at most "
+            f"{BANS_AT_INTERFACE:,}; {ADVICE}; nothing was banned"
+        )
 
 
 def ensure_room(plane: Plane, there: Mapping[str, int], more: Mapping[str, int]) -> None:
