@@ -77,6 +77,10 @@ class BannedNetworks:
         """Return the same for another moment, without keeping it."""
         return self._make(at)[0]
 
+    def has_ended(self, at: int) -> bool:
+        """Return whether none of them is banned beyond ``at``."""
+        return not self._coming and not (self._until > at).any()
+
     @property
     def next_end(self) -> int:
         """Until when what ``active`` returned last holds."""

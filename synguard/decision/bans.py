@@ -160,6 +160,8 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
         at = microseconds(now + ENDS_SOON)
         if self._filter is None or not self._filter_from <= at < self._filter[0]:
             whole, new = self._networks(Scope.ALL, at), self._networks(Scope.NEW, at)
+            for reach in [reach for reach, rows in self._rows.items() if rows.has_ended(microseconds(now))]:
+                del self._rows[reach]  # whoever is banned chooses how many ports there ever were
             ends = min((rows.next_end for rows in self._rows.values()), default=FOREVER)
             self._filter, self._filter_from = (ends, BanFilter(whole, new)), at
         return self._filter[1]

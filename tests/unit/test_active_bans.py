@@ -36,6 +36,21 @@ def holds(active_bans: ActiveBans, target: str, scope: Scope = Scope.NEW, ports:
     return active_bans.covering(ip_network(target), scope, ports, START) is not None
 
 
+def test_columns_of_ports_on_which_nobody_is_banned_any_more_are_gone() -> None:
+    """One who went from port to port left a column a port as long as the agent ran, and ticks read them all."""
+    active_bans = ActiveBans()
+    for number in range(200):
+        now = START + timedelta(seconds=60 * number)
+        one = replace(ban("192.0.2.1", ports=(number + 1,), id_=f"b{number}"), created_at=now)
+        one = replace(one, expires_at=now + timedelta(seconds=60))
+        active_bans.add(one)
+        assert list(active_bans.ban_filter(now).new) == [(4, 32, number + 1)]
+        active_bans.remove(one, now + timedelta(seconds=60))
+        assert len(active_bans._rows) == 1
+    active_bans.ban_filter(now + timedelta(seconds=60))
+    assert not active_bans._rows
+
+
 @pytest.mark.parametrize(
     ("active_bans", "asked", "ban_filter"),
     [
