@@ -34,7 +34,7 @@ _COLUMNS: Final = (
 def print_bans(records: Iterable[BanRecord], now: datetime, absent: Collection[str] = ()) -> None:
     """Print bans, one a row; a terminal that is narrow shows less of each.
 
-    ``absent`` are ids of standing bans that the kernel does not hold.
+    ``absent`` are ids of active bans that the kernel does not hold.
     """
     rows = [_row(record, now, absent) for record in records]
     usual = all(row[1] in ("banned", "challenged") for row in rows)
@@ -67,7 +67,7 @@ def by(ban: Ban) -> str:
 
 
 def tells_evidence(ban: Ban) -> bool:
-    """Return whether the reason of a ban begins with its evidence, so that this need not be told again."""
+    """Return whether the reason of a ban begins with its evidence, so that this need not be repeated."""
     return not ban.evidence or ban.reason.startswith(evidence_clause(ban.evidence, ban.ports))
 
 
