@@ -10,6 +10,7 @@ from synguard.addresses import format_network
 from synguard.incidents import Incident
 from synguard.jsonable import fields_of
 from synguard.model import Ban, Evidence
+from synguard.output.tables import Column, print_table, printable
 from synguard.plain import count
 from synguard.policy.models import Policy
 from synguard.recording.heads import FileHead
@@ -89,8 +90,6 @@ def headline(result: ReplayResult, policies: Sequence[Policy]) -> str:
 
 def print_replay(result: ReplayResult, head: FileHead, policies: Sequence[Policy], whole: bool) -> None:
     """Print a replay for people."""
-    from synguard.output.tables import Column, print_table, printable
-
     print(printable(headline(result, policies)))
     when = Column("after", align="right")
     target, limit = Column("target"), Column("seen / limit", fold=True)
