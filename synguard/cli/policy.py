@@ -16,7 +16,7 @@ from synguard.cli.options import ConfigFile, Json, loaded, policies_in_effect
 from synguard.cli.policy_replay import replay
 from synguard.cli.policy_suggest import suggest
 from synguard.errors import ConfigError, SensorError, UsageError
-from synguard.output.tables import print_json, printable
+from synguard.output.tables import print_json, print_lines, printable
 from synguard.policy.load import load_file, load_pack, load_policies, pack_names, packs_directory
 from synguard.policy.models import Config, Policy
 from synguard.report.policy_view import judged_ports, pack_line, policy_lines, policy_shape
@@ -97,8 +97,7 @@ def show(
         print_json([policy_shape(one, ports) for one, ports in chosen])
     else:
         for one, ports in chosen:
-            for line in policy_lines(one, ports):
-                print(printable(line))
+            print_lines(policy_lines(one, ports))
     faults = allow_list_faults(loaded(config))
     if faults:
         raise ConfigError(*faults)

@@ -19,7 +19,7 @@ from synguard.addresses import Address, Network, NetworkIndex, covers, embedded,
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
 from synguard.operator.impact import Targets, by_target, link_local, too_wide
-from synguard.plain import listed
+from synguard.plain import listed, some
 
 if TYPE_CHECKING:
     from synguard.ledger.active_drops import ActiveDrop
@@ -202,9 +202,7 @@ def refuse_unsafe(order: BanRequest, impacts: Iterable[Impact]) -> None:
         RefusedError: A target is this host itself or loopback, or, without force, protected or absurdly wide.
     """
     if refused := unsafe(order, impacts):
-        reasons = [refusal(order, one) for one in refused[:REFUSALS_SHOWN]]
-        more = len(refused) - REFUSALS_SHOWN
-        reasons += [f"and {more:,} more are refused"] if more > 0 else []
+        reasons = some((refusal(order, one) for one in refused), REFUSALS_SHOWN, "more are refused")
         advice = "" if any(one.absolute for one in refused) else "; --force bans it all the same"
         advice += "; --skip-refused bans the others" if order.places else ""
         raise RefusedError("\n".join(reasons) + f"; nothing was banned{advice}")
@@ -265,12 +263,10 @@ def describe(ban: Ban) -> str:
 def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
     """Return what a ban of one target would hit, a sentence a line, for the person who orders it."""
     lines = [connections_of(impact, order), *link_local(impact.target)]
-    protected = list(impact.protected.items())
-    lines += [f"  protected: {format_network(party)} ({why})" for party, why in protected[:5]]
-    lines += [f"  protected: {len(protected) - 5} more"] if len(protected) > 5 else []
-    lines += [f"  already banned: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
-    more = len(impact.overlapping) - 5
-    return [*lines, f"  already banned: {more} more bans, see synguard bans"] if more > 0 else lines
+    protected = (f"protected: {format_network(party)} ({why})" for party, why in impact.protected.items())
+    lines += [f"  {one}" for one in some(protected, 5, "more are protected")]
+    banned = (f"already banned: {describe(one)}, id {one.id}" for one in impact.overlapping)
+    return [*lines, *(f"  {one}" for one in some(banned, 5, "more bans, see synguard bans"))]
 
 
 def connections_of(impact: Impact, order: BanRequest) -> str:
