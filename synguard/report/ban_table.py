@@ -67,7 +67,7 @@ def by(ban: Ban) -> str:
 
 
 def tells_evidence(judged: Ban | Verdict) -> bool:
-    """Return whether the reason begins with the evidence, so that this need not be told again."""
+    """Return whether the reason begins with the evidence, so that this need not be repeated."""
     return not judged.evidence or judged.reason.startswith(evidence_clause(judged.evidence, ()))
 
 

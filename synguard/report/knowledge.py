@@ -19,7 +19,7 @@ from synguard.report.shapes import record_shape, verdict_shape
 from synguard.status.model import LeakStatus, TargetStatus
 
 _SHOWN: Final = 10
-"""Bans and verdicts told in text; --json has all."""
+"""Bans and verdicts reported in text; --json has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Knowledge:
     def banned(self, now: datetime) -> tuple[BanRecord, ...]:
         """Return the bans that stop it now, those of one header last.
 
-        Would-be bans stop nobody, nor does what is not in the kernel.
+        Dry-run bans stop no one, nor does what is not in the kernel.
         """
         held = (one for one in self._real(now) if self.in_kernel(one, now) is not False)
         return tuple(sorted(held, key=lambda one: one.ban.header is not None))
