@@ -34,7 +34,7 @@ _COLUMNS: Final = (
 def print_bans(records: Iterable[BanRecord], now: datetime, absent: Collection[str] = ()) -> None:
     """Print bans, one a row; a terminal that is narrow shows less of each.
 
-    ``absent`` are ids of standing bans that the kernel does not hold.
+    ``absent`` are ids of active bans that the kernel does not hold.
     """
     rows = [_row(record, now, absent) for record in records]
     usual = all(row[1] in ("banned", "challenged") for row in rows)
