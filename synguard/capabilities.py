@@ -83,7 +83,7 @@ def permission_or(otherwise: str) -> str:
 def needed(*, enforces: bool, enters_containers: bool, challenges: bool = False) -> frozenset[str]:
     """Return the capabilities that an agent needs for as long as it runs.
 
-    ``enforces`` is whether it ever may; an agent told ``--dry-run`` never does, and cannot then change the firewall.
+    ``enforces`` is whether it ever may; an agent started with ``--dry-run`` never does, and cannot change the firewall.
     """
     kept = {"CAP_NET_RAW", "CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE"}
     if enforces:

@@ -1,7 +1,7 @@
 """How a log line looks: text for people, with priorities for journald, or JSON with stable keys.
 
 A line is made with ``log.warning("repaired: %s", drift, extra=event("repair"))``. Whatever it says is put on one line,
-control characters escaped, and cut at ``LONGEST``: nobody who names a process can write a line of his own.
+control characters escaped, and cut at ``LONGEST``: no one who names a process can write a line of his own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files and directories that nobody else may look into or change: made so, and used only where they are so.
+"""Files and directories that no one else may look into or change: made so, and used only where they are so.
 
 A directory that others may write into could hold a link or a file that they planted; a file that belongs to somebody
 else could change under us. Both are refused in a sentence rather than repaired: what they hold is for a person to see.
@@ -177,7 +177,7 @@ def replace_private(path: Path, text: str, *, sync: bool = False, alone: bool = 
     """Write a file whole or not at all, with mode 0600; what was there is replaced, never followed or written into.
 
     One that is ``shared`` may be read by those who may pass through its directory. ``sync`` has it on disk when this
-    returns. Nobody else writes it where the caller is ``alone``: drafts then have one name, so that killed processes
+    returns. No one else writes it where the caller is ``alone``: drafts then have one name, so that killed processes
     leave one at most.
 
     Raises:
@@ -200,7 +200,7 @@ def replace_private(path: Path, text: str, *, sync: bool = False, alone: bool = 
 
 
 def why_untrusted(path: Path) -> str:
-    """Return who but root and this user could change what a path leads to; empty if nobody could.
+    """Return who but root and this user could change what a path leads to; empty if no one could.
 
     Every directory on the way is looked at, also behind symbolic links. One that all may write into but in which each
     may only replace what is his (``/tmp``) is safe to pass through.

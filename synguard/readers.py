@@ -1,7 +1,7 @@
 """Who may read without root: the members of one Unix group, of the files that are for them and of no other.
 
 A directory that the group may pass through says so; the files for readers follow it. Locks and secrets are for
-nobody: who can open a lock can hold it.
+no one: who can open a lock can hold it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def is_shared(directory: Path) -> bool:
 
 
 def share(directory: Path, group: str) -> None:
-    """Let the members of a group read what is for them in a directory of ours; nobody where there is no such group.
+    """Let the members of a group read what is for them in a directory of ours; no one where there is no such group.
 
     Raises:
-        OSError: The group cannot be given; nobody but we may read then.
+        OSError: The group cannot be given; no one but we may read then.
     """
     gid, found = group_id(group), directory.stat()
     if gid is None:

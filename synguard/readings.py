@@ -156,7 +156,7 @@ class SynSample:  # wide: one record, a column each
 class Protected:
     """Who may never be banned, and what could not be learnt.
 
-    ``networks`` maps each to the reason an operator is told, ``own address of eth0``.
+    ``networks`` maps each to the reason shown to an operator, ``own address of eth0``.
     ``problems`` suspends automatic bans while it is not empty: not knowing whom to spare is no licence to shoot.
     """
 
@@ -199,4 +199,4 @@ class Readings:
 BANNED_ONE_IN: Final = 16
 """Of SYNs under a ban the challenge program counts at most one in so many by source; a new one costs most."""
 EVERY_PORT: Final = frozenset({-1})
-"""Stands for all ports where ports to count are asked for, and is told by identity: the whole set would take 5 MB."""
+"""Stands for all ports where ports to count are asked for, and is recognised by identity: the set would take 5 MB."""

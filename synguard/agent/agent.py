@@ -252,7 +252,7 @@ class Agent:
         return build_status(told, tick.assessment, tick.decision, self._engine.scores)
 
     def _levels(self) -> tuple[CapacityLevel, ...]:
-        """Return how full the kernel's fullest place is, and how much of the budget of standing bans is spent."""
+        """Return how full the kernel's fullest place is, and how much of the budget of active bans is spent."""
         kernel, most = self._parts.enforcement.admission.level, self._running.config.budget.active_bans
         automatic = self._engine.evaluator_state.active_bans.automatic
         budget = CapacityLevel("automatic bans", automatic, most, "budget.active_bans")

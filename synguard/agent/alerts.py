@@ -39,7 +39,7 @@ ABOUTS: Final = {
     Code.LEAK: About.LEAK,
     Code.FLEET_FAILED: About.PEER,
 }
-"""Conditions that have messages of their own; any other problem is told as ``unhealthy``."""
+"""Conditions that have messages of their own; any other problem is reported as ``unhealthy``."""
 
 
 class Alerts:
@@ -70,7 +70,7 @@ class Alerts:
         self._status = None
         try:
             self._tell(tick, self._last, now, utc)
-        except Exception as error:  # a fault in what is told must not end what protects
+        except Exception as error:  # a fault in what is reported must not end what protects
             self.problem = f"messages have stopped: {type(error).__name__} in synguard itself; please report it"
             log.exception("%s", self.problem, extra=event("notify"))
 
@@ -95,7 +95,7 @@ class Alerts:
                 self._dispatcher.remember(memory)
 
     def _states(self, status: Status, now: float) -> Mapping[About, str]:
-        """Return what an operator must hear of: the first condition of each kind."""
+        """Return what an operator must know of: the first condition of each kind."""
         found: dict[About, str] = {}
         for one in status.conditions:
             if one.code in ABOUTS:

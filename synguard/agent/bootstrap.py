@@ -144,7 +144,7 @@ def agent_for(
 
 
 def _let_read(config: Config) -> None:
-    """Let the members of the group read; where that cannot be, nobody but root may, and it is said."""
+    """Let the members of the group read; where that cannot be, no one but root may, and it is said."""
     try:
         for directory in (config.runtime_dir, config.state_dir):
             share(directory, config.read_group)

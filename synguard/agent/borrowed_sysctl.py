@@ -73,7 +73,7 @@ class BorrowedSysctl:  # wide: a small state machine whose states are read side 
             self.problem = self.problem if self.held else ""
 
     def close(self, utc: datetime) -> None:
-        """Put the operator's value back, calm or not: nobody will be there to do it later."""
+        """Put the operator's value back, calm or not: no one will be there to do it later."""
         if self.held:
             self._try(lambda: self._bring(OFF, "", utc), 0.0)
 

@@ -67,12 +67,12 @@ class DecisionLog:
         """The last of these that was logged, until something could be saved."""
 
     def set_dry_run(self, dry_run: bool) -> None:
-        """Speak of bans as would-be ones from now on, or as real ones."""
+        """Speak of bans as dry-run ones from now on, or as real ones."""
         self._dry_run = dry_run
         self._would = "would ban" if dry_run else "banned"
 
     def write(self, decision: Decision, now: float, utc: datetime) -> None:
-        """Write down what changed; a ledger that fails is told once and does not stop the tick."""
+        """Write down what changed; a ledger that fails is reported once and does not stop the tick."""
         self._log_bans(decision.bans)
         self._log_refusals(decision)
         self._log_flood(decision.flood_kind, decision.flood_verdict)

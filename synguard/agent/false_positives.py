@@ -1,4 +1,4 @@
-"""Who would have been turned away: clients that complete a handshake while a would-be ban stands against them.
+"""Who would have been turned away: clients that complete a handshake while a dry-run ban stands against them.
 
 Only dry-run can see this. Clients that were served before the ban would have kept a way through and are not
 counted, unless the ban stops everything.
@@ -20,7 +20,7 @@ from synguard.ledger import OVERLOOKED, FalsePositives, Ledger
 from synguard.model import Action, Ban, Scope
 
 MOST_BANS: Final = 1024
-"""Would-be bans watched at once; with more, the oldest are no longer watched."""
+"""Dry-run bans watched at once; with more, the oldest are no longer watched."""
 RECENT_CLIENTS: Final = 65_536
 """Clients remembered, the latest; one who is forgotten and comes again counts as new."""
 MOST_COUNTED: Final = 256
@@ -30,7 +30,7 @@ EXAMPLES: Final = 8
 MOST_READ: Final = 65_536
 """Clients looked at in one tick; with more there is no looking, and who is served anyway is learnt anew after that."""
 LEARN_S: Final = 30.0
-"""An agent that has just started learns first who is served anyway, and counts nobody."""
+"""An agent that has just started learns first who is served anyway, and counts no one."""
 WRITE_EVERY_S: Final = 5.0
 SAY_AGAIN_S: Final = 600.0
 """That there are too many clients to look at is written down once in so long."""
@@ -40,7 +40,7 @@ _Halves: TypeAlias = tuple[int, int]
 
 @dataclass(slots=True)
 class _Watched:
-    """One would-be ban and the clients that came through it."""
+    """One dry-run ban and the clients that came through it."""
 
     ban: Ban
     clients: set[_Halves] = field(default_factory=set)
@@ -53,7 +53,7 @@ class _Watched:
         return max((one.sources for one in self.ban.evidence), default=1) if self.ban.scope is Scope.ALL else 0
 
     def reported(self) -> FalsePositives | None:
-        """Return what is known of it; None while nobody was touched."""
+        """Return what is known of it; None while no one was touched."""
         clients = len(self.clients) - self.offenders
         if clients <= 0 or self.last_at is None:
             return None
@@ -63,7 +63,7 @@ class _Watched:
 
 
 class FalsePositiveWatch:
-    """Looks on at every tick of dry-run, and tells the ledger whom each would-be ban would have turned away."""
+    """Looks on at every tick of dry-run, and tells the ledger whom each dry-run ban would have turned away."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class FalsePositiveWatch:
         if now < self._say_at or not self._watched:
             return
         self._say_at = now + SAY_AGAIN_S
-        text = f"more than {MOST_READ} clients at once: those that would-be bans would have refused are not counted"
+        text = f"more than {MOST_READ} clients at once: those that dry-run bans would have refused are not counted"
         try:
             self._ledger.record_action(utc, OVERLOOKED, text, wait=False)
         except LedgerError:

@@ -26,7 +26,7 @@ KEPT: Final = 600
 ALIVE_S: Final = 15.0
 """A pause between two ticks longer than this is no watching: the host slept, or the agent hung."""
 TOLD_AFTER: Final = 3
-"""Failures in a row before it is told: one writer in the way of another is nothing to speak of."""
+"""Failures in a row before it is reported: one writer in the way of another is nothing to speak of."""
 CLOCK_S: Final = 1.0
 """By how much the time of day may drift from the monotonic clock within one stretch; more is a clock that was set."""
 
@@ -144,9 +144,9 @@ def _figures(tick: Tick, seconds: float) -> Iterator[tuple[Figure, float, float]
 
 
 class History:
-    """Looks on at every tick, and gives the ledger what it saw about every five seconds; waits for nobody.
+    """Looks on at every tick, and gives the ledger what it saw about every five seconds; waits for no one.
 
-    A ledger that fails loses history and nothing else. A restart leaves a gap of some seconds, which is told as one.
+    A ledger that fails loses history and nothing else. A restart leaves a gap of some seconds, reported as one.
     """
 
     def __init__(self, ledger: Ledger) -> None:

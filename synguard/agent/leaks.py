@@ -14,7 +14,7 @@ AT_LEAST: Final = 3
 OVER_S: Final = 2.0
 """They must be spread over this long, so that one burst that raced the ban is no leak."""
 QUIET_S: Final = 60.0
-"""A leak of which nothing more is seen for this long is no longer told."""
+"""A leak of which nothing more is seen for this long is no longer reported."""
 MOST: Final = 256
 """Bans under suspicion at once; a ban that leaks is rare, and thousands leak for one and the same reason."""
 
@@ -35,7 +35,7 @@ class Leak:
 
 
 class LeakDetector:
-    """Holds arrivals against counts; told once per ban, over when the counter moves again.
+    """Holds arrivals against counts; reported once per ban, over when the counter moves again.
 
     A leak is called only by a read-back of the counters that came after the arrivals: until the kernel has been
     asked, a counter that is not known to move is no counter that stands still.
@@ -64,7 +64,7 @@ class LeakDetector:
         leak.last_at, leak.place = now, place
 
     def read(self, packets: Mapping[str, int], now: float) -> tuple[Leak, ...]:
-        """Take in a read-back of the counters, ban id → packets; return the leaks to be told now, each once ever."""
+        """Take in a read-back of the counters, ban id → packets; return the leaks to report now, each once ever."""
         self._packets = packets
         self._told &= packets.keys()
         for ban_id in [one.ban_id for one in self._suspects.values() if self._is_settled(one, now)]:
@@ -72,7 +72,7 @@ class LeakDetector:
         return tuple(self._raised())
 
     def forget(self) -> None:
-        """Start over: the rules were not what they should have been, which is told elsewhere."""
+        """Start over: the rules were not what they should have been, which is reported elsewhere."""
         self._suspects.clear()
         self._packets = {}
 

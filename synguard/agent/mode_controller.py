@@ -197,7 +197,7 @@ class ModeController:  # wide: a small state machine whose states are read side 
             self.story = ""
 
     def _clean_up_after_expiry(self, now: float) -> None:
-        """At a start after a trial that nobody confirmed: say so, and roll back what may be left of it."""
+        """At a start after a trial that no one confirmed: say so, and roll back what may be left of it."""
         order = self._order
         if order is None or self._stands(now) or self.configured is Mode.ENFORCE:
             return

@@ -209,7 +209,7 @@ class SensorScheduler:
         self._alert_until = now + ALERT_S
 
     def alerted(self, now: float) -> bool:
-        """Return whether SYNs are counted though nobody asks for them yet."""
+        """Return whether SYNs are counted though no one asks for them yet."""
         return now < self._alert_until and self._sensors.syns.running
 
     def protected(self, now: float, known: KnownParts) -> Protected | None:

@@ -93,7 +93,7 @@ class SynCookies:
 
     @property
     def why_no_challenge(self) -> str:
-        """Why nobody may be challenged whatever this host can do, one clause; empty where they may."""
+        """Why no one may be challenged whatever this host can do, one clause; empty where they may."""
         return "" if self._allowed or self.always else _LEFT_ALONE
 
     @property
@@ -117,7 +117,7 @@ class SynCookies:
         return self._telling(decision)
 
     def close(self, utc: datetime) -> None:
-        """Put the operator's values back, calm or not: nobody will be there to do it later."""
+        """Put the operator's values back, calm or not: no one will be there to do it later."""
         self._cookies.close(utc)
         self._timestamps.close(utc)
 

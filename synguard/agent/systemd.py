@@ -36,7 +36,7 @@ class ServiceManager:
     """Tells the service manager; without one, every call does nothing. No call waits or raises."""
 
     def __init__(self, address: str = "", watchdog_s: float = 0.0) -> None:
-        """``address`` is a path, or ``@name`` in the abstract namespace; ``watchdog_s`` is 0 where nobody waits."""
+        """``address`` is a path, or ``@name`` in the abstract namespace; ``watchdog_s`` is 0 where no one waits."""
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._ping_every_s = watchdog_s / PINGS
         self._ping_due = float("-inf")

@@ -43,7 +43,7 @@ class Totals:
         """Add what is more than at the last look; a counter that fell began anew."""
         nothing = Hits(0, 0)
         for ban_id, now in hits.items():
-            if not (now.packets or now.passed):  # most of very many bans stop nobody
+            if not (now.packets or now.passed):  # most of very many bans stop no one
                 continue
             before = self._hits.get(ban_id, nothing)
             if now.packets < before.packets:

@@ -64,7 +64,7 @@ class TrackedBans:
         self._departed: dict[str, Ban] = {}
 
     def put(self, bans: PackedBans, *, known: bool = False) -> None:
-        """Take in bans, each instead of one of the same id; followers are not told where they know of them."""
+        """Take in bans, each instead of one of the same id; followers that know of them are not informed."""
         for ban_id in self._common(bans):
             self.drop(ban_id)
         for (origin, scope), rows in bans.groups(lambda ban: (ban.origin, ban.scope)):

@@ -87,9 +87,7 @@ def add(
     _tell(networks, what, followed, {"lifted": [ban.id for ban in lifted]} if json else None)
     if not json:
         for ban in lifted[:SHOWN]:
-            print(
-                f"removed the {'would-be ban' if ban.dry_run else 'ban'} of {format_network(ban.target)}, id {ban.id}"
-            )
+            print(f"removed the {'dry-run ban' if ban.dry_run else 'ban'} of {format_network(ban.target)}, id {ban.id}")
         if len(lifted) > SHOWN:
             print(f"and {len(lifted) - SHOWN:,} more bans")
 
@@ -217,7 +215,7 @@ def _followed(settings: Config, networks: Sequence[Network], *, there: bool) -> 
 
 
 def _lift(settings: Config, networks: Sequence[Network]) -> list[Ban]:
-    """End the bans whose whole target is allowed now, and return them; would-be bans too."""
+    """End the bans whose whole target is allowed now, and return them; dry-run bans too."""
     if not (settings.state_dir / LEDGER_FILE).exists():
         return []
     now = utcnow()

@@ -21,7 +21,7 @@ from synguard.report.shapes import ban_shape
 FEW: Final = 20
 """Targets up to which each has lines of its own."""
 NAMED: Final = 10
-"""Of more, those that are named for each thing that is told."""
+"""Of more, those that are named for each thing that is reported."""
 SHAPED: Final = 200
 """Bans, and impacts, that JSON spells out; the sums are always there."""
 

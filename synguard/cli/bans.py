@@ -66,7 +66,7 @@ def bans(
     config: ConfigFile = None,
     json: Json = False,
 ) -> None:
-    """List the active bans, and the would-be bans of a dry run.
+    """List the active bans, and in dry-run the dry-run bans.
 
     Examples:
       synguard bans

@@ -140,7 +140,7 @@ def _held(config: Config, active_bans: dict[str, Ban], repairs: Sequence[ActionR
     try:
         plane = working_plane(config)
         actual = plane.read()
-    except (PlaneError, NotPermittedError):  # told by the plane's own finding
+    except (PlaneError, NotPermittedError):  # reported by the plane's own finding
         return
     yield from _ceiling(plane, actual.bans.values(), commands_for(config.runtime_dir).restart)
     status = running_status(config.runtime_dir)

@@ -1,4 +1,4 @@
-"""``synguard enable``: from dry-run to enforcing, with a way back that needs nobody."""
+"""``synguard enable``: from dry-run to enforcing, permanently or on trial."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def _reasons(config: Config, login: Login, pid: int) -> list[str]:
 
 
 def _dry_run_report(config: Config) -> tuple[list[str], tuple[PossibleFalsePositive, ...]]:
-    """Return which targets dry-run would have banned in the last day, latest first, and which bans could hurt whom."""
+    """Return what dry-run would have banned in the last day, latest first, and the possible false positives."""
     now = utcnow()
     bans = account_of(config, now - timedelta(days=1), now, now).dry_run_bans
     hurt = possible_false_positives_in(bans, connected_peers(bans, now), protected_here(config), now, ended_too=True)
@@ -255,7 +255,7 @@ def _show_dry_run_report(would: list[str], hurt: tuple[PossibleFalsePositive, ..
         return
     print(f"in the last 24 hours {listed(would, _SHOWN)} would have been banned")
     for one in hurt[:_SHOWN]:
-        print(printable(f"  could hurt innocent people: {one.target}: {one.reason}"))
+        print(printable(f"  possible false positive: {one.target}: {one.reason}"))
     if len(hurt) > _SHOWN:
         print(f"  and {len(hurt) - _SHOWN} more reasons; see synguard report")
 

@@ -15,7 +15,7 @@ from synguard.units import format_duration
 
 
 def fleet(config: ConfigFile = None, json: Json = False) -> None:
-    """Show each peer: if it answers, what was received and sent, the last error.
+    """Show each peer: whether it answers, what was received and sent, the last error.
 
     Examples:
       synguard fleet

@@ -1,4 +1,4 @@
-"""Verbs that are imported only when asked for, and errors told in one sentence.
+"""Verbs that are imported only when asked for, and errors reported in one sentence.
 
 Every way out of the command line passes ``VerbGroup.main``: it turns each error into ``synguard: …`` on stderr
 and the documented exit code, and keeps tracebacks for ``--debug`` or ``SYNGUARD_DEBUG=1``.
@@ -114,7 +114,7 @@ class VerbGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Carry the verb out; that nobody reads on is handed past the parser, which would make a failure of it."""
+        """Carry the verb out; that no one reads on is handed past the parser, which would make a failure of it."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:

@@ -52,7 +52,7 @@ without shutting innocent people out.
 Examples:
   synguard doctor                       can this host protect itself?
   synguard run                          watch and log what it would ban; change nothing
-  synguard report                       what it would have banned, why, and who could be hurt
+  synguard report                       what it would have banned, why, and possible false positives
   synguard enable --confirm-within 5m   enforce on trial: it ends unless you confirm
 
   synguard top                          what happens now, live; ? shows the keys

@@ -29,7 +29,7 @@ def loaded(config: Path | None) -> Config:
     """Return the configuration that ``--config``, SYNGUARD_CONFIG or the default place holds.
 
     Raises:
-        ConfigError: It cannot be read or has faults; all of them are told.
+        ConfigError: It cannot be read or has faults; all of them are reported.
     """
     from synguard.policy.load import load_config
 

@@ -19,7 +19,7 @@ LONG: Final = 5_000
 
 @contextmanager
 def steps(count: int, targets: int) -> Iterator[Step]:
-    """Give a function that is told each of ``count`` steps as it begins; it draws a bar where a person waits."""
+    """Give a function to call as each of ``count`` steps begins; it draws a bar where a person waits."""
     if targets < LONG or not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -27,7 +27,7 @@ def confirmed(question: str, *, yes: bool, doing: str) -> None:
     """Return if a person says yes, or has said ``--yes``.
 
     Raises:
-        UsageError: Nobody can be asked; ``doing`` names what wants ``--yes`` then.
+        UsageError: No one can be asked; ``doing`` names what wants ``--yes`` then.
         typer.Abort: The person says no.
     """
     if yes:

@@ -188,7 +188,7 @@ def _findings(config: Config) -> tuple[Finding, ...]:
 
 
 def connected_peers(bans: Iterable[BanRecord], now: datetime) -> dict[str, int]:
-    """Return target → addresses in it with a completed connection now, for the standing bans."""
+    """Return target → addresses in it with a completed connection now, for the active bans."""
     from synguard.operator.impact import Targets
     from synguard.sensors.sockets import SocketTables
 

@@ -19,7 +19,7 @@ def write_report(path: Path, text: str, *, force: bool = False) -> None:
     """Write a report, in place of an earlier one if there is one; what is no file (a pipe, a terminal) is written to.
 
     Raises:
-        RefusedError: Something else stands there, and nobody insisted.
+        RefusedError: Something else stands there, and no one insisted.
         NotPermittedError: It may not be written there.
         SynguardError: It cannot be written.
     """

@@ -102,7 +102,7 @@ def review(
 
     Nothing changes unless you ask for it. A suggestion never makes a ban longer
     than its policy allows, nor permanent where the evidence can be forged.
-    Would-be bans of a dry run are shown as such and not changed.
+    Dry-run bans are shown as such and not changed.
     """
     named = frozenset(one for word in targets or () for one in ban_id_or_networks(word))
     within_s = None if named or within.strip() == "any" else parameter_types.duration(within)
@@ -168,7 +168,7 @@ def _confirm(changes: Changes, wanted: ReviewRequest, json: bool) -> None:
 
 
 def _chosen(found: Iterable[Reviewed], wanted: ReviewRequest) -> Changes:
-    """Return what the options say is to be done; would-be bans are never changed."""
+    """Return what the options say is to be done; dry-run bans are never changed."""
     changes = Changes()
     for one, advice in found:
         ban = one.record.ban

@@ -1,4 +1,4 @@
-"""What a review changes: gathered first, shown, then carried out, and told as it truly came to be."""
+"""What a review changes: gathered first, shown, then carried out, and reported as it truly came to be."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ NONE: Final = Changes()
 def carry_out(changes: Changes, context: VerbContext) -> Changes:
     """Make the changes, bans that ended meanwhile left out, and return them as they came to be.
 
-    Where something stops it half way, Ctrl-C too, what was done and what was not is told on stderr.
+    Where something stops it half way, Ctrl-C too, what was done and what was not is reported on stderr.
 
     Raises:
-        RefusedError: A ban without end is unsafe; what was done before stands and is told.
+        RefusedError: A ban without end is unsafe; what was done before stands and is reported.
         PlaneError: The kernel did not take it; the ledger holds it, so the next change retries.
     """
     active_bans = context.ledger.active_bans(utcnow())

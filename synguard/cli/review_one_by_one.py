@@ -20,7 +20,7 @@ BY_HAND_S: Final = 3600.0
 """How much longer ``e`` lets a ban last where no extension is suggested."""
 
 MOST_WOULD_BE: Final = 10
-"""Would-be bans told before the review of real ones begins."""
+"""Dry-run bans reported before the review of real ones begins."""
 
 KEYS: Final = "Enter as suggested  k keep  e extend  r remove  p permanent  a all as suggested  b back  q done"
 _STEPS: Final[Mapping[str, AdvisedStep]] = {
@@ -42,7 +42,7 @@ def one_by_one(found: Sequence[Reviewed], config: Config) -> None:
     for one, advice in would_be[:MOST_WOULD_BE]:
         _say(f"would ban {format_network(one.record.ban.target)}, not changed; had it been real: {advice}")
     if len(would_be) > MOST_WOULD_BE:
-        print(f"and {len(would_be) - MOST_WOULD_BE} more would-be bans, see synguard bans")
+        print(f"and {len(would_be) - MOST_WOULD_BE} more dry-run bans, see synguard bans")
     if not real:
         print("no real bans to review; nothing was changed")
         return

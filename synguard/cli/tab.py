@@ -1,4 +1,4 @@
-"""What Tab asks for after ``synguard unban``: the targets of standing bans, without waiting for anything heavy.
+"""What Tab asks for after ``synguard unban``: the targets of active bans, without waiting for anything heavy.
 
 Neither the parser nor config models nor the ledger are imported: they cost ten times what the question does.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 MOST_TARGETS: Final = 200
-"""More than that nobody looks through; the newest are given."""
+"""More than that no one looks through; the newest are given."""
 
 _TARGETS: Final = (
     "SELECT DISTINCT target FROM ban WHERE dry_run IN (0, 1) AND ended_at IS NULL "

@@ -1,4 +1,4 @@
-"""``synguard top``: pressure, sources, bans and incidents, live; a plain snapshot where nobody can watch."""
+"""``synguard top``: pressure, sources, bans and incidents, live; a plain snapshot where no one can watch."""
 
 from __future__ import annotations
 

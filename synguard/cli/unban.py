@@ -25,9 +25,9 @@ from synguard.policy.models import Config
 from synguard.report.shapes import ban_shape
 
 FEW: Final = 20
-"""Bans, orphans and targets without a ban that are told one by one; of more, their number."""
+"""Bans, orphans and targets without a ban that are reported one by one; of more, their number."""
 SHAPED: Final = 200
-"""Lifted bans that JSON spells out."""
+"""Removed bans that JSON spells out."""
 
 _ID: Final = re.compile(r"m[0-9a-f]{8,12}|(?=.*[0-9])[a-z0-9-]{1,32}")
 """Ids carry a digit, nearly always; a word without one is a mistyped address."""
@@ -93,10 +93,10 @@ def ban_id_or_networks(word: str, time_option: str = "") -> Sequence[str | Netwo
 
 
 def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, step: Step) -> None:
-    """Lift what matches, tell of what does not.
+    """Remove what matches, report what does not.
 
     Raises:
-        SynguardError: Something asked for did not match any standing ban.
+        SynguardError: Something asked for did not match any active ban.
     """
     step("reading the active bans")
     with open_context(config) as context:
@@ -130,9 +130,9 @@ def _tell(found: NamedBans, orphans: Collection[Network], json: bool) -> None:
         return
     if len(found) > FEW:
         would_be = sum(ban.dry_run for ban in found.bans)
-        print(f"removed {len(found):,} bans" + (f", {would_be:,} of them would-be bans" if would_be else ""))
+        print(f"removed {len(found):,} bans" + (f", {would_be:,} of them dry-run bans" if would_be else ""))
     for ban in found.first(FEW) if len(found) <= FEW else ():
-        what = "would-be ban of" if ban.dry_run else "ban of"
+        what = "dry-run ban of" if ban.dry_run else "ban of"
         print(printable(f"removed the {what} {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}"))
     for line in some(sorted(map(format_network, orphans)), FEW):
         print(f"took {line} out of the kernel; the ledger did not know of it")

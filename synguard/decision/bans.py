@@ -190,7 +190,7 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
         *,
         for_served: bool = False,
     ) -> Ban | None:
-        """Return the longest-standing ban at ``now`` that concerns all that a ban with this reach would, or None.
+        """Return the longest-active ban at ``now`` that concerns all that a ban with this reach would, or None.
 
         Only bans whose action has a gravity of ``at_least`` this count, and none of a single header;
         with ``for_served`` only those that served clients have no way through.
@@ -206,7 +206,7 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
     def gravest(self, target: Network, scope: Scope, ports: tuple[int, ...], now: datetime) -> Ban | None:
         """Return the ban at ``now`` that does most to all that a ban with this reach would concern, or None.
 
-        The longest-standing one of those that do as much; none of a single header.
+        The oldest one of those that do as much; none of a single header.
         """
         bans = _concerning(self._bans.around(target), scope, ports, now)
         return max(bans, key=lambda ban: (gravity(ban.action), _end(ban)), default=None)

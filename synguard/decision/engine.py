@@ -42,7 +42,7 @@ class Decision:
 
     bans: tuple[Ban, ...] = ()
     replaced: tuple[str, ...] = ()
-    """Ids of standing bans that end because a new one is another step against the same target."""
+    """Ids of active bans that end because a new one is another step against the same target."""
     verdicts: tuple[Verdict, ...] = ()
     """One for every offender, whether banned, held already, spared or only watched."""
     flood_verdict: str = ""
@@ -58,7 +58,7 @@ class Decision:
     excess: tuple[Excess, ...] = ()
     """Connections beyond a limit, of sources that are never cut off: they are closed."""
     clients_headers: tuple[str, ...] = ()
-    """Ids of standing bans of one header that a served client turns out to send."""
+    """Ids of active bans of one header that a served client turns out to send."""
     refusals: tuple[str, ...] = ()
     """Why offenders were not banned although nothing spares them: suspension, budget."""
 
@@ -211,7 +211,7 @@ class Engine:
         return replace(item, offending=max(map(len, self.scores.inside(keys).values())))
 
     def proven_exceptions(self, now: datetime) -> frozenset[Network]:
-        """Return the proven peers that need a way through the standing bans: those inside a ``new`` ban of a prefix."""
+        """Return the proven peers that need a way through the active bans: those inside a ``new`` ban of a prefix."""
         return frozenset(self.evaluator_state.proven.inside_any(self.evaluator_state.active_bans.closed_prefixes(now)))
 
     def _offenders_of(self) -> Mapping[str, list[Offender]]:

@@ -49,7 +49,7 @@ class Evaluator:
         self.headers = HeaderDrops(evaluator_state, assessment, now)
         self.bans: list[Ban] = []
         self.replaced: list[str] = []
-        """Ids of standing bans whose target gets another step of the ladder."""
+        """Ids of active bans whose target gets another step of the ladder."""
         self.verdicts: list[Verdict] = []
         self.refusals: list[str] = []
         self.excess: list[Excess] = []

@@ -64,7 +64,7 @@ class EvaluatorState:  # wide: one record of all that outlives a tick
         return ban if ban is not None and self.stands_long(ban, now) else None
 
     def stands_long(self, ban: Ban, now: datetime) -> bool:
-        """Return whether a standing ban needs no renewal yet, or could not be renewed for longer."""
+        """Return whether an active ban needs no renewal yet, or could not be renewed for longer."""
         if ban.expires_at is None or ban.expires_at - now > RENEW_WITHIN:
             return True
         return self.ends_by is not None and ban.expires_at >= self.ends_by - ROUNDING

@@ -16,7 +16,7 @@ GRAVITY: Final = ("closed-port", "resets", "syn-flood", "connection-flood", "spo
 """Kinds of incident; a later one replaces an earlier one, never the other way."""
 
 GOES_ON_PPS: Final = 100.0
-"""SYNs a second from banned sources that keep an incident open although nobody suffers any more."""
+"""SYNs a second from banned sources that keep an incident open although no one suffers any more."""
 
 SETTLED_S: Final = 2.0
 """An attack that is quiet for less is still one: phases must not change with every tick."""

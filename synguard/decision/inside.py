@@ -25,7 +25,7 @@ from synguard.policy.models import Policy
 MOST_HEAVY: Final = 256
 """Members of one prefix that are stopped one by one in one tick, the heaviest; others follow in the next ticks."""
 LEAST_SHARE: Final = 1 / 16
-"""Share of a source's own limit below which nobody counts as heavy, however many neighbours there are."""
+"""Share of a source's own limit below which no one counts as heavy, however many neighbours there are."""
 LEAST: Final = {Signal.HALF_OPEN: 3.0, Signal.SYN_RATE: 5.0, Signal.CONNECTIONS: 3.0, Signal.CONNECTION_RATE: 3.0}
 """The same in absolute figures: what one honest client may have."""
 WHOLE: Final = 0.9

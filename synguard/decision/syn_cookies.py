@@ -1,6 +1,6 @@
 """When SYN cookies are to be on for an incident, and what to do about the kernel's setting; no I/O.
 
-Forged sources cannot be banned, but a full SYN queue needs nobody banned: with ``tcp_syncookies=1`` the kernel answers
+Forged sources cannot be banned, but a full SYN queue needs no one banned: with ``tcp_syncookies=1`` the kernel answers
 further SYNs with cookies and keeps nothing of them, so clients get through whatever the flood.
 """
 

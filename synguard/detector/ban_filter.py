@@ -1,4 +1,4 @@
-"""Which rows a standing ban stops already: there is nothing left to judge in them."""
+"""Which rows an active ban stops already: there is nothing left to judge in them."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ Slots = npt.NDArray[np.uint8]
 
 
 class RecentSources:
-    """Remembers sources by two marks each, mixed by secret odd numbers from ``seed``: nobody collides at will."""
+    """Remembers sources by two marks each, mixed by secret odd numbers from ``seed``: no one collides at will."""
 
     def __init__(self, seed: int) -> None:
         self._mix = np.random.default_rng(seed).integers(1, 2**63, size=3, dtype=np.uint64) << np.uint64(1) | np.uint64(

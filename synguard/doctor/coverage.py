@@ -35,7 +35,7 @@ class Coverage:
 
 
 def read_coverage(config: Config, own: Sequence[Listener], now: float) -> Coverage:
-    """Return the coverage of what listens here and behind here; loopback listeners, which nobody reaches, left out."""
+    """Return the coverage of what listens here and behind here; loopback listeners, which no one reaches, left out."""
     rows = [_own(one) for one in own if is_exposed(one)]
     findings = list(_relays(own))
     if config.containers.watch == "off":
@@ -106,8 +106,8 @@ def _foreign(one: Listener, everywhere: EveryNamespace) -> ListenerCoverage:
 def _unread(containers: Containers) -> Iterator[ListenerCoverage]:
     for one in containers.unread:
         yield ListenerCoverage("", 0, (), f"behind {one.interface}", "", FORWARDED, Guard.SYNS)
-    for door in containers.bridged:
-        yield ListenerCoverage("", 0, (), f"behind {door.interface}", "", PAST, Guard.NO)
+    for bridge in containers.bridged:
+        yield ListenerCoverage("", 0, (), f"behind {bridge.interface}", "", PAST, Guard.NO)
 
 
 def _containers(everywhere: EveryNamespace) -> Finding:

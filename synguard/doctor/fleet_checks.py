@@ -75,7 +75,7 @@ def _local_api(settings: CrowdSec) -> Iterator[Finding]:
     try:
         key = secret_from(settings.api_key, settings.api_key_file, API_KEY)
         password = secret_from(settings.password, settings.password_file, PASSWORD)
-    except ConfigError:  # told already
+    except ConfigError:  # reported already
         return
     if key is not None:
         source = DecisionSource(settings.url, key, settings.ca_file)
@@ -102,7 +102,7 @@ def _routes(settings: Bgp) -> Iterator[Finding]:
         yield Finding("bgp", Level.WARN, reason, f"set one of them in [bgp]; {_PAGE}")
     try:
         own = own_addresses()
-    except SynguardError:  # told by the finding about who is protected
+    except SynguardError:  # reported by the finding about who is protected
         return
     strange = [str(one) for one in settings.destinations if one not in own]
     if strange:

@@ -1,4 +1,4 @@
-"""Whether what the agent would tell others can be told: services, their library, who can read figures."""
+"""Whether messages and metrics can leave this host: services, their library, who can read figures."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Desired:
     def of(cls, bans: Iterable[Ban], protected: Iterable[Network], proven: Iterable[Network], now: datetime) -> Desired:
         """Return what the kernel should hold for these bans at ``now``.
 
-        Would-be and expired bans are left out. Protected parties are all let through, but for those that a
+        Dry-run and expired bans are left out. Protected parties are all let through, but for those that a
         person's forced ban names; of the proven peers those that ``lets_through`` names.
         """
         active_bans = {ban.id: ban for ban in bans if ban.active(now) and not ban.dry_run}

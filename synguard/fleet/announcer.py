@@ -22,7 +22,7 @@ class RouteStep:
 
 @dataclass(slots=True)
 class Announcer:
-    """Keeps what a speaker was told; routes end at their deadline without a word from anybody."""
+    """Keeps what was announced to a speaker; routes end at their deadline without a word from anybody."""
 
     most_routes: int
     refresh_s: float
@@ -30,7 +30,7 @@ class Announcer:
     wanted: dict[Route, float] = field(default_factory=dict)
     """Route → deadline in monotonic seconds, in order of worth."""
     announced: dict[Route, float] = field(default_factory=dict)
-    """Route as told → when it was last told."""
+    """Route as announced → when it was last announced."""
     refused: int = 0
     """Routes that are wanted beyond ``most_routes``."""
     spent: list[float] = field(default_factory=list)

@@ -45,7 +45,7 @@ class Child:
 
     @property
     def behind(self) -> bool:
-        """Whether it has not taken all that it was told."""
+        """Whether it has not taken all that was sent to it."""
         return bool(self._unsent)
 
     def tell(self, line: str = "") -> None:

@@ -35,7 +35,7 @@ class FeederLink:
     def want(self, routes: Mapping[Route, float], now: float, utc: datetime) -> None:
         """Tell the feeder all that is wanted: route → seconds that it may stand; starts the feeder where it is not.
 
-        Of more than ``most_routes`` the first are told. A feeder that is behind is told the newest state afterwards.
+        Of more than ``most_routes`` the first are sent. A feeder that is behind gets the newest state afterwards.
         """
         try:
             self.child.ensure(now)

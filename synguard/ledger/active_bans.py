@@ -47,7 +47,7 @@ class _Rows:
 
 
 class _View:
-    """What was last read of the real bans, or of the would-be ones."""
+    """What was last read of the real bans, or of the dry-run ones."""
 
     def __init__(self) -> None:
         self._seqs, self._ends = array("q"), array("q")
@@ -74,7 +74,7 @@ class _View:
 
 
 class ActiveBanCache:
-    """Reads standing bans again and again, taking apart only those rows that it has not seen before.
+    """Reads active bans again and again, taking apart only those rows that it has not seen before.
 
     A ban that is as it was is the same object every time, so that who compares may do so by identity.
     """

@@ -197,7 +197,7 @@ def settle(db: sqlite3.Connection) -> bool:
 
 
 def active_rows(db: sqlite3.Connection, now: datetime, dry_run: bool) -> list[ActiveRow]:
-    """Return the bans that are active at ``now``, the real ones or the would-be ones, oldest first."""
+    """Return the bans that are active at ``now``, the real ones or the dry-run ones, oldest first."""
     rows = db.execute(
         f"SELECT id, target, origin, scope, expires_at FROM ban WHERE dry_run = :dry_run AND {STANDING} ORDER BY seq",  # noqa: S608  # constants only
         {"dry_run": int(dry_run), "now": to_us(now)},

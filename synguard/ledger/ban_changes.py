@@ -1,4 +1,4 @@
-"""What became of the active bans since they were last asked for: told as changes, known as two numbers a ban."""
+"""What became of the active bans since they were last asked for: reported as changes, known as two numbers a ban."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class ChangedBans:
     came: PackedBans = field(default_factory=PackedBans)
     """Bans that are new, or have another end."""
     gone: Sequence[str] = ()
-    """Ids of bans that were ended ahead of their time; those that have expired are not told."""
+    """Ids of bans that were ended ahead of their time; those that have expired are not reported."""
     standing: Collection[str] | None = None
     """The ids of all that stand, where it is not known which are gone."""
     left: bool = False
 
 
 class BanChanges:
-    """Follows the real bans, or the would-be ones."""
+    """Follows the real bans, or the dry-run ones."""
 
     def __init__(self, dry_run: bool) -> None:
         self._dry_run = dry_run

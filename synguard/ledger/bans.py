@@ -150,13 +150,13 @@ def move_expiries(db: sqlite3.Connection, expiries: Mapping[str, datetime | None
 
 
 def end_bans(db: sqlite3.Connection, ids: Iterable[str], at: datetime, why: str) -> None:
-    """End standing bans; ids that are unknown or already ended are left as they are."""
+    """End active bans; ids that are unknown or already ended are left as they are."""
     for some in in_parts([*ids], ROWS_AT_ONCE):
         db.execute(f"{_END}id IN ({', '.join('?' * len(some))})", (to_us(at), why, *some))
 
 
 def change_expiry(db: sqlite3.Connection, id_: str, expires_at: datetime | None, at: datetime) -> None:
-    """Move the expiry of a standing ban; None makes a manual one permanent.
+    """Move the expiry of an active ban; None makes a manual one permanent.
 
     Raises:
         LedgerError: No ban of this id stands at ``at``, or an automatic one would never expire.
@@ -193,7 +193,7 @@ def at_interface(db: sqlite3.Connection, now: datetime) -> list[str]:
 
 
 def active_records(db: sqlite3.Connection, now: datetime) -> list[BanRecord]:
-    """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""
+    """Return the records of all bans that stand at ``now``, the dry-run ones too, oldest first."""
     rows = db.execute(
         f"SELECT {BAN_READ} FROM ban WHERE dry_run IN (0, 1) AND {STANDING} ORDER BY seq",  # noqa: S608  # constants only
         {"now": to_us(now)},
@@ -239,7 +239,7 @@ def ended_early(
 ) -> list[BanRecord]:
     """Return bans of one origin that were ended at ``since`` or later and would stand at ``now``, latest first.
 
-    Whoever followed them elsewhere must hear of it. Bans that another one replaced, and those that were ended for the
+    Whoever followed them elsewhere must know of it. Bans that another one replaced, and those that were ended for the
     reason ``but``, are not among them; nor are more than ``MOST_ENDED``.
     """
     rows = db.execute(
@@ -263,7 +263,7 @@ def offences(db: sqlite3.Connection, since: datetime, dry_run: bool) -> dict[Net
 
 def record_hits(db: sqlite3.Connection, hits: Mapping[str, Hits], at: datetime) -> None:
     """Add what the kernel counted since the last call; a count that fell back began again at 0."""
-    if len(hits) > _MANY:  # a first look at very many bans, most of which have stopped nobody: writing would say so
+    if len(hits) > _MANY:  # a first look at very many bans, most of which have stopped no one: writing would say so
         known = dict(db.execute(_READ_COUNTED).fetchall())
         hits = {id_: one for id_, one in hits.items() if known.get(id_) != one.packets}
     db.executemany(

@@ -209,7 +209,7 @@ def _connected(path: Path, patience_s: float, read_only: bool) -> sqlite3.Connec
     ensure_shared(path, make=False)  # SQLite has one word for every reason why not
     how = "mode=ro"
     if path.stat().st_uid != os.geteuid() and not path.with_name(f"{path.name}-wal").exists():
-        how += "&immutable=1"  # nobody has it open, and a reader cannot make the log that SQLite wants beside it
+        how += "&immutable=1"  # no one has it open, and a reader cannot make the log that SQLite wants beside it
     return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=patience_s, isolation_level=None)
 
 

@@ -19,7 +19,7 @@ THINNED: Final = ((6 * 3600, 60), (8 * 86400, 600))
 that an attack has, a week by the minute, and what is older by ten minutes."""
 
 _AT_ONCE: Final = 10_000
-"""Rows that one call makes coarser: some 50 ms during which nobody else can write."""
+"""Rows that one call makes coarser: some 50 ms during which no one else can write."""
 
 _S: Final = 1_000_000
 _HEAD: Final = ("grain", "at", "until", "watched", "censored", "fill")

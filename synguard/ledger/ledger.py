@@ -55,7 +55,7 @@ class Ledger(LedgerReader):  # wide: a method for each thing that is kept
         self._database.hurry(patience_s)
 
     def add_bans(self, bans_: Sequence[Ban], renewed: Sequence[Ban] = ()) -> tuple[Ban, ...]:
-        """Write bans; a standing ban of the same target, scope, ports and dry-run is ended as ``replaced``.
+        """Write bans; an active ban of the same target, scope, ports and dry-run is ended as ``replaced``.
 
         An automatic ban does not replace a person's standing order: it is recorded as ended at once. ``renewed`` are
         bans that only get another expiry; those that somebody has ended meanwhile are left as they are, and returned.
@@ -114,7 +114,7 @@ class Ledger(LedgerReader):  # wide: a method for each thing that is kept
             bans.move_expiries(db, expiries)
 
     def end_bans(self, ids: Iterable[str], at: datetime, why: str) -> None:
-        """End standing bans ahead of their expiry; ids unknown or already ended are left as they are."""
+        """End active bans ahead of their expiry; ids unknown or already ended are left as they are."""
         with self._database.write() as db:
             bans.end_bans(db, ids, at, why)
 
@@ -128,14 +128,14 @@ class Ledger(LedgerReader):  # wide: a method for each thing that is kept
     ) -> list[str]:
         """Undo an order: end its new bans, and let the others end as before, id → expiry.
 
-        What it replaced, and nobody else ended since, stands again with a new id; these are returned.
+        What it replaced, and no one else ended since, stands again with a new id; these are returned.
         """
         with self._database.write() as db:
             bans.move_expiries(db, expiries)
             return taking_back.take_back(db, ids, at, why, new_id)
 
     def change_expiries(self, expiries: Mapping[str, datetime | None], at: datetime) -> None:
-        """Move the expiries of standing bans, id → expiry, all or none; None makes a manual one permanent.
+        """Move the expiries of active bans, id → expiry, all or none; None makes a manual one permanent.
 
         Raises:
             LedgerError: One of the ids does not stand at ``at``, or an automatic ban would never expire.
@@ -169,7 +169,7 @@ class Ledger(LedgerReader):  # wide: a method for each thing that is kept
             actions.record_action(db, at, kind, text)
 
     def add_history(self, stretches: Sequence[Stretch]) -> None:
-        """Keep what was seen of the whole host; waits for nobody.
+        """Keep what was seen of the whole host; waits for no one.
 
         Raises:
             LedgerError: Also where somebody else writes at this moment; nothing is written then.
@@ -178,7 +178,7 @@ class Ledger(LedgerReader):  # wide: a method for each thing that is kept
             history.add(db, stretches)
 
     def record_false_positives(self, seen: Sequence[FalsePositives]) -> None:
-        """Keep whom would-be bans would have turned away, over what was kept of the same ban; waits for nobody.
+        """Keep whom dry-run bans would have turned away, over what was kept of the same ban; waits for no one.
 
         Raises:
             LedgerError: Also where somebody else writes at this moment; nothing is written then.

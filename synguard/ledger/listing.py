@@ -43,12 +43,12 @@ class Choice:
     """Only those whose target shares an address with this network."""
     origin: Origin | None = None
     dry_run: bool | None = None
-    """Only would-be bans, or only real ones."""
+    """Only dry-run bans, or only real ones."""
     scope: Scope | None = None
 
 
 def count(db: sqlite3.Connection, choice: Choice, now: datetime) -> int:
-    """Return how many bans there are, would-be ones too."""
+    """Return how many bans there are, dry-run ones too."""
     where, values = _where(choice, now)
     return int(db.execute(f"SELECT count(*) FROM ban WHERE {where}", values).fetchone()[0])  # noqa: S608  # constants only
 

@@ -1,4 +1,4 @@
-"""Bounded growth: old records go by age, then the oldest beyond the allowed number; standing bans never."""
+"""Bounded growth: old records go by age, then the oldest beyond the allowed number; active bans never."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from synguard.ledger.rows import to_us
 from synguard.policy.models import LedgerLimits
 
 _AT_ONCE: Final = 10_000
-"""Rows a table gives up in one call: some 50 ms during which nobody else can write."""
+"""Rows a table gives up in one call: some 50 ms during which no one else can write."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class LedgerReader:  # wide: a method a question
             return arrivals.active_rows(db, now, dry_run)
 
     def active_bans(self, now: datetime, dry_run: bool = False) -> dict[str, Ban]:
-        """Return id → ban of those that stand at ``now``, oldest first: the real ones, or the would-be ones.
+        """Return id → ban of those that stand at ``now``, oldest first: the real ones, or the dry-run ones.
 
         A list that waits to be settled is settled first, but by a reader.
         """
@@ -161,7 +161,7 @@ class LedgerReader:  # wide: a method a question
             return bans.at_interface(db, now)
 
     def active_records(self, now: datetime) -> list[BanRecord]:
-        """Return the records of all bans that stand at ``now``, the would-be ones too, oldest first."""
+        """Return the records of all bans that stand at ``now``, the dry-run ones too, oldest first."""
         with self._database.read() as db:
             return bans.active_records(db, now)
 
@@ -171,7 +171,7 @@ class LedgerReader:  # wide: a method a question
             return bans.counted(db, now)
 
     def count_bans(self, choice: listing.Choice, now: datetime) -> int:
-        """Return how many bans there are, would-be ones too."""
+        """Return how many bans there are, dry-run ones too."""
         with self._database.read() as db:
             return listing.count(db, choice, now)
 
@@ -195,12 +195,12 @@ class LedgerReader:  # wide: a method a question
     def bans_since(
         self, since: datetime, limit: int = 1000, offset: int = 0, until: datetime = NEVER
     ) -> list[BanRecord]:
-        """Return bans that began at ``since`` or later and before ``until``, newest first, the would-be ones too."""
+        """Return bans that began at ``since`` or later and before ``until``, newest first, the dry-run ones too."""
         with self._database.read() as db:
             return bans.bans_since(db, since, limit, offset, until)
 
     def bans_of(self, network: Network, limit: int = 1000) -> list[BanRecord]:
-        """Return bans whose target shares an address with ``network``, newest first, the would-be ones too."""
+        """Return bans whose target shares an address with ``network``, newest first, the dry-run ones too."""
         with self._database.read() as db:
             return bans.bans_of(db, network, limit)
 
@@ -212,7 +212,7 @@ class LedgerReader:  # wide: a method a question
     def offences(self, since: datetime, dry_run: bool = False) -> dict[Network, Offence]:
         """Return target → how often it was banned automatically at ``since`` or later.
 
-        Dry-run counts would-be bans and enforcing counts real ones, so that dry-run costs nobody a longer ban.
+        Dry-run counts dry-run bans and enforcing counts real ones, so that dry-run costs no one a longer ban.
         """
         with self._database.read() as db:
             return bans.offences(db, since, dry_run)
@@ -240,12 +240,12 @@ class LedgerReader:  # wide: a method a question
     def history(self, since: datetime, until: datetime, grain_s: float) -> list[Stretch]:
         """Return what was seen between two times, earliest first, made one per ``grain_s`` seconds.
 
-        Where nobody watched there is none; older history is kept more coarsely, so that there may be fewer.
+        Where no one watched there is none; older history is kept more coarsely, so that there may be fewer.
         """
         with self._database.read() as db:
             return history.between(db, since, until, grain_s)
 
     def false_positives_since(self, since: datetime) -> dict[str, FalsePositives]:
-        """Return ban id → whom that would-be ban would have turned away at ``since`` or later, and before."""
+        """Return ban id → whom that dry-run ban would have turned away at ``since`` or later, and before."""
         with self._database.read() as db:
             return {one.ban_id: one for one in false_positives.since(db, since)}

@@ -90,7 +90,7 @@ class ListedBan(NamedTuple):  # wide: one record, a field a column of the ledger
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What the ledger knows of the packets that a standing ban stopped."""
+    """What the ledger knows of the packets that an active ban stopped."""
 
     packets: int
     """Summed over restarts and reboots, as of the last read of the kernel that was kept."""
@@ -101,7 +101,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class VerdictRecord:
-    """All verdicts of one kind and policy about one target in one incident, told as one."""
+    """All verdicts of one kind and policy about one target in one incident, reported as one."""
 
     verdict: Verdict
     """The latest; its ``score`` is the highest there was."""
@@ -125,7 +125,7 @@ class Offence:
 
 @dataclass(frozen=True, slots=True)
 class FalsePositives:
-    """The clients that a would-be ban would have turned away: they completed a handshake while it stood."""
+    """The clients that a dry-run ban would have turned away: they completed a handshake while it stood."""
 
     ban_id: str
     clients: int
@@ -136,7 +136,7 @@ class FalsePositives:
 
 
 OVERLOOKED: Final = "overlooked"
-"""Kind of the action which says that there were too many clients to look for those whom would-be bans touched."""
+"""Kind of the action which says that there were too many clients to look for those whom dry-run bans touched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The verdict table: what was said of whom, told once per incident however often it was said.
+"""The verdict table: what was said of whom, reported once per incident however often it was said.
 
 An attacker chooses how many targets there are. Each incident (and each day outside incidents) keeps at most
 ``TARGETS_KEPT`` rows per kind of verdict; the rest is counted in one row of ``others`` per policy.

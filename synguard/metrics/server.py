@@ -75,7 +75,7 @@ class MetricsServer:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
-        except Exception as error:  # a fault of ours must be told, and must not end what protects
+        except Exception as error:  # a fault of ours must be reported, and must not end what protects
             self.problem = f"metrics have stopped: {type(error).__name__} in synguard itself; please report it"
             log.exception("%s", self.problem, extra=event("metrics", listen=self.name))
         finally:
@@ -112,7 +112,7 @@ class MetricsServer:
                     request = await self._request(connection)
                     await self._loop.sock_sendall(connection, answer(request, self._text))
         except (OSError, TimeoutError):
-            pass  # it went away, or took too long: there is nobody to tell
+            pass  # it went away, or took too long: there is no one to tell
         finally:
             slots.release()
 

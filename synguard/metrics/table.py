@@ -157,14 +157,14 @@ SERIES: Final = (
         _each(lambda one: one.accept_queue),
         _LISTENER,
     ),
-    MetricSpec("synguard_bans", "active bans; in dry-run, would-be ones", _bans, ("origin", "scope")),
+    MetricSpec("synguard_bans", "active bans; in dry-run, those that would stand", _bans, ("origin", "scope")),
     MetricSpec(
         "synguard_ceiling_ratio",
         "how full the fullest place with this bound is; at 1, bans wait",
         lambda snapshot: [((one.key,), one.used / one.ceiling) for one in snapshot.status.ceilings],
         ("key",),
     ),
-    MetricSpec("synguard_bans_total", "automatic bans made; in dry-run, would-be ones", _one(lambda s: s.totals.bans)),
+    MetricSpec("synguard_bans_total", "automatic bans made; in dry-run, dry-run bans", _one(lambda s: s.totals.bans)),
     MetricSpec(
         "synguard_verdicts_total",
         "verdicts recorded; an unchanged one again after 10 s",

@@ -21,20 +21,20 @@ from synguard.notify.services import host_name
 from synguard.policy.integrations import Notify
 
 GATHER_S: Final = 2.0
-"""A start is told this long after it, so that it can say what was done and whether clients are served."""
+"""A start is reported this long after it, so that it can say what was done and whether clients are served."""
 AGAIN_S: Final = 3600.0
-"""A state that was told is told again only after it has been gone for this long."""
+"""A reported state is reported again only after it has been gone for this long."""
 OVER_S: Final = 60.0
-"""A told state is told to be over after it has been gone for this long."""
+"""The end of a reported state is reported after it has been gone for this long."""
 ELSEWHERE_S: Final = 60.0
-"""Pause after which an attack is told again because it has come to other ports."""
+"""Pause after which an attack is reported again because it has come to other ports."""
 AFTER_RESTART_S: Final = 60.0
-"""How long a new agent waits for the attack that the last one told, at least."""
+"""How long a new agent waits for the attack that the last one reported, at least."""
 
 PATIENCE_S: Final[Mapping[About, float]] = {About.SUSPENDED: 10.0, About.PLANE: 10.0, About.PEER: 300.0}
-"""How long a state must last to be told; others at once, ``unhealthy`` as the config says."""
+"""How long a state must last to be reported; others at once, ``unhealthy`` as the config says."""
 LASTING: Final = (About.SUSPENDED, About.PLANE, About.UNHEALTHY, About.PEER)
-"""States whose end is told as well."""
+"""States whose end is reported as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Seen:
     served: str = ""
     """Whether clients are served, one sentence."""
     states: Mapping[About, str] = field(default_factory=dict)
-    """What an operator must hear of, each with its sentence."""
+    """What an operator must know of, each with its sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class _State:
 
 
 class AlertPolicy:
-    """Decides what is told, and when."""
+    """Decides what is reported, and when."""
 
     def __init__(self, settings: Notify, memory: Memory | None = None, *, at: float = 0.0, utc: datetime) -> None:
         self._settings = settings
@@ -94,7 +94,7 @@ class AlertPolicy:
         self._settle_s = max(settings.quiet, AFTER_RESTART_S) if known.told is not None else settings.quiet
 
     def see(self, seen: Seen) -> Message | None:
-        """Return what is to be told at this moment: mostly nothing, and never two things."""
+        """Return what is to be reported at this moment: mostly nothing, and never two things."""
         self._follow_attack(seen)
         self._follow_states(seen)
         for told_of in (self._of_attack, self._of_states, self._of_ended_states, self._of_untold):
@@ -149,7 +149,7 @@ class AlertPolicy:
         return None
 
     def _is_largest(self, attack: Attack, seen: Seen) -> bool:
-        """Return whether an attack dwarfs all that was told in the last hour."""
+        """Return whether an attack dwarfs all that was reported in the last hour."""
         return all(attack.size.dwarfs(size) for at, size in self._told_sizes if seen.at - at < WINDOW_S)
 
     def _grown(self, attack: Attack, seen: Seen) -> Message | None:
@@ -178,7 +178,7 @@ class AlertPolicy:
         return template.end(self._host, attack.figures(seen.dry_run), self._more(seen))
 
     def _more(self, seen: Seen) -> template.More:
-        """Return what else goes into a message of an attack; states that it tells are told by it."""
+        """Return what else goes into a message of an attack; states that it tells are reported by it."""
         due = self._due_states(seen)
         for state in due.values():
             state.told = True

@@ -11,7 +11,7 @@ from synguard.notify.message import AttackFigures
 
 MOST_PORTS: Final = 8
 GROWTH: Final = 10.0
-"""How many times as large as what was told an attack must be to be told again, and to use the room kept for that."""
+"""How many times as large as reported an attack must be to be reported again, and to use the room kept for that."""
 LEAST: Final = 32.0
 """An attack that was smaller counts as one of so many SYNs a second, half-open sockets, connections."""
 
@@ -46,7 +46,7 @@ class Attack:
     digest_at: float = 0.0
     """When the next digest is due, monotonic."""
     told_size: AttackSize = _NOTHING
-    """How large it was when it was last told."""
+    """How large it was when it was last reported."""
     told_ports: tuple[str, ...] = ()
     """Where it was then."""
     told_at: float = 0.0
@@ -63,7 +63,7 @@ class Attack:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether it has come to ports that were not told."""
+        """Whether it has come to ports that were not reported."""
         return bool(set(self.before.ports) - set(self.told_ports))
 
     def figures(self, dry_run: bool) -> AttackFigures:
@@ -84,7 +84,7 @@ class Attack:
         )
 
     def told_now(self, now: float) -> Attack:
-        """Return it as one that was told at this moment."""
+        """Return it as one that was reported at this moment."""
         return replace(self, told=True, told_size=self.size, told_ports=self.before.ports, told_at=now)
 
     def goes_on(self, incident: Incident, now: float) -> Attack:
@@ -110,7 +110,7 @@ def began(incident: Incident, now: float, *, dry_run: bool) -> Attack:
 
 
 def carried_over(figures: AttackFigures, now: float, ended_at: datetime) -> Attack:
-    """Return an attack whose start an earlier agent told; it is over unless an incident follows soon."""
+    """Return an attack whose start an earlier agent reported; it is over unless an incident follows soon."""
     ended = replace(figures, ended_at=ended_at, restarts=figures.restarts + 1)
     known = AttackSize(figures.peak_syn_pps, figures.peak_half_open, float("inf"))
     return Attack(ended, None, now, told=True, seen_at=now, told_size=known, told_ports=figures.ports, told_at=now)

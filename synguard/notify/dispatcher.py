@@ -1,6 +1,6 @@
 """Delivers messages beside everything else: one thread, a short queue and a task for each service.
 
-What was told must outlive the agent, so it is remembered in ``state_dir``.
+What was reported must outlive the agent, so it is remembered in ``state_dir``.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Worker:
 
 
 class Dispatcher:
-    """Hands messages to every worker, and remembers in ``state_dir`` what was told."""
+    """Hands messages to every worker, and remembers in ``state_dir`` what was reported."""
 
     def __init__(self, workers: Sequence[Worker], state_dir: Path) -> None:
         self.workers = tuple(workers)
@@ -159,7 +159,7 @@ class Dispatcher:
             task.cancel()
 
     def recall(self) -> Memory | None:
-        """Return what the last agent told; None where there is nothing, or nothing that can be read."""
+        """Return what the last agent reported; None where there is nothing, or nothing that can be read."""
         try:
             return _MEMORY.validate_json(read_private(self._path, MOST_BYTES))
         except FileNotFoundError:
@@ -170,7 +170,7 @@ class Dispatcher:
             return None
 
     def remember(self, memory: Memory) -> None:
-        """Write down what was told; a failure is told once."""
+        """Write down what was reported; a failure is reported once."""
         try:
             replace_private(self._path, _MEMORY.dump_json(memory).decode(), alone=True)
         except OSError as error:

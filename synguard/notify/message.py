@@ -1,4 +1,4 @@
-"""What is told: one message, what it is about, and the figures that programs read of it."""
+"""What is reported: one message, what it is about, and the figures that programs read of it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MOST_LINES: Final = 12
 
 
 class About(StrEnum):
-    """What a message is about; the first four tell one attack, the others what an operator must hear of once."""
+    """What a message is about; the first four tell one attack, the others what an operator must know of once."""
 
     START = "start"
     GROWN = "grown"
-    """An attack has become ten times as large as was told, or has come to other ports."""
+    """An attack has become ten times as large as was reported, or has come to other ports."""
     DIGEST = "digest"
     END = "end"
     SUSPENDED = "suspended"

@@ -1,4 +1,4 @@
-"""How many messages an hour may see: a hard bound, with room for the end of a told attack and for far larger ones."""
+"""How many messages an hour may see: a hard bound, with room for the end of a reported attack and for larger ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class RateLimit:
         self._per_hour = per_hour
         self._sent = deque(sorted(sent), maxlen=per_hour)
         self.set_aside = set_aside
-        """Whether one message is kept back for the end of an attack whose start was told."""
+        """Whether one message is kept back for the end of an attack whose start was reported."""
 
     def may(self, now: float, count: int = 1, *, larger: bool = False) -> bool:
         """Return whether ``count`` more messages would stay within the bound, now and with what is set aside.
 
-        A quarter of the bound is kept for what is ``larger`` by far than all that was told: small attacks, which cost
-        little, must not spend it.
+        A quarter of the bound is kept for what is ``larger`` by far than all that was reported: small attacks, which
+        cost little, must not spend it.
         """
         kept_back = 0 if larger else self._per_hour // 4
         return self._used(now) + count + self.set_aside + kept_back <= self._per_hour

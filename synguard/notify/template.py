@@ -47,7 +47,7 @@ class More:
     served: str
     states: tuple[tuple[About, str], ...] = ()
     untold: int = 0
-    """Attacks since the last message that were not told one by one."""
+    """Attacks since the last message that were not reported one by one."""
 
 
 def start(host: str, attack: AttackFigures, more: More) -> Message:
@@ -56,7 +56,7 @@ def start(host: str, attack: AttackFigures, more: More) -> Message:
 
 
 def grown(host: str, attack: AttackFigures, more: More, *, larger: bool) -> Message:
-    """Return the message that an attack is much larger than was told, or has come to other ports."""
+    """Return the message that an attack is much larger than was reported, or has come to other ports."""
     how = "has grown tenfold" if larger else "has come to other ports"
     return _going(About.GROWN, host, attack, more, how)
 
@@ -119,7 +119,7 @@ def _going(about: About, host: str, attack: AttackFigures, more: More, how: str)
 
 
 def _facts(attack: AttackFigures, more: More) -> list[str]:
-    bans = "would-be bans (dry-run: nothing is stopped)" if attack.dry_run else "bans"
+    bans = "dry-run bans (nothing is stopped)" if attack.dry_run else "bans"
     often = f"; it came {attack.incidents} times" if attack.incidents > 1 else ""
     lines = [f"{attack.bans:,} {bans}, {attack.spared:,} spared{often}"]
     lines.append(f"peak {attack.peak_half_open:,} half-open, {attack.peak_syn_pps:,.0f} SYN/s")

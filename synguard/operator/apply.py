@@ -273,7 +273,7 @@ class BanApplier:
         except RefusedError as refusal:  # a panic that begins later ends these too
             self._ledger.end_bans(replaced, now, f"not applied: {refusal}")
             return
-        with suppress(PlaneError, RefusedError):  # the kernel may hold a part; what it refused first is told
+        with suppress(PlaneError, RefusedError):  # the kernel may hold a part; what it refused first is reported
             self._settle(guarded=True)
 
     def _note_each(self, kind: str, shown: Sequence[tuple[Ban, str]], of: int = 0) -> None:

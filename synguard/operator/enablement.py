@@ -48,7 +48,7 @@ class Enablement(BaseModel):
     until: datetime | None = None
     """When a trial ends, for people; None without one."""
     until_s: float | None = None
-    """The same on ``CLOCK_MONOTONIC`` of that boot, which nobody can set: this is what counts."""
+    """The same on ``CLOCK_MONOTONIC`` of that boot, which no one can set: this is what counts."""
     confirmed_at: datetime | None = None
 
     @property

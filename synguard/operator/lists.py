@@ -1,4 +1,4 @@
-"""Lists of addresses and prefixes, from a file or standard input: bounded, and every fault of them told at once."""
+"""Lists of addresses and prefixes, from a file or standard input: bounded, and every fault reported at once."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def read_lists(paths: Sequence[Path], *, skip_faulty: bool = False) -> BanList:
     ban; or another of the formats of ``list_formats``. A byte order mark, CRLF and CR are fine.
 
     Raises:
-        UsageError: A line cannot be used, or a list is empty, too large, or no text; faulty lines are told together.
+        UsageError: A line cannot be used, or a list is empty, too large, or no text; all faulty lines are named.
         NotPermittedError: A list may not be read by this user.
     """
     if paths.count(STANDARD_INPUT) > 1:

@@ -17,7 +17,7 @@ ON_TRIAL_AT_MOST_S: Final = 86400.0
 def failed_checks(plane: Plane | PlaneError, protected: Protected, operator: Address | None) -> Iterator[str]:
     """Yield why enforcement must not begin, one sentence each; nothing where it may.
 
-    ``protected`` is as the agent knows it: that a verb was called over SSH protects nobody from an agent that knows of
+    ``protected`` is as the agent knows it: that a verb was called over SSH protects no one from an agent that knows of
     logins only by the host's own memory of them.
     """
     if isinstance(plane, PlaneError):

@@ -54,7 +54,7 @@ class Rollback:
         reconciler = self._reconciler()
 
         def rest(_whole: bool) -> Desired:
-            """Return what stands on, with what a person banned meanwhile; asked once nobody else can apply."""
+            """Return what stands on, with what a person banned meanwhile; asked once no one else can apply."""
             return Desired.of(self._ledger.active_bans(now).values(), protected, reconciler.plane.read().proven, now)
 
         if not self._ledger.active_bans(now):

@@ -41,7 +41,7 @@ class NamedBans:
 
 
 def named_bans(ledger: Ledger, wanted: Mapping[str | Network, None], now: datetime) -> NamedBans:
-    """Return the bans of these ids and targets, the would-be ones too; of nothing wanted all there are."""
+    """Return the bans of these ids and targets, the dry-run ones too; of nothing wanted all there are."""
     drops = list[ActiveDrop]()
     if len(wanted) > LONG:
         drops, others = ledger.active_drops(now, POLICY)

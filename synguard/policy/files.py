@@ -73,7 +73,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def refuse_untrusted(path: Path) -> None:
-    """Return if nobody but root decides what a file that root goes by says; other users' own files are theirs to trust.
+    """Return if no one but root decides what a file that root goes by says; other users' own files are theirs to trust.
 
     Raises:
         ConfigError: Another user owns the file, may write to it, or could replace it.

@@ -97,7 +97,7 @@ Listen = Annotated[str, BeforeValidator(_listen), Field(json_schema_extra={"form
 
 
 class Notify(Base):
-    """Messages about attacks, and about states that an operator must hear of once; see docs/alerts.md."""
+    """Messages about attacks, and about states that an operator must know of once; see docs/alerts.md."""
 
     urls: Annotated[tuple[Url, ...], BeforeValidator(_urls)] = Field(
         (), max_length=MOST_URLS, description="services: https://… for JSON, mailto://… and others; hold secrets"

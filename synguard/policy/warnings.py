@@ -18,7 +18,7 @@ _RANGES_SHOWN: Final = 8
 def policy_warnings(
     policies: Sequence[Policy], config: Config | None = None, listening: Collection[int] | None = None
 ) -> tuple[str, ...]:
-    """Return notes on policies that judge nothing, limits that contradict, and ports that nobody judges.
+    """Return notes on policies that judge nothing, limits that contradict, and ports that no one judges.
 
     ``listening`` are the local ports in use; where they are not given, all ports that no policy judges are named.
     """

@@ -98,7 +98,7 @@ class Recorder:  # wide: a thread and its bounds, a name each
     def _try_to_write(self, utc: datetime, readings: Readings, protected: Protected) -> None:
         try:
             self._write(utc, readings, protected)
-        except Exception as error:  # a mistake of ours ends the recording, never the agent, and is told
+        except Exception as error:  # a mistake of ours ends the recording, never the agent, and is reported
             log.debug("the recorder failed", exc_info=True, extra=event("recording"))
             self._end(f"a tick could not be written down ({type(error).__name__}: {error})")
 

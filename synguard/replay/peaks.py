@@ -2,7 +2,7 @@
 
 The mean over the hold is what a limit must be compared with: a source whose mean over no hold passes ``m`` never
 gathers more than ``100 · m / limit`` points (see ``decision.scores``), however its traffic comes in bursts. So under a
-limit of three times that, nobody as loud as seen passes score 33, and who is less than three times as loud is never
+limit of three times that, no one as loud as seen passes score 33, and who is less than three times as loud is never
 acted on.
 """
 

@@ -115,7 +115,7 @@ class ReplayResult:  # wide: one record of a whole replay
     def close(self) -> list[Close]:
         """Who came close without being acted on, highest score first.
 
-        Nobody who was banned or spared, or lives in a prefix that was, or holds one.
+        No one who was banned or spared, or lives in a prefix that was, or holds one.
         """
         done = NetworkIndex([*(ban.target for ban in self.bans), *self._spared])
         kept = (one for one in self._close.values() if one.score < ACT and done.overlapping(one.target) is None)

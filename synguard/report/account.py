@@ -1,4 +1,4 @@
-"""The report: what was banned or would have been in a span of time, why, who was spared, who could be hurt."""
+"""The report: what was banned or would have been in a span of time, why, who was spared, possible false positives."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Account:  # wide: one record of a whole report
     findings: tuple[Finding, ...] = ()
     """What the doctor says of queues, cookies and listeners now."""
     false_positives: Mapping[str, FalsePositives] = field(default_factory=dict)
-    """Ban id → the clients that were served although that would-be ban stood; bans that touched none are absent."""
+    """Ban id → the clients that were served although that dry-run ban stood; bans that touched none are absent."""
     clients_watched: bool = False
     """Whether an agent looked for such clients."""
     embedding: tuple[IPv6Network, ...] = EMBEDDING
@@ -86,7 +86,7 @@ def possible_false_positives_in(
     *,
     ended_too: bool = False,
 ) -> tuple[PossibleFalsePositive, ...]:
-    """Return the standing bans, real or would-be, that may stop innocent people, and why; those that ended if asked.
+    """Return the active bans, real or dry-run, that may stop innocent people, and why; those that ended if asked.
 
     ``peers`` is target → addresses in it that hold a completed connection now. Where the target is one source and
     was banned for its connections, that peer is the offender.

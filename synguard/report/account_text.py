@@ -48,7 +48,7 @@ def _lines(account: Account) -> Iterator[str]:
     yield from _section("Would have been banned (dry-run)", [_ban(record, now) for record in account.dry_run_bans])
     yield from _section("Forged sources: no bans", [_verdict(record, now) for record in account.spoofed])
     yield from _section("Spared", [_verdict(record, now) for record in account.spared])
-    yield from _section("Could hurt innocent people", hurt)
+    yield from _section("Possible false positives", hurt)
     yield from _section("Done", [[f"{clock_time(one.at, now)} {one.kind}: {one.text}"] for one in account.actions])
     if account.watched:
         yield ""
@@ -101,7 +101,7 @@ def _verdict(record: VerdictRecord, now: datetime) -> list[str]:
         f"{others}{target}  score {verdict.score:.0f}, {clock_time(record.first_at, now)} to "
         f"{clock_time(record.last_at, now)}{times}" + (f", policy {verdict.policy}" if verdict.policy else ""),
         verdict.reason,
-        "evidence: " + "; ".join(map(str, verdict.evidence)) if verdict.evidence else "",
+        "" if tells_evidence(verdict) else "evidence: " + "; ".join(map(str, verdict.evidence)),
     ]
 
 

@@ -1,6 +1,6 @@
 """What to do about a ban that is under review, and why; functions of what is known of it.
 
-The order is fixed: never hurt who is protected, never keep what another ban does already, then look at whether the
+The order is fixed: never ban who is protected, never keep what another ban does already, then look at whether the
 target still hits. Whoever accepts everything makes no ban longer than its policy allows for its evidence, and makes
 permanent only what completed handshakes to do harm, again and again, from one address.
 """
@@ -26,7 +26,7 @@ from synguard.units import format_duration
 QUIET_S: Final = 30 * 60.0
 """An automatic ban that stopped nothing for so long has done its work: its target has gone, or given up."""
 IDLE_S: Final = 10 * 60.0
-"""An automatic ban that never stopped anything in so long hits nobody."""
+"""An automatic ban that never stopped anything in so long hits no one."""
 PATIENCE_S: Final = 86400.0
 """A person's order is called quiet only after a day: whoever gave it may know of more than packets."""
 MANY: Final = 5
@@ -108,7 +108,7 @@ def _advice(
         why = f"{format_network(party)} is protected ({around.protected[party]})"
         if ban.forced:
             return Advice(AdvisedStep.KEEP, f"a person insisted, although {why}; it is not made longer")
-        return Advice(AdvisedStep.RELEASE, f"{why} and must not be hurt")
+        return Advice(AdvisedStep.RELEASE, f"{why} and must not be banned")
     real = by_kind[False].covering(ban.target, ban.scope, ban.ports, now) if ban.dry_run else None
     if real is not None:
         return Advice(AdvisedStep.RELEASE, f"the real ban of {format_network(real.target)} does it now")

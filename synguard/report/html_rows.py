@@ -29,7 +29,7 @@ MOST_LINKS: Final = 4
 MOST_ROWS: Final = 200
 """Rows of each table of the page; --format json has them all."""
 MOST_PRINTED: Final = 25
-"""Of these, the rows that paper gets: a thousand bans made 64 pages that nobody turns."""
+"""Of these, the rows that paper gets: a thousand bans made 64 pages that no one turns."""
 MOST_WORDS: Final = 400
 """Characters of one reason; what an attacker can make longer is no longer read."""
 LIMIT_AT: Final = 25.0
@@ -56,7 +56,7 @@ def tiles(account: Account, judgement: Judgement) -> list[dict[str, str]]:
     enforced = account.enforced
     whole = account.timeline.share >= COMPLETE
     counts = {"automatic bans": judgement.made} if enforced else {}
-    counts |= {"would-be bans": judgement.would_be} if judgement.would_be or not enforced else {}
+    counts |= {"dry-run bans": judgement.would_be} if judgement.would_be or not enforced else {}
     return [
         *({"name": name, "value": f"{number:,}", "style": ""} for name, number in counts.items()),
         _stopped(account) if enforced else _false_positives(judgement),
@@ -172,7 +172,7 @@ def _verdict_row(record: VerdictRecord, now: datetime) -> dict[str, Any]:
 
 
 def hurt_rows(account: Account) -> HtmlRows:
-    """Return who could be hurt, somebody known before others who share a prefix."""
+    """Return the possible false positives, somebody known before others who share a prefix."""
     ordered = sorted(account.possible_false_positives, key=lambda one: not one.somebody)
     shown = [
         {"target": one.target, "reason": clipped(one.reason, MOST_WORDS), "somebody": one.somebody} for one in ordered

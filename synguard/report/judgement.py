@@ -48,7 +48,7 @@ class Judgement:
     would_be: int
     """… and those that a dry run would have made."""
     false_positives: int | None
-    """Clients that were served although a would-be ban stood against them; None where nobody looked."""
+    """Clients that were served although a dry-run ban stood against them; None where no one looked."""
     looks: tuple[NotableDecision, ...]
     unknown: tuple[str, ...]
     """What the report cannot tell."""
@@ -96,7 +96,7 @@ def _headline(
         by_hand = len(account.real) - made
         hand = f", {by_hand} more by hand" if by_hand else ""
         packets = sum(record.packets for record in account.real)
-        rest = f" and {count(would_be, 'would-be ban')}" if would_be else ""
+        rest = f" and {count(would_be, 'dry-run ban')}" if would_be else ""
         bans = f"{count(made, 'automatic ban')}{rest}{hand}"
         return f"Since {since}: {bans}, {count(packets, 'packet')} stopped, {worth}."
     if account.mode is Mode.ENFORCE:
@@ -110,7 +110,7 @@ def _clients(false_positives: int) -> str:
 
 
 def _false_positives(account: Account) -> int | None:
-    """Return how many served clients would-be bans would have turned away; None where nobody looked."""
+    """Return how many served clients dry-run bans would have turned away; None where no one looked."""
     if not account.clients_watched:
         return 0 if not account.dry_run_bans and account.timeline.share >= COMPLETE else None
     return sum(one.clients for one in account.false_positives.values())
@@ -124,7 +124,7 @@ def _sentences(account: Account) -> Iterator[str]:
         yield "No target was banned or would have been."
     if account.spoofed:
         yield (
-            "A flood came from forged addresses: banning those would only hurt others; challenges and SYN cookies help."
+            "A flood came from forged addresses: banning those would only harm others; challenges and SYN cookies help."
         )
     health = health_seconds(account.timeline.stretches)
     if health.get(Health.DROPPED):
@@ -150,7 +150,7 @@ def _incident_sentence(account: Account) -> str:
 
 
 def _looks(account: Account, automatic: Iterable[BanRecord]) -> Iterator[NotableDecision]:
-    """Yield the targets whose bans are worth a look, those that may hurt first."""
+    """Yield the targets whose bans are worth a look, possible false positives first."""
     hurt: dict[str, list[str]] = {}
     for one in account.possible_false_positives:
         if one.somebody:

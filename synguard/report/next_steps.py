@@ -132,7 +132,7 @@ def _dry_run_report(account: Account, judgement: Judgement) -> Iterator[NextStep
         yield NextStep("Run in dry-run for a day", why, "synguard report --since 24h")
     elif not judgement.looks:
         why = "nothing here speaks against it; it goes back by itself unless you confirm from a new connection"
-        yield NextStep("Enforce, with a way back", why, "synguard enable --confirm-within 5m")
+        yield NextStep("Enforce on trial", why, "synguard enable --confirm-within 5m")
 
 
 def advice_shape(steps: Sequence[NextStep]) -> list[dict[str, Any]]:

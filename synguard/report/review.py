@@ -64,7 +64,7 @@ def candidates(
     traces: Traces,
     offences: Mapping[str, int],
 ) -> list[Candidate]:
-    """Return the bans, would-be ones too, that end within ``within_s`` seconds, soonest first; None takes all.
+    """Return the bans, dry-run ones too, that end within ``within_s`` seconds, soonest first; None takes all.
 
     ``offences`` is target → times banned.
     """

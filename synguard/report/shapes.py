@@ -44,7 +44,7 @@ def record_shape(record: BanRecord, now: datetime) -> dict[str, Any]:
 
 
 def verdict_shape(record: VerdictRecord) -> dict[str, Any]:
-    """Return verdicts of one kind about one target, told as one."""
+    """Return verdicts of one kind about one target, reported as one."""
     return {
         **fields_of(record.verdict, "target kind policy score reason"),
         "evidence": [evidence_shape(one) for one in record.verdict.evidence],

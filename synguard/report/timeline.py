@@ -1,4 +1,4 @@
-"""How pressure went over a report's span: stretches of history, what clients met in each, and where nobody looked."""
+"""How pressure went over a report's span: stretches of history, what clients met in each, and where no one looked."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Timeline:
     since: datetime
     until: datetime
     stretches: tuple[Stretch, ...] = ()
-    """Earliest first; where nobody watched there is none."""
+    """Earliest first; where no one watched there is none."""
 
     @property
     def watched_s(self) -> float:
@@ -122,7 +122,7 @@ class Timeline:
         return sum(track.total for _, track in self.tracks(figure))
 
     def gaps(self) -> list[tuple[datetime, datetime]]:
-        """Return the times in which nobody watched, longer than the slack between rows."""
+        """Return the times in which no one watched, longer than the slack between rows."""
         return list(_gaps(self.since, self.until, self.stretches))
 
 

@@ -75,7 +75,7 @@ def added_networks(path: Path, now: datetime, known: Mapping[Network, str]) -> d
             last entry leaves an empty file.
     """
     if known and not path.exists():
-        raise ConfigError(f"{path}: is gone; restore it, or make an empty file of that name if nobody is allowed now")
+        raise ConfigError(f"{path}: is gone; restore it, or make an empty file of that name if no one is allowed now")
     return {
         one.network: ": ".join(filter(None, ("synguard allow", one.name, one.comment)))
         for one in read_added(path)

@@ -56,7 +56,7 @@ _PACKET_TYPE: Final = _METADATA + 4
 _LINK_TYPE: Final = _METADATA + 28
 _RANDOM: Final = _METADATA + 56
 
-_PACKET_HOST: Final = 0  # not for others (promiscuous mode, VLANs nobody has), no broadcast
+_PACKET_HOST: Final = 0  # not for others (promiscuous mode, VLANs no one has), no broadcast
 _LOOPBACK: Final = 772  # ARPHRD_LOOPBACK
 _TCP: Final = 6
 _OPTIONS_HEADERS: Final = (0, 43, 60)  # hop-by-hop, routing, destination options

@@ -115,7 +115,7 @@ class Containers:
         for nsid, reader in list(self._readers.items()):
             if not reader.sighting.stands():
                 self._drop(nsid)
-                self._due = min(self._due, now)  # it may live on under another witness
+                self._due = min(self._due, now)  # it may live on under another holder
 
     def _drop(self, nsid: int) -> None:
         self._readers.pop(nsid).close()

@@ -1,6 +1,6 @@
 """Messages of the kernel's ``inet_diag`` dumps as numpy columns: pure, no socket here.
 
-One row is ``struct nlmsghdr`` (16 bytes), ``struct inet_diag_msg`` (72 bytes) and attributes nobody asked for
+One row is ``struct nlmsghdr`` (16 bytes), ``struct inet_diag_msg`` (72 bytes) and attributes no one asked for
 (mark, shutdown, cgroup …: 8 bytes on a half-open socket, 36 on a connected one, 44 on an IPv6 listener in 6.18).
 Source: include/uapi/linux/inet_diag.h, sock_diag.h, netlink.h.
 """
@@ -30,7 +30,7 @@ _REFUSALS: Final = frozenset(
     {
         errno.EACCES,
         errno.EAFNOSUPPORT,
-        errno.ECONNREFUSED,  # nobody in the kernel answers NETLINK_SOCK_DIAG
+        errno.ECONNREFUSED,  # no one in the kernel answers NETLINK_SOCK_DIAG
         errno.EINVAL,
         errno.ENOENT,  # no tcp_diag or udp_diag
         errno.ENOSYS,

@@ -25,7 +25,7 @@ DESCRIPTORS: Final = 256
 
 
 class ListenerNames:
-    """Remembers names while their sockets live; a socket nobody here may look at stays nameless."""
+    """Remembers names while their sockets live; a socket no one here may look at stays nameless."""
 
     def __init__(self) -> None:
         self._found: dict[int, tuple[int, str]] = {}

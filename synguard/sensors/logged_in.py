@@ -238,7 +238,7 @@ def _session_title(pid: str) -> re.Match[str] | None:
 def _peers_of_session(pid: int) -> set[Address]:
     """Return whom an sshd session was called by: the peers of its connections to a port that others listen on.
 
-    What it forwards is left out: outgoing connections (``-L``, ``-D``) leave from ports that nobody listens on, and
+    What it forwards is left out: outgoing connections (``-L``, ``-D``) leave from ports that no one listens on, and
     those accepted for ``-R`` come to a port that the session itself listens on. The session's descriptors are borrowed
     (``pidfd_getfd``), since finding their inodes would mean reading the host's whole socket table during a flood.
     """

@@ -1,7 +1,7 @@
 """Other network namespaces of this machine: found, told apart, entered for a moment, never held longer than they live.
 
 A namespace lives as long as somebody holds it: a process in it, a name in ``/run/netns``, and also a descriptor or
-socket of ours. What else keeps it alive is its *witness*; when that is gone, what we hold must be let go at once, or a
+socket of ours. What else keeps it alive is its *holder*; when that is gone, what we hold must be let go at once, or a
 container that stopped would leave its interfaces behind.
 """
 
@@ -41,7 +41,7 @@ class Sighting:
 
     inode: int
     """Names it as long as it lives; given to another one afterwards."""
-    witness: str
+    holder: str
     """The file that leads to it and is gone with it: ``/run/netns/web`` or ``/proc/812/ns/net``."""
     pid: int = 0
     """A process in it; 0 where it was found by its name."""
@@ -49,14 +49,14 @@ class Sighting:
     def label(self) -> str:
         """Return what people call it: its name, its container, or a process in it."""
         if not self.pid:
-            return Path(self.witness).name
+            return Path(self.holder).name
         container = container_of(self.pid)
         return f"{container} {process_name(self.pid)}" if container else process_name(self.pid)
 
     def stands(self) -> bool:
-        """Return whether the witness still leads to it."""
+        """Return whether the holder still leads to it."""
         try:
-            return os.stat(self.witness).st_ino == self.inode
+            return os.stat(self.holder).st_ino == self.inode
         except OSError:
             return False
 
@@ -67,12 +67,12 @@ class Sighting:
             SensorError: It is gone, another one is there now, or it may not be opened.
         """
         try:
-            descriptor = os.open(self.witness, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(self.holder, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            raise SensorError(f"the network namespace {self.witness} cannot be opened: {error.strerror}") from error
+            raise SensorError(f"the network namespace {self.holder} cannot be opened: {error.strerror}") from error
         if os.fstat(descriptor).st_ino != self.inode:
             os.close(descriptor)
-            raise SensorError(f"the network namespace {self.witness} is another one by now")
+            raise SensorError(f"the network namespace {self.holder} is another one by now")
         return descriptor
 
 

@@ -47,7 +47,7 @@ def _pressure(assessment: Assessment) -> tuple[ListenerStatus, ...]:
 
 
 def _targets(decision: Decision, scores: Scores) -> tuple[TargetStatus, ...]:
-    heard = {verdict.target: verdict for verdict in decision.verdicts if verdict.target is not None}
+    evaluated = {verdict.target: verdict for verdict in decision.verdicts if verdict.target is not None}
     told = [
         TargetStatus(
             target=format_network(target),
@@ -58,10 +58,10 @@ def _targets(decision: Decision, scores: Scores) -> tuple[TargetStatus, ...]:
             evidence=tuple(str(one) for one in v.evidence),
             forgeable=all(one.signal.forgeable for one in v.evidence),
         )
-        for target, v in heard.items()
+        for target, v in evaluated.items()
     ]
     for key, score in scores.highest(MOST_TARGETS):
-        if key.target not in heard and score.points < ACT:
+        if key.target not in evaluated and score.points < ACT:
             told.append(
                 TargetStatus(
                     target=format_network(key.target),

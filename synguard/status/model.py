@@ -28,7 +28,7 @@ class ListenerStatus(_Part):
 
     port: int
     family: str = "ipv4"
-    """``ipv4`` or ``ipv6``; a listener on ``::`` may take both and is then told as ``ipv6``."""
+    """``ipv4`` or ``ipv6``; a listener on ``::`` may take both and is then reported as ``ipv6``."""
     process: str
     half_open: int
     backlog: int
@@ -146,7 +146,7 @@ class TotalsStatus(_Part):
     """What has been counted since this agent started."""
 
     bans: int = 0
-    """Automatic bans made; in dry-run, would-be bans."""
+    """Automatic bans made; in dry-run, dry-run bans."""
     verdicts: dict[VerdictKind, int] = {}
     """Kind → verdicts written down; an unchanged one is written down again after 10 s."""
     incidents: int = 0
@@ -240,7 +240,7 @@ class Status(_Part):  # wide: one record, a field a key of the JSON
     """Bans that stop nothing although their targets still arrive."""
     ceilings: tuple[CapacityStatus, ...] = ()
     bans_active: int = 0
-    """Bans in force, manual ones included; in dry-run, would-be bans."""
+    """Bans in force, manual ones included; in dry-run, those that would be."""
     bans_by: tuple[ActiveBansStatus, ...] = ()
     """The same bans by who asked for them and what they stop."""
     challenges: ChallengeStatus = ChallengeStatus()

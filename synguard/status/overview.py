@@ -87,7 +87,7 @@ def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list
     lines += [f"{one['kind']} {one['target']}: score {one['score']:.0f}, {one['reason']}" for one in seen["targets"]]
     bans = "not known, the ledger needs root" if seen["bans_active"] is None else f"{seen['bans_active']:,}"
     dry_run = seen["mode"] == Mode.DRY_RUN.value and seen["running"]
-    lines.append(f"{'would-be bans' if dry_run else 'bans'}: {bans}, proven peers: {seen['proven_peers']:,}")
+    lines.append(f"{'dry-run bans' if dry_run else 'bans'}: {bans}, proven peers: {seen['proven_peers']:,}")
     if dry_run and standing:
         lines.append(f"active bans, made by hand or before the dry-run: {standing:,}")
     lines += _challenges(seen["challenges"], seen["totals"])

@@ -18,7 +18,7 @@ Amendment = Callable[[Status], Status]
 
 
 class Publisher:
-    """Publishes a status when one is due; a file that cannot be written is told once and stops nobody else."""
+    """Publishes a status when one is due; a file that cannot be written is reported once and stops no one else."""
 
     def __init__(self, runtime_dir: Path) -> None:
         self.readers: list[Reader] = []

@@ -80,7 +80,7 @@ class Actions:
         if ban is None:
             return ("the ledger does not know of it: it is taken out of the kernel",)
         if ban.dry_run:
-            return ("a would-be ban: the kernel does not hold it",)
+            return ("a dry-run ban: the kernel does not hold it",)
         again = "the agent may ban it again while it goes on: allow it to prevent that" if ban.evidence else ""
         return tuple(filter(None, (f"it was banned because: {ban.reason}", again)))
 

@@ -102,7 +102,7 @@ class _Row:
 
     @property
     def packets(self) -> int | None:
-        """Packets that it has stopped; None in a dry run and where nobody counts."""
+        """Packets that it has stopped; None in a dry run and where no one counts."""
         return self.snapshot.packets(self.ban_id)
 
     @property
@@ -154,7 +154,7 @@ class BanRow(_Row):
 
     @property
     def _enforcing(self) -> bool:
-        """Whether the would-be bans are those of dry-run that is over."""
+        """Whether the dry-run bans are those of dry-run that is over."""
         status = self.snapshot.status
         return status is not None and status.mode is Mode.ENFORCE
 
@@ -200,7 +200,7 @@ class BanRow(_Row):
         )
 
     def sort(self, by: str) -> Any:
-        """Return what to sort by: real bans before would-be ones."""
+        """Return what to sort by: real bans before dry-run ones."""
         return not self.ban.dry_run, self._rank(by)
 
 

@@ -128,7 +128,7 @@ def _dialog(dialog: Dialog, row: Row | None, width: int) -> list[Line]:
 def _hints(asking: Prompt) -> list[str]:
     wish = asking.wish
     if isinstance(wish, BanWish) and wish.forgeable and wish.scope is Scope.ALL:
-        return ["all evidence against it can be forged: new connections only (s) hurts less if it is innocent"]
+        return ["all evidence against it can be forged: new connections only (s) does less harm if it is innocent"]
     return []
 
 

@@ -29,7 +29,7 @@ def head_lines(snapshot: Snapshot, *, paused: bool = False) -> list[Line]:
     if snapshot.alive and snapshot.status is not None:
         lines += [_health(snapshot, snapshot.status, bool(seen["healthy"])), *_events(snapshot.status, snapshot.at)]
     else:
-        absent = problems.pop()  # what is told last is that no agent speaks
+        absent = problems.pop()  # the last one is that no agent speaks
         lines.append(line(Span(f"{absent}; start it: {start_command()}", Style.BAD)))
     lines += [line(Span(f"problem: {problem}", Style.BAD)) for problem in problems[:MOST_PROBLEMS]]
     if len(problems) > MOST_PROBLEMS:

@@ -131,7 +131,7 @@ class Poller:
 
     def _with_ledger(self, snapshot: Snapshot) -> Snapshot:
         path = self._config.state_dir / LEDGER_FILE
-        if not path.exists():  # nobody has banned anything yet; or it was moved aside
+        if not path.exists():  # no one has banned anything yet; or it was moved aside
             self.close()
             return replace(snapshot, bans={}, counted={})
         if self._ledger is None:

@@ -82,7 +82,7 @@ class Watcher:
                 with self._bell:
                     if not (self._ends or self._hurry):
                         self._bell.wait(None if self._paused else self._every_s)
-        except BaseException as error:  # told by whoever asks for the latest look
+        except BaseException as error:  # reported by what asks for the latest look
             self._failure = error
             self._wake()
         finally:

@@ -24,7 +24,7 @@ class SnapshotSockets:
     listeners: tuple[ListenerStatus, ...] = ()
     half_open: int = 0
     sources: tuple[TargetStatus, ...] = ()
-    """The networks and sources with the most half-open sockets; nobody has scored them."""
+    """The networks and sources with the most half-open sockets; no one has scored them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Snapshot:
     running: bool | None = None
     status: Status | None = None
     bans: Mapping[str, Ban] | None = None
-    """Id → ban of those that stand in the ledger, would-be ones too."""
+    """Id → ban of those that stand in the ledger, dry-run ones too."""
     counted: Mapping[str, Counted] = field(default_factory=dict)
     """Id → what the ledger knows of its packets."""
     lately: tuple[Stretch, ...] = ()
@@ -80,7 +80,7 @@ class Snapshot:
         return seen | {"problems": [*self.troubles, *seen["problems"]]}
 
     def packets(self, ban_id: str) -> int | None:
-        """Return how many packets a ban has stopped until now, or None where nobody counts."""
+        """Return how many packets a ban has stopped until now, or None where no one counts."""
         held = None if self.kernel is None else self.kernel.held.get(ban_id)
         known = self.counted.get(ban_id)
         if held is None:

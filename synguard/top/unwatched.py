@@ -15,7 +15,7 @@ from synguard.status.model import ListenerStatus, TargetStatus
 from synguard.top.snapshot import SnapshotSockets
 
 MOST: Final = 20
-"""Sources and networks told, each; as many as an agent tells."""
+"""Sources and networks shown, each; as many as an agent reports."""
 _CROWD: Final = 2
 """Fewest sources that make a network worth a row beside its sources."""
 

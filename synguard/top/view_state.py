@@ -34,7 +34,7 @@ class BanWish:
 
 @dataclass(frozen=True, slots=True)
 class UnbanWish:
-    """A ban that a person is about to lift."""
+    """A ban that a person is about to remove."""
 
     target: str
     ban_id: str

@@ -46,7 +46,7 @@ def test_a_trial_that_nobody_confirms_leaves_nothing_in_the_kernel(lab: Lab) -> 
     agent.start()
     before = kernel_of(lab)
     flood = lab.start_flood(flood_of(ONE, pps=SMALL_PPS))
-    wait_for(lambda: agent.ask("bans"), "a would-be ban", every=0.3)
+    wait_for(lambda: agent.ask("bans"), "a dry-run ban", every=0.3)
     assert kernel_of(lab) == before
     done = enable(lab, agent, FIRST, "--confirm-within", "10s", "--yes")
     assert done.returncode == 0, done.stderr

@@ -172,7 +172,7 @@ def test_a_dry_run_says_that_nothing_is_stopped(tmp_path: Path, phone: Phone) ->
     scene = Scene(tmp_path, POLICY, config=Config(mode=Mode.DRY_RUN))
     tell(scene, phone)
     rain(scene, {ATTACKER: 10_000.0}, 10.0)
-    assert "1 would-be bans (dry-run: nothing is stopped), 0 spared" in phone.messages[0].lines
+    assert "1 dry-run bans (nothing is stopped), 0 spared" in phone.messages[0].lines
     assert any("synguard enable" in line for line in phone.messages[0].lines)
 
 

@@ -92,7 +92,7 @@ def _stretches(
 def would_ban(
     number: int, target: str, at: datetime, value: float = 5113.0, limit: float = 250.0, **changes: object
 ) -> BanRecord:
-    """Return a would-be ban that lasted two minutes."""
+    """Return a dry-run ban that lasted two minutes."""
     network = parse_network(target)
     wide = network.prefixlen < network.max_prefixlen
     evidence = Evidence(Signal.SYN_RATE, value, limit, (80,), 128 if wide else 1, value / 6)

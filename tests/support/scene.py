@@ -274,7 +274,7 @@ class Scene:
         self.agent = self._new_agent()
 
     def banned(self) -> set[str]:
-        """Return the targets that the ledger has banned now, would-be bans in dry-run."""
+        """Return the targets that the ledger has banned now, dry-run bans in dry-run."""
         dry_run = self.config.mode is Mode.DRY_RUN
         bans = self.ledger.active_bans(self.clock.utcnow(), dry_run=dry_run)
         return {format_network(ban.target) for ban in bans.values()}

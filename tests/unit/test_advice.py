@@ -101,7 +101,7 @@ def test_one_who_came_back_on_completed_handshakes_is_to_have_no_end() -> None:
         candidate(ban(evidence=None), hitting=True, times=99),
         candidate(ban(evidence=HANDSHAKES, dry_run=True), hitting=True, times=99),
     ],
-    ids=["forgeable", "forgeable, all", "new only", "few times", "quiet", "prefix", "IPv6", "by hand", "would-be"],
+    ids=["forgeable", "forgeable, all", "new only", "few times", "quiet", "prefix", "IPv6", "by hand", "dry-run"],
 )  # fmt: skip
 def test_nobody_else_is_to_have_no_end(one: Candidate) -> None:
     assert advice(one).step is not AdvisedStep.PERMANENT
@@ -148,7 +148,7 @@ def test_one_inside_a_wider_ban_that_lasts_longer_is_let_go() -> None:
         ban("203.0.113.0/24", dry_run=True, expires_at=NOW + timedelta(hours=1)),
         ban("198.51.100.0/24", expires_at=NOW + timedelta(hours=1)),
     ],
-    ids=["shorter", "of one port", "would-be", "elsewhere"],
+    ids=["shorter", "of one port", "dry-run", "elsewhere"],
 )
 def test_a_ban_that_does_not_do_all_of_it_is_no_cover(outer: Ban) -> None:
     inner = ban()

@@ -178,7 +178,7 @@ def test_it_shows_whom_the_dry_run_would_have_banned_and_who_could_be_hurt(host:
         ledger.add_bans(would)
     ran = host.run("enable", "--confirm-within", "5m", "--yes")
     assert "203.0.113.7" in ran.out
-    assert "could hurt innocent people: 192.0.2.0/24: covers 192.0.2.254, default gateway via eth0" in ran.out
+    assert "possible false positive: 192.0.2.0/24: covers 192.0.2.254, default gateway via eth0" in ran.out
     host.run("enable", "--off")
     told = host.run("enable", "--confirm-within", "5m", "--yes", "--json").json
     assert told["would_have_banned"] == 2

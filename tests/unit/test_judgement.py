@@ -103,17 +103,17 @@ def test_enforcing_is_told_in_its_own_words() -> None:
 
 
 def test_tiles_and_sentence_are_of_one_count() -> None:
-    """A tile said 10 automatic bans, the sentence below it 7 and 3 would-be bans."""
+    """A tile said 10 automatic bans, the sentence below it 7 and 3 dry-run bans."""
     real = BanRecord(replace(BANS[0].ban, dry_run=False), packets=4)
     told = account(bans=(real, *(would_ban(n, f"203.0.113.{n}", NOW - timedelta(hours=1)) for n in (2, 3))))
     judgement = judged(told)
-    assert "1 automatic ban and 2 would-be bans, 4 packets stopped" in judgement.headline
+    assert "1 automatic ban and 2 dry-run bans, 4 packets stopped" in judgement.headline
     assert [(tile["name"], tile["value"]) for tile in tiles(told, judgement)[:2]] == [
         ("automatic bans", "1"),
-        ("would-be bans", "2"),
+        ("dry-run bans", "2"),
     ]
     trial = account(bans=told.bans[1:], mode=Mode.ENFORCE)
-    assert "0 automatic bans and 2 would-be bans" in judged(trial).headline
+    assert "0 automatic bans and 2 dry-run bans" in judged(trial).headline
 
 
 def test_gaps_full_queues_and_what_was_cut_are_said_to_be_not_known() -> None:

@@ -309,7 +309,7 @@ def test_a_lock_file_that_cannot_be_made_says_where(plane: FakePlane, tmp_path: 
 
 
 def test_bans_of_a_dry_run_never_reach_the_plane(reconciler: Reconciler, plane: FakePlane) -> None:
-    reconciler.reconcile(wanted(ban("would-be", "192.0.2.1", start=START, dry_run=True)), START)
+    reconciler.reconcile(wanted(ban("dry-run", "192.0.2.1", start=START, dry_run=True)), START)
     assert not plane.actual.bans
 
 
@@ -348,7 +348,7 @@ def test_a_look_is_put_off_while_what_is_wanted_is_not_known_but_not_one_that_mu
 def test_what_a_dry_run_holds_is_read_back_without_an_object_of_each_ban(
     clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With 50,000 would-be bans each look took half a second."""
+    """With 50,000 dry-run bans each look took half a second."""
     plane, state = DryRunPlane(clock.utcnow), DesiredState()
     for n in range(50):
         state.put(PackedBans([ban(f"b{n}", f"192.0.2.{n}", start=START)]))

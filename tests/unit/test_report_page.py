@@ -134,7 +134,7 @@ def test_dry_run_and_enforcing_have_words_of_their_own() -> None:
     real = replace(real, bans=tuple(replace(one, ban=replace(one.ban, dry_run=False), packets=77) for one in real.bans))
     enforced = Parsed(page(real)).text
     assert "Who would have been banned" in dry
-    assert "would-be bans" in dry
+    assert "dry-run bans" in dry
     assert "Who was banned" in enforced
     assert "77 packets" in enforced
     assert "would have been banned" not in enforced

@@ -201,7 +201,7 @@ class SavedSets(SetMembers):
         ]
 
     def actual(self, missing: Iterable[str], foreign: Iterable[str]) -> Actual:
-        """Return the read-back, together with what the chains told."""
+        """Return the read-back, together with what the chains reported."""
         gone = (*(f"set {name}" for name in self.unfit), *missing)
         return Actual(
             bans=self.bans,

@@ -50,7 +50,7 @@ BASES: Final[Mapping[str, tuple[str, int]]] = {
 
 ``raw`` is -300 and connection tracking -200: a dropped packet costs neither. Defragmentation, where it is on, comes
 before, at -400. A reset can be sent from ``input`` and ``forward`` only. An ``accept`` in somebody else's chain ends
-that chain and no other, so nobody lets packets past us, whatever their priority.
+that chain and no other, so no one lets packets past us, whatever their priority.
 """
 
 

@@ -29,7 +29,7 @@ from synguard.model import Ban, Hits, KernelBan
 
 DOING: Final = f"changing table {TABLE}"
 _TRIAL: Final = f"{TABLE}-trial"
-"""A table under this name is made and deleted within one transaction: nobody ever sees it."""
+"""A table under this name is made and deleted within one transaction: no one ever sees it."""
 
 
 class NftablesPlane:

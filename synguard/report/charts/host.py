@@ -167,7 +167,7 @@ def _strip(stretches: Iterable[Stretch]) -> Iterator[ChartSpan]:
 
 
 def _joined(stretches: Iterable[Stretch], shown: Callable[[Stretch], tuple[str, str]]) -> Iterator[ChartSpan]:
-    """Yield what is told of stretches, neighbours of which the same is told as one span."""
+    """Yield what is shown of stretches; equal neighbours are one span."""
     span: ChartSpan | None = None
     for one in stretches:
         style, label = shown(one)

@@ -264,7 +264,7 @@ def clusters(marks: Iterable[tuple[float, str]]) -> list[tuple[float, list[str]]
 
 
 def hatch(name: str, style: str, width: int, angle: int = 45) -> str:
-    """Return a pattern of lines, slanted unless told, so that what it fills is told without colour too."""
+    """Return a pattern of lines, slanted by default, so that what it fills is told without colour too."""
     line = tag("line", x1=0, y1=0, x2=0, y2=width, class_=style)
     return tag(
         "pattern",

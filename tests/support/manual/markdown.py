@@ -12,7 +12,7 @@ from tests.support.manual.words import ENVIRONMENT, EXIT_CODES, JSON_KEYS
 _HEAD: Final = """\
 # Reference: the command line
 
-Written by `make man` from the parser; do not edit. The same is told by `synguard VERB --help` and,
+Written by `make man` from the parser; do not edit. The same is shown by `synguard VERB --help` and,
 where the package installed them, by man pages: `man synguard`, `man synguard-ban`, `man synguard.toml`.
 
 `--config`, `--json` and `--debug` may stand before or after the verb. TIME is a number with a unit: `30s`, `10m`,

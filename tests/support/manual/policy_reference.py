@@ -14,7 +14,7 @@ _HEAD: Final = """\
 # Reference: config and policies
 
 Written by `make man` from the models in `synguard/policy`; do not edit. What the words mean
-and how to choose is told in [policies.md](policies.md).
+and how to choose is explained in [policies.md](policies.md).
 
 Durations are text with a unit: `"250ms"`, `"30s"`, `"10m"`, `"1h30m"`, `"7d"`. Paths in a config file are relative to
 that file. In messages, list indexes begin at 0: `policy[0]` is the first `[[policy]]` of a file.
