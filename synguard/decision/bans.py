@@ -12,10 +12,9 @@ import numpy as np
 
 from synguard.addresses import V4_PREFIX, Network, one_party
 from synguard.ban_columns import FOREVER, microseconds
-from synguard.columns import U64
 from synguard.decision.banned_networks import BannedNetworks
 from synguard.decision.ladder import gravity
-from synguard.detector.ban_filter import BanFilter, Networks, by_key
+from synguard.detector.ban_filter import BanFilter, Networks
 from synguard.detector.columns import halves
 from synguard.detector.counting import MOST_PORTS
 from synguard.model import NEVER, Action, Ban, Origin, Scope
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 ENDS_SOON: Final = timedelta(seconds=10)
 """A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
 
-_Reach: TypeAlias = tuple[Scope, int, int, int, bool]
-"""Scope, IP version, prefix length, local port or 0 for all, and whether it refuses served clients too."""
+_Reach: TypeAlias = tuple[Scope, int, int, bool, bool]
+"""Scope, IP version, prefix length, whether single ports are closed, and whether to served clients too."""
 
 
 class ActiveBans:  # wide: what a tick asks of its bans, a question each
@@ -67,25 +66,26 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
             self._add_at_interface(ban)
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
-        for reach in _reaches_of(ban):
-            self._rows[reach].put(place, until)
+        for port in _ports_of(ban):
+            self._rows[_reach_of(ban)].put(place, port, until)
 
     def add_many(self, bans: PackedBans) -> None:
         """Take in the same of very many; those with a target of their own do not become objects."""
         rivals = bans.rivals(self._bans, bans.rows)
         rows = bans.rows[~rivals]
         self._bans.put_many(bans, rows)
-        by_reach: defaultdict[_Reach, list[Rows]] = defaultdict(list)
-        for (automatic, forgeable, at_interface, reaches), some in bans.groups(_kind_of, rows):
+        by_reach: defaultdict[_Reach, list[tuple[int, Rows]]] = defaultdict(list)
+        for (automatic, forgeable, at_interface, reach, ports), some in bans.groups(_kind_of, rows):
             self.automatic_by_kind[forgeable] += automatic * len(some)
             for ban in bans.bans(some) if at_interface else ():
                 self._add_at_interface(ban)
-            for reach in reaches:
-                by_reach[reach].append(some)
+            if ports:
+                by_reach[reach] += ((port, some) for port in ports)
         for reach, parts in by_reach.items():  # once each: those who are banned choose how many sets of ports there are
-            high, low, until = bans.columns(np.concatenate(parts))
+            port = np.repeat(np.array([one for one, _ in parts], np.uint16), [len(some) for _, some in parts])
+            high, low, until = bans.columns(np.concatenate([some for _, some in parts]))
             mapped = low if reach[1] == 6 else low | np.uint64(V4_PREFIX << 32)
-            self._rows[reach].put_many(high, mapped, until)
+            self._rows[reach].put_many(high, mapped, port, until)
         self._filter = None
         for ban in bans.bans(bans.rows[rivals]):
             self.add(ban)
@@ -143,8 +143,8 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
             return
         self._filter = None
         place, until = halves(ban.target), microseconds(ban.expires_at)
-        for reach in _reaches_of(ban):
-            self._rows[reach].end(place, until)
+        for port in _ports_of(ban):
+            self._rows[_reach_of(ban)].end(place, port, until)
 
     def follow(self, arrived: PackedBans, departed: Iterable[Ban], now: datetime) -> None:
         """Take in what came and went; rows of what has expired end by themselves.
@@ -160,27 +160,23 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
         at = microseconds(now + ENDS_SOON)
         if self._filter is None or not self._filter_from <= at < self._filter[0]:
             whole, new = self._networks(Scope.ALL, at), self._networks(Scope.NEW, at)
-            for reach in [reach for reach, rows in self._rows.items() if rows.has_ended(microseconds(now))]:
-                del self._rows[reach]  # whoever is banned chooses how many ports there ever were
             ends = min((rows.next_end for rows in self._rows.values()), default=FOREVER)
             self._filter, self._filter_from = (ends, BanFilter(whole, new)), at
         return self._filter[1]
 
     def _networks(self, scope: Scope, at: int) -> Networks:
-        found: dict[tuple[int, int, int], tuple[U64, U64]] = {}
-        for (scope_of, *width, _), rows in self._rows.items():
-            columns = rows.active(at) if scope_of is scope else ()
-            if columns and len(columns[0]):
-                version, prefixlen, port = width
-                found[version, prefixlen, port] = _both(found.get((version, prefixlen, port)), columns)
-        return found
+        return {
+            (version, prefixlen, by_port, refuses_served): rows.active(at)
+            for (scope_of, version, prefixlen, by_port, refuses_served), rows in self._rows.items()
+            if scope_of is scope
+        }
 
     def closed_prefixes(self, now: datetime) -> Networks:
         """Return the prefixes, single addresses left out, that are closed at ``now`` but for served clients in them."""
         at = microseconds(now)
         return {
-            (version, prefixlen, port): rows.beyond(at)
-            for (scope, version, prefixlen, port, refuses_served), rows in self._rows.items()
+            (version, prefixlen, by_port, refuses_served): rows.beyond(at)
+            for (scope, version, prefixlen, by_port, refuses_served), rows in self._rows.items()
             if scope is Scope.NEW and prefixlen < (32 if version == 4 else 128) and not refuses_served
         }
 
@@ -216,24 +212,19 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
         return max(bans, key=lambda ban: (gravity(ban.action), _end(ban)), default=None)
 
 
-def _reaches_of(ban: Ban) -> tuple[_Reach, ...]:
-    """Return the columns that a ban has a row in: one, or one per port; a challenged target goes on being judged."""
-    target = ban.target
-    if ban.at_interface:
-        return ()
-    return tuple((ban.scope, target.version, target.prefixlen, port, ban.refuses_served) for port in ban.ports or (0,))
+def _reach_of(ban: Ban) -> _Reach:
+    """Return the columns that a ban has rows in."""
+    return ban.scope, ban.target.version, ban.target.prefixlen, bool(ban.ports), ban.refuses_served
 
 
-def _kind_of(ban: Ban) -> tuple[bool, bool, bool, tuple[_Reach, ...]]:
+def _ports_of(ban: Ban) -> tuple[int, ...]:
+    """Return the ports of its rows, 0 for all of them; none where the target is challenged: it goes on being judged."""
+    return () if ban.at_interface else ban.ports or (0,)
+
+
+def _kind_of(ban: Ban) -> tuple[bool, bool, bool, _Reach, tuple[int, ...]]:
     """Return what is noted of a ban beside its target and end."""
-    return ban.origin is Origin.AUTO, ban.forgeable, ban.at_interface, _reaches_of(ban)
-
-
-def _both(one: tuple[U64, U64] | None, other: tuple[U64, U64]) -> tuple[U64, U64]:
-    """Return the columns of two in one, in the order of their keys."""
-    if one is None:
-        return other
-    return by_key(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
+    return ban.origin is Origin.AUTO, ban.forgeable, ban.at_interface, _reach_of(ban), _ports_of(ban)
 
 
 def _concerning(bans: Iterable[Ban], scope: Scope, ports: tuple[int, ...], now: datetime) -> Iterator[Ban]:

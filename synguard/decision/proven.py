@@ -121,7 +121,7 @@ class ProvenPeers:
         """Yield the proven addresses inside any of many networks, whatever their ports."""
         high, low = self._table.high, self._table.low
         inside = np.zeros(len(low), np.bool_)
-        for (version, prefixlen, _), firsts in networks.items():
+        for (version, prefixlen, *_), firsts in networks.items():
             inside |= within(high, low, firsts, version, prefixlen)
         for row in np.flatnonzero(inside).tolist():
             yield host_at(int(high[row]), int(low[row]))

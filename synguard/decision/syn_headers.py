@@ -13,7 +13,7 @@ import numpy.typing as npt
 from synguard.addresses import Network
 from synguard.columns import U8, U16, U32, U64, ColumnTable
 from synguard.decision.proven import ProvenPeers
-from synguard.detector.ban_filter import within
+from synguard.detector.ban_filter import by_key, within
 from synguard.detector.columns import halves, is_ipv4
 from synguard.readings import SynSample
 from synguard.syn_header import SynHeader
@@ -78,7 +78,7 @@ class Sightings(ColumnTable):
     def of_target(self, target: Network, ports: Collection[int]) -> Sightings:
         """Return the rows of a network's SYNs to these ports; none stands for all of them."""
         high, low = np.array([halves(target)], np.uint64).T
-        rows = within(self.high, self.low, (high, low), target.version, target.prefixlen)
+        rows = within(self.high, self.low, by_key(high, low), target.version, target.prefixlen)
         return self.where(rows & np.isin(self.port, list(ports)) if ports else rows)
 
     def bear(self, key: HeaderKey) -> npt.NDArray[np.bool_]:

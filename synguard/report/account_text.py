@@ -101,7 +101,7 @@ def _verdict(record: VerdictRecord, now: datetime) -> list[str]:
         f"{others}{target}  score {verdict.score:.0f}, {clock_time(record.first_at, now)} to "
         f"{clock_time(record.last_at, now)}{times}" + (f", policy {verdict.policy}" if verdict.policy else ""),
         verdict.reason,
-        "evidence: " + "; ".join(map(str, verdict.evidence)) if verdict.evidence else "",
+        "" if tells_evidence(verdict) else "evidence: " + "; ".join(map(str, verdict.evidence)),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from synguard.addresses import format_network
 from synguard.ledger.records import BanRecord
-from synguard.model import Ban, Origin
+from synguard.model import Ban, Origin, Verdict
 from synguard.output.tables import Column, print_table
 from synguard.output.times import ago, clock_time, left
 from synguard.units import evidence_clause
@@ -66,9 +66,9 @@ def by(ban: Ban) -> str:
     return "hand" if ban.origin is Origin.MANUAL else ban.policy
 
 
-def tells_evidence(ban: Ban) -> bool:
-    """Return whether the reason of a ban begins with its evidence, so that this need not be repeated."""
-    return not ban.evidence or ban.reason.startswith(evidence_clause(ban.evidence, ban.ports))
+def tells_evidence(judged: Ban | Verdict) -> bool:
+    """Return whether the reason begins with the evidence, so that this need not be repeated."""
+    return not judged.evidence or judged.reason.startswith(evidence_clause(judged.evidence, ()))
 
 
 def counted(record: BanRecord, now: datetime) -> str:

@@ -91,9 +91,10 @@ def knowledge_shape(known: Knowledge, now: datetime) -> dict[str, Any]:
 
 
 def knowledge_lines(known: Knowledge, now: datetime) -> Iterator[str]:
-    """Yield it for people: the answer first, then its grounds."""
-    word = format_network(known.network)
-    yield f"{word} {_answer(known, now)}"
+    """Yield it for people: the answer first, then its grounds, and what several grounds share once."""
+    answer = _answer(known, now)
+    told = {answer.partition(": ")[2]}
+    yield f"{format_network(known.network)} {answer}"
     yield from (f"  PROBLEM: {one.text}" for one in known.leaks)
     if known.own:
         yield "  this host itself, or a prefix that holds it: never banned, not even with --force"
@@ -104,9 +105,9 @@ def knowledge_lines(known: Knowledge, now: datetime) -> Iterator[str]:
     if known.sockets:
         yield "  sockets now: " + ", ".join(f"{count} {name}" for name, count in known.sockets.items())
     for record in known.bans[:_SHOWN]:
-        yield from _ban_lines(record, now, known)
+        yield from _ban_lines(record, now, known, told)
     for verdict in known.verdicts[:_SHOWN]:
-        yield from _verdict_lines(verdict, now)
+        yield from _verdict_lines(verdict, now, told)
     hidden = len(known.bans[_SHOWN:]) + len(known.verdicts[_SHOWN:])
     if hidden:
         yield f"  and {hidden} older entries; --json has them all"
@@ -135,7 +136,7 @@ def _answer(known: Knowledge, now: datetime) -> str:
     return "is not banned" if known.known else "is unknown: never over a limit, never banned, not connected"
 
 
-def _ban_lines(record: BanRecord, now: datetime, known: Knowledge) -> Iterator[str]:
+def _ban_lines(record: BanRecord, now: datetime, known: Knowledge, told: set[str]) -> Iterator[str]:
     ban, held = record.ban, known.in_kernel(record, now)
     until = "permanently" if ban.expires_at is None else f"until {clock_time(ban.expires_at, now)}"
     there = "NOT IN KERNEL" if held is False and record.stands(now) and not ban.dry_run else state(record, now)
@@ -143,22 +144,25 @@ def _ban_lines(record: BanRecord, now: datetime, known: Knowledge) -> Iterator[s
         f"  ban {ban.id} of {format_network(ban.target)}, {there}: {ban.scope}, {ban.effect}, "
         f"{clock_time(ban.created_at, now)} {until}, {counted(record, now)}"
     )
-    yield f"      by {by(ban)}: {ban.reason}" if ban.reason != "by hand" else "      by hand"
+    yield f"      by {by(ban)}" if ban.reason in told | {"by hand"} else f"      by {by(ban)}: {ban.reason}"
+    told.add(ban.reason)
     if held and ban.id in known.places:
         yield f"      stopped by {known.places[ban.id]}"
     for one in () if tells_evidence(ban) else ban.evidence:
         yield f"      evidence: {one}"
 
 
-def _verdict_lines(record: VerdictRecord, now: datetime) -> Iterator[str]:
+def _verdict_lines(record: VerdictRecord, now: datetime, told: set[str]) -> Iterator[str]:
     verdict = record.verdict
     target = "the whole flood" if verdict.target is None else format_network(verdict.target)
     yield (
         f"  verdict {verdict.kind} on {target}, score {verdict.score:.0f}, "
         f"{clock_time(record.first_at, now)} to {clock_time(record.last_at, now)}, policy {verdict.policy}"
     )
-    yield f"      {verdict.reason}"
-    for one in verdict.evidence:
+    if verdict.reason not in told:
+        yield f"      {verdict.reason}"
+    told.add(verdict.reason)
+    for one in () if tells_evidence(verdict) else verdict.evidence:
         yield f"      evidence: {one}"
 
 

@@ -16,7 +16,10 @@ from tests.unit.test_active_bans import ban
 
 
 def test_of_thousands_of_ports_each_row_is_held_against_those_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """5,010 ports in 334 bans, and 10,000 rows: 2.3 s a tick, while whoever floods chooses the ports."""
+    """5,010 ports in 334 bans, and 10,000 rows: 2.3 s a tick, while whoever floods chooses the ports.
+
+    One search for each width, not for each port: of 5,000 they took 0.2 s a tick that brought one more ban.
+    """
     chance = np.random.default_rng(1)
     bans = [
         replace(ban(f"198.51.{i % 8}.0/{24 if i % 2 else 28}", ports=tuple(range(1 + 15 * i, 16 + 15 * i))), id=f"b{i}")
@@ -36,7 +39,7 @@ def test_of_thousands_of_ports_each_row_is_held_against_those_of_its_own(monkeyp
     within = ban_filter.within
     monkeypatch.setattr(ban_filter, "within", counted)
     stopped = ActiveBans(bans).ban_filter(START).stops(high, low, port, forgeable=True)
-    assert sum(held) <= 2 * len(low), "once for its own port, once for bans on all ports"
+    assert held == [len(low)] * 3, "of /24 on ports and on all, of /28 on ports"
     for row, source in enumerate(host_at(int(one), int(other)) for one, other in zip(high, low, strict=True)):
         closed = [one for one in bans if source.subnet_of(one.target)]  # type: ignore[arg-type]
         assert stopped[row] == any(not one.ports or port[row] in one.ports for one in closed)
