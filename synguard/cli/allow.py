@@ -20,6 +20,7 @@ from synguard.model import Ban
 from synguard.operator.allow import AddedAllowList, addresses_of, lifted_by, refuse_too_wide
 from synguard.output.tables import Column, print_json, print_table
 from synguard.output.times import both_zones
+from synguard.plain import count
 from synguard.policy.models import Config
 from synguard.private import private_directory
 from synguard.sensors.added_allow import PART, AddedEntry
@@ -89,7 +90,7 @@ def add(
         for ban in lifted[:SHOWN]:
             print(f"removed the {'dry-run ban' if ban.dry_run else 'ban'} of {format_network(ban.target)}, id {ban.id}")
         if len(lifted) > SHOWN:
-            print(f"and {len(lifted) - SHOWN:,} more bans")
+            print(f"and {count(len(lifted) - SHOWN, 'more ban')}")
 
 
 def _networks(targets: Sequence[str]) -> list[Network]:

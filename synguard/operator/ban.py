@@ -17,7 +17,7 @@ from synguard.addresses import Address, Network, NetworkIndex, covers, embedded,
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
 from synguard.operator.impact import Targets, by_target, link_local, too_wide
-from synguard.plain import listed
+from synguard.plain import count, listed
 
 if TYPE_CHECKING:
     from synguard.ledger.active_drops import ActiveDrop
@@ -249,7 +249,7 @@ def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
     lines += [f"  protected: {len(protected) - 5} more"] if len(protected) > 5 else []
     lines += [f"  already banned: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
     more = len(impact.overlapping) - 5
-    return [*lines, f"  already banned: {more} more bans, see synguard bans"] if more > 0 else lines
+    return [*lines, f"  already banned: {count(more, 'more ban')}, see synguard bans"] if more > 0 else lines
 
 
 def connections_of(impact: Impact, order: BanRequest) -> str:
