@@ -13,10 +13,8 @@ from synguard.cli.context import utcnow
 from synguard.model import Ban
 from synguard.operator.ban import BanRequest, Impact, connections_of, describe, impact_lines, of_each, refusal
 from synguard.operator.ban_list import whole
-from synguard.operator.lists import some
-from synguard.output.tables import printable
 from synguard.output.times import both_zones
-from synguard.plain import count
+from synguard.plain import count, some
 from synguard.report.shapes import ban_shape
 
 FEW: Final = 20
@@ -150,9 +148,3 @@ def impact_shape(impact: Impact) -> dict[str, Any]:
         "overlapping": [{"id": one.id, "target": format_network(one.target)} for one in impact.overlapping[:SHAPED]],
         "refusals": list(impact.refusals),
     }
-
-
-def printed(lines: Iterable[str]) -> None:
-    """Print lines that may hold words of others."""
-    for line in lines:
-        print(printable(line))

@@ -72,11 +72,6 @@ def incident_alert(incident: Incident, host: str, now: datetime) -> dict[str, ob
     return _alert(scenario, text, source, incident.started_at, incident.ended_at or now)
 
 
-def withdrawn_value(target: Network) -> str:
-    """Return a target as decisions of ours name it."""
-    return format_network(target)
-
-
 def _source(target: Network) -> dict[str, str]:
     value = format_network(target)
     if "/" in value:
