@@ -103,7 +103,7 @@ class _Eyes:
 
         if "CAP_NET_ADMIN" in missing_capabilities():
             raise NotPermittedError(
-                "no agent tells this user anything, and to ask the kernel for its bans needs CAP_NET_ADMIN: "
+                "no agent's status can be read by this user, and reading the kernel's bans needs CAP_NET_ADMIN: "
                 + how_to_get(["CAP_NET_ADMIN"])
             )
 

@@ -96,5 +96,5 @@ def _fate(handshakes: Handshakes, offered: float) -> str:
         back, sent = handshakes.cookies_received_pps, handshakes.cookies_sent_pps
         fate.append(f"{back:,.0f} of {sent:,.0f} SYN cookies a second come back")
     if handshakes.resets_pps >= 1:
-        fate.append(f"{handshakes.resets_pps:,.0f} hosts a second deny having asked")
+        fate.append(f"{handshakes.resets_pps:,.0f} hosts a second reset the answer: they sent no SYN")
     return ", ".join(fate)

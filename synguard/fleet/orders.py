@@ -52,9 +52,7 @@ class Blackholes:
         """
         standing = {**self.standing(now), destination: ends_at}
         if len(standing) > MOST:
-            raise SynguardError(
-                f"{MOST} blackholes are active already: release one first with synguard upstream release"
-            )
+            raise SynguardError(f"{MOST} blackholes are active already: end one first with synguard upstream release")
         self._write(standing)
 
     def release(self, destination: Network, now: datetime) -> bool:
