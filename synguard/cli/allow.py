@@ -18,8 +18,9 @@ from synguard.errors import SynguardError, UsageError
 from synguard.ledger import LEDGER_FILE
 from synguard.model import Ban
 from synguard.operator.allow import AddedAllowList, addresses_of, lifted_by, refuse_too_wide
-from synguard.output.tables import Column, print_json, print_table
+from synguard.output.tables import Column, print_json, print_lines, print_table
 from synguard.output.times import both_zones
+from synguard.plain import some
 from synguard.policy.models import Config
 from synguard.private import private_directory
 from synguard.sensors.added_allow import PART, AddedEntry
@@ -86,10 +87,9 @@ def add(
     what = "allowed" if until is None else f"allowed until {both_zones(until)}"
     _tell(networks, what, followed, {"lifted": [ban.id for ban in lifted]} if json else None)
     if not json:
-        for ban in lifted[:SHOWN]:
-            print(f"removed the {'dry-run ban' if ban.dry_run else 'ban'} of {format_network(ban.target)}, id {ban.id}")
-        if len(lifted) > SHOWN:
-            print(f"and {len(lifted) - SHOWN:,} more bans")
+        kinds = {True: "dry-run ban", False: "ban"}
+        lines = (f"removed the {kinds[one.dry_run]} of {format_network(one.target)}, id {one.id}" for one in lifted)
+        print_lines(some(lines, SHOWN))
 
 
 def _networks(targets: Sequence[str]) -> list[Network]:

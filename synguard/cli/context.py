@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -73,14 +73,12 @@ def _read_here(config: Config, known: KnownParts) -> Protected:
     seen = read_protected(config.allow, known=known)
     if config.containers.watch == "off":
         return seen
-    containers = Containers()
     try:
-        containers.look(0.0)
-        return with_containers(seen, containers)
+        with closing(Containers()) as containers:
+            containers.look(0.0)
+            return with_containers(seen, containers)
     except SensorError as error:
         return replace(seen, problems=(*seen.problems, str(error)))
-    finally:
-        containers.close()
 
 
 def working_plane(config: Config) -> Plane:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import datetime
 from enum import StrEnum
 from json import dumps
@@ -195,13 +196,11 @@ def connected_peers(bans: Iterable[BanRecord], now: datetime) -> dict[str, int]:
     active_bans = [record.ban.target for record in bans if record.stands(now)]
     if not active_bans:
         return {}
-    sensor = SocketTables()
     try:
-        table = sensor.tcp(CONNECTED)
+        with closing(SocketTables()) as sensor:
+            table = sensor.tcp(CONNECTED)
     except SensorError:  # the report stands without it
         return {}
-    finally:
-        sensor.close()
     return {format_network(target): there.peers for target, there in Targets(active_bans).present(table).items()}
 
 
