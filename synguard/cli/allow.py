@@ -89,7 +89,7 @@ def add(
     if not json:
         kinds = {True: "dry-run ban", False: "ban"}
         lines = (f"removed the {kinds[one.dry_run]} of {format_network(one.target)}, id {one.id}" for one in lifted)
-        print_lines(some(lines, SHOWN, "more bans"))
+        print_lines(some(lines, SHOWN))
 
 
 def _networks(targets: Sequence[str]) -> list[Network]:

@@ -255,7 +255,7 @@ def _show_dry_run_report(would: list[str], hurt: tuple[PossibleFalsePositive, ..
         return
     print(f"in the last 24 hours {listed(would, _SHOWN)} would have been banned")
     lines = (f"possible false positive: {one.target}: {one.reason}" for one in hurt)
-    print_lines(f"  {line}" for line in some(lines, _SHOWN, "more reasons; see synguard report"))
+    print_lines(f"  {line}" for line in some(lines, _SHOWN, "more; see synguard report"))
 
 
 def _await(config: Config, mode: Mode) -> None:

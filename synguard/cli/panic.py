@@ -26,6 +26,7 @@ from synguard.operator.flush import put_back_all
 from synguard.operator.login import login_here
 from synguard.operator.panic import OVER, Panic, PanicFile
 from synguard.output.tables import print_json
+from synguard.plain import count
 from synguard.policy.models import Config
 from synguard.private import private_directory
 from synguard.status.agent_commands import agent_pid, start_command
@@ -144,7 +145,7 @@ def _lift(settings: Config) -> int:
         now = utcnow()
         standing, would_be = ledger.active_bans(now), ledger.active_bans(now, dry_run=True)
         ledger.end_bans([*standing, *would_be], now, "panic")
-        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing):,} bans removed")
+        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {count(len(standing), 'ban')} removed")
     return len(standing)
 
 

@@ -113,7 +113,7 @@ def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, ste
     if missing:
         active_bans = [*found.active()]
         said = (nothing_matched(one, active_bans) for one in missing)
-        raise SynguardError("\n".join(some(said, FEW, "more are not banned")))
+        raise SynguardError("\n".join(some(said, FEW, "more not banned")))
     if not wanted and not found and not json:
         print("no active bans")
 

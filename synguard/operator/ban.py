@@ -202,7 +202,7 @@ def refuse_unsafe(order: BanRequest, impacts: Iterable[Impact]) -> None:
         RefusedError: A target is this host itself or loopback, or, without force, protected or absurdly wide.
     """
     if refused := unsafe(order, impacts):
-        reasons = some((refusal(order, one) for one in refused), REFUSALS_SHOWN, "more are refused")
+        reasons = some((refusal(order, one) for one in refused), REFUSALS_SHOWN, "more refused")
         advice = "" if any(one.absolute for one in refused) else "; --force bans it anyway"
         advice += "; --skip-refused bans the others" if order.places else ""
         raise RefusedError("\n".join(reasons) + f"; nothing was banned{advice}")
@@ -264,9 +264,9 @@ def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
     """Return what a ban of one target would hit, a sentence a line, for the person who orders it."""
     lines = [connections_of(impact, order), *link_local(impact.target)]
     protected = (f"protected: {format_network(party)} ({why})" for party, why in impact.protected.items())
-    lines += [f"  {one}" for one in some(protected, 5, "more are protected")]
+    lines += [f"  {one}" for one in some(protected, 5, "more protected")]
     banned = (f"already banned: {describe(one)}, id {one.id}" for one in impact.overlapping)
-    return [*lines, *(f"  {one}" for one in some(banned, 5, "more bans, see synguard bans"))]
+    return [*lines, *(f"  {one}" for one in some(banned, 5, "more, see synguard bans"))]
 
 
 def connections_of(impact: Impact, order: BanRequest) -> str:

@@ -19,6 +19,7 @@ from synguard.addresses import EMBEDDING, Network, NetworkIndex, first_found, fo
 from synguard.decision.ban_times import ban_seconds
 from synguard.decision.bans import ActiveBans
 from synguard.model import Ban, Origin, Scope
+from synguard.plain import count
 from synguard.policy.policies import BanTimes
 from synguard.report.review import Candidate
 from synguard.units import format_duration
@@ -187,5 +188,5 @@ def _for_quiet(one: Candidate, now: datetime) -> Advice:
     if not one.record.packets and stood_s >= IDLE_S:
         return Advice(AdvisedStep.RELEASE, f"it has stopped nothing in {format_duration(stood_s)}")
     if one.quiet_s >= QUIET_S:
-        return Advice(AdvisedStep.RELEASE, f"{quiet}, after {one.record.packets:,} packets")
+        return Advice(AdvisedStep.RELEASE, f"{quiet}, after {count(one.record.packets, 'packet')}")
     return Advice(AdvisedStep.KEEP, f"{quiet} only; it {ends}")
