@@ -227,7 +227,7 @@ def _banned(
 
 
 def _refuse_without_program(context: VerbContext, restart: str) -> None:
-    from synguard.enforcer.beside import runs_program
+    from synguard.enforcer.verb_plane import runs_program
 
     if not runs_program(context.plane):
         raise RefusedError(

@@ -99,7 +99,7 @@ def test_everything_is_taken_back_and_it_stands(host: CliHost) -> None:
         "bans removed: 1, and not put back; to enforce again: synguard panic --over",
     ]
     assert (host.active_bans(), host.held()) == (set(), set())
-    assert Blackholes(host.state).standing(datetime.now(UTC)) == {}
+    assert Blackholes(host.state).active(datetime.now(UTC)) == {}
     refused = host.run("ban", "203.0.113.7")
     assert (refused.code, "end it: synguard panic --over" in refused.err) == (3, True)
     assert host.run("ban", "203.0.113.7", "--dry-run").code == 0
