@@ -172,7 +172,7 @@ def test_what_one_step_meets_keeps_no_other_from_being_taken(host: CliHost, monk
 def test_a_config_with_faults_is_no_obstacle(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
     host.config.write_text("mode = ")
     monkeypatch.setattr("synguard.cli.panic._write", lambda _: None)  # the defaults name this machine's directories
-    monkeypatch.setattr("synguard.cli.panic._lift", lambda _: 0)
+    monkeypatch.setattr("synguard.cli.panic._end_bans", lambda _: 0)
     monkeypatch.setattr("synguard.cli.panic._release", lambda _: None)
     told = host.run("panic", "--yes")
     assert (told.code, "going on with defaults" in told.err) == (0, True)
