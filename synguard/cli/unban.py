@@ -135,7 +135,7 @@ def _tell(found: NamedBans, orphans: Collection[Network], json: bool) -> None:
         what = "dry-run ban of" if ban.dry_run else "ban of"
         print(printable(f"removed the {what} {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}"))
     unknown = sorted(map(format_network, orphans))
-    print_lines(some((f"took {one} out of the kernel; the ledger did not know of it" for one in unknown), FEW))
+    print_lines(some((f"took {one} out of the kernel; it was not in the ledger" for one in unknown), FEW))
     if any(ban.origin is Origin.AUTO for ban in found.bans):
         print("note: the agent may ban again what goes on attacking; put it on the allow-list to prevent that")
 
