@@ -61,7 +61,7 @@ def ban(
         Action,
         typer.Option(
             "--action",
-            help="drop in silence; reject with a TCP reset; challenge: answer SYNs with cookies; limit: a few of them.",
+            help="drop in silence; reject with a TCP reset; challenge: answer SYNs with cookies; limit: only a few.",
         ),
     ] = Action.DROP,
     ports: Annotated[str, typer.Option("--ports", metavar="80,443", help="Only these local TCP ports.")] = "any",
@@ -178,7 +178,7 @@ def _lasts(word: str) -> float | None:
     if seconds > LONGEST_BAN_S:
         raise UsageError(f"--for {word} is longer than the kernel can count (24 days 20 hours): say --for permanent")
     if seconds < 1:
-        raise UsageError(f"--for {word} is over before it began: the shortest ban is 1s")
+        raise UsageError(f"--for {word} is too short: the shortest ban is 1s")
     return seconds
 
 
@@ -227,7 +227,7 @@ def _banned(
 
 
 def _refuse_without_program(context: VerbContext, restart: str) -> None:
-    from synguard.enforcer.beside import runs_program
+    from synguard.enforcer.verb_plane import runs_program
 
     if not runs_program(context.plane):
         raise RefusedError(

@@ -130,7 +130,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
         yield Finding("ledger", Level.WARN, f"{path} may not be read by this user", f"sudo {called()} doctor")
         return
     except (LedgerError, OSError) as error:
-        yield Finding("ledger", Level.BAD, str(error), "see the sentence before")
+        yield Finding("ledger", Level.BAD, str(error), "do what the reason says")
         return
     size = path.stat().st_size / 1e6
     yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, intact; {count(len(active_bans), 'active ban')}")

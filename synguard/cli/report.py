@@ -89,7 +89,7 @@ def report(
     if send and (output is not None or form is not None):
         raise UsageError("--send sends the report and writes no file: leave out --output and --format")
     if wanted is Format.HTML and to_stdout and sys.stdout.isatty():
-        raise UsageError("a page is nothing for a terminal: name a file, -o report.html")
+        raise UsageError("a page cannot be shown in a terminal: name a file, -o report.html")
     settings = loaded(config)
     account = account_of(settings, begin, end, now)
     if send:

@@ -60,7 +60,7 @@ def _known(network: Network, config: Path | None) -> Knowledge:
     actual, places = None, {}
     if active_bans:
         with suppress(SynguardError):  # not for this user to read, or no plane works
-            from synguard.enforcer.beside import held_at
+            from synguard.enforcer.verb_plane import held_at
 
             plane = working_plane(settings)
             actual = plane.read()

@@ -96,5 +96,5 @@ def _fate(handshakes: Handshakes, offered: float, challenged: bool) -> str:
         sent = "" if challenged else f"of {handshakes.cookies_sent_pps:,.0f} "
         fate.append(f"{handshakes.cookies_received_pps:,.0f} {sent}SYN cookies a second come back")
     if handshakes.resets_pps >= 1:
-        fate.append(f"{handshakes.resets_pps:,.0f} hosts a second deny having asked")
+        fate.append(f"{handshakes.resets_pps:,.0f} hosts a second reset the answer: they sent no SYN")
     return ", ".join(fate)

@@ -129,7 +129,7 @@ def _facts(attack: AttackFigures, more: More) -> list[str]:
         lines.append(more.served)
     lines += [text for _, text in more.states]
     if attack.restarts:
-        lines.append("the agent was started anew meanwhile")
+        lines.append("the agent was restarted meanwhile")
     if more.untold:
         lines.append(f"also since the last message: {more.untold} short attacks")
     return lines

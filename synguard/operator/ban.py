@@ -203,7 +203,7 @@ def refuse_unsafe(order: BanRequest, impacts: Iterable[Impact]) -> None:
     """
     if refused := unsafe(order, impacts):
         reasons = some((refusal(order, one) for one in refused), REFUSALS_SHOWN, "more refused")
-        advice = "" if any(one.absolute for one in refused) else "; --force bans it all the same"
+        advice = "" if any(one.absolute for one in refused) else "; --force bans it anyway"
         advice += "; --skip-refused bans the others" if order.places else ""
         raise RefusedError("\n".join(reasons) + f"; nothing was banned{advice}")
 

@@ -48,7 +48,7 @@ def _mode(snapshot: Snapshot) -> Iterator[Span | str]:
     status = snapshot.status
     if not snapshot.alive or status is None:
         runs = snapshot.overview["running"]
-        yield Span(" THE AGENT SAYS NOTHING " if runs else " NO AGENT RUNS ", Style.LOUD)
+        yield Span(" THE AGENT REPORTS NOTHING " if runs else " NO AGENT RUNS ", Style.LOUD)
         yield f"{GAP}configured: {snapshot.mode}"
     elif status.mode is Mode.DRY_RUN:
         yield Span(" DRY-RUN: nothing is blocked ", Style.LOUD)

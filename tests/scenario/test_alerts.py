@@ -184,7 +184,7 @@ def test_a_restart_in_the_middle_tells_no_second_start(scene: Scene, phone: Phon
     rain(scene, {ATTACKER: 10_000.0}, 10.0)
     calm(scene, 300)
     assert phone.abouts == [About.START, About.END]
-    assert "the agent was started anew meanwhile" in phone.messages[-1].lines
+    assert "the agent was restarted meanwhile" in phone.messages[-1].lines
 
 
 def test_an_attack_that_ends_while_no_agent_runs_is_told_to_be_over(scene: Scene, phone: Phone) -> None:
