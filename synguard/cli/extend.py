@@ -16,7 +16,7 @@ from synguard.cli.review_changes import Changes, carry_out
 from synguard.cli.unban import ban_id_or_networks, nothing_matched
 from synguard.errors import RefusedError, SynguardError, UsageError
 from synguard.model import Ban
-from synguard.output.tables import print_json
+from synguard.output.tables import print_json, print_lines
 from synguard.output.times import both_zones
 from synguard.policy.models import LONGEST_BAN_S
 from synguard.report.advice import can_be_forged
@@ -68,8 +68,7 @@ def extend(
             }
         )
         return
-    for line in done.shown():
-        print(line)
+    print_lines(done.shown())
 
 
 def _found(wanted: Iterable[str | Network], active_bans: Mapping[str, Ban]) -> list[Ban]:
@@ -79,7 +78,7 @@ def _found(wanted: Iterable[str | Network], active_bans: Mapping[str, Ban]) -> l
         SynguardError: One of them does not stand.
     """
     found = {one: [ban for ban in active_bans.values() if one in (ban.target, ban.id)] for one in wanted}
-    missing = [nothing_matched(one, active_bans.values()) for one, bans in found.items() if not bans]
+    missing = [nothing_matched(one, active_bans.values(), "extend") for one, bans in found.items() if not bans]
     if missing:
         raise SynguardError("\n".join([*missing[:20], "nothing was changed"]))
     return [*{ban.id: ban for bans in found.values() for ban in bans}.values()]
