@@ -17,6 +17,7 @@ from synguard.cli.ban_preview import SHAPED, BanResult, preview, shape, shown
 from synguard.cli.context import open_context, opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, Lists, SkipFaulty, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
+from synguard.enforcer.verb_plane import runs_program
 from synguard.errors import RefusedError, UsageError
 from synguard.ledger import LEDGER_FILE
 from synguard.memory import many_objects
@@ -227,8 +228,6 @@ def _banned(
 
 
 def _refuse_without_program(context: VerbContext, restart: str) -> None:
-    from synguard.enforcer.verb_plane import runs_program
-
     if not runs_program(context.plane):
         raise RefusedError(
             f'no challenge program runs here: set [challenge] enabled = "auto", then {restart}; nothing was banned'

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
+from synguard.enforcer.flush import flush_kernel
 from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
 from synguard.errors import ConfigError
 from synguard.model import Mode
@@ -29,8 +30,6 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     next ban by hand, puts the active bans back. To stop everything until you
     say otherwise, use synguard panic.
     """
-    from synguard.enforcer.flush import flush_kernel
-
     settings = config_or_defaults(config)
     confirmed("remove all rules of synguard from the kernel?", yes=yes, doing="flushing the kernel")
     put_back: dict[str, int] = {}
