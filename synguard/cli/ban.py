@@ -243,8 +243,7 @@ def _looked_at(
         RefusedError: A target is refused and not to be left out, or every one is.
     """
     order = prepared.order
-    around, trouble = read_host_context(protected, active_bans, order.targets)
-    warnings = _warnings(protected, trouble)
+    around, warnings = read_host_context(protected, active_bans, order.targets)
     impacts = tuple(whole(one, order) for one in eventful(order, around))
     left_out: tuple[Impact, ...] = ()
     if prepared.skip_refused:
@@ -264,11 +263,6 @@ def _show(impacts: Sequence[Impact], order: BanRequest, folded: int, warnings: S
     for warning in warnings:
         print(f"synguard: {printable(warning)}", file=sys.stderr)
     print_lines(preview(impacts, order, folded))
-
-
-def _warnings(protected: Protected, trouble: str) -> tuple[str, ...]:
-    unknown = tuple(f"the protected list is incomplete: {problem}" for problem in protected.problems)
-    return (*unknown, *protected.gaps, *([trouble] if trouble else []))
 
 
 def _confirm(impacts: Sequence[Impact], yes: bool, order: BanRequest) -> None:

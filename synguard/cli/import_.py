@@ -126,9 +126,9 @@ def _orders(
         if lasts is not None and lasts > LONGEST_BAN_S:
             lasts = None
         groups[lasts, ban.ports].setdefault(ban.target, ban)
-    around, trouble = read_host_context(protected, standing)
-    if trouble:
-        print(f"synguard: {printable(trouble)}", file=sys.stderr)
+    around, unknown = read_host_context(protected, standing)
+    for sentence in unknown:
+        print(f"synguard: {printable(sentence)}", file=sys.stderr)
     orders = []
     for (lasts, ports), bans in groups.items():
         scope = Scope.NEW if ports else Scope.ALL
