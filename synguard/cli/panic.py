@@ -13,14 +13,14 @@ from typing import Annotated, Final, TypeVar
 import typer
 
 from synguard.cli.context import opened_ledger, utcnow
-from synguard.cli.flush import config_or_defaults
-from synguard.cli.options import ConfigFile, Json, Yes
+from synguard.cli.options import ConfigFile, Json, Yes, config_or_defaults
 from synguard.cli.prompt import confirmed
 from synguard.enforcer import flush
 from synguard.enforcer.locks import APPLY_LOCK, exclusive
 from synguard.errors import PlaneError, SynguardError
 from synguard.fleet.orders import Blackholes
 from synguard.ledger import LEDGER_FILE
+from synguard.model import Mode
 from synguard.operator.enablement import EnablementFile
 from synguard.operator.flush import put_back_all
 from synguard.operator.login import login_here
@@ -172,9 +172,28 @@ def _flush(settings: Config) -> None:
 
 def _over(settings: Config, stood: bool, json: bool) -> None:
     running = bool(agent_runs(settings.runtime_dir))
+    mode, by = _followed(settings) if running else (None, "")
     if json:
-        print_json({"stood": stood, "mode": settings.mode, "agent_running": running})
+        print_json({"stood": stood, "mode": mode or settings.mode, "agent_running": running})
         return
     first = "the panic is over" if stood else "there was no panic"
-    when = "the agent follows within a second" if running else f"no agent runs; start it: {start_command()}"
-    print(f"{first}: the config says {settings.mode}; {when}")
+    if mode is not None:
+        print(f"{first}: the agent runs in mode {mode}, by {_BY.get(by, by)}")
+        return
+    when = "the agent has not followed yet: see synguard status" if running else "no agent runs"
+    how = "" if running else f"; start it: {start_command()}"
+    print(f"{first}: the config says {settings.mode}; {when}{how}")
+
+
+_BY: Final = {"config": "the config", "option": "an option of synguard run", "order": "synguard enable"}
+
+
+def _followed(settings: Config) -> tuple[Mode | None, str]:
+    """Return the mode of an agent that panic no longer stops, and what gives it; None where it does not follow."""
+    gives_up_at = time.monotonic() + PATIENCE_S
+    while time.monotonic() < gives_up_at:
+        status = running_status(settings.runtime_dir)
+        if status is not None and status.mode_by != "panic":
+            return status.mode, status.mode_by
+        time.sleep(0.1)
+    return None, ""

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import numpy as np
 import pytest
 
-from synguard.agent.syn_sensor import COUNT_AGAIN_S, CountedOrSampled, blind_to
+from synguard.agent.syn_sensor import COUNT_AGAIN_S, UNJUDGED_S, CountedOrSampled, blind_to
 from synguard.enforcer.challenge import layout
 from synguard.errors import PlaneError, SensorError
 from synguard.readings import EVERY_PORT, SynSample
@@ -223,7 +223,8 @@ def test_syns_that_do_not_pass_by_the_program_are_the_samplers() -> None:
     assert not both.running
     both.open(1.0)
     assert (sampler.running, both.counting) == (True, False)
-    assert blind_to(both, 10_000.0, 2.0) == 10_000
+    assert blind_to(both, 10_000.0, 1.1) == 0, "judged while the program was asked"
+    assert blind_to(both, 10_000.0, 1.0 + UNJUDGED_S) == 10_000
 
 
 def test_without_a_program_the_sampler_is_all_there_is() -> None:
