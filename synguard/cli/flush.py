@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from synguard.cli.options import ConfigFile, Json, Yes, config_or_defaults
 from synguard.cli.prompt import confirmed
+from synguard.enforcer.flush import flush_kernel
 from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
 from synguard.model import Mode
 from synguard.operator.flush import put_back_all
@@ -24,8 +25,6 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     next ban by hand, puts the active bans back. To stop everything until you
     say otherwise, use synguard panic.
     """
-    from synguard.enforcer.flush import flush_kernel
-
     settings = config_or_defaults(config)
     confirmed("remove all rules of synguard from the kernel?", yes=yes, doing="flushing the kernel")
     put_back: dict[str, int] = {}
