@@ -13,8 +13,7 @@ from typing import Annotated, Final, TypeVar
 import typer
 
 from synguard.cli.context import opened_ledger, utcnow
-from synguard.cli.flush import config_or_defaults
-from synguard.cli.options import ConfigFile, Json, Yes
+from synguard.cli.options import ConfigFile, Json, Yes, config_or_defaults
 from synguard.cli.prompt import confirmed
 from synguard.enforcer import flush
 from synguard.enforcer.locks import APPLY_LOCK, exclusive

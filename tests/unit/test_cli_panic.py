@@ -180,13 +180,25 @@ def test_what_one_step_meets_keeps_no_other_from_being_taken(host: CliHost, monk
     assert PanicFile(host.state).read() is not None
 
 
-def test_a_config_with_faults_is_no_obstacle(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.config.write_text("mode = ")
-    monkeypatch.setattr("synguard.cli.panic._write", lambda _: None)  # the defaults name this machine's directories
-    monkeypatch.setattr("synguard.cli.panic._end_bans", lambda _: 0)
-    monkeypatch.setattr("synguard.cli.panic._release", lambda _: None)
+@pytest.mark.parametrize("fault", ["mode = ", "no_such_key = 1", 'mode = "enforce'])
+def test_a_config_with_faults_is_no_obstacle(host: CliHost, fault: str) -> None:
+    """With directories of its own in that file, panic stopped nothing, and said that no agent runs."""
+    host.run("ban", "203.0.113.7")
+    host.configure(fault)
     told = host.run("panic", "--yes")
     assert (told.code, "going on with defaults" in told.err) == (0, True)
+    assert (host.held(), PanicFile(host.state).read() is not None) == (set(), True)
+    assert "bans removed: 1" in told.out
+
+
+def test_the_agent_is_shown_although_the_config_has_faults(host: CliHost) -> None:
+    """A mistyped line took the sight of a running agent away, in the midst of a flood."""
+    host.configure("mode = ")
+    with AgentLock(host.runtime):
+        tell(host, "config", os.getpid(), Mode.ENFORCE)
+        told = host.run("status")
+    assert (told.code, "going on with defaults" in told.err) == (0, True)
+    assert told.out.startswith(f"running (pid {os.getpid()}), healthy, mode enforce")
 
 
 @pytest.mark.parametrize("text", ["{", "", '{"since": 3'])
