@@ -144,6 +144,8 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
                 grown = value - (before or {}).get(name, value)
                 if grown > 0:
                     self._added[name] = self._added.get(name, 0) + grown
+        if not self._added:
+            return own
         return CounterReading(own.at, {name: value + self._added.get(name, 0) for name, value in own.values.items()})
 
     def finished_peers(self, max_age_s: float) -> tuple[U64, U64]:
