@@ -131,7 +131,9 @@ def agent_for(
         ):
             held.callback(observer.close)
             agent.observers.append(observer.observe)
-        watch = KernelWatch(lambda: choose_plane(config), lambda: agent.by_hand)
+        watch = KernelWatch(
+            lambda: choose_plane(config), lambda: agent.by_hand, lambda: mode_controller.panic is not None
+        )
         agent.observers.append(watch.observe)
         agent.conditions.ask(Code.BANS_NOT_IN_KERNEL, lambda: watch.problem, fix="synguard doctor")
         agent.conditions.ask(Code.KERNEL_UNKNOWN, lambda: watch.note)
