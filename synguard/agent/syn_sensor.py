@@ -55,6 +55,8 @@ class CountedOrSampled:
     def __init__(self, sampler: SynSensor, counts: CountedSyns) -> None:
         self._sampler, self._counts = sampler, counts
         self.fell_back_at = float("-inf")
+        self._gone = False
+        """Whether the program was away since the sampler took over: once back, it counts again without delay."""
         self._told = ""
 
     @property
@@ -75,7 +77,9 @@ class CountedOrSampled:
         """
         if self.running:
             return
-        if now >= self.fell_back_at + COUNT_AGAIN_S and self._counts.ready:
+        ready = self._counts.ready
+        if ready and (self._gone or now >= self.fell_back_at + COUNT_AGAIN_S):
+            self._gone = False
             try:
                 self._counts.open(now)
                 return
@@ -84,13 +88,19 @@ class CountedOrSampled:
         self._sampler.open(now)
 
     def read(self, now: float, ports: frozenset[int]) -> SynSample | None:
-        """Return the SYNs to these ports since the last read; None where the sampler takes over just now.
+        """Return the SYNs to these ports since the last read; None where the other one takes over just now.
 
         Raises:
             SensorError: Neither works; the text is the sampler's.
         """
         if not self._counts.running:
-            return self._sampler.read(now, ports)
+            ready = self._counts.ready
+            if not (ready and self._gone):
+                self._gone = not ready
+                return self._sampler.read(now, ports)
+            self._sampler.close()  # which no challenged SYN reaches
+            self.open(now)
+            return None
         try:
             sample = self._counts.read(now, ports)
         except SensorError as error:
@@ -108,7 +118,7 @@ class CountedOrSampled:
     def fall_back(self, why: str, now: float) -> None:
         """Count no more; the sampler has its turn from the next ``open`` or ``read`` on."""
         self._counts.close()
-        self.fell_back_at = now
+        self.fell_back_at, self._gone = now, not self._counts.ready
         if not self._told:
             log.warning("SYNs are sampled, not counted: %s", why, extra=event("sensor", sensor="syn_counts", ok=False))
         self._told = why
