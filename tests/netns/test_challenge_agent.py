@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 import pytest
@@ -44,7 +43,7 @@ def test_attackers_are_challenged_clients_get_in_and_nothing_remains(make_lab: M
     before = cookies(lab)
     agent = lab.agent(CONFIG)
     agent.start("--enforce")
-    time.sleep(2)
+    wait_for(lambda: agent.status().challenges.works, "the survey of what stands in the way", every=0.1)
     siege = besiege(lab, flood_of(group, pps=15_000))
     bans = agent.ask("bans")
     print(f"\n{name}: relief after {siege.relief_s:.3f} s, {siege.served_after.share:.1%} of clients served")
