@@ -71,6 +71,10 @@ class PlaneError(SynguardError):
         self.detail = detail
 
 
+class LockHeldError(PlaneError):
+    """Another process is changing the plane, and has not ended in time."""
+
+
 class CapacityError(SynguardError):
     """The kernel would have to hold more than a ceiling of the configuration allows; nothing was changed."""
 

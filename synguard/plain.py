@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["clipped", "count", "listed", "printable"]
+__all__ = ["clipped", "count", "listed", "printable", "some"]
 
 
 def printable(text: str) -> str:
@@ -26,6 +26,13 @@ def listed(words: Sequence[str], at_most: int, between: str = ", ") -> str:
     """Return the first of some words and how many more there are: ``a, b, c and 4 more``."""
     more = len(words) - at_most
     return between.join(words[:at_most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def some(lines: Iterable[str], at_most: int, more: str = "more") -> list[str]:
+    """Return the first lines, and one that says how many ``more`` there are."""
+    every = list(lines)
+    rest = len(every) - at_most
+    return [*every[:at_most], f"and {rest:,} {more}"] if rest > 0 else every
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -20,7 +20,8 @@ from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.challenge.preflight import ChallengePreflight
 from synguard.enforcer.challenge.program import PASS_EVERY_S, Program, ProgramSettings
 from synguard.enforcer.challenge.watch import SAMPLE_ONE_IN, ChallengeAdvice
-from synguard.errors import NotPermittedError, PlaneError, SensorError, SynguardError
+from synguard.enforcer.locks import APPLY_LOCK, exclusive
+from synguard.errors import LockHeldError, NotPermittedError, PlaneError, SensorError, SynguardError
 from synguard.logs import event
 from synguard.policy.models import Config
 from synguard.sensors.attach_points import AttachPointWatch
@@ -35,6 +36,8 @@ SURVEY_S: Final = 10.0
 MOST_PORTS: Final = 255
 MOST_PROVEN: Final = 4_096
 """Proven peers that the program lets pass at their small rate, the latest; all others connect through a challenge."""
+LOCK_WAIT_S: Final = 0.1
+"""How long the agent waits for another process that changes bans; it tries again a second later."""
 PROVEN_EVERY_S: Final = 5.0
 """Peers that are proven meanwhile connect through a challenge."""
 
@@ -44,6 +47,7 @@ class Challenging:  # wide: one part for each thing that the program depends on
 
     def __init__(self, config: Config, utcnow: Callable[[], datetime]) -> None:
         self._config = config.challenge
+        self._lock = config.runtime_dir / APPLY_LOCK
         self._points = AttachPointWatch()
         self._preflight = ChallengePreflight()
         self._handshakes = HandshakeWatch()
@@ -188,20 +192,31 @@ class Challenging:  # wide: one part for each thing that the program depends on
             self._follow_points(now)
             self._preflight.follow(ports, self._entrances, now)
             self._usual.learn(SynCounts(program.maps).by_port(), now, calm=calm)
-            onsets = self._usual.of(sorted(ports)[:MOST_PORTS])
-            if onsets != self._onsets:
-                program.watch(onsets)
-                self._onsets = onsets
-            if used and now >= self._proven_due_at:
-                self._proven_due_at = now + PROVEN_EVERY_S
-                program.set_proven(self._unchallenged(proven))
-                program.configure(self._settings())
+            self._tell(program, self._usual.of(sorted(ports)[:MOST_PORTS]), proven if used else None, now)
+        except LockHeldError:
+            return  # others change bans: in a second again
         except SynguardError as error:
             if str(error) != self._told:
                 log.error("%s", error, extra=event("challenge"))
             self._told = str(error)
         else:
             self._told = ""
+
+    def _tell(
+        self, program: Program, onsets: dict[int, int], proven: Callable[[], Iterable[Network]] | None, now: float
+    ) -> None:
+        """Tell the program what differs, while no other process gives ports a place or lets peers pass."""
+        peers_due = proven if now >= self._proven_due_at else None
+        if onsets == self._onsets and peers_due is None:
+            return
+        with exclusive(self._lock, LOCK_WAIT_S, "another synguard process"):
+            if onsets != self._onsets:
+                program.watch(onsets)
+                self._onsets = onsets
+            if peers_due is not None:
+                self._proven_due_at = now + PROVEN_EVERY_S
+                program.set_proven(self._unchallenged(peers_due))
+                program.configure(self._settings())
 
     def _unchallenged(self, proven: Callable[[], Iterable[Network]]) -> set[Network]:
         """Return who passes: proven peers, and those that keep a way through the firewall's own drops."""

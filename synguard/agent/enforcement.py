@@ -204,7 +204,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             return
         self._tracked.put(PackedBans(replace(self.bans[id_], expires_at=at) for id_, at in expiries.items()))
         self.writer.unwritten = [self.bans[ban.id] for ban in self.writer.unwritten]
-        text = f"the clock was set back: {len(expiries)} automatic bans end no later than they were meant to last"
+        text = f"the clock was set back: automatic bans end no later than meant ({len(expiries):,} changed)"
         log.warning("%s", text, extra=event("clock"))
         try:
             unwritten = {ban.id for ban in self.writer.unwritten}
@@ -222,7 +222,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
     def on_the_way(self) -> str:
         """How many bans the next ticks bring to the plane, or take out of it, one sentence; empty for none."""
         left = 0 if self._dry_run or self.problem else self.reconciler.left
-        return f"up to {left:,} bans are on their way to the kernel, some a tick: nothing is to be done" if left else ""
+        return f"bans are on the way to the kernel, up to {left:,}, some a tick: nothing is to be done" if left else ""
 
     def _is_up_to_date(self, utc: datetime) -> bool:
         """Return whether a read-back would not take for orphans, or for lost, what waits for the next ticks."""

@@ -104,7 +104,7 @@ class ModeController:  # wide: a small state machine whose states are read side 
             return Mode.DRY_RUN
         if self._stands(now):
             self._stood = self._order
-            self.story = _standing_story(self._order) if self._order and self.configured is Mode.DRY_RUN else ""
+            self.story = _order_text(self._order) if self._order and self.configured is Mode.DRY_RUN else ""
             return Mode.ENFORCE
         return self.configured
 
@@ -236,7 +236,7 @@ class ModeController:  # wide: a small state machine whose states are read side 
             self._ledger.record_action(utc, ACTION, text)
 
 
-def _standing_story(order: Enablement) -> str:
+def _order_text(order: Enablement) -> str:
     if order.on_trial:
         return (
             f"on trial until {_clock(order.until)}; unless confirmed from a new connection with "

@@ -52,11 +52,15 @@ class Pace:
         self._began, self._cpu_s, self._sampled = self.clock.monotonic(), time.thread_time(), self._sensing.sampling
         return not self.stopping and self._began < self._ends_at
 
-    def decided(self, decision: Decision, now: float, *, rising: Callable[[], bool]) -> None:
-        """Learn whether anything changes; ``rising`` says whether bans are about to come."""
-        watched = self._sensing.listens or self._challenges.pausing
-        changed = bool(decision.bans or decision.replaced)
-        self._steady.follow(decision, now, changing=watched or changed or rising())
+    def decided(
+        self, decision: Decision, now: float, *, rising: Callable[[], bool], nearing: Callable[[], bool]
+    ) -> None:
+        """Learn whether anything changes.
+
+        ``rising`` says whether bans are about to come; ``nearing``, whether somebody nears one, be it for chance.
+        """
+        watched = self._sensing.listens or self._challenges.pausing or decision.wants_proof
+        self._steady.follow(decision, now, changing=rising(), watched=watched or nearing())
 
     def wait(self, cadence: Cadence, *, calm: bool, idle: bool) -> None:
         """Wait for the next tick; ``idle`` says that nothing is left to do before something stirs."""

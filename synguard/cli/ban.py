@@ -13,7 +13,7 @@ import typer
 
 from synguard.addresses import format_network
 from synguard.cli import parameter_types
-from synguard.cli.ban_preview import SHAPED, BanResult, preview, printed, shape, shown
+from synguard.cli.ban_preview import SHAPED, BanResult, preview, shape, shown
 from synguard.cli.context import open_context, opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, Lists, SkipFaulty, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
@@ -36,7 +36,7 @@ from synguard.operator.ban import (
 from synguard.operator.ban_list import ListOrder, bans_by_id, list_for, renewals_for, split, whole, with_same
 from synguard.operator.lists import STANDARD_INPUT, STDIN_NAME, NamedPlaces, lists_of, read_lists, tell_of_lists
 from synguard.operator.panic import refuse_in_panic
-from synguard.output.tables import print_json, printable
+from synguard.output.tables import print_json, print_lines, printable
 from synguard.policy.models import LONGEST_BAN_S, Config
 from synguard.readings import Protected
 from synguard.status.agent_commands import commands_for
@@ -61,7 +61,7 @@ def ban(
         Action,
         typer.Option(
             "--action",
-            help="drop in silence; reject with a TCP reset; challenge: answer SYNs with cookies; limit: a few of them.",
+            help="drop in silence; reject with a TCP reset; challenge: answer SYNs with cookies; limit: only a few.",
         ),
     ] = Action.DROP,
     ports: Annotated[str, typer.Option("--ports", metavar="80,443", help="Only these local TCP ports.")] = "any",
@@ -178,7 +178,7 @@ def _lasts(word: str) -> float | None:
     if seconds > LONGEST_BAN_S:
         raise UsageError(f"--for {word} is longer than the kernel can count (24 days 20 hours): say --for permanent")
     if seconds < 1:
-        raise UsageError(f"--for {word} is over before it began: the shortest ban is 1s")
+        raise UsageError(f"--for {word} is too short: the shortest ban is 1s")
     return seconds
 
 
@@ -227,7 +227,7 @@ def _banned(
 
 
 def _refuse_without_program(context: VerbContext, restart: str) -> None:
-    from synguard.enforcer.beside import runs_program
+    from synguard.enforcer.verb_plane import runs_program
 
     if not runs_program(context.plane):
         raise RefusedError(
@@ -264,7 +264,7 @@ def _looked_at(
 def _show(impacts: Sequence[Impact], order: BanRequest, folded: int, warnings: Sequence[str]) -> None:
     for warning in warnings:
         print(f"synguard: {printable(warning)}", file=sys.stderr)
-    printed(preview(impacts, order, folded))
+    print_lines(preview(impacts, order, folded))
 
 
 def _warnings(protected: Protected, trouble: str) -> tuple[str, ...]:
@@ -296,4 +296,4 @@ def _tell(
     if json:
         print_json(shape(came, impacts, order, warnings))
     else:
-        printed(shown(came, order, undo))
+        print_lines(shown(came, order, undo))

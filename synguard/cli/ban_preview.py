@@ -13,9 +13,8 @@ from synguard.cli.context import utcnow
 from synguard.model import Ban
 from synguard.operator.ban import BanRequest, Impact, connections_of, describe, impact_lines, of_each, refusal
 from synguard.operator.ban_list import whole
-from synguard.operator.lists import some
-from synguard.output.tables import printable
 from synguard.output.times import both_zones
+from synguard.plain import count, some
 from synguard.report.shapes import ban_shape
 
 FEW: Final = 20
@@ -56,10 +55,10 @@ def preview(impacts: Sequence[Impact], order: BanRequest, folded: int) -> list[s
 def _sum(targets: Sequence[Network], folded: int) -> str:
     four = sum(isinstance(one, IPv4Network) for one in targets)
     single = sum(one.prefixlen == one.max_prefixlen for one in targets)
-    again = f", {folded:,} lines named one again" if folded else ""
+    again = f", {count(folded, 'line')} named one again" if folded else ""
     return (
-        f"{len(targets):,} targets: {four:,} IPv4 and {len(targets) - four:,} IPv6, {single:,} addresses and "
-        f"{len(targets) - single:,} prefixes{again}"
+        f"{len(targets):,} targets: {four:,} IPv4 and {len(targets) - four:,} IPv6, "
+        f"{count(single, 'address', 'addresses')} and {count(len(targets) - single, 'prefix', 'prefixes')}{again}"
     )
 
 
@@ -149,9 +148,3 @@ def impact_shape(impact: Impact) -> dict[str, Any]:
         "overlapping": [{"id": one.id, "target": format_network(one.target)} for one in impact.overlapping[:SHAPED]],
         "refusals": list(impact.refusals),
     }
-
-
-def printed(lines: Iterable[str]) -> None:
-    """Print lines that may hold words of others."""
-    for line in lines:
-        print(printable(line))

@@ -16,6 +16,7 @@ from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import UsageError
 from synguard.memory import many_objects
 from synguard.model import Origin, Scope
+from synguard.plain import count
 
 if TYPE_CHECKING:
     from synguard.enforcer.plane import Stopped
@@ -164,7 +165,7 @@ def _print_all(bans: Iterable[ListedBan], held: Container[str] | None, now: date
 
 def _nothing(of: int, standing: int) -> str:
     if of:
-        return f"no such page: there are {of:,} bans"
+        return f"no such page of {count(of, 'ban')}"
     if standing:
         return f"no active ban matches; to see all {standing:,}: synguard bans"
     return "no active bans"
@@ -192,6 +193,6 @@ def _print_text(
     print_bans(records, now, absent)
     if len(records) < of:
         more = f"; the next with --page {page + 1}" if rows * page < of else ""
-        print(f"{len(records):,} of {of:,} bans{more}, all with --limit 0")
+        print(f"{len(records):,} of {count(of, 'ban')}{more}, all with --limit 0")
     if absent:
         print("bans that are not in the kernel stop nothing: ban them again, or see synguard doctor")

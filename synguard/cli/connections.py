@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,14 +75,11 @@ def connections(
     every_s = None if watch is None else _every(watch)
     from synguard.sensors.sockets import SocketTables
 
-    sockets = SocketTables()
-    try:
+    with closing(SocketTables()) as sockets:
         if every_s is None:
             _show(sockets, question, json)
         else:
             _watch(sockets, question, json, every_s)
-    finally:
-        sockets.close()
 
 
 def _question(

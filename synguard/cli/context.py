@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -73,14 +73,12 @@ def _read_here(config: Config, known: KnownParts) -> Protected:
     seen = read_protected(config.allow, known=known)
     if config.containers.watch == "off":
         return seen
-    containers = Containers()
     try:
-        containers.look(0.0)
-        return with_containers(seen, containers)
+        with closing(Containers()) as containers:
+            containers.look(0.0)
+            return with_containers(seen, containers)
     except SensorError as error:
         return replace(seen, problems=(*seen.problems, str(error)))
-    finally:
-        containers.close()
 
 
 def working_plane(config: Config) -> Plane:
@@ -90,8 +88,8 @@ def working_plane(config: Config) -> Plane:
         NotPermittedError: This user may not change the firewall; says which capability is missing.
         PlaneUnavailableError: No plane works here.
     """
-    from synguard.enforcer.beside import with_running_program
     from synguard.enforcer.choose import choose_plane
+    from synguard.enforcer.verb_plane import with_running_program
 
     return with_running_program(choose_plane(config), utcnow, config.challenge.limit_per_second)
 
@@ -133,7 +131,7 @@ def kernel_stopped(config: Config, bans: Iterable[Ban] | None = None) -> Stopped
 
     None where this user may not ask, or where no plane works.
     """
-    from synguard.enforcer.beside import stopped_by
+    from synguard.enforcer.verb_plane import stopped_by
 
     try:
         return stopped_by(working_plane(config), bans)

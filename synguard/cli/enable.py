@@ -33,9 +33,9 @@ from synguard.operator.enablement import Enablement, EnablementFile, Login
 from synguard.operator.login import operator_address, ssh_connection_of, why_not_new
 from synguard.operator.panic import refuse_in_panic
 from synguard.operator.preflight import ON_TRIAL_AT_LEAST_S, ON_TRIAL_AT_MOST_S, failed_checks
-from synguard.output.tables import print_json
+from synguard.output.tables import print_json, print_lines
 from synguard.output.times import both_zones
-from synguard.plain import listed, printable
+from synguard.plain import listed, some
 from synguard.policy.models import Config
 from synguard.report.account import PossibleFalsePositive, possible_false_positives_in
 from synguard.sensors.logged_in import read_ssh_peers
@@ -254,10 +254,8 @@ def _show_dry_run_report(would: list[str], hurt: tuple[PossibleFalsePositive, ..
         print("in the last 24 hours no target would have been banned")
         return
     print(f"in the last 24 hours {listed(would, _SHOWN)} would have been banned")
-    for one in hurt[:_SHOWN]:
-        print(printable(f"  possible false positive: {one.target}: {one.reason}"))
-    if len(hurt) > _SHOWN:
-        print(f"  and {len(hurt) - _SHOWN} more reasons; see synguard report")
+    lines = (f"possible false positive: {one.target}: {one.reason}" for one in hurt)
+    print_lines(f"  {line}" for line in some(lines, _SHOWN, "more; see synguard report"))
 
 
 def _await(config: Config, mode: Mode) -> None:

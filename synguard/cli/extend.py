@@ -16,7 +16,7 @@ from synguard.cli.review_changes import Changes, carry_out
 from synguard.cli.unban import ban_id_or_networks, nothing_matched
 from synguard.errors import RefusedError, SynguardError, UsageError
 from synguard.model import Ban
-from synguard.output.tables import print_json
+from synguard.output.tables import print_json, print_lines
 from synguard.output.times import both_zones
 from synguard.policy.models import LONGEST_BAN_S
 from synguard.report.advice import can_be_forged
@@ -68,8 +68,7 @@ def extend(
             }
         )
         return
-    for line in done.shown():
-        print(line)
+    print_lines(done.shown())
 
 
 def _found(wanted: Iterable[str | Network], active_bans: Mapping[str, Ban]) -> list[Ban]:

@@ -7,7 +7,7 @@ import typer
 from synguard.cli.context import utcnow
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError
-from synguard.output.tables import print_json, printable
+from synguard.output.tables import print_json, print_lines
 from synguard.status.conditions import Code
 from synguard.status.freshness import agent_runs
 from synguard.status.model import PeerStatus, read_status
@@ -35,10 +35,8 @@ def fleet(config: ConfigFile = None, json: Json = False) -> None:
         print("no peer is configured: see [crowdsec] and [bgp] in docs/fleet.md")
     now = utcnow()
     for peer in () if json else status.peers:
-        for line in _lines(peer, (now - peer.since).total_seconds() if peer.since else None):
-            print(printable(line))
-    for fault in () if json else faults:
-        print(printable(f"error: {fault}"))
+        print_lines(_lines(peer, (now - peer.since).total_seconds() if peer.since else None))
+    print_lines(f"error: {fault}" for fault in (() if json else faults))
     if faults or any(peer.reachable is False for peer in status.peers):
         raise typer.Exit(SynguardError.exit_code)
 

@@ -25,7 +25,7 @@ from synguard.operator.ban import BanRequest, Impact, assess, bans_for, read_hos
 from synguard.operator.importing.plan import ImportedBan, ImportPlan
 from synguard.operator.importing.tools import READERS, read_tool
 from synguard.operator.panic import refuse_in_panic
-from synguard.output.tables import print_json
+from synguard.output.tables import print_json, print_lines
 from synguard.plain import listed, printable
 from synguard.policy.models import LONGEST_BAN_S, Config
 from synguard.readings import Protected
@@ -183,12 +183,10 @@ def _show(plan: ImportPlan, planned: Iterable[_Order], json: bool, *, changed: b
         print(f"  {until}{ports}: {listed([*map(format_network, order.targets)], 3)}")
     if plan.limits:
         print("limits, as a policy pack; keep it as a file, and name that first in `policies` of the config:")
-        for line in plan.pack():
-            print(printable(f"  {line}"))
+        print_lines(f"  {line}" for line in plan.pack())
     left_out = len(plan.left_out) + plan.beyond
     print(f"left out: {left_out:,}")
-    for line in plan.left_out[:SHOWN]:
-        print(printable(f"  {line}"))
+    print_lines(f"  {line}" for line in plan.left_out[:SHOWN])
     _more(left_out)
 
 

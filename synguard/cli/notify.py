@@ -15,7 +15,7 @@ from synguard.notify.sender import Sender
 from synguard.notify.services import Service, host_name, load_key, load_services
 from synguard.notify.template import report, trial
 from synguard.notify.webhook import Refused
-from synguard.output.tables import print_json, printable
+from synguard.output.tables import print_json, print_lines, printable
 from synguard.output.times import both_zones
 from synguard.policy.integrations import Notify
 from synguard.report.account import Account
@@ -85,12 +85,11 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
     if json:
         print_json({"services": services, "signed": settings.webhook_key_file is not None, **shown})
         return
-    for name in services or [NOBODY]:
-        print(printable(name))
-    print(f"told: {', '.join(shown['events'])}")
+    print_lines(services or [NOBODY])
+    print(f"events: {', '.join(shown['events'])}")
     print(
         f"at most {shown['per_hour']} messages an hour; every {shown['digest']} while an attack lasts; "
-        f"an end is told after {shown['quiet']} of quiet"
+        f"the end is sent after {shown['quiet']} of quiet"
     )
 
 

@@ -26,6 +26,7 @@ from synguard.operator.flush import put_back_all
 from synguard.operator.login import login_here
 from synguard.operator.panic import OVER, Panic, PanicFile
 from synguard.output.tables import print_json
+from synguard.plain import count
 from synguard.policy.models import Config
 from synguard.private import private_directory
 from synguard.status.agent_commands import agent_pid, start_command
@@ -68,15 +69,15 @@ def panic(
     failed: list[str] = []
     _try(failed, lambda: _write(settings))
     agent = _agent_follows(settings)
-    lifted = _try(failed, lambda: _lift(settings)) or 0
+    removed = _try(failed, lambda: _end_bans(settings)) or 0
     _try(failed, lambda: _release(settings))
     _try(failed, lambda: _flush(settings))  # first: while SYNs are challenged, clients need what is put back
     _try(failed, lambda: _put_back(settings))
     if json:
-        print_json({"stopped": not failed, "agent": agent, "lifted": lifted, "problems": failed})
+        print_json({"stopped": not failed, "agent": agent, "lifted": removed, "problems": failed})
     else:
         print(f"nothing is enforced now, and nothing of synguard is in the kernel; {_SAID[agent]}")
-        print(f"bans removed: {lifted:,}, and not put back; to enforce again: {OVER}")
+        print(f"bans removed: {removed:,}, and not put back; to enforce again: {OVER}")
     if failed:
         raise SynguardError("\n".join(failed))
 
@@ -136,23 +137,23 @@ def _agent_follows(settings: Config) -> str:
     return "killed"
 
 
-def _lift(settings: Config) -> int:
+def _end_bans(settings: Config) -> int:
     """End every ban in the ledger, and return how many stood."""
     if not (settings.state_dir / LEDGER_FILE).exists():
         return 0
     with opened_ledger(settings) as ledger:
         now = utcnow()
-        standing, would_be = ledger.active_bans(now), ledger.active_bans(now, dry_run=True)
-        ledger.end_bans([*standing, *would_be], now, "panic")
-        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {len(standing):,} bans removed")
-    return len(standing)
+        active, dry_run = ledger.active_bans(now), ledger.active_bans(now, dry_run=True)
+        ledger.end_bans([*active, *dry_run], now, "panic")
+        ledger.record_action(now, "panic", f"enforcement was stopped by hand, {count(len(active), 'ban')} removed")
+    return len(active)
 
 
 def _release(settings: Config) -> None:
     """End the blackholes that were ordered upstream."""
     blackholes = Blackholes(settings.state_dir)
     now = utcnow()
-    for target in blackholes.standing(now):
+    for target in blackholes.active(now):
         blackholes.release(target, now)
 
 

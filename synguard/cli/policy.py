@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.resources import files as shipped
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,9 +16,11 @@ from synguard.cli.options import ConfigFile, Json, loaded, policies_in_effect
 from synguard.cli.policy_replay import replay
 from synguard.cli.policy_suggest import suggest
 from synguard.errors import ConfigError, SensorError, UsageError
-
-if TYPE_CHECKING:
-    from synguard.policy.models import Config, Policy
+from synguard.output.tables import print_json, print_lines, printable
+from synguard.policy.load import load_file, load_pack, load_policies, pack_names, packs_directory
+from synguard.policy.models import Config, Policy
+from synguard.report.policy_view import judged_ports, pack_line, policy_lines, policy_shape
+from synguard.sensors.allow_list import read_allow_networks
 
 _HELP = """\
 Check policy files, show which limits apply, try limits on recorded traffic.
@@ -46,11 +48,6 @@ def check(
 
     Exit code 0 where all are good, 2 where any is not.
     """
-    from synguard.output.tables import print_json, printable
-    from synguard.policy.load import load_file, load_policies
-    from synguard.policy.models import Config
-    from synguard.report.policy_view import pack_line
-
     problems: list[str] = []
     good: dict[str, list[str]] = {}
     for path in files:
@@ -90,9 +87,6 @@ def show(
     is not in effect is shown if it is named. Exit code 2 where the config, a
     policy or an allow-list file has faults.
     """
-    from synguard.output.tables import print_json, printable
-    from synguard.report.policy_view import judged_ports, policy_lines, policy_shape
-
     policies = policies_in_effect(config)
     chosen = [pair for pair in zip(policies, judged_ports(policies), strict=True) if name in (None, pair[0].name)]
     if not chosen:
@@ -103,8 +97,7 @@ def show(
         print_json([policy_shape(one, ports) for one, ports in chosen])
     else:
         for one, ports in chosen:
-            for line in policy_lines(one, ports):
-                print(printable(line))
+            print_lines(policy_lines(one, ports))
     faults = allow_list_faults(loaded(config))
     if faults:
         raise ConfigError(*faults)
@@ -116,8 +109,6 @@ def _shipped(name: str, in_effect: Sequence[Policy]) -> tuple[Policy, ...]:
     Raises:
         UsageError: There is none; names those that are in effect.
     """
-    from synguard.policy.load import load_pack, pack_names, packs_directory
-
     packs = [load_pack(packs_directory() / f"{one}.toml").policy for one in pack_names()]
     found = next((pack for pack in packs if any(one.name == name for one in pack)), None)
     if found is not None:
@@ -133,8 +124,6 @@ def _shipped(name: str, in_effect: Sequence[Policy]) -> tuple[Policy, ...]:
 
 def allow_list_faults(config: Config) -> tuple[str, ...]:
     """Return a sentence for each fault of the allow-list files that a configuration names."""
-    from synguard.sensors.allow_list import read_allow_networks
-
     faults: list[str] = []
     for path in config.allow.files:
         try:

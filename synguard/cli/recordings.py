@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Final
 
+from synguard.addresses import Network
+from synguard.cli.options import loaded, policies_in_effect
 from synguard.cli.progress import reading
+from synguard.clock import utcnow
 from synguard.errors import UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from synguard.addresses import Network
-    from synguard.policy.models import Config
-    from synguard.recording.reader import Recording
-    from synguard.recording.shape import Moment
+from synguard.policy.load import load_policies
+from synguard.policy.models import Config, Policy
+from synguard.recording.reader import Recording
+from synguard.recording.shape import Moment
+from synguard.sensors.added_allow import added_networks
+from synguard.sensors.allow_list import read_allow_networks
 
 _BAR_EVERY: Final = 64
 """Moments between two looks at the bar."""
@@ -42,28 +44,20 @@ def allowed(config: Config) -> dict[Network, str]:
     Raises:
         ConfigError: A file of it cannot be read.
     """
-    from datetime import UTC, datetime
-
-    from synguard.sensors.added_allow import added_networks
-    from synguard.sensors.allow_list import read_allow_networks
-
     networks = dict.fromkeys(config.allow.addresses, "allow-list of the configuration")
     for path in config.allow.files:
         networks |= read_allow_networks(path)
     if config.allow.added:
-        networks |= added_networks(config.allow.added, datetime.now(UTC), {})
+        networks |= added_networks(config.allow.added, utcnow(), {})
     return networks
 
 
-def replaying(config: Path | None, packs: list[str] | None) -> tuple[Config, Any]:
+def replaying(config: Path | None, packs: list[str] | None) -> tuple[Config, tuple[Policy, ...]]:
     """Return the configuration and the policies to judge by: the packs named, else those of the configuration.
 
     Raises:
         ConfigError: The config or a policy has faults.
     """
-    from synguard.cli.options import loaded, policies_in_effect
-    from synguard.policy.load import load_policies
-
     settings = loaded(config)
     if not packs:
         return settings, policies_in_effect(config)

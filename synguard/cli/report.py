@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import datetime
 from enum import StrEnum
 from json import dumps
@@ -88,7 +89,7 @@ def report(
     if send and (output is not None or form is not None):
         raise UsageError("--send sends the report and writes no file: leave out --output and --format")
     if wanted is Format.HTML and to_stdout and sys.stdout.isatty():
-        raise UsageError("a page is nothing for a terminal: name a file, -o report.html")
+        raise UsageError("a page cannot be shown in a terminal: name a file, -o report.html")
     settings = loaded(config)
     account = account_of(settings, begin, end, now)
     if send:
@@ -195,13 +196,11 @@ def connected_peers(bans: Iterable[BanRecord], now: datetime) -> dict[str, int]:
     active_bans = [record.ban.target for record in bans if record.stands(now)]
     if not active_bans:
         return {}
-    sensor = SocketTables()
     try:
-        table = sensor.tcp(CONNECTED)
+        with closing(SocketTables()) as sensor:
+            table = sensor.tcp(CONNECTED)
     except SensorError:  # the report stands without it
         return {}
-    finally:
-        sensor.close()
     return {format_network(target): there.peers for target, there in Targets(active_bans).present(table).items()}
 
 

@@ -18,7 +18,7 @@ from synguard.cli.review_found import reviewed_bans
 from synguard.cli.review_one_by_one import one_by_one
 from synguard.cli.unban import ban_id_or_networks
 from synguard.errors import UsageError
-from synguard.output.tables import print_json
+from synguard.output.tables import print_json, print_lines
 from synguard.policy.models import Config
 from synguard.report.advice import AdvisedStep, Reviewed
 from synguard.report.review_table import candidate_shape, print_candidates
@@ -129,7 +129,7 @@ def _refuse_contradictions(wanted: ReviewRequest) -> None:
     if wanted.chooses and (wanted.extend_by_s is not None or wanted.release):
         raise UsageError("--apply-suggestions and --make-permanent choose by themselves: leave out --extend, --release")
     if wanted.suggestions and wanted.permanent:
-        raise UsageError("--apply-suggestions makes permanent what it suggests to: leave out --make-permanent")
+        raise UsageError("--apply-suggestions includes --make-permanent: leave out --make-permanent")
 
 
 def _look(config: Config, wanted: ReviewRequest, json: bool) -> None:
@@ -158,8 +158,7 @@ def _confirm(changes: Changes, wanted: ReviewRequest, json: bool) -> None:
     if not changes.count:
         return
     if not json and not wanted.yes:
-        for line in changes.preview(utcnow()):
-            print(line)
+        print_lines(changes.preview(utcnow()))
     confirmed(
         f"make {changes.count_said}?",
         yes=wanted.yes,
@@ -203,5 +202,4 @@ def _tell(found: Sequence[Reviewed], wanted: ReviewRequest, done: Changes, json:
         print("no active bans" if wanted.within_s is None else soon)
         return
     print_candidates(found, now)
-    for line in done.shown():
-        print(line)
+    print_lines(done.shown())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import Final
 
@@ -81,13 +82,9 @@ def _traces(ledger: Ledger, config: Config) -> Traces:
 def _half_open(active_bans: Iterable[Ban]) -> dict[Network, int]:
     from synguard.sensors.sockets import SocketTables
 
-    sensor = SocketTables()
-    try:
+    with suppress(SensorError), closing(SocketTables()) as sensor:
         return half_open_by_target(sensor.tcp({TcpState.SYN_RECV}), {ban.target for ban in active_bans})
-    except SensorError:  # counters and the agent's word remain
-        return {}
-    finally:
-        sensor.close()
+    return {}  # counters and the agent's word remain
 
 
 def _around(active_bans: list[Ban], config: Config) -> Around:

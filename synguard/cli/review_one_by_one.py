@@ -9,9 +9,9 @@ from typing import Final
 from synguard.addresses import format_network
 from synguard.cli.context import open_context, utcnow
 from synguard.cli.prompt import confirmed, one_key
-from synguard.cli.review_changes import NONE, Changes, carry_out
+from synguard.cli.review_changes import Changes, carry_out
 from synguard.model import Ban
-from synguard.output.tables import printable, terminal_width
+from synguard.output.tables import print_lines, printable, terminal_width
 from synguard.policy.models import Config
 from synguard.report.advice import Advice, AdvisedStep, Reviewed, can_be_forged
 from synguard.report.review_table import candidate_line
@@ -58,13 +58,11 @@ def one_by_one(found: Sequence[Reviewed], config: Config) -> None:
         changes.take(one.record.ban, advice)
     if changes.count:
         print("this would change:")
-        for line in changes.preview(utcnow()):
-            print(line)
+        print_lines(changes.preview(utcnow()))
         confirmed(f"make {changes.count_said}?", yes=False, doing="a review")
         with open_context(config) as context:
             changes = carry_out(changes, context)
-    for line in changes.shown() if changes.count else NONE.shown():
-        print(line)
+    print_lines(changes.shown())
 
 
 def _answers(found: Sequence[Reviewed]) -> list[Advice]:

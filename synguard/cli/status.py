@@ -7,7 +7,7 @@ from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import LedgerError
 from synguard.ledger import LEDGER_FILE
 from synguard.ledger.listing import Choice
-from synguard.output.tables import print_json, printable
+from synguard.output.tables import print_json, print_lines
 from synguard.policy.models import Config
 from synguard.status.freshness import agent_runs
 from synguard.status.model import read_status
@@ -36,8 +36,7 @@ def status(config: ConfigFile = None, json: Json = False) -> None:
     if json:
         print_json(seen)
         return
-    for line in overview_lines(seen, standing):
-        print(printable(line))
+    print_lines(overview_lines(seen, standing))
 
 
 def _bans_in_ledger(config: Config) -> int | None:

@@ -69,12 +69,12 @@ def top(
     live = count is None and not json
     if live:
         live = can_be_live(os.environ)
-    eyes = _Eyes(settings)
-    poller = Poller(settings, eyes.kernel, eyes.sockets, every_s, utcnow)
+    host = _HostReader(settings)
+    poller = Poller(settings, host.kernel, host.sockets, every_s, utcnow)
     try:
         first = poller.glance()
         if not first.alive:
-            eyes.require_permission()
+            host.require_permission()
         if live:
             _watch(settings, poller, first, every_s)
         else:
@@ -82,10 +82,10 @@ def top(
     except KeyboardInterrupt:
         return
     finally:
-        eyes.close()
+        host.close()
 
 
-class _Eyes:
+class _HostReader:
     """What is opened on this host only when it is looked at: the plane, and the socket table."""
 
     def __init__(self, config: Config) -> None:
@@ -103,7 +103,7 @@ class _Eyes:
 
         if "CAP_NET_ADMIN" in missing_capabilities():
             raise NotPermittedError(
-                "no agent tells this user anything, and to ask the kernel for its bans needs CAP_NET_ADMIN: "
+                "no agent's status can be read by this user, and reading the kernel's bans needs CAP_NET_ADMIN: "
                 + how_to_get(["CAP_NET_ADMIN"])
             )
 

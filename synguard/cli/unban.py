@@ -18,9 +18,10 @@ from synguard.enforcer.plane import Plane
 from synguard.errors import SynguardError, UsageError
 from synguard.memory import many_objects
 from synguard.model import Ban, Origin
-from synguard.operator.lists import lists_of, read_lists, some, tell_of_lists
+from synguard.operator.lists import lists_of, read_lists, tell_of_lists
 from synguard.operator.unban import NamedBans, named_bans
-from synguard.output.tables import print_json, printable
+from synguard.output.tables import print_json, print_lines, printable
+from synguard.plain import some
 from synguard.policy.models import Config
 from synguard.report.shapes import ban_shape
 
@@ -111,9 +112,8 @@ def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, ste
     missing = [one for one in found.missing if one not in orphans]
     if missing:
         active_bans = [*found.active()]
-        said = [nothing_matched(one, active_bans) for one in missing[:FEW]]
-        more = len(missing) - FEW
-        raise SynguardError("\n".join([*said, *([f"and {more:,} more are not banned"] if more > 0 else [])]))
+        said = (nothing_matched(one, active_bans) for one in missing)
+        raise SynguardError("\n".join(some(said, FEW, "more not banned")))
     if not wanted and not found and not json:
         print("no active bans")
 
@@ -134,8 +134,8 @@ def _tell(found: NamedBans, orphans: Collection[Network], json: bool) -> None:
     for ban in found.first(FEW) if len(found) <= FEW else ():
         what = "dry-run ban of" if ban.dry_run else "ban of"
         print(printable(f"removed the {what} {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}"))
-    for line in some(sorted(map(format_network, orphans)), FEW):
-        print(f"took {line} out of the kernel; the ledger did not know of it")
+    unknown = sorted(map(format_network, orphans))
+    print_lines(some((f"took {one} out of the kernel; it was not in the ledger" for one in unknown), FEW))
     if any(ban.origin is Origin.AUTO for ban in found.bans):
         print("note: the agent may ban again what goes on attacking; put it on the allow-list to prevent that")
 

@@ -14,7 +14,7 @@ from synguard.cli.context import ledger_for_reading, protected_here, utcnow, wor
 from synguard.cli.options import ConfigFile, Json, loaded, policies_in_effect
 from synguard.errors import SynguardError
 from synguard.operator.ban import BanRequest, assess, read_host_context
-from synguard.output.tables import print_json, printable
+from synguard.output.tables import print_json, print_lines
 from synguard.report.knowledge import Knowledge, knowledge_lines, knowledge_shape
 from synguard.status.freshness import agent_runs
 from synguard.status.model import read_status
@@ -38,8 +38,7 @@ def why(
     if json:
         print_json(knowledge_shape(known, now))
         return
-    for line in knowledge_lines(known, now):
-        print(printable(line))
+    print_lines(knowledge_lines(known, now))
 
 
 def _known(network: Network, config: Path | None) -> Knowledge:
@@ -61,7 +60,7 @@ def _known(network: Network, config: Path | None) -> Knowledge:
     actual, places = None, {}
     if active_bans:
         with suppress(SynguardError):  # not for this user to read, or no plane works
-            from synguard.enforcer.beside import held_at
+            from synguard.enforcer.verb_plane import held_at
 
             plane = working_plane(settings)
             actual = plane.read()

@@ -168,12 +168,15 @@ class Engine:
         """Return whether a ban on forgeable evidence waits for a look at handshakes, or soon would."""
         if self.evaluator_state.asked_at is not None:
             return True
-        old = at - self.evaluator_state.proved_at > PROOF_FRESH_S / 2
-        return old and self._any_uncovered(self.scores.forgeable_above(FORESEEN), now)
+        return at - self.evaluator_state.proved_at > PROOF_FRESH_S / 2 and self.nearing(now)
 
     def rising(self, now: datetime) -> bool:
         """Return whether somebody is over a limit for certain, no offender yet, and under no ban that stands."""
         return self._any_uncovered(self.scores.rising(), now)
+
+    def nearing(self, now: datetime) -> bool:
+        """Return whether somebody has come some way to a ban on forgeable evidence, and is under none that stands."""
+        return self._any_uncovered(self.scores.forgeable_above(FORESEEN), now)
 
     def _any_uncovered(self, scores: Iterable[tuple[ScoreKey, Score]], now: datetime) -> bool:
         """Return whether one of these targets has no ban that would spare it one of its own; or they are very many.

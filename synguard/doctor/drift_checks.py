@@ -56,6 +56,6 @@ def drift_findings(
     if repairs:
         last = f"{repairs[0].text}, {ago(repairs[0].at, now)}"
         times = "once" if len(repairs) == 1 else f"{len(repairs)} times"
-        reason = f"others changed our rules in the last hour, told {times}; the last: {last}"
+        reason = f"others changed our rules in the last hour, reported {times}; the last: {last}"
         fix = "find the firewall script, reload or cron job that flushes tables at that time, and let it spare SYNGUARD"
         yield Finding("repairs", Level.WARN, reason, fix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -37,14 +38,11 @@ def read_listeners(now: float) -> tuple[tuple[Listener, ...], Finding]:
     from synguard.enforcer.iptables.xtables import loading
     from synguard.sensors.sockets import SocketTables
 
-    sensor = SocketTables()
     try:
-        listeners = sensor.listeners(now)
-        source = sensor.source
+        with closing(SocketTables()) as sensor:
+            listeners, source = sensor.listeners(now), sensor.source
     except SensorError as error:
         return (), Finding("sockets", Level.BAD, str(error), permission_or("see dmesg"))
-    finally:
-        sensor.close()
     if source == "sock_diag":
         return listeners, Finding("sockets", Level.OK, f"read by sock_diag, {len(listeners)} listeners")
     reason = f"read by {source}, which costs 15 times more: sock_diag is refused here"

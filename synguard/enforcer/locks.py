@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from synguard.errors import PlaneError
+from synguard.errors import LockHeldError, PlaneError
 from synguard.private import NotOursError, open_private
 
 APPLY_LOCK: Final = "apply.lock"
@@ -27,7 +27,8 @@ def exclusive(path: Path, wait_s: float, holder: str) -> Iterator[None]:
     """Hold the file's exclusive ``flock``; one that others could open, and so hold, is closed to them.
 
     Raises:
-        PlaneError: It cannot be opened, or is still held by ``holder`` after ``wait_s``.
+        PlaneError: It cannot be opened.
+        LockHeldError: It is still held by ``holder`` after ``wait_s``.
     """
     try:
         descriptor = open_private(path, os.O_RDONLY | os.O_CREAT)
@@ -61,7 +62,7 @@ def _lock(descriptor: int, path: Path, wait_s: float, holder: str) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if time.monotonic() >= deadline:
-                raise PlaneError(f"waiting for the lock {path}", f"{holder} has held it for {wait_s:g} s") from error
+                raise LockHeldError(f"waiting for the lock {path}", f"{holder} has held it for {wait_s:g} s") from error
             time.sleep(_POLL_S)
         else:
             return

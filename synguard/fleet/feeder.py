@@ -27,8 +27,9 @@ from typing import Any, Final
 
 from synguard.errors import FleetError
 from synguard.fleet.announcer import Announcer, RouteStep
-from synguard.fleet.routes import from_json, to_json
+from synguard.fleet.routes import from_json
 from synguard.fleet.speakers import ExaBgp, GoBgp, Speaker
+from synguard.jsonable import jsonable
 from synguard.private import read_private, replace_private
 
 MOST_LINE: Final = 1 << 20
@@ -121,7 +122,7 @@ class Feeder:
     def _remember(self, ahead: Sequence[RouteStep], now: float) -> None:
         """Write down what is announced, and what is about to be: killed in between, the next process must know it."""
         coming = [step.route for step in ahead if step.announce]
-        routes = [to_json(route) for route in dict.fromkeys((*self._announcer.announced, *coming))]
+        routes = [jsonable(route) for route in dict.fromkeys((*self._announcer.announced, *coming))]
         with suppress(OSError):
             replace_private(
                 self._memory, json.dumps({"routes": routes, "spent": [*self._announcer.spent, *[now] * len(coming)]})

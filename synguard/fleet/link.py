@@ -15,7 +15,8 @@ from synguard.fleet.child import Child
 from synguard.fleet.feeder import LEAVING_S, MEMORY
 from synguard.fleet.follower import HostView
 from synguard.fleet.peer import PeerRecord
-from synguard.fleet.routes import Route, to_json
+from synguard.fleet.routes import Route
+from synguard.jsonable import jsonable
 from synguard.policy.fleet import Bgp
 
 _COUNTS: Final = ("announced", "waiting", "refused")
@@ -46,7 +47,7 @@ class FeederLink:
         if not self.child.behind:
             chosen = islice(routes.items(), self._most_routes)
             told = {
-                "routes": [[to_json(route), now + left_s] for route, left_s in chosen],
+                "routes": [[jsonable(route), now + left_s] for route, left_s in chosen],
                 "refused": max(len(routes) - self._most_routes, 0),
             }
             word = json.dumps(told)
@@ -93,15 +94,7 @@ class FollowerLink:
         word = ""
         if view != self._told and not self.child.behind:
             self._told = view
-            word = json.dumps(
-                {
-                    "dry_run": view.dry_run,
-                    "protected": [str(one) for one in view.protected],
-                    "suspended": view.suspended,
-                    "embedding": [str(one) for one in view.embedding],
-                    "plane": view.plane,
-                }
-            )
+            word = json.dumps(jsonable(view))
         self.child.tell(word)
         for line in self.child.lines():
             with suppress(ValueError, KeyError, TypeError):

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from synguard.logs import event
+from synguard.plain import some
 from synguard.status.model import PeerStatus
 
 log: Final = logging.getLogger(__name__)
@@ -39,9 +40,7 @@ class PeerRecord:
 
     def would(self, routes: Sequence[str]) -> None:
         """Note which routes would be announced, were this not a dry-run: the first of them, and how many more."""
-        more = len(routes) - MOST_SHOWN
-        notes = (f"dry-run: {len(routes)} routes would be announced", *routes[:MOST_SHOWN])
-        notes += (f"and {more} more",) if more > 0 else ()
+        notes = (f"dry-run: {len(routes)} routes would be announced", *some(routes, MOST_SHOWN))
         if self.state.notes != notes:
             self.state = self.state.model_copy(update={"notes": notes})
 

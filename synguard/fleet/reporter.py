@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from synguard.addresses import Network
+from synguard.addresses import Network, format_network
 from synguard.clock import Clock
 from synguard.errors import FleetError
-from synguard.fleet.outgoing import CONNECTION_FLOOD, ban_alert, incident_alert, shareable, withdrawn_value
+from synguard.fleet.outgoing import CONNECTION_FLOOD, ban_alert, incident_alert, shareable
 from synguard.fleet.peer import PeerRecord
 from synguard.incidents import Incident
 from synguard.ledger import Ledger
@@ -105,7 +105,7 @@ class AlertReporter:
         now = self._clock.utcnow()
         targets = _unbanned(ledger, self._looked_at, now)
         for target in targets:
-            self._withdrawn += self._sink.withdraw(withdrawn_value(target), CONNECTION_FLOOD)
+            self._withdrawn += self._sink.withdraw(format_network(target), CONNECTION_FLOOD)
         self._looked_at = now - timedelta(seconds=LOOK_EVERY_S)
         self._look_due = False
         self._note(now, reached=bool(targets))

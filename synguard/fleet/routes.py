@@ -60,34 +60,21 @@ class Route:
         return f"{' '.join(parts)}: {fate}"
 
 
-def to_json(route: Route) -> dict[str, Any]:
-    """Return a route as an object of JSON."""
-    return {
-        "source": None if route.source is None else str(route.source),
-        "destination": None if route.destination is None else str(route.destination),
-        "port": route.port,
-        "syns_only": route.syns_only,
-        "rate_bytes": route.rate_bytes,
-        "next_hop": route.next_hop,
-    }
-
-
 def from_json(item: dict[str, Any]) -> Route:
-    """Return the route of an object that ``to_json`` made.
+    """Return the route of an object that ``jsonable`` made.
 
     Raises:
         ValueError: It is none.
     """
     try:
-        source, destination = (None if item[name] is None else ip_network(item[name]) for name in _ENDS)
+        source, destination = (
+            None if item[name] is None else ip_network(item[name]) for name in ("source", "destination")
+        )
         port = None if item["port"] is None else int(item["port"])
         rest = bool(item["syns_only"]), int(item["rate_bytes"]), str(item["next_hop"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a route: {error}") from error
     return Route(source, destination, port, *rest)
-
-
-_ENDS = ("source", "destination")
 
 
 def exabgp_command(route: Route, *, announce: bool) -> str:

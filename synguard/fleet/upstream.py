@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from synguard.addresses import Network
 from synguard.fleet.outgoing import shareable
 from synguard.fleet.routes import Route
 from synguard.model import Ban
@@ -61,11 +60,7 @@ def wanted_routes(
         for ban in proven:
             left_s = (ban.expires_at - now).total_seconds() if ban.expires_at else 0.0
             if left_s > 0:
-                for destination in _towards(ban.target, settings.destinations):
+                for destination in (one for one in settings.destinations if one.version == ban.target.version):
                     route = Route(ban.target, destination, rate_bytes=rate)
                     wanted[route] = min(left_s, settings.lifetime)
     return wanted
-
-
-def _towards(source: Network, destinations: Iterable[Network]) -> list[Network]:
-    return [one for one in destinations if one.version == source.version]

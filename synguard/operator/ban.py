@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import Address, Network, NetworkIndex, covers, embedded, format_network, host_network
 from synguard.errors import RefusedError
 from synguard.model import Action, Ban, Origin, Scope
 from synguard.operator.impact import Targets, by_target, link_local, too_wide
-from synguard.plain import listed
+from synguard.plain import listed, some
 
 if TYPE_CHECKING:
     from synguard.ledger.active_drops import ActiveDrop
@@ -136,37 +138,56 @@ def of_each(targets: Iterable[Network], impacts: Iterable[Impact]) -> Iterator[I
 def eventful(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
     """Return the same of those targets alone of which there is something to tell, in their order."""
     targets = Targets(order.targets)
-    own = by_target(targets, dict.fromkeys((*around.own, *LOOPBACK)), lambda one: one)
-    parties = dict(around.protected.networks)
-    if order.scope is Scope.ALL:
-        parties |= {one: f"container of this host, {why}" for one, why in around.protected.never_cut_off.items()}
-    protected = dict(by_target(targets, parties.items(), lambda one: one[0]))
-    of = around.protected.embedding
-    translated = dict.fromkeys(target for one in of for target in targets.all_overlapping(one))
-    inner: dict[Network, Network] = {one: target for target in translated if (one := embedded(target, of))}
-    for within, found in by_target(NetworkIndex(inner), parties.items(), lambda one: one[0]).items():
-        protected[inner[within]] = [*protected.get(inner[within], ()), *found]
     active_bans = by_target(targets, around.active_bans, lambda one: one.target)
     tcp, udp = (targets.present(one) if one is not None else {} for one in (around.sockets, around.udp))
-    here = around.operator and host_network(around.operator)
-    operator = {target for target in targets.all_overlapping(here) if covers(target, here)} if here else set()
-    known = own.keys() | protected.keys() | active_bans.keys() | tcp.keys() | udp.keys() | operator
-    known |= set() if order.action.challenges else set(targets.too_wide(of))
+    # a challenge refuses no one, and who is protected passes unchallenged
+    refusals, absolute, protected = ({}, set(), {}) if order.action.challenges else _refusals(order, targets, around)
+    known = refusals.keys() | protected.keys() | active_bans.keys() | tcp.keys() | udp.keys()
     return tuple(
-        _impact(
-            target,
-            own.get(target, ()),
-            dict(protected.get(target, ())),
-            tuple(active_bans.get(target, ())),
-            tcp.get(target),
-            udp.get(target),
-            around.operator if target in operator else None,
-            order.action,
-            of,
+        Impact(
+            target=target,
+            sockets=tcp[target].sockets if target in tcp else {},
+            peers=tcp[target].peers if target in tcp else 0,
+            udp=sum(udp[target].sockets.values()) if target in udp else 0,
+            protected=protected.get(target, {}),
+            overlapping=tuple(active_bans.get(target, ())),
+            refusals=tuple(refusals.get(target, ())),
+            absolute=target in absolute,
         )
         for target in (order.targets if known else ())
         if target in known
     )
+
+
+def _refusals(
+    order: BanRequest, targets: Targets, around: HostContext
+) -> tuple[dict[Network, list[str]], Collection[Network], dict[Network, dict[Network, str]]]:
+    """Return target → why it is refused, the targets that not even ``--force`` bans, and target → protected parties."""
+    of = around.protected.embedding
+    own = by_target(targets, dict.fromkeys((*around.own, *LOOPBACK)), lambda one: one)
+    parties = dict(around.protected.networks)
+    if order.scope is Scope.ALL:
+        parties |= {one: f"container of this host, {why}" for one, why in around.protected.never_cut_off.items()}
+    protected = {target: dict(found) for target, found in by_target(targets, parties.items(), itemgetter(0)).items()}
+    translated = dict.fromkeys(target for one in of for target in targets.all_overlapping(one))
+    inner: dict[Network, Network] = {one: target for target in translated if (one := embedded(target, of))}
+    for within, found in by_target(NetworkIndex(inner), parties.items(), itemgetter(0)).items():
+        protected.setdefault(inner[within], {}).update(found)
+    refusals: dict[Network, list[str]] = defaultdict(list)
+    for target, ours in own.items():
+        named = listed(sorted(map(format_network, ours)), 3)
+        refusals[target].append(f"it overlaps this host's own {named}, which is never banned")
+    for target in protected.keys() - own.keys():
+        some = list(protected[target].items())[:5]
+        refusals[target] += [f"{format_network(party)} is protected ({why})" for party, why in some]
+    if around.operator is not None:
+        here = host_network(around.operator)
+        for target in targets.all_overlapping(here):
+            if covers(target, here) and target not in own:
+                refusals[target].append(f"you are logged in from {around.operator}")
+    for target in targets.too_wide(of):
+        refusals[target] += too_wide(target, of)
+    return refusals, own.keys(), protected
 
 
 def unsafe(order: BanRequest, impacts: Iterable[Impact]) -> list[Impact]:
@@ -181,10 +202,8 @@ def refuse_unsafe(order: BanRequest, impacts: Iterable[Impact]) -> None:
         RefusedError: A target is this host itself or loopback, or, without force, protected or absurdly wide.
     """
     if refused := unsafe(order, impacts):
-        reasons = [refusal(order, one) for one in refused[:REFUSALS_SHOWN]]
-        more = len(refused) - REFUSALS_SHOWN
-        reasons += [f"and {more:,} more are refused"] if more > 0 else []
-        advice = "" if any(one.absolute for one in refused) else "; --force bans it all the same"
+        reasons = some((refusal(order, one) for one in refused), REFUSALS_SHOWN, "more refused")
+        advice = "" if any(one.absolute for one in refused) else "; --force bans it anyway"
         advice += "; --skip-refused bans the others" if order.places else ""
         raise RefusedError("\n".join(reasons) + f"; nothing was banned{advice}")
 
@@ -244,12 +263,10 @@ def describe(ban: Ban) -> str:
 def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
     """Return what a ban of one target would hit, a sentence a line, for the person who orders it."""
     lines = [connections_of(impact, order), *link_local(impact.target)]
-    protected = list(impact.protected.items())
-    lines += [f"  protected: {format_network(party)} ({why})" for party, why in protected[:5]]
-    lines += [f"  protected: {len(protected) - 5} more"] if len(protected) > 5 else []
-    lines += [f"  already banned: {describe(one)}, id {one.id}" for one in impact.overlapping[:5]]
-    more = len(impact.overlapping) - 5
-    return [*lines, f"  already banned: {more} more bans, see synguard bans"] if more > 0 else lines
+    protected = (f"protected: {format_network(party)} ({why})" for party, why in impact.protected.items())
+    lines += [f"  {one}" for one in some(protected, 5, "more protected")]
+    banned = (f"already banned: {describe(one)}, id {one.id}" for one in impact.overlapping)
+    return [*lines, *(f"  {one}" for one in some(banned, 5, "more, see synguard bans"))]
 
 
 def connections_of(impact: Impact, order: BanRequest) -> str:
@@ -264,37 +281,3 @@ def connections_of(impact: Impact, order: BanRequest) -> str:
     fate = "are cut off" if order.scope is Scope.ALL else "continue, new connections are stopped"
     whom = f"; connected peers: {impact.peers}, which {fate}" if impact.peers else ""
     return f"{target} holds {states}{whom}{udp if impact.udp else ''}"
-
-
-def _impact(
-    target: Network,
-    own: Iterable[Network],
-    protected: Mapping[Network, str],
-    active_bans: tuple[Ban, ...],
-    tcp: Presence | None,
-    udp: Presence | None,
-    operator: Address | None,
-    action: Action,
-    embedding: Iterable[IPv6Network],
-) -> Impact:
-    refusals: list[str] = []
-    if action.challenges:  # refuses no one, and who is protected passes unchallenged
-        own, protected, operator = (), {}, None
-    if own:
-        named = sorted(map(format_network, own))
-        refusals.append(f"it overlaps this host's own {listed(named, 3)}, which is never banned")
-    else:
-        refusals += [f"{format_network(party)} is protected ({why})" for party, why in list(protected.items())[:5]]
-        if operator is not None:
-            refusals.append(f"you are logged in from {operator}")
-    refusals += [] if action.challenges else too_wide(target, embedding)
-    return Impact(
-        target=target,
-        sockets=tcp.sockets if tcp else {},
-        peers=tcp.peers if tcp else 0,
-        udp=sum(udp.sockets.values()) if udp else 0,
-        protected=protected,
-        overlapping=active_bans,
-        refusals=tuple(refusals),
-        absolute=bool(own),
-    )

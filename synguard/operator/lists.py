@@ -16,7 +16,7 @@ from synguard.addresses import Network
 from synguard.errors import NotPermittedError, SynguardError, UsageError
 from synguard.network_words import network_of_word
 from synguard.operator.list_formats import PLAIN, SEVERAL, Entry, format_of, json_entries
-from synguard.output.tables import printable
+from synguard.plain import printable, some
 
 STANDARD_INPUT: Final = Path("-")
 STDIN_NAME: Final = "standard input"
@@ -117,11 +117,9 @@ def read_lists(paths: Sequence[Path], *, skip_faulty: bool = False) -> BanList:
     for path in paths:
         listing.faults += _take(listing, path, skip_faulty)
     if listing.faults and not skip_faulty:
-        more = len(listing.faults) - FAULTS_SHOWN
         several = any(fault.endswith(SEVERAL) for fault in listing.faults)
-        rest = [f"and {more} more" if more > 0 else "", SPLIT if several else ""]
-        rest.append("nothing was changed: correct these lines, or --skip-faulty")
-        raise UsageError("\n".join([*listing.faults[:FAULTS_SHOWN], *filter(None, rest)]))
+        rest = [*([SPLIT] if several else []), "nothing was changed: correct these lines, or --skip-faulty"]
+        raise UsageError("\n".join([*some(listing.faults, FAULTS_SHOWN), *rest]))
     return listing
 
 
@@ -256,13 +254,6 @@ def _name(path: Path) -> str:
 
 def tell_of_lists(listing: BanList) -> None:
     """Say on stderr what lists were read as, and which lines were left out."""
-    left_out = [f"left out {line}" for line in some(listing.faults)]
+    left_out = [f"left out {line}" for line in some(listing.faults, FAULTS_SHOWN)]
     for line in (*listing.formats, *left_out):
         print(f"synguard: {line}", file=sys.stderr)
-
-
-def some(lines: Iterable[str], at_most: int = FAULTS_SHOWN) -> list[str]:
-    """Return the first lines, and one that tells how many more there are."""
-    every = list(lines)
-    more = len(every) - at_most
-    return [*every[:at_most], f"and {more:,} more"] if more > 0 else every

@@ -32,6 +32,12 @@ class Column:
     """Whether its text may be broken into lines, as a sentence may and an address may not."""
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines that may hold words of others."""
+    for line in lines:
+        print(printable(line))
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON, indented for people when a person looks."""
     print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=True))

@@ -59,7 +59,7 @@ class Steps(Base):
     half_open: tuple[StepName, ...] = Field(
         MILD_TO_GRAVE,
         min_length=1,
-        description="steps on half_open: challenge (SYNs are answered with cookies), limit (a few of them), header "
+        description="steps on half_open: challenge (SYNs are answered with cookies), limit (only a few), header "
         "(beside those, SYNs of one exact header that no served client sends are dropped), drop",
     )
     syn_rate: tuple[StepName, ...] = Field(MILD_TO_GRAVE, min_length=1, description="steps on syn_rate")

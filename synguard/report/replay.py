@@ -10,6 +10,7 @@ from synguard.addresses import format_network
 from synguard.incidents import Incident
 from synguard.jsonable import fields_of
 from synguard.model import Ban, Evidence
+from synguard.output.tables import Column, print_lines, print_table, printable
 from synguard.plain import count
 from synguard.policy.models import Policy
 from synguard.recording.heads import FileHead
@@ -89,8 +90,6 @@ def headline(result: ReplayResult, policies: Sequence[Policy]) -> str:
 
 def print_replay(result: ReplayResult, head: FileHead, policies: Sequence[Policy], whole: bool) -> None:
     """Print a replay for people."""
-    from synguard.output.tables import Column, print_table, printable
-
     print(printable(headline(result, policies)))
     when = Column("after", align="right")
     target, limit = Column("target"), Column("seen / limit", fold=True)
@@ -114,8 +113,7 @@ def print_replay(result: ReplayResult, head: FileHead, policies: Sequence[Policy
             print(f"\n{title}:" if len(rows) <= SHOWN else f"\n{title} (first {SHOWN} of {len(rows):,}; --json):")
             print_table(columns, rows[:SHOWN])
     print()
-    for note in notes(result, head, whole):
-        print(printable(note))
+    print_lines(notes(result, head, whole))
 
 
 def seen(evidence: Sequence[Evidence]) -> str:

@@ -9,7 +9,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final
 
 from synguard.addresses import Network, numbers_of
@@ -43,11 +43,8 @@ def sockets_of(networks: Collection[Network]) -> tuple[SocketTable | Mapping[Net
             return held_by(networks)
     from synguard.sensors.sockets import SocketTables
 
-    sensor = SocketTables()
-    try:
+    with closing(SocketTables()) as sensor:
         return sensor.tcp(state for state in TcpState if state is not TcpState.LISTEN), sensor.udp()
-    finally:
-        sensor.close()
 
 
 def held_by(networks: Iterable[Network]) -> tuple[dict[Network, Presence], dict[Network, Presence]]:

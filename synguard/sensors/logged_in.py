@@ -15,6 +15,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -250,11 +251,8 @@ def _peers_of_session(pid: int) -> set[Address]:
         return set()
     from synguard.sensors.sockets import SocketTables
 
-    sockets = SocketTables()
-    try:
+    with closing(SocketTables()) as sockets:
         listening = set(sockets.tcp([TcpState.LISTEN]).local_port.tolist())
-    finally:
-        sockets.close()
     return {peer for port, peer in connections if port in listening - own_ports}
 
 

@@ -88,7 +88,7 @@ class Actions:
         ban = self._standing(wish, context)
         context.applier.unban(() if ban is None else (ban,), UNBANNED)
         if ban is None:
-            return (f"took {wish.target} out of the kernel; the ledger did not know of it",)
+            return (f"took {wish.target} out of the kernel; it was not in the ledger",)
         return (f"removed the ban of {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}",)
 
     def _standing(self, wish: UnbanWish, context: VerbContext) -> Ban | None:

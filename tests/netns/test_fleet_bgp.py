@@ -12,7 +12,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from synguard.fleet.routes import Route, to_json
+from synguard.fleet.routes import Route
+from synguard.jsonable import jsonable
 from tests.support.lab.bgp import BgpNetwork
 from tests.support.lab.namespaces import REPOSITORY
 from tests.support.lab.programs import wait_for
@@ -58,7 +59,7 @@ class FeederProcess:
 
     def want(self, *routes: Route, lasts_s: float = 60.0) -> None:
         deadline = time.monotonic() + lasts_s
-        line = json.dumps({"routes": [[to_json(route), deadline] for route in routes]})
+        line = json.dumps({"routes": [[jsonable(route), deadline] for route in routes]})
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()

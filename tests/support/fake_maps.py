@@ -20,10 +20,12 @@ class FakeMaps:
         self.called: Callable[[str, bool], None] = lambda name, wrote: None
         number = np.dtype(np.uint64)
         self.settings = FakeArray(self, "settings", layout.SETTINGS, 1)
+        self.held = FakeArray(self, "held", layout.HELD, 1)
         self.ports = FakeArray(self, "ports", layout.PORT, layout.SLOTS)
         self.bans = FakeArray(self, "bans", layout.BAN, layout.BANS)
         self.after = FakeArray(self, "after", layout.PLACE, layout.BANS)
         self.notes = FakeArray(self, "notes", layout.NOTE, layout.BANS)
+        self.port_counts = FakeArray(self, "port_counts", layout.PORT_COUNT, layout.SLOTS)
         self.tokens = FakeArray(self, "tokens", number, layout.BANS)
         self.manners = FakeArray(self, "manners", layout.MANNER, layout.SLOTS * len(Family))
         self.ban_counts = FakeArray(self, "ban_counts", layout.BAN_COUNT, layout.BANS)
@@ -38,24 +40,29 @@ class FakeMaps:
         """Itself, to those that take maps."""
         return cast(Maps, self)
 
-    def step(self, source: str, port: int, now_ns: int) -> int:
-        """Return what happens to a SYN without regard to its header, as ``ban_of`` in bpf/challenge.bpf.c has it."""
+    def step(self, source: str, port: int, now_ns: int, header: Any = None, ttl: int = 64) -> int:
+        """Return what happens to a SYN, of a header if one is given, as ``ban_of`` in bpf/challenge.bpf.c has it."""
         address = ip_address(source)
         family = Family.V4 if address.version == 4 else Family.V6
-        if not self.settings.values[0]["bans"]:
+        held = self.held.values[0]
+        if not held["bans"]:
             return 0
         around = {network.prefixlen: place for network, place in self._networks(family).items() if address in network}
         first, slot = around[max(around)] if around else 0, int(self.slot_of_port[port])
         if first == layout.PROTECTED:
             return 0
+        of_header = self.headers.values.get(np.array([header], layout.HEADER).tobytes(), 0) if header else 0
         everybody = int(self.ports.values[slot]["everybody"][family])
-        return self._hardest(first, slot, now_ns) or self._hardest(everybody, slot, now_ns)
+        octets = np.frombuffer(layout.packed(ip_network(source)), np.uint8)
+        firsts = (of_header if held["headers"] else 0, first, everybody)
+        return next(filter(None, (self._hardest(int(one), slot, now_ns, octets, ttl) for one in firsts)), 0)
 
-    def _hardest(self, place: int, slot: int, now_ns: int) -> int:
+    def _hardest(self, place: int, slot: int, now_ns: int, source: Any, ttl: int) -> int:
         found = passed = 0
         while place:
             ban = self.bans.values[place]
-            if ban["deadline"] > now_ns and layout.has_bit(ban["ports"], slot):
+            alike = ban["ttl_low"] <= ttl <= ban["ttl_high"] and (source & ban["mask"] == ban["network"]).all()
+            if ban["deadline"] > now_ns and layout.has_bit(ban["ports"], slot) and (alike or not ban["ttl_high"]):
                 found = max(found, int(ban["step"]))
             place, passed = int(self.after.values[place]), passed + 1
             assert passed <= layout.BANS, "a chain that goes round"

@@ -13,12 +13,13 @@ from synguard.addresses import parse_network
 from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.ban_maps import BanMaps
 from synguard.enforcer.challenge.layout import SLOTS, ProgramStep
-from synguard.enforcer.challenge.lists import step_of
+from synguard.enforcer.challenge.lists import header_key, step_of
 from synguard.enforcer.challenge.slots import Slots
 from synguard.enforcer.limits import PORTS_AT_INTERFACE
 from synguard.enforcer.plane import Delta
 from synguard.errors import CapacityError
 from synguard.model import Action, Ban, KernelBan
+from synguard.syn_header import SynHeader
 from tests.support.bans import ban
 from tests.support.fake_maps import FakeMaps
 from tests.support.manual_clock import START
@@ -277,42 +278,95 @@ def test_a_change_that_there_is_no_room_for_changes_nothing(host: Host) -> None:
     assert agent.read() == host.process().read() == held
 
 
-def test_while_bans_are_removed_those_around_them_stop_what_they_stopped() -> None:
-    """Chains of bans that left were cut before their networks were: a SYN from there met no wider ban meanwhile."""
-    chance = random.Random(1)
+HEADERS = [
+    SynHeader(ttl=(50, 64), window=window, mss=1460, options=7, length=60) for window in (1024, 64240)
+]  # that of one tool, and that of clients
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_write_of_a_change_lets_a_syn_meet_what_it_meets_neither_before_nor_after(seed: int) -> None:
+    """A ban that changed led to others of its target the way round, and past wider ones; one that was given another
+    target stopped the old one by its new step; one that was added beside an exception stopped that for a moment."""
+    chance = random.Random(seed)
+    host = Host()
+    agent = host.process()
     sources = ("10.1.2.3", "10.1.2.9", "10.1.9.1", "10.9.9.9", "20.0.0.1")
     targets = ("10.1.2.3/32", "10.1.2.0/24", "10.1.0.0/16", "10.0.0.0/8", "0.0.0.0/0")
-    for _ in range(8):
-        host = Host()
-        agent = host.process()
-        bans = [
-            host.ban(
-                f"b{number}",
-                chance.choice(targets),
-                chance.choice([Action.CHALLENGE, Action.LIMIT, Action.DROP]),
-                chance.choice([(), (80,), (80, 443)]),
-                chance.choice([5, 60]),
+    names = [f"b{number}" for number in range(14)]
+
+    def some() -> tuple[Ban, ...]:
+        made = []
+        for name in chance.sample(names, 7):
+            action = chance.choice([Action.CHALLENGE, Action.LIMIT, Action.DROP, Action.REJECT])
+            one = host.ban(name, chance.choice(targets), action, chance.choice([(), (80,), (80, 443)]), 60)
+            if action is Action.DROP and chance.random() < 0.3:
+                one = replace(one, header=HEADERS[0])
+            made.append(
+                one if chance.random() < 0.8 else replace(one, expires_at=one.created_at + timedelta(seconds=5))
             )
-            for number in range(12)
-        ]
-        agent.change(Delta(add=tuple(bans)))
-        host.seconds += 10
-        change = without(agent, *chance.sample(sorted(agent.read()), 3))
+        return tuple(made)
 
-        def steps(host: Host = host) -> list[int]:
-            return [host.step(source, port) for source in sources for port in (80, 443, 25)]
+    def steps() -> list[int]:
+        keys = [None, *(header_key(header, layout.Family.V4) for header in HEADERS)]
+        return [host.maps.step(s, port, host.now_ns(), key) for s in sources for port in (80, 443, 25) for key in keys]
 
+    for _ in range(4):
+        held = agent.read()
+        allowed, protected = frozenset(map(parse_network, chance.sample(targets[:4], 2))), agent.protected
+        change = Delta(
+            add=some(),
+            remove=tuple(held[name] for name in chance.sample(sorted(held), len(held) // 3)),
+            allow_add=allowed - protected if chance.random() < 0.4 else frozenset(),
+            allow_remove=protected - allowed if chance.random() < 0.6 else frozenset(),
+        )
         at_any_time = [before := steps()]
-        host.maps.called = lambda name, wrote, seen=at_any_time, now=steps: seen.append(now()) if wrote else None
+        host.maps.called = lambda name, wrote, seen=at_any_time: seen.append(steps()) if wrote else None
         agent.change(change)
+        host.maps.called = lambda name, wrote: None
         after = steps()
         assert len(at_any_time) > 10
-        for now in at_any_time:
-            assert all(min(ends) <= step <= max(ends) for step, *ends in zip(now, before, after, strict=True))
+        for number, now in enumerate(at_any_time):
+            assert all(min(ends) <= step <= max(ends) for step, *ends in zip(now, before, after, strict=True)), number
+        host.seconds += chance.choice([0, 10])
+
+
+def test_places_of_expired_bans_that_chains_lead_to_are_given_away_once_none_does(host: Host) -> None:
+    """A chain led on to the place of a ban that had expired: the next one there, of another network, stopped it."""
+    agent = host.process()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "BANS", 4)
+        agent.change(Delta(add=(host.ban("stays", "10.1.0.0/16", lasts_s=600), host.ban("ends", "10.0.0.0/8"))))
+        host.seconds += 61
+        seen: list[int] = []
+        host.maps.called = lambda name, wrote: seen.append(host.step("10.1.0.1")) if wrote else None
+        agent.change(Delta(add=tuple(host.ban(name, f"{name}.0.0.0/8", Action.DROP) for name in ("20", "30"))))
+    assert set(seen) == {CHALLENGE}
+
+
+def test_a_ban_that_changes_keeps_its_counts(host: Host) -> None:
+    agent = host.process()
+    before = host.ban("grows", "192.0.2.0/24", ports=(80,))
+    agent.change(Delta(add=(before,)))
+    host.maps.ban_counts.values["answered"][:] = 7
+    agent.change(Delta(add=(replace(before, ports=(80, 443)),)))
+    assert agent.read()["grows"].hits.answered == 7
+
+
+def test_what_another_process_left_is_taken_over_as_it_was_wanted(host: Host) -> None:
+    """Targets inside a protected network came back as protected networks themselves."""
+    protected = parse_network("10.0.0.0/8")
+    inside, around = host.ban("inside", "10.1.0.0/16"), host.ban("around", "0.0.0.0/0")
+    host.process().change(Delta(add=(inside, around), allow_add=frozenset({protected})))
+    later = host.process()
+    assert later.protected == {protected}
+    assert host.step("10.1.0.1") == NOTHING
+    later.change(Delta(allow_remove=frozenset({protected})))
+    assert host.process().protected == set()
+    assert host.step("10.1.0.1") == CHALLENGE
 
 
 def test_settings_that_the_agent_writes_meanwhile_undo_no_ban(host: Host) -> None:
-    """It writes back the whole record as it read it a moment before: with no bans, so that none was looked up."""
+    """It wrote back the whole record as it had read it a moment before: with no bans, so that none was looked up."""
     agent, verb = host.process(), host.process()
     before = host.maps.settings[0]
 
@@ -322,5 +376,6 @@ def test_settings_that_the_agent_writes_meanwhile_undo_no_ban(host: Host) -> Non
     host.maps.called = called
     verb.change(Delta(add=(host.ban("new", "192.0.2.0/24"),)))
     host.maps.called = lambda name, wrote: None
+    host.maps.settings[0] = before
     assert host.step("192.0.2.1") == CHALLENGE
     assert agent.read().keys() == {"new"}

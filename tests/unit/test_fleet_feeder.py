@@ -12,7 +12,8 @@ import pytest
 from synguard.fleet import feeder as feeder_module
 from synguard.fleet.announcer import PER_MINUTE, Announcer
 from synguard.fleet.feeder import AT_ONCE, Feeder
-from synguard.fleet.routes import Route, to_json
+from synguard.fleet.routes import Route
+from synguard.jsonable import jsonable
 
 HERE = ip_network("192.0.2.2/32")
 
@@ -49,7 +50,7 @@ def started(upstream: Upstream, memory: Path) -> Feeder:
 
 
 def want(feeder: Feeder, wanted: list[Route]) -> None:
-    feeder.take(json.dumps({"routes": [[to_json(route), 1e12] for route in wanted]}))
+    feeder.take(json.dumps({"routes": [[jsonable(route), 1e12] for route in wanted]}))
 
 
 def work(feeder: Feeder, times: int) -> None:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synguard.fleet.announcer import PER_MINUTE, Announcer
-from synguard.fleet.routes import Route, exabgp_command, from_json, gobgp_arguments, to_json
+from synguard.fleet.routes import Route, exabgp_command, from_json, gobgp_arguments
 from synguard.fleet.upstream import FloodedPorts, wanted_routes
+from synguard.jsonable import jsonable
 from synguard.model import Action, Ban, Evidence, Origin, Scope, Signal
 from synguard.policy.fleet import Bgp
 
@@ -50,7 +51,7 @@ def test_a_route_that_would_match_too_much_cannot_be_made(parts: dict[str, objec
 @given(st.integers(1, 65535), st.booleans(), st.integers(0, 10**9))
 def test_routes_travel_to_the_feeder_and_back(port: int, syns_only: bool, rate: int) -> None:
     route = Route(SOURCE, HERE, port, syns_only, rate)
-    assert from_json(to_json(route)) == route
+    assert from_json(jsonable(route)) == route
 
 
 def routes(count: int) -> dict[Route, float]:

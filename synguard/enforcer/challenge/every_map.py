@@ -10,8 +10,9 @@ from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.maps import ArrayMap, HashMap, SharedArray, Wakes
 
 MAP_NAMES: Final = (
-    "settings", "slots", "ports", "bans", "after", "networks4", "networks6", "headers", "proven", "perhaps_proven",
-    "notes", "links", "tokens", "onsets", "manners", "port_counts", "ban_counts", "sources", "wakes", "listeners",
+    "settings", "held", "slots", "ports", "bans", "after", "networks4", "networks6", "headers", "proven",
+    "perhaps_proven", "notes", "links", "tokens", "onsets", "manners", "port_counts", "ban_counts", "sources", "wakes",
+    "listeners",
 )  # fmt: skip
 
 
@@ -29,6 +30,7 @@ class Maps:  # wide: one attribute a map of the program
 
         number = np.dtype(np.uint64)
         self.settings = array("settings", layout.SETTINGS, 1)
+        self.held = array("held", layout.HELD, 1)
         self.ports = array("ports", layout.PORT, layout.SLOTS)
         self.bans = array("bans", layout.BAN, layout.BANS)
         self.after = array("after", layout.PLACE, layout.BANS)

@@ -67,12 +67,10 @@ SETTINGS: Final = _record(
     ("onset_quiet", np.uint64),
     ("count_mask", np.uint32),
     ("banned_mask", np.uint32),
-    ("bans", np.uint32),
-    ("headers", np.uint32),
     ("timestamps", np.uint32),
-    ("changes", np.uint32),
     ("pass_mask", np.uint32),
 )
+HELD: Final = _record(("bans", np.uint32), ("headers", np.uint32), ("changes", np.uint32))
 PORT: Final = _record(("everybody", (np.uint32, 2)), ("onset", np.uint32), ("number", np.uint32))
 BAN: Final = _record(
     ("deadline", np.uint64),
@@ -139,7 +137,7 @@ Words: TypeAlias = npt.NDArray[np.uint64]
 """Bits by slot."""
 
 RECORDS: Final = {
-    "settings": SETTINGS, "port": PORT, "ban": BAN, "network": NETWORK, "header": HEADER,
+    "settings": SETTINGS, "held": HELD, "port": PORT, "ban": BAN, "network": NETWORK, "header": HEADER,
     "source": SOURCE, "sighting": SIGHTING, "port_count": PORT_COUNT, "ban_count": BAN_COUNT, "manner": MANNER,
     "onset": ONSET, "listener": LISTENER, "note": NOTE, "link": LINK,
 }  # fmt: skip

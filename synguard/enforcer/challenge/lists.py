@@ -34,7 +34,8 @@ class Lists:
     """
 
     networks: Mapping[Network, int] = field(default_factory=dict)
-    """Target or protected network → its first ban; the longest prefix alone is looked at."""
+    """Target or protected network → its first ban; the longest prefix alone is looked at. A target that lies in a
+    protected network is not there."""
     everybody: Mapping[Family, Places] = field(default_factory=dict)
     """All bans of the whole family, in order, whatever their ports."""
     headers: Mapping[HeaderKey, int] = field(default_factory=dict)
@@ -42,10 +43,24 @@ class Lists:
     """Ban → the next one; the last of a chain is absent."""
 
     @property
-    def places(self) -> frozenset[int]:
+    def reached(self) -> set[int]:
         """All bans of all chains."""
-        first = (*self.networks.values(), *self.headers.values(), *chain.from_iterable(self.everybody.values()))
-        return frozenset(first).union(self.after, self.after.values())
+        everybody = chain.from_iterable(self.everybody.values())
+        return self.along(chain(self.networks.values(), self.headers.values(), everybody))
+
+    @property
+    def protected(self) -> frozenset[Network]:
+        """Networks no ban concerns."""
+        return frozenset(network for network, place in self.networks.items() if place == PROTECTED)
+
+    def along(self, first: Iterable[int]) -> set[int]:
+        """Return these bans and all that their chains lead to."""
+        found = set[int]()
+        for place in first:
+            while place and place not in found:
+                found.add(place)
+                place = self.after.get(place, 0)
+        return found - {PROTECTED}
 
 
 def step_of(ban: Ban | KernelBan) -> ProgramStep:
@@ -77,14 +92,14 @@ def lists(bans: Mapping[int, Ban | KernelBan], protected: Collection[Network]) -
         else:
             targets.setdefault(ban.target, []).append(place)
 
+    shielded = _Covering(protected)
+    for target in [target for target in targets if any(True for _ in shielded.of(target))]:
+        del targets[target]  # the look-up finds the protected network
     chains = {key: _ordered(bans, places) for of in (everybody, headers, targets) for key, places in of.items()}
     after = {one: following for places in chains.values() for one, following in pairwise(places)}
-    shielded, wider = _Covering(protected), _Covering(targets)
+    wider = _Covering(targets)
     networks = dict.fromkeys(protected, PROTECTED)
     for target in targets:
-        if any(True for _ in shielded.of(target)):
-            networks[target] = PROTECTED
-            continue
         networks[target] = chains[target][0]
         *_, around = (None, *wider.of(target))[:-1]
         if around is not None:

@@ -15,7 +15,7 @@ _MIX_AGAIN: Final = np.uint32(2_654_435_761)
 
 
 class ProvenTable:
-    """Addresses as the program holds them, 16 bytes each; this process is the only one that writes them."""
+    """Addresses as the program holds them, 16 bytes each; who changes them holds the lock of those that change bans."""
 
     def __init__(self, maps: Maps) -> None:
         self._maps = maps

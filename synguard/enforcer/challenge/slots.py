@@ -26,7 +26,8 @@ class Slots:
     def watch(self, onset_by_port: Mapping[int, int]) -> None:
         """Give each of these ports a slot and its onset threshold; free the slots that neither they nor bans need.
 
-        Of more ports than there are slots the lowest numbers get one.
+        Of more ports than there are slots the lowest numbers get one. The caller holds the lock of those that change
+        bans: between the slot that a ban's port is given and the ban itself the slot is no one's.
         """
         wanted = {port: onset for port, onset in onset_by_port.items() if port}
         named = self._named_by_bans()

@@ -128,7 +128,7 @@ class NftablesPlane:
 
     def _explained(self, error: PlaneError) -> str:
         if "Too many open files in system" in error.detail:  # ENFILE, which is how a full set answers
-            return f"the set holds its ceiling of {self.ceiling} members: ban wider prefixes or release bans"
+            return f"the set holds its ceiling of {self.ceiling} members: ban wider prefixes or remove bans"
         if "Device or resource busy" in error.detail:
             return f"{error.detail}; a rule of another program uses it: nft -a list ruleset shows where"
         if "Message too long" in error.detail:

@@ -173,17 +173,17 @@ static __always_inline __u32 by_address(const struct syn *syn, __u32 of_source, 
 }
 
 /* Return the ban that a SYN is under: one of its header, else of its source, else of everybody on its port; 0: none. */
-static __always_inline __u32 ban_of(const struct syn *syn, const struct port *port, __u32 slot,
-				    const struct settings *settings, __u64 now)
+static __always_inline __u32 ban_of(const struct syn *syn, const struct port *port, __u32 slot, __u64 now)
 {
+	struct held *there = at(&held, 0);
 	__u32 of_source, number = 0;
 
-	if (!settings->bans)
+	if (!there || !there->bans)
 		return 0;
 	of_source = by_source(syn);
 	if (of_source == BANS)
 		return 0;
-	if (settings->headers)
+	if (there->headers)
 		number = by_header(syn, slot, now);
 	return number ? number : by_address(syn, of_source, port, slot, now);
 }
@@ -389,14 +389,14 @@ static __always_inline bool is_cookie(struct __sk_buff *skb, const struct syn *a
  */
 static __always_inline void count_cookie(struct __sk_buff *skb, __u32 link, struct syn *ack)
 {
-	struct settings *now_set = at(&settings, 0);
+	struct held *there = at(&held, 0);
 	struct slots *all = at(&slots, 0);
 	struct port_count *count;
 	struct port *port;
 	struct ban *ban;
 	__u32 of_source, slot, number = 0;
 
-	if (!now_set || !all || !now_set->bans || !find_ack(skb, link, ack) || !is_cookie(skb, ack))
+	if (!there || !all || !there->bans || !find_ack(skb, link, ack) || !is_cookie(skb, ack))
 		return;
 	if (socket_of(skb, ack) != LISTENS)
 		return;
@@ -441,7 +441,7 @@ static __always_inline int on_ingress(struct __sk_buff *skb, __u32 link)
 	now = bpf_ktime_get_coarse_ns();
 	count->syns++;
 	wake_on_onset(port, slot, now_set, now);
-	number = ban_of(&syn, port, slot, now_set, now);
+	number = ban_of(&syn, port, slot, now);
 	if (now_set->count_until > now)
 		count_source(&syn, number ? now_set->banned_mask : now_set->count_mask);
 	return number ? carry_out(skb, &syn, number, slot, now_set, count, now) : TC_ACT_UNSPEC;

@@ -38,11 +38,14 @@ struct settings {
 	__u64 onset_quiet;      /* between two wakes for one port */
 	__u32 count_mask;       /* one in (mask + 1) SYNs under no ban is counted by source, */
 	__u32 banned_mask;      /* and of those under one */
+	__u32 timestamps;       /* net.ipv4.tcp_timestamps is 2, so TSval may carry options */
+	__u32 pass_mask;        /* one in (mask + 1) SYNs reaches its listener, beside those of pass_every; 0: none */
+};
+
+struct held {                   /* written by whoever changes bans; the settings are the agent's alone */
 	__u32 bans;             /* 0: look nothing up */
 	__u32 headers;          /* 0: no ban is by header */
-	__u32 timestamps;       /* net.ipv4.tcp_timestamps is 2, so TSval may carry options */
-	__u32 changes;          /* of bans, by whichever process, odd while one is under way: who finds another reads anew */
-	__u32 pass_mask;        /* one in (mask + 1) SYNs reaches its listener, beside those of pass_every; 0: none */
+	__u32 changes;          /* by whichever process, odd while one is under way: who finds another reads anew */
 };
 
 struct slots {

@@ -34,6 +34,7 @@
 
 /* Written by the agent. */
 ARRAY(settings, struct settings, 1, 0);
+ARRAY(held, struct held, 1, 0);
 ARRAY(slots, struct slots, 1, BPF_F_MMAPABLE);
 ARRAY(ports, struct port, SLOTS, 0);
 ARRAY(bans, struct ban, BANS, 0);
