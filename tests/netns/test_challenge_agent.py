@@ -59,7 +59,6 @@ def test_attackers_are_challenged_clients_get_in_and_nothing_remains(make_lab: M
     assert "synguard" not in filters(lab)
 
 
-@pytest.mark.calm
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)], ids=["mode", "option"])
 def test_dry_run_says_who_would_be_challenged_and_touches_nothing(make_lab: MakeLab, flags: tuple[str, ...]) -> None:
     lab = make_lab(Victim(backlog=128))
@@ -88,7 +87,6 @@ def test_where_a_rule_stands_in_the_way_dry_run_says_that_bans_would_stop_it(mak
     flood.stop()
 
 
-@pytest.mark.calm
 def test_a_killed_agent_s_challenge_is_adopted_new_interfaces_are_followed_and_foreign_filters_stay(
     make_lab: MakeLab,
 ) -> None:
@@ -140,7 +138,6 @@ def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand
     assert agent.ask("bans") == []
 
 
-@pytest.mark.calm
 def test_without_a_program_a_challenge_by_hand_is_refused(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     agent = lab.agent(NO_CHALLENGES)
