@@ -145,7 +145,12 @@ class Agent:
             self._exceptions = self._engine.proven_exceptions(utc)
         self._parts.enforcement.bring(self.sensing.protected.networks, self._exceptions, now, utc)
         self.sensing.want(decision, now)
-        self._pace.decided(decision, now, rising=lambda: self._parts.enforcement.busy or self._engine.rising(utc))
+        self._pace.decided(
+            decision,
+            now,
+            rising=lambda: self._parts.enforcement.busy or self._engine.rising(utc),
+            nearing=lambda: self._engine.nearing(utc),
+        )
         if self._parts.enforcing:
             self._parts.effect.follow(readings, state.active_bans, now, utc)
             self._parts.effect.trim(readings, decision.excess, state.containers)

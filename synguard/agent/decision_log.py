@@ -14,6 +14,7 @@ from synguard.incidents import Incident, Phase
 from synguard.ledger import Ledger
 from synguard.logs import event
 from synguard.model import Ban, FloodKind, Verdict, VerdictKind
+from synguard.plain import count
 from synguard.units import format_duration, format_ports
 
 log: Final = logging.getLogger(__name__)
@@ -162,8 +163,8 @@ class DecisionLog:
 
 def _log_end(incident: Incident, seconds: float) -> None:
     log.warning(
-        "incident %s ended after %s: %s, %d bans, peak %d half-open, %.0f SYN/s",
-        incident.id, format_duration(seconds), incident.kind, incident.bans,
+        "incident %s ended after %s: %s, %s, peak %d half-open, %.0f SYN/s",
+        incident.id, format_duration(seconds), incident.kind, count(incident.bans, "ban"),
         incident.peak_half_open, incident.peak_syn_pps,
         extra=event(
             "incident-end", incident=incident.id, kind=incident.kind, seconds=seconds, bans=incident.bans,

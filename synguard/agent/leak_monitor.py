@@ -17,6 +17,7 @@ from synguard.enforcer.plane import Bypass
 from synguard.enforcer.reconcile.outcome import Outcome
 from synguard.logs import event
 from synguard.model import Action, Ban, KernelBan
+from synguard.plain import count
 from synguard.socket_table import SocketTable
 from synguard.status.model import LeakStatus
 
@@ -67,8 +68,8 @@ class LeakMonitor:
         self, place: str, rows: SocketTable, kind: str, active_bans: ActiveBans, now: float, utc: datetime
     ) -> None:
         """Take in the sockets of banned sources in one table of one network namespace."""
-        for ban, count in self._new_sockets.of(f"{kind} {place}", rows, active_bans, utc):
-            self._leaks.saw(ban.id, count, place, now)
+        for ban, number in self._new_sockets.of(f"{kind} {place}", rows, active_bans, utc):
+            self._leaks.saw(ban.id, number, place, now)
 
     def read(self, outcome: Outcome | None, bans: Mapping[str, Ban], now: float, utc: datetime) -> None:
         """Hold arrivals against the counters, where they were read back since the last call; tell what is new.
@@ -98,7 +99,7 @@ class LeakMonitor:
     def problems(self) -> tuple[str, ...]:
         """One sentence for each of the first leaks, and one for the rest."""
         more = len(self._reported) - LEAKS_SHOWN
-        rest = (f"{more} more bans are banned but still arriving",) if more > 0 else ()
+        rest = (f"{count(more, 'more ban is', 'more bans are')} banned but still arriving",) if more > 0 else ()
         return tuple(leak.text for leak in self.leaks[:LEAKS_SHOWN]) + rest
 
     def _status(self, leak: Leak, ban: Ban, foreign: Iterable[str], utc: datetime) -> LeakStatus:
@@ -110,7 +111,7 @@ class LeakMonitor:
             since=utc,
             cause=cause,
             text=f"banned but still arriving: {target} (ban {ban.id}) has new connections while its counter stands "
-            f"still at {leak.base} packets; likely cause: {cause}",
+            f"still at {count(leak.base, 'packet')}; likely cause: {cause}",
         )
 
     def _tell(self, fresh: list[LeakStatus], utc: datetime) -> None:
@@ -118,8 +119,8 @@ class LeakMonitor:
             log.error("%s", leak.text, extra=event("leak", target=leak.target, ban=leak.ban))
         if len(fresh) > LEAKS_SHOWN:
             more = len(fresh) - LEAKS_SHOWN
-            text = "%d more bans are banned but still arriving; see: synguard status"
-            log.error(text, more, extra=event("leaks", count=more))
+            text = "%s banned but still arriving; see: synguard status"
+            log.error(text, count(more, "more ban is", "more bans are"), extra=event("leaks", count=more))
         for leak in fresh[:LEAKS_SHOWN]:
             self._note(utc, leak.text)
 

@@ -11,6 +11,7 @@ from typing import Final
 from synguard.addresses import EMBEDDING
 from synguard.agent.sensor_scheduler import SensorScheduler
 from synguard.logs import event
+from synguard.plain import count
 from synguard.readings import Protected
 from synguard.status.protected_file import ProtectedFile, read_protected_file
 
@@ -52,8 +53,8 @@ class ProtectedList:
         seen = replace(seen, embedding=self.embedding)
         if self.known.problems and not seen.problems:
             known = len(seen.networks)
-            text = "protected list loaded: %d networks"
-            log.info(text, known, extra=event("protected", count=known))
+            text = "protected list loaded: %s"
+            log.info(text, count(known, "network"), extra=event("protected", count=known))
         if seen != self.known or self._unwritten:
             self._keep(seen)
         self.known = seen

@@ -29,19 +29,23 @@ class SteadyAttack:
     def __init__(self, counters: Callable[[float], CounterReading]) -> None:
         self._counters = counters
         self.holds = False
-        """Whether nothing has been decided anew for long, and no one is on the way to a ban."""
+        """Whether nothing has been decided anew for long, no one is on the way to a ban, and nothing is watched."""
         self._changed_at = float("-inf")
         self._state: object = None
         self._at, self._turned_away, self._usual_pps = float("-inf"), 0, 0.0
 
-    def follow(self, decision: Decision, now: float, *, changing: bool) -> None:
-        """Take in what was decided; ``changing`` is whether quick ticks are needed for another reason."""
+    def follow(self, decision: Decision, now: float, *, changing: bool, watched: bool = False) -> None:
+        """Take in what was decided.
+
+        ``changing`` is whether someone is on the way to a ban for another reason; ``watched``, whether ticks must be
+        quick for this moment, as while challenges pause: that changes nothing about the attack.
+        """
         state = decision.phase, decision.flood_kind, bool(decision.refusals)
-        anew = decision.bans or decision.replaced or decision.excess or decision.wants_proof
+        anew = decision.bans or decision.replaced or decision.excess
         if anew or changing or state != self._state:
             self._changed_at = now
         self._state = state
-        self.holds = now - self._changed_at >= SETTLED_S
+        self.holds = now - self._changed_at >= SETTLED_S and not watched
 
     def surged(self, now: float) -> bool:
         """Return whether far more SYNs are turned away than at the last look; a failure to look is a change too."""

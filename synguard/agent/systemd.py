@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from synguard.logs import event
 from synguard.model import Mode
 from synguard.output.tables import printable
+from synguard.plain import count
 
 if TYPE_CHECKING:
     from synguard.agent.config_reload import Loader
@@ -109,7 +110,7 @@ def status_line(status: Status) -> str:
     """Return ``enforcing by iptables-sets, calm, 3 bans``; what is wrong comes first."""
     mode = f"enforcing by {status.plane}" if status.mode is Mode.ENFORCE else "dry-run"
     phase = next((f"{one.kind}: {one.phase}" for one in status.incidents), "calm")
-    words = f"{mode}, {phase}, {status.bans_active} bans"
+    words = f"{mode}, {phase}, {count(status.bans_active, 'ban')}"
     problem = next(iter(status.problems), "")
     line = f"NOT HEALTHY: {problem[:MOST_OF_A_PROBLEM]}; {words}" if problem else words
     return printable(line)  # a line break in a name that a stranger chose would be a message of its own

@@ -40,7 +40,7 @@ class UpstreamFeed:
         self._due_at = now + EVERY_S
         self.problem = ""
         try:
-            holes = routes_of(self._blackholes.standing(utc), self._settings.next_hop)
+            holes = routes_of(self._blackholes.active(utc), self._settings.next_hop)
         except SynguardError as error:
             holes, self.problem = {}, str(error)
         flood = tick.assessment.flood

@@ -17,7 +17,7 @@ from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError, UsageError
 from synguard.ledger import LEDGER_FILE
 from synguard.model import Ban
-from synguard.operator.allow import AddedAllowList, addresses_of, lifted_by, refuse_too_wide
+from synguard.operator.allow import AddedAllowList, addresses_of, bans_within, refuse_too_wide
 from synguard.output.tables import Column, print_json, print_lines, print_table
 from synguard.output.times import both_zones
 from synguard.plain import some
@@ -81,15 +81,15 @@ def add(
         refuse_too_wide(networks, settings.pref64)
     now = utcnow()
     until = None if seconds is None else (now + timedelta(seconds=seconds)).replace(microsecond=0)
-    followed, lifted = allow_entries(
+    followed, removed = allow_entries(
         settings, [AddedEntry(one, comment, until, of.get(one, "")) for one in networks], now
     )
     what = "allowed" if until is None else f"allowed until {both_zones(until)}"
-    _tell(networks, what, followed, {"lifted": [ban.id for ban in lifted]} if json else None)
+    _tell(networks, what, followed, {"lifted": [ban.id for ban in removed]} if json else None)
     if not json:
         kinds = {True: "dry-run ban", False: "ban"}
-        lines = (f"removed the {kinds[one.dry_run]} of {format_network(one.target)}, id {one.id}" for one in lifted)
-        print_lines(some(lines, SHOWN, "more bans"))
+        lines = (f"removed the {kinds[one.dry_run]} of {format_network(one.target)}, id {one.id}" for one in removed)
+        print_lines(some(lines, SHOWN))
 
 
 def _networks(targets: Sequence[str]) -> list[Network]:
@@ -107,7 +107,7 @@ def allow_entries(settings: Config, entries: Sequence[AddedEntry], now: datetime
     """
     networks = [one.network for one in entries]
     added_list(settings).add(entries, now)
-    return _followed(settings, networks, there=True), _lift(settings, networks)
+    return _followed(settings, networks, there=True), _end_bans(settings, networks)
 
 
 def remove(targets: Targets, config: ConfigFile = None, json: Json = False) -> None:
@@ -121,8 +121,8 @@ def remove(targets: Targets, config: ConfigFile = None, json: Json = False) -> N
     """
     settings = loaded(config)
     added, now = added_list(settings), utcnow()
-    standing = added.standing(now)
-    of = {name: [one.network for one in standing if one.name == name] for name in targets}
+    active = added.active(now)
+    of = {name: [one.network for one in active if one.name == name] for name in targets}
     networks = parameter_types.networks(name for name in targets if not of[name])
     networks += [one for name in targets for one in of[name]]
     added.remove(networks, now)
@@ -143,7 +143,7 @@ def resolve(config: ConfigFile = None, json: Json = False) -> None:
     """
     added, now = added_list(loaded(config)), utcnow()
     failed = added.follow_names(addresses_of, now)
-    named = [one for one in added.standing(now) if one.name]
+    named = [one for one in added.active(now) if one.name]
     if json:
         print_json({"entries": [_shape(one) for one in named], "failed": failed})
     for one in [] if json else named:
@@ -160,7 +160,7 @@ def list_(config: ConfigFile = None, json: Json = False) -> None:
       synguard allow list --json
     """
     settings = loaded(config)
-    entries = {one.network: one for one in added_list(settings).standing(utcnow())}
+    entries = {one.network: one for one in added_list(settings).active(utcnow())}
     protected = protected_here(settings)
     if json:
         print_json({"entries": [_shape(one) for one in entries.values()], "protected": _others(protected.networks)})
@@ -214,20 +214,20 @@ def _followed(settings: Config, networks: Sequence[Network], *, there: bool) -> 
         pause_s = min(pause_s * 2, 0.5)  # the protected list may be long
 
 
-def _lift(settings: Config, networks: Sequence[Network]) -> list[Ban]:
+def _end_bans(settings: Config, networks: Sequence[Network]) -> list[Ban]:
     """End the bans whose whole target is allowed now, and return them; dry-run bans too."""
     if not (settings.state_dir / LEDGER_FILE).exists():
         return []
     now = utcnow()
     with opened_ledger(settings) as ledger:
-        standing = ledger.active_bans(now)
-        would_be = lifted_by(networks, ledger.active_bans(now, dry_run=True).values())
+        active = ledger.active_bans(now)
+        would_be = bans_within(networks, ledger.active_bans(now, dry_run=True).values())
         if would_be:
             ledger.end_bans([ban.id for ban in would_be], now, "allowed by hand")
-    if not standing:
+    if not active:
         return would_be
     with open_context(settings) as context:
-        found = lifted_by(networks, standing.values())
+        found = bans_within(networks, active.values())
         context.applier.unban(found, "allowed by hand")  # also where no ban is removed: wider bans let them pass now
     return [*found, *would_be]
 

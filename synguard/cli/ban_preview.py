@@ -14,7 +14,7 @@ from synguard.model import Ban
 from synguard.operator.ban import BanRequest, Impact, connections_of, describe, impact_lines, of_each, refusal
 from synguard.operator.ban_list import whole
 from synguard.output.times import both_zones
-from synguard.plain import some
+from synguard.plain import count, some
 from synguard.report.shapes import ban_shape
 
 FEW: Final = 20
@@ -55,10 +55,10 @@ def preview(impacts: Sequence[Impact], order: BanRequest, folded: int) -> list[s
 def _sum(targets: Sequence[Network], folded: int) -> str:
     four = sum(isinstance(one, IPv4Network) for one in targets)
     single = sum(one.prefixlen == one.max_prefixlen for one in targets)
-    again = f", {folded:,} lines named one again" if folded else ""
+    again = f", {count(folded, 'line')} named one again" if folded else ""
     return (
-        f"{len(targets):,} targets: {four:,} IPv4 and {len(targets) - four:,} IPv6, {single:,} addresses and "
-        f"{len(targets) - single:,} prefixes{again}"
+        f"{len(targets):,} targets: {four:,} IPv4 and {len(targets) - four:,} IPv6, "
+        f"{count(single, 'address', 'addresses')} and {count(len(targets) - single, 'prefix', 'prefixes')}{again}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,9 +14,10 @@ from synguard.addresses import format_network
 from synguard.ban_order import BanOrder
 from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, loaded
-from synguard.errors import UsageError
+from synguard.errors import LedgerError, UsageError
 from synguard.memory import many_objects
 from synguard.model import Origin, Scope
+from synguard.plain import count
 
 if TYPE_CHECKING:
     from synguard.enforcer.plane import Stopped
@@ -138,7 +140,8 @@ def _stopped(ledger: LedgerReader, config: Config, now: datetime, page: Sequence
     alone = 0 < len(page) * PART < active and agent_runs(config.runtime_dir)
     stopped = kernel_stopped(config, [one.ban for one in page if not one.ban.dry_run] if alone else None)
     if stopped and stopped.hits and isinstance(ledger, Ledger):
-        ledger.record_hits(stopped.hits, now)
+        with suppress(LedgerError):  # a full disk hides no ban
+            ledger.record_hits(stopped.hits, now)
     return stopped
 
 
@@ -164,7 +167,7 @@ def _print_all(bans: Iterable[ListedBan], held: Container[str] | None, now: date
 
 def _nothing(of: int, standing: int) -> str:
     if of:
-        return f"no such page: there are {of:,} bans"
+        return f"no such page of {count(of, 'ban')}"
     if standing:
         return f"no active ban matches; to see all {standing:,}: synguard bans"
     return "no active bans"
@@ -192,6 +195,6 @@ def _print_text(
     print_bans(records, now, absent)
     if len(records) < of:
         more = f"; the next with --page {page + 1}" if rows * page < of else ""
-        print(f"{len(records):,} of {of:,} bans{more}, all with --limit 0")
+        print(f"{len(records):,} of {count(of, 'ban')}{more}, all with --limit 0")
     if absent:
         print("bans that are not in the kernel stop nothing: ban them again, or see synguard doctor")

@@ -88,8 +88,8 @@ def working_plane(config: Config) -> Plane:
         NotPermittedError: This user may not change the firewall; says which capability is missing.
         PlaneUnavailableError: No plane works here.
     """
-    from synguard.enforcer.beside import with_running_program
     from synguard.enforcer.choose import choose_plane
+    from synguard.enforcer.verb_plane import with_running_program
 
     return with_running_program(choose_plane(config), utcnow, config.challenge.limit_per_second)
 
@@ -131,7 +131,7 @@ def kernel_stopped(config: Config, bans: Iterable[Ban] | None = None) -> Stopped
 
     None where this user may not ask, or where no plane works.
     """
-    from synguard.enforcer.beside import stopped_by
+    from synguard.enforcer.verb_plane import stopped_by
 
     try:
         return stopped_by(working_plane(config), bans)

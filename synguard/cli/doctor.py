@@ -25,6 +25,7 @@ from synguard.ledger import LEDGER_FILE
 from synguard.ledger.records import ActionRecord
 from synguard.model import Ban, KernelBan, Mode
 from synguard.output.tables import print_json
+from synguard.plain import count
 from synguard.policy.models import Config
 from synguard.policy.warnings import policy_warnings
 from synguard.readings import Listener, Protected
@@ -129,10 +130,10 @@ def _ledger(config: Config) -> Iterator[Finding]:
         yield Finding("ledger", Level.WARN, f"{path} may not be read by this user", f"sudo {called()} doctor")
         return
     except (LedgerError, OSError) as error:
-        yield Finding("ledger", Level.BAD, str(error), "see the sentence before")
+        yield Finding("ledger", Level.BAD, str(error), "do what the reason says")
         return
     size = path.stat().st_size / 1e6
-    yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, intact; {len(active_bans):,} active bans")
+    yield Finding("ledger", Level.OK, f"{path}, {size:.1f} MB, intact; {count(len(active_bans), 'active ban')}")
     yield from _held(config, active_bans, [one for one in recent if one.kind == "repair"])
 
 

@@ -89,7 +89,7 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
     print(f"events: {', '.join(shown['events'])}")
     print(
         f"at most {shown['per_hour']} messages an hour; every {shown['digest']} while an attack lasts; "
-        f"an end is told after {shown['quiet']} of quiet"
+        f"the end is sent after {shown['quiet']} of quiet"
     )
 
 

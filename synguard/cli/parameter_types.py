@@ -81,7 +81,7 @@ def duration(word: str) -> float:
     """
     seconds = _parsed(parse_duration, word)
     if seconds <= 0:
-        raise UsageError(f'"{word}" is no time at all: write a duration like 30s, 10m, 1h30m')
+        raise UsageError(f'"{word}" is too short: write a duration like 30s, 10m, 1h30m')
     return seconds
 
 
@@ -119,7 +119,7 @@ def past(word: str, now: datetime) -> datetime:
     else:
         when = now - timedelta(seconds=ago_s)
     if when > now:
-        raise UsageError(f'"{word[:40]}" is yet to come')
+        raise UsageError(f'"{word[:40]}" is in the future')
     return when
 
 

@@ -26,12 +26,14 @@ from synguard.doctor.queue_checks import queue_findings
 from synguard.errors import SensorError, UsageError
 from synguard.ledger import BanRecord
 from synguard.model import VerdictKind
+from synguard.operator.impact import Targets
 from synguard.policy.models import Config
 from synguard.report.account import MOST_BANS, MOST_VERDICTS, Account, cut_words, of_kind, possible_false_positives_in
 from synguard.report.account_json import account_shape
 from synguard.report.account_text import account_text
 from synguard.report.html import page
 from synguard.report.timeline import Timeline, grain_for
+from synguard.sensors.sockets import SocketTables
 from synguard.socket_table import CONNECTED
 from synguard.status.freshness import agent_runs, seems_to_run
 from synguard.status.model import read_status
@@ -89,7 +91,7 @@ def report(
     if send and (output is not None or form is not None):
         raise UsageError("--send sends the report and writes no file: leave out --output and --format")
     if wanted is Format.HTML and to_stdout and sys.stdout.isatty():
-        raise UsageError("a page is nothing for a terminal: name a file, -o report.html")
+        raise UsageError("a page cannot be shown in a terminal: name a file, -o report.html")
     settings = loaded(config)
     account = account_of(settings, begin, end, now)
     if send:
@@ -190,9 +192,6 @@ def _findings(config: Config) -> tuple[Finding, ...]:
 
 def connected_peers(bans: Iterable[BanRecord], now: datetime) -> dict[str, int]:
     """Return target → addresses in it with a completed connection now, for the active bans."""
-    from synguard.operator.impact import Targets
-    from synguard.sensors.sockets import SocketTables
-
     active_bans = [record.ban.target for record in bans if record.stands(now)]
     if not active_bans:
         return {}

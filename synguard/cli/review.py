@@ -129,7 +129,7 @@ def _refuse_contradictions(wanted: ReviewRequest) -> None:
     if wanted.chooses and (wanted.extend_by_s is not None or wanted.release):
         raise UsageError("--apply-suggestions and --make-permanent choose by themselves: leave out --extend, --release")
     if wanted.suggestions and wanted.permanent:
-        raise UsageError("--apply-suggestions makes permanent what it suggests to: leave out --make-permanent")
+        raise UsageError("--apply-suggestions includes --make-permanent: leave out --make-permanent")
 
 
 def _look(config: Config, wanted: ReviewRequest, json: bool) -> None:

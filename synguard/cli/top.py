@@ -18,7 +18,6 @@ from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.enforcer.plane import Plane
 from synguard.errors import NotPermittedError, UsageError
 from synguard.model import KernelBan
-from synguard.operator.ban import read_host_context
 from synguard.output.tables import terminal_width
 from synguard.policy.models import Config
 from synguard.top.actions import Actions
@@ -69,12 +68,12 @@ def top(
     live = count is None and not json
     if live:
         live = can_be_live(os.environ)
-    eyes = _Eyes(settings)
-    poller = Poller(settings, eyes.kernel, eyes.sockets, every_s, utcnow)
+    host = _HostReader(settings)
+    poller = Poller(settings, host.kernel, host.sockets, every_s, utcnow)
     try:
         first = poller.glance()
         if not first.alive:
-            eyes.require_permission()
+            host.require_permission()
         if live:
             _watch(settings, poller, first, every_s)
         else:
@@ -82,10 +81,10 @@ def top(
     except KeyboardInterrupt:
         return
     finally:
-        eyes.close()
+        host.close()
 
 
-class _Eyes:
+class _HostReader:
     """What is opened on this host only when it is looked at: the plane, and the socket table."""
 
     def __init__(self, config: Config) -> None:
@@ -103,7 +102,7 @@ class _Eyes:
 
         if "CAP_NET_ADMIN" in missing_capabilities():
             raise NotPermittedError(
-                "no agent tells this user anything, and to ask the kernel for its bans needs CAP_NET_ADMIN: "
+                "no agent's status can be read by this user, and reading the kernel's bans needs CAP_NET_ADMIN: "
                 + how_to_get(["CAP_NET_ADMIN"])
             )
 
@@ -132,7 +131,7 @@ def _watch(config: Config, poller: Poller, first: Snapshot, every_s: float) -> N
         watcher = Watcher(poller, every_s, first, terminal.wake)
         watcher.start()
         try:
-            Session(terminal, watcher, Actions(partial(open_context, config), read_host_context, utcnow)).run()
+            Session(terminal, watcher, Actions(partial(open_context, config), utcnow)).run()
         except TerminalGoneError:
             return
         finally:

@@ -113,7 +113,7 @@ def _unban(wanted: Mapping[str | Network, None], config: Config, json: bool, ste
     if missing:
         active_bans = [*found.active()]
         said = (nothing_matched(one, active_bans) for one in missing)
-        raise SynguardError("\n".join(some(said, FEW, "more are not banned")))
+        raise SynguardError("\n".join(some(said, FEW, "more not banned")))
     if not wanted and not found and not json:
         print("no active bans")
 
@@ -135,13 +135,13 @@ def _tell(found: NamedBans, orphans: Collection[Network], json: bool) -> None:
         what = "dry-run ban of" if ban.dry_run else "ban of"
         print(printable(f"removed the {what} {format_network(ban.target)} ({ban.scope}, {ban.action}), id {ban.id}"))
     unknown = sorted(map(format_network, orphans))
-    print_lines(some((f"took {one} out of the kernel; the ledger did not know of it" for one in unknown), FEW))
+    print_lines(some((f"took {one} out of the kernel; it was not in the ledger" for one in unknown), FEW))
     if any(ban.origin is Origin.AUTO for ban in found.bans):
         print("note: the agent may ban again what goes on attacking; put it on the allow-list to prevent that")
 
 
-def nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
-    """Return one sentence that names the bans that are near, if any."""
+def nothing_matched(wanted: str | Network, active_bans: Iterable[Ban], verb: str = "unban") -> str:
+    """Return one sentence that names the bans that are near, if any, and how to have the ``verb`` meet one."""
     if isinstance(wanted, str):
         return f"no ban with id {wanted} is active; see synguard bans"
     bans = list(active_bans)
@@ -149,9 +149,9 @@ def nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
     around = [ban for ban in bans if covers(ban.target, wanted)]
     if around:
         outer = format_network(around[0].target)
-        return f"{word} is not banned by itself: the ban of {outer} covers it; to unban that: synguard unban {outer}"
+        return f"{word} is not banned by itself: the ban of {outer} covers it; to {verb} that: synguard {verb} {outer}"
     inside = sorted({format_network(ban.target) for ban in bans if overlaps(ban.target, wanted)})
     if inside:
         rest = f" and {len(inside) - 5} more" if len(inside) > 5 else ""
-        return f"{word} is not banned, but these inside it are: {', '.join(inside[:5])}{rest}; unban each by its name"
+        return f"{word} is not banned, but these inside it are: {', '.join(inside[:5])}{rest}; {verb} each by its name"
     return f"{word} is not banned; see synguard bans"

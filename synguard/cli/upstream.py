@@ -85,15 +85,13 @@ def show(config: ConfigFile = None, json: Json = False) -> None:
     Examples:
       synguard upstream show
     """
-    standing = _blackholes(loaded(config)).standing(utcnow())
+    active = _blackholes(loaded(config)).active(utcnow())
     if json:
-        print_json(
-            [{"address": str(one.network_address), "ends_at": ends.isoformat()} for one, ends in standing.items()]
-        )
+        print_json([{"address": str(one.network_address), "ends_at": ends.isoformat()} for one, ends in active.items()])
         return
-    for one, ends in standing.items():
+    for one, ends in active.items():
         print(f"{one.network_address} until {both_zones(ends)}")
-    if not standing:
+    if not active:
         print("no blackhole is ordered")
 
 

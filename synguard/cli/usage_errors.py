@@ -88,7 +88,7 @@ _ADDRESS_VERBS: Final[Mapping[str, str]] = {"synguard": "synguard why", "synguar
 """Commands behind which an address was typed → what would take it."""
 _EXAMPLE: Final = re.compile(r"Examples:\s+(synguard \S[^\n]*?)(?:  |\n|$)")
 _VALIDATION: Final = (
-    (re.compile(r"Input should be a valid integer.*"), "it wants a whole number"),
+    (re.compile(r"Input should be a valid integer.*"), "give a whole number"),
     (re.compile(r"Input should be "), "it should be "),
 )
 

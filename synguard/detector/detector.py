@@ -254,17 +254,11 @@ class Detector:  # wide: what must be remembered between two ticks, a name each
             port = np.concatenate([sample.local_port for sample in recent])
             header = np.concatenate([headers(sample) for sample in recent])
             count = np.concatenate([sample.count for sample in recent])
-            free = ~ban_filter.stops(high, low, port, forgeable=True)
-            pps = self._syn_pps() * float(count[free].sum() / max(count.sum(), 1))
-            return dispersion(
-                high[free],
-                low[free],
-                port[free],
-                headers=header[free],
-                pps=pps,
-                count=count[free],
-                embedding=self._embedding,
-            )
+            all_syns, stopped = max(count.sum(), 1), ban_filter.stops(high, low, port, forgeable=True)
+            if stopped.any():
+                high, low, port, header, count = (column[~stopped] for column in (high, low, port, header, count))
+            pps = self._syn_pps() * float(count.sum() / all_syns)
+            return dispersion(high, low, port, headers=header, pps=pps, count=count, embedding=self._embedding)
         if self._half_open is None or len(self._half_open.table) < ENOUGH_TO_SPREAD:
             return None
         table = self._half_open.table

@@ -53,7 +53,11 @@ def dispersion(
     count = np.ones(len(low), np.int64) if count is None else count
     of_version = _by_version(high, low)
     high, low = as_judged(high, low, embedding)
-    families = [_family(high, low, np.flatnonzero(rows), version, count) for version, rows in _by_version(high, low)]
+    families = [
+        _family(high, low, np.flatnonzero(rows), version, count)
+        for version, rows in _by_version(high, low)
+        if rows.any()
+    ]
     total = int(count.sum())
     few = max(2, total // LOUD_SHARE)
     first_rows = np.concatenate([one.first_rows for one in families])
@@ -85,10 +89,11 @@ def _carrying(port: U16, count: Counts) -> tuple[tuple[int, ...], tuple[int, ...
     A flood that is spread over very many ports gives none of them such a share.
     """
     carried = np.bincount(port, count)
-    heaviest = np.argsort(-carried, kind="stable")[:MOST_CARRYING]
+    present = np.flatnonzero(carried)  # of all ports that there are, mostly a single one
+    heaviest = present[np.argsort(-carried[present], kind="stable")[:MOST_CARRYING]]
     before = np.cumsum(carried[heaviest]) - carried[heaviest]
     meaningful = carried[heaviest] >= CARRIES * carried.sum()
-    left = (before < (1 - CARRIES) * carried.sum()) & (carried[heaviest] > 0)
+    left = before < (1 - CARRIES) * carried.sum()
     return _ascending(heaviest[meaningful | left]), _ascending(heaviest[meaningful])
 
 

@@ -41,7 +41,7 @@ def fleet_findings(config: Config, peers: tuple[PeerStatus, ...] = ()) -> Iterat
 
 def _as_the_agent_says(peer: PeerStatus) -> Finding:
     if peer.reachable is False:
-        return Finding(peer.name, Level.WARN, peer.error, "as it says; synguard fleet shows since when")
+        return Finding(peer.name, Level.WARN, peer.error, "do what the reason says; synguard fleet shows since when")
     notes = "".join(f"; {note}" for note in peer.notes)
     said = "answers" if peer.reachable else "has not been asked yet"
     return Finding(peer.name, Level.OK, f"{peer.place} {said}{notes}")
@@ -58,9 +58,13 @@ def _secrets(settings: CrowdSec) -> Iterator[Finding]:
         try:
             secret_from(None, file, "")
         except ConfigError as error:
-            yield Finding("crowdsec", Level.BAD, error.problems[0], f"chmod 600 {file}" if file else "as it says")
+            yield Finding(
+                "crowdsec", Level.BAD, error.problems[0], f"chmod 600 {file}" if file else "do what the reason says"
+            )
     if settings.url.startswith("http://") and not _is_here(settings.url):
-        reason = "key, password and decisions travel unencrypted: whoever can read or change them decides who is banned"
+        reason = (
+            "key, password and decisions travel unencrypted: anyone who can read or change them decides who is banned"
+        )
         yield Finding("crowdsec", Level.WARN, reason, "give the local API a certificate, and a url with https://")
 
 
@@ -92,7 +96,7 @@ def _asked(name: str, ask: Callable[[], None], good: str) -> Finding:
     try:
         ask()
     except FleetError as error:
-        return Finding(name, Level.WARN, str(error), f"as it says; {_PAGE}")
+        return Finding(name, Level.WARN, str(error), f"do what the reason says; {_PAGE}")
     return Finding(name, Level.OK, f"the local API answers, and {good}")
 
 

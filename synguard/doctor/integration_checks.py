@@ -22,7 +22,7 @@ def integration_findings(config: Config) -> Iterator[Finding]:
     yield from _readers(config)
     address = listen_address(config.metrics.listen)
     if address and not ip_address(address[0]).is_loopback:
-        reason = f"other hosts can read the figures at {config.metrics.listen}, and an attacker how well it goes"
+        reason = f"other hosts can read the metrics at {config.metrics.listen}: they show whether an attack works"
         yield Finding("metrics", Level.WARN, reason, 'set [metrics] listen = "127.0.0.1:9877", or filter the port')
 
 
@@ -50,7 +50,9 @@ def _services(config: Config) -> Iterator[Finding]:
     try:
         services = load_services(config.notify)
     except ConfigError as error:
-        yield Finding("notify", Level.WARN, f"no messages are sent: {error.problems[0]}", "as it says, then restart")
+        yield Finding(
+            "notify", Level.WARN, f"no messages are sent: {error.problems[0]}", "do what the reason says, then restart"
+        )
         return
     unspoken = [one.name for one in services if not is_webhook(one.url)] if find_spec("apprise") is None else []
     if unspoken:

@@ -54,9 +54,10 @@ def _cookies(config: Config, sysctls: Path) -> Finding:
     if value == 0:
         return _no_cookies(config)
     note = SysctlNoteFile(note_directories(config)).read()
-    if note and value == note.made:
-        reason = f"turned on by synguard for an incident; the value before, {note.before}, comes back at calm"
-        return Finding("SYN cookies", Level.WARN, reason, f"to keep them on: {_setting('net.ipv4.tcp_syncookies', 1)}")
+    if note and value == note.made and not note.before:
+        reason = "turned on by synguard for an incident; the value before, 0, comes back at calm"
+        fix = f"to keep them on, after the incident: {_setting('net.ipv4.tcp_syncookies', 1)}"
+        return Finding("SYN cookies", Level.WARN, reason, fix)
     return Finding("SYN cookies", Level.OK, "always on" if value == ALWAYS else "on when a queue is full")
 
 

@@ -42,7 +42,7 @@ from synguard.policy.models import LedgerLimits
 NAME: Final = "crowdsec decisions"
 
 
-class _Telling(PeerRecord):
+class _ReportingRecord(PeerRecord):
     """Tells the agent what came of each question."""
 
     def answered(self, now: datetime, counts: Mapping[str, int], notes: tuple[str, ...] = ()) -> None:
@@ -76,7 +76,7 @@ def follow(lines: Iterable[str]) -> None:
     view = HostView(dry_run=True, protected=frozenset(), suspended=True)
     ca_file = settings["ca_file"]
     source = DecisionSource(settings["url"], settings["api_key"], None if ca_file is None else Path(ca_file))
-    record = _Telling(NAME, settings["place"])
+    record = _ReportingRecord(NAME, settings["place"])
     clock = SystemClock()
     follower = DecisionFollower(
         source,

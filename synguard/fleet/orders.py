@@ -27,7 +27,7 @@ class Blackholes:
         self._seen: tuple[int, int] | None = None
         self._known: dict[Network, datetime] = {}
 
-    def standing(self, now: datetime) -> dict[Network, datetime]:
+    def active(self, now: datetime) -> dict[Network, datetime]:
         """Return destination → end of those that stand; the file is read again only where it has changed.
 
         Raises:
@@ -50,19 +50,17 @@ class Blackholes:
         Raises:
             SynguardError: The file cannot be written, or too many stand.
         """
-        standing = {**self.standing(now), destination: ends_at}
-        if len(standing) > MOST:
-            raise SynguardError(
-                f"{MOST} blackholes are active already: release one first with synguard upstream release"
-            )
-        self._write(standing)
+        active = {**self.active(now), destination: ends_at}
+        if len(active) > MOST:
+            raise SynguardError(f"{MOST} blackholes are active already: end one first with synguard upstream release")
+        self._write(active)
 
     def release(self, destination: Network, now: datetime) -> bool:
         """End a blackhole; return whether one stood."""
-        standing = self.standing(now)
-        found = standing.pop(destination, None) is not None
+        active = self.active(now)
+        found = active.pop(destination, None) is not None
         if found:
-            self._write(standing)
+            self._write(active)
         return found
 
     def _read(self) -> dict[Network, datetime]:
@@ -74,14 +72,14 @@ class Blackholes:
         except (OSError, ValueError, AttributeError, TypeError) as error:
             raise SynguardError(f"{self._path} cannot be read as orders: remove it and order again") from error
 
-    def _write(self, standing: Mapping[Network, datetime]) -> None:
-        text = json.dumps({str(target): ends_at.isoformat() for target, ends_at in standing.items()})
+    def _write(self, active: Mapping[Network, datetime]) -> None:
+        text = json.dumps({str(target): ends_at.isoformat() for target, ends_at in active.items()})
         try:
             replace_private(self._path, text)
         except OSError as error:
             raise SynguardError(f"{self._path} cannot be written: {error.strerror}") from error
 
 
-def routes_of(standing: Mapping[Network, datetime], next_hop: str) -> dict[Route, datetime]:
+def routes_of(active: Mapping[Network, datetime], next_hop: str) -> dict[Route, datetime]:
     """Return the routes of blackholes; none where no next hop is configured."""
-    return {Route(None, target, next_hop=next_hop): ends_at for target, ends_at in standing.items() if next_hop}
+    return {Route(None, target, next_hop=next_hop): ends_at for target, ends_at in active.items() if next_hop}

@@ -13,6 +13,7 @@ from synguard.addresses import Network, format_network
 from synguard.fleet.durations import format_go_duration
 from synguard.incidents import Incident
 from synguard.model import Action, Ban, Origin, Scope
+from synguard.plain import count
 
 ORIGIN: Final = "synguard"
 CONNECTION_FLOOD: Final = "synguard/connection-flood"
@@ -64,7 +65,7 @@ def incident_alert(incident: Incident, host: str, now: datetime) -> dict[str, ob
     """Return the alert for an incident that has ended, without a decision: it names this host, no source."""
     text = (
         f"{incident.kind} on {host}: peak {incident.peak_syn_pps:.0f} SYN/s, {incident.peak_half_open} half-open, "
-        f"{incident.sources} sources over a limit, {incident.bans} bans"
+        f"{count(incident.sources, 'source')} over a limit, {count(incident.bans, 'ban')}"
     )
     scenario = SCENARIOS.get(incident.kind, SCENARIOS["syn-flood"])
     source: dict[str, str] = {"scope": "host", "value": host}

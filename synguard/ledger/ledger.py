@@ -17,7 +17,7 @@ from synguard.ledger import (
     history,
     incidents,
     pruning,
-    taking_back,
+    undo,
     verdicts,
 )
 from synguard.ledger.arrivals import Arrivals
@@ -118,7 +118,7 @@ class Ledger(LedgerReader):  # wide: a method for each thing that is kept
         with self._database.write() as db:
             bans.end_bans(db, ids, at, why)
 
-    def take_back(
+    def undo(
         self,
         ids: Sequence[str],
         expiries: Mapping[str, datetime | None],
@@ -132,7 +132,7 @@ class Ledger(LedgerReader):  # wide: a method for each thing that is kept
         """
         with self._database.write() as db:
             bans.move_expiries(db, expiries)
-            return taking_back.take_back(db, ids, at, why, new_id)
+            return undo.undo(db, ids, at, why, new_id)
 
     def change_expiries(self, expiries: Mapping[str, datetime | None], at: datetime) -> None:
         """Move the expiries of active bans, id → expiry, all or none; None makes a manual one permanent.

@@ -78,8 +78,8 @@ def _library(delivery: dict[str, Any]) -> str:
     except ImportError as error:
         scheme = masked(delivery["url"]).partition("://")[0]
         raise Refused(f"{scheme}:// needs a library that is not installed: {how_to_install()}", later=False) from error
-    heard = _Ear()
-    logging.getLogger("apprise").addHandler(heard)
+    warnings = _LastWarning()
+    logging.getLogger("apprise").addHandler(warnings)
     service = apprise.Apprise()
     if not service.add(delivery["url"]):
         raise Refused("its URL is not understood; see the library's list of services", later=False)
@@ -102,11 +102,11 @@ def _library(delivery: dict[str, Any]) -> str:
             attach=files or None,
         ):
             return "taken, with the page" if files else "taken"
-    raise Refused(heard.said or "not accepted, no reason given", later=True)
+    raise Refused(warnings.said or "not accepted, no reason given", later=True)
 
 
-class _Ear(logging.Handler):
-    """Keeps the last thing that the library complained of."""
+class _LastWarning(logging.Handler):
+    """Keeps the last warning of the library."""
 
     said = ""
 

@@ -63,7 +63,7 @@ class AttackFigures:
     """Like ``80 (nginx)``."""
     dry_run: bool
     restarts: int = 0
-    """How often the agent was started anew meanwhile."""
+    """How often the agent was restarted meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

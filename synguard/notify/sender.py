@@ -82,7 +82,7 @@ def _answer(said: bytes) -> str:
     try:
         answer = json.loads(said)
     except ValueError as error:
-        raise Refused("the delivery failed without a word", later=True) from error
+        raise Refused("the delivery failed without a message", later=True) from error
     if not answer["ok"]:
         raise Refused(answer["answer"], later=answer["later"])
     return str(answer["answer"])

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from synguard.notify.message import About, AttackFigures, Message, made
+from synguard.plain import count
 from synguard.units import format_duration
 
 KINDS: Final = {
@@ -119,15 +120,16 @@ def _going(about: About, host: str, attack: AttackFigures, more: More, how: str)
 
 
 def _facts(attack: AttackFigures, more: More) -> list[str]:
-    bans = "dry-run bans (nothing is stopped)" if attack.dry_run else "bans"
+    bans = count(attack.bans, "dry-run ban" if attack.dry_run else "ban")
+    stopped = " (nothing is stopped)" if attack.dry_run else ""
     often = f"; it came {attack.incidents} times" if attack.incidents > 1 else ""
-    lines = [f"{attack.bans:,} {bans}, {attack.spared:,} spared{often}"]
+    lines = [f"{bans}{stopped}, {attack.spared:,} spared{often}"]
     lines.append(f"peak {attack.peak_half_open:,} half-open, {attack.peak_syn_pps:,.0f} SYN/s")
     if attack.ended_at is None:
         lines.append(more.served)
     lines += [text for _, text in more.states]
     if attack.restarts:
-        lines.append("the agent was started anew meanwhile")
+        lines.append("the agent was restarted meanwhile")
     if more.untold:
         lines.append(f"also since the last message: {more.untold} short attacks")
     return lines

@@ -34,7 +34,7 @@ class AddedAllowList:
     def __init__(self, path: Path) -> None:
         self.path: Final = path
 
-    def standing(self, now: datetime) -> tuple[AddedEntry, ...]:
+    def active(self, now: datetime) -> tuple[AddedEntry, ...]:
         """Return the entries that have not ended.
 
         Raises:
@@ -79,7 +79,7 @@ class AddedAllowList:
         """
         found: dict[str, Sequence[Network]] = {}
         failed: dict[str, str] = {}
-        for name in dict.fromkeys(one.name for one in self.standing(now) if one.name):
+        for name in dict.fromkeys(one.name for one in self.active(now) if one.name):
             try:
                 found[name] = look_up(name)
             except SynguardError as error:
@@ -98,7 +98,7 @@ class AddedAllowList:
 
     def _change(self, change: Callable[[Sequence[AddedEntry]], list[AddedEntry]], now: datetime) -> None:
         with _alone(self.path.parent):
-            after = change(self.standing(now))
+            after = change(self.active(now))
             if len(after) > MOST:
                 raise SynguardError(
                     f"more than {MOST:,} entries: write them to a file, and name it in [allow] files of the config"
@@ -146,7 +146,7 @@ def refuse_too_wide(networks: Iterable[Network], pref64: Iterable[IPv6Network] =
         )
 
 
-def lifted_by(networks: Sequence[Network], bans: Iterable[Ban]) -> list[Ban]:
+def bans_within(networks: Sequence[Network], bans: Iterable[Ban]) -> list[Ban]:
     """Return the bans whose whole target is allowed now."""
     return [ban for ban in bans if any(covers(one, ban.target) for one in networks)]
 

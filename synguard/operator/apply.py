@@ -267,7 +267,7 @@ class BanApplier:
         """Take back bans that the kernel did not take; those that stood ``before`` get their expiry back."""
         now = self._utcnow()
         why = f"not applied: {str(error) or type(error).__name__}"
-        replaced = self._ledger.take_back([one for one in ids if one not in before], before, now, why, new_id)
+        replaced = self._ledger.undo([one for one in ids if one not in before], before, now, why, new_id)
         try:
             self._refuse()
         except RefusedError as refusal:  # a panic that begins later ends these too

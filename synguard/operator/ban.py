@@ -94,8 +94,8 @@ class Impact:
 
 def read_host_context(
     protected: Protected, active_bans: Iterable[Ban], targets: Collection[Network] = ()
-) -> tuple[HostContext, str]:
-    """Return who and what is there now, and one sentence where live connections could not be read, else nothing.
+) -> tuple[HostContext, tuple[str, ...]]:
+    """Return who and what is there now, and a sentence for each part of it that is not known.
 
     Of a few ``targets`` their own sockets are read alone.
     """
@@ -104,15 +104,17 @@ def read_host_context(
     from synguard.sensors.few_sockets import sockets_of
     from synguard.sensors.protected import OWN, own_addresses
 
-    table, udp, trouble = None, None, ""
+    table, udp = None, None
+    unknown = [f"the protected list is incomplete: {problem}" for problem in protected.problems] + [*protected.gaps]
     try:
         own = own_addresses()
     except SensorError as error:
-        own, trouble = dict(protected.parts.get(OWN, {})), str(error)
+        own = dict(protected.parts.get(OWN, {}))
+        unknown.append(str(error))
     try:
         table, udp = sockets_of(targets)
     except SensorError as error:
-        trouble = f"live connections are not known: {error}"
+        unknown.append(f"live connections are not known: {error}")
     around = HostContext(
         protected=protected,
         own=frozenset(own),
@@ -121,7 +123,7 @@ def read_host_context(
         sockets=table,
         udp=udp,
     )
-    return around, trouble
+    return around, tuple(unknown)
 
 
 def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:
@@ -202,8 +204,8 @@ def refuse_unsafe(order: BanRequest, impacts: Iterable[Impact]) -> None:
         RefusedError: A target is this host itself or loopback, or, without force, protected or absurdly wide.
     """
     if refused := unsafe(order, impacts):
-        reasons = some((refusal(order, one) for one in refused), REFUSALS_SHOWN, "more are refused")
-        advice = "" if any(one.absolute for one in refused) else "; --force bans it all the same"
+        reasons = some((refusal(order, one) for one in refused), REFUSALS_SHOWN, "more refused")
+        advice = "" if any(one.absolute for one in refused) else "; --force bans it anyway"
         advice += "; --skip-refused bans the others" if order.places else ""
         raise RefusedError("\n".join(reasons) + f"; nothing was banned{advice}")
 
@@ -264,9 +266,9 @@ def impact_lines(impact: Impact, order: BanRequest) -> list[str]:
     """Return what a ban of one target would hit, a sentence a line, for the person who orders it."""
     lines = [connections_of(impact, order), *link_local(impact.target)]
     protected = (f"protected: {format_network(party)} ({why})" for party, why in impact.protected.items())
-    lines += [f"  {one}" for one in some(protected, 5, "more are protected")]
+    lines += [f"  {one}" for one in some(protected, 5, "more protected")]
     banned = (f"already banned: {describe(one)}, id {one.id}" for one in impact.overlapping)
-    return [*lines, *(f"  {one}" for one in some(banned, 5, "more bans, see synguard bans"))]
+    return [*lines, *(f"  {one}" for one in some(banned, 5, "more, see synguard bans"))]
 
 
 def connections_of(impact: Impact, order: BanRequest) -> str:

@@ -85,4 +85,4 @@ def too_wide(target: Network, embedding: Iterable[IPv6Network] = EMBEDDING) -> I
     if target.prefixlen < (most := widest(target, embedding)):
         translated = next((one for one in embedding if overlaps(one, target)), None) if most > 96 else None
         where = f" in {translated}: IPv4 addresses are embedded there" if translated else ""
-        yield f"anything wider than /{most} is absurd as a ban{where}"
+        yield f"anything wider than /{most} is too wide for a ban{where}"

@@ -87,7 +87,7 @@ class Decoder:
         try:
             return self._head.utc + timedelta(seconds=at - self._head.at)
         except OverflowError as error:
-            raise DamagedError("a time lies beyond the calendar") from error
+            raise DamagedError("a time is out of range") from error
 
     def _sockets(self, head: TableHead | None, joiner: Joiner, at: float, data: Bytes) -> SocketReading | None:
         if head is None:

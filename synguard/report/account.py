@@ -13,6 +13,7 @@ from synguard.doctor.findings import Finding
 from synguard.incidents import Incident
 from synguard.ledger.records import ActionRecord, BanRecord, FalsePositives, VerdictRecord
 from synguard.model import Action, Mode, Origin, Scope, VerdictKind
+from synguard.plain import count
 from synguard.readings import Protected
 from synguard.report.timeline import Timeline
 
@@ -112,7 +113,7 @@ def possible_false_positives_in(
             reasons[f"peers with a completed connection now: {peers[word]}"] = True
         if wide:
             sources = max((one.sources for one in ban.evidence), default=0)
-            offenders = f"{sources} sources offended" if sources else "banned by hand"
+            offenders = f"{count(sources, 'source')} offended" if sources else "banned by hand"
             reasons[f"everybody else in this prefix shares the ban; {offenders}"] = False
     return tuple(
         PossibleFalsePositive(word, reason, somebody)

@@ -12,6 +12,7 @@ from synguard.incidents import Incident
 from synguard.ledger.records import BanRecord, VerdictRecord
 from synguard.output.tables import printable
 from synguard.output.times import both_zones, clock_time
+from synguard.plain import count
 from synguard.report.account import Account
 from synguard.report.ban_table import by, counted, state, tells_evidence
 from synguard.report.judgement import NotableDecision, judged
@@ -52,7 +53,8 @@ def _lines(account: Account) -> Iterator[str]:
     yield from _section("Done", [[f"{clock_time(one.at, now)} {one.kind}: {one.text}"] for one in account.actions])
     if account.watched:
         yield ""
-        yield f"{account.watched} more targets were over a limit, but not for long enough to act."
+        more = count(account.watched, "more target was", "more targets were")
+        yield f"{more} over a limit, but not for long enough to act."
     yield from _section("What to change first", [_step(one) for one in advice(account, judgement)])
     yield ""
     yield f"Next: {next_command(account, judgement)}"
@@ -110,12 +112,12 @@ def _incident(incident: Incident, now: datetime) -> list[str]:
     peaks = [
         f"{incident.peak_half_open:,} half-open" if incident.peak_half_open else "",
         f"{incident.peak_syn_pps:,.0f} SYN/s" if incident.peak_syn_pps else "",
-        f"{incident.peak_connections:,} connections" if incident.peak_connections else "",
-        f"{incident.sources:,} sources over a limit" if incident.sources else "",
+        count(incident.peak_connections, "connection") if incident.peak_connections else "",
+        f"{count(incident.sources, 'source')} over a limit" if incident.sources else "",
     ]
     return [
         f"{incident.kind} {incident.id}, {clock_time(incident.started_at, now)} {end}: "
-        f"{incident.bans:,} bans, {incident.spared:,} spared",
+        f"{count(incident.bans, 'ban')}, {incident.spared:,} spared",
         "at its peak " + ", ".join(filter(None, peaks)) if any(peaks) else "",
         incident.note,
     ]

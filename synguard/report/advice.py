@@ -19,6 +19,7 @@ from synguard.addresses import EMBEDDING, Network, NetworkIndex, first_found, fo
 from synguard.decision.ban_times import ban_seconds
 from synguard.decision.bans import ActiveBans
 from synguard.model import Ban, Origin, Scope
+from synguard.plain import count
 from synguard.policy.policies import BanTimes
 from synguard.report.review import Candidate
 from synguard.units import format_duration
@@ -107,16 +108,14 @@ def _advice(
     if party is not None:
         why = f"{format_network(party)} is protected ({around.protected[party]})"
         if ban.forced:
-            return Advice(AdvisedStep.KEEP, f"a person insisted, although {why}; it is not made longer")
+            return Advice(AdvisedStep.KEEP, f"forced by a person, although {why}; it is not made longer")
         return Advice(AdvisedStep.RELEASE, f"{why} and must not be banned")
     real = by_kind[False].covering(ban.target, ban.scope, ban.ports, now) if ban.dry_run else None
     if real is not None:
         return Advice(AdvisedStep.RELEASE, f"the real ban of {format_network(real.target)} does it now")
     wider = by_kind[ban.dry_run].covering(ban.target, ban.scope, ban.ports, now)
     if wider is not None and wider.id != ban.id and _lasts_as_long(wider, ban):
-        return Advice(
-            AdvisedStep.RELEASE, f"the ban of {format_network(wider.target)} stops all that it does, for longer"
-        )
+        return Advice(AdvisedStep.RELEASE, f"the ban of {format_network(wider.target)} stops the same, for longer")
     if ban.id in around.leaks:
         return Advice(
             AdvisedStep.KEEP, "its target arrives past our rules: longer changes nothing, see synguard doctor"
@@ -139,7 +138,7 @@ def _for_hitting(one: Candidate, around: Around, now: datetime) -> Advice:
     if _deserves_no_end(one, around):
         return Advice(
             AdvisedStep.PERMANENT,
-            f"{signs}; banned {one.times} times, each time on connections that it completed, so the address is its own",
+            f"{signs}; banned {one.times} times, each time on completed connections, so the address is not forged",
         )
     lasts_s, how = _grown(ban, one.times, around)
     by_s = float(int(lasts_s - (ban.expires_at - now).total_seconds()))
@@ -185,9 +184,9 @@ def _for_quiet(one: Candidate, now: datetime) -> Advice:
     if by_hand and one.quiet_s < PATIENCE_S:
         return Advice(AdvisedStep.KEEP, f"a person's order, {quiet}; it {ends}")
     if ban.dry_run:
-        return Advice(AdvisedStep.RELEASE, "nothing of it is seen now: it would have been let go")
+        return Advice(AdvisedStep.RELEASE, "nothing of it is seen now: it would have been removed")
     if not one.record.packets and stood_s >= IDLE_S:
-        return Advice(AdvisedStep.RELEASE, f"it has stopped nothing in the {format_duration(stood_s)} that it stands")
+        return Advice(AdvisedStep.RELEASE, f"it has stopped nothing in {format_duration(stood_s)}")
     if one.quiet_s >= QUIET_S:
-        return Advice(AdvisedStep.RELEASE, f"{quiet}, after {one.record.packets:,} packets")
+        return Advice(AdvisedStep.RELEASE, f"{quiet}, after {count(one.record.packets, 'packet')}")
     return Advice(AdvisedStep.KEEP, f"{quiet} only; it {ends}")

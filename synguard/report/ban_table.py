@@ -12,6 +12,7 @@ from synguard.ledger.records import BanRecord
 from synguard.model import Ban, Origin, Verdict
 from synguard.output.tables import Column, print_table
 from synguard.output.times import ago, clock_time, left
+from synguard.plain import count
 from synguard.units import evidence_clause
 
 _COLUMNS: Final = (
@@ -78,13 +79,13 @@ def counted(record: BanRecord, now: datetime) -> str:
     last = f", last {ago(record.last_hit_at, now)}" if record.last_hit_at else ""
     if record.ban.action.challenges:
         return f"{challenged(record.answered, record.passed, record.dropped)}{last}"
-    return f"{record.packets:,} packets{last}"
+    return f"{count(record.packets, 'packet')}{last}"
 
 
 def challenged(answered: int, passed: int, dropped: int) -> str:
     """Return what became of the SYNs of a challenged target; only one that is limited has any dropped."""
     beyond = f", {dropped:,} dropped" if dropped else ""
-    return f"{answered:,} SYNs answered, {passed:,} passed{beyond}"
+    return f"{count(answered, 'SYN')} answered, {passed:,} passed{beyond}"
 
 
 def state(record: BanRecord, now: datetime) -> str:

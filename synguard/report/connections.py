@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from synguard.clock import rfc3339
 from synguard.output.tables import Column, table_lines
+from synguard.plain import count
 from synguard.report.group_by import By
 from synguard.report.listeners import Load, load_shape, loads
 from synguard.report.socket_names import groups_shape
@@ -144,7 +145,7 @@ def _group_lines(groups: Groups, question: ConnectionsQuery, width: int) -> Iter
     if groups.left_out:
         kind = _KEYS[groups.by] if groups.left_out == 1 else _PLURALS.get(groups.by, _KEYS[groups.by] + "s")
         hold = "holds" if groups.left_out == 1 else "hold"
-        yield f"{groups.left_out} more {kind} {hold} {groups.sockets_left_out} sockets; --limit 0 shows all"
+        yield f"{groups.left_out} more {kind} {hold} {count(groups.sockets_left_out, 'socket')}; --limit 0 shows all"
 
 
 def _group_columns(by: By, question: ConnectionsQuery) -> list[Column]:

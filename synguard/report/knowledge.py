@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from synguard.addresses import Network, format_network
+from synguard.addresses import Network, covers, format_network
 from synguard.ledger.records import BanRecord, VerdictRecord
-from synguard.model import Signal
+from synguard.model import Action, Ban, Scope, Signal
 from synguard.output.times import both_zones, clock_time
+from synguard.plain import listed
 from synguard.policy.models import Policy
 from synguard.report.ban_table import by, counted, state, tells_evidence
 from synguard.report.policy_view import limits_text
@@ -20,6 +21,9 @@ from synguard.status.model import LeakStatus, TargetStatus
 
 _SHOWN: Final = 10
 """Bans and verdicts reported in text; --json has all."""
+_PARTS: Final = 3
+"""Banned parts of a prefix that its first line names."""
+_WEAKER: Final = (Action.DROP, Action.REJECT, Action.LIMIT, Action.CHALLENGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +54,29 @@ class Knowledge:
         return bool(self.targets or self.bans or self.verdicts or self.protected or self.sockets)
 
     def banned(self, now: datetime) -> tuple[BanRecord, ...]:
-        """Return the bans that stop it now, those of one header last.
+        """Return the bans that stop all of it now, the one that stops most first, those of one header last.
 
-        Dry-run bans stop no one, nor does what is not in the kernel.
+        Dry-run bans stop no one, nor does what is not in the kernel; only a forced ban stops the protected.
         """
-        held = (one for one in self._real(now) if self.in_kernel(one, now) is not False)
-        return tuple(sorted(held, key=lambda one: one.ban.header is not None))
+        held = [one for one in self._held(now) if covers(one.ban.target, self.network)]
+        if any(covers(one, self.network) for one in self.protected) and not any(one.ban.forced for one in held):
+            return ()
+        return tuple(sorted(held, key=lambda one: _strength(one.ban)))
+
+    def inside(self, now: datetime) -> tuple[BanRecord, ...]:
+        """Return the bans that stop a part of it now."""
+        return tuple(one for one in self._held(now) if not covers(one.ban.target, self.network))
+
+    def passed(self, now: datetime) -> tuple[BanRecord, ...]:
+        """Return the bans in the kernel that would stop all of it, were it not protected."""
+        return () if self.banned(now) else tuple(one for one in self._held(now) if covers(one.ban.target, self.network))
 
     def absent(self, now: datetime) -> tuple[BanRecord, ...]:
         """Return the bans that stand and that the kernel does not hold."""
         return tuple(one for one in self._real(now) if self.in_kernel(one, now) is False)
+
+    def _held(self, now: datetime) -> Iterator[BanRecord]:
+        return (one for one in self._real(now) if self.in_kernel(one, now) is not False)
 
     def _real(self, now: datetime) -> Iterator[BanRecord]:
         return (one for one in self.bans if one.stands(now) and not one.ban.dry_run)
@@ -125,15 +142,34 @@ def _answer(known: Knowledge, now: datetime) -> str:
         until = "permanently" if ban.expires_at is None else f"until {both_zones(ban.expires_at)}"
         by = "" if ban.target == known.network else f" by the ban of {format_network(ban.target)}"
         return f"is {ban.standing}{by} {until}: {ban.reason}"
+    if passed := known.passed(now):
+        return f"is protected: its packets pass the ban of {format_network(passed[0].ban.target)}"
     absent = known.absent(now)
     if absent:
         return f"is NOT stopped: its ban {absent[0].ban.id} is NOT IN KERNEL; ban it again, or see synguard doctor"
+    if inside := known.inside(now):
+        return f"is not banned as a whole; {_parts(inside)}"
     would_be = sorted((one for one in known.bans if one.stands(now)), key=lambda one: one.ban.header is not None)
     if would_be:
         return f"would be {'challenged' if would_be[0].ban.action.challenges else 'banned'}, but this is a dry run"
-    if known.protected:
+    if any(covers(one, known.network) for one in known.protected):
         return "is protected"
+    if known.protected:
+        return "is not banned; it holds whom synguard protects"
     return "is not banned" if known.known else "is unknown: never over a limit, never banned, not connected"
+
+
+def _strength(ban: Ban) -> tuple[bool, bool, int]:
+    """Return what sorts the bans of one target, the one that stops most first."""
+    return ban.header is not None, ban.scope is Scope.NEW, _WEAKER.index(ban.action)
+
+
+def _parts(inside: Sequence[BanRecord]) -> str:
+    """Return which parts are stopped: ``challenged in it: 203.0.113.7``."""
+    by_standing: dict[str, list[str]] = {}
+    for one in inside:
+        by_standing.setdefault(one.ban.standing, []).append(format_network(one.ban.target))
+    return "; ".join(f"{standing} in it: {listed(found, _PARTS)}" for standing, found in by_standing.items())
 
 
 def _ban_lines(record: BanRecord, now: datetime, known: Knowledge, told: set[str]) -> Iterator[str]:

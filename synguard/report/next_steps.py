@@ -128,7 +128,7 @@ def _dry_run_report(account: Account, judgement: Judgement) -> Iterator[NextStep
         return
     watched = account.timeline.watched_s
     if watched < A_DAY_S:
-        why = f"it has watched {format_duration(watched)}: a day has peaks of its own"
+        why = f"it has watched {format_duration(watched)} only: a day shows the usual peaks"
         yield NextStep("Run in dry-run for a day", why, "synguard report --since 24h")
     elif not judgement.looks:
         why = "nothing here speaks against it; it goes back by itself unless you confirm from a new connection"

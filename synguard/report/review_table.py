@@ -9,6 +9,7 @@ from typing import Any, Final
 from synguard.addresses import format_network
 from synguard.output.tables import Column, print_table
 from synguard.output.times import ago, clock_time, left
+from synguard.plain import count
 from synguard.report.advice import Advice, AdvisedStep, Reviewed
 from synguard.report.ban_table import by, state
 from synguard.report.review import Candidate
@@ -56,7 +57,7 @@ def candidate_line(one: Candidate, now: datetime) -> str:
     again = f", banned {one.times} times" if one.times > 1 else ""
     ends = "is permanent" if ban.expires_at is None else f"ends in {left(ban.left(now))}"
     what = f"{format_network(ban.target)} ({ban.scope}, by {by(ban)})"
-    return f"{what} {ends}: {one.record.packets:,} packets stopped{again}"
+    return f"{what} {ends}: {count(one.record.packets, 'packet')} stopped{again}"
 
 
 def _row(one: Candidate, advice: Advice, now: datetime) -> list[str]:

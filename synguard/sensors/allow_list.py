@@ -148,7 +148,7 @@ def _signature(path: Path) -> tuple[int, ...]:
     if not stat.S_ISREG(found.st_mode):
         raise ConfigError(f"{path}: is not a regular file; name a text file of addresses")
     if found.st_mode & stat.S_IWOTH:
-        raise ConfigError(f"{path}: every user may write to it, and so exempt an attacker; `chmod o-w` it")
+        raise ConfigError(f"{path}: every user may write to it, and so allow an attacker; `chmod o-w` it")
     if found.st_size > MAX_BYTES:
         raise ConfigError(f"{path}: is larger than {MAX_BYTES >> 20} MiB; allow the prefixes that cover it instead")
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -83,7 +83,7 @@ def overview_lines(seen: Mapping[str, Any], standing: int | None = None) -> list
     lines += [f"countermeasure: {one['text']}" for one in seen["countermeasures"]]
     lines += [_pressure(one) for one in seen["pressure"]]
     if seen["running"] and seen["plane"]:
-        lines.append(_flood(seen["flood"]))
+        lines.append(_flood(seen["flood"], bool(seen["challenges"]["targets"])))
     lines += [f"{one['kind']} {one['target']}: score {one['score']:.0f}, {one['reason']}" for one in seen["targets"]]
     bans = "not known, the ledger needs root" if seen["bans_active"] is None else f"{seen['bans_active']:,}"
     dry_run = seen["mode"] == Mode.DRY_RUN.value and seen["running"]
@@ -117,7 +117,9 @@ def _head(seen: Mapping[str, Any]) -> str:
 
 def _challenges(here: Mapping[str, Any], totals: Mapping[str, Any]) -> list[str]:
     """Return how many targets are challenged and what became of their SYNs; nothing where challenges are off."""
-    counts = f"{totals['answered']:,} SYNs answered, {totals['passed']:,} passed, {totals['limited']:,} over a limit"
+    counts = (
+        f"{count(totals['answered'], 'SYN')} answered, {totals['passed']:,} passed, {totals['limited']:,} over a limit"
+    )
     if here["works"] or here["targets"] or totals["answered"]:
         headers = f"; headers dropped: {here['headers']}" if here["headers"] else ""
         return [f"challenged targets: {here['targets']:,}, since the start {counts}{headers}"]
@@ -156,12 +158,12 @@ def _pressure(one: Mapping[str, Any]) -> str:
     return f"port {one['port']}{family}{process}: {queue}{full}{waiting}"
 
 
-def _flood(flood: Mapping[str, Any]) -> str:
+def _flood(flood: Mapping[str, Any], challenged: bool) -> str:
     parts = [f"half-open {flood['half_open']:,}", f"connections {flood['connections']:,}"]
     rates = (
         ("syn_pps", "SYN/s"),
         ("completed_pps", "handshakes/s"),
-        ("cookies_sent_pps", "cookies sent/s"),
+        ("cookies_sent_pps", "cookies sent/s without challenges" if challenged else "cookies sent/s"),
         ("cookies_received_pps", "cookies back/s"),
         ("dropped_pps", "SYNs dropped/s"),
         ("accept_overflows_pps", "accept overflows/s"),

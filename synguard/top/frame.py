@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from synguard.model import Scope
+from synguard.plain import count
 from synguard.top.ban_rows import rows_of
 from synguard.top.header import head_lines
 from synguard.top.keys import HELP
@@ -61,7 +62,7 @@ def plain_lines(snapshot: Snapshot, most_bans: int, width: int) -> list[Line]:
             *table_lines(ScreenTable(pane, rows, tables.of[pane], view_state.order(pane), None), width, len(rows) + 2),
         ]
     hidden = tables.of[Pane.BANS] - most_bans
-    return [*lines, line(f"and {hidden:,} more bans, see synguard bans")] if hidden > 0 else lines
+    return [*lines, line(f"and {count(hidden, 'more ban')}, see synguard bans")] if hidden > 0 else lines
 
 
 def _body(view_state: ViewState, tables: Tables, width: int, room: int) -> list[Line]:

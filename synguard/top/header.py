@@ -48,7 +48,7 @@ def _mode(snapshot: Snapshot) -> Iterator[Span | str]:
     status = snapshot.status
     if not snapshot.alive or status is None:
         runs = snapshot.overview["running"]
-        yield Span(" THE AGENT SAYS NOTHING " if runs else " NO AGENT RUNS ", Style.LOUD)
+        yield Span(" THE AGENT REPORTS NOTHING " if runs else " NO AGENT RUNS ", Style.LOUD)
         yield f"{GAP}configured: {snapshot.mode}"
     elif status.mode is Mode.DRY_RUN:
         yield Span(" DRY-RUN: nothing is blocked ", Style.LOUD)
@@ -66,7 +66,7 @@ def _rates(snapshot: Snapshot) -> Line:
         return line(
             f"half-open {figure(snapshot.sockets.half_open)}", Span("  read from the socket table now", Style.FAINT)
         )
-    return line(*_flood(snapshot.status.flood))
+    return line(*_flood(snapshot.status.flood, snapshot.status.challenges.targets > 0))
 
 
 def _lately(snapshot: Snapshot) -> Iterator[Line]:
@@ -79,7 +79,7 @@ def _lately(snapshot: Snapshot) -> Iterator[Line]:
     yield line(f"{format_duration(LATELY.total_seconds())} SYN/s {syns} half-open {half_open}")  # 80 places
 
 
-def _flood(flood: FloodStatus) -> Iterator[Span | str]:
+def _flood(flood: FloodStatus, challenged: bool) -> Iterator[Span | str]:
     yield Span(f"SYN/s {figure(flood.syn_pps)}", Style.STRONG)
     yield f"{GAP}half-open {figure(flood.half_open)}{GAP}connections {figure(flood.connections)}"
     yield f"{GAP}served/s {figure(flood.completed_pps)}"
@@ -89,7 +89,8 @@ def _flood(flood: FloodStatus) -> Iterator[Span | str]:
         yield Span(f"{GAP}accept lost/s {figure(flood.accept_overflows_pps)}", Style.BAD)
     if max(flood.cookies_sent_pps, flood.cookies_received_pps) >= 0.5:
         sent, back = figure(flood.cookies_sent_pps), figure(flood.cookies_received_pps)
-        yield Span(f"{GAP}cookies/s {sent} out {back} back", Style.WATCH)
+        out = "" if challenged else f"{sent} out "  # those of challenges are not counted there
+        yield Span(f"{GAP}cookies/s {out}{back} back", Style.WATCH)
 
 
 def _health(snapshot: Snapshot, status: Status, healthy: bool) -> Line:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from synguard.addresses import parse_network
-from synguard.enforcer.beside import stopped_by
 from synguard.enforcer.challenge.plane import ChallengePlane
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.held_bans import HeldBans
@@ -20,6 +19,7 @@ from synguard.enforcer.plane import Actual, Delta, Desired, PatientPlane, Plane,
 from synguard.enforcer.reconcile.delta import delta
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import SplitPlane, split_plane
+from synguard.enforcer.verb_plane import stopped_by
 from synguard.errors import PlaneError
 from synguard.memory import at_once
 from synguard.model import ON_HANDSHAKES, Action, Ban, Scope

@@ -65,7 +65,7 @@ def test_the_unit_protects_within_its_bounds_and_a_hung_agent_is_replaced_by_one
         meter, flood = lab.start_meter(), lab.start_flood(flood_of(hosts(LOUD), pps=SMALL_PPS))
         wait_for_relief(meter, flood)
         wait_for(lambda: LOUD in bans(host), "the ban in the ledger")
-        wait_for(lambda: "1 bans" in host.properties()["StatusText"], "systemd to know of the ban", every=0.1)
+        wait_for(lambda: "1 ban" in host.properties()["StatusText"], "systemd to know of the ban", every=0.1)
         flood.stop()
         stood = bans(host)[LOUD]
         assert stood["in_kernel"]

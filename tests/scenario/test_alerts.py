@@ -76,7 +76,7 @@ def test_a_flood_is_one_message_at_its_start_and_one_at_its_end(scene: Scene, ph
     assert phone.abouts == [About.START, About.END]
     start, end = phone.messages
     assert start.title == "web1: SYN flood began"
-    assert "1 bans, 0 spared" in start.lines
+    assert "1 ban, 0 spared" in start.lines
     assert start.attack is not None
     assert [port.partition(" ")[0] for port in start.attack.ports] == ["80"]
     assert start.lines[-1] == "look: synguard status"
@@ -172,7 +172,7 @@ def test_a_dry_run_says_that_nothing_is_stopped(tmp_path: Path, phone: Phone) ->
     scene = Scene(tmp_path, POLICY, config=Config(mode=Mode.DRY_RUN))
     tell(scene, phone)
     rain(scene, {ATTACKER: 10_000.0}, 10.0)
-    assert "1 dry-run bans (nothing is stopped), 0 spared" in phone.messages[0].lines
+    assert "1 dry-run ban (nothing is stopped), 0 spared" in phone.messages[0].lines
     assert any("synguard enable" in line for line in phone.messages[0].lines)
 
 
@@ -184,7 +184,7 @@ def test_a_restart_in_the_middle_tells_no_second_start(scene: Scene, phone: Phon
     rain(scene, {ATTACKER: 10_000.0}, 10.0)
     calm(scene, 300)
     assert phone.abouts == [About.START, About.END]
-    assert "the agent was started anew meanwhile" in phone.messages[-1].lines
+    assert "the agent was restarted meanwhile" in phone.messages[-1].lines
 
 
 def test_an_attack_that_ends_while_no_agent_runs_is_told_to_be_over(scene: Scene, phone: Phone) -> None:

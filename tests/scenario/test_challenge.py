@@ -279,9 +279,13 @@ def test_a_forged_flood_is_called_so_though_some_of_it_goes_to_ports_without_a_c
     on_ports(scene, monkeypatch, [*[443] * 85, *[22] * 6, *range(1000, 1009)])
     scene.sensors.weather = by_cookies(pps, completed_pps=40)
     scene.lasts(0.3)
-    scene.sensors.weather = Weather(syn_pps=pps, header_of=natural, completed_pps=40)
+    scene.sensors.weather = Weather(
+        syn_pps=pps, header_of=natural, completed_pps=40, cookies_pps=15, cookies_back_pps=60
+    )
     ticks = scene.lasts(3)
-    assert ticks[-1].decision.flood_verdict.startswith("spoofed")
+    said = ticks[-1].decision.flood_verdict
+    assert said.startswith("spoofed")
+    assert ", 60 SYN cookies a second come back" in said, "it said: 60 of 15, which the listener had sent"
 
 
 def test_a_port_whose_queue_is_full_is_challenged_though_most_of_the_flood_goes_to_another(

@@ -110,7 +110,7 @@ def test_the_verdict_names_its_reasons(scene: Scene) -> None:
     assert "100% of the networks send the header of one tool (TTL 52, window 64240)" in said
     assert "0.4% complete a handshake" in said
     assert "40 of 9,900 SYN cookies a second come back" in said
-    assert "60 hosts a second deny having asked" in said
+    assert "60 hosts a second reset the answer: they sent no SYN" in said
 
 
 def test_resets_alone_do_not_call_a_flood_of_few_addresses_forged(scene: Scene) -> None:

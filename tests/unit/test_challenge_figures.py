@@ -15,7 +15,7 @@ from synguard.ledger.records import BanRecord
 from synguard.model import Action, Ban, Hits, Mode
 from synguard.report.ban_table import counted, state
 from synguard.report.shapes import record_shape
-from synguard.status.model import ChallengeStatus, Status, TotalsStatus
+from synguard.status.model import ChallengeStatus, FloodStatus, Status, TotalsStatus
 from synguard.status.overview import overview, overview_lines
 from tests.support.bans import ban
 from tests.unit.test_metrics import status
@@ -30,6 +30,10 @@ class Counted:
     bans: dict[str, Ban]
     hits: dict[str, Hits] = field(default_factory=dict)
     repairs: int = 0
+
+    @property
+    def writer(self) -> Counted:
+        return self
 
     def total(self, totals: Totals, **hits: Hits) -> TotalsStatus:
         self.hits = hits
@@ -83,6 +87,15 @@ def test_the_status_and_messages_say_how_many_are_challenged_and_what_became_of_
     line = "challenged targets: 2, since the start 1,000 SYNs answered, 5 passed, 200 over a limit"
     assert line in overview_lines(seen(told))
     assert challenged_words(told) == "targets that are challenged: 2, 1000 SYNs answered, 5 passed, 200 over a limit"
+
+
+def test_cookies_of_listeners_are_not_told_for_all_while_challenges_answer() -> None:
+    """Of 10,000 SYNs that were answered, status said: 75 cookies sent/s, 60 back/s, as of a crowd of clients."""
+    told = status(
+        challenges=ChallengeStatus(works=True, targets=1),
+        flood=FloodStatus(cookies_sent_pps=75, cookies_received_pps=60),
+    )
+    assert any("75 cookies sent/s without challenges, 60 cookies back/s" in line for line in overview_lines(seen(told)))
 
 
 def test_where_no_challenge_works_the_status_says_why_and_where_none_is_wanted_nothing() -> None:

@@ -120,7 +120,7 @@ def test_a_word_that_is_near_nothing_is_answered_with_all_there_are(host: CliHos
     assert "takes drop, reject, challenge or limit; see" in host.run("ban", "203.0.113.7", "--action", "xyz").err
     assert 'see "synguard --help"' in host.run("frobnicate").err
     assert "missing argument 'FILE', as in: synguard import csf /etc/csf --dry-run; see" in host.run("import", "x").err
-    assert "it wants a whole number" in host.run("bans", "--limit", "x").err
+    assert "give a whole number" in host.run("bans", "--limit", "x").err
 
 
 def test_every_other_word_leads_to_a_verb_and_stands_in_no_verbs_way() -> None:

@@ -245,7 +245,7 @@ def test_of_a_long_list_the_preview_is_sums_and_the_few_that_hit_somebody(
     host.connect(("198.51.0.7", TcpState.ESTABLISHED), ("2001:db8::9", TcpState.SYN_RECV))
     ran = host.run("ban", "--file", path, "--dry-run")
     assert len(ran.out.splitlines()) < 30
-    assert "601 targets: 600 IPv4 and 1 IPv6, 600 addresses and 1 prefixes" in ran.out
+    assert "601 targets: 600 IPv4 and 1 IPv6, 600 addresses and 1 prefix" in ran.out
     assert "198.51.0.7 holds 1 ESTABLISHED; connected peers: 1" in ran.out
     assert "2001:db8::/64 holds 1 SYN_RECV" in ran.out
     assert "1 of them are banned already" in ran.out

@@ -46,7 +46,7 @@ EXTRA = "hashsize 1024 maxelem 131072 timeout 0 counters comment bucketsize 12 i
 def test_nothing_loads_python_iptables_or_numpy_before_it_is_used() -> None:
     """Either costs a third of ``synguard bans``."""
     code = (
-        "import sys, synguard.enforcer.choose, synguard.enforcer.flush, synguard.enforcer.beside;"
+        "import sys, synguard.enforcer.choose, synguard.enforcer.flush, synguard.enforcer.verb_plane;"
         "sys.exit(bool({'iptc', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -26,7 +26,7 @@ def test_a_host_that_tells_nobody_anything_is_left_in_peace() -> None:
 def test_figures_that_others_can_read_are_mentioned() -> None:
     [(name, level, reason)] = found(metrics={"listen": "0.0.0.0:9877", "allow_remote": True})
     assert (name, level) == ("metrics", Level.WARN)
-    assert "other hosts can read the figures at 0.0.0.0:9877" in reason
+    assert "other hosts can read the metrics at 0.0.0.0:9877" in reason
 
 
 def test_a_file_of_services_that_others_may_read_is_mentioned_without_its_secrets(tmp_path: Path) -> None:

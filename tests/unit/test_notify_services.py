@@ -146,6 +146,6 @@ def test_show_tells_where_without_secrets(tmp_path: Path, monkeypatch: pytest.Mo
     host.configure(f'[notify]\nurls = ["https://example.org/{SECRET}"]\nper_hour = 6\n')
     shown, told = host.run("notify", "show"), host.run("notify", "show", "--json")
     assert shown.out.splitlines()[0] == "1 https://example.org/…"
-    assert "at most 6 messages an hour; every 30m while an attack lasts; an end is told after 1m of quiet" in shown.out
+    assert "at most 6 messages an hour; every 30m while an attack lasts; the end is sent after 1m of quiet" in shown.out
     assert told.json["services"] == ["1 https://example.org/…"]
     assert SECRET not in shown.out + told.out

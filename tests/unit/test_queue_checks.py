@@ -11,6 +11,7 @@ import pytest
 from synguard.doctor.findings import Finding, Level
 from synguard.doctor.host_checks import listener_findings
 from synguard.doctor.queue_checks import queue_findings
+from synguard.enforcer.sysctl import ALWAYS
 from synguard.enforcer.sysctl_note import SysctlNoteFile, note_directories
 from synguard.model import Mode
 from synguard.policy.models import Config, Countermeasure
@@ -77,6 +78,13 @@ def test_cookies_that_synguard_holds_on_are_not_taken_for_the_operator_s(tmp_pat
     finding = found(tmp_path, cookies=1, config=config)["SYN cookies"]
     assert finding.level is Level.WARN
     assert "the value before, 0, comes back at calm" in finding.reason
+    assert "after the incident: sysctl -w net.ipv4.tcp_syncookies=1" in finding.fix
+
+
+def test_cookies_that_were_on_before_challenges_need_no_fix(tmp_path: Path, config: Config) -> None:
+    """In the midst of a flood, doctor and report advised to set 1: that ends the challenges that carry it."""
+    SysctlNoteFile(note_directories(config)).write(1, datetime.now(UTC), ALWAYS)
+    assert found(tmp_path, cookies=ALWAYS, config=config)["SYN cookies"].level is Level.OK
 
 
 def test_a_queue_that_somaxconn_cuts_is_named(tmp_path: Path, config: Config) -> None:

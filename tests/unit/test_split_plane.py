@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from synguard.enforcer.beside import held_at
 from synguard.enforcer.dry_run import DryRunPlane
 from synguard.enforcer.plane import Delta, PatientPlane
 from synguard.enforcer.reconcile.delta import delta
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.enforcer.split_plane import AT_A_TIME, COPIES_OF_ALL, PORTS_OF_COPIES, SplitPlane, split_plane
+from synguard.enforcer.verb_plane import held_at
 from synguard.errors import PlaneError
 from synguard.model import ON_HANDSHAKES, Action, Origin, Scope
 from synguard.syn_header import SynHeader

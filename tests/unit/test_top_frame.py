@@ -120,7 +120,7 @@ def test_a_dry_run_a_trial_and_no_agent_are_loud_without_any_colour() -> None:
         "DRY-RUN: nothing is blocked": snapshot(status=status(mode=Mode.DRY_RUN)),
         "ON TRIAL: dry-run again in 1m 30s": snapshot(status=trial),
         "NO AGENT RUNS": snapshot(running=False, status=None),
-        "THE AGENT SAYS NOTHING": snapshot(running=True, status=None),
+        "THE AGENT REPORTS NOTHING": snapshot(running=True, status=None),
     }
     for words, seen in cases.items():
         (loud,) = [span for line in frame(seen, ViewState(), tables_of(seen, ViewState()), 80, 24) for span in line

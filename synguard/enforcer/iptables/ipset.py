@@ -131,7 +131,7 @@ def _save(wanted: Sequence[str]) -> str | None:
 def _explained(detail: str, refused: str) -> str:
     if "is full" in detail:
         name = refused.split(" ")[1] if " " in refused else "a set"
-        return f"{detail}; {name} holds its ceiling of members: ban wider prefixes, release bans, or raise {CEILING}"
+        return f"{detail}; {name} holds its ceiling of members: ban wider prefixes, remove bans, or raise {CEILING}"
     return detail
 
 

@@ -73,12 +73,16 @@ class NftablesPlane:
 
     def read_in_pieces(self) -> Generator[None, None, Actual]:
         """Read back the same, a piece each time it is asked; each set is seen at a moment of its own."""
+        return (yield from paced(self._read_on()))
+
+    def _read_on(self) -> Generator[None, None, Actual]:
         frame = read_frame(self.ceiling)
         members = SetMembers(bans=HeldBans())
         self._empty = set()
         for one in _readable(frame):
-            found = yield from paced(elements_in_pieces(NAME, one.name))
-            yield from paced(take_in_pieces(members, one, found))
+            found = yield from elements_in_pieces(NAME, one.name)
+            yield from take_in_pieces(members, one, found)
+            yield
             self._note(one, found)
         return _actual(frame, members)
 
@@ -128,7 +132,7 @@ class NftablesPlane:
 
     def _explained(self, error: PlaneError) -> str:
         if "Too many open files in system" in error.detail:  # ENFILE, which is how a full set answers
-            return f"the set holds its ceiling of {self.ceiling} members: ban wider prefixes or release bans"
+            return f"the set holds its ceiling of {self.ceiling} members: ban wider prefixes or remove bans"
         if "Device or resource busy" in error.detail:
             return f"{error.detail}; a rule of another program uses it: nft -a list ruleset shows where"
         if "Message too long" in error.detail:

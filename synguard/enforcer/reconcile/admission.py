@@ -142,7 +142,7 @@ class Admission:
                 "or raise it and restart"
             )
         elif not self._tells_apart(ports):
-            full = f"the challenge program tells {PORTS_AT_INTERFACE} ports apart; ban on all ports, or release bans"
+            full = f"the challenge program tells {PORTS_AT_INTERFACE} ports apart; ban on all ports, or remove bans"
         else:
             full = f"the challenge program carries out at most {BANS_AT_INTERFACE:,}; {ADVICE}"
         return f"{bans} not in the kernel: {full}"

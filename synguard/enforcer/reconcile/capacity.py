@@ -44,7 +44,7 @@ class CapacityLevel:
         )
 
 
-ADVICE: Final = "ban wider prefixes, or release bans"
+ADVICE: Final = "ban wider prefixes, or remove bans"
 
 
 def used(plane: Plane, bans: Iterable[Ban | KernelBan]) -> Counter[str]:

@@ -18,7 +18,7 @@ _NO_COUNTERPART: Final = {
     "SYNFLOOD": "a rate for all SYNs together refuses clients first; synguard finds the sources",
     "PORTFLOOD": "connections over minutes have no counterpart; limits are of connections, and of their rate a second",
     "LF_SSHD": "failed logins are read from logs: keep fail2ban or sshd's own limits beside synguard",
-    "CC_DENY": "countries are no evidence; name networks with synguard ban --file",
+    "CC_DENY": "countries cannot be imported; ban networks with synguard ban --file",
     "TCP_IN": "which ports are open is your firewall's business; synguard leaves its rules alone",
 }
 

@@ -118,7 +118,7 @@ _synguard_ban() {
     '*--file[A list\: plain lines, columns, JSON, or ipset save]:LIST:_files' \
     '--for[Length of the ban\: 30s, 10m, 1h30m, 7d, or permanent]:TIME:(30s 10m 1h 2h 1d)' \
     '--scope[new\: new connections only; all\: every packet. Default all, with --ports new]:new|all:(new all)' \
-    '--action[drop in silence; reject with a TCP reset; challenge\: answer SYNs with cookies; limit\: a few of them]:drop|reject|challenge|limit:(drop reject challenge limit)' \
+    '--action[drop in silence; reject with a TCP reset; challenge\: answer SYNs with cookies; limit\: only a few]:drop|reject|challenge|limit:(drop reject challenge limit)' \
     '--ports[Only these local TCP ports]:80,443: ' \
     '--reason[Reason, shown in lists and reports]:TEXT: ' \
     '--force[Ban protected targets and very wide prefixes too]' \

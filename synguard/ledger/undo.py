@@ -1,4 +1,4 @@
-"""An order that failed, taken back: what it replaced stands again, and what others did meanwhile stays."""
+"""An order that failed, undone: what it replaced stands again, and what others did meanwhile stays."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ _KEPT: Final = BAN_COLUMNS.removeprefix("id, ").removesuffix(", ended_at, ended_
 _AGAIN: Final = f"INSERT INTO ban (id, {_KEPT}) SELECT ?, {_KEPT} FROM ban WHERE seq = ?"  # noqa: S608  # constants only
 
 
-def take_back(
-    db: sqlite3.Connection, ids: Sequence[str], at: datetime, why: str, new_id: Callable[[], str]
-) -> list[str]:
+def undo(db: sqlite3.Connection, ids: Sequence[str], at: datetime, why: str, new_id: Callable[[], str]) -> list[str]:
     """End new bans; those that they replaced stand again, with ids of their own, which are returned.
 
     Whoever is replaced ends at the moment that the new ban was made. A new ban that others have ended or replaced by
