@@ -13,7 +13,6 @@ from synguard.agent.clock_step import SLACK, shortened
 from synguard.agent.ledger_writer import LedgerWriter
 from synguard.agent.tracked_bans import EARLIEST, TrackedBans
 from synguard.decision.bans import ActiveBans
-from synguard.enforcer.held_bans import total_hits
 from synguard.enforcer.plane import Desired, Plane
 from synguard.enforcer.reconcile.admission import Admission
 from synguard.enforcer.reconcile.outcome import Outcome
@@ -24,7 +23,7 @@ from synguard.ledger import Ledger
 from synguard.ledger.ban_changes import BanChanges
 from synguard.logs import event
 from synguard.memory import give_back, many_objects
-from synguard.model import NEVER, NO_HITS, Ban, Hits, Origin, Scope
+from synguard.model import NEVER, Ban, Origin, Scope
 from synguard.packed_bans import PackedBans
 
 log: Final = logging.getLogger(__name__)
@@ -68,8 +67,6 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self._retry_at = float("-inf")
         self._retry_s = FIRST_RETRY_S
         self._follower: ActiveBans | None = None
-        self.hits: Mapping[str, Hits] = {}
-        """Ban id → packets that the kernel stopped, as of the last read-back; bans that met none are absent."""
         self.outcome: Outcome | None = None
         """What the last pass found; None while the plane does not hold what is wanted, and in dry-run."""
         self.repairs = 0
@@ -275,24 +272,13 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         self._tracked.unsettled = False
 
     def _note_hits(self, outcome: Outcome, utc: datetime) -> None:
-        """Keep the counts of a read-back, those that changed since the last one."""
-        if self._dry_run or outcome.read_at is None or outcome.read_at == self._read_at:
-            return
-        self._read_at = outcome.read_at
-        if len(outcome.held) >= MANY:
-            give_back()  # each of them was an object, or a line of text
-        total = total_hits(outcome.held)
-        fresh = {ban_id: hits for ban_id, hits in total.items() if self.hits.get(ban_id) != hits}
-        fresh |= {ban_id: NO_HITS for ban_id in self.hits if ban_id not in total and ban_id in outcome.held}
-        if fresh:
-            try:
-                self._ledger.record_hits(fresh, utc)
-            except LedgerError as error:
-                self.writer.failed(error)
-                self._read_at = None  # they are offered again
-                return
-            self.writer.took()
-        self.hits = total
+        """Keep the counts of a read-back."""
+        if not self._dry_run and outcome.read_at not in (None, self._read_at):
+            self._read_at = outcome.read_at
+            if len(outcome.held) >= MANY:
+                give_back()  # each of them was an object, or a line of text
+            self.writer.count(outcome.held)
+        self.writer.write_counts(utc)
 
     def _plane_failed(self, error: SynguardError, now: float) -> None:
         self.outcome, self._retry_at = None, now + self._retry_s

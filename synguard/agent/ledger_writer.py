@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
+from synguard.enforcer.held_bans import total_hits
 from synguard.errors import LedgerError, SynguardError
 from synguard.ledger import Ledger
 from synguard.logs import event
-from synguard.model import Ban
+from synguard.model import NO_HITS, Ban, Hits, KernelBan
 
 log: Final = logging.getLogger(__name__)
+
+COUNTS_AT_ONCE: Final = 512
+"""Bans whose counts one tick writes."""
 
 
 @contextmanager
@@ -32,6 +37,10 @@ class LedgerWriter:
         self._ledger = ledger
         self.unwritten: list[Ban] = []
         """Bans that the ledger has not taken yet."""
+        self.hits: Mapping[str, Hits] = {}
+        """Ban id → packets that the kernel stopped, as of the last read-back; bans that met none are absent."""
+        self._uncounted: dict[str, Hits] = {}
+        """Counts that changed, and that the ledger has not been given yet."""
         self.problem = ""
         """Why the ledger takes nothing, one sentence; empty while it does."""
 
@@ -44,6 +53,27 @@ class LedgerWriter:
         else:
             self.unwritten.clear()
             self.took()
+
+    def count(self, held: Mapping[str, KernelBan]) -> None:
+        """Take in what the kernel holds and has counted."""
+        total = total_hits(held)
+        self._uncounted |= {ban_id: hits for ban_id, hits in total.items() if self.hits.get(ban_id) != hits}
+        self._uncounted |= {ban_id: NO_HITS for ban_id in self.hits if ban_id not in total and ban_id in held}
+        self.hits = total
+
+    def write_counts(self, utc: datetime) -> None:
+        """Offer some counts to the ledger; those of 100,000 bans at one go took a tick of a second and more."""
+        some = dict(islice(self._uncounted.items(), COUNTS_AT_ONCE))
+        if not some:
+            return
+        try:
+            self._ledger.record_hits(some, utc)
+        except LedgerError as error:
+            self.failed(error)
+            return
+        self.took()
+        for ban_id in some:
+            del self._uncounted[ban_id]
 
     def note(self, utc: datetime, kind: str, text: str) -> None:
         """Record an action."""

@@ -25,6 +25,7 @@ log: Final = logging.getLogger(__name__)
 ACTION: Final = "enable"
 """The kind of what is recorded of changes of the mode."""
 _GONE: Final = "none of its bans is active"
+_GIVEN: Final = {"config": "the config", "option": "an option of synguard run"}
 LOOK_EVERY_S: Final = 1.0
 """How soon an order is noticed: one ``stat`` each time."""
 RETRY_S: Final = 5.0
@@ -141,7 +142,7 @@ class ModeController:  # wide: a small state machine whose states are read side 
     def entered(self, utc: datetime) -> None:
         """Tell that enforcement has begun, by an order or as an order to stop has ended."""
         self._rollback = None
-        self._note(f"enforcing now: {self.story or 'as the config says'}", utc)
+        self._note(f"enforcing now: {self.story or f'as {_GIVEN[self._otherwise]} says'}", utc)
 
     def leave(self, reconciler: Reconciler, protected: Iterable[Network], now: float, utc: datetime) -> None:
         """Take back what was banned while an order held; what fails is told and tried again by ``follow_up``."""

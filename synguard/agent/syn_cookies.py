@@ -152,6 +152,6 @@ def cookies_for(config: Config, ledger: Ledger, kernel: Settings | None = None) 
         return SynCookies(settings, kept, ledger.record_action, config)
     for name in (SYN_COOKIES, TCP_TIMESTAMPS):
         if kept(name).read():
-            text = "%s is changed by an agent that was killed; synguard flush puts the old value back"
+            text = "%s is still as an agent that enforced has set it; synguard flush puts the old value back"
             log.warning(text, name, extra=event("cookies"))
     return SynCookies(DryRunSysctl(settings), lambda name: SysctlNoteFile((), name), ledger.record_action, config)

@@ -34,8 +34,8 @@ class Totals:
             self._enforcement, self._repairs_seen, self._hits = enforcement, 0, {}
         self._counted["repairs"] += enforcement.repairs - self._repairs_seen
         self._repairs_seen = enforcement.repairs
-        if enforcement.hits is not self._hits:
-            self._add_hits(enforcement.hits, enforcement.bans)
+        if enforcement.writer.hits is not self._hits:
+            self._add_hits(enforcement.writer.hits, enforcement.bans)
         told = {kind: verdicts.get(kind, 0) for kind in VerdictKind}
         return TotalsStatus.model_validate({"verdicts": told, **self._counted})
 
@@ -53,7 +53,8 @@ class Totals:
             self._counted["bytes"] += max(now.bytes - before.bytes, 0)
             self._counted["answered"] += answered
             self._counted["passed"] += max(now.passed - before.passed, 0)
-            if ban_id in bans and bans[ban_id].action is Action.LIMIT:
+            # asked of few, of which each becomes an object: the first SYN of a limited target is answered
+            if now.answered and ban_id in bans and bans[ban_id].action is Action.LIMIT:
                 self._counted["limited"] += packets - answered
         self._hits = hits
 

@@ -42,7 +42,7 @@ from synguard.sensors.logged_in import read_ssh_peers
 from synguard.sensors.protected import LOGINS, Places
 from synguard.status.agent_commands import commands_for, start_command
 from synguard.status.conditions import Code, text_of
-from synguard.status.freshness import agent_runs, is_stale
+from synguard.status.freshness import agent_runs, is_stale, running_status
 from synguard.status.model import Status, read_status
 from synguard.status.protected_file import read_protected_file
 from synguard.units import format_duration
@@ -181,6 +181,8 @@ def _confirm(config: Config, orders: EnablementFile, login: Login, force: bool) 
 def _off(config: Config, orders: EnablementFile) -> dict[str, Any]:
     there = orders.stamp() is not None
     orders.remove()
+    if (status := running_status(config.runtime_dir)) is not None and status.mode is Mode.ENFORCE:
+        _refuse_if_bound(status, "at once: synguard panic")
     if config.mode is Mode.ENFORCE:
         raise RefusedError(
             f'the config says enforce: set mode = "dry-run" there, then {commands_for(config.runtime_dir).restart}; '
@@ -218,12 +220,13 @@ def _listening_agent(config: Config) -> int:
     status = _running(config)
     if status is None or is_stale(status, utcnow()):
         raise SynguardError("the agent reports nothing: it may be stuck: see synguard status; nothing was changed")
-    if status.mode_by == "option":
-        raise RefusedError(
-            f"the agent was started with an option for mode {status.mode}, which outranks synguard enable: "
-            "restart it without; nothing was changed"
-        )
+    _refuse_if_bound(status, "nothing was changed")
     return status.pid
+
+
+def _refuse_if_bound(status: Status, end: str) -> None:
+    if status.mode_by == "option":
+        raise RefusedError(f"an option says {status.mode}, which outranks synguard enable: restart without it; {end}")
 
 
 def _reasons(config: Config, login: Login, pid: int) -> list[str]:
@@ -292,7 +295,4 @@ def _shape(order: Enablement | None, text: str) -> dict[str, Any]:
 
 
 def _tell(shown: dict[str, Any], json: bool) -> None:
-    if json:
-        print_json(shown)
-    else:
-        print(shown["text"])
+    print_json(shown) if json else print(shown["text"])

@@ -78,7 +78,7 @@ def _found(wanted: Iterable[str | Network], active_bans: Mapping[str, Ban]) -> l
         SynguardError: One of them does not stand.
     """
     found = {one: [ban for ban in active_bans.values() if one in (ban.target, ban.id)] for one in wanted}
-    missing = [nothing_matched(one, active_bans.values()) for one, bans in found.items() if not bans]
+    missing = [nothing_matched(one, active_bans.values(), "extend") for one, bans in found.items() if not bans]
     if missing:
         raise SynguardError("\n".join([*missing[:20], "nothing was changed"]))
     return [*{ban.id: ban for bans in found.values() for ban in bans}.values()]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.cli.options import ConfigFile, Json, Yes, config_or_defaults
 from synguard.cli.prompt import confirmed
+from synguard.enforcer.flush import flush_kernel
 from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
-from synguard.errors import ConfigError
 from synguard.model import Mode
 from synguard.operator.flush import put_back_all
 from synguard.output.tables import print_json
-from synguard.policy.models import Config
 from synguard.status.freshness import agent_runs, running_status
 
 
@@ -29,8 +25,6 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     next ban by hand, puts the active bans back. To stop everything until you
     say otherwise, use synguard panic.
     """
-    from synguard.enforcer.flush import flush_kernel
-
     settings = config_or_defaults(config)
     confirmed("remove all rules of synguard from the kernel?", yes=yes, doing="flushing the kernel")
     put_back: dict[str, int] = {}
@@ -58,12 +52,3 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
         print("the running agent is in dry-run; the next ban by hand puts them back. To prevent it: synguard panic")
     elif running:
         print("the running agent puts them back within seconds; to stop enforcing: synguard panic")
-
-
-def config_or_defaults(config: Path | None) -> Config:
-    """Return the config, or, where it cannot be read, the defaults: panic must not need a good file."""
-    try:
-        return loaded(config)
-    except ConfigError as error:
-        print(f"synguard: going on with defaults, since the config has faults: {error}", file=sys.stderr)
-        return Config()

@@ -13,14 +13,14 @@ from typing import Annotated, Final, TypeVar
 import typer
 
 from synguard.cli.context import opened_ledger, utcnow
-from synguard.cli.flush import config_or_defaults
-from synguard.cli.options import ConfigFile, Json, Yes
+from synguard.cli.options import ConfigFile, Json, Yes, config_or_defaults
 from synguard.cli.prompt import confirmed
 from synguard.enforcer import flush
 from synguard.enforcer.locks import APPLY_LOCK, exclusive
 from synguard.errors import PlaneError, SynguardError
 from synguard.fleet.orders import Blackholes
 from synguard.ledger import LEDGER_FILE
+from synguard.model import Mode
 from synguard.operator.enablement import EnablementFile
 from synguard.operator.flush import put_back_all
 from synguard.operator.login import login_here
@@ -68,7 +68,10 @@ def panic(
     confirmed("stop enforcing and remove every ban?", yes=yes, doing="panic")
     failed: list[str] = []
     _try(failed, lambda: _write(settings))
-    agent = _agent_follows(settings)
+    ordered = not failed
+    if not ordered:
+        failed.append("an agent that is started enforces again: mend that first, then order the panic again")
+    agent = _agent_follows(settings, ordered=ordered)
     removed = _try(failed, lambda: _end_bans(settings)) or 0
     _try(failed, lambda: _release(settings))
     _try(failed, lambda: _flush(settings))  # first: while SYNs are challenged, clients need what is put back
@@ -76,7 +79,8 @@ def panic(
     if json:
         print_json({"stopped": not failed, "agent": agent, "lifted": removed, "problems": failed})
     else:
-        print(f"nothing is enforced now, and nothing of synguard is in the kernel; {_SAID[agent]}")
+        said = "untold" if agent == "killed" and not ordered else agent
+        print(f"nothing is enforced now, and nothing of synguard is in the kernel; {_SAID[said]}")
         print(f"bans removed: {removed:,}, and not put back; to enforce again: {OVER}")
     if failed:
         raise SynguardError("\n".join(failed))
@@ -88,6 +92,7 @@ _SAID: Final = {
     "none": "no agent runs",
     "follows": "the agent runs in dry-run now",
     "killed": "the agent did not react and was killed",
+    "untold": "the agent cannot be told, and was killed",
 }
 
 
@@ -106,13 +111,16 @@ def _write(settings: Config) -> None:
     EnablementFile(settings.state_dir).remove()
 
 
-def _agent_follows(settings: Config) -> str:
-    """Return what became of the agent: ``none``, ``follows``, or ``killed`` where it did not follow in time."""
+def _agent_follows(settings: Config, *, ordered: bool) -> str:
+    """Return what became of the agent: ``none``, ``follows``, or ``killed`` where it did not follow in time.
+
+    Where the order could not be written there is nothing to follow, and nothing to wait for.
+    """
     if not agent_runs(settings.runtime_dir):
         return "none"
     began = moved = time.monotonic()
     last = None
-    while (now := time.monotonic()) - moved < PATIENCE_S and now - began < LONGEST_S:
+    while ordered and (now := time.monotonic()) - moved < PATIENCE_S and now - began < LONGEST_S:
         status = running_status(settings.runtime_dir)  # what cannot be read says nothing of panic
         if status is not None and status.mode_by == "panic" and status.pid == agent_pid(settings.runtime_dir):
             return "follows"
@@ -172,9 +180,28 @@ def _flush(settings: Config) -> None:
 
 def _over(settings: Config, stood: bool, json: bool) -> None:
     running = bool(agent_runs(settings.runtime_dir))
+    mode, by = _followed(settings) if running else (None, "")
     if json:
-        print_json({"stood": stood, "mode": settings.mode, "agent_running": running})
+        print_json({"stood": stood, "mode": mode or settings.mode, "agent_running": running})
         return
     first = "the panic is over" if stood else "there was no panic"
-    when = "the agent follows within a second" if running else f"no agent runs; start it: {start_command()}"
-    print(f"{first}: the config says {settings.mode}; {when}")
+    if mode is not None:
+        print(f"{first}: the agent runs in mode {mode}, by {_BY.get(by, by)}")
+        return
+    when = "the agent has not followed yet: see synguard status" if running else "no agent runs"
+    how = "" if running else f"; start it: {start_command()}"
+    print(f"{first}: the config says {settings.mode}; {when}{how}")
+
+
+_BY: Final = {"config": "the config", "option": "an option of synguard run", "order": "synguard enable"}
+
+
+def _followed(settings: Config) -> tuple[Mode | None, str]:
+    """Return the mode of an agent that panic no longer stops, and what gives it; None where it does not follow."""
+    gives_up_at = time.monotonic() + PATIENCE_S
+    while time.monotonic() < gives_up_at:
+        status = running_status(settings.runtime_dir)
+        if status is not None and status.mode_by != "panic":
+            return status.mode, status.mode_by
+        time.sleep(0.1)
+    return None, ""

@@ -140,8 +140,8 @@ def _tell(found: NamedBans, orphans: Collection[Network], json: bool) -> None:
         print("note: the agent may ban again what goes on attacking; put it on the allow-list to prevent that")
 
 
-def nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
-    """Return one sentence that names the bans that are near, if any."""
+def nothing_matched(wanted: str | Network, active_bans: Iterable[Ban], verb: str = "unban") -> str:
+    """Return one sentence that names the bans that are near, if any, and how to have the ``verb`` meet one."""
     if isinstance(wanted, str):
         return f"no ban with id {wanted} is active; see synguard bans"
     bans = list(active_bans)
@@ -149,9 +149,9 @@ def nothing_matched(wanted: str | Network, active_bans: Iterable[Ban]) -> str:
     around = [ban for ban in bans if covers(ban.target, wanted)]
     if around:
         outer = format_network(around[0].target)
-        return f"{word} is not banned by itself: the ban of {outer} covers it; to unban that: synguard unban {outer}"
+        return f"{word} is not banned by itself: the ban of {outer} covers it; to {verb} that: synguard {verb} {outer}"
     inside = sorted({format_network(ban.target) for ban in bans if overlaps(ban.target, wanted)})
     if inside:
         rest = f" and {len(inside) - 5} more" if len(inside) > 5 else ""
-        return f"{word} is not banned, but these inside it are: {', '.join(inside[:5])}{rest}; unban each by its name"
+        return f"{word} is not banned, but these inside it are: {', '.join(inside[:5])}{rest}; {verb} each by its name"
     return f"{word} is not banned; see synguard bans"

@@ -48,6 +48,8 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
         """How many bans challenge more than one source: an IPv4 address, an IPv6 /64."""
         self._of_header: dict[str, Ban] = {}
         self._challenging: dict[str, Ban] = {}
+        self.version = 0
+        """Another number after every change."""
         self.add_many(PackedBans(bans))
 
     @property
@@ -61,6 +63,7 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
         if old is not None:
             self.remove(old)
         self._bans.put(ban)
+        self.version += 1
         self.automatic_by_kind[ban.forgeable] += ban.origin is Origin.AUTO
         if ban.at_interface:
             self._add_at_interface(ban)
@@ -74,6 +77,7 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
         rivals = bans.rivals(self._bans, bans.rows)
         rows = bans.rows[~rivals]
         self._bans.put_many(bans, rows)
+        self.version += 1
         by_reach: defaultdict[_Reach, list[tuple[int, Rows]]] = defaultdict(list)
         for (automatic, forgeable, at_interface, reach, ports), some in bans.groups(_kind_of, rows):
             self.automatic_by_kind[forgeable] += automatic * len(some)
@@ -135,6 +139,7 @@ class ActiveBans:  # wide: what a tick asks of its bans, a question each
         if ban.id not in self._bans:
             return
         self._bans.discard(ban.id)
+        self.version += 1
         self.automatic_by_kind[ban.forgeable] -= ban.origin is Origin.AUTO
         self._of_header.pop(ban.id, None)
         if self._challenging.pop(ban.id, None) is not None:

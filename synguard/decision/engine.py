@@ -196,11 +196,8 @@ class Engine:
         """Return what the offenders come to, worst first; those left out are still there at the next tick."""
         covering = [
             (item, self._policies[name])
-            for name, offenders in self._offenders_of().items()
-            for forgeable in (False, True)
-            for item in aggregated_prefixes(
-                [one for one in offenders if one.forgeable is forgeable], self._policies[name]
-            )
+            for (name, _), offenders in sorted(self._offenders_of().items())
+            for item in aggregated_prefixes(offenders, self._policies[name])
         ]
         covering = [(self._with_offenders(item, policy), policy) for item, policy in covering]
         covering.sort(key=lambda pair: max(e.value / e.limit for e in pair[0].evidence), reverse=True)
@@ -217,17 +214,17 @@ class Engine:
         """Return the proven peers that need a way through the active bans: those inside a ``new`` ban of a prefix."""
         return frozenset(self.evaluator_state.proven.inside_any(self.evaluator_state.active_bans.closed_prefixes(now)))
 
-    def _offenders_of(self) -> Mapping[str, list[Offender]]:
-        """Return offenders by policy, each with all signals of one kind that are over their limit."""
+    def _offenders_of(self) -> Mapping[tuple[str, bool], list[Offender]]:
+        """Return offenders by policy and by whether forgeable, each with all such signals that are over their limit."""
         grouped: dict[tuple[str, Network, bool], list[Score]] = {}
         offenders = list(self.scores.offenders())
         few = self._carried_by_few(offenders)
         for key, score in offenders:
             if key not in few:
                 grouped.setdefault((key.policy, key.target, key.signal.forgeable), []).append(score)
-        by_policy: dict[str, list[Offender]] = {}
-        for (policy, target, _), scores in grouped.items():
-            by_policy.setdefault(policy, []).append(
+        by_kind: dict[tuple[str, bool], list[Offender]] = {}
+        for (policy, target, forgeable), scores in grouped.items():
+            by_kind.setdefault((policy, forgeable), []).append(
                 Offender(
                     target=target,
                     score=max(score.points for score in scores),
@@ -236,7 +233,7 @@ class Engine:
                     alike=next((score.latest.alike for score in scores if score.latest.alike is not None), None),
                 )
             )
-        return by_policy
+        return by_kind
 
     def _carried_by_few(self, offenders: Iterable[tuple[ScoreKey, Score]]) -> set[ScoreKey]:
         """Return the prefixes that are over a limit only through a few sources that are about to be offenders.

@@ -10,11 +10,11 @@ from typing import Final
 from synguard.addresses import format_network
 from synguard.decision.ban_times import ban_seconds
 from synguard.decision.budget import Request
-from synguard.decision.evaluator_state import RENEW_WITHIN, EvaluatorState
+from synguard.decision.evaluator_state import RENEW_WITHIN, EvaluatorState, renewed_from
 from synguard.decision.header_drops import HeaderDrops
 from synguard.decision.inside import Inside
 from synguard.decision.ladder import Step, gravity, next_step, steps_here
-from synguard.decision.objections import EXCEPTIONS, Excess, Objection, Objections, is_prefix
+from synguard.decision.objections import EXCEPTIONS, Excess, Objection, Objections
 from synguard.decision.prefix_aggregation import Offender
 from synguard.detector.assessment import Assessment
 from synguard.detector.counting import MOST_PORTS
@@ -46,6 +46,10 @@ class Evaluator:
         self._now = now
         self._opened = 0
         self._objections = Objections(evaluator_state, assessment, spoofed)
+        bans = evaluator_state.active_bans
+        in_motion = assessment.bottleneck or evaluator_state.ends_by or bans.header_bans
+        rests_on = bans, bans.version, evaluator_state.challenge, assessment.port_mapping
+        evaluator_state.covered.begin(None if in_motion else rests_on)
         self.headers = HeaderDrops(evaluator_state, assessment, now)
         self.bans: list[Ban] = []
         self.replaced: list[str] = []
@@ -57,24 +61,27 @@ class Evaluator:
 
     def evaluate(self, items: Sequence[tuple[Offender, Policy]]) -> None:
         """Give a verdict on each target, and a ban where nothing stands against it."""
-        for item, policy in items:
-            for evidence in item.evidence if is_prefix(item, policy) else ():
-                self._objections.add_steady(evidence)
+        self._objections.offenders = items
         for item, policy in items:
             self._evaluate(item, policy)
 
     def _evaluate(self, item: Offender, policy: Policy) -> None:
         if len(self.verdicts) >= MOST_EVALUATED:
             return
+        if stands := self._state.covered.reason(item, policy, self._now):
+            self._say(VerdictKind.BAN, item, policy, stands)
+            return
         scope = Scope.NEW if item.forgeable or policy.scope == "new" else Scope.ALL
         ports = self._to_close(item.ports) if scope is Scope.NEW else ()
         inside = Inside(item, policy, self._assessment)
         kept: tuple[VerdictKind, Objection | None] = (VerdictKind.WATCH, Objection(self._why_no_step(policy)))
-        for step in self._steps(item, policy, scope, ports):
+        for number, step in enumerate(self._steps(item, policy, scope, ports)):
             active_ban = self._state.standing(item, scope, ports, step.action, self._now)
             if active_ban is not None:
-                covered = f"covered by ban {active_ban.id} until {_until(active_ban)}"
-                self._say(VerdictKind.BAN, item, policy, covered + self._why_no_header(item))
+                covered = f"covered by ban {active_ban.id} until {_until(active_ban)}" + self._why_no_header(item)
+                self._say(VerdictKind.BAN, item, policy, covered)
+                if number == 0:  # else something stands against the first step, which may change at any moment
+                    self._state.covered.keep(item, policy, renewed_from(active_ban), covered)
                 return
             kept = self._why_kept_from(step, item, policy, inside, scope)
             if kept[1] is None:

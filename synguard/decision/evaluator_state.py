@@ -12,11 +12,12 @@ from synguard.addresses import Network, NetworkIndex
 from synguard.decision.ban_times import RepeatOffenders
 from synguard.decision.bans import ActiveBans
 from synguard.decision.budget import BudgetGate
+from synguard.decision.covered import CoveredOffenders
 from synguard.decision.ladder import ChallengeState, gravity
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.proven import ProvenPeers
 from synguard.decision.syn_headers import ServedHeaders
-from synguard.model import Action, Ban, Scope
+from synguard.model import NEVER, Action, Ban, Scope
 from synguard.readings import CONTAINERS, Protected
 
 RENEW_WITHIN: Final = timedelta(seconds=2)
@@ -49,6 +50,7 @@ class EvaluatorState:  # wide: one record of all that outlives a tick
     containers_index: NetworkIndex = field(default_factory=lambda: NetworkIndex(()))
     challenge: ChallengeState = field(default_factory=ChallengeState)
     served_headers: ServedHeaders = field(default_factory=ServedHeaders)
+    covered: CoveredOffenders = field(default_factory=CoveredOffenders)
     ends_by: datetime | None = None
     """No automatic ban lasts beyond this: the end of a trial of enforcement. None without one."""
 
@@ -65,7 +67,7 @@ class EvaluatorState:  # wide: one record of all that outlives a tick
 
     def stands_long(self, ban: Ban, now: datetime) -> bool:
         """Return whether an active ban needs no renewal yet, or could not be renewed for longer."""
-        if ban.expires_at is None or ban.expires_at - now > RENEW_WITHIN:
+        if ban.expires_at is None or now < renewed_from(ban):
             return True
         return self.ends_by is not None and ban.expires_at >= self.ends_by - ROUNDING
 
@@ -82,3 +84,8 @@ class EvaluatorState:  # wide: one record of all that outlives a tick
             serving = protected.parts.get(CONTAINERS, {})
             self.containers = {**protected.never_cut_off, **serving}
             self.containers_index = NetworkIndex(self.containers)
+
+
+def renewed_from(ban: Ban) -> datetime:
+    """Return when a ban is so near its end that it is renewed."""
+    return NEVER if ban.expires_at is None else ban.expires_at - RENEW_WITHIN

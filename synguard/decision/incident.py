@@ -97,6 +97,7 @@ class IncidentTracker:
 def _grown(incident: Incident, assessment: Assessment, tally: Tally) -> Incident:
     flood = assessment.flood
     kinds = [incident.kind, tally.kind or incident.kind]
+    past_peak = 0 < tally.pps < incident.peak_syn_pps  # the note names the rate
     return replace(
         incident,
         kind=max(kinds, key=GRAVITY.index),
@@ -106,5 +107,5 @@ def _grown(incident: Incident, assessment: Assessment, tally: Tally) -> Incident
         sources=max(incident.sources, tally.sources),
         bans=incident.bans + tally.bans,
         spared=max(incident.spared, tally.spared),
-        note=tally.note or incident.note,
+        note=incident.note if incident.note and (past_peak or not tally.note) else tally.note,
     )

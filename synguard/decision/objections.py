@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ from synguard.decision.pieces import Range
 from synguard.decision.prefix_aggregation import Offender
 from synguard.decision.spoofing import MEANINGFUL_SHARE
 from synguard.detector.assessment import Assessment
-from synguard.model import Action, Cause, Evidence, Scope, Signal
+from synguard.model import Action, Cause, Scope, Signal
 from synguard.policy.models import Policy
 from synguard.units import format_duration
 
@@ -58,11 +58,9 @@ class Objections:
         self._state = evaluator_state
         self._assessment = assessment
         self._spoofed = spoofed
-        self._steady: dict[Signal, float] = {}
-
-    def add_steady(self, evidence: Evidence) -> None:
-        """Count in what a prefix over a limit carries."""
-        self._steady[evidence.signal] = self._steady.get(evidence.signal, 0.0) + evidence.value
+        self._steady: Mapping[Signal, float] | None = None
+        self.offenders: Sequence[tuple[Offender, Policy]] = ()
+        """All of the tick, each with its policy."""
 
     def why_spared(self, item: Offender, policy: Policy, inside_it: Inside, step: Step) -> Objection | None:
         """Return why this step would hit who is protected or served, None if it does not."""
@@ -181,11 +179,23 @@ class Objections:
         Addresses hardly seen are left out: who forges them would make every prefix look small.
         """
         flood, spread = self._assessment.flood, self._assessment.dispersion
-        steady = 1 - spread.scattered if spread is not None else 1.0
+        kept = 1 - spread.scattered if spread is not None else 1.0
         syn_pps = spread.pps if spread is not None and spread.pps else flood.syn_pps
-        of = {Signal.SYN_RATE: syn_pps * steady, Signal.HALF_OPEN: float(flood.half_open)}
-        shares = (self._steady.get(one.signal, one.value) / of[one.signal] for one in item.evidence if of[one.signal])
+        of = {Signal.SYN_RATE: syn_pps * kept, Signal.HALF_OPEN: float(flood.half_open)}
+        if self._steady is None:
+            self._steady = _carried(self.offenders)
+        steady = self._steady
+        shares = (steady.get(one.signal, one.value) / of[one.signal] for one in item.evidence if of[one.signal])
         return min(max(shares, default=1.0), 1.0)
+
+
+def _carried(offenders: Sequence[tuple[Offender, Policy]]) -> Mapping[Signal, float]:
+    """Return what the prefixes over a limit carry together, by signal."""
+    carried: dict[Signal, float] = {}
+    for item, policy in offenders:
+        for evidence in item.evidence if is_prefix(item, policy) else ():
+            carried[evidence.signal] = carried.get(evidence.signal, 0.0) + evidence.value
+    return carried
 
 
 def _place_in(outer: Network, inner: Network) -> Range:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from synguard.addresses import EMBEDDED, Network, NetworkIndex
+from synguard.addresses import EMBEDDED, Network, NetworkIndex, compact_network, start_of
 from synguard.detector.counting import MOST_PORTS
 from synguard.model import Evidence, Signal
 from synguard.policy.models import Policy
@@ -57,12 +57,17 @@ def aggregated_prefixes(offenders: Iterable[Offender], policy: Policy) -> list[O
         lengths = policy.prefixes.lengths(family)
         for level, (narrow, wide) in enumerate(pairwise(lengths)):
             needed = policy.prefixes.min_sources if level == 0 else policy.prefixes.narrower_for(narrow, wide)
-            families: dict[Network, list[Offender]] = {}
+            version = 4 if family == 4 else 6
+            beyond = (32 if version == 4 else 128) - wide
+            families: dict[int, list[Offender]] = {}
             for item in by_target.values():
-                if item.target.prefixlen == narrow and policy.prefixes.family_of(item.target) == family:
-                    families.setdefault(item.target.supernet(new_prefix=wide), []).append(item)
-            for parent, children in families.items():
+                target = item.target
+                right_width = target.prefixlen == narrow and target.version == version
+                if right_width and policy.prefixes.family_of(target) == family:
+                    families.setdefault(start_of(target) >> beyond, []).append(item)
+            for start, children in families.items():
                 if len(children) >= needed:
+                    parent = compact_network(version, start << beyond, wide)
                     own = by_target.get(parent)
                     joined = _joined(parent, [*children, own] if own else children, policy)
                     if any(item.value > item.limit for item in joined.evidence):
@@ -105,6 +110,8 @@ def _added(parent: Network, items: list[tuple[Network, Evidence]], policy: Polic
 
 def _with_parts(items: list[Offender]) -> list[Offender]:
     """Return the items that no other one covers, each with those that it covers."""
+    if len({(item.target.version, item.target.prefixlen) for item in items}) < 2:
+        return items  # none of which can cover another
     everything = NetworkIndex(item.target for item in items)
     parts: dict[Network, list[Offender]] = {}
     for item in sorted(items, key=lambda one: one.target.prefixlen):

@@ -93,9 +93,9 @@ def _words(ban: Ban | KernelBan) -> Hashable:
 def total_hits(held: Mapping[str, KernelBan]) -> dict[str, Hits]:
     """Return ban id → what the kernel counted against it, over all the members that hold it; none has no entry."""
     total: dict[str, Hits] = {}
-    for ban in [held[key] for key in held.hits] if isinstance(held, HeldBans) else held.values():
-        hits = ban.hits
+    counted = held.hits if isinstance(held, HeldBans) else {key: one.hits for key, one in held.items()}
+    for key, hits in counted.items():
         if hits.packets or hits.passed:
-            so_far = total.get(ban.ban_id)
-            total[ban.ban_id] = hits if so_far is None else so_far + hits
+            ban_id, _, remains = key.partition("#")
+            total[ban_id] = total[ban_id] + hits if remains and ban_id in total else hits
     return total

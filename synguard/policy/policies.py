@@ -146,7 +146,9 @@ class PrefixRules(Base):
 
     def family_of(self, target: Network) -> int:
         """Return by which prefix lengths a target is judged: 4, 6, or ``EMBEDDED``."""
-        return target.version if embedded(target, self._embedding) is None else EMBEDDED
+        if target.version == 4:
+            return 4
+        return 6 if embedded(target, self._embedding) is None else EMBEDDED
 
     def lengths(self, version: int) -> tuple[int, ...]:
         """Return the prefix lengths of a family, narrowest first; IPv4's, behind the /96, where it is embedded."""

@@ -152,8 +152,10 @@ def _answer(known: Knowledge, now: datetime) -> str:
     would_be = sorted((one for one in known.bans if one.stands(now)), key=lambda one: one.ban.header is not None)
     if would_be:
         return f"would be {'challenged' if would_be[0].ban.action.challenges else 'banned'}, but this is a dry run"
-    if known.protected:
+    if any(covers(one, known.network) for one in known.protected):
         return "is protected"
+    if known.protected:
+        return "is not banned; it holds whom synguard protects"
     return "is not banned" if known.known else "is unknown: never over a limit, never banned, not connected"
 
 

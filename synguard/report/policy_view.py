@@ -55,7 +55,7 @@ def policy_lines(policy: Policy, ports: str) -> list[str]:
 def limits_text(limit_of: Callable[[Signal], float | None]) -> str:
     """Return ``half_open 64, connections 150``, or that nothing is judged."""
     limits = ((one, limit_of(one)) for one in Signal)
-    parts = [f"{one} {limit:g}{one.unit}" for one, limit in limits if limit is not None]
+    parts = [f"{one} {limit:,.12g}{one.unit}" for one, limit in limits if limit is not None]
     return ", ".join(parts) or "none: not judged"
 
 

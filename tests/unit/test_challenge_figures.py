@@ -31,6 +31,10 @@ class Counted:
     hits: dict[str, Hits] = field(default_factory=dict)
     repairs: int = 0
 
+    @property
+    def writer(self) -> Counted:
+        return self
+
     def total(self, totals: Totals, **hits: Hits) -> TotalsStatus:
         self.hits = hits
         return totals.status({}, cast("Enforcement", self))

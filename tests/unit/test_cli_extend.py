@@ -92,6 +92,7 @@ def test_one_target_that_is_not_banned_keeps_all_as_they_are(host: CliHost) -> N
     told = host.run("extend", TARGET, "198.51.100.7", "--for", "1h")
     assert told.code == 1
     assert "198.51.100.7 is not banned by itself: the ban of 198.51.100.0/24 covers it" in told.err
+    assert "to extend that: synguard extend 198.51.100.0/24" in told.err
     left = ends_in(host)
     assert left is not None
     assert left < timedelta(hours=1)

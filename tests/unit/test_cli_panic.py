@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -13,15 +14,17 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from synguard.addresses import parse_network
 from synguard.agent.lock import AgentLock
 from synguard.enforcer.locks import APPLY_LOCK, exclusive
-from synguard.errors import PlaneError
+from synguard.errors import LedgerError, PlaneError
 from synguard.fleet.orders import Blackholes
 from synguard.model import Mode
+from synguard.operator.login import login_here
 from synguard.operator.panic import Panic, PanicFile
 from synguard.status.agent_commands import AgentPlaces, agent_pid, commands_for, start_command
 from synguard.status.freshness import AGENT_LOCK
@@ -59,12 +62,12 @@ def hung(host: CliHost) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def tell(host: CliHost, mode_by: str, pid: int) -> None:
+def tell(host: CliHost, mode_by: str, pid: int, mode: Mode = Mode.DRY_RUN) -> None:
     now = datetime.now(UTC)
     write_status(
         host.runtime,
         Status(
-            mode=Mode.DRY_RUN, mode_by=mode_by, plane="dry-run", show_command="true", healthy=True, pid=pid,
+            mode=mode, mode_by=mode_by, plane="dry-run", show_command="true", healthy=True, pid=pid,
             started_at=now, last_reading_at=now, policies=("web",),
         ),
     )  # fmt: skip
@@ -117,6 +120,15 @@ def test_it_asks_first_and_nothing_happens_where_nobody_can_be_asked(host: CliHo
     assert host.active_bans() == {"203.0.113.7/32"}
 
 
+def test_the_mode_after_a_panic_is_that_of_the_agent(host: CliHost) -> None:
+    """It said: the config says dry-run. An option of `synguard run` says otherwise, and the agent enforced."""
+    PanicFile(host.state).write(Panic(since=datetime.now(UTC), by=login_here()))
+    with AgentLock(host.runtime):
+        tell(host, "option", os.getpid(), Mode.ENFORCE)
+        over = host.run("panic", "--over")
+    assert over.out == "the panic is over: the agent runs in mode enforce, by an option of synguard run\n"
+
+
 def test_an_agent_that_follows_goes_on(host: CliHost) -> None:
     with AgentLock(host.runtime):
         pid = agent_pid(host.runtime)
@@ -132,6 +144,18 @@ def test_an_agent_that_follows_goes_on(host: CliHost) -> None:
         told = host.run("panic", "--yes", "--json")
         thread.join()
     assert told.json == {"stopped": True, "agent": "follows", "lifted": 0, "problems": []}
+
+
+def test_an_agent_that_cannot_be_told_is_not_waited_for(
+    host: CliHost, hung: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk panic waited twenty seconds for an agent that had got no order, and said: it did not react."""
+    monkeypatch.setattr("synguard.cli.panic.running_status", Mock(side_effect=AssertionError("it waits")))
+    monkeypatch.setattr(PanicFile, "write", Mock(side_effect=LedgerError("panic.json: No space left on device")))
+    told = host.run("panic", "--yes")
+    assert (told.code, hung.wait(10)) == (1, -signal.SIGKILL)
+    assert "the agent cannot be told, and was killed" in told.out
+    assert "an agent that is started enforces again" in told.err
 
 
 def test_a_hung_agent_is_killed(host: CliHost, hung: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,13 +193,25 @@ def test_what_one_step_meets_keeps_no_other_from_being_taken(host: CliHost, monk
     assert PanicFile(host.state).read() is not None
 
 
-def test_a_config_with_faults_is_no_obstacle(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.config.write_text("mode = ")
-    monkeypatch.setattr("synguard.cli.panic._write", lambda _: None)  # the defaults name this machine's directories
-    monkeypatch.setattr("synguard.cli.panic._end_bans", lambda _: 0)
-    monkeypatch.setattr("synguard.cli.panic._release", lambda _: None)
+@pytest.mark.parametrize("fault", ["mode = ", "no_such_key = 1", 'mode = "enforce'])
+def test_a_config_with_faults_is_no_obstacle(host: CliHost, fault: str) -> None:
+    """With directories of its own in that file, panic stopped nothing, and said that no agent runs."""
+    host.run("ban", "203.0.113.7")
+    host.configure(fault)
     told = host.run("panic", "--yes")
     assert (told.code, "going on with defaults" in told.err) == (0, True)
+    assert (host.held(), PanicFile(host.state).read() is not None) == (set(), True)
+    assert "bans removed: 1" in told.out
+
+
+def test_the_agent_is_shown_although_the_config_has_faults(host: CliHost) -> None:
+    """A mistyped line took the sight of a running agent away, in the midst of a flood."""
+    host.configure("mode = ")
+    with AgentLock(host.runtime):
+        tell(host, "config", os.getpid(), Mode.ENFORCE)
+        told = host.run("status")
+    assert (told.code, "going on with defaults" in told.err) == (0, True)
+    assert told.out.startswith(f"running (pid {os.getpid()}), healthy, mode enforce")
 
 
 @pytest.mark.parametrize("text", ["{", "", '{"since": 3'])

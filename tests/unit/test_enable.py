@@ -43,12 +43,12 @@ def agent(host: CliHost) -> Iterator[None]:
         yield
 
 
-def tell(host: CliHost, mode_by: str = "config", age_s: float = 0.0) -> None:
+def tell(host: CliHost, mode_by: str = "config", age_s: float = 0.0, mode: Mode = Mode.DRY_RUN) -> None:
     last = datetime.now(UTC) - timedelta(seconds=age_s)
     write_status(
         host.runtime,
         Status(
-            mode=Mode.DRY_RUN, mode_by=mode_by, plane="dry-run", show_command="true", healthy=True, pid=1,
+            mode=mode, mode_by=mode_by, plane="dry-run", show_command="true", healthy=True, pid=1,
             started_at=last, last_reading_at=last, policies=("web",),
         ),
     )  # fmt: skip
@@ -162,6 +162,13 @@ def test_an_agent_that_an_option_binds_or_that_tells_nothing_is_not_ordered_abou
     tell(host, age_s=60)
     refused(host.run("enable", "--yes"), "may be stuck", 1)
     assert order(host) is None
+
+
+@pytest.mark.usefixtures("agent")
+def test_an_agent_that_an_option_has_enforce_is_not_said_to_be_in_dry_run(host: CliHost) -> None:
+    """`enable --off` said: nothing was enabled, the config's mode, dry-run, holds. The agent went on enforcing."""
+    tell(host, mode_by="option", mode=Mode.ENFORCE)
+    refused(host.run("enable", "--off"), "restart without it; at once: synguard panic")
 
 
 @pytest.mark.usefixtures("agent")

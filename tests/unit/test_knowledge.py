@@ -57,6 +57,11 @@ def test_a_prefix_in_which_one_address_is_banned_is_not_called_banned() -> None:
     assert knowledge_shape(known, AT)["banned"] is False
 
 
+def test_a_prefix_that_holds_someone_protected_is_not_called_protected() -> None:
+    first = next(knowledge_lines(asked("10.0.0.0/8", protected="10.0.0.1"), AT))
+    assert first == "10.0.0.0/8 is not banned; it holds whom synguard protects"
+
+
 def test_of_two_bans_the_one_that_stops_more_is_the_answer() -> None:
     """A scraper that was banned by hand was said to be challenged, by the prefix around it."""
     around, own = ban_of("203.0.113.0/24", action=Action.CHALLENGE), ban_of("203.0.113.7", Scope.ALL)

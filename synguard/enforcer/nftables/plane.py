@@ -73,12 +73,16 @@ class NftablesPlane:
 
     def read_in_pieces(self) -> Generator[None, None, Actual]:
         """Read back the same, a piece each time it is asked; each set is seen at a moment of its own."""
+        return (yield from paced(self._read_on()))
+
+    def _read_on(self) -> Generator[None, None, Actual]:
         frame = read_frame(self.ceiling)
         members = SetMembers(bans=HeldBans())
         self._empty = set()
         for one in _readable(frame):
-            found = yield from paced(elements_in_pieces(NAME, one.name))
-            yield from paced(take_in_pieces(members, one, found))
+            found = yield from elements_in_pieces(NAME, one.name)
+            yield from take_in_pieces(members, one, found)
+            yield
             self._note(one, found)
         return _actual(frame, members)
 

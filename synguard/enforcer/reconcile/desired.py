@@ -123,7 +123,7 @@ class DesiredState(Mapping[str, Ban]):  # wide: what is wanted, against what was
     def strangers(self, actual: HeldBans) -> list[KernelBan]:
         """Return what is held of bans that are not wanted."""
         keys = actual.rows.ids(actual.rows.rows[~actual.rows.agreeing(self._bans)])
-        return [held for held in map(actual.__getitem__, keys) if held.ban_id not in self._bans]
+        return [actual[key] for key in keys if key.partition("#")[0] not in self._bans]
 
     @property
     def members(self) -> DesiredMembers:

@@ -12,8 +12,8 @@ from synguard.ban_columns import microseconds
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta
 
-MANY: Final = 5_000
-"""Bans from which the kernel is read back in pieces, by planes that can; fewer are read in some tens of ms."""
+MANY: Final = 1_000
+"""Bans from which the kernel is read back in pieces, by planes that can; fewer are read in ten or twenty ms."""
 
 
 class ReadBack:
