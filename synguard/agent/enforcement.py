@@ -242,7 +242,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             give_back()  # what was brought in pieces was an object each
         self._retry_s, self.problem, self.disputed = FIRST_RETRY_S, "", outcome.disputed
         self.outcome = None if self._dry_run else replace(outcome, change=replace(outcome.change, add=(), remove=()))
-        self.repairs += len(outcome.drift)
+        self.repairs += bool(outcome.drift)
         for drift in outcome.drift:
             log.warning("repaired: %s", drift, extra=event("repair"))
             self.writer.note(utc, "repair", drift)
