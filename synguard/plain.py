@@ -19,7 +19,7 @@ def printable(text: str) -> str:
 
 def clipped(text: str, at_most: int) -> str:
     """Return the text in no more than ``at_most`` characters, the last of them ``…`` where something is missing."""
-    return text if len(text) <= at_most else f"{text[: at_most - 1]}…"
+    return text if len(text) <= at_most else f"{text[: at_most - 1]}…" if at_most > 0 else ""
 
 
 def listed(words: Sequence[str], at_most: int, between: str = ", ") -> str:

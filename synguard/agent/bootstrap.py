@@ -43,7 +43,7 @@ from synguard.operator.panic import PanicFile
 from synguard.policy.models import Config, Policy
 from synguard.private import private_directory
 from synguard.readers import share
-from synguard.sensors.counters import read_counters, read_segments, segments_arrived
+from synguard.sensors.counters import CounterFiles
 from synguard.sensors.cpu import read_cpu
 from synguard.sensors.ended_connections import EndedConnections
 from synguard.sensors.every_namespace import EveryNamespace
@@ -131,7 +131,9 @@ def agent_for(
         ):
             held.callback(observer.close)
             agent.observers.append(observer.observe)
-        watch = KernelWatch(lambda: choose_plane(config), lambda: agent.by_hand)
+        watch = KernelWatch(
+            lambda: choose_plane(config), lambda: agent.by_hand, lambda: mode_controller.panic is not None
+        )
         agent.observers.append(watch.observe)
         agent.conditions.ask(Code.BANS_NOT_IN_KERNEL, lambda: watch.problem, fix="synguard doctor")
         agent.conditions.ask(Code.KERNEL_UNKNOWN, lambda: watch.note)
@@ -203,12 +205,13 @@ def plane_for(config: Config, clock: Clock) -> Plane:
 
 def host_sensors(config: Config, challenging: Challenging | None = None) -> HostSensors:
     """Return this host's sensors, which see into containers unless the config says otherwise."""
-    most, tables = config.sampler.kept_per_second, SocketTables(arrived=segments_arrived)
+    most, counters = config.sampler.kept_per_second, CounterFiles()
+    tables = SocketTables(arrived=counters.arrived)
 
     sampler = SynSampler(most)
     syns = sampler if challenging is None else CountedOrSampled(sampler, CountedSyns(challenging.counts, most))
     if config.containers.watch == "auto":
-        everywhere = EveryNamespace(tables)
+        everywhere = EveryNamespace(tables, counters)
         behind = NamespaceGlance(everywhere.containers)
         return HostSensors(
             sockets=everywhere,
@@ -217,18 +220,18 @@ def host_sensors(config: Config, challenging: Challenging | None = None) -> Host
             finished_peers=everywhere.finished_peers,
             protected=everywhere.protected,
             cpu=read_cpu,
-            glance=Glance(tables.count_half_open, read_counters, behind.stirs, read_segments),
+            glance=Glance(tables.count_half_open, counters.read, behind.stirs, counters.segments),
             ended=EndedConnections(everywhere.openers, everywhere.as_published),
             containers=everywhere,
         )
     return HostSensors(
         sockets=tables,
         syns=syns,
-        counters=read_counters,
+        counters=counters.read,
         finished_peers=read_finished_peers,
         protected=lambda allow, known: read_protected(allow, known=known),
         cpu=read_cpu,
-        glance=Glance(tables.count_half_open, read_counters, segments=read_segments),
+        glance=Glance(tables.count_half_open, counters.read, segments=counters.segments),
         ended=EndedConnections(),
     )
 

@@ -27,9 +27,18 @@ _ENDING: Final = timedelta(seconds=2)
 
 
 class KernelWatch:
-    """Reads the kernel every five seconds while a real ban stands, a piece a tick, and no more than its share."""
+    """Reads the kernel every five seconds while a real ban stands, a piece a tick, and no more than its share.
 
-    def __init__(self, plane: Callable[[], Plane], active_bans: Callable[[], PackedBans]) -> None:
+    Not while ``panic`` stands: the kernel is empty then on purpose, sooner than the agent knows of each ban's end.
+    """
+
+    def __init__(
+        self,
+        plane: Callable[[], Plane],
+        active_bans: Callable[[], PackedBans],
+        panic: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._panic = panic
         self._new_plane = plane
         self._plane: Plane | None = None
         self._standing = active_bans
@@ -43,7 +52,7 @@ class KernelWatch:
 
     def observe(self, _tick: object, now: float, utc: datetime) -> None:
         """Go on reading, or begin where that is due; an onlooker of the agent's ticks."""
-        if not any(ban.active(utc) for ban in self._standing().values()):
+        if self._panic() or not any(ban.active(utc) for ban in self._standing().values()):
             self._reading, self.problem, self.note = None, "", ""
             return
         if now < self._due_at and self._reading is None:

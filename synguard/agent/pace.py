@@ -18,6 +18,9 @@ from synguard.policy.models import Cadence
 REST_S: Final = 1.01
 """Between two ticks of a calm host on which nothing stirs: what is due once a second is due then."""
 
+SOON_S: Final = 0.015
+"""A look at a calm host is left out where the tick comes so soon after, and looks itself."""
+
 LONGEST_REST_S: Final = 5.0
 """The longest wait after a dear tick: one that took half a minute would be paid for with two without another."""
 
@@ -76,10 +79,10 @@ class Pace:
         if alerted and sampling and not self._sampled:
             self._next_at = self._began  # what was counted since the onset waits to be judged
         busy = alerted or self._sensing.scheduler.failing or self._sensing.record is not None
-        stirred, look_every, rest_s = self._stirred, cadence.calm, 0.0
+        stirred, look_every, rest_s, soon_s = self._stirred, cadence.calm, 0.0, 0.0
         if self._sensing.sensors.glance is not None and not busy:
             if calm and idle and not sampling:
-                rest_s = REST_S
+                rest_s, soon_s = REST_S, SOON_S
             elif self._steady.holds:
                 stirred, look_every, rest_s = self._steady.surged, cadence.attack, min(cadence.calm, REST_S)
         rested_until = min(max(self._began + rest_s, self._next_at), self._ends_at)
@@ -87,7 +90,7 @@ class Pace:
             now = self.clock.monotonic()
             if stirred(now):
                 break
-            self._next_at = min(now + look_every, rested_until)
+            self._next_at = now + look_every if now + look_every < rested_until - soon_s else rested_until
 
     def _stirred(self, now: float) -> bool:
         glance = self._sensing.sensors.glance

@@ -17,13 +17,20 @@ SIGNS: Final = ("SyncookiesSent", "TCPReqQFullDrop", "ListenDrops", "ListenOverf
 REFUSED: Final = "OutRsts"
 FEW_REFUSED: Final = 10
 """Resets between two glances that say nothing: scanners knock at closed ports all day."""
+ACKNOWLEDGED: Final = ("TCPPureAcks", "TCPHPAcks")
+"""Counters of segments that acknowledge something; no segment is counted by both, and no SYN by either."""
+PER_CONNECTION: Final = 3
+"""What a completed connection takes off: the socket that is half-open no more, and its request and FIN, which are no
+SYNs though no counter tells."""
 
 
 class Glance:
     """Says between two ticks of a calm host whether one is due: half-open sockets, or counters of full queues.
 
-    While no segment arrives there is nothing to see: that is one small file. What it cannot see, completed connections
-    for one, the tick once a second sees as soon as without it.
+    While no segment arrives there is nothing to see: that is one small file. Sockets are counted, at the cost of a walk
+    of the kernel's whole hash, only where more may be half-open than ``FEW``: every segment that came may be a SYN but
+    those that acknowledge and those of connections completed meanwhile. What it cannot see, completed connections for
+    one, or less than two SYNs for each of them, the tick once a second sees as soon as without it.
     """
 
     def __init__(
@@ -31,40 +38,46 @@ class Glance:
         half_open: Callable[[], int],
         counters: Callable[[float], CounterReading],
         elsewhere: Callable[[], bool] = lambda: False,
-        segments: Callable[[float], CounterReading] | None = None,
+        segments: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         """``elsewhere`` says whether anything has come into the namespaces behind this one since it was asked.
 
         ``segments`` reads fewer counters than ``counters``, those that tell whether segments arrived.
         """
         self._half_open, self._counters, self._elsewhere = half_open, counters, elsewhere
-        self._segments = segments or counters
+        self._segments = segments
         self._before: Mapping[str, int] = {}
         self._arrived: int | None = None
         self._most_half_open: float = inf
-        """How many sockets may be half-open: those counted last, and every segment since."""
+        """How many sockets may be half-open: those counted last, and every SYN since."""
 
     def stirred(self, now: float) -> bool:
         """Return whether anything has happened since the last look; a failure to look is something."""
         if self._elsewhere():
             return True
+        before = self._before
         try:
-            arrived = self._segments(now).values.get(ARRIVED)
+            arrived = self._segments().get(ARRIVED) if self._segments else None
             if arrived is not None and arrived == self._arrived and self._most_half_open <= FEW:
                 return False
             values = self._counters(now).values
-            many = self._are_many(arrived)
+            self._most_half_open = max(self._most_half_open + _syns_at_most(values, before), 0)
+            if self._most_half_open > FEW:
+                self._most_half_open = self._half_open()
         except SynguardError:
             return True
-        before, self._before = self._before, values
-        if many or any(values.get(name, 0) != before.get(name, 0) for name in SIGNS):
+        self._before, self._arrived = values, arrived
+        if self._most_half_open > FEW or any(values.get(name, 0) != before.get(name, 0) for name in SIGNS):
             return True
         return values.get(REFUSED, 0) - before.get(REFUSED, 0) > FEW_REFUSED
 
-    def _are_many(self, arrived: int | None) -> bool:
-        """Return whether more than ``FEW`` are half-open; they are counted only where so many can have come."""
-        before, self._arrived = self._arrived, arrived
-        self._most_half_open += inf if arrived is None or before is None else max(arrived - before, 0)
-        if self._most_half_open > FEW:
-            self._most_half_open = self._half_open()
-        return self._most_half_open > FEW
+
+def _syns_at_most(values: Mapping[str, int], before: Mapping[str, int]) -> float:
+    """Return by how much half-open sockets have become more at most; below 0 where connections were completed."""
+    if ARRIVED not in values or ARRIVED not in before:
+        return inf
+    came, acknowledged, completed, by_cookie = (
+        sum(values.get(name, 0) - before.get(name, 0) for name in names)
+        for names in ((ARRIVED,), ACKNOWLEDGED, ("PassiveOpens",), ("SyncookiesRecv",))
+    )
+    return came - acknowledged - PER_CONNECTION * (completed - by_cookie)

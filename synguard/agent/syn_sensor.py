@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
+from synguard.detector.unsampled import JUDGED_OVER_S
 from synguard.errors import SensorError
 from synguard.logs import event
 from synguard.readings import SynSample
@@ -16,6 +17,8 @@ ALERT_S: Final = 0.5
 """How long SYNs go on being counted after the program has seen them become many, though nothing suffers yet."""
 COUNT_AGAIN_S: Final = 60.0
 """How long the sampler has its turn after the program could not be read."""
+UNJUDGED_S: Final = 3 * JUDGED_OVER_S
+"""How long it is not judged then: what was not seen before does not count against it."""
 
 
 class SynSensor(Protocol):
@@ -51,7 +54,9 @@ class CountedOrSampled:
 
     def __init__(self, sampler: SynSensor, counts: CountedSyns) -> None:
         self._sampler, self._counts = sampler, counts
-        self._count_again_at = float("-inf")
+        self.fell_back_at = float("-inf")
+        self._gone = False
+        """Whether the program was away since the sampler took over: once back, it counts again without delay."""
         self._told = ""
 
     @property
@@ -72,7 +77,9 @@ class CountedOrSampled:
         """
         if self.running:
             return
-        if now >= self._count_again_at and self._counts.ready:
+        ready = self._counts.ready
+        if ready and (self._gone or now >= self.fell_back_at + COUNT_AGAIN_S):
+            self._gone = False
             try:
                 self._counts.open(now)
                 return
@@ -81,13 +88,19 @@ class CountedOrSampled:
         self._sampler.open(now)
 
     def read(self, now: float, ports: frozenset[int]) -> SynSample | None:
-        """Return the SYNs to these ports since the last read; None where the sampler takes over just now.
+        """Return the SYNs to these ports since the last read; None where the other one takes over just now.
 
         Raises:
             SensorError: Neither works; the text is the sampler's.
         """
         if not self._counts.running:
-            return self._sampler.read(now, ports)
+            ready = self._counts.ready
+            if not (ready and self._gone):
+                self._gone = not ready
+                return self._sampler.read(now, ports)
+            self._sampler.close()  # which no challenged SYN reaches
+            self.open(now)
+            return None
         try:
             sample = self._counts.read(now, ports)
         except SensorError as error:
@@ -105,7 +118,7 @@ class CountedOrSampled:
     def fall_back(self, why: str, now: float) -> None:
         """Count no more; the sampler has its turn from the next ``open`` or ``read`` on."""
         self._counts.close()
-        self._count_again_at = now + COUNT_AGAIN_S
+        self.fell_back_at, self._gone = now, not self._counts.ready
         if not self._told:
             log.warning("SYNs are sampled, not counted: %s", why, extra=event("sensor", sensor="syn_counts", ok=False))
         self._told = why
@@ -113,7 +126,8 @@ class CountedOrSampled:
 
 def blind_to(syns: SynSensor, unsampled_pps: float, now: float) -> float:
     """Return the SYNs a second that are not seen; 0 where the program does not see them and the sampler may."""
-    if unsampled_pps and isinstance(syns, CountedOrSampled) and syns.counting:
+    if not unsampled_pps or not isinstance(syns, CountedOrSampled):
+        return unsampled_pps
+    if syns.counting:
         syns.fall_back(f"{unsampled_pps:,.0f} SYNs a second were turned away that did not pass by the program", now)
-        return 0.0
-    return unsampled_pps
+    return unsampled_pps if now >= syns.fell_back_at + UNJUDGED_S else 0.0

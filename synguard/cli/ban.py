@@ -17,6 +17,7 @@ from synguard.cli.ban_preview import SHAPED, BanResult, preview, shape, shown
 from synguard.cli.context import open_context, opened_ledger, protected_here, utcnow
 from synguard.cli.options import ConfigFile, Json, Lists, SkipFaulty, Yes, loaded
 from synguard.cli.progress import LONG, Step, steps
+from synguard.enforcer.verb_plane import runs_program
 from synguard.errors import RefusedError, UsageError
 from synguard.ledger import LEDGER_FILE
 from synguard.memory import many_objects
@@ -227,8 +228,6 @@ def _banned(
 
 
 def _refuse_without_program(context: VerbContext, restart: str) -> None:
-    from synguard.enforcer.verb_plane import runs_program
-
     if not runs_program(context.plane):
         raise RefusedError(
             f'no challenge program runs here: set [challenge] enabled = "auto", then {restart}; nothing was banned'
@@ -244,8 +243,7 @@ def _looked_at(
         RefusedError: A target is refused and not to be left out, or every one is.
     """
     order = prepared.order
-    around, trouble = read_host_context(protected, active_bans, order.targets)
-    warnings = _warnings(protected, trouble)
+    around, warnings = read_host_context(protected, active_bans, order.targets)
     impacts = tuple(whole(one, order) for one in eventful(order, around))
     left_out: tuple[Impact, ...] = ()
     if prepared.skip_refused:
@@ -265,11 +263,6 @@ def _show(impacts: Sequence[Impact], order: BanRequest, folded: int, warnings: S
     for warning in warnings:
         print(f"synguard: {printable(warning)}", file=sys.stderr)
     print_lines(preview(impacts, order, folded))
-
-
-def _warnings(protected: Protected, trouble: str) -> tuple[str, ...]:
-    unknown = tuple(f"the protected list is incomplete: {problem}" for problem in protected.problems)
-    return (*unknown, *protected.gaps, *([trouble] if trouble else []))
 
 
 def _confirm(impacts: Sequence[Impact], yes: bool, order: BanRequest) -> None:

@@ -23,6 +23,7 @@ from synguard.report.connections import ConnectionsQuery, answer, answer_lines, 
 from synguard.report.group_by import By
 from synguard.report.socket_names import state_named
 from synguard.report.sockets import NETWORKS, SocketView, socket_view
+from synguard.sensors.sockets import SocketTables
 from synguard.socket_table import TcpState
 from synguard.units import parse_ports
 
@@ -73,8 +74,6 @@ def connections(
     """
     question = _question(by, states or (), ports or (), prefix_length, limit, listening, udp)
     every_s = None if watch is None else _every(watch)
-    from synguard.sensors.sockets import SocketTables
-
     with closing(SocketTables()) as sockets:
         if every_s is None:
             _show(sockets, question, json)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-from synguard.cli.options import ConfigFile, Json, Yes, loaded
+from synguard.cli.context import utcnow
+from synguard.cli.options import ConfigFile, Json, Yes, config_or_defaults
 from synguard.cli.prompt import confirmed
+from synguard.enforcer.flush import flush_kernel
 from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
-from synguard.errors import ConfigError
 from synguard.model import Mode
 from synguard.operator.flush import put_back_all
 from synguard.output.tables import print_json
-from synguard.policy.models import Config
-from synguard.status.freshness import agent_runs, running_status
+from synguard.status.freshness import agent_runs, is_stale, running_status
 
 
 def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
     """Remove every rule, set and table of synguard from the kernel, and nothing else.
 
-    Sysctls that synguard changed for an incident get their old values back.
+    Sysctls that synguard changed for an incident get their old values back; an
+    agent that enforces needs them, and does that itself, at calm.
 
     Examples:
       synguard flush
@@ -29,18 +27,17 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     next ban by hand, puts the active bans back. To stop everything until you
     say otherwise, use synguard panic.
     """
-    from synguard.enforcer.flush import flush_kernel
-
     settings = config_or_defaults(config)
     confirmed("remove all rules of synguard from the kernel?", yes=yes, doing="flushing the kernel")
     put_back: dict[str, int] = {}
-    try:
-        flush_kernel()  # first: while SYNs are challenged, clients need what is put back
-    finally:  # whatever one of the two meets, the other is tried
-        put_back_all(settings, put_back)
     running = bool(agent_runs(settings.runtime_dir))
     told = running_status(settings.runtime_dir)
     dry_run = told is not None and told.mode is Mode.DRY_RUN
+    try:
+        flush_kernel()  # first: while SYNs are challenged, clients need what is put back
+    finally:  # whatever one of the two meets, the other is tried
+        if told is None or dry_run or is_stale(told, utcnow()):  # another value would end the agent's challenges
+            put_back_all(settings, put_back)
     if json:
         print_json(
             {
@@ -58,12 +55,3 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
         print("the running agent is in dry-run; the next ban by hand puts them back. To prevent it: synguard panic")
     elif running:
         print("the running agent puts them back within seconds; to stop enforcing: synguard panic")
-
-
-def config_or_defaults(config: Path | None) -> Config:
-    """Return the config, or, where it cannot be read, the defaults: panic must not need a good file."""
-    try:
-        return loaded(config)
-    except ConfigError as error:
-        print(f"synguard: going on with defaults, since the config has faults: {error}", file=sys.stderr)
-        return Config()

@@ -14,6 +14,7 @@ import typer
 
 from synguard.addresses import Network, format_network
 from synguard.cli import parameter_types
+from synguard.cli.allow import allow_entries
 from synguard.cli.context import open_context, protected_here, utcnow, working_plane
 from synguard.cli.options import ConfigFile, Json, Yes, loaded
 from synguard.cli.prompt import confirmed
@@ -125,9 +126,9 @@ def _orders(
         if lasts is not None and lasts > LONGEST_BAN_S:
             lasts = None
         groups[lasts, ban.ports].setdefault(ban.target, ban)
-    around, trouble = read_host_context(protected, standing)
-    if trouble:
-        print(f"synguard: {printable(trouble)}", file=sys.stderr)
+    around, unknown = read_host_context(protected, standing)
+    for sentence in unknown:
+        print(f"synguard: {printable(sentence)}", file=sys.stderr)
     orders = []
     for (lasts, ports), bans in groups.items():
         scope = Scope.NEW if ports else Scope.ALL
@@ -147,8 +148,6 @@ def _orders(
 
 def _carry_out(plan: ImportPlan, for_s: float | None, settings: Config, json: bool) -> None:
     """Allow first, so that no ban covers whom the same files allow; nothing is begun that cannot be finished."""
-    from synguard.cli.allow import allow_entries
-
     if plan.bans:
         working_plane(settings)  # who may not touch the kernel does not touch the allow-list either
     if plan.allow:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from synguard.errors import ConfigError
 
 if TYPE_CHECKING:
     from synguard.policy.models import Config, Policy
@@ -34,6 +37,21 @@ def loaded(config: Path | None) -> Config:
     from synguard.policy.load import load_config
 
     return load_config(config)
+
+
+def config_or_defaults(config: Path | None) -> Config:
+    """Return the config; where it has faults, the defaults, and the directories that it names all the same.
+
+    What stops or shows a running agent must not need a good file.
+    """
+    from synguard.policy.load import directories_named
+    from synguard.policy.models import Config
+
+    try:
+        return loaded(config)
+    except ConfigError as error:
+        print(f"synguard: going on with defaults, since the config has faults: {error}", file=sys.stderr)
+    return Config(**directories_named(config))
 
 
 def policies_in_effect(config: Path | None) -> tuple[Policy, ...]:

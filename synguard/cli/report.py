@@ -26,12 +26,14 @@ from synguard.doctor.queue_checks import queue_findings
 from synguard.errors import SensorError, UsageError
 from synguard.ledger import BanRecord
 from synguard.model import VerdictKind
+from synguard.operator.impact import Targets
 from synguard.policy.models import Config
 from synguard.report.account import MOST_BANS, MOST_VERDICTS, Account, cut_words, of_kind, possible_false_positives_in
 from synguard.report.account_json import account_shape
 from synguard.report.account_text import account_text
 from synguard.report.html import page
 from synguard.report.timeline import Timeline, grain_for
+from synguard.sensors.sockets import SocketTables
 from synguard.socket_table import CONNECTED
 from synguard.status.freshness import agent_runs, seems_to_run
 from synguard.status.model import read_status
@@ -190,9 +192,6 @@ def _findings(config: Config) -> tuple[Finding, ...]:
 
 def connected_peers(bans: Iterable[BanRecord], now: datetime) -> dict[str, int]:
     """Return target → addresses in it with a completed connection now, for the active bans."""
-    from synguard.operator.impact import Targets
-    from synguard.sensors.sockets import SocketTables
-
     active_bans = [record.ban.target for record in bans if record.stands(now)]
     if not active_bans:
         return {}

@@ -15,7 +15,7 @@ from synguard.model import Ban, Origin
 from synguard.operator.apply import VerbContext
 from synguard.operator.ban import BanRequest, assess, bans_for, read_host_context, refuse_unsafe
 from synguard.output.times import both_zones, clock_time
-from synguard.plain import listed, printable
+from synguard.plain import count, listed, printable
 from synguard.policy.models import LONGEST_BAN_S
 from synguard.report.advice import Advice, AdvisedStep, can_be_forged
 from synguard.units import format_duration
@@ -128,7 +128,7 @@ def _without_end(ban: Ban, context: VerbContext) -> Ban:
     Raises:
         RefusedError: The target is protected.
     """
-    reason = f"made permanent, banned {ban.times:,} times: {ban.reason}"
+    reason = f"made permanent, banned {count(ban.times, 'time')}: {ban.reason}"
     order = BanRequest((ban.target,), None, ban.scope, ban.action, ban.ports, reason[:200])
     around, _ = read_host_context(context.protected, ())
     impacts = assess(order, around)

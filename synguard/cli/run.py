@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from synguard import __version__
 from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, loaded, policies_of
 from synguard.errors import UsageError
+from synguard.logs import event
 from synguard.model import Mode
 
 if TYPE_CHECKING:
@@ -113,11 +116,6 @@ def _log_form(word: str | None) -> Literal["text", "json"] | None:
 
 
 def _greet(mode: Mode, policies: tuple[Policy, ...], form: str) -> None:
-    import logging
-
-    from synguard import __version__
-    from synguard.logs import event
-
     names = ", ".join(policy.name for policy in policies)
     what = "enforcing" if mode is Mode.ENFORCE else "dry-run: nothing is changed"
     text = f"synguard watches this host ({what}; policies: {names}). Ctrl-C ends it."

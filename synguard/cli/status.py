@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synguard.cli.context import ledger_for_reading, utcnow
-from synguard.cli.options import ConfigFile, Json, loaded
+from synguard.cli.options import ConfigFile, Json, config_or_defaults
 from synguard.errors import LedgerError
 from synguard.ledger import LEDGER_FILE
 from synguard.ledger.listing import Choice
@@ -23,7 +23,7 @@ def status(config: ConfigFile = None, json: Json = False) -> None:
 
     Exit code 0 also where no agent runs; --json says so under "running".
     """
-    settings = loaded(config)
+    settings = config_or_defaults(config)
     standing = _bans_in_ledger(settings)
     seen = overview(
         running=agent_runs(settings.runtime_dir),

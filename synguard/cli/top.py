@@ -18,7 +18,6 @@ from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.enforcer.plane import Plane
 from synguard.errors import NotPermittedError, UsageError
 from synguard.model import KernelBan
-from synguard.operator.ban import read_host_context
 from synguard.output.tables import terminal_width
 from synguard.policy.models import Config
 from synguard.top.actions import Actions
@@ -132,7 +131,7 @@ def _watch(config: Config, poller: Poller, first: Snapshot, every_s: float) -> N
         watcher = Watcher(poller, every_s, first, terminal.wake)
         watcher.start()
         try:
-            Session(terminal, watcher, Actions(partial(open_context, config), read_host_context, utcnow)).run()
+            Session(terminal, watcher, Actions(partial(open_context, config), utcnow)).run()
         except TerminalGoneError:
             return
         finally:

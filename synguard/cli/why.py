@@ -48,7 +48,7 @@ def _known(network: Network, config: Path | None) -> Knowledge:
     with ledger_for_reading(settings) as ledger:
         bans, verdicts = tuple(ledger.bans_of(network)), tuple(ledger.verdicts_of(network))
     protected = protected_here(settings)
-    around, trouble = read_host_context(protected, ())
+    around, unknown = read_host_context(protected, ())
     impact = assess(BanRequest((network,), None), around)[0]
     status = read_status(settings.runtime_dir) if agent_runs(settings.runtime_dir) is not False else None
     try:
@@ -77,5 +77,5 @@ def _known(network: Network, config: Path | None) -> Knowledge:
         bans=bans,
         verdicts=verdicts,
         policies=policies,
-        warnings=(*protected.problems, *protected.gaps, *((trouble,) if trouble else ()), *warnings),
+        warnings=(*unknown, *warnings),
     )

@@ -215,17 +215,18 @@ class _Tree:
         if self._header is None or self._tool is None:
             return None
         alike = self._header[start:end] == self._tool
-        return float(np.average(alike, weights=None if self._counted is None else self._counted[start:end]))
+        count = np.ones(end - start, np.int64) if self._counted is None else self._counted[start:end]
+        return float(count[alike].sum() / count.sum())
 
     def _addresses(self, start: int, end: int) -> int:
         high, low = self._high[start:end], self._low[start:end]
-        if (high[0], low[0]) == (high[-1], low[-1]):  # sorted, so all of them are the same one
+        if end - start == 1 or (high[0], low[0]) == (high[-1], low[-1]):  # sorted, so all of them are the same one
             return 1
         return len(cut(high, low, 6, 128))
 
     def _ports(self, start: int, end: int) -> tuple[int, ...]:
         mine = self._port[start:end]
-        if (mine == mine[0]).all():  # nearly always, and ten times as quick
+        if len(mine) == 1 or (mine == mine[0]).all():  # nearly always, and ten times as quick
             return (int(mine[0]),)
         ports = np.unique(mine)
         return tuple(ports.tolist()) if len(ports) <= MOST_PORTS else ()

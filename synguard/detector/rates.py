@@ -51,9 +51,12 @@ ABORTED: Final = (
 def refused_rate(before: CounterReading | None, after: CounterReading) -> float:
     """Return the packets a second that were answered with a reset because nothing listens or no connection is there.
 
-    The kernel counts every reset it sends in ``OutRsts``, and those on its own connections in ``ABORTED`` as well.
+    The kernel counts every reset it sends in ``OutRsts``, those on its own connections in ``ABORTED`` as well, and
+    those on connections that are destroyed, as ours of banned sources, in ``EstabResets`` alone. That counts resets
+    of peers, too: what is returned errs low by them.
     """
-    return max(rate(before, after, ["OutRsts"]) - rate(before, after, ABORTED), 0.0)
+    own = max(rate(before, after, ABORTED), rate(before, after, ["EstabResets"]))
+    return max(rate(before, after, ["OutRsts"]) - own, 0.0)
 
 
 def dropped_rate(before: CounterReading | None, after: CounterReading) -> float:

@@ -54,6 +54,7 @@ class Database:
             except BaseException:
                 self._connection.close()
                 raise
+            self._file = _identity(path)
         self._data_version = self._read_data_version()
 
     def hurry(self, patience_s: float) -> None:
@@ -77,8 +78,12 @@ class Database:
 
         Raises:
             LedgerError: The file is locked for longer than patience lasts, or at all where it shall not ``wait``;
-                or full, read-only or damaged.
+                or full, read-only or damaged; or its name is another file's by now, or no one's.
         """
+        if _identity(self.path) != self._file:
+            raise LedgerError(
+                f"{self.path} was removed or replaced while in use, nothing is kept there: restart synguard"
+            )
         try:
             with self._translated("save to"), self._patience(wait and not self._in_vain), self._transaction():
                 yield self._connection
@@ -223,6 +228,15 @@ def _make_private(path: Path) -> None:
                 check_private(beside.lstat())
             except NotOursError as error:
                 raise NotOursError(f"{beside.name} beside it cannot be used: {error.strerror}") from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other of its name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _refuse_orphaned_log(path: Path) -> None:

@@ -94,8 +94,8 @@ class Impact:
 
 def read_host_context(
     protected: Protected, active_bans: Iterable[Ban], targets: Collection[Network] = ()
-) -> tuple[HostContext, str]:
-    """Return who and what is there now, and one sentence where live connections could not be read, else nothing.
+) -> tuple[HostContext, tuple[str, ...]]:
+    """Return who and what is there now, and a sentence for each part of it that is not known.
 
     Of a few ``targets`` their own sockets are read alone.
     """
@@ -104,15 +104,17 @@ def read_host_context(
     from synguard.sensors.few_sockets import sockets_of
     from synguard.sensors.protected import OWN, own_addresses
 
-    table, udp, trouble = None, None, ""
+    table, udp = None, None
+    unknown = [f"the protected list is incomplete: {problem}" for problem in protected.problems] + [*protected.gaps]
     try:
         own = own_addresses()
     except SensorError as error:
-        own, trouble = dict(protected.parts.get(OWN, {})), str(error)
+        own = dict(protected.parts.get(OWN, {}))
+        unknown.append(str(error))
     try:
         table, udp = sockets_of(targets)
     except SensorError as error:
-        trouble = f"live connections are not known: {error}"
+        unknown.append(f"live connections are not known: {error}")
     around = HostContext(
         protected=protected,
         own=frozenset(own),
@@ -121,7 +123,7 @@ def read_host_context(
         sockets=table,
         udp=udp,
     )
-    return around, trouble
+    return around, tuple(unknown)
 
 
 def assess(order: BanRequest, around: HostContext) -> tuple[Impact, ...]:

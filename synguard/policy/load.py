@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ DEFAULT_CONFIG: Final = Path("/etc/synguard/synguard.toml")
 CONFIG_VARIABLE: Final = "SYNGUARD_CONFIG"
 ADDED: Final = "allow.added.txt"
 """What ``synguard allow`` keeps, beside the config file; in the state directory where there is none."""
+
+_DIRECTORY: Final = re.compile(r'^(state_dir|runtime_dir) *= *"([^"\\\n\0]+)"', re.MULTILINE)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Result = TypeVar("_Result")
@@ -50,6 +53,22 @@ def load_config(path: Path | None) -> Config:
     document = read_toml(source)
     refuse_untrusted(source)
     return _config(source, document)
+
+
+def directories_named(path: Path | None) -> dict[str, Any]:
+    """Return ``state_dir`` and ``runtime_dir`` of a file that has faults, where lines of their own name them.
+
+    An agent that was started before the fault is found there; a file that anybody may write to is not gone by.
+    """
+    source = path or default_path()
+    try:
+        if source is None:
+            return {}
+        refuse_untrusted(source)
+        text = source.read_text(encoding="utf-8")
+    except (ConfigError, OSError, UnicodeDecodeError):
+        return {}
+    return {name: source.parent / place for name, place in _DIRECTORY.findall(text)}
 
 
 def load_policies(config: Config, base: Path | None = None) -> tuple[Policy, ...]:

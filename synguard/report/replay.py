@@ -132,9 +132,8 @@ def _spared_row(one: Spared, result: ReplayResult) -> list[str]:
 
 
 def _close_row(one: Close, result: ReplayResult) -> list[str]:
-    return [
-        _after(one.at, result), format_network(one.target), f"{one.score:.0f}", one.policy, str(one.evidence)
-    ]  # fmt: skip
+    where = format_network(one.target)
+    return [_after(one.at, result), where, f"{one.score:.0f}", one.policy, str(one.evidence)]
 
 
 def _incident_row(one: Incident, result: ReplayResult) -> list[str]:
@@ -158,8 +157,7 @@ def _ban_shape(ban: Ban, result: ReplayResult) -> dict[str, Any]:
 def _spared_shape(one: Spared, result: ReplayResult) -> dict[str, Any]:
     return {
         "target": format_network(one.target),
-        "after_s": _seconds(one.first_at, result),
-        "until_s": _seconds(one.last_at, result),
+        **_span(one.first_at, one.last_at, result),
         **fields_of(one, "policy reason"),
         "score": round(one.score, 1),
         "evidence": [_evidence_shape(item) for item in one.evidence],
@@ -167,19 +165,13 @@ def _spared_shape(one: Spared, result: ReplayResult) -> dict[str, Any]:
 
 
 def _flood_shape(one: Flood, result: ReplayResult) -> dict[str, Any]:
-    return {
-        "kind": one.kind,
-        "after_s": _seconds(one.first_at, result),
-        "until_s": _seconds(one.last_at, result),
-        "verdict": one.text,
-    }
+    return {"kind": one.kind, **_span(one.first_at, one.last_at, result), "verdict": one.text}
 
 
 def _incident_shape(one: Incident, result: ReplayResult) -> dict[str, Any]:
     return {
         "kind": one.kind,
-        "after_s": _seconds(one.started_at, result),
-        "until_s": None if one.ended_at is None else _seconds(one.ended_at, result),
+        **_span(one.started_at, one.ended_at, result),
         "peak_syn_pps": round(one.peak_syn_pps, 1),
         **fields_of(one, "peak_half_open peak_connections sources bans spared note"),
     }
@@ -197,6 +189,10 @@ def _close_shape(one: Close, result: ReplayResult) -> dict[str, Any]:
 
 def _evidence_shape(item: Evidence) -> dict[str, Any]:
     return fields_of(item, "signal limit sources") | {"value": round(item.value, 3)}
+
+
+def _span(first: datetime, last: datetime | None, result: ReplayResult) -> dict[str, float | None]:
+    return {"after_s": _seconds(first, result), "until_s": None if last is None else _seconds(last, result)}
 
 
 def _seconds(utc: datetime, result: ReplayResult) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -20,50 +20,77 @@ _LONGEST: Final = 1 << 16
 """Room for one file; the kernel gives it whole where it fits."""
 
 
-def read_counters(now: float, proc_net: Path = PROC_NET, files: Iterable[str] = GROUPS) -> CounterReading:
+def read_counters(now: float, proc_net: Path = PROC_NET) -> CounterReading:
     """Return the absolute TCP counters of this network namespace; a name this kernel lacks is absent.
 
     Raises:
         SensorError: A file cannot be read, or does not have the form of a counter file.
     """
-    values: dict[str, int] = {}
-    for file in files:
-        path = f"{proc_net}/{file}"
+    files = CounterFiles(proc_net)
+    try:
+        return files.read(now)
+    finally:
+        files.close()
+
+
+class CounterFiles:
+    """The same counters through files that stay open, taken apart only where they changed: a third of the cost.
+
+    They are those of the network namespace that they were opened in, at the first reading.
+    """
+
+    def __init__(self, proc_net: Path = PROC_NET) -> None:
+        self._proc_net = proc_net
+        self._open: dict[str, int] = {}
+        self._last: dict[str, tuple[bytes, dict[str, int]]] = {}
+        """File → the line of numbers that was read last, and what it says."""
+
+    def read(self, now: float) -> CounterReading:
+        """Return what ``read_counters`` does.
+
+        Raises:
+            SensorError: As there.
+        """
+        return CounterReading(now, {name: value for file in GROUPS for name, value in self._group(file).items()})
+
+    def segments(self) -> Mapping[str, int]:
+        """Return the counters that ``ARRIVED`` is among; the same object while none of them has changed.
+
+        Raises:
+            SensorError: As ``read``.
+        """
+        return self._group("snmp")
+
+    def arrived(self) -> int:
+        """Return how many segments TCP was ever handed.
+
+        Raises:
+            SensorError: They cannot be read, or this kernel does not count them.
+        """
         try:
-            values |= parse_group(_read(path).decode("ascii"), GROUPS[file])
+            return self._group("snmp")[ARRIVED]
+        except KeyError:
+            raise SensorError(f"this kernel does not count {ARRIVED}") from None
+
+    def close(self) -> None:
+        """Close the files; the next reading would open them anew."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def _group(self, file: str) -> dict[str, int]:
+        try:
+            if file not in self._open:
+                self._open[file] = os.open(f"{self._proc_net}/{file}", os.O_RDONLY | os.O_CLOEXEC)
+            text = os.pread(self._open[file], _LONGEST, 0)
+            start = text.rfind(f"\n{GROUPS[file]}: ".encode())
+            line = text[start : text.find(b"\n", start + 1)]
+            last = self._last.get(file)
+            if last is None or last[0] != line:
+                last = self._last[file] = line, parse_group(text.decode("ascii"), GROUPS[file])
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise SensorError(f"{path} cannot be read: {reason}; is /proc mounted here?") from error
-    return CounterReading(now, values)
-
-
-def read_segments(now: float) -> CounterReading:
-    """Return the counters that ``ARRIVED`` is among: a quarter of the cost of all.
-
-    Raises:
-        SensorError: As ``read_counters``.
-    """
-    return read_counters(now, files=("snmp",))
-
-
-def segments_arrived() -> int:
-    """Return how many segments TCP was ever handed.
-
-    Raises:
-        SensorError: They cannot be read, or this kernel does not count them.
-    """
-    values = read_segments(0.0).values
-    if ARRIVED not in values:
-        raise SensorError(f"this kernel does not count {ARRIVED}")
-    return values[ARRIVED]
-
-
-def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, _LONGEST)
-    finally:
-        os.close(descriptor)
+            raise SensorError(f"{self._proc_net}/{file} cannot be read: {reason}; is /proc mounted here?") from error
+        return last[1]
 
 
 def parse_group(text: str, group: str) -> dict[str, int]:

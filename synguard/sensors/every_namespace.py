@@ -16,7 +16,7 @@ from synguard.netlink import open_sock_diag
 from synguard.policy.models import Allow
 from synguard.readings import CounterReading, KnownParts, Listener, NamespaceSpan, Protected, SocketReading
 from synguard.sensors.containers import Containers, with_containers
-from synguard.sensors.counters import read_counters
+from synguard.sensors.counters import CounterFiles
 from synguard.sensors.inet_diag import SocketRows
 from synguard.sensors.listener_names import ListenerNames
 from synguard.sensors.namespace_reader import NamespaceReader
@@ -43,8 +43,9 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
     reading.
     """
 
-    def __init__(self, host: SocketTables | None = None) -> None:
+    def __init__(self, host: SocketTables | None = None, counters: CounterFiles | None = None) -> None:
         self._host = host or SocketTables()
+        self._own_counters = counters or CounterFiles()
         self.containers = Containers()
         self._published = PortMappings()
         self._names = ListenerNames()
@@ -136,7 +137,7 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
         Raises:
             SensorError: The host's own counters cannot be read.
         """
-        own = read_counters(now)
+        own = self._own_counters.read(now)
         for reader, values in self._each(now, lambda reader: reader.counters()):
             before = self._counted.get(reader.label)
             self._counted[reader.label] = values
@@ -144,6 +145,8 @@ class EveryNamespace:  # wide: the same questions as a sensor of one namespace, 
                 grown = value - (before or {}).get(name, value)
                 if grown > 0:
                     self._added[name] = self._added.get(name, 0) + grown
+        if not self._added:
+            return own
         return CounterReading(own.at, {name: value + self._added.get(name, 0) for name, value in own.values.items()})
 
     def finished_peers(self, max_age_s: float) -> tuple[U64, U64]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from pathlib import Path
 from typing import Final
 
 from synguard.errors import SensorError
 from synguard.netlink import open_sock_diag
 from synguard.sensors.busiest import busiest, stands_for
-from synguard.sensors.counters import ARRIVED, GROUPS, parse_group
+from synguard.sensors.counters import CounterFiles
 from synguard.sensors.inet_diag import SocketRows, join
 from synguard.sensors.namespaces import Sighting, inside
 from synguard.sensors.port_mask import mask_of
@@ -49,13 +50,10 @@ class NamespaceReader:
         """When listening sockets were read, where they are very many."""
         self._arrived_before = -1
         self._dumped_at = float("-inf")
+        self._counters = CounterFiles(Path("/proc/thread-self/net"))
+        self._held.callback(self._counters.close)
         try:
-            self._files = inside(self.descriptor, _counter_files)
-            for descriptor in self._files.values():
-                self._held.callback(os.close, descriptor)
-        except OSError as error:
-            self.close()
-            raise SensorError(f"the counters of {label} cannot be opened: {error.strerror}") from error
+            inside(self.descriptor, self.counters)
         except SensorError:
             self.close()
             raise
@@ -109,7 +107,7 @@ class NamespaceReader:
         Raises:
             SensorError: The counters cannot be read.
         """
-        return self._group("snmp")[ARRIVED]
+        return self._counters.arrived()
 
     def counters(self) -> dict[str, int]:
         """Return the absolute TCP counters.
@@ -117,7 +115,7 @@ class NamespaceReader:
         Raises:
             SensorError: They cannot be read.
         """
-        return {name: value for file in self._files for name, value in self._group(file).items()}
+        return dict(self._counters.read(0.0).values)
 
     def open_kernel(self) -> socket.socket:
         """Return a socket-diagnosis socket of that namespace, to be closed by the caller.
@@ -149,22 +147,3 @@ class NamespaceReader:
         listening = rows.where(rows.table.state == TcpState.LISTEN)
         self._many = (now, listening) if stands_for(len(listening)) else None
         return rows
-
-    def _group(self, file: str) -> dict[str, int]:
-        try:
-            return parse_group(os.pread(self._files[file], 1 << 16, 0).decode("ascii"), GROUPS[file])
-        except (OSError, ValueError) as error:
-            raise SensorError(f"the counters of {self.label} cannot be read: {error}") from error
-
-
-def _counter_files() -> dict[str, int]:
-    """Return file name → descriptor of the counter files of the calling thread's namespace."""
-    opened: dict[str, int] = {}
-    try:
-        for file in GROUPS:
-            opened[file] = os.open(f"/proc/thread-self/net/{file}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        for descriptor in opened.values():
-            os.close(descriptor)
-        raise
-    return opened

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 
@@ -10,9 +10,8 @@ from synguard.addresses import format_network
 from synguard.errors import SynguardError
 from synguard.model import Ban
 from synguard.operator.apply import VerbContext
-from synguard.operator.ban import BanRequest, HostContext, Impact, assess, bans_for, impact_lines, refuse_unsafe
+from synguard.operator.ban import BanRequest, Impact, assess, bans_for, impact_lines, read_host_context, refuse_unsafe
 from synguard.output.times import both_zones
-from synguard.readings import Protected
 from synguard.top.view_state import BanWish, UnbanWish, Wish
 
 REASON = "by hand in synguard top"
@@ -25,11 +24,9 @@ class Actions:
     def __init__(
         self,
         open_context: Callable[[], AbstractContextManager[VerbContext]],
-        look_around: Callable[[Protected, Iterable[Ban]], tuple[HostContext, str]],
         utcnow: Callable[[], datetime],
     ) -> None:
         self._open_context = open_context
-        self._look_around = look_around
         self._utcnow = utcnow
 
     def weigh(self, wish: Wish) -> tuple[str, ...]:
@@ -71,9 +68,8 @@ class Actions:
         )
 
     def _impacts(self, order: BanRequest, context: VerbContext) -> tuple[tuple[Impact, ...], tuple[str, ...]]:
-        around, trouble = self._look_around(context.protected, context.ledger.active_bans(self._utcnow()).values())
-        unknown = (f"who must be protected is not fully known: {problem}" for problem in context.protected.problems)
-        return assess(order, around), (*unknown, *context.protected.gaps, *([trouble] if trouble else []))
+        around, unknown = read_host_context(context.protected, context.ledger.active_bans(self._utcnow()).values())
+        return assess(order, around), unknown
 
     def _weigh_unban(self, wish: UnbanWish, context: VerbContext) -> tuple[str, ...]:
         ban = self._standing(wish, context)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from synguard.top.text import cut, narrow, plain
+from synguard.plain import clipped
+from synguard.top.text import narrow, plain
 
 
 class Style(StrEnum):
@@ -53,14 +54,14 @@ def fitted(spans: Iterable[Span], width: int) -> Line:
     for span in spans:
         if left <= 0:
             break
-        kept.append(Span(cut(span.text, left), span.style))
+        kept.append(Span(clipped(span.text, left), span.style))
         left -= len(kept[-1].text)
     return tuple(kept)
 
 
 def filled(spans: Line, width: int, style: Style) -> Line:
     """Return the line filled with blanks up to ``width``, all in one style."""
-    text = cut("".join(span.text for span in spans), width)
+    text = clipped("".join(span.text for span in spans), width)
     return (Span(text.ljust(width), style),)
 
 

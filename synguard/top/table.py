@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from synguard.plain import clipped
 from synguard.top.ban_rows import BanRow
 from synguard.top.rows import Grade, Order, Pane, Row
 from synguard.top.spans import Line, Span, Style, filled, fitted
-from synguard.top.text import cut, narrow
+from synguard.top.text import narrow
 
 _GAP: Final = 2
 _REST_AT_LEAST: Final = 12
@@ -97,7 +98,7 @@ def table_lines(table: ScreenTable, width: int, height: int) -> list[Line]:
         one = _joined(texts, columns, widths, _GRADES[row.grade])
         lines.append(filled(one, width, Style.CHOSEN) if number == table.chosen else fitted(one, width))
     if not shown and height > 1:
-        lines.append((Span(cut(_nothing(table), width), Style.FAINT),))
+        lines.append((Span(clipped(_nothing(table), width), Style.FAINT),))
     return lines
 
 
@@ -153,6 +154,6 @@ def _widths(columns: Sequence[ScreenColumn], cells: Sequence[Sequence[str]], wid
 def _joined(texts: Sequence[str], columns: Sequence[ScreenColumn], widths: Mapping[int, int], style: Style) -> Line:
     parts = []
     for index, width in widths.items():
-        text = cut(texts[index], width) if columns[index].rest else texts[index]
+        text = clipped(texts[index], width) if columns[index].rest else texts[index]
         parts.append(text.rjust(width) if columns[index].align == "right" else text.ljust(width))
     return (Span((" " * _GAP).join(parts), style),)

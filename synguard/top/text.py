@@ -62,13 +62,6 @@ def narrow(text: str) -> str:
     )
 
 
-def cut(text: str, width: int) -> str:
-    """Return the text in at most ``width`` places; what is left out shows as ``…``."""
-    if len(text) <= width:
-        return text
-    return text[: width - 1] + "…" if width > 0 else ""
-
-
 def plain(text: str) -> str:
     """Return the text for a terminal that knows ASCII only."""
     return text.translate(_PLAIN).encode("ascii", "backslashreplace").decode("ascii")

@@ -246,7 +246,7 @@ def test_interfaces_that_come_go_and_are_renamed_are_followed(net: FirewallNet) 
     try:
         net.host.sh("ip link add late type veth peer name other && ip link set late up")
         there.add("late")
-        assert net.host.call(host.plane.read).missing == ("not attached to late",)
+        assert net.host.call(host.plane.read).missing == ("the challenge program at late",)
         host.hold()
         assert net.host.call(host.plane.read).intact
         net.host.sh("ip link set late down && ip link set late name later && ip link set later up")

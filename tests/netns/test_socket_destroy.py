@@ -15,9 +15,11 @@ import pytest
 
 from synguard.agent import blocked_sockets
 from synguard.agent.blocked_sockets import Leftovers
+from synguard.detector.rates import refused_rate
 from synguard.enforcer.socket_destroy import destroy_sockets
 from synguard.model import Action, Mode
 from synguard.policy.models import Config, Limits, Policy
+from synguard.sensors.counters import read_counters
 from synguard.sensors.sockets import SocketTables
 from synguard.socket_table import TcpState
 from tests.netns.test_sockets import listening, reading
@@ -64,6 +66,17 @@ def watching(sockets: SocketTables, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def half_open(sockets: SocketTables) -> int:
     return len(sockets.half_open(0.0).table)
+
+
+@in_own_network
+def test_the_resets_of_destroyed_connections_are_not_taken_for_refused_packets() -> None:
+    with held_by({"127.0.0.7": 200}) as held:
+        table = held.sockets.connections(0.0).table
+        before = read_counters(0.0, Path("/proc/thread-self/net"))
+        assert destroy_sockets(table.where(table.local_port == 80)) == 200
+        after = read_counters(1.0, Path("/proc/thread-self/net"))
+    assert after.values["OutRsts"] - before.values["OutRsts"] >= 200
+    assert refused_rate(before, after) == 0.0
 
 
 @pytest.mark.smoke

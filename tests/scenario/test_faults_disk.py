@@ -115,6 +115,22 @@ print("went on")
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_ledger_file_that_is_removed_under_a_running_agent_is_a_problem_and_stops_no_ban(
+    tmp_path: Path, replaced: bool
+) -> None:
+    """It stayed healthy, and wrote into a file without a name: bans and history of the flood were gone with it."""
+    scene = enforcing(tmp_path)
+    scene.lasts(1)
+    for file in tmp_path.glob(f"{LEDGER_FILE}*"):
+        file.unlink()
+    if replaced:
+        Ledger.open(tmp_path / LEDGER_FILE).close()
+    rain(scene, {ATTACKER: 10_000.0}, 3.0)
+    assert scene.held() == {ATTACKER}
+    assert any("was removed or replaced while in use" in problem for problem in problems(scene))
+
+
 def test_a_disk_that_fills_up_under_a_running_agent_stops_no_ban_and_is_made_good_once_there_is_room(
     tmp_path: Path,
 ) -> None:

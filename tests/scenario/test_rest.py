@@ -173,7 +173,7 @@ def test_a_glance_at_a_host_to_which_no_segment_came_is_one_small_file() -> None
         looks.append("sockets")
         return 0
 
-    glance = Glance(half_open, lambda _: noted("all"), segments=lambda _: noted("segments"))
+    glance = Glance(half_open, lambda _: noted("all"), segments=lambda: noted("segments").values)
     assert not glance.stirred(0.0)
     looks.clear()
     assert not glance.stirred(0.2)
@@ -184,6 +184,51 @@ def test_a_glance_at_a_host_to_which_no_segment_came_is_one_small_file() -> None
     values["InSegs"] += 1
     assert not glance.stirred(0.6)
     assert looks[-1] == "sockets"
+
+
+def test_a_glance_counts_sockets_only_where_segments_may_have_been_syns_that_no_connection_came_of() -> None:
+    """At 60 connections a second each look walked the kernel's whole hash, which was half of what a calm agent cost."""
+    from synguard.agent.quiet import FEW, Glance
+
+    counted: list[str] = []
+    values = dict.fromkeys(("InSegs", "TCPPureAcks", "TCPHPAcks", "PassiveOpens", "SyncookiesRecv"), 0)
+
+    def half_open() -> int:
+        counted.append("sockets")
+        return 0
+
+    def arrive(**grown: int) -> None:
+        values.update({name: values[name] + more for name, more in grown.items()})
+
+    glance = Glance(half_open, lambda now: CounterReading(now, dict(values)))
+    glance.stirred(0.0)
+    assert counted, "it knows of none at first"
+    counted.clear()
+    for look in range(10):
+        arrive(InSegs=6 * 60, TCPPureAcks=2 * 60, TCPHPAcks=60, PassiveOpens=60)
+        assert not glance.stirred(0.2 * look)
+    assert not counted
+    arrive(InSegs=6 * 60 + FEW, TCPPureAcks=2 * 60, TCPHPAcks=60, PassiveOpens=60)
+    glance.stirred(2.2)
+    assert not counted
+    arrive(InSegs=1)
+    glance.stirred(2.4)
+    assert counted, "SYNs add up from look to look"
+    counted.clear()
+    arrive(InSegs=6 * 60, TCPPureAcks=2 * 60, TCPHPAcks=60, PassiveOpens=60, SyncookiesRecv=60)
+    glance.stirred(2.6)
+    assert counted, "a connection by cookie had no half-open socket"
+
+
+def test_before_a_tick_that_follows_at_once_there_is_no_look(tmp_path: Path) -> None:
+    scene, seen = watched(tmp_path)
+    looks: list[float] = []
+    glance = scene.agent.sensing.sensors.glance
+    assert glance is not None
+    with patch.object(glance, "stirred", side_effect=lambda now: looks.append(now)):
+        scene.lives(10.0)
+    assert len(looks) <= 4 * len(seen)
+    assert len(looks) >= 4 * 8, "looks come every 0.2 s all the same"
 
 
 def test_after_a_tick_that_took_half_a_minute_of_cpu_time_the_next_is_seconds_away(tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ class Weather:
     overflows_pps: float = 0.0
     resets_pps: float = 0.0
     refused_pps: float = 0.0
+    destroyed_pps: float = 0.0
+    """Connections that are destroyed, each with a reset to its peer."""
     saturated: bool = False
     """Whether receiving packets takes all of a CPU."""
     backlog: int = 128
@@ -146,7 +148,8 @@ class FakeSensors:
             ("ListenOverflows", weather.overflows_pps),
             ("SyncookiesRecv", weather.cookies_back_pps),
             ("EmbryonicRsts", weather.resets_pps),
-            ("OutRsts", weather.refused_pps),
+            ("OutRsts", weather.refused_pps + weather.destroyed_pps),
+            ("EstabResets", weather.destroyed_pps),
         ):
             self._totals[name] = self._totals.get(name, 0.0) + pps * passed
         return CounterReading(now, {name: int(total) for name, total in self._totals.items()})

@@ -14,13 +14,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from synguard.addresses import parse_network
 from synguard.agent.lock import AgentLock
 from synguard.enforcer.locks import APPLY_LOCK, exclusive
-from synguard.errors import PlaneError
+from synguard.errors import LedgerError, PlaneError
 from synguard.fleet.orders import Blackholes
 from synguard.model import Mode
 from synguard.operator.login import login_here
@@ -145,6 +146,18 @@ def test_an_agent_that_follows_goes_on(host: CliHost) -> None:
     assert told.json == {"stopped": True, "agent": "follows", "lifted": 0, "problems": []}
 
 
+def test_an_agent_that_cannot_be_told_is_not_waited_for(
+    host: CliHost, hung: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk panic waited twenty seconds for an agent that had got no order, and said: it did not react."""
+    monkeypatch.setattr("synguard.cli.panic.running_status", Mock(side_effect=AssertionError("it waits")))
+    monkeypatch.setattr(PanicFile, "write", Mock(side_effect=LedgerError("panic.json: No space left on device")))
+    told = host.run("panic", "--yes")
+    assert (told.code, hung.wait(10)) == (1, -signal.SIGKILL)
+    assert "the agent cannot be told, and was killed" in told.out
+    assert "an agent that is started enforces again" in told.err
+
+
 def test_a_hung_agent_is_killed(host: CliHost, hung: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synguard.cli.panic.PATIENCE_S", 0.2)
     tell(host, "config", hung.pid)
@@ -180,13 +193,25 @@ def test_what_one_step_meets_keeps_no_other_from_being_taken(host: CliHost, monk
     assert PanicFile(host.state).read() is not None
 
 
-def test_a_config_with_faults_is_no_obstacle(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    host.config.write_text("mode = ")
-    monkeypatch.setattr("synguard.cli.panic._write", lambda _: None)  # the defaults name this machine's directories
-    monkeypatch.setattr("synguard.cli.panic._end_bans", lambda _: 0)
-    monkeypatch.setattr("synguard.cli.panic._release", lambda _: None)
+@pytest.mark.parametrize("fault", ["mode = ", "no_such_key = 1", 'mode = "enforce'])
+def test_a_config_with_faults_is_no_obstacle(host: CliHost, fault: str) -> None:
+    """With directories of its own in that file, panic stopped nothing, and said that no agent runs."""
+    host.run("ban", "203.0.113.7")
+    host.configure(fault)
     told = host.run("panic", "--yes")
     assert (told.code, "going on with defaults" in told.err) == (0, True)
+    assert (host.held(), PanicFile(host.state).read() is not None) == (set(), True)
+    assert "bans removed: 1" in told.out
+
+
+def test_the_agent_is_shown_although_the_config_has_faults(host: CliHost) -> None:
+    """A mistyped line took the sight of a running agent away, in the midst of a flood."""
+    host.configure("mode = ")
+    with AgentLock(host.runtime):
+        tell(host, "config", os.getpid(), Mode.ENFORCE)
+        told = host.run("status")
+    assert (told.code, "going on with defaults" in told.err) == (0, True)
+    assert told.out.startswith(f"running (pid {os.getpid()}), healthy, mode enforce")
 
 
 @pytest.mark.parametrize("text", ["{", "", '{"since": 3'])

@@ -14,7 +14,6 @@ from synguard.addresses import parse_network
 from synguard.cli.context import open_context, utcnow
 from synguard.errors import PlaneError, RefusedError, SynguardError
 from synguard.model import Scope
-from synguard.operator.ban import read_host_context
 from synguard.policy.load import load_config
 from synguard.socket_table import TcpState
 from synguard.top.actions import Actions
@@ -37,7 +36,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
 
 @pytest.fixture
 def orders(host: CliHost) -> Actions:
-    return Actions(partial(open_context, load_config(host.config)), read_host_context, utcnow)
+    return Actions(partial(open_context, load_config(host.config)), utcnow)
 
 
 def wish(target: str, scope: Scope = Scope.ALL) -> BanWish:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from synguard.errors import SensorError
-from synguard.sensors.counters import read_counters
+from synguard.sensors.counters import CounterFiles, read_counters
 
 NETSTAT = """TcpExt: SyncookiesSent SyncookiesRecv ListenOverflows TCPReqQFullDrop
 TcpExt: 12 3 4 500
@@ -66,3 +66,27 @@ def test_this_kernel_knows_the_counters_that_matter() -> None:
         "ListenOverflows", "ListenDrops", "PassiveOpens",
     }  # fmt: skip
     assert wanted <= read_counters(0.0).values.keys()
+
+
+def test_files_that_stay_open_tell_what_they_hold_now(tmp_path: Path) -> None:
+    files = CounterFiles(proc_net(tmp_path))
+    assert files.read(1.0) == read_counters(1.0, tmp_path)
+    assert files.segments() is files.segments(), "what has not changed is not taken apart again"
+    proc_net(tmp_path, NETSTAT.replace("500", "501"), SNMP.replace("77", "78"))
+    assert files.read(2.0) == read_counters(2.0, tmp_path)
+    assert files.segments()["PassiveOpens"] == 78
+    (tmp_path / "snmp").write_text("Tcp: A\n")
+    with pytest.raises(SensorError, match="snmp cannot be read"):
+        files.segments()
+    files.close()
+    proc_net(tmp_path)
+    assert files.segments()["PassiveOpens"] == 77
+
+
+def test_a_kernel_that_does_not_count_segments_is_an_error_of_whoever_asks_for_them(tmp_path: Path) -> None:
+    files = CounterFiles(proc_net(tmp_path))
+    with pytest.raises(SensorError, match="does not count InSegs"):
+        files.arrived()
+    proc_net(tmp_path, snmp=SNMP.replace("MaxConn", "InSegs").replace("-1", "9"))
+    assert files.arrived() == 9
+    files.close()

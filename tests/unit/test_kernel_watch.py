@@ -28,7 +28,8 @@ class Host:
         )  # fmt: skip
         self.active_bans = {"m1": self.ban}
         plane.apply(Delta(add=(self.ban,), frame=True))
-        self.watch = KernelWatch(lambda: plane, lambda: PackedBans(self.active_bans.values()))
+        self.panic = False
+        self.watch = KernelWatch(lambda: plane, lambda: PackedBans(self.active_bans.values()), lambda: self.panic)
 
     def lasts(self, seconds: float) -> None:
         for _ in range(int(seconds)):
@@ -55,6 +56,14 @@ def test_a_table_that_somebody_flushed_under_a_dry_run_agent_is_a_problem_until_
     host.plane.lose("m1")
     host.lasts(20)
     assert "203.0.113.0/24; see synguard doctor" in host.watch.problem
+
+
+def test_in_a_panic_no_ban_is_missing(host: Host) -> None:
+    """After one of 10,000 bans: active bans are NOT IN KERNEL; a moment later: the kernel holds every ban again."""
+    host.panic = True
+    host.plane.wipe()
+    host.lasts(20)
+    assert host.watch.problem == ""
 
 
 def test_a_ban_that_is_on_its_way_or_has_ended_is_none_that_is_missing(host: Host) -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import numpy as np
 import pytest
 
-from synguard.agent.syn_sensor import COUNT_AGAIN_S, CountedOrSampled, blind_to
+from synguard.agent.syn_sensor import COUNT_AGAIN_S, UNJUDGED_S, CountedOrSampled, blind_to
 from synguard.enforcer.challenge import layout
 from synguard.errors import PlaneError, SensorError
 from synguard.readings import EVERY_PORT, SynSample
@@ -211,6 +211,31 @@ def test_the_sampler_takes_over_at_once_and_the_program_is_asked_again_later() -
     assert (sampler.running, both.counting) == (False, True)
 
 
+@pytest.mark.parametrize("noticed", ["at once", "after the SYNs that were turned away"])
+def test_a_program_that_was_taken_away_counts_again_as_soon_as_it_is_back(noticed: str) -> None:
+    """For a minute the sampler had its turn, which no challenged SYN reaches: it showed 72 of 8,000 a second."""
+    host, sampler = Host(), FakeSampler()
+    host.counted.close()
+    both = CountedOrSampled(sampler, host.counted)
+    both.open(0.0)
+    if noticed == "at once":
+        host.there = None
+        assert both.read(1.0, WEB) is None
+    else:
+        blind_to(both, 8_000.0, 1.0)
+        both.open(1.0)
+    host.there = None
+    assert both.read(2.0, WEB) is not None
+    assert (sampler.running, both.counting) == (True, False)
+    host.there = host.program
+    assert both.read(6.0, WEB) is None
+    assert (sampler.running, both.counting) == (False, True)
+    host.program.send("203.0.113.7", 80, 40)
+    sample = both.read(6.1, WEB)
+    assert sample is not None
+    assert sample.kept == 40
+
+
 def test_syns_that_do_not_pass_by_the_program_are_the_samplers() -> None:
     """SYNs with IP options are none of the program's business, and a flood of them must not come from nobody."""
     host, sampler = Host(), FakeSampler()
@@ -223,7 +248,8 @@ def test_syns_that_do_not_pass_by_the_program_are_the_samplers() -> None:
     assert not both.running
     both.open(1.0)
     assert (sampler.running, both.counting) == (True, False)
-    assert blind_to(both, 10_000.0, 2.0) == 10_000
+    assert blind_to(both, 10_000.0, 1.1) == 0, "judged while the program was asked"
+    assert blind_to(both, 10_000.0, 1.0 + UNJUDGED_S) == 10_000
 
 
 def test_without_a_program_the_sampler_is_all_there_is() -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from synguard.ledger.records import Counted
 from synguard.model import Scope
+from synguard.plain import clipped
 from synguard.status.model import LeakStatus
 from synguard.top.ban_rows import rows_of
 from synguard.top.rows import ORDERS, Grade, Pane, arranged
 from synguard.top.snapshot import KernelSnapshot, Snapshot, SnapshotSockets
-from synguard.top.text import bar, cut, figure, narrow, plain
+from synguard.top.text import bar, figure, narrow, plain
 from tests.support import bans
 from tests.support.top_snapshots import NOW, held, listener, snapshot, status, target
 
@@ -187,6 +188,6 @@ def test_what_a_terminal_would_obey_or_draw_wide_is_escaped() -> None:
 
 
 def test_text_is_cut_with_a_mark_and_told_in_ascii_of_the_same_length() -> None:
-    assert cut("abcdef", 4) == "abc…"
-    assert cut("abcd", 4) == "abcd"
+    assert clipped("abcdef", 4) == "abc…"
+    assert clipped("abcd", 4) == "abcd"
     assert plain("█░…±") == "#.~~"

@@ -126,8 +126,8 @@ class ChallengePlane:
     def _missing(self, running: Program) -> tuple[str, ...]:
         wanted, attached = set(self._interfaces()), running.attached()
         return (
-            *(f"not attached to {interface_name(index)}" for index in sorted(wanted - attached)),
-            *(f"attached to {interface_name(index)}, where it has no use" for index in sorted(attached - wanted)),
+            *(f"the challenge program at {interface_name(index)}" for index in sorted(wanted - attached)),
+            *(f"the challenge program, also at {interface_name(index)}" for index in sorted(attached - wanted)),
         )
 
     def _attach(self, running: Program) -> None:
