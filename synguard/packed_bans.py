@@ -171,7 +171,10 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
 
     def differing(self, other: PackedBans) -> list[str]:
         """Return the ids that only one of the two has, or with another target, end or shape."""
-        mine, its = self.rows[~self.agreeing(other)], other.rows[~other.agreeing(self)]
+        same = self.agreeing(other)
+        if len(self) == len(other) and same.all():
+            return []
+        mine, its = self.rows[~same], other.rows[~other.agreeing(self)]
         return list(dict.fromkeys((*self.ids(mine), *other.ids(its))))
 
     def agreeing(self, other: PackedBans) -> npt.NDArray[np.bool_]:

@@ -269,8 +269,9 @@ def raw_orders(bans: dict[str, Ban]) -> list[tuple[float, float, float]]:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("plane", ["iptables", "nftables"])
 def test_verbs_with_few_bans_and_with_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    plane: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Verbs about one ban against ``status``; those about all of them against ``ipset restore`` of the same drops."""
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
@@ -279,9 +280,9 @@ def test_verbs_with_few_bans_and_with_many(
     for name, some in {"few": list(bans.values())[:10], "many": bans.values()}.items():
         (tmp_path / f"{name}.txt").write_text("\n".join(format_network(one.target) for one in some))
     runtime = tmp_path / "run"
-    (tmp_path / "c.toml").write_text(f'state_dir = "{tmp_path}/state"\nruntime_dir = "{runtime}"\n')
+    (tmp_path / "c.toml").write_text(f'plane = "{plane}"\nstate_dir = "{tmp_path}/state"\nruntime_dir = "{runtime}"\n')
     there, raw = NetworkThread(), NetworkThread()
-    out = list[str]()
+    out = [plane]
 
     def cost(*words: str) -> float:
         command = python_module("synguard", "--config", str(tmp_path / "c.toml"), *words)
