@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,7 +14,7 @@ from synguard.addresses import format_network
 from synguard.ban_order import BanOrder
 from synguard.cli import parameter_types
 from synguard.cli.options import ConfigFile, Json, loaded
-from synguard.errors import UsageError
+from synguard.errors import LedgerError, UsageError
 from synguard.memory import many_objects
 from synguard.model import Origin, Scope
 from synguard.plain import count
@@ -139,7 +140,8 @@ def _stopped(ledger: LedgerReader, config: Config, now: datetime, page: Sequence
     alone = 0 < len(page) * PART < active and agent_runs(config.runtime_dir)
     stopped = kernel_stopped(config, [one.ban for one in page if not one.ban.dry_run] if alone else None)
     if stopped and stopped.hits and isinstance(ledger, Ledger):
-        ledger.record_hits(stopped.hits, now)
+        with suppress(LedgerError):  # a full disk hides no ban
+            ledger.record_hits(stopped.hits, now)
     return stopped
 
 

@@ -68,7 +68,10 @@ def panic(
     confirmed("stop enforcing and remove every ban?", yes=yes, doing="panic")
     failed: list[str] = []
     _try(failed, lambda: _write(settings))
-    agent = _agent_follows(settings)
+    ordered = not failed
+    if not ordered:
+        failed.append("an agent that is started enforces again: mend that first, then order the panic again")
+    agent = _agent_follows(settings, ordered=ordered)
     removed = _try(failed, lambda: _end_bans(settings)) or 0
     _try(failed, lambda: _release(settings))
     _try(failed, lambda: _flush(settings))  # first: while SYNs are challenged, clients need what is put back
@@ -76,7 +79,8 @@ def panic(
     if json:
         print_json({"stopped": not failed, "agent": agent, "lifted": removed, "problems": failed})
     else:
-        print(f"nothing is enforced now, and nothing of synguard is in the kernel; {_SAID[agent]}")
+        said = "untold" if agent == "killed" and not ordered else agent
+        print(f"nothing is enforced now, and nothing of synguard is in the kernel; {_SAID[said]}")
         print(f"bans removed: {removed:,}, and not put back; to enforce again: {OVER}")
     if failed:
         raise SynguardError("\n".join(failed))
@@ -88,6 +92,7 @@ _SAID: Final = {
     "none": "no agent runs",
     "follows": "the agent runs in dry-run now",
     "killed": "the agent did not react and was killed",
+    "untold": "the agent cannot be told, and was killed",
 }
 
 
@@ -106,13 +111,16 @@ def _write(settings: Config) -> None:
     EnablementFile(settings.state_dir).remove()
 
 
-def _agent_follows(settings: Config) -> str:
-    """Return what became of the agent: ``none``, ``follows``, or ``killed`` where it did not follow in time."""
+def _agent_follows(settings: Config, *, ordered: bool) -> str:
+    """Return what became of the agent: ``none``, ``follows``, or ``killed`` where it did not follow in time.
+
+    Where the order could not be written there is nothing to follow, and nothing to wait for.
+    """
     if not agent_runs(settings.runtime_dir):
         return "none"
     began = moved = time.monotonic()
     last = None
-    while (now := time.monotonic()) - moved < PATIENCE_S and now - began < LONGEST_S:
+    while ordered and (now := time.monotonic()) - moved < PATIENCE_S and now - began < LONGEST_S:
         status = running_status(settings.runtime_dir)  # what cannot be read says nothing of panic
         if status is not None and status.mode_by == "panic" and status.pid == agent_pid(settings.runtime_dir):
             return "follows"

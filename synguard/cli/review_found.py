@@ -12,7 +12,7 @@ from synguard.addresses import Network, format_network
 from synguard.cli.context import kernel_hits, protected_here, utcnow
 from synguard.cli.unban import nothing_matched
 from synguard.detector.peers import half_open_by_target
-from synguard.errors import ConfigError, SensorError, SynguardError
+from synguard.errors import ConfigError, LedgerError, SensorError, SynguardError
 from synguard.ledger import Ledger
 from synguard.model import Ban
 from synguard.policy.load import load_policies
@@ -55,7 +55,7 @@ def _refuse_missing(named: frozenset[str | Network], active_bans: Sequence[Ban])
         SynguardError: One is not.
     """
     known = {ban.target for ban in active_bans} | {ban.id for ban in active_bans}
-    missing = [nothing_matched(one, active_bans) for one in named if one not in known]
+    missing = [nothing_matched(one, active_bans, "review") for one in named if one not in known]
     if missing:
         raise SynguardError("\n".join(sorted(missing)[:20]))
 
@@ -74,7 +74,8 @@ def _traces(ledger: Ledger, config: Config) -> Traces:
             later = kernel_hits(config) or hits
             grown, hits = grown_between(hits, later), later
         if hits:
-            ledger.record_hits(hits, utcnow())
+            with suppress(LedgerError):  # a full disk hides no ban
+                ledger.record_hits(hits, utcnow())
     half_open = {format_network(target): count for target, count in _half_open(active_bans).items()}
     return Traces(grown, half_open, evidence_now(running_status(config.runtime_dir)))
 

@@ -128,5 +128,5 @@ def test_who_keeps_changing_our_rules_is_looked_for_by_the_operator(
         for text in ("first", "iptables raw: the jump from PREROUTING to SYNGUARD: missing or changed, put back"):
             ledger.record_action(datetime.now(UTC), "repair", text)
     [found] = [one for one in doctor() if one["name"] == "repairs"]
-    assert "told 2 times; the last: iptables raw: the jump from PREROUTING to SYNGUARD" in found["reason"]
+    assert "reported 2 times; the last: iptables raw: the jump from PREROUTING to SYNGUARD" in found["reason"]
     assert "find the firewall script" in found["fix"]

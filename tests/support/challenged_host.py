@@ -57,6 +57,11 @@ class ChallengedHost:
         """Hold exactly these bans, at the interfaces that there are."""
         self.net.host.call(lambda: self.plane.apply(delta(wanted(*bans), self.plane.read(), now())))
 
+    def add(self, listener: Callable[[], socket.socket]) -> socket.socket:
+        """Make a listener on the host that ends with the test."""
+        self._listeners.append(self.net.host.call(listener))
+        return self._listeners[-1]
+
     def listen(self, port: int = 0, many: int = 1, family: int = 0) -> int:
         """Listen on a port that no one listened on before, with ``many`` sockets in a group; return the port."""
         self._next += 1
@@ -80,25 +85,26 @@ class ChallengedHost:
     def served(self, family: int, port: int, patience_s: float = PATIENCE_S, of: Iterable[int] = ()) -> bool:
         """Return whether a client connects, is accepted, and gets an answer to what it sends; or that ``of`` do."""
 
-        def exchange(end: socket.socket) -> bool:
-            accepted = self._accepted(end.getsockname()[1], patience_s)
-            if accepted is None:
-                return False
-            with accepted:
-                accepted.settimeout(patience_s)
-                end.sendall(b"?")
-                accepted.sendall(accepted.recv(1))
-                return end.recv(1) == b"?"
-
         def connect(number: int) -> bool:
             with contextlib.suppress(OSError), socket.socket(_FAMILIES[family]) as end:
                 end.bind((source(family, number), 0))
                 end.settimeout(patience_s)
                 end.connect((HOST[family], port))
-                return exchange(end)
+                return self.exchanges(end, patience_s)
             return False
 
         return all(self.net.peer.call(connect, number) for number in of or (2,))
+
+    def exchanges(self, end: socket.socket, patience_s: float = LONG_PATIENCE_S) -> bool:
+        """Return whether a client's connection is accepted and answered."""
+        accepted = self.accepted(end.getsockname()[1], patience_s)
+        if accepted is None:
+            return False
+        with accepted:
+            accepted.settimeout(patience_s)
+            end.sendall(b"?")
+            accepted.sendall(accepted.recv(1))
+            return end.recv(1) == b"?"
 
     def accepts(self, client: str, patience_s: float = LONG_PATIENCE_S) -> bool:
         """Return whether a listener accepts a connection of this client."""
@@ -109,7 +115,8 @@ class ChallengedHost:
                 return True
         return False
 
-    def _accepted(self, client_port: int, patience_s: float) -> socket.socket | None:
+    def accepted(self, client_port: int, patience_s: float = LONG_PATIENCE_S) -> socket.socket | None:
+        """Return the connection of a client, once a listener has accepted it."""
         while ready := select.select(self._listeners, [], [], patience_s)[0]:
             end, address = ready[0].accept()
             if address[1] == client_port:

@@ -27,7 +27,7 @@ class FakeMaps:
         self.notes = FakeArray(self, "notes", layout.NOTE, layout.BANS)
         self.port_counts = FakeArray(self, "port_counts", layout.PORT_COUNT, layout.SLOTS)
         self.tokens = FakeArray(self, "tokens", number, layout.BANS)
-        self.manners = FakeArray(self, "manners", layout.MANNER, layout.SLOTS * len(Family))
+        self.manners = FakeArray(self, "manners", layout.MANNER, layout.SLOTS * len(Family) * layout.MANNERS)
         self.ban_counts = FakeArray(self, "ban_counts", layout.BAN_COUNT, layout.BANS)
         self.networks = tuple(FakeTable(self, f"networks{one}", layout.NETWORK, layout.PLACE) for one in (4, 6))
         self.headers = FakeTable(self, "headers", layout.HEADER, layout.PLACE)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from synguard.errors import PlaneError
+from synguard.errors import LedgerError, PlaneError
+from synguard.ledger import Ledger
 from synguard.socket_table import TcpState
 from tests.support.cli_host import GATEWAY, OWN, CliHost
 
@@ -191,6 +193,17 @@ def test_review_extends_what_still_hits_and_releases_what_is_quiet(
     assert [one["target"] for one in done["extended"]] == ["203.0.113.7"]
     assert [one["target"] for one in done["released"]] == ["203.0.113.8"]
     assert host.active_bans() == host.held() == {"203.0.113.7/32"}
+
+
+@pytest.mark.parametrize("words", [("bans",), ("bans", "--json"), ("review", "--within", "any")])
+def test_a_full_disk_hides_no_ban(host: CliHost, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    """In a flood with a full disk, `bans` said that the disk is full, and nothing else: it had counts to keep."""
+    monkeypatch.setattr("synguard.cli.review_found._BETWEEN_READS_S", 0.0)
+    host.run("ban", "203.0.113.7")
+    host.plane.count(host.records()[0].ban.id, 1000)
+    monkeypatch.setattr(Ledger, "record_hits", Mock(side_effect=LedgerError("the disk is full")))
+    shown = host.run(*words)
+    assert (shown.code, "203.0.113.7" in shown.out) == (0, True)
 
 
 def test_review_without_options_changes_nothing(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from synguard.addresses import parse_network
 from synguard.agent.lock import AgentLock
 from synguard.enforcer.locks import APPLY_LOCK, exclusive
-from synguard.errors import PlaneError
+from synguard.errors import LedgerError, PlaneError
 from synguard.fleet.orders import Blackholes
 from synguard.model import Mode
 from synguard.operator.login import login_here
@@ -143,6 +144,18 @@ def test_an_agent_that_follows_goes_on(host: CliHost) -> None:
         told = host.run("panic", "--yes", "--json")
         thread.join()
     assert told.json == {"stopped": True, "agent": "follows", "lifted": 0, "problems": []}
+
+
+def test_an_agent_that_cannot_be_told_is_not_waited_for(
+    host: CliHost, hung: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk panic waited twenty seconds for an agent that had got no order, and said: it did not react."""
+    monkeypatch.setattr("synguard.cli.panic.running_status", Mock(side_effect=AssertionError("it waits")))
+    monkeypatch.setattr(PanicFile, "write", Mock(side_effect=LedgerError("panic.json: No space left on device")))
+    told = host.run("panic", "--yes")
+    assert (told.code, hung.wait(10)) == (1, -signal.SIGKILL)
+    assert "the agent cannot be told, and was killed" in told.out
+    assert "an agent that is started enforces again" in told.err
 
 
 def test_a_hung_agent_is_killed(host: CliHost, hung: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) -> None:

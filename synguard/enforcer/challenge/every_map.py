@@ -36,7 +36,7 @@ class Maps:  # wide: one attribute a map of the program
         self.after = array("after", layout.PLACE, layout.BANS)
         self.notes = array("notes", layout.NOTE, layout.BANS)
         self.tokens = array("tokens", number, layout.BANS)
-        self.manners = array("manners", layout.MANNER, layout.SLOTS * len(layout.Family))
+        self.manners = array("manners", layout.MANNER, layout.SLOTS * len(layout.Family) * layout.MANNERS)
         self.port_counts = array("port_counts", layout.PORT_COUNT, layout.SLOTS, per_cpu=True)
         self.ban_counts = array("ban_counts", layout.BAN_COUNT, layout.BANS, per_cpu=True)
         self.networks = tuple(

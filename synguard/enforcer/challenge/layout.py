@@ -23,6 +23,8 @@ PROVEN: Final = 65_536
 PROVEN_BITS: Final = 17
 """So many bits of an address, mixed, say where its bit is."""
 SOURCES: Final = 65_536
+MANNERS: Final = 16
+"""Ways in which the listeners of one port and family may answer, by their address."""
 LISTENERS: Final = 64
 WAKES_BYTES: Final = 4096
 NEVER: Final = 2**64 - 1
@@ -157,5 +159,6 @@ def has_bit(words: Words, slot: int) -> bool:
 
 def layout_number() -> int:
     """Return a number for all of this; maps that carry another one are not ours to read."""
-    text = repr([(name, record.descr, record.itemsize) for name, record in RECORDS.items()])
+    sizes = SLOTS, BANS, NETWORKS, HEADERS, PROVEN, PROVEN_BITS, SOURCES, MANNERS, LISTENERS
+    text = repr([sizes, *((name, record.descr, record.itemsize) for name, record in RECORDS.items())])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

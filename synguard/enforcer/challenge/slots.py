@@ -12,6 +12,7 @@ from synguard.enforcer.challenge import layout
 from synguard.enforcer.challenge.every_map import Maps
 from synguard.errors import CapacityError
 
+_MANNERS: Final = len(layout.Family) * layout.MANNERS
 _ALL: Final = np.full(layout.SLOTS // 64, 2**64 - 1, np.uint64)
 
 
@@ -53,8 +54,8 @@ class Slots:
             value = np.zeros(1, layout.PORT)[0]
             value["everybody"] = self._maps.ports[0]["everybody"]  # bans of everybody on all ports
             value["number"] = port
-            for family in layout.Family:
-                self._maps.manners[slot * len(layout.Family) + family] = np.zeros(1, layout.MANNER)[0]
+            for number in range(slot * _MANNERS, (slot + 1) * _MANNERS):
+                self._maps.manners[number] = np.zeros(1, layout.MANNER)[0]
             self._maps.ports[slot] = value
             self._maps.slot_of_port[port] = slot
             self.of_port[port] = slot

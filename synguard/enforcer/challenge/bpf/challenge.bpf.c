@@ -215,7 +215,7 @@ static __always_inline enum place socket_of(struct __sk_buff *skb, const struct 
 	return place;
 }
 
-/* Whether a packet without a socket is for this host, at a closed port, not one to forward. */
+/* Whether a packet is for this host, not one to forward; listeners on all addresses listen on those of others too. */
 static __noinline bool is_to_here(struct __sk_buff *skb, __u32 link, __u32 family)
 {
 	struct bpf_fib_lookup route = { .family = family == V4 ? 2 : 10, .ifindex = skb->ifindex };
@@ -254,7 +254,6 @@ static __always_inline void note_place(struct __sk_buff *skb, const struct syn *
 		listener->address = syn->target;
 		listener->port = syn->port;
 		listener->ifindex = skb->ifindex;
-		listener->passed_at = 0;
 	}
 	listener->checked_at = now;
 	listener->place = place;
@@ -301,11 +300,11 @@ static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u
 	struct ban *ban = at(&bans, number);
 	struct ban_count *of_ban = at(&ban_counts, number);
 	__u64 *tokens_of = at(&tokens, number), *of_peer;
-	struct manner *manner = at(&manners, slot * FAMILIES + (syn->family == V4 ? V4 : V6));
+	struct manner *manner = manner_of(slot, syn->family, &syn->target);
 	struct listener *listener = listener_of(syn);
 	enum place place;
 	int verdict;
-	bool drop;
+	bool drop, known, here;
 
 	if (!ban || !of_ban || !tokens_of || !manner || !listener)
 		return TC_ACT_UNSPEC;
@@ -316,15 +315,13 @@ static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u
 			take(of_peer, now, settings->proven_interval, settings->proven_burst)))
 		goto pass;
 	drop = ban->step == DROP || (ban->step == LIMIT && !take(tokens_of, now, ban->interval, ban->burst));
-	if (drop && is_of(listener, syn, skb->ifindex) && now - listener->checked_at <= PLACE_KEPT) {
-		place = listener->place;
-	} else {
-		place = socket_of(skb, syn);
-		if (drop) {
-			if (place == ELSEWHERE && is_to_here(skb, syn->link, syn->family))
-				place = CLOSED;
+	known = is_of(listener, syn, skb->ifindex) && now - listener->checked_at <= PLACE_KEPT;
+	place = drop && known ? listener->place : socket_of(skb, syn);
+	if (!(drop && known) && (place == LISTENS || (drop && place == ELSEWHERE))) {
+		here = known ? listener->place != ELSEWHERE : is_to_here(skb, syn->link, syn->family);
+		place = !here ? ELSEWHERE : place == LISTENS ? LISTENS : CLOSED;
+		if (!known)
 			note_place(skb, syn, listener, place, now);
-		}
 	}
 	if (drop && place != ELSEWHERE) {
 		of_ban->dropped++;

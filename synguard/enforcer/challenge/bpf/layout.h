@@ -17,6 +17,7 @@
 #define PROVEN 65536
 #define PROVEN_BITS 17   /* of an address's mixed bits: its place in proven_bits */
 #define SOURCES 65536
+#define MANNERS 16       /* of each port and family, told apart by the address: neighbours never share one */
 #define LISTENERS 64     /* listening addresses that each CPU remembers */
 #define WAKES_BYTES 4096
 
@@ -119,7 +120,7 @@ struct ban_count {
 	__u64 answered, passed, dropped, bytes;
 };
 
-struct manner {                 /* how the listener of a port answers, seen in its own SYN-ACKs */
+struct manner {                 /* how the listener of an address and port answers, seen in its own SYN-ACKs */
 	__u16 mss;              /* 0: not seen yet */
 	__u16 window;
 	__u8 ttl;

@@ -4,6 +4,7 @@
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
 #include "layout.h"
 
 #define ARRAY(name_, value_, entries_, flags_)                                                         \
@@ -52,7 +53,7 @@ HASH(links, BPF_MAP_TYPE_HASH, __u32, struct link, 1024, BPF_F_NO_PREALLOC);
 /* Written by the program. */
 ARRAY(tokens, __u64, BANS, 0);
 ARRAY(onsets, struct onset, SLOTS, 0);
-ARRAY(manners, struct manner, SLOTS * FAMILIES, 0);
+ARRAY(manners, struct manner, SLOTS * FAMILIES * MANNERS, 0);
 PER_CPU(port_counts, struct port_count, SLOTS);
 PER_CPU(ban_counts, struct ban_count, BANS);
 HASH(sources, BPF_MAP_TYPE_LRU_HASH, struct source, struct sighting, SOURCES, 0);
@@ -73,6 +74,13 @@ static __always_inline __u32 bounded(__u32 port)
 static __always_inline void *at(void *map, __u32 index)
 {
 	return bpf_map_lookup_elem(map, &index);
+}
+
+static __always_inline struct manner *manner_of(__u32 slot, __u32 family, const struct address *local)
+{
+	__u32 mixed = bpf_ntohl(local->word[0] ^ local->word[1] ^ local->word[2] ^ local->word[3]);
+
+	return at(&manners, (slot * FAMILIES + (family == V4 ? V4 : V6)) * MANNERS + ((mixed ^ mixed >> 4) & (MANNERS - 1)));
 }
 
 #endif

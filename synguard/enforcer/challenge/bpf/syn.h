@@ -15,7 +15,8 @@
 #define PACKET_HOST 0           /* linux/if_packet.h: for this host's link address, no broadcast */
 #define IP_MORE_OR_OFFSET 0x3fff
 #define TCP_MOST 60
-#define OPTIONS_WALKED 16       /* as many as the packet sensor walks */
+#define OPTIONS_MOST 40
+#define OPTIONS_MIXED 16        /* as many as the packet sensor walks */
 
 #define TH_FIN 0x01
 #define TH_SYN 0x02
@@ -141,19 +142,25 @@ static __always_inline bool find_tcp6(struct __sk_buff *skb, __u8 wanted, struct
 	return true;
 }
 
-/* Whether an answer to this source would be wrong on any network; the stack drops what comes from there. */
+static __always_inline bool is_group_or_none(__be32 ipv4)
+{
+	__u8 first = bpf_ntohl(ipv4) >> 24;
+
+	return first == 0 || first == 127 || first >= 224;
+}
+
+/* Whether these are no two addresses of a connection on any network; the stack drops what has them. */
 static __always_inline bool is_martian(const struct syn *syn)
 {
 	const __u32 *from = syn->source.word, *to = syn->target.word;
 
 	if (from[0] == to[0] && from[1] == to[1] && from[2] == to[2] && from[3] == to[3])
 		return true;
-	if (syn->family == V4) {
-		__u8 first = bpf_ntohl(from[3]) >> 24;
-
-		return first == 0 || first == 127 || first >= 224;
-	}
-	return bpf_ntohl(from[0]) >> 24 == 0xff || !(from[0] | from[1] | from[2]);
+	if (syn->family == V4)
+		return is_group_or_none(from[3]) || is_group_or_none(to[3]);
+	/* ::/64 has none, one, and those that stand for IPv4 addresses, which here would be taken for these */
+	return bpf_ntohl(from[0]) >> 24 == 0xff || bpf_ntohl(to[0]) >> 24 == 0xff || !(from[0] | from[1]) ||
+	       !(to[0] | to[1]);
 }
 
 static __always_inline void mix(struct options *options, __u32 item)
@@ -192,6 +199,10 @@ static long walk_option(__u32 number, struct walk *walk)
 		}
 	}
 	walk->at = (at + size) & 63;            /* never beyond end, which is at most 60 */
+	if (number >= OPTIONS_MIXED) {
+		options->is_signed |= kind == OPT_MD5 || kind == OPT_AO;
+		return kind == OPT_END;
+	}
 	if (kind == OPT_MSS && size == 4) {
 		take_mss(options, raw[(at + 2) & 63], raw[(at + 3) & 63]);
 		return 0;
@@ -220,7 +231,7 @@ static __noinline bool walk_options(struct __sk_buff *skb, __u32 offset, __u32 s
 
 	if (size < sizeof(struct tcphdr) || size > TCP_MOST || bpf_skb_load_bytes(skb, offset, walk.raw, size))
 		return false;
-	bpf_loop(OPTIONS_WALKED, walk_option, &walk, 0);
+	bpf_loop(OPTIONS_MOST, walk_option, &walk, 0);
 	*options = walk.options;
 	return !options->is_signed;
 }
