@@ -1,6 +1,7 @@
 # synguard: the commands of its developers; bare `make` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+unexport PYTHONDONTWRITEBYTECODE # else every run of pytest rewrites the assertions of all tests anew
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
 STAMP := .venv/.installed
@@ -38,8 +39,8 @@ lint: setup ## ruff and mypy --strict
 	.venv/bin/mypy
 
 test: lint ## set up everything, then lint and run every test, those in the kernel too
-	$(PY) -m pytest -m 'not flood and $(IN_TEST)' --numprocesses 2 --dist loadfile
-	$(PY) -m pytest -m 'flood and $(IN_TEST)'
+	$(PY) -m pytest -m 'not kernel and $(IN_TEST)' --numprocesses 2 --dist loadfile
+	$(PY) -m pytest -m 'kernel and $(IN_TEST)' --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 docs: setup ## work through every page of the documentation on a host under a flood, a minute or two
 	$(PY) -m pytest -m pages tests/netns

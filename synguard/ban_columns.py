@@ -33,7 +33,10 @@ FOREVER: Final = 2**63 - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 LOW_HALF: Final = 2**64 - 1
-_MIX, _MIX_WIDTH = secrets.randbits(64) | 1, 0xC2B2AE3D27D4EB4F  # were it known, a list could name 10,000 of one key
+_MIX_HIGH, _MIX_LOW = (
+    secrets.randbits(64) | 1 for _ in range(2)
+)  # were they known, a list could name 10,000 of one key
+_MIX_WIDTH: Final = 0xC2B2AE3D27D4EB4F
 NO_WORDS: Final = (Origin.MANUAL, "", "", 0.0, 1, (), False, False)
 
 
@@ -128,7 +131,7 @@ class BanColumns:  # wide: a column a field
         """Take in all bans of the other, or some of its rows in their order: none of them becomes an object."""
         rows = other.rows if rows is None else rows
         if self._count:
-            for row in rows[self._by_id.has(column_of(other._keys)[rows])].tolist():
+            for row in rows[self._has_keys(column_of(other._keys)[rows])].tolist():
                 self.discard(other._ids[row])
         self._ids.take(other._ids, rows)
         for name in ("_keys", "_high", "_low", "_ends", "_created"):
@@ -153,7 +156,7 @@ class BanColumns:  # wide: a column a field
         for row in range(first, first + count):
             self._by_id.put(self._keys[row], row)
             if self._by_target is not None:
-                self._by_target.put(target_key(self._high[row], self._low[row], self._widths[row]), row)
+                self._by_target.put(self._target_key(row), row)
 
     def discard(self, ban_id: str) -> None:
         """Let go of the ban of this id, if it is there."""
@@ -190,10 +193,18 @@ class BanColumns:  # wide: a column a field
             self._by_target.sort(self._target_keys())
 
     def _row(self, ban_id: str) -> int | None:
-        for row in self._by_id.rows(hash(ban_id) & LOW_HALF):
+        for row in self._by_id.rows(hash(ban_id) & LOW_HALF, self._keys.__getitem__):
             if self._alive[row] and self._ids[row] == ban_id:
                 return row
         return None
+
+    def _has_keys(self, keys: U64) -> npt.NDArray[np.bool_]:
+        """Return which of these keys of ids are here, or were."""
+        return self._by_id.has(keys, self._keys.__getitem__, lambda: column_of(self._keys))
+
+    def _has_targets(self, keys: U64) -> npt.NDArray[np.bool_]:
+        """Return the same for keys of targets."""
+        return self._targets().has(keys, self._target_key, self._target_keys)
 
     def _targets(self) -> RowIndex:
         if self._by_target is None:
@@ -201,9 +212,14 @@ class BanColumns:  # wide: a column a field
             self._by_target.sort(self._target_keys())
         return self._by_target
 
+    def _target_key(self, row: int) -> int:
+        return target_key(self._high[row], self._low[row], self._widths[row])
+
     def _target_keys(self) -> U64:
         high, low, widths = column_of(self._high), column_of(self._low), np.frombuffer(self._widths, np.uint8)
-        mixed: U64 = low + high * np.uint64(_MIX) + widths.astype(np.uint64) * np.uint64(_MIX_WIDTH)
+        mixed: U64 = (
+            low * np.uint64(_MIX_LOW) + high * np.uint64(_MIX_HIGH) + widths.astype(np.uint64) * np.uint64(_MIX_WIDTH)
+        )
         return mixed
 
     def _ban(self, row: int) -> Ban:
@@ -225,4 +241,4 @@ def column_of(column: array[int]) -> npt.NDArray[Any]:
 
 def target_key(high: int, low: int, width: int) -> int:
     """Return the key by which a target is found: both halves of its first address, and its width."""
-    return (low + high * _MIX + width * _MIX_WIDTH) & LOW_HALF
+    return (low * _MIX_LOW + high * _MIX_HIGH + width * _MIX_WIDTH) & LOW_HALF

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
@@ -32,6 +32,9 @@ else:  # numpy is a third of what a verb imports, and most verbs read no columns
 LATE: Final = 1_024
 """Rows beside the sorted index, and rows that are gone, up to which nothing is sorted or cut out."""
 
+MANY: Final = 16_384
+"""Keys of which it is told all at once which are there: a sort of all takes as long as so many look-ups."""
+
 
 class TextColumn:
     """A word a row, all of them in one text."""
@@ -44,6 +47,9 @@ class TextColumn:
         for word in words:
             self._starts.append(len(self._text))
             self._text += word.encode()
+
+    def __len__(self) -> int:
+        return len(self._starts)
 
     def __getitem__(self, row: int) -> str:
         starts = self._starts
@@ -155,26 +161,31 @@ class SharedValues:
 
 
 class RowIndex:
-    """Key → rows: a sorted column, and beside it what came since it was sorted."""
+    """Key → rows: the rows in the order of their keys, and beside them what came since they were sorted.
+
+    The keys are the caller's, who gives them by row: a second copy of each would be half of what an index takes.
+    """
 
     def __init__(self) -> None:
-        self._keys, self._rows = array("Q"), array("I")
+        self._rows = array("I")
         self._late: dict[int, int | list[int]] = {}
         self.late = 0
         """How many rows came since it was sorted."""
-        self._maybe = bytearray(LATE)
-        """At the last bits of a key: whether there is one that ends so. Most keys that are asked for are not there."""
+        self._maybe, self._shift = bytearray(1), 64
+        """A bit for the first bits of a key: whether a sorted one begins so. Most that are asked for are not there."""
 
-    def rows(self, key: int) -> Sequence[int]:
+    def rows(self, key: int, key_of: Callable[[int], int]) -> Sequence[int]:
         """Return the rows of this key, those that are gone too."""
-        if not self._maybe[key & len(self._maybe) - 1]:
-            return ()
-        keys, found = self._keys, self._late.get(key, ())
+        found = self._late.get(key, ())
         late: Sequence[int] = (found,) if isinstance(found, int) else found
-        first = last = bisect_left(keys, key)
-        while last < len(keys) and keys[last] == key:
+        bit = key >> self._shift
+        if not self._maybe[bit >> 3] >> (bit & 7) & 1:
+            return late
+        rows = self._rows
+        first = last = bisect_left(rows, key, key=key_of)
+        while last < len(rows) and key_of(rows[last]) == key:
             last += 1
-        return late if first == last else (*self._rows[first:last], *late)
+        return late if first == last else (*rows[first:last], *late)
 
     def put(self, key: int, row: int) -> None:
         """Take in one more row."""
@@ -184,30 +195,24 @@ class RowIndex:
         elif late != row:
             self._late[key] = [late, row]
         self.late += 1
-        self._maybe[key & len(self._maybe) - 1] = 1
 
-    def has(self, keys: U64) -> npt.NDArray[np.bool_]:
-        """Return which of these keys have rows, those that are gone too."""
-        known = np.frombuffer(self._keys, np.uint64)
-        at = np.searchsorted(known, keys)
-        found = at < len(known)
-        found[found] = known[at[found]] == keys[found]
-        if self._late:
-            found |= np.isin(keys, np.fromiter(self._late, np.uint64, len(self._late)))
-        return found
+    def has(self, keys: U64, key_of: Callable[[int], int], known: Callable[[], U64]) -> npt.NDArray[np.bool_]:
+        """Return which of these keys have rows, those that are gone too; ``known`` gives the keys of all rows."""
+        if len(keys) > MANY:
+            return np.isin(keys, known())
+        return np.array([bool(self.rows(key, key_of)) for key in keys.tolist()], np.bool_)
 
     def sort(self, keys: U64) -> None:
         """Begin anew with the key of each row."""
-        order = np.argsort(keys, kind="stable")
-        self._keys = array("Q", keys[order].tobytes())
-        self._rows = array("I", order.astype(np.uint32).tobytes())
+        self._rows = array("I", np.argsort(keys, kind="stable").astype(np.uint32).tobytes())
         self._late, self.late = {}, 0
-        maybe = np.zeros(1 << max(len(keys) * 2, LATE).bit_length(), np.uint8)
-        maybe[keys & np.uint64(len(maybe) - 1)] = 1
-        self._maybe = bytearray(maybe.tobytes())
+        bits = max(len(keys) * 8, LATE).bit_length()
+        self._shift, maybe = 64 - bits, np.zeros(1 << bits, np.uint8)
+        maybe[keys >> np.uint64(self._shift)] = 1
+        self._maybe = bytearray(np.packbits(maybe, bitorder="little").tobytes())
 
-    def all_rows(self, keys: array[int]) -> npt.NDArray[np.uint32]:
-        """Return all rows in the order of their keys, which are given by row."""
+    def all_rows(self, keys: U64) -> npt.NDArray[np.uint32]:
+        """Return all rows in the order of their keys."""
         if self._late:
-            self.sort(np.frombuffer(keys, np.uint64))
+            self.sort(keys)
         return np.frombuffer(self._rows, np.uint32)

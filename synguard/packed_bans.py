@@ -1,8 +1,8 @@
-"""Very many bans as columns: ninety bytes each, where an object with all that it refers to takes 350."""
+"""Very many bans as columns: eighty bytes each, where an object with all that it refers to takes 350."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +18,7 @@ from synguard.ban_columns import (
     time_of,
     width_of,
 )
+from synguard.columns import TextColumn
 from synguard.model import Ban, Origin
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
             return []
         return [
             self._ban(row)
-            for row in self._targets().rows(target_key(high, low, width))
+            for row in self._targets().rows(target_key(high, low, width), self._target_key)
             if self._alive[row] and self._low[row] == low and self._high[row] == high and self._widths[row] == width
         ]
 
@@ -153,7 +154,7 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
     def common(self, other: PackedBans, rows: Rows | None = None) -> list[str]:
         """Return the ids that both have, of all bans here or of some rows."""
         rows = self.rows if rows is None else rows
-        maybe = self.ids(rows[other._by_id.has(column_of(self._keys)[rows])])
+        maybe = self.ids(rows[other._has_keys(column_of(self._keys)[rows])])
         return [ban_id for ban_id in maybe if ban_id in other]
 
     def rivals(self, other: PackedBans, rows: Rows) -> npt.NDArray[np.bool_]:
@@ -161,7 +162,7 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
         keys = self._target_keys()[rows]
         _, which, counts = np.unique(keys, return_inverse=True, return_counts=True)
         found: npt.NDArray[np.bool_] = counts[which] > 1
-        return found | other._targets().has(keys) if other else found
+        return found | other._has_targets(keys) if other else found
 
     def elsewhere(self, other: PackedBans) -> Iterator[Ban]:
         """Yield the bans whose targets the other has no ban of."""
@@ -169,10 +170,19 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
         lacking = ~np.isin(self._target_keys()[mine], other._target_keys()[its])
         yield from self.bans(mine[lacking])
 
-    def differing(self, other: PackedBans) -> list[str]:
-        """Return the ids that only one of the two has, or with another target, end or shape."""
-        mine, its = self.rows[~self.agreeing(other)], other.rows[~other.agreeing(self)]
-        return list(dict.fromkeys((*self.ids(mine), *other.ids(its))))
+    def differing(self, other: PackedBans, beside: Collection[str] = ()) -> TextColumn:
+        """Return the ids that only one of the two has, or with another target, end or shape, ``beside`` some."""
+        ids, same = TextColumn(), self.agreeing(other)  # objects would leave a hole each in memory
+        if len(self) == len(other) and same.all():
+            return ids
+        mine, its = self.rows[~same], other.rows[~other.agreeing(self)]
+        told = np.array([hash(ban_id) & LOW_HALF for ban_id in beside], np.uint64)
+        mine = mine[~np.isin(column_of(self._keys)[mine], told)]
+        told = np.concatenate((told, column_of(self._keys)[mine]))
+        its = its[~np.isin(column_of(other._keys)[its], told)]
+        ids.take(self._ids, mine)
+        ids.take(other._ids, its)
+        return ids
 
     def agreeing(self, other: PackedBans) -> npt.NDArray[np.bool_]:
         """Return for each of ``rows`` whether the other has a ban of the same id, target, end and shape."""
@@ -191,7 +201,7 @@ class PackedBans(BanColumns, Mapping[str, Ban]):  # wide: all the ways to look i
 
     def _sorted(self) -> tuple[U64, npt.NDArray[np.int64]]:
         """Return the keys of all rows in order, and the rows."""
-        rows = self._by_id.all_rows(self._keys).astype(np.int64)
+        rows = self._by_id.all_rows(column_of(self._keys)).astype(np.int64)
         rows = rows[np.frombuffer(self._alive, np.uint8)[rows] == 1]
         return column_of(self._keys)[rows], rows
 

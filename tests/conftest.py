@@ -31,15 +31,9 @@ settings.load_profile("here")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would each compile the package anew
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with a lab run alone unless they are marked ``calm``: two cores carry attackers, victim, agent and clients.
-
-    They have a second try. What fails twice has failed; what needed it is named in the summary (``R``).
-    """
+    """Kernel tests have a second try: what fails twice has failed; what needed it is named in the summary (``R``)."""
     for item in items:
-        if "make_lab" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("calm"):
-            item.add_marker(pytest.mark.flood)
         once = any(item.get_closest_marker(name) for name in ("bench", "soak", "adversary"))
         if item.get_closest_marker("kernel") and not once:
             item.add_marker(pytest.mark.flaky(reruns=1))

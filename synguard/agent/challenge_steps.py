@@ -93,7 +93,7 @@ class ChallengeSteps:
             program.refuse(f"{SYN_COOKIES} is not 2, and listeners refuse cookies that they did not send")
         calm = self._engine.phase is Phase.CALM
         program.follow(ports, lambda: self._evaluator.proven.latest(MOST_PROVEN), now, used=challenged, calm=calm)
-        looked = self._header_looks.follow(program.counts(), now, free=calm and not counting)
+        looked = self._header_looks.follow(program.counts, now, free=calm and not counting)
         if looked is not None:
             self._evaluator.served_headers.look(looked, now)
         program.compare(now, challenged=challenged, many=active_bans.challenges_of_many > 0)

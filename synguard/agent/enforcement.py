@@ -31,7 +31,7 @@ log: Final = logging.getLogger(__name__)
 AT_ONCE: Final = 512
 """Bans that one tick takes over from another process, or lets expire; the rest is for the next ticks. The plane has
 them already, or has ended them by itself: only our view is late, where all at once would hold up a tick by seconds."""
-MOST_ADOPTED: Final = 8_192
+MOST_ADOPTED: Final = 2_048
 """Bans of which the rows are in memory at a time where all are taken over, between two ticks or before the first."""
 MOST_BROUGHT: Final = 1_024
 """Bans that one tick brings to the plane: as many as an attack may have decided in it."""
@@ -242,7 +242,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
             give_back()  # what was brought in pieces was an object each
         self._retry_s, self.problem, self.disputed = FIRST_RETRY_S, "", outcome.disputed
         self.outcome = None if self._dry_run else replace(outcome, change=replace(outcome.change, add=(), remove=()))
-        self.repairs += len(outcome.drift)
+        self.repairs += bool(outcome.drift)
         for drift in outcome.drift:
             log.warning("repaired: %s", drift, extra=event("repair"))
             self.writer.note(utc, "repair", drift)

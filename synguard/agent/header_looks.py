@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from synguard.errors import SynguardError
@@ -20,12 +21,16 @@ class HeaderLooks:
         self._due_at = float("-inf")
         self._since: float | None = None
 
-    def follow(self, counter: SynCounter | None, now: float, *, free: bool) -> SynSample | None:
+    def follow(self, find: Callable[[], SynCounter | None], now: float, *, free: bool) -> SynSample | None:
         """Take in one tick; return the SYNs of a look that has ended, else None.
 
-        ``free`` is whether it is calm and no one else counts; a look that is disturbed is given up.
+        The counter is asked for only where a look is due. ``free`` is whether it is calm and no one else counts; a look
+        that is disturbed is given up.
         """
-        if counter is None or not free:
+        if free and self._since is None and now < self._due_at:
+            return None
+        counter = find() if free else None
+        if counter is None:
             self._since = None
             return None
         try:
@@ -36,11 +41,10 @@ class HeaderLooks:
 
     def _look(self, counter: SynCounter, now: float) -> SynSample | None:
         if self._since is None:
-            if now >= self._due_at:
-                self._due_at = now + EVERY_S
-                counter.take()
-                counter.count(LOOK_S, 1)
-                self._since = now
+            self._due_at = now + EVERY_S
+            counter.take()
+            counter.count(LOOK_S, 1)
+            self._since = now
             return None
         if now - self._since < LOOK_S:
             return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import islice
-from typing import Final
+from itertools import chain, islice
+from typing import Final, TypeAlias
 
 from synguard.enforcer.held_bans import total_hits
 from synguard.errors import LedgerError, SynguardError
@@ -19,6 +19,10 @@ log: Final = logging.getLogger(__name__)
 
 COUNTS_AT_ONCE: Final = 512
 """Bans whose counts one tick writes."""
+LOOKED_AT_ONCE: Final = 4_096
+"""Bans whose counts one tick compares with those of the read-back before."""
+
+_Count: TypeAlias = tuple[str, Hits]
 
 
 @contextmanager
@@ -41,6 +45,8 @@ class LedgerWriter:
         """Ban id → packets that the kernel stopped, as of the last read-back; bans that met none are absent."""
         self._uncounted: dict[str, Hits] = {}
         """Counts that changed, and that the ledger has not been given yet."""
+        self._looking: Iterator[_Count | None] = iter(())
+        """Counts that are yet to be looked at."""
         self.problem = ""
         """Why the ledger takes nothing, one sentence; empty while it does."""
 
@@ -56,13 +62,12 @@ class LedgerWriter:
 
     def count(self, held: Mapping[str, KernelBan]) -> None:
         """Take in what the kernel holds and has counted."""
-        total = total_hits(held)
-        self._uncounted |= {ban_id: hits for ban_id, hits in total.items() if self.hits.get(ban_id) != hits}
-        self._uncounted |= {ban_id: NO_HITS for ban_id in self.hits if ban_id not in total and ban_id in held}
-        self.hits = total
+        before, self.hits = self.hits, total_hits(held)
+        self._looking = chain(self._looking, _changes(before, self.hits, held))
 
     def write_counts(self, utc: datetime) -> None:
         """Offer some counts to the ledger; those of 100,000 bans at one go took a tick of a second and more."""
+        self._uncounted |= filter(None, islice(self._looking, LOOKED_AT_ONCE))
         some = dict(islice(self._uncounted.items(), COUNTS_AT_ONCE))
         if not some:
             return
@@ -95,3 +100,11 @@ class LedgerWriter:
         if self.problem != str(error):
             log.error("%s", error, extra=event("ledger"))
         self.problem = str(error)
+
+
+def _changes(before: Mapping[str, Hits], after: Mapping[str, Hits], held: Container[str]) -> Iterator[_Count | None]:
+    """Yield for each ban its count if that has changed; that of a held ban which is counted no more is none."""
+    for count in after.items():
+        yield count if before.get(count[0]) != count[1] else None
+    for ban_id in before:
+        yield (ban_id, NO_HITS) if ban_id not in after and ban_id in held else None

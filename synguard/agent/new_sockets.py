@@ -18,7 +18,7 @@ from synguard.socket_table import SocketTable, TcpState
 
 GRACE: Final = timedelta(seconds=2)
 """What arrives so soon after a ban was on its way before it."""
-MOST_SOURCES: Final = 128
+MOST_SOURCES: Final = 32
 """Sources named a look; bans of the others are found at later looks, if they leak."""
 MOST_PLACES: Final = 512
 """Tables remembered: two a network namespace."""

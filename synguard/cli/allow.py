@@ -16,7 +16,7 @@ from synguard.cli.groups import group_of
 from synguard.cli.options import ConfigFile, Json, loaded
 from synguard.errors import SynguardError, UsageError
 from synguard.ledger import LEDGER_FILE
-from synguard.model import Ban
+from synguard.model import Ban, Mode
 from synguard.operator.allow import AddedAllowList, addresses_of, bans_within, refuse_too_wide
 from synguard.output.tables import Column, print_json, print_lines, print_table
 from synguard.output.times import both_zones
@@ -24,7 +24,7 @@ from synguard.plain import some
 from synguard.policy.models import Config
 from synguard.private import private_directory
 from synguard.sensors.added_allow import PART, AddedEntry
-from synguard.status.freshness import agent_runs
+from synguard.status.freshness import agent_runs, is_stale, running_status
 from synguard.status.protected_file import read_protected_file
 
 _HELP = """\
@@ -224,8 +224,10 @@ def _end_bans(settings: Config, networks: Sequence[Network]) -> list[Ban]:
         would_be = bans_within(networks, ledger.active_bans(now, dry_run=True).values())
         if would_be:
             ledger.end_bans([ban.id for ban in would_be], now, "allowed by hand")
-    if not active:
-        return would_be
+    agent = running_status(settings.runtime_dir)
+    enforced = agent is not None and agent.mode is Mode.ENFORCE and not is_stale(agent, now)
+    if not active or (enforced and not bans_within(networks, active.values())):
+        return would_be  # the agent lets them pass, and may have bans in the kernel that a full disk does not take
     with open_context(settings) as context:
         found = bans_within(networks, active.values())
         context.applier.unban(found, "allowed by hand")  # also where no ban is removed: wider bans let them pass now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from synguard.cli.context import utcnow
 from synguard.cli.options import ConfigFile, Json, Yes, config_or_defaults
 from synguard.cli.prompt import confirmed
 from synguard.enforcer.flush import flush_kernel
@@ -9,13 +10,14 @@ from synguard.enforcer.sysctl import SYN_COOKIES, TCP_TIMESTAMPS
 from synguard.model import Mode
 from synguard.operator.flush import put_back_all
 from synguard.output.tables import print_json
-from synguard.status.freshness import agent_runs, running_status
+from synguard.status.freshness import agent_runs, is_stale, running_status
 
 
 def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> None:
     """Remove every rule, set and table of synguard from the kernel, and nothing else.
 
-    Sysctls that synguard changed for an incident get their old values back.
+    Sysctls that synguard changed for an incident get their old values back; an
+    agent that enforces needs them, and does that itself, at calm.
 
     Examples:
       synguard flush
@@ -28,13 +30,14 @@ def flush(yes: Yes = False, config: ConfigFile = None, json: Json = False) -> No
     settings = config_or_defaults(config)
     confirmed("remove all rules of synguard from the kernel?", yes=yes, doing="flushing the kernel")
     put_back: dict[str, int] = {}
-    try:
-        flush_kernel()  # first: while SYNs are challenged, clients need what is put back
-    finally:  # whatever one of the two meets, the other is tried
-        put_back_all(settings, put_back)
     running = bool(agent_runs(settings.runtime_dir))
     told = running_status(settings.runtime_dir)
     dry_run = told is not None and told.mode is Mode.DRY_RUN
+    try:
+        flush_kernel()  # first: while SYNs are challenged, clients need what is put back
+    finally:  # whatever one of the two meets, the other is tried
+        if told is None or dry_run or is_stale(told, utcnow()):  # another value would end the agent's challenges
+            put_back_all(settings, put_back)
     if json:
         print_json(
             {

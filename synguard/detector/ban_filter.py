@@ -36,10 +36,12 @@ class BanFilter:
 
         ``forgeable`` rows are SYNs and half-open sockets, which either scope stops; others only scope ``all`` does.
         """
-        stopped = np.zeros(len(low), np.bool_)
+        stopped, ipv4 = np.zeros(len(low), np.bool_), is_ipv4(high, low)
+        there = {4: ipv4.any(), 6: not ipv4.all()}
         for networks in (self.whole, self.new) if forgeable else (self.whole,):
             for (version, prefixlen, by_port, _), firsts in networks.items():
-                stopped |= within(high, low, firsts, version, prefixlen, port if by_port else None)
+                if there[version]:
+                    stopped |= within(high, low, firsts, version, prefixlen, port if by_port else None)
         return stopped
 
 

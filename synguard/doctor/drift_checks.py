@@ -55,7 +55,8 @@ def drift_findings(
         yield Finding("bans", Level.OK, f"the kernel holds all {len(active_bans)}")
     if repairs:
         last = f"{repairs[0].text}, {ago(repairs[0].at, now)}"
-        times = "once" if len(repairs) == 1 else f"{len(repairs)} times"
+        passes = len({one.at for one in repairs})
+        times = "once" if passes == 1 else f"{passes} times"
         reason = f"others changed our rules in the last hour, reported {times}; the last: {last}"
         fix = "find the firewall script, reload or cron job that flushes tables at that time, and let it spare SYNGUARD"
         yield Finding("repairs", Level.WARN, reason, fix)

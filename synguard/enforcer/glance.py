@@ -10,6 +10,7 @@ import ctypes
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from synguard.enforcer.challenge.rules_fingerprint import generation
@@ -32,21 +33,21 @@ def glance(plane: str) -> object:
     try:
         if not plane.startswith("iptables"):
             return generation()
-        return tuple(
-            (family, table, _size(family, table))
-            for family in families_here()
-            for table in sorted(existing_tables(family) & _WATCHED)
-        )
+        return tuple(_sizes(family, sorted(existing_tables(family) & _WATCHED)) for family in families_here())
     except (OSError, SynguardError):
         return None
 
 
-def _size(family: Family, table: str) -> tuple[int, ...]:
+def _sizes(family: Family, tables: Sequence[str]) -> tuple[object, ...]:
+    """Return each table with how many rules it has, and their bytes."""
     domain, level = (socket.AF_INET, socket.SOL_IP) if family == 4 else (socket.AF_INET6, socket.IPPROTO_IPV6)
-    answer = ctypes.create_string_buffer(table.encode(), _INFO.size)
-    length = ctypes.c_uint32(_INFO.size)
+    found = []
     with socket.socket(domain, socket.SOCK_RAW, socket.IPPROTO_RAW) as there:
-        if _LIBC.getsockopt(there.fileno(), level, _SO_GET_INFO, answer, ctypes.byref(length)):
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
-    return _INFO.unpack(answer.raw)[-2:]
+        for table in tables:
+            answer = ctypes.create_string_buffer(table.encode(), _INFO.size)
+            length = ctypes.c_uint32(_INFO.size)
+            if _LIBC.getsockopt(there.fileno(), level, _SO_GET_INFO, answer, ctypes.byref(length)):
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code))
+            found.append((table, *_INFO.unpack(answer.raw)[-2:]))
+    return tuple(found)

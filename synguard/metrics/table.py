@@ -206,7 +206,7 @@ SERIES: Final = (
     ),
     MetricSpec(
         "synguard_repairs_total",
-        "rules or members of ours that another tool removed, put back",
+        "times that what another tool removed of ours was put back",
         _one(lambda s: s.totals.repairs),
     ),
     MetricSpec("synguard_leaks", "bans whose target still arrives", _one(lambda s: len(s.leaks))),

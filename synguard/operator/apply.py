@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from synguard.enforcer.filling import bring, out_of_ipsets
+from synguard.enforcer.filling import bring
 from synguard.enforcer.plane import Actual, Desired, Plane
 from synguard.enforcer.reconcile.capacity import ensure_capacity, ensure_room, used, used_by
 from synguard.enforcer.reconcile.reconciler import Reconciler
@@ -24,7 +24,7 @@ from synguard.ledger.arrivals import Arrival
 from synguard.ledger.rows import maybe_time
 from synguard.model import Ban
 from synguard.operator.ban import POLICY, describe, new_id
-from synguard.operator.ban_list import ListOrder, has_frame, ready, room_of, takes_columns
+from synguard.operator.ban_list import ListOrder, has_frame, ready, room_of, taken_out
 from synguard.readings import Protected
 from synguard.units import format_duration
 
@@ -143,15 +143,13 @@ class BanApplier:
 
     def _fill(self, order: ListOrder) -> None:
         """Bring a list to the kernel, and all that is wanted where columns do not do or others changed some of it."""
-        columns = takes_columns(self._plane)
-        listed = [*order.new.bans, *(order.renewed.bans if columns else ())]
+        listed, renewed = [*order.new.bans, *order.renewed.bans], {one.id for one in order.renewed.bans}
 
         def prepared(some: Sequence[Arrival]) -> Callable[[], None]:
-            return ready(self._plane, replace(order.new, bans=some), self._utcnow())
+            return ready(self._plane, replace(order.new, bans=some), renewed, self._utcnow())
 
         bring(listed, prepared, self._reconciler.lock, self._may_go_on)
-        settled = columns or not order.renewed.bans
-        if order.others or not settled or (self._ledger.changed() and not self._stands(listed)):
+        if order.others or (self._ledger.changed() and not self._stands(listed)):
             self._settle(guarded=True)
 
     def _may_go_on(self) -> bool:
@@ -192,14 +190,15 @@ class BanApplier:
 
     def _emptied(self, drops: Sequence[ActiveDrop]) -> bool:
         """Take drops out of the kernel; return whether nothing is left to be done for them."""
-        if not takes_columns(self._plane) or not has_frame(self._plane):
+        if not has_frame(getattr(self._plane, "firewall", self._plane)):
             return False
-        targets = [drop.target for drop in drops]
-        bring(targets, out_of_ipsets, self._reconciler.lock, lambda: True)
-        if not self._ledger.changed():
-            return True
-        active = {row.target for row in self._ledger.active_rows(self._utcnow())}
-        return active.isdisjoint(targets)  # else another process banned one while we took it out
+        with suppress(PlaneError):  # others changed what is there: all of it is compared
+            bring(drops, lambda some: taken_out(self._plane, some), self._reconciler.lock, lambda: True)
+            if not self._ledger.changed():
+                return True
+            active = {row.target for row in self._ledger.active_rows(self._utcnow())}
+            return active.isdisjoint(drop.target for drop in drops)  # else another process banned one meanwhile
+        return False
 
     def extend_each(self, bans: Sequence[tuple[Ban, float]], longest_s: float) -> tuple[Ban, ...]:
         """Let each ban last its own number of seconds longer, but no longer than ``longest_s`` from now.

@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
 from typing import Final
 
 from synguard.addresses import Network, numbers_of
-from synguard.enforcer.filling import into_ipsets
+from synguard.enforcer.filling import into_ipsets, out_of_ipsets
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
+from synguard.enforcer.nftables.parser import read_frame
+from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Plane
 from synguard.enforcer.split_plane import SplitPlane
 from synguard.ledger import Ledger
 from synguard.ledger.active_drops import ActiveDrop
 from synguard.ledger.arrivals import Arrival, Arrivals
-from synguard.model import Action, Ban, Origin, Scope
+from synguard.model import Action, Ban, KernelBan, Origin, Scope
 from synguard.network_words import network_of_word, word_of_network
 from synguard.operator.ban import POLICY, BanRequest, Impact, new_id
 
@@ -150,15 +152,31 @@ def takes_columns(plane: Plane) -> bool:
 def has_frame(plane: Plane) -> bool:
     """Return whether it is known that the frame is there which drops are put into."""
     firewall = _firewall(plane)
+    if isinstance(firewall, NftablesPlane):
+        return not read_frame(firewall.ceiling).missing
     return isinstance(firewall, IptablesSetsPlane) and not firewall.stopped_of(()).missing
 
 
-def ready(plane: Plane, bans: Arrivals, now: datetime) -> Callable[[], None]:
-    """Return what puts the bans into a plane whose frame is there."""
+def ready(plane: Plane, bans: Arrivals, renewed: Collection[str], now: datetime) -> Callable[[], None]:
+    """Return what puts the bans into a plane whose frame is there; it holds those that are ``renewed`` already."""
     if takes_columns(plane):
         return into_ipsets((one[:3] for one in bans.bans), now)
-    change = Delta(add=tuple(bans.as_bans()))
+    held = tuple(_held((one.id, one.target) for one in bans.bans if one.id in renewed))
+    change = Delta(add=tuple(bans.as_bans()), remove=held)
     return lambda: plane.apply(change)
+
+
+def taken_out(plane: Plane, drops: Sequence[ActiveDrop]) -> Callable[[], None]:
+    """Return what takes drops out of a plane."""
+    if takes_columns(plane):
+        return out_of_ipsets([drop.target for drop in drops])
+    change = Delta(remove=tuple(_held((drop.id, drop.target) for drop in drops)))
+    return lambda: plane.apply(change)
+
+
+def _held(drops: Iterable[tuple[str, str]]) -> Iterator[KernelBan]:
+    """Yield what a plane holds of drops, (ban id, target as text), as far as it has to know to find it."""
+    return (KernelBan(id_, network_of_word(target), Scope.ALL, Action.DROP) for id_, target in drops)
 
 
 def _firewall(plane: Plane) -> Plane:

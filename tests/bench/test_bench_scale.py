@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,10 +25,13 @@ from synguard.enforcer.iptables.set_members import member_lines
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Delta, Desired, Plane
-from synguard.enforcer.reconcile.delta import after
+from synguard.enforcer.reconcile.delta import after, as_kernel_bans
+from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.ledger import LEDGER_FILE, Ledger
-from synguard.model import Ban, Mode, Origin, Scope
+from synguard.memory import kept_for_good
+from synguard.model import NO_HITS, Ban, Mode, Origin, Scope
+from synguard.packed_bans import PackedBans
 from synguard.policy.load import load_policies
 from synguard.policy.models import Ceilings, Config
 from synguard.status.conditions import Code
@@ -61,7 +65,12 @@ class QuickPlane(FakePlane):
     """A fake that does not go over all it holds at each change, as no kernel does: what is timed is ours."""
 
     def apply(self, change: Delta) -> None:
-        self.actual = after(self.actual, change)
+        self.bans = getattr(self, "bans", {})
+        for gone in change.remove:
+            self.bans.pop(gone.key, None)
+        self.bans |= {one.id: as_kernel_bans(one, NO_HITS) for one in change.add}
+        frame = after(replace(self.actual, bans={}), replace(change, add=(), remove=()))
+        self.actual = replace(frame, bans=self.bans)
 
 
 class Crowded:
@@ -133,35 +142,42 @@ def test_the_tick_with_many_standing_bans(tmp_path: Path, capsys: pytest.Capture
 
 def test_the_reaction_with_many_standing_bans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """CPU of the ticks from a flood's onset until 128 loud sources are banned: what the reaction waits for."""
-    loud = [f"9.{number}.1.7" for number in range(128)]
     out, none = [], 0.0
-    for size in (0, LARGEST):
-        place = tmp_path / str(size)
-        place.mkdir()
-        host = Crowded(place)
-        start = host.scene.clock.utcnow()
-        host.other.add_bans(
-            [
-                replace(one, origin=Origin.MANUAL, created_at=start, expires_at=start + timedelta(hours=1))
-                for one in mixed(size).values()
-            ]
-        )
-        host.settles(size)
-        host.scene.lasts(6)
-        weather = host.scene.weather
-        weather.syn_pps, weather.dropped_pps = dict.fromkeys(loud, 200.0), 25_600
-        weather.half_open = dict.fromkeys(loud, 2)
-        ticks = list[float]()
-        while len(host.plane.actual.bans) < size + len(loud) and len(ticks) < 100:
-            host.scene.clock.advance(0.05)
-            ticks.append(ms(host.scene.agent.tick))
-        none = none or sum(ticks)
+    reaction(tmp_path, 0)  # whatever is imported or made at the first flood
+    runs = [[reaction(tmp_path, size) for size in (0, LARGEST)] for _ in range(TIMES)]
+    for size, ticks in zip((0, LARGEST), zip(*runs, strict=True), strict=True):
+        took = median(map(sum, ticks))
+        none = none or took
         out.append(
-            f"{size:>8} bans: all banned after {len(ticks)} ticks, {sum(ticks):.0f} ms of CPU, the dearest tick "
-            f"{max(ticks):.0f} ms: {sum(ticks) / none:.2f}x of none"
+            f"{size:>8} bans: all banned after {max(map(len, ticks))} ticks, {took:.0f} ms of CPU, the dearest tick "
+            f"{median(map(max, ticks)):.0f} ms: {took / none:.2f}x of none"
         )
+    ratios = sorted(sum(many) / sum(few) for few, many in runs)
     with capsys.disabled():
-        print("\n" + "\n".join(out))
+        print("\n" + "\n".join(out) + f"\nrun by run {ratios[0]:.2f} to {ratios[-1]:.2f}x")
+
+
+def reaction(tmp_path: Path, size: int) -> list[float]:
+    """Return what the ticks of one flood take in milliseconds, on a new host with so many bans."""
+    loud = [f"9.{number}.1.7" for number in range(128)]
+    host = Crowded(Path(tempfile.mkdtemp(dir=tmp_path)))
+    start = host.scene.clock.utcnow()
+    ends = start + timedelta(hours=1)
+    host.other.add_bans(
+        [replace(one, origin=Origin.MANUAL, created_at=start, expires_at=ends) for one in mixed(size).values()]
+    )
+    host.settles(size)
+    host.scene.lasts(6)
+    kept_for_good()  # what the fake holds is an object each, which no kernel's is
+    host.scene.ledger.record_action(start, "bench", "cuts the log of the list back, as a real agent's next write does")
+    weather = host.scene.weather
+    weather.syn_pps, weather.dropped_pps = dict.fromkeys(loud, 200.0), 25_600
+    weather.half_open = dict.fromkeys(loud, 2)
+    ticks = list[float]()
+    while len(host.plane.actual.bans) < size + len(loud) and len(ticks) < 100:
+        host.scene.clock.advance(0.05)
+        ticks.append(ms(host.scene.agent.tick))
+    return ticks
 
 
 def now() -> datetime:
@@ -185,7 +201,9 @@ def test_a_start_with_many_bans(
         rebooted = there.call(seconds, lambda: Reconciler(plane, lock).reconcile(wanted, now()))
         again = Reconciler(plane, lock)
         restarted = there.call(seconds, lambda: again.reconcile(wanted, now()))
-        looks = there.call(look_ms, again, wanted)
+        state = DesiredState()
+        state.put(PackedBans(bans.values()))
+        looks = there.call(look_ms, again, state.desired((), ()))
     finally:
         there.close()
         raw.close()
@@ -199,6 +217,7 @@ def test_a_start_with_many_bans(
 
 def look_ms(reconciler: Reconciler, wanted: Desired) -> list[float]:
     """Return the CPU time of each pass of the next regular look."""
+    reconciler.reconcile(wanted, now(), look=False)  # as columns, as an agent has them
     due, passes = reconciler._read_due, list[float]()
     while reconciler._read_due <= due:
         passes.append(ms(lambda: reconciler.reconcile(wanted, due)))
@@ -269,8 +288,9 @@ def raw_orders(bans: dict[str, Ban]) -> list[tuple[float, float, float]]:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("plane", ["iptables", "nftables"])
 def test_verbs_with_few_bans_and_with_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    plane: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Verbs about one ban against ``status``; those about all of them against ``ipset restore`` of the same drops."""
     monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "xtables.lock"))
@@ -279,9 +299,9 @@ def test_verbs_with_few_bans_and_with_many(
     for name, some in {"few": list(bans.values())[:10], "many": bans.values()}.items():
         (tmp_path / f"{name}.txt").write_text("\n".join(format_network(one.target) for one in some))
     runtime = tmp_path / "run"
-    (tmp_path / "c.toml").write_text(f'state_dir = "{tmp_path}/state"\nruntime_dir = "{runtime}"\n')
+    (tmp_path / "c.toml").write_text(f'plane = "{plane}"\nstate_dir = "{tmp_path}/state"\nruntime_dir = "{runtime}"\n')
     there, raw = NetworkThread(), NetworkThread()
-    out = list[str]()
+    out = [plane]
 
     def cost(*words: str) -> float:
         command = python_module("synguard", "--config", str(tmp_path / "c.toml"), *words)

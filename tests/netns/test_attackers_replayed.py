@@ -15,7 +15,7 @@ from tests.support.lab.topology import Victim
 from tests.support.replays import BEHIND, OUTSIDE, holding
 from tests.support.side_by_side import CONFIG, Attack, run
 
-pytestmark = [pytest.mark.kernel, pytest.mark.flood]
+pytestmark = pytest.mark.kernel
 
 
 def test_a_row_is_replayed_beside_the_host_without_the_agent() -> None:

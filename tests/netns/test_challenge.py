@@ -120,7 +120,6 @@ def test_past_its_deadline_a_challenge_does_nothing_though_no_one_took_it_away(b
     assert held.read().bans == {}
 
 
-@pytest.mark.calm
 def test_foreign_filters_and_a_foreign_clsact_stay_as_they_are(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     lab.victim.run(["tc", "qdisc", "add", "dev", UPLINK, "clsact"])
@@ -134,7 +133,6 @@ def test_foreign_filters_and_a_foreign_clsact_stay_as_they_are(make_lab: MakeLab
     assert "clsact" in lab.victim.run(["tc", "qdisc", "show", "dev", UPLINK])
 
 
-@pytest.mark.calm
 def test_a_ban_that_another_process_added_is_taken_in_and_watched_ports_keep_their_slots(make_lab: MakeLab) -> None:
     """A ban on port 80 was one on the first watched port too, and a ban by hand stayed when the agent ended it."""
     lab = make_lab(Victim())
@@ -151,7 +149,6 @@ def test_a_ban_that_another_process_added_is_taken_in_and_watched_ports_keep_the
     agent.close()
 
 
-@pytest.mark.calm
 def test_our_clsact_goes_with_us(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     before = lab.victim.run(["tc", "qdisc", "show"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 import pytest
@@ -44,7 +43,7 @@ def test_attackers_are_challenged_clients_get_in_and_nothing_remains(make_lab: M
     before = cookies(lab)
     agent = lab.agent(CONFIG)
     agent.start("--enforce")
-    time.sleep(2)
+    wait_for(lambda: agent.status().challenges.works, "the survey of what stands in the way", every=0.1)
     siege = besiege(lab, flood_of(group, pps=15_000))
     bans = agent.ask("bans")
     print(f"\n{name}: relief after {siege.relief_s:.3f} s, {siege.served_after.share:.1%} of clients served")
@@ -60,7 +59,6 @@ def test_attackers_are_challenged_clients_get_in_and_nothing_remains(make_lab: M
     assert "synguard" not in filters(lab)
 
 
-@pytest.mark.calm
 @pytest.mark.parametrize("flags", [(), ("--dry-run",)], ids=["mode", "option"])
 def test_dry_run_says_who_would_be_challenged_and_touches_nothing(make_lab: MakeLab, flags: tuple[str, ...]) -> None:
     lab = make_lab(Victim(backlog=128))
@@ -89,7 +87,6 @@ def test_where_a_rule_stands_in_the_way_dry_run_says_that_bans_would_stop_it(mak
     flood.stop()
 
 
-@pytest.mark.calm
 def test_a_killed_agent_s_challenge_is_adopted_new_interfaces_are_followed_and_foreign_filters_stay(
     make_lab: MakeLab,
 ) -> None:
@@ -141,7 +138,6 @@ def test_a_challenge_by_hand_stands_beside_those_of_the_agent_and_a_drop_by_hand
     assert agent.ask("bans") == []
 
 
-@pytest.mark.calm
 def test_without_a_program_a_challenge_by_hand_is_refused(make_lab: MakeLab) -> None:
     lab = make_lab(Victim())
     agent = lab.agent(NO_CHALLENGES)

@@ -56,7 +56,7 @@ def test_challenges_that_refuse_clients_end_within_moments_and_clients_are_serve
     lab = with_rule(make_lab, HIDDEN)
     agent = lab.agent(CONFIG)
     agent.start("--enforce")
-    time.sleep(2)
+    wait_for(lambda: agent.status().challenges.works, "the survey of what stands in the way", every=0.1)
     plan = steady(clients=6000, rate=120, duration_s=50).model_copy(update={"timeout_s": 0.8})
     clients = lab.start_clients(plan)
     wait_for_attempts(clients, 0.0, 60)

@@ -120,7 +120,6 @@ def test_sources_that_hold_too_many_connections_to_a_container_are_cut_off(make_
         assert clients.attempts().between(flood.first_at, until).share >= 0.99
 
 
-@pytest.mark.calm
 def test_the_coverage_map_names_a_listener_in_a_container_its_published_port_and_its_chains(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.serve()
@@ -167,7 +166,6 @@ def test_an_agent_that_may_not_enter_the_container_protects_it_by_sampled_syns_a
         assert "CAP_SYS_ADMIN" in finding["reason"]
 
 
-@pytest.mark.calm
 def test_a_container_that_goes_away_is_let_go_and_its_successor_is_read(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.serve()
@@ -187,7 +185,6 @@ def test_a_container_that_goes_away_is_let_go_and_its_successor_is_read(make_lab
         wait_for(lambda: reads(agent, again), "its successor to be read", timeout=30)
 
 
-@pytest.mark.calm
 def test_a_container_that_serves_is_this_hosts_own_and_what_it_sends_out_never_bans_it(make_lab: MakeLab) -> None:
     """A crawler in it opens many connections to the host."""
     lab = make_lab()
@@ -207,7 +204,6 @@ time.sleep(60)
 """
 
 
-@pytest.mark.calm
 def test_a_container_that_only_connects_is_never_cut_off_and_is_named_as_the_load(make_lab: MakeLab) -> None:
     """It has no listener, opened 700 connections to a port of the host, and was cut off from the world."""
     lab = make_lab(Victim(backlog=1024))

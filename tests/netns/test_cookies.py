@@ -112,7 +112,6 @@ def test_after_a_kill_the_next_agent_keeps_them_on_through_the_attack_and_puts_t
     assert notes(agent) == []
 
 
-@pytest.mark.calm
 def test_an_agent_that_starts_when_the_attack_is_long_over_puts_the_old_value_back(make_lab: MakeLab) -> None:
     lab = frail_lab(make_lab)
     agent = lab.agent(CALM_SOON)
@@ -135,7 +134,6 @@ def findings(agent: Agent) -> list[dict[str, str]]:
     return list(json.loads(agent.verb("doctor", "--json").stdout)["findings"])
 
 
-@pytest.mark.calm
 @pytest.mark.parametrize("verb", [True, False], ids=["flush", "SIGTERM"])
 def test_flush_and_an_orderly_end_put_the_old_value_back_in_the_midst_of_a_flood(make_lab: MakeLab, verb: bool) -> None:
     lab = frail_lab(make_lab)
@@ -155,7 +153,6 @@ def test_flush_and_an_orderly_end_put_the_old_value_back_in_the_midst_of_a_flood
     flood.stop()
 
 
-@pytest.mark.calm
 def test_a_value_that_the_operator_sets_meanwhile_stays(make_lab: MakeLab) -> None:
     lab = frail_lab(make_lab)
     agent = lab.agent(CALM_SOON)
@@ -173,7 +170,6 @@ def test_a_value_that_the_operator_sets_meanwhile_stays(make_lab: MakeLab) -> No
     assert "leaving net.ipv4.tcp_syncookies at 2" in actions(agent.ask("report"))[0]["text"]
 
 
-@pytest.mark.calm
 def test_a_dry_run_changes_nothing_and_says_what_it_would_have_done(make_lab: MakeLab) -> None:
     lab = frail_lab(make_lab)
     agent = lab.agent(NO_CHALLENGES)

@@ -15,7 +15,7 @@ from tests.support.lab.snapshot import differences, firewall_snapshot
 from tests.support.lab.warm import run_verb
 from tests.support.protection import SHAPES, SMALL_PPS, attackers, flood_of
 
-pytestmark = [pytest.mark.kernel, pytest.mark.calm]
+pytestmark = pytest.mark.kernel
 
 ONE = SHAPES["one source"][0](0)
 ME = "192.0.2.77"

@@ -51,7 +51,6 @@ def test_the_generator_sends_as_many_as_asked_and_all_arrive(lab: Lab, group: So
     assert counter(lab.victim, "TcpInCsumErrors") == 0
 
 
-@pytest.mark.calm
 @pytest.mark.parametrize(
     "group",
     [
@@ -70,7 +69,6 @@ def test_the_victim_sees_exactly_the_sources_asked_for(make_lab: MakeLab, group:
     wait_for(lambda: len(half_open_sources(lab.victim)) == wanted, f"{wanted} sources to be half-open", timeout=5)
 
 
-@pytest.mark.calm
 def test_heavy_sources_can_hide_in_a_random_flood(make_lab: MakeLab) -> None:
     lab = make_lab(Victim(backlog=4096))
     lab.serve()
@@ -152,7 +150,6 @@ def test_forged_sources_need_no_neighbours(make_lab: MakeLab) -> None:
     assert {line.split()[-1] for line in lab.victim.run(["ip", "neigh"]).splitlines()} == {"PERMANENT"}
 
 
-@pytest.mark.calm
 @pytest.mark.parametrize(("firewall", "left"), [(True, 8), (False, 0)], ids=["silent", "answers with RST"])
 def test_a_client_behind_a_firewall_does_not_reset_what_was_forged_in_its_name(
     make_lab: MakeLab, firewall: bool, left: int
@@ -165,7 +162,6 @@ def test_a_client_behind_a_firewall_does_not_reset_what_was_forged_in_its_name(
     assert len(half_open_sources(lab.victim)) == left
 
 
-@pytest.mark.calm
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_connection_flood_holds_real_connections_until_it_is_cut_off(lab: Lab, version: int) -> None:
     lab.serve()
@@ -198,7 +194,6 @@ def test_the_meter_sees_relief_when_the_firewall_begins_to_drop(make_lab: MakeLa
     assert reach.share(cut + 0.05, cut + 0.1) < 0.02
 
 
-@pytest.mark.calm
 @pytest.mark.parametrize("ending", [AssertionError, KeyboardInterrupt])
 def test_nothing_is_left_after_a_lab_that_failed(ending: type[BaseException]) -> None:
     lab = Lab()

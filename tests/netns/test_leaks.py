@@ -17,7 +17,7 @@ from tests.support.protection import (
     wait_for_relief,
 )
 
-pytestmark = [pytest.mark.kernel, pytest.mark.calm]
+pytestmark = pytest.mark.kernel
 
 ONE = SHAPES["one source"][0](0)
 ACCEPT = ("iptables-legacy", "-t", "raw")

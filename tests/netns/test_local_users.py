@@ -14,7 +14,7 @@ from tests.support.lab.lab import Lab
 from tests.support.lab.namespaces import REPOSITORY
 from tests.support.lab.programs import wait_for
 
-pytestmark = [pytest.mark.kernel, pytest.mark.calm]
+pytestmark = pytest.mark.kernel
 
 NOBODY = 65534
 DROP = ("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", "--bounding-set=-all")

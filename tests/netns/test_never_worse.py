@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.side_by_side import ATTACKS, run
 
-pytestmark = [pytest.mark.kernel, pytest.mark.flood]
+pytestmark = pytest.mark.kernel
 
 REACHED = {"64 such hosts of one /24": 0.01, "20 heavy sources among 50 served": 0.02}
 

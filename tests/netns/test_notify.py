@@ -12,7 +12,7 @@ from tests.support.mail_and_web import Web
 from tests.support.network_thread import NetworkThread
 from tests.support.protection import SHAPES, SMALL_PPS, attackers, flood_of, wait_for_bans
 
-pytestmark = [pytest.mark.kernel, pytest.mark.calm]
+pytestmark = pytest.mark.kernel
 
 ONE = SHAPES["one source"][0](0)
 

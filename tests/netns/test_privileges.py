@@ -15,7 +15,7 @@ from synguard.capabilities import BITS, needed
 from tests.support.lab.agent import Agent
 from tests.support.lab.lab import Lab
 
-pytestmark = [pytest.mark.kernel, pytest.mark.calm]
+pytestmark = pytest.mark.kernel
 
 
 def capabilities(agent: Agent) -> dict[str, set[int]]:

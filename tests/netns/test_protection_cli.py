@@ -20,7 +20,7 @@ from tests.support.protection import (
     wait_for_relief,
 )
 
-pytestmark = [pytest.mark.kernel, pytest.mark.calm]
+pytestmark = pytest.mark.kernel
 
 LOUD, LIFTED, QUIET = SOURCES = scattered(3)
 BY_HAND = "198.51.100.0/24"

@@ -21,7 +21,6 @@ FLUSHES = {
 }
 
 
-@pytest.mark.calm
 @pytest.mark.parametrize("plane", FLUSHES)
 def test_bans_whose_rules_somebody_flushed_beside_a_dry_run_agent_are_called_not_in_kernel(
     lab: Lab, plane: str

@@ -33,7 +33,6 @@ LIKE_DEFAULT = '[[policy]]\nname = "firm"\nlimits = { half_open = 64, syn_rate =
 BAD = '[[policy]]\nname = "bad"\nlimits = { half_open = -3, syn_rat = 100 }\n'
 
 
-@pytest.mark.calm
 def test_a_bad_policy_file_keeps_the_running_policy_and_a_good_one_takes_effect(lab: Lab, tmp_path: Path) -> None:
     pack = tmp_path / "site.toml"
     pack.write_text(LAX)
@@ -61,7 +60,6 @@ def reload(agent: Agent, pack: Path, text: str) -> None:
     agent.program.process.send_signal(signal.SIGHUP)
 
 
-@pytest.mark.calm
 def test_a_second_agent_with_the_same_directories_refuses_in_one_sentence_and_the_first_goes_on(lab: Lab) -> None:
     lab.serve()
     agent = lab.agent()
@@ -75,7 +73,6 @@ def test_a_second_agent_with_the_same_directories_refuses_in_one_sentence_and_th
     assert wait_for_bans(agent, attackers(ONE)).keys() == attackers(ONE)
 
 
-@pytest.mark.calm
 def test_an_allow_file_that_cannot_be_read_suspends_automatic_bans_and_says_so(lab: Lab, tmp_path: Path) -> None:
     friends = tmp_path / "friends.txt"
     lab.serve()
@@ -96,7 +93,6 @@ def test_an_allow_file_that_cannot_be_read_suspends_automatic_bans_and_says_so(l
     wait_for(lambda: agent.status().healthy, "the suspension to be over")
 
 
-@pytest.mark.calm
 def test_whom_a_broken_allow_file_named_still_connects_and_a_ban_of_her_is_refused(lab: Lab, tmp_path: Path) -> None:
     """A ban of her /24 stood, a line was mistyped in the file, and within five seconds she was refused."""
     friends, friend = tmp_path / "friends.txt", "172.20.0.20"
@@ -139,7 +135,6 @@ WIPES = {
 }
 
 
-@pytest.mark.calm
 def test_what_another_tool_wipes_during_a_flood_is_repaired_and_foreign_rules_are_left_alone(lab: Lab) -> None:
     lab.serve()
     for command in FOREIGN:

@@ -23,7 +23,7 @@ from tests.support.protection import (
     wait_for_relief,
 )
 
-pytestmark = [pytest.mark.kernel, pytest.mark.calm]
+pytestmark = pytest.mark.kernel
 
 SHORT_BANS = """
 [[policy]]

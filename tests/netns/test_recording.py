@@ -11,7 +11,7 @@ from tests.support.lab.flood_plan import FloodPlan, hosts
 from tests.support.lab.lab import Lab
 from tests.support.lab.programs import wait_for
 
-pytestmark = [pytest.mark.kernel, pytest.mark.calm]
+pytestmark = pytest.mark.kernel
 
 ATTACKER = "198.18.9.9"
 

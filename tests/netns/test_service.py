@@ -14,7 +14,7 @@ from tests.support.lab.programs import wait_for
 from tests.support.lab.service_host import INSIDE, ServiceHost, why_no_service_manager
 from tests.support.protection import SMALL_PPS, flood_of, hosts, wait_for_relief
 
-pytestmark = [pytest.mark.kernel, pytest.mark.calm]
+pytestmark = pytest.mark.kernel
 
 UNIT = Path(__file__).parents[2] / "synguard/share/systemd/synguard.service"
 LOUD = "198.18.7.1"

@@ -12,7 +12,7 @@ from tests.support.lab.programs import wait_for
 from tests.support.protection import banned, wait_for_bans
 from tests.support.pty_screen import PtyScreen
 
-pytestmark = [pytest.mark.kernel, pytest.mark.calm]
+pytestmark = pytest.mark.kernel
 
 LOUD = "198.18.7.1"
 BY_HAND = "198.51.100.7"

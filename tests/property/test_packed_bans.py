@@ -107,7 +107,7 @@ def test_what_differs_is_what_is_held_otherwise(one: list[Ban | str], other: lis
     columns = HeldBans(held)
     assert dict(columns) == held
     differing = {id_ for id_ in wanted.keys() | held.keys() if as_held.get(id_) != held.get(id_)}
-    assert set(PackedBans(wanted.values()).differing(columns.rows)) == differing
+    assert sorted(PackedBans(wanted.values()).differing(columns.rows)) == sorted(differing)
     targets = {ban.target for ban in held.values()}
     lacking = [ban for ban in wanted.values() if ban.target not in targets]
     assert list(PackedBans(wanted.values()).elsewhere(columns.rows)) == lacking
@@ -129,12 +129,23 @@ def test_one_ban_that_is_gone_does_not_make_the_ids_of_all_others_anew(monkeypat
 
 
 def test_a_key_that_comes_again_and_again_is_sorted_in_like_any_other() -> None:
+    index, keys = RowIndex(), [7, 7, 7]
+    for row, key in enumerate(keys):
+        index.put(key, row)
+    assert (index.late, list(index.rows(7, keys.__getitem__))) == (3, [0, 1, 2])
+    index.sort(np.array(keys, np.uint64))
+    assert (index.late, list(index.rows(7, keys.__getitem__))) == (0, [0, 1, 2])
+
+
+@pytest.mark.parametrize("many", [3, 10_000])
+def test_an_index_tells_which_keys_it_has(many: int) -> None:
+    """Few are looked up one by one, many all at once."""
+    known = np.arange(0, 2 * many, 2, dtype=np.uint64)
     index = RowIndex()
-    for row in range(3):
-        index.put(7, row)
-    assert (index.late, list(index.rows(7))) == (3, [0, 1, 2])
-    index.sort(np.array([7, 7, 7], np.uint64))
-    assert (index.late, list(index.rows(7))) == (0, [0, 1, 2])
+    index.sort(known[:-1])
+    index.put(2 * many - 2, many - 1)
+    found = index.has(np.arange(2 * many, dtype=np.uint64), known.item, lambda: known)
+    assert found.tolist() == [True, False] * many
 
 
 def test_a_ban_with_all_that_it_may_have_comes_back_as_it_was(tmp_path: Path) -> None:

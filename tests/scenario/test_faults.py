@@ -137,6 +137,17 @@ def test_what_others_wipe_is_put_back_and_told(scene: Scene) -> None:
     assert any(action.kind == "repair" for action in told)
 
 
+def test_what_others_wipe_at_once_is_one_repair_however_many_sentences_tell_of_it(scene: Scene) -> None:
+    """One reload of a firewall was reported as: our rules were removed 3 times within an hour."""
+    flood(scene)
+    scene.fake.wipe()
+    flood(scene, 6)
+    told = [one for one in scene.ledger.actions_since(scene.clock.utcnow().replace(year=2025)) if one.kind == "repair"]
+    status = read_status(scene.config.runtime_dir)
+    assert status is not None
+    assert (len(told) > 1, status.totals.repairs) == (True, 1)
+
+
 def test_a_manual_ban_made_by_another_process_is_kept(scene: Scene) -> None:
     from ipaddress import ip_network
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -75,7 +75,7 @@ def known_parties(lab: Lab) -> Iterator[None]:
     lab.victim.ip([f"route add default via {GATEWAY} dev {UPLINK} onlink metric 900"])
     with etc_netns():
         folder = _NETNS_FILES / lab.victim.name
-        folder.mkdir()
+        folder.mkdir(parents=True)  # a lab beside this one may just have removed the empty directory
         try:
             (folder / "resolv.conf").write_text(f"nameserver {RESOLVER}\n")
             yield
@@ -85,8 +85,7 @@ def known_parties(lab: Lab) -> Iterator[None]:
 
 @contextmanager
 def etc_netns() -> Iterator[None]:
-    """Have ``/etc/netns``, without what a killed run left in it; it goes again where it was not there."""
-    made = not _NETNS_FILES.exists()
+    """Have ``/etc/netns``, without what a killed run left in it; once it is empty it goes again."""
     _NETNS_FILES.mkdir(exist_ok=True)
     for path in _NETNS_FILES.glob("sgl-*"):
         if path.name not in lab_namespaces():
@@ -94,7 +93,7 @@ def etc_netns() -> Iterator[None]:
     try:
         yield
     finally:
-        if made:
+        with suppress(OSError):  # a lab beside this one still has files there, or was faster
             _NETNS_FILES.rmdir()
 
 

@@ -21,7 +21,7 @@ from tests.support.lab.reach import Reach
 
 PPS: Final = 10_000
 SMALL_PPS: Final = 2_000
-"""Enough for a ban, and little enough to flood beside other tests; for those that ask what comes of it alone."""
+"""Enough for a ban; for tests that ask what comes of it alone."""
 LONGEST_S: Final = 60.0
 """No flood here goes on for longer; every one is stopped once what was to be seen has been seen."""
 RELIEF_PATIENCE_S: Final = 20.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -17,7 +17,6 @@ from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
 from synguard.enforcer.nftables.plane import NftablesPlane
 from synguard.enforcer.plane import Plane
 from synguard.enforcer.reconcile.capacity import used
-from synguard.enforcer.reconcile.reconciler import Reconciler
 from synguard.errors import PlaneError
 from synguard.ledger import LEDGER_FILE, Ledger
 from synguard.ledger.arrivals import Arrivals
@@ -170,11 +169,11 @@ def test_the_room_of_a_list_is_counted_where_each_plane_puts_its_bans() -> None:
 def test_what_another_process_ends_while_a_list_is_put_in_stays_out_of_the_kernel(
     host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ended_meanwhile(plane: Plane, bans: Arrivals, now: datetime) -> Callable[[], None]:
+    def ended_meanwhile(plane: Plane, bans: Arrivals, renewed: Collection[str], now: datetime) -> Callable[[], None]:
         (one,) = (row for row in bans.bans if row.target == "198.51.100.7")
         with Ledger.open(host.state / LEDGER_FILE) as other:
             other.end_bans([one.id], now, "unban")
-        return ready(plane, bans, now)
+        return ready(plane, bans, renewed, now)
 
     as_columns(monkeypatch)
     monkeypatch.setattr("synguard.operator.apply.ready", ended_meanwhile)
@@ -202,15 +201,12 @@ def test_a_list_whose_process_is_killed_is_ordered_whole_or_not_at_all(
     monkeypatch.setattr(filling, "AT_ONCE", 2)
     left = iter(range(at))
 
-    def counted(plane: Plane, bans: Arrivals, now: datetime) -> Callable[[], None]:
-        return ready(plane, bans, now) if next(left, None) is not None else killed()
+    def counted(plane: Plane, bans: Arrivals, renewed: Collection[str], now: datetime) -> Callable[[], None]:
+        return ready(plane, bans, renewed, now) if next(left, None) is not None else killed()
 
     with monkeypatch.context() as patch:
         patch.setattr(BanApplier, "_undo", killed)
         patch.setattr("synguard.operator.apply.ready", counted)
-        if at == 2:  # all but the renewed ban is in, whose end the kernel does not know
-            patch.setattr("synguard.operator.apply.ready", ready)
-            patch.setattr(Reconciler, "reconcile", killed_after(1))
         with pytest.raises(Killed):
             host.run("ban", "--file", listed, "--for", "3h")
     ends = {record.ban.expires_at for record in host.records()}
@@ -219,15 +215,6 @@ def test_a_list_whose_process_is_killed_is_ordered_whole_or_not_at_all(
     assert host.run("ban", "192.0.2.77", "--for", "3h").code == 0
     assert host.held() == host.active_bans()
     assert {held.expires_at for held in host.plane.actual.bans.values() if str(held.target) != "192.0.2.77/32"} == ends
-
-
-def killed_after(calls: int) -> Callable[..., object]:
-    left, real = iter(range(calls)), Reconciler.reconcile
-
-    def counted(*given: Any, **named: Any) -> object:
-        return real(*given, **named) if next(left, None) is not None else killed()
-
-    return counted
 
 
 def panics(host: CliHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,10 +234,10 @@ def test_a_panic_while_a_list_is_put_in_leaves_nothing_of_it(
     monkeypatch.setattr(filling, "AT_ONCE", 2)
     pieces = iter(range(9))
 
-    def panicked(plane: Plane, bans: Arrivals, now: datetime) -> Callable[[], None]:
+    def panicked(plane: Plane, bans: Arrivals, renewed: Collection[str], now: datetime) -> Callable[[], None]:
         if next(pieces) == at:
             panics(host, monkeypatch)
-        return ready(plane, bans, now)
+        return ready(plane, bans, renewed, now)
 
     monkeypatch.setattr("synguard.operator.apply.ready", panicked)
     ran = host.run("ban", "--file", listed)
@@ -440,6 +427,37 @@ def test_a_long_list_is_unbanned_as_a_short_one(
     }  # fmt: skip
     assert ran.err.startswith("synguard: 198.51.100.7 is not banned; see synguard bans"), ran.err
     assert host.active_bans() == host.held() == {"192.0.2.78/32"}
+
+
+def test_a_plane_without_columns_is_not_read_back_for_a_list_that_is_renewed_or_unbanned(
+    host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that it held was read and compared, a few objects for each ban there, for the same list again."""
+    as_columns(monkeypatch)
+    monkeypatch.setattr("synguard.operator.apply.has_frame", lambda _: True)
+    monkeypatch.setattr(filling, "AT_ONCE", 2)
+    host.run("ban", "192.0.2.77")
+    host.run("ban", "--file", listed)
+    host.plane.calls.clear()
+    host.plane.changes.clear()
+    assert host.run("ban", "--file", listed, "--for", "3h").code == 0
+    assert len({held.expires_at for held in host.plane.actual.bans.values()}) == 2, "of the list, and of 192.0.2.77"
+    assert host.run("unban", "--file", listed).code == 0
+    assert "read" not in host.plane.calls
+    sizes = [(len(change.remove), len(change.add)) for change in host.plane.changes]
+    assert sizes == [(2, 2), (2, 2), (1, 1), (2, 0), (2, 0), (1, 0)]
+    assert host.held() == host.active_bans() == {"192.0.2.77/32"}
+
+
+def test_an_unban_of_a_list_that_the_plane_does_not_take_compares_all(
+    host: CliHost, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_columns(monkeypatch)
+    host.run("ban", "--file", listed)
+    monkeypatch.setattr("synguard.operator.apply.has_frame", lambda _: True)
+    host.plane.fail_next("apply", PlaneError("filling sets", "it is gone"))
+    assert host.run("unban", "--file", listed).code == 0
+    assert host.held() == host.active_bans() == set()
 
 
 def test_ids_of_a_list_are_of_one_length_and_count_upwards() -> None:

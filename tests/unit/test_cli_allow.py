@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from synguard.addresses import parse_network
 from synguard.agent.lock import AgentLock
 from synguard.agent.sensor_scheduler import HostSensors, SensorScheduler
+from synguard.enforcer.plane import Delta
+from synguard.model import Mode
 from synguard.policy.load import load_config
 from synguard.policy.models import Allow, Config
 from synguard.readings import KnownParts, Protected
@@ -21,6 +24,7 @@ from synguard.status.protected_file import ProtectedFile
 from tests.support.cli_host import CliHost
 from tests.support.manual_clock import ManualClock
 from tests.support.scene import FakeSensors
+from tests.unit.test_cli_daily import told_by_an_agent
 from tests.unit.test_protected import places
 
 OFFICE = "203.0.113.0/24"
@@ -48,6 +52,20 @@ def test_what_is_added_is_kept_beside_the_config_and_taken_out_again(host: CliHo
     assert load_config(host.config).allow.added == host.base / "allow.added.txt"
     assert host.run("allow", "remove", OFFICE).code == 0
     assert list(added(host)) == ["2001:db8:7::/48"]
+
+
+def test_bans_that_the_agent_cannot_write_down_stay_where_it_enforces(
+    host: CliHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a flood with a full disk `allow add` of any address took 30 bans of attackers out of the kernel."""
+    monkeypatch.setattr("synguard.cli.allow.PATIENCE_S", 0.0)
+    host.run("ban", "198.51.100.7")
+    (known,) = host.plane.read().bans.values()
+    host.plane.apply(Delta(add=(replace(host.records()[0].ban, id="unwritten", target=ip_network("192.0.2.99")),)))
+    told_by_an_agent(host, Mode.ENFORCE)
+    with AgentLock(host.runtime):
+        assert host.run("allow", "add", OFFICE).code == 0
+    assert host.plane.read().bans.keys() == {known.ban_id, "unwritten"}
 
 
 def test_an_entry_ends_by_itself_and_is_gone_from_the_file_at_the_next_change(host: CliHost) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -121,3 +123,17 @@ def test_flush_says_what_the_agent_that_runs_makes_of_it(
     told_by_an_agent(host, mode)
     with AgentLock(host.runtime):
         assert told in host.run("flush", "--yes").out
+
+
+@pytest.mark.parametrize(("mode", "runs"), [(Mode.ENFORCE, True), (Mode.DRY_RUN, True), (Mode.ENFORCE, False)])
+def test_flush_leaves_the_settings_of_challenges_to_an_agent_that_enforces(
+    host: CliHost, monkeypatch: pytest.MonkeyPatch, mode: Mode, runs: bool
+) -> None:
+    """It put them back amid a flood; the agent took that for another program's wish, and dropped SYNs instead."""
+    put_back = Mock()
+    monkeypatch.setattr("synguard.enforcer.flush.flush_kernel", lambda: None)
+    monkeypatch.setattr("synguard.cli.flush.put_back_all", put_back)
+    told_by_an_agent(host, mode)
+    with AgentLock(host.runtime) if runs else nullcontext():
+        assert host.run("flush", "--yes").code == 0
+    assert put_back.called is not (runs and mode is Mode.ENFORCE)

@@ -161,7 +161,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliHost:
 )
 def test_a_fault_of_the_config_names_the_key_and_no_secret(faulty: str, why: str, host: CliHost) -> None:
     host.configure(f'[crowdsec]\nurl = "http://127.0.0.1:8080"\n{faulty}\n')
-    ran = host.run("status")
+    ran = host.run("bans")
     assert ran.code == 2
     assert why in ran.err
     assert f'"{KEY}"' not in ran.err

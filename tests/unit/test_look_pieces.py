@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from synguard.agent.enforcement import Enforcement
-from synguard.agent.ledger_writer import COUNTS_AT_ONCE, LedgerWriter
+from synguard.agent.ledger_writer import COUNTS_AT_ONCE, LOOKED_AT_ONCE, LedgerWriter
 from synguard.agent.totals import Totals
 from synguard.enforcer.held_bans import HeldBans, total_hits
 from synguard.enforcer.names import Kind
@@ -106,3 +106,35 @@ def test_a_tick_writes_a_bounded_number_of_counts_and_none_is_lost() -> None:
     writer.count(there)
     writer.write_counts(NOW)
     assert ledger.batches[3:] == [{"b5": Hits(9, 540), "b6": NO_HITS}]
+
+
+def test_a_tick_compares_a_bounded_number_of_counts_and_one_look_goes_on_behind_another() -> None:
+    ledger, compared = Written(), list[str]()
+    writer = LedgerWriter(cast("Ledger", ledger))
+    hits, more = {f"b{n}": Hits(3, 180) for n in range(LOOKED_AT_ONCE + 5)}, {"b0": Hits(4, 240)}
+
+    class Before(dict[str, Hits]):
+        def get(self, ban_id: str, default: Any = None) -> Any:
+            compared.append(ban_id)
+            return super().get(ban_id, default)
+
+    there = HeldBans()
+    there.hits.update(hits)
+    writer.hits = Before(hits)
+    there.hits.update(more)
+    writer.count(there)
+    writer.write_counts(NOW)
+    assert len(compared) == LOOKED_AT_ONCE
+    writer.count(there)
+    writer.write_counts(NOW)
+    assert len(compared) == len(hits)
+    assert ledger.batches == [more]
+
+
+def test_tables_that_agree_are_compared_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    bans = [ban(f"b{n}", f"198.51.100.{n}", start=NOW) for n in range(4)]
+    compared, real = list[int](), PackedBans.agreeing
+    monkeypatch.setattr(PackedBans, "agreeing", lambda one, other: compared.append(len(one)) or real(one, other))
+    assert PackedBans(bans).differing(PackedBans(bans)) == []
+    assert compared == [4]
+    assert PackedBans(bans[:3]).differing(PackedBans(bans[1:])) == ["b0", "b3"]

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from synguard.columns import TextColumn
 from synguard.enforcer.plane import Desired
+from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.reconcile.outcome import Outcome
 from synguard.enforcer.reconcile.reconciler import READ_EVERY, Reconciler
 from synguard.errors import PlaneError
+from synguard.packed_bans import PackedBans
 from tests.support.bans import ban, wanted
 from tests.support.fake_plane import PatientFake
 from tests.support.manual_clock import START, ManualClock
@@ -148,3 +151,39 @@ def test_a_flush_ends_it(reconciler: Reconciler, plane: PatientFake, clock: Manu
     assert plane.actual.bans == {}
     assert passes(reconciler, clock, GOAL, 1)[0].change.frame
     assert set(plane.actual.bans) == {"one", "two"}
+
+
+def test_the_next_piece_waits_for_bans_that_were_decided_just_now_but_not_for_ever(
+    plane: PatientFake, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood that begins while all is read back was answered as much later as a piece takes, tick after tick."""
+    monkeypatch.setattr("synguard.enforcer.reconcile.reconciler.MOST_PUT_OFF", 5)
+    state = DesiredState()
+    state.put(PackedBans([ONE]))
+    reconciler = Reconciler(plane, tmp_path / "apply.lock", patient_from=0)
+    reconciler.reconcile(state.desired((), ()), clock.utcnow())
+    clock.advance(READ_EVERY.total_seconds())
+    plane.calls.clear()
+    for number in range(5):
+        state.put(PackedBans([ban(f"new{number}", f"198.51.100.{number}", start=START, seconds=7200)]))
+        passes(reconciler, clock, state.desired((), ()), 1)
+    assert plane.calls == ["apply"] * 5
+    state.put(PackedBans([TWO]))
+    passes(reconciler, clock, state.desired((), ()), 1)
+    assert plane.calls[5:] == ["read", "apply"]
+    assert reconciler.looking
+    passes(reconciler, clock, state.desired((), ()))
+    assert not reconciler.looking
+
+
+def test_bans_that_wait_for_later_passes_are_no_objects_yet(
+    plane: PatientFake, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ids of their own, a hundred thousand left holes of six megabytes in memory."""
+    state, asked, real = DesiredState(), list[int](), TextColumn.__getitem__
+    state.put(PackedBans(ban(f"b{n}", f"10.0.{n >> 8}.{n & 255}", start=START, seconds=7200) for n in range(3_000)))
+    reconciler = Reconciler(plane, tmp_path / "apply.lock", patient_from=0)
+    monkeypatch.setattr(TextColumn, "__getitem__", lambda self, row: asked.append(row) or real(self, row))
+    reconciler.reconcile(state.desired((), ()), clock.utcnow(), at_most=10)
+    assert (len(plane.actual.bans), reconciler.left) == (10, 2_990)
+    assert len(asked) < 100

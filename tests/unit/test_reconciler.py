@@ -127,6 +127,15 @@ def test_a_clock_set_back_does_not_put_off_the_next_read(reconciler: Reconciler,
     assert "read" in plane.calls
 
 
+def test_parts_that_are_gone_together_are_one_sentence(reconciler: Reconciler, plane: FakePlane) -> None:
+    """After one `synguard flush` the log had 33 lines, and the report as many."""
+    reconciler.reconcile(GOAL, START)
+    for number in range(9):
+        plane.damage(f"set {number}")
+    outcome = reconciler.reconcile(GOAL, START, full=True)
+    assert outcome.drift == ("set 0, set 1, set 2, set 3, set 4 and 4 more: missing or changed, put back",)
+
+
 def test_a_wiped_plane_is_one_sentence_for_all_bans(reconciler: Reconciler, plane: FakePlane) -> None:
     many = wanted(*(ban(f"b{number}", f"192.0.2.{number}", start=START) for number in range(100)))
     reconciler.reconcile(many, START)

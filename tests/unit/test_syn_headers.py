@@ -142,7 +142,7 @@ class FakeCounter:
 
 def test_a_look_counts_for_a_second_of_every_half_minute_of_calm() -> None:
     looks, counter = HeaderLooks(), FakeCounter()
-    found = [looks.follow(counter, at / 10, free=True) for at in range(int(20 * EVERY_S))]
+    found = [looks.follow(lambda: counter, at / 10, free=True) for at in range(int(20 * EVERY_S))]
     assert [at / 10 for at, sample in enumerate(found) if sample is not None] == [LOOK_S, EVERY_S + LOOK_S]
     assert counter.asked == [(LOOK_S, 1)] * 2
     (sample, _) = (one for one in found if one is not None)
@@ -151,15 +151,29 @@ def test_a_look_counts_for_a_second_of_every_half_minute_of_calm() -> None:
     assert (sample.rest[0][0], sample.rest[1][0]) == (1460, 60)
 
 
+def test_where_no_look_is_due_nobody_asks_whether_the_program_is_attached() -> None:
+    """It was asked in each tick, at the cost of one netlink socket for each interface and direction."""
+    looks, counter = HeaderLooks(), FakeCounter()
+    asked: list[float] = []
+
+    def find(at: float) -> FakeCounter:
+        asked.append(at)
+        return counter
+
+    for at in range(int(2 * EVERY_S)):
+        looks.follow(lambda at=at: find(at), float(at), free=True)  # type: ignore[misc]  # mypy cannot infer it
+    assert asked == [0, LOOK_S, EVERY_S, EVERY_S + LOOK_S]
+
+
 def test_a_look_that_is_disturbed_takes_nothing_from_those_who_count() -> None:
     looks, counter = HeaderLooks(), FakeCounter()
-    looks.follow(counter, 0.0, free=True)
-    assert looks.follow(counter, 0.5, free=False) is None
-    assert looks.follow(counter, 1.5, free=True) is None
+    looks.follow(lambda: counter, 0.0, free=True)
+    assert looks.follow(lambda: counter, 0.5, free=False) is None
+    assert looks.follow(lambda: counter, 1.5, free=True) is None
     assert counter.taken == 1
-    assert looks.follow(None, EVERY_S, free=True) is None
+    assert looks.follow(lambda: None, EVERY_S, free=True) is None
     counter.broken = True
-    assert looks.follow(counter, EVERY_S + 1, free=True) is None
+    assert looks.follow(lambda: counter, EVERY_S + 1, free=True) is None
     counter.broken = False
-    looks.follow(counter, 2 * EVERY_S + 1, free=True)
-    assert looks.follow(counter, 2 * EVERY_S + 2, free=True) is not None
+    looks.follow(lambda: counter, 2 * EVERY_S + 1, free=True)
+    assert looks.follow(lambda: counter, 2 * EVERY_S + 2, free=True) is not None

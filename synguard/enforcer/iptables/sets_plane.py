@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from typing import ClassVar, Final
 
 from synguard.addresses import format_network
@@ -38,7 +39,7 @@ class IptablesSetsPlane:
         self.ceiling = ceiling or set_members.MAX_ELEMENTS
         self._tables = tables(families_here())
 
-    @property
+    @cached_property
     def show_command(self) -> str:
         """The command that shows an operator our rules."""
         return f"{show_chains()}; ipset save | grep synguard"

@@ -51,7 +51,8 @@ def existing_tables(family: Family) -> frozenset[str]:
     """
     name = "ip_tables_names" if family == 4 else "ip6_tables_names"
     try:
-        return frozenset(Path("/proc/thread-self/net", name).read_text(encoding="ascii").split())
+        with open(f"/proc/thread-self/net/{name}", "rb", buffering=0) as tables:
+            return frozenset(tables.read().decode("ascii").split())
     except FileNotFoundError:
         return frozenset()
     except PermissionError as error:
@@ -62,7 +63,7 @@ def existing_tables(family: Family) -> frozenset[str]:
 
 def families_here() -> tuple[Family, ...]:
     """Return the address families that this host speaks; without IPv6 there are no IPv6 tables to fill."""
-    return (4, 6) if Path("/proc/thread-self/net/if_inet6").exists() else (4,)
+    return (4, 6) if os.path.exists("/proc/thread-self/net/if_inet6") else (4,)
 
 
 @cache

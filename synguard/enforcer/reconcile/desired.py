@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from synguard.addresses import Network, NetworkIndex
 from synguard.ban_columns import microseconds
+from synguard.columns import LATE
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Desired, lets_through
 from synguard.enforcer.reconcile.delta import DesiredMembers, agrees, share
@@ -33,6 +34,8 @@ class DesiredState(Mapping[str, Ban]):  # wide: what is wanted, against what was
         self._covered: dict[str, str] = {}
         self._contested: set[Network] = set()
         self._changed: dict[str, None] = {}
+        self.many_changed = False
+        """Whether so many came since the last ``take_changes`` that it does not name them: all are to be compared."""
 
     def __getitem__(self, ban_id: str) -> Ban:
         return self._bans[ban_id]
@@ -60,7 +63,10 @@ class DesiredState(Mapping[str, Ban]):  # wide: what is wanted, against what was
         rows = bans.rows if rows is None else rows
         for ban_id in bans.common(self._bans, rows):
             self.drop(ban_id)
-        self._changed |= dict.fromkeys(bans.ids(rows))
+        if len(rows) > LATE:
+            self.many_changed = True
+        else:
+            self._changed |= dict.fromkeys(bans.ids(rows))
         self._contested.update(ban.target for ban in bans.bans(rows[bans.rivals(self._bans, rows)]))
         self._bans.put_many(bans, rows)
         for forced, some in bans.groups(lambda ban: ban.forced, rows):
@@ -99,18 +105,20 @@ class DesiredState(Mapping[str, Ban]):  # wide: what is wanted, against what was
     @property
     def changed(self) -> bool:
         """Whether ``take_changes`` has something to tell."""
-        return bool(self._changed)
+        return self.many_changed or bool(self._changed)
 
     def take_changes(self) -> dict[str, None]:
         """Return the ids of the bans whose member may have changed since the last call."""
         for target in self._contested:
             self._settle(self._bans.of(target))
-        changed, self._changed, self._contested = self._changed, {}, set()
+        changed, self._changed, self._contested, self.many_changed = self._changed, {}, set(), False
         return changed
 
-    def differing(self, held: HeldBans) -> dict[str, None]:
-        """Return the ids of the bans that may be held otherwise than they are to be."""
-        return dict.fromkeys((*self._bans.differing(held.rows), *self._own))
+    def differing(self, held: HeldBans, beside: Collection[str] = ()) -> Iterator[str]:
+        """Return the ids of the bans that may be held otherwise than they are to be, ``beside`` some."""
+        ids = self._bans.differing(held.rows, {*beside, *self._own})
+        ids.extend(ban_id for ban_id in self._own if ban_id not in beside)
+        return iter(ids)
 
     def lost(self, known: HeldBans, actual: HeldBans, now: datetime) -> list[str]:
         """Return the ids of bans that were held as they are to be and would still be, and are not any more."""

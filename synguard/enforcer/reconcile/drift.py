@@ -12,6 +12,7 @@ from synguard.enforcer.plane import Actual, Delta, Desired
 from synguard.enforcer.reconcile.delta import agrees
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.model import KernelBan
+from synguard.plain import listed
 
 _NAMED: Final = 5
 """Named one by one; the rest is a number, so that a wiped set is one sentence and not ten thousand."""
@@ -29,8 +30,8 @@ def drift(desired: Desired, change: Delta, known: Actual | None, actual: Actual,
 
 def _sentences(desired: Desired, change: Delta, known: Actual | None, actual: Actual, now: datetime) -> Iterator[str]:
     if known is not None:
-        if known.intact:
-            yield from (f"{part}: missing or changed, put back" for part in actual.missing)
+        if known.intact and actual.missing:
+            yield f"{listed(actual.missing, _NAMED)}: missing or changed, put back"
         gone = _gone(desired, change, known, actual, now)
         if gone:
             names = _bans([known.bans[ban_id] for ban_id in gone[:_NAMED]], len(gone))

@@ -6,9 +6,11 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from synguard.ban_columns import microseconds
+from synguard.columns import TextColumn
 from synguard.enforcer.held_bans import HeldBans
 from synguard.enforcer.plane import Actual, Delta
 
@@ -25,15 +27,15 @@ class ReadBack:
 
     def __init__(self, pieces: Generator[None, None, Actual]) -> None:
         self._pieces = pieces
-        self._touched: set[str] = set()
+        self._touched = TextColumn()  # an object each would leave a hole in memory
         self._exceptions = False
         self.took_s = 0.0
         """Seconds that its pieces have taken."""
 
     def note(self, change: Delta) -> None:
         """Take in a change of ours that the view may or may not show."""
-        self._touched.update(ban.id for ban in change.add)
-        self._touched.update(held.ban_id for held in change.remove)
+        self._touched.extend(ban.id for ban in change.add)
+        self._touched.extend(held.ban_id for held in change.remove)
         self._exceptions |= bool(change.allow_add or change.allow_remove or change.proven_add or change.proven_remove)
 
     def go_on(self, known: Actual, now: datetime) -> Actual | None:
@@ -57,9 +59,9 @@ class ReadBack:
 
     def _corrected(self, seen: Actual, known: Actual, now: datetime) -> Actual:
         bans = HeldBans.of(seen.bans)
-        for ban_id in (*bans.rows.ended(microseconds(now)), *self._touched):
+        for ban_id in chain(bans.rows.ended(microseconds(now)), iter(self._touched)):
             bans.pop(ban_id, None)
-        for ban_id in self._touched:
+        for ban_id in iter(self._touched):
             held = known.bans.get(ban_id)
             if held is not None:
                 bans[ban_id] = held

@@ -14,10 +14,11 @@ from typing import Final
 from synguard.enforcer.held_bans import HeldBans, total_hits
 from synguard.enforcer.locks import APPLY_WAIT_S, exclusive
 from synguard.enforcer.plane import Actual, Delta, Desired, PatientPlane, Plane
-from synguard.enforcer.reconcile.delta import DesiredMembers, after, desired_members, member_delta, without
+from synguard.enforcer.reconcile.delta import after, without
 from synguard.enforcer.reconcile.desired import DesiredState
 from synguard.enforcer.reconcile.drift import drift
 from synguard.enforcer.reconcile.outcome import Outcome
+from synguard.enforcer.reconcile.pending import PendingBans
 from synguard.enforcer.reconcile.read_back import MANY, ReadBack
 from synguard.enforcer.reconcile.rule_changes import RuleChanges
 from synguard.errors import PlaneError
@@ -34,6 +35,8 @@ PATIENCE: Final = 3
 """Repairs in a row after which the next ones come ever later: another program is undoing them."""
 AT_ONE_GO: Final = 2_048
 """Bans that are brought into an empty kernel at one go: of more than so many at a time all would be objects."""
+MOST_PUT_OFF: Final = 200
+"""Passes in a row that bring new bans and put off their piece of a look: ten seconds of an attack."""
 SLOWEST: Final = timedelta(minutes=5)
 """The longest wait between two repairs."""
 
@@ -67,12 +70,11 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         self._settled: Desired | None = None
         """What the plane was last brought to; None while it may hold anything."""
         self._settled_at = NEVER
-        self._members = DesiredMembers({}, {})
-        self._next_expiry = NEVER
-        self._later: list[str] = []
-        """Bans whose change was left for a later pass."""
+        self._pending = PendingBans()
         self._look: ReadBack | None = None
         """The read-back that is under way in pieces."""
+        self._put_off = 0
+        """Passes in a row whose piece of a look was put off."""
         self._read_at = self._read_due = NEVER
         self._repairs = 0
         self._failed = False
@@ -111,7 +113,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
             few = self._look is None and max(len(self._known.bans), len(desired.bans)) < self._patient_from
             if few or not isinstance(plane, PatientPlane):
                 return self._full_pass(desired, now, latest, adapt, at_most=at_most, due=True)
-            seen = self._look_on(plane, self._known, now)
+            seen = None if self._puts_off(desired) else self._look_on(plane, self._known, now)
             if seen is not None:
                 return self._full_pass(desired, now, latest, adapt, seen, at_most=at_most, due=True)
         desired = adapt(self._known) if adapt else desired
@@ -134,7 +136,7 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     @property
     def left(self) -> int:
         """How many bans the next passes look at."""
-        return len(self._later)
+        return len(self._pending)
 
     def hits(self) -> Mapping[str, Hits]:
         """Return what the kernel counted against each ban, read now: one call, whatever the number of bans.
@@ -150,7 +152,8 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         """Remove everything of ours from the plane; the next pass puts back what is wanted then."""
         with self._locked():
             self._drop_look()
-            self._known, self._settled, self._later = None, None, []
+            self._pending.clear()
+            self._known = self._settled = None
             self.plane.flush()
 
     def _full_pass(
@@ -194,9 +197,9 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         desired = adapt(actual) if adapt else desired
         if isinstance(desired.bans, DesiredState):
             actual = replace(actual, bans=HeldBans.of(actual.bans))
-        changed = self._changed(desired, actual, now, whole=True)
+        self._pending.note(desired, actual, now, whole=True)
         piece = None if actual.outdated else at_most or (None if actual.bans else AT_ONE_GO)
-        change, expired, later = member_delta(desired, actual, now, self._members, changed, piece, seen=seen is None)
+        change, expired = self._pending.take(desired, actual, now, piece, seen=seen is None)
         actual = without(actual, expired)
         found: tuple[str, ...] = ()
         if change and not self._failed:
@@ -205,44 +208,37 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
         self._read_at, self._read_due = now, now + max(self._read_every, timedelta(seconds=rest_s))
         self._changes.has_read(before, now, rest_s)
         self._apply(change, actual)
-        while later and at_most is None and self._known is not None:
-            more, _, later = member_delta(desired, self._known, now, self._members, later, piece)
-            self._apply(more, self._known)
+        while self.left and at_most is None and self._known is not None:
+            self._apply(self._pending.take(desired, self._known, now, piece)[0], self._known)
         self._failed = False
         self._slow_down(known is not None and bool(found), now)
-        self._settled, self._settled_at, self._later = desired, now, later
+        self._settled, self._settled_at = desired, now
         return self._outcome(change, found)
 
     def _difference(self, desired: Desired, now: datetime, known: Actual, at_most: int | None) -> Outcome:
         """Apply what differs from what is known to be there, looking at what changed alone; no difference, no call."""
-        if changed := self._changed(desired, known, now):  # a ban of now before those that wait; all until it succeeds
-            self._later = [*changed, *(ban_id for ban_id in self._later if ban_id not in changed)]
-        change, expired, later = member_delta(desired, known, now, self._members, self._later, at_most)
+        self._pending.note(desired, known, now, whole=self._settled is None or self._settled.bans is not desired.bans)
+        self._settled = None  # until it has succeeded: else all are compared
+        change, expired = self._pending.take(desired, known, now, at_most)
         self._known = without(known, expired)
         if change:
             with self._locked():
                 self._apply(change, self._known)
-        self._settled, self._settled_at, self._later = desired, now, later
+        self._settled, self._settled_at = desired, now
         return self._outcome(change)
 
     def _is_settled(self, desired: Desired, now: datetime) -> bool:
         """Return whether there is nothing to do but for what others may have changed."""
         changed = isinstance(desired.bans, DesiredState) and desired.bans.changed
-        if changed or self._later or not self._settled_at <= now < self._next_expiry:
+        if changed or self.left or not self._settled_at <= now < self._pending.next_expiry:
             return False
         return desired is self._settled or desired == self._settled
 
-    def _changed(self, desired: Desired, known: Actual, now: datetime, whole: bool = False) -> dict[str, None]:
-        """Return the ids of the bans whose members may not be held as they are to be; ``whole``: of all there are."""
-        bans = desired.bans
-        if not isinstance(bans, DesiredState):
-            self._members = desired_members(bans, now)
-            self._next_expiry = min((ban.expires_at or NEVER for ban in self._members.bans.values()), default=NEVER)
-            return dict.fromkeys((*self._members.bans, *known.bans))
-        changed = bans.take_changes()
-        self._members, self._next_expiry = bans.members, NEVER
-        whole |= self._settled is None or self._settled.bans is not bans
-        return changed | bans.differing(HeldBans.of(known.bans)) if whole else changed
+    def _puts_off(self, desired: Desired) -> bool:
+        """Return whether the next piece of a look waits for bans that were decided just now."""
+        coming = isinstance(desired.bans, DesiredState) and desired.bans.changed
+        self._put_off = self._put_off + 1 if coming else 0
+        return 0 < self._put_off <= MOST_PUT_OFF
 
     def _look_on(self, plane: PatientPlane, known: Actual, now: datetime) -> Actual | None:
         """Take the next piece of a look, or the first; return what is there once it was the last."""
@@ -286,7 +282,9 @@ class Reconciler:  # wide: what is known of the kernel between two passes, a nam
     def _outcome(self, change: Delta, found: tuple[str, ...] = ()) -> Outcome:
         known = self._known or Actual()
         read_at = None if self._read_at == NEVER else self._read_at
-        return Outcome(change, found, known.bans, dict(self._members.covered), known.foreign, read_at, self._disputed())
+        return Outcome(
+            change, found, known.bans, dict(self._pending.members.covered), known.foreign, read_at, self._disputed()
+        )
 
     def _disputed(self) -> str:
         if self._repairs <= PATIENCE:
