@@ -7,15 +7,16 @@ It lies in the state directory and only verbs write it; the agent reads. Sample:
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from synguard.errors import NotPermittedError, RefusedError
+from synguard.errors import LedgerError, NotPermittedError, RefusedError
 from synguard.operator.enablement import MOST_BYTES, Login, OrderFile
-from synguard.private import read_private
+from synguard.private import open_private, read_private
 
 FILE: Final = "panic.json"
 """Its name in the state directory."""
@@ -45,6 +46,21 @@ class PanicFile(OrderFile):
 
     def __init__(self, state_dir: Path) -> None:
         super().__init__(state_dir / FILE)
+
+    def write(self, order: BaseModel) -> None:
+        """Keep the order; where the disk has no room for its text, an empty file, which is an order too.
+
+        Raises:
+            LedgerDeniedError: This user may not.
+            LedgerError: The disk does not take even that.
+        """
+        try:
+            super().write(order)
+        except LedgerError as error:
+            try:
+                os.close(open_private(self.path, os.O_WRONLY | os.O_CREAT))
+            except OSError:
+                raise error from None
 
     def read(self) -> Panic | None:
         """Return the order, or None where there is none; what cannot be read is an order of unknown time.

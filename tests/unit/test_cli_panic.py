@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from synguard.fleet.orders import Blackholes
 from synguard.model import Mode
 from synguard.operator.login import login_here
 from synguard.operator.panic import Panic, PanicFile
+from synguard.private import private_directory
 from synguard.status.agent_commands import AgentPlaces, agent_pid, commands_for, start_command
 from synguard.status.freshness import AGENT_LOCK
 from synguard.status.model import Status, write_status
@@ -156,6 +158,20 @@ def test_an_agent_that_cannot_be_told_is_not_waited_for(
     assert (told.code, hung.wait(10)) == (1, -signal.SIGKILL)
     assert "the agent cannot be told, and was killed" in told.out
     assert "an agent that is started enforces again" in told.err
+
+
+def test_a_disk_without_room_takes_the_order_all_the_same(host: CliHost) -> None:
+    """With a full disk the order was lost: whatever started the agent anew had it enforce again."""
+    private_directory(host.state, "state_dir")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        PanicFile(host.state).write(Panic(since=datetime.now(UTC), by=login_here()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert PanicFile(host.state).read() == Panic()
+    assert host.run("ban", "203.0.113.7").code == 3
+    assert "the panic is over" in host.run("panic", "--over").out
 
 
 def test_a_hung_agent_is_killed(host: CliHost, hung: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,3 +129,12 @@ def test_a_tick_compares_a_bounded_number_of_counts_and_one_look_goes_on_behind_
     writer.write_counts(NOW)
     assert len(compared) == len(hits)
     assert ledger.batches == [more]
+
+
+def test_tables_that_agree_are_compared_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    bans = [ban(f"b{n}", f"198.51.100.{n}", start=NOW) for n in range(4)]
+    compared, real = list[int](), PackedBans.agreeing
+    monkeypatch.setattr(PackedBans, "agreeing", lambda one, other: compared.append(len(one)) or real(one, other))
+    assert PackedBans(bans).differing(PackedBans(bans)) == []
+    assert compared == [4]
+    assert PackedBans(bans[:3]).differing(PackedBans(bans[1:])) == ["b0", "b3"]
