@@ -11,6 +11,8 @@ from typing import Final
 
 import pytest
 
+from synguard.enforcer.challenge import layout
+from tests.support.challenge import challenge
 from tests.support.challenged_host import LONG_PATIENCE_S, ChallengedHost
 from tests.support.firewall_net import BEHIND, HOST, FirewallNet, source
 from tests.support.syn_packets import IPV4, IPV6, SERVICE_VLAN, VLAN, checked, ethernet, ipv4, ipv6, tcp
@@ -46,7 +48,6 @@ def begin(host: ChallengedHost, port: int, *families: int) -> int:
     host.challenge(port)
     for family in families or FAMILIES:
         assert host.served(family, port, LONG_PATIENCE_S)
-        time.sleep(0.02)  # two listeners may share the time of the last SYN that passed, in ticks of the kernel
     return port
 
 
@@ -369,3 +370,41 @@ def test_time_wait_and_standing_connections_are_left_to_the_kernel(host: Challen
         return True
 
     assert host.net.peer.call(twice)
+
+
+def test_a_flood_on_one_listener_keeps_no_other_from_its_syn(host: ChallengedHost) -> None:
+    """Two that are noted in one place shared a SYN each 0.1 s, which the flood got; who sends no cookies itself for two
+    minutes refuses those of its clients."""
+    flooded, other = ports = neighbours()
+    for port in ports:
+        host.listen(port)
+    host.challenge(*ports, every_s=0.1)
+    assert all(host.served(4, port, LONG_PATIENCE_S) for port in ports)  # that teaches their window scales
+    host.hold(*(challenge(f"port-{port}", "0.0.0.0/0", port) for port in ports))
+    began = time.monotonic()
+    host.net.peer.call(flood, link_address(host), [syn(4, flooded)] * 50 + [syn(4, other)], 500)
+    due = (time.monotonic() - began) / 0.1
+    bans = host.net.host.call(host.plane.read).bans
+    assert all(due / 2 <= bans[f"port-{port}"].hits.passed <= due + 1 for port in ports)
+
+
+def neighbours() -> tuple[int, int]:
+    """Return two ports that the program notes in one place, beside the host's IPv4 address."""
+    words = struct.unpack("=4I", IPv6Address(f"::ffff:{HOST[4]}").packed)
+    seen: dict[int, int] = {}
+    for port in range(20_000, 30_000):
+        mixed = (words[0] ^ words[1] ^ words[2] ^ words[3] ^ port) * 2_654_435_761 & 0xFFFFFFFF
+        if (other := seen.setdefault(mixed >> 32 - layout.LISTENER_BITS, port)) != port:
+            return other, port
+    raise AssertionError("all have a place of their own")
+
+
+def flood(to: bytes, packets: Sequence[bytes], times: int) -> None:
+    """Send packets, so many times, with a pause of a millisecond before the last of them."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind(("eth0", IPV4))
+        for _ in range(times):
+            for packet in packets[:-1]:
+                raw.send(ethernet(to, IPV4, packet))
+            time.sleep(0.001)
+            raw.send(ethernet(to, IPV4, packets[-1]))

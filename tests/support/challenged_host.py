@@ -71,11 +71,11 @@ class ChallengedHost:
                 self._listeners.append(self.net.host.call(_listener, one, port, many > 1))
         return port
 
-    def challenge(self, port: int, every_s: float = _NEVER_S) -> None:
-        """Challenge everyone on a port; one SYN in ``every_s`` reaches the listener, the first and none after it."""
-        self.hold(*(challenge(f"all-{n}", one, port) for n, one in ((4, "0.0.0.0/0"), (6, "::/0"))))
+    def challenge(self, *ports: int, every_s: float = _NEVER_S) -> None:
+        """Challenge everyone on ports; one SYN in ``every_s`` reaches a listener, the first and none after it."""
+        self.hold(*(challenge(f"all-{n}", one, *ports) for n, one in ((4, "0.0.0.0/0"), (6, "::/0"))))
         assert self.plane.program is not None
-        self.net.host.call(self.plane.program.watch, {port: ONSET})
+        self.net.host.call(self.plane.program.watch, dict.fromkeys(ports, ONSET))
         self.net.host.call(self.plane.program.configure, ProgramSettings(timestamps=True, pass_every_s=every_s))
 
     def answered(self, family: int) -> int:

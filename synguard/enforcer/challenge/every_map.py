@@ -12,7 +12,7 @@ from synguard.enforcer.challenge.maps import ArrayMap, HashMap, SharedArray, Wak
 MAP_NAMES: Final = (
     "settings", "held", "slots", "ports", "bans", "after", "networks4", "networks6", "headers", "proven",
     "perhaps_proven", "notes", "links", "tokens", "onsets", "manners", "port_counts", "ban_counts", "sources", "wakes",
-    "listeners",
+    "listeners", "passed",
 )  # fmt: skip
 
 

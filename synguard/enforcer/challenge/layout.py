@@ -25,7 +25,8 @@ PROVEN_BITS: Final = 17
 SOURCES: Final = 65_536
 MANNERS: Final = 16
 """Ways in which the listeners of one port and family may answer, by their address."""
-LISTENERS: Final = 64
+LISTENER_BITS: Final = 8
+LISTENERS: Final = 1 << LISTENER_BITS
 WAKES_BYTES: Final = 4096
 NEVER: Final = 2**64 - 1
 """A deadline that does not come."""

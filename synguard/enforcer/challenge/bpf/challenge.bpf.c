@@ -236,7 +236,7 @@ static __always_inline struct listener *listener_of(const struct syn *syn)
 	const __u32 *to = syn->target.word;
 	__u32 mixed = (to[0] ^ to[1] ^ to[2] ^ to[3] ^ syn->port) * 2654435761u;
 
-	return at(&listeners, mixed >> 26);
+	return at(&listeners, mixed >> (32 - LISTENER_BITS));
 }
 
 static __always_inline bool is_of(const struct listener *listener, const struct syn *syn, __u32 ifindex)
@@ -250,11 +250,12 @@ static __always_inline bool is_of(const struct listener *listener, const struct 
 static __always_inline void note_place(struct __sk_buff *skb, const struct syn *syn, struct listener *listener,
 				       enum place place, __u64 now)
 {
-	if (!is_of(listener, syn, skb->ifindex)) {
+	if (!is_of(listener, syn, listener->ifindex)) {
 		listener->address = syn->target;
 		listener->port = syn->port;
-		listener->ifindex = skb->ifindex;
+		listener->passed_at = 0;
 	}
+	listener->ifindex = skb->ifindex;
 	listener->checked_at = now;
 	listener->place = place;
 }
@@ -263,22 +264,24 @@ static __always_inline void note_place(struct __sk_buff *skb, const struct syn *
  * Whether this SYN is to reach the listener, which accepts cookies only if it sent some itself lately. The window scale
  * is learnt by the way: until then one that offers it passes at each tick.
  */
-static __always_inline bool is_due(const struct syn *syn, struct listener *listener, const struct manner *manner,
-				   __u32 ifindex, const struct settings *settings, __u64 now)
+static __always_inline bool is_due(const struct syn *syn, __u32 slot, struct listener *listener,
+				   const struct manner *manner, const struct settings *settings, __u64 now)
 {
 	bool unlearnt = syn->options.has_wscale && !(manner->flags & MANNER_WSCALE);
+	__u64 rest = unlearnt ? ENOUGH_PASSED : settings->pass_every, *passed_at;
 
 	if (settings->pass_mask && !(bpf_get_prandom_u32() & settings->pass_mask))
 		return true;
-	if (now - listener->passed_at < (unlearnt ? ENOUGH_PASSED : settings->pass_every))
+	if (now - listener->passed_at < rest)
 		return false;
-	if (!is_of(listener, syn, ifindex)) {
-		listener->address = syn->target;
-		listener->port = syn->port;
-		listener->ifindex = ifindex;
-		listener->checked_at = 0;
+	passed_at = at(&passed, slot ? number_of(slot, syn->family, &syn->target) : syn->port % (FAMILIES * MANNERS));
+	if (!passed_at)
+		return false;
+	if (now - *passed_at < rest) {
+		listener->passed_at = *passed_at;
+		return false;
 	}
-	listener->passed_at = now;
+	listener->passed_at = *passed_at = now;
 	return true;
 }
 
@@ -300,7 +303,7 @@ static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u
 	struct ban *ban = at(&bans, number);
 	struct ban_count *of_ban = at(&ban_counts, number);
 	__u64 *tokens_of = at(&tokens, number), *of_peer;
-	struct manner *manner = manner_of(slot, syn->family, &syn->target);
+	struct manner *manner = at(&manners, number_of(slot, syn->family, &syn->target));
 	struct listener *listener = listener_of(syn);
 	enum place place;
 	int verdict;
@@ -331,7 +334,7 @@ static __always_inline int carry_out(struct __sk_buff *skb, struct syn *syn, __u
 	}
 	if (place != LISTENS)
 		return TC_ACT_UNSPEC;
-	if (is_due(syn, listener, manner, skb->ifindex, settings, now))
+	if (is_due(syn, slot, listener, manner, settings, now))
 		goto pass;
 	verdict = answer(skb, syn, manner, settings, now);
 	if (verdict == TC_ACT_REDIRECT) {

@@ -18,7 +18,8 @@
 #define PROVEN_BITS 17   /* of an address's mixed bits: its place in proven_bits */
 #define SOURCES 65536
 #define MANNERS 16       /* of each port and family, told apart by the address: neighbours never share one */
-#define LISTENERS 64     /* listening addresses that each CPU remembers */
+#define LISTENER_BITS 8
+#define LISTENERS (1 << LISTENER_BITS)  /* listening addresses that each CPU remembers */
 #define WAKES_BYTES 4096
 
 enum family { V4, V6, FAMILIES };
@@ -147,7 +148,7 @@ struct wake {
 struct listener {               /* what a CPU knows of a local address and port, so that not each SYN asks anew */
 	struct address address;
 	__u64 checked_at;
-	__u64 passed_at;
+	__u64 passed_at;        /* as it stands in passed; 0: look there */
 	__u32 ifindex;
 	__u16 port;
 	__u16 place;

@@ -50,7 +50,7 @@ static __always_inline int on_egress(struct __sk_buff *skb, __u32 link)
 	if (!from_listener(skb) || !all || !is_handshake(skb, link, TH_SYN | TH_ACK, &seen))
 		return TC_ACT_UNSPEC;
 	slot = all->of_port[bounded(bpf_ntohs(seen.source_port))];
-	manner = manner_of(slot, seen.family, &seen.source);
+	manner = at(&manners, number_of(slot, seen.family, &seen.source));
 	if (slot && manner)
 		learn(&seen, manner);
 	return TC_ACT_UNSPEC;

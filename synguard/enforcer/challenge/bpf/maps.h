@@ -63,6 +63,7 @@ struct {
 } wakes SEC(".maps");
 
 PER_CPU(listeners, struct listener, LISTENERS);
+PER_CPU(passed, __u64, SLOTS * FAMILIES * MANNERS);     /* when a SYN last reached the listener of this number */
 
 /* Return a port's number with a bound that the verifier of Linux 6.1 sees too, wherever it was kept meanwhile. */
 static __always_inline __u32 bounded(__u32 port)
@@ -76,11 +77,15 @@ static __always_inline void *at(void *map, __u32 index)
 	return bpf_map_lookup_elem(map, &index);
 }
 
-static __always_inline struct manner *manner_of(__u32 slot, __u32 family, const struct address *local)
+/* Return the number of the listener of a port, family and address; those of two addresses may share one. */
+static __always_inline __u32 number_of(__u32 slot, __u32 family, const struct address *local)
 {
 	__u32 mixed = bpf_ntohl(local->word[0] ^ local->word[1] ^ local->word[2] ^ local->word[3]);
 
-	return at(&manners, (slot * FAMILIES + (family == V4 ? V4 : V6)) * MANNERS + ((mixed ^ mixed >> 4) & (MANNERS - 1)));
+	mixed ^= mixed >> 16;
+	mixed ^= mixed >> 8;
+	mixed ^= mixed >> 4;
+	return (slot * FAMILIES + (family == V4 ? V4 : V6)) * MANNERS + (mixed & (MANNERS - 1));
 }
 
 #endif
