@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Generator, Iterable, Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, ask_each, ask_in_pieces, channel, comment_in
@@ -77,7 +78,7 @@ def single_elements(table: str, wanted: Iterable[tuple[str, bytes]]) -> Iterator
         PlaneError: As for `elements_of`.
     """
     with channel() as there:
-        for body in ask_each(there, _GETSETELEM, (_named(table, name) + _listed(key) for name, key in wanted)):
+        for body in ask_each(there, _GETSETELEM, (_before_key(table, name, len(key)) + key for name, key in wanted)):
             yield next(elements_in(body), None) if body else None
 
 
@@ -104,9 +105,13 @@ def _named(table: str, name: str) -> bytes:
     return attribute(_LIST_TABLE, table.encode() + b"\0") + attribute(_LIST_SET, name.encode() + b"\0")
 
 
-def _listed(key: bytes) -> bytes:
-    element = attribute(_KEY | NESTED, attribute(_DATA_VALUE, key))
-    return attribute(_LIST_ELEMENTS | NESTED, attribute(_LIST_ELEMENT | NESTED, element))
+@lru_cache(maxsize=256)
+def _before_key(table: str, name: str, size: int) -> bytes:
+    """Return the question for one element up to its key, of so many bytes, with which it ends: they are fours."""
+    element = attribute(_KEY | NESTED, attribute(_DATA_VALUE, bytes(size)))
+    return (_named(table, name) + attribute(_LIST_ELEMENTS | NESTED, attribute(_LIST_ELEMENT | NESTED, element)))[
+        :-size
+    ]
 
 
 def _element(body: bytes, start: int, end: int) -> Element:

@@ -114,7 +114,8 @@ class NftablesPlane:
         if not change:
             return
         ensure_possible(change)
-        counts = _counts(kept_slots(change, self._utcnow()))
+        with many_objects():
+            counts = _counts(kept_slots(change, self._utcnow()))
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(ChangedUnderneathError),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
