@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Generator, Iterable
 from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Final, TypeAlias
 
 from synguard.addresses import compact_network
 from synguard.enforcer.iptables.set_members import SetMembers
+from synguard.enforcer.names import parse_member
 from synguard.enforcer.nftables.elements import Element
 from synguard.enforcer.nftables.layout import SetId, Slot
 from synguard.memory import at_once
@@ -63,6 +65,21 @@ def take_in_pieces(members: SetMembers, one: SetId, elements: Iterable[Element])
         target = compact_network(one.family, start, one.length)
         found = tuple(sorted(ports.get((address, comment), ())))
         members.take(one.kind, target, comment, found, hits, one.name)
+
+
+def take_stopped(targets: set[str], hits: dict[str, Hits], one: SetId, elements: Iterable[Element]) -> None:
+    """Note the targets that one set of bans stops, as ``format_network`` writes them, and ban id → what it counted."""
+    kind, size = (AF_INET, 4) if one.family == 4 else (AF_INET6, 16)
+    beyond = (1 << (8 * size - one.length)) - 1
+    tail = f"/{one.length}" if beyond else ""
+    for key, comment, packets, octets in elements:
+        if len(key) < size or (beyond and int.from_bytes(key[:size], "big") & beyond):  # no packet can match it
+            continue
+        text = inet_ntop(kind, key[:size])
+        targets.add((str(ip_address(text)) if "." in text and ":" in text else text) + tail)
+        member = parse_member(comment) if packets else None
+        if member:
+            hits[member[0]] = hits.get(member[0], NO_HITS) + Hits(packets, octets)
 
 
 def _shown(address: bytes) -> str:
