@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -149,6 +149,22 @@ def ask_in_pieces(
         if not flags:
             return Answer(bodies, interrupted)
         yield
+
+
+def ask_each(there: socket.socket, kind: int, payloads: Sequence[bytes]) -> Iterator[bytes | None]:
+    """Yield the answer to each of a few questions that are sent as one datagram; None where there is no such thing.
+
+    Raises:
+        TimeoutError: The kernel did not answer.
+        OSError: It refused, or an answer is cut short.
+    """
+    there.send(b"".join(request(kind, 0, payload) for payload in payloads))
+    for _ in payloads:
+        for message_kind, _, body in messages(there.recv(_BUFFER)):
+            code = _errno(body) if message_kind == NLMSG_ERROR else None
+            if code not in (None, errno.ENOENT):
+                raise OSError(code, os.strerror(code))
+            yield body if code is None else None
 
 
 def request(kind: int, flags: int, payload: bytes, sequence: int = 1) -> bytes:

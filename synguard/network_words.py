@@ -41,13 +41,18 @@ def network_of_word(word: str) -> Network:
 def word_of_network(network: Network) -> str:
     """Return what ``format_network`` does, in a third of the time."""
     version, start, prefixlen = numbers_of(network)
-    if version == 4:
-        text = socket.inet_ntop(socket.AF_INET, start.to_bytes(4, "big"))
-        return text if prefixlen == 32 else f"{text}/{prefixlen}"
-    if not _RFC_5952 or not start >> 48:  # that may be written as an IPv4 address
+    if version == 6 and (not _RFC_5952 or not start >> 48):  # that may be written as an IPv4 address
         return format_network(network)
-    text = socket.inet_ntop(socket.AF_INET6, start.to_bytes(16, "big"))
-    return text if prefixlen == 128 else f"{text}/{prefixlen}"
+    text = first_word(network)
+    return text if prefixlen == (32 if version == 4 else 128) else f"{text}/{prefixlen}"
+
+
+def first_word(network: Network) -> str:
+    """Return a network's first address as the C library writes it."""
+    version, start, _ = numbers_of(network)
+    if version == 4:
+        return socket.inet_ntop(socket.AF_INET, start.to_bytes(4, "big"))
+    return socket.inet_ntop(socket.AF_INET6, start.to_bytes(16, "big"))
 
 
 def packed_of_word(word: str) -> tuple[int, bytes, int]:

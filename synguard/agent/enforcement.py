@@ -33,6 +33,8 @@ AT_ONCE: Final = 512
 them already, or has ended them by itself: only our view is late, where all at once would hold up a tick by seconds."""
 MOST_ADOPTED: Final = 2_048
 """Bans of which the rows are in memory at a time where all are taken over, between two ticks or before the first."""
+MOST_UNWRITTEN: Final = 4_096
+"""Bans that a ledger which takes nothing is offered again, beyond which those that are over are kept nowhere."""
 MOST_BROUGHT: Final = 1_024
 """Bans that one tick brings to the plane: as many as an attack may have decided in it."""
 LEFT_LYING: Final = timedelta(seconds=15)
@@ -175,6 +177,8 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         if dropped:
             self.writer.unwritten = [one for one in self.writer.unwritten if one.id not in dropped]
         if bans or self.writer.unwritten:
+            if len(self.writer.unwritten) > MOST_UNWRITTEN:
+                self.writer.unwritten = [ban for ban in self.writer.unwritten if ban.id in self.bans]
             self.writer.unwritten.extend(bans)
             self._tracked.put(PackedBans(bans), known=True)
             self._changes[False].wrote(ban.id for ban in bans)
@@ -200,7 +204,7 @@ class Enforcement:  # wide: one view of the bans, in ledger and plane, with what
         if not expiries:
             return
         self._tracked.put(PackedBans(replace(self.bans[id_], expires_at=at) for id_, at in expiries.items()))
-        self.writer.unwritten = [self.bans[ban.id] for ban in self.writer.unwritten]
+        self.writer.unwritten = [self.bans.get(ban.id, ban) for ban in self.writer.unwritten]
         text = f"the clock was set back: automatic bans end no later than meant ({len(expiries):,} changed)"
         log.warning("%s", text, extra=event("clock"))
         try:

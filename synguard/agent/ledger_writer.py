@@ -64,6 +64,8 @@ class LedgerWriter:
         """Take in what the kernel holds and has counted."""
         before, self.hits = self.hits, total_hits(held)
         self._looking = chain(self._looking, _changes(before, self.hits, held))
+        if self.problem:  # else those of bans that are over would pile up until the ledger takes them
+            self._uncounted = {ban_id: hits for ban_id, hits in self._uncounted.items() if ban_id in held}
 
     def write_counts(self, utc: datetime) -> None:
         """Offer some counts to the ledger; those of 100,000 bans at one go took a tick of a second and more."""

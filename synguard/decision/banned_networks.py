@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -11,6 +12,8 @@ from synguard.ban_columns import FOREVER
 from synguard.columns import U16, U64
 from synguard.detector.ban_filter import Firsts, keys_of
 
+ENDS_SOON: Final = timedelta(seconds=10)
+"""A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
 _WASTE: Final = 1024
 """Rows that have ended and are still carried along, before they are cut out."""
 _MANY: Final = 1_024
@@ -92,7 +95,9 @@ class BannedNetworks:
             return (self._keys, self._high, self._low), int(self._until.min(initial=FOREVER))
         keys, high, low, until = self._keys[kept], self._high[kept], self._low[kept], self._until[kept]
         if ended > max(_WASTE, len(kept) // 2):
-            self._keys, self._high, self._low, self._until = keys, high, low, until
+            on = self._until > at - ENDS_SOON // timedelta(microseconds=1)  # as who ends soon is still banned
+            self._keys, self._until = self._keys[on], self._until[on]
+            self._high, self._low = self._high[on], self._low[on]
         return (keys, high, low), int(until.min(initial=FOREVER))
 
     def _come(self) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeAlias
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from synguard.addresses import V4_PREFIX, Network, one_party
 from synguard.ban_columns import FOREVER, microseconds
-from synguard.decision.banned_networks import BannedNetworks
+from synguard.decision.banned_networks import ENDS_SOON, BannedNetworks
 from synguard.decision.ladder import gravity
 from synguard.detector.ban_filter import BanFilter, Networks
 from synguard.detector.columns import halves
@@ -22,9 +22,6 @@ from synguard.packed_bans import PackedBans
 
 if TYPE_CHECKING:
     from synguard.ban_columns import Rows
-
-ENDS_SOON: Final = timedelta(seconds=10)
-"""A banned target is judged anew for this long before its ban ends, so that one that goes on is renewed in time."""
 
 _Reach: TypeAlias = tuple[Scope, int, int, bool, bool]
 """Scope, IP version, prefix length, whether single ports are closed, and whether to served clients too."""

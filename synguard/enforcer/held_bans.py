@@ -96,6 +96,6 @@ def total_hits(held: Mapping[str, KernelBan]) -> dict[str, Hits]:
     counted = held.hits if isinstance(held, HeldBans) else {key: one.hits for key, one in held.items()}
     for key, hits in counted.items():
         if hits.packets or hits.passed:
-            ban_id, _, remains = key.partition("#")
-            total[ban_id] = total[ban_id] + hits if remains and ban_id in total else hits
+            ban_id = key.partition("#")[0]
+            total[ban_id] = total[ban_id] + hits if ban_id in total else hits
     return total

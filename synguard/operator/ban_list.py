@@ -14,9 +14,7 @@ from typing import Final
 from synguard.addresses import Network, numbers_of
 from synguard.enforcer.filling import into_ipsets, out_of_ipsets
 from synguard.enforcer.iptables.sets_plane import IptablesSetsPlane
-from synguard.enforcer.nftables.parser import read_frame
-from synguard.enforcer.nftables.plane import NftablesPlane
-from synguard.enforcer.plane import Delta, Plane
+from synguard.enforcer.plane import BriefPlane, Delta, Plane
 from synguard.enforcer.split_plane import SplitPlane
 from synguard.ledger import Ledger
 from synguard.ledger.active_drops import ActiveDrop
@@ -152,9 +150,7 @@ def takes_columns(plane: Plane) -> bool:
 def has_frame(plane: Plane) -> bool:
     """Return whether it is known that the frame is there which drops are put into."""
     firewall = _firewall(plane)
-    if isinstance(firewall, NftablesPlane):
-        return not read_frame(firewall.ceiling).missing
-    return isinstance(firewall, IptablesSetsPlane) and not firewall.stopped_of(()).missing
+    return isinstance(firewall, BriefPlane) and not firewall.stopped_of(()).missing
 
 
 def ready(plane: Plane, bans: Arrivals, renewed: Collection[str], now: datetime) -> Callable[[], None]:

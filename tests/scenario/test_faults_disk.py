@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from synguard.status.model import read_status
 from tests.scenario.test_floods import ATTACKER, ENFORCE, POLICY, rain
 from tests.support.fake_plane import FakePlane
 from tests.support.lab.namespaces import REPOSITORY
-from tests.support.scene import Scene
+from tests.support.scene import Scene, Weather
 
 SECOND, THIRD = "203.0.113.5", "203.0.113.77"
 
@@ -85,6 +86,7 @@ def test_a_ledger_damaged_under_a_running_agent_stops_no_ban_and_names_the_way_o
 
 FULL = """
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from tests.scenario.test_faults_disk import enforcing, problems
 from tests.scenario.test_floods import ATTACKER, rain
@@ -141,3 +143,32 @@ def test_a_disk_that_fills_up_under_a_running_agent_stops_no_ban_and_is_made_goo
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout == "went on\n"
     assert 1 <= done.stderr.count("status file cannot be written") <= 3
+
+
+def without_a_ledger_file(directory: Path) -> Scene:
+    scene = enforcing(directory)
+    scene.lasts(1)
+    (directory / LEDGER_FILE).unlink()
+    rain(scene, {ATTACKER: 10_000.0}, 1.0)
+    assert [ban.target for ban in scene.agent._parts.enforcement.writer.unwritten] == [ip_network(ATTACKER)]
+    scene.sensors.weather = Weather()
+    scene.lasts(4_000, every=20)
+    assert not scene.held()
+    return scene
+
+
+def test_a_clock_set_back_while_the_ledger_lacks_bans_that_are_over_ends_no_tick(tmp_path: Path) -> None:
+    scene = without_a_ledger_file(tmp_path)
+    rain(scene, {SECOND: 10_000.0}, 1.0)
+    scene.clock.jump(-7_200)
+    rain(scene, {SECOND: 10_000.0}, 1.0)
+    assert scene.held() == {SECOND}
+
+
+def test_bans_that_are_over_do_not_pile_up_while_the_ledger_takes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synguard.agent.enforcement.MOST_UNWRITTEN", 0)
+    scene = without_a_ledger_file(tmp_path)
+    rain(scene, {SECOND: 10_000.0}, 1.0)
+    assert [ban.target for ban in scene.agent._parts.enforcement.writer.unwritten] == [ip_network(SECOND)]

@@ -134,6 +134,17 @@ def test_a_ban_that_ends_soon_no_longer_hides_its_target_from_judgement() -> Non
         assert len(keys) == hidden
 
 
+def test_served_clients_keep_their_way_through_the_bans_of_many_prefixes_until_these_end() -> None:
+    """With more than 1,024 of them it was closed to these clients for the last ten seconds of each."""
+    ends_at = START + timedelta(seconds=60)
+    bans = ActiveBans(ban(f"10.{n >> 8}.{n & 255}.0/24", id_=f"b{n}") for n in range(1_100))
+    bans.add(ban("192.0.2.0/24", lasts_s=3_600, id_="lasts"))
+    for left, rows in ((9, 1_101), (1, 1_101), (0, 1), (-30, 1)):
+        now = ends_at - timedelta(seconds=left)
+        bans.ban_filter(now)
+        assert sum(len(keys) for keys, *_ in bans.closed_prefixes(now).values()) == rows
+
+
 def test_an_offender_who_comes_back_in_time_is_counted_on() -> None:
     first = ban("198.51.100.7")
     offenders = RepeatOffenders({})

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Generator, Iterable, Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
-from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, ask_in_pieces, channel, comment_in
+from synguard.enforcer.nftables.netlink import BODY, TRIES, ask, ask_each, ask_in_pieces, channel, comment_in
 from synguard.errors import ChangedUnderneathError
 from synguard.netlink import NESTED, Answer, attribute, spans
 
@@ -70,18 +71,15 @@ def elements_in_pieces(table: str, name: str) -> Generator[None, None, list[Elem
     return elements_of(table, name)
 
 
-def single_elements(table: str, wanted: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Element]]:
-    """Yield (set name, element) for those (set name, key) that are there.
+def single_elements(table: str, wanted: Iterable[tuple[str, bytes]]) -> Iterator[Element | None]:
+    """Yield the element of each of these (set name, key), or None.
 
     Raises:
         PlaneError: As for `elements_of`.
     """
     with channel() as there:
-        for name, key in wanted:
-            element = attribute(_KEY | NESTED, attribute(_DATA_VALUE, key))
-            listed = attribute(_LIST_ELEMENTS | NESTED, attribute(_LIST_ELEMENT | NESTED, element))
-            answer = ask(there, _GETSETELEM, _named(table, name) + listed, 0)
-            yield from ((name, found) for body in answer.bodies for found in elements_in(body))
+        for body in ask_each(there, _GETSETELEM, (_before_key(table, name, len(key)) + key for name, key in wanted)):
+            yield next(elements_in(body), None) if body else None
 
 
 def whole(answer: Answer) -> list[Element] | None:
@@ -105,6 +103,15 @@ def elements_in(body: bytes) -> Iterator[Element]:
 
 def _named(table: str, name: str) -> bytes:
     return attribute(_LIST_TABLE, table.encode() + b"\0") + attribute(_LIST_SET, name.encode() + b"\0")
+
+
+@lru_cache(maxsize=256)
+def _before_key(table: str, name: str, size: int) -> bytes:
+    """Return the question for one element up to its key, of so many bytes, with which it ends: they are fours."""
+    element = attribute(_KEY | NESTED, attribute(_DATA_VALUE, bytes(size)))
+    return (_named(table, name) + attribute(_LIST_ELEMENTS | NESTED, attribute(_LIST_ELEMENT | NESTED, element)))[
+        :-size
+    ]
 
 
 def _element(body: bytes, start: int, end: int) -> Element:

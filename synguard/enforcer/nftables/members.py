@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Generator, Iterable
 from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final, TypeAlias
 
 from synguard.addresses import compact_network
 from synguard.enforcer.iptables.set_members import SetMembers
+from synguard.enforcer.names import parse_member
 from synguard.enforcer.nftables.elements import Element
 from synguard.enforcer.nftables.layout import SetId, Slot
 from synguard.memory import at_once
 from synguard.model import NO_HITS, Hits
+from synguard.network_words import word_of_network
 
 _Group: TypeAlias = tuple[bytes, str]
 """Address and comment."""
@@ -21,7 +24,9 @@ _Group: TypeAlias = tuple[bytes, str]
 def packed(slot: Slot) -> bytes:
     """Return an element's key as the kernel keeps it: address, then port, each part padded to four bytes."""
     address, _, port = slot[1].partition(" . ")
-    return ip_address(address).packed + (int(port).to_bytes(2, "big") + b"\0\0" if port else b"")
+    return inet_pton(AF_INET6 if ":" in address else AF_INET, address) + (
+        int(port).to_bytes(2, "big") + b"\0\0" if port else b""
+    )
 
 
 PIECE: Final = 256
@@ -63,6 +68,24 @@ def take_in_pieces(members: SetMembers, one: SetId, elements: Iterable[Element])
         target = compact_network(one.family, start, one.length)
         found = tuple(sorted(ports.get((address, comment), ())))
         members.take(one.kind, target, comment, found, hits, one.name)
+
+
+def take_stopped(targets: set[str], hits: dict[str, Hits], one: SetId, elements: Iterable[Element]) -> None:
+    """Note the targets that one set of bans stops, as ``format_network`` writes them, and ban id → what it counted."""
+    six = one.family == 6
+    size = 16 if six else 4
+    beyond = (1 << (8 * size - one.length)) - 1
+    tail = f"/{one.length}" if beyond else ""
+    for key, comment, packets, octets in elements:
+        start = int.from_bytes(key[:size], "big")
+        if len(key) < size or start & beyond:  # no packet can match it
+            continue
+        targets.add(
+            word_of_network(compact_network(6, start, one.length)) if six else inet_ntop(AF_INET, key[:4]) + tail
+        )
+        member = parse_member(comment) if packets else None
+        if member:
+            hits[member[0]] = hits.get(member[0], NO_HITS) + Hits(packets, octets)
 
 
 def _shown(address: bytes) -> str:

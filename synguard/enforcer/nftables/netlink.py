@@ -11,16 +11,20 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from synguard import netlink
 from synguard.errors import NotPermittedError, PlaneError, PlaneUnavailableError
-from synguard.memory import at_once
+from synguard.memory import at_once, in_parts
 from synguard.netlink import DUMP, NETFILTER, Answer
 
 TRIES: Final = 20
 """Every change of nf_tables by any process interrupts a dump, which is then worth nothing as a whole."""
+
+TOGETHER: Final = 64
+"""Questions in one datagram: all of their answers wait in the socket's buffer, of 200 KiB where no one changed it."""
 
 _SUBSYSTEM: Final = 10 << 8  # NFNL_SUBSYS_NFTABLES
 _INET: Final = 1
@@ -62,11 +66,29 @@ def ask_in_pieces(
     Raises:
         PlaneError: As for ``ask``.
     """
-    try:
-        return (yield from netlink.ask_in_pieces(there, _SUBSYSTEM | message, _FAMILY + what, flags))
-    except OSError as error:
-        if error.errno == errno.ENOENT:
+    with _translated():
+        try:
+            return (yield from netlink.ask_in_pieces(there, _SUBSYSTEM | message, _FAMILY + what, flags))
+        except FileNotFoundError:
             return Answer([], interrupted=False)
+
+
+def ask_each(there: socket.socket, message: int, whats: Iterable[bytes]) -> Iterator[bytes | None]:
+    """Yield the answer to each of these questions, None where there is no such thing; ``TOGETHER`` go as one.
+
+    Raises:
+        PlaneError: As for ``ask``.
+    """
+    with _translated():
+        for part in in_parts([_FAMILY + what for what in whats], TOGETHER):
+            yield from netlink.ask_each(there, _SUBSYSTEM | message, part)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
         if error.errno == errno.EPERM:
             text = "The kernel does not let this process read nf_tables: it needs CAP_NET_ADMIN."
             raise NotPermittedError(text) from error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Final
 
 import tenacity
 
+from synguard.addresses import format_network
 from synguard.capabilities import require_capabilities
 from synguard.enforcer import flush
 from synguard.enforcer.held_bans import HeldBans
@@ -19,10 +20,10 @@ from synguard.enforcer.names import Kind
 from synguard.enforcer.nftables import nft
 from synguard.enforcer.nftables.elements import Element, elements_in_pieces, elements_of, single_elements
 from synguard.enforcer.nftables.layout import MAX_ELEMENTS, NAME, TABLE, SetId, Slot, set_for
-from synguard.enforcer.nftables.members import packed, take_elements, take_in_pieces
+from synguard.enforcer.nftables.members import packed, take_elements, take_in_pieces, take_stopped
 from synguard.enforcer.nftables.parser import TableFrame, read_frame
-from synguard.enforcer.nftables.text import element_lines, frame_lines, kept_slots, removal_lines, sets_needed
-from synguard.enforcer.plane import Actual, Delta
+from synguard.enforcer.nftables.text import element_lines, frame_lines, kept_slots, removal_lines, sets_needed, slots
+from synguard.enforcer.plane import Actual, Delta, Stopped
 from synguard.errors import ChangedUnderneathError, PlaneError, PlaneUnavailableError
 from synguard.memory import many_objects, paced
 from synguard.model import Ban, Hits, KernelBan
@@ -71,6 +72,24 @@ class NftablesPlane:
                 self._note(one, found)
         return _actual(frame, members)
 
+    def stopped(self) -> Stopped:
+        """Return what the sets stop, without a ban of them becoming an object."""
+        frame = read_frame(self.ceiling)
+        targets, hits = set[str](), dict[str, Hits]()
+        with many_objects():
+            for one in _readable(frame):
+                if one.kind.action is not None:
+                    take_stopped(targets, hits, one, elements_of(NAME, one.name))
+        return Stopped(set() if frame.missing else targets, hits, frame.missing)
+
+    def stopped_of(self, bans: Iterable[Ban]) -> Stopped:
+        """Return which of these bans the sets stop: each element is asked for."""
+        missing = read_frame(self.ceiling).missing
+        asked = [(ban, slot) for ban in bans if not ban.at_interface and not missing for slot in slots(ban)]
+        found = zip(asked, _single(slot for _, slot in asked), strict=True)
+        gone = {ban.id for (ban, _), element in found if element is None}
+        return Stopped({format_network(ban.target) for ban, _ in asked if ban.id not in gone}, missing=missing)
+
     def read_in_pieces(self) -> Generator[None, None, Actual]:
         """Read back the same, a piece each time it is asked; each set is seen at a moment of its own."""
         return (yield from paced(self._read_on()))
@@ -95,7 +114,8 @@ class NftablesPlane:
         if not change:
             return
         ensure_possible(change)
-        counts = _counts(kept_slots(change, self._utcnow()))
+        with many_objects():
+            counts = _counts(kept_slots(change, self._utcnow()))
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(ChangedUnderneathError),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
@@ -156,9 +176,12 @@ class NftablesPlane:
 
 def _counts(kept: list[Slot]) -> Mapping[Slot, Hits]:
     """Return element → counts as they are now; elements that are gone have none."""
-    slots = {(slot[0].name, packed(slot)): slot for slot in kept}
-    found = single_elements(NAME, slots) if slots else ()
-    return {slots[name, one.key]: Hits(one.packets, one.bytes) for name, one in found}
+    found = zip(kept, _single(kept), strict=True) if kept else ()
+    return {slot: Hits(one.packets, one.bytes) for slot, one in found if one}
+
+
+def _single(wanted: Iterable[Slot]) -> Iterator[Element | None]:
+    return single_elements(NAME, ((slot[0].name, packed(slot)) for slot in wanted))
 
 
 def _readable(frame: TableFrame) -> list[SetId]:

@@ -28,6 +28,7 @@ from synguard.enforcer.nftables.parser import FoundRule, TableFrame
 from synguard.enforcer.plane import Delta
 from synguard.memory import in_parts
 from synguard.model import Ban, Hits, KernelBan
+from synguard.network_words import first_word
 
 PER_LINE: Final = 100
 """Elements per line. One line is one message to the kernel and at most one complaint, which repeats the line."""
@@ -109,15 +110,15 @@ def sets_needed(change: Delta, now: datetime) -> set[SetId]:
 
 def slots(ban: Ban | KernelBan) -> list[Slot]:
     """Return the elements that hold a ban: one, or one per port."""
-    one, address = set_for(ban), str(ban.target.network_address)
+    one, address = set_for(ban), first_word(ban.target)
     return [(one, f"{address} . {port}") for port in ban.ports] or [(one, address)]
 
 
 def kept_slots(change: Delta, now: datetime) -> list[Slot]:
     """Return the elements that are deleted and created for the same ban, and so must keep their counts."""
-    before = {slot: held.ban_id for held in change.remove for slot in slots(held)}
-    adding = (ban for ban in change.add if before and ban.active(now))
-    return [slot for ban in adding for slot in slots(ban) if before.get(slot) == ban.id]
+    adding = {ban.id: ban for ban in change.add if change.remove and ban.active(now)}
+    kept = ((held, adding[held.ban_id]) for held in change.remove if held.ban_id in adding)
+    return [slot for held, ban in kept for slot in {*slots(held)}.intersection(slots(ban))]
 
 
 def element_lines(
