@@ -24,6 +24,9 @@ SOON_S: Final = 0.015
 LONGEST_REST_S: Final = 5.0
 """The longest wait after a dear tick: one that took half a minute would be paid for with two without another."""
 
+STEADY: Final = 1.5
+"""Between two ticks of an attack that stands as it stood, as many times what a calm host waits between two looks."""
+
 GATHER_S: Final = 0.01
 """How long SYNs are counted by source before the first tick of an onset, which would have nothing to judge without: a
 queue of 128 is full by then, too."""
@@ -84,7 +87,7 @@ class Pace:
             if calm and idle and not sampling:
                 rest_s, soon_s = REST_S, SOON_S
             elif self._steady.holds:
-                stirred, look_every, rest_s = self._steady.surged, cadence.attack, min(cadence.calm, REST_S)
+                stirred, look_every, rest_s = self._steady.surged, cadence.attack, min(STEADY * cadence.calm, REST_S)
         rested_until = min(max(self._began + rest_s, self._next_at), self._ends_at)
         while not (self._sleep() or self.stopping or self._next_at >= rested_until):
             now = self.clock.monotonic()
