@@ -40,7 +40,7 @@ lint: setup ## ruff and mypy --strict
 
 test: lint ## set up everything, then lint and run every test, those in the kernel too
 	$(PY) -m pytest -m 'not kernel and $(IN_TEST)' --numprocesses 2 --dist loadfile
-	$(PY) -m pytest -m 'kernel and $(IN_TEST)' --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest -m 'kernel and $(IN_TEST)' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 docs: setup ## work through every page of the documentation on a host under a flood, a minute or two
 	$(PY) -m pytest -m pages tests/netns
